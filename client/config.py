@@ -1,0 +1,53 @@
+"""Which engine, which key, which account: from arguments, the SDKs' environment, or the local engine's folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from client.names import LOCAL_ACCOUNT
+
+DEFAULT_PORT = 8700
+DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+ADMIN_KEY_FILE = "admin.key"
+
+
+def default_data_dir() -> Path:
+    """Where an engine keeps its state unless `--data-dir` says otherwise."""
+    return Path(os.environ.get("FIREDECK_DATA_DIR") or platformdirs.user_data_dir("firedeck"))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One engine and one identity there. `prod` contexts are read-only until unlocked."""
+
+    base_url: str = DEFAULT_BASE_URL
+    api_key: str = field(default="", repr=False)
+    account: str = LOCAL_ACCOUNT
+    name: str = "local"
+    prod: bool = False
+
+    @classmethod
+    def resolve(
+        cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None
+    ) -> Context:
+        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's admin key file."""
+        env = os.environ
+        url = base_url or env.get("FIREWORKS_BASE_URL") or DEFAULT_BASE_URL
+        key = api_key or env.get("FIREWORKS_API_KEY") or env.get("FIREDECK_API_KEY") or _local_key()
+        return cls(_without_inference(url), key, account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT)
+
+
+def _without_inference(url: str) -> str:
+    """SDK users point at `.../inference/v1`; the control plane lies beside it."""
+    return url.rstrip("/").removesuffix("/v1").removesuffix("/inference")
+
+
+def _local_key() -> str:
+    try:
+        return (default_data_dir() / ADMIN_KEY_FILE).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,73 @@
+"""Go's duration syntax (`time.ParseDuration`) and protojson's (`"600s"`), read and written exactly.
+
+Own parser because the published ones deviate (they take days and weeks, or print `5m` for Go's `5m0s`).
+Durations are integers of nanoseconds inside, `datetime.timedelta` (microseconds) outside.
+Source: https://pkg.go.dev/time#ParseDuration, https://protobuf.dev/reference/protobuf/google.protobuf/#duration
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from client.errors import InvalidArgument
+
+_NANOS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_MAX_NANOS = 2**63 - 1
+
+
+def parse(text: str, field: str = "duration") -> timedelta:
+    """`1h15m30.5s`, `-1.5h`, `0`, `600s` -> timedelta (nanoseconds are truncated to microseconds)."""
+    sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
+    if rest == "0":
+        return timedelta(0)
+    nanos, position = 0, 0
+    while match := _PART.match(rest, position):
+        nanos += _part_nanos(match[1], match[2])
+        position = match.end()
+    if not rest or position != len(rest) or nanos > _MAX_NANOS:
+        raise InvalidArgument(
+            f"{field} {text[:40]!r} is not a duration", field=field, hint="write it as 30s, 10m or 1h30m"
+        )
+    return timedelta(microseconds=sign * (nanos // 1_000))
+
+
+def _part_nanos(number: str, unit: str) -> int:
+    whole, _, fraction = number.partition(".")
+    scale = _NANOS[unit]
+    return int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
+
+
+def to_go(value: timedelta) -> str:
+    """As Go prints it: `0s`, `1.5ms`, `30s`, `5m0s`, `1h0m0s`."""
+    micros = value // timedelta(microseconds=1)
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    if micros < 1_000_000:
+        if micros == 0:
+            return "0s"
+        return f"{sign}{micros}µs" if micros < 1_000 else f"{sign}{_decimal(micros, 1_000)}ms"
+    minutes, rest = divmod(micros, 60_000_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = _decimal(rest, 1_000_000) + "s"
+    if hours:
+        return f"{sign}{hours}h{minutes}m{seconds}"
+    return f"{sign}{minutes}m{seconds}" if minutes else sign + seconds
+
+
+def to_proto(value: timedelta) -> str:
+    """As protojson prints it: seconds with the suffix `s` (`600s`, `0.500s`)."""
+    micros = value // timedelta(microseconds=1)
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    seconds, fraction = divmod(micros, 1_000_000)
+    if not fraction:
+        return f"{sign}{seconds}s"
+    digits = 3 if fraction % 1_000 == 0 else 6
+    return f"{sign}{seconds}.{fraction:06d}"[: len(f"{sign}{seconds}.") + digits] + "s"
+
+
+def _decimal(amount: int, scale: int) -> str:
+    whole, fraction = divmod(amount, scale)
+    if not fraction:
+        return str(whole)
+    return f"{whole}.{str(fraction).rjust(len(str(scale)) - 1, '0').rstrip('0')}"

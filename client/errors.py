@@ -1,0 +1,142 @@
+"""Every error that crosses the wire, as one small tree.
+
+    FiredeckError
+    ├── InvalidArgument        INVALID_ARGUMENT     400
+    │   └── FailedPrecondition FAILED_PRECONDITION  400
+    ├── Unauthenticated        UNAUTHENTICATED      401
+    ├── PermissionDenied       PERMISSION_DENIED    403
+    ├── NotFound               NOT_FOUND            404
+    ├── AlreadyExists          ALREADY_EXISTS       409
+    ├── ResourceExhausted      RESOURCE_EXHAUSTED   429
+    ├── Internal               INTERNAL             500
+    ├── Unavailable            UNAVAILABLE          503
+    │   └── ScalingUp          DEPLOYMENT_SCALING_UP
+    └── DeadlineExceeded       DEADLINE_EXCEEDED    504
+
+An error is raised where the fact is known, with the field at fault and what to do next, and is rendered in
+one place: `control_plane_body` (google.rpc.Status JSON) or `inference_body` (OpenAI's envelope).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FiredeckError(Exception):
+    """An error with a gRPC code, an HTTP status and a remedy.
+
+    `message` says what is wrong, `field` names the offending field (wire spelling, or None), `hint` says what to
+    do next (or None), `retry_after_s` is how long a client should wait before trying again (or None).
+    """
+
+    grpc: ClassVar[int] = 2
+    name: ClassVar[str] = "UNKNOWN"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self, message: str, *, field: str | None = None, hint: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+    @property
+    def text(self) -> str:
+        """The message with its remedy, as people read it."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def control_plane_body(self) -> dict[str, Any]:
+        """google.rpc.Status as JSON: `{"code", "message", "details"}`; the field rides in `details`."""
+        details = [{"field": self.field}] if self.field else []
+        return {"code": self.grpc, "message": self.text, "details": details}
+
+    def inference_body(self, request_id: str = "") -> dict[str, Any]:
+        """OpenAI's envelope, with Fireworks' `request_id`."""
+        error = {"message": self.text, "type": "error", "code": self.name, "param": self.field}
+        return {"error": error, "request_id": request_id}
+
+
+class InvalidArgument(FiredeckError):
+    grpc, name, status = 3, "INVALID_ARGUMENT", 400
+
+
+class FailedPrecondition(InvalidArgument):
+    grpc, name, status = 9, "FAILED_PRECONDITION", 400
+
+
+class Unauthenticated(FiredeckError):
+    grpc, name, status = 16, "UNAUTHENTICATED", 401
+
+
+class PermissionDenied(FiredeckError):
+    grpc, name, status = 7, "PERMISSION_DENIED", 403
+
+
+class NotFound(FiredeckError):
+    grpc, name, status = 5, "NOT_FOUND", 404
+
+
+class AlreadyExists(FiredeckError):
+    grpc, name, status = 6, "ALREADY_EXISTS", 409
+
+
+class ResourceExhausted(FiredeckError):
+    grpc, name, status = 8, "RESOURCE_EXHAUSTED", 429
+
+
+class Internal(FiredeckError):
+    grpc, name, status = 13, "INTERNAL", 500
+
+
+class Unavailable(FiredeckError):
+    grpc, name, status = 14, "UNAVAILABLE", 503
+
+
+class ScalingUp(Unavailable):
+    """The documented answer of a deployment at zero whose cold policy is `reject`."""
+
+    name = "DEPLOYMENT_SCALING_UP"
+
+
+class DeadlineExceeded(FiredeckError):
+    grpc, name, status = 4, "DEADLINE_EXCEEDED", 504
+
+
+_BY_STATUS: dict[int, type[FiredeckError]] = {
+    400: InvalidArgument,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    409: AlreadyExists,
+    429: ResourceExhausted,
+    503: Unavailable,
+    504: DeadlineExceeded,
+}
+_BY_NAME: dict[str, type[FiredeckError]] = {
+    cls.name: cls
+    for cls in (
+        InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
+        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded,
+    )
+}  # fmt: skip
+_BY_GRPC: dict[int, type[FiredeckError]] = {cls.grpc: cls for cls in _BY_NAME.values() if cls is not ScalingUp}
+
+
+def from_response(status: int, body: Any, retry_after_s: float | None = None) -> FiredeckError:
+    """The error that an HTTP answer carries, whichever of the two envelopes it uses; never raises itself."""
+    message, field, cls = f"HTTP {status}", None, _BY_STATUS.get(status, Internal)
+    if isinstance(body, dict):
+        inner = body.get("error")
+        if isinstance(inner, dict):
+            message = str(inner.get("message") or message)
+            field = inner.get("param")
+            cls = _BY_NAME.get(str(inner.get("code")), cls)
+        elif "message" in body:
+            message = str(body["message"])
+            cls = _BY_GRPC.get(body.get("code", -1), cls)
+            details = body.get("details") or []
+            if details and isinstance(details[0], dict):
+                field = details[0].get("field")
+    return cls(message, field=field, retry_after_s=retry_after_s)

@@ -1,0 +1,153 @@
+"""firedeck's own wire types: what the dashboard watches. Served below `/firedeck/v1/`, documented in OpenAPI.
+
+Unknown is not zero: a measure that is not known (no traffic yet, not exposed) is None, never 0.
+Units are in the names: `_ms`, `_s`, `_per_second`; instants are RFC 3339 UTC.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from client.types import Deployment, Timestamp, Wire
+
+# The stages of one replica, in the order it goes through them.
+REPLICA_STAGES = (
+    "PENDING_SCHEDULING", "DOWNLOADING_MODEL", "INITIALIZING", "READY", "DRAINING", "STOPPING", "FAILED",
+)  # fmt: skip
+
+# The series of `History`, with their units.
+HISTORY_SERIES = {
+    "ttft_p50_ms": "ms",
+    "ttft_p95_ms": "ms",
+    "tokens_per_second": "tok/s",
+    "requests_per_second": "req/s",
+    "queue": "requests",
+    "concurrency": "requests",
+    "ready": "replicas",
+    "desired": "replicas",
+}
+
+
+class ReplicaView(Wire):
+    """One replica process as the engine sees it now."""
+
+    id: str
+    stage: str
+    pid: int | None = None
+    device: str | None = None
+    progress: float | None = Field(None, description="of the download or load, 0 to 1")
+    started_at: Timestamp | None = None
+    ready_at: Timestamp | None = None
+    running: int | None = None
+    waiting: int | None = None
+    slots: int | None = None
+    kv_used_tokens: int | None = None
+    kv_capacity_tokens: int | None = None
+    tokens_per_second: float | None = None
+    last_progress_age_s: float | None = None
+    restarts: int = 0
+    reason: str = ""
+
+
+class Reason(Wire):
+    """Why the autoscaler decided as it did: a stable code and a sentence for people."""
+
+    code: str
+    text: str
+
+
+class TargetView(Wire):
+    """One load target: what was observed over the window, what is wanted per replica, replicas that makes."""
+
+    name: str
+    observed: float | None = None
+    target: float
+    wanted: int | None = None
+
+
+class AutoscalerView(Wire):
+    """The last decision, explained."""
+
+    desired: int
+    current: int
+    reasons: list[Reason] = []
+    targets: list[TargetView] = []
+    next_change_at: Timestamp | None = Field(None, description="the earliest instant at which the count can change")
+    next_change: str = Field("", description="what would happen then, as a sentence")
+    decided_at: Timestamp | None = None
+
+
+class DeploymentStats(Wire):
+    """Measured at the gateway over the last `window_s` seconds; None where nothing was observed."""
+
+    window_s: float
+    requests_per_second: float | None = None
+    error_rate: float | None = Field(None, description="failed / all requests in the window, 0 to 1")
+    queue: int = Field(0, description="requests held at the gateway or waiting in a replica, now")
+    running: int = Field(0, description="requests being generated, now")
+    ttft_p50_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    tokens_per_second: float | None = None
+    prompt_tokens_per_second: float | None = None
+    requests_total: int = 0
+    errors_total: int = 0
+    prompt_tokens_total: int = 0
+    cached_tokens_total: int = 0
+    generated_tokens_total: int = 0
+    synthetic_requests_total: int = 0
+    last_request_at: Timestamp | None = None
+
+
+class DeploymentStatus(Wire):
+    """A deployment with all that the dashboard shows beside it."""
+
+    deployment: Deployment
+    stats: DeploymentStats
+    autoscaler: AutoscalerView | None = None
+    replicas: list[ReplicaView] = []
+    simulated: bool = False
+
+
+class EngineInfo(Wire):
+    version: str
+    started_at: Timestamp
+    pid: int
+    data_dir: str
+    cores: int
+    gpus: list[str] = []
+    rehearsal: bool = Field(False, description="the product's window limits are lowered on this server")
+    synthetic_traffic: bool = Field(False, description="labelled synthetic requests were seen in the last minute")
+    simulated: bool = False
+
+
+class FleetSnapshot(Wire):
+    """The whole fleet at one instant, over all accounts the key may see."""
+
+    time: Timestamp
+    engine: EngineInfo
+    deployments: list[DeploymentStatus] = []
+
+
+class Event(Wire):
+    """Something that happened to a deployment; `seq` grows by one and orders them."""
+
+    seq: int
+    time: Timestamp
+    deployment: str
+    kind: str = Field(description="Normal or Warning")
+    reason: str = Field(description="stable CamelCase code, e.g. ScaledUp, ReplicaReady, ReplicaDied")
+    message: str
+    replica: str | None = None
+
+
+class EventPage(Wire):
+    events: list[Event] = []
+
+
+class History(Wire):
+    """Equally spaced samples; `series[name][i]` belongs to `times[i]` (epoch seconds); None is a gap."""
+
+    deployment: str
+    step_s: float
+    times: list[float] = []
+    series: dict[str, list[float | None]] = {}

@@ -1,0 +1,145 @@
+"""The one HTTP connection to an engine: authentication, error mapping, retries, JSON in and out.
+
+Everything in `client.resources` and `client.inference` goes through `Transport`. Only safe requests (GET) are
+retried, twice, on connection errors and 502/503/504; a change is sent once, since nobody can know here whether it
+arrived. Time-outs: 5 s to connect, 60 s to read, as in the official SDKs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from client.errors import FiredeckError, Unavailable, from_response
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0
+RETRIES = 2
+RETRY_FIRST_WAIT_S = 0.2
+_RETRY_STATUS = frozenset({502, 503, 504})
+
+Query = Mapping[str, str | int | bool | None]
+
+
+class Transport:
+    """JSON over HTTP to one engine with one key. Raises only `FiredeckError`s."""
+
+    def __init__(self, base_url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "firedeck"},
+            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"Transport({self.base_url!r}, api_key=***)"
+
+    async def __aenter__(self) -> Transport:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # noqa: E501
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, query: Query | None = None) -> Any:
+        for attempt in range(RETRIES):
+            try:
+                return await self.send("GET", path, query=query)
+            except Unavailable:
+                await asyncio.sleep(RETRY_FIRST_WAIT_S * 2**attempt)
+        return await self.send("GET", path, query=query)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> Any:
+        """One request, its JSON answer (or None for an empty one)."""
+        try:
+            response = await self._http.request(
+                method, path, params=_params(query), json=body, headers=headers,
+                timeout=httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S),
+            )  # fmt: skip
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from error
+        if response.is_error:
+            raise _error_of(response, response.content)
+        return response.json() if response.content else None
+
+    async def events(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        read_timeout_s: float | None = None,
+    ) -> AsyncIterator[Any]:
+        """The JSON of each server-sent event until `[DONE]` or the end; an error event is raised."""
+        timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
+        try:
+            async with self._http.stream(
+                method, path, params=_params(query), json=body, headers=headers, timeout=timeout
+            ) as response:
+                if response.is_error:
+                    raise _error_of(response, await response.aread())
+                async for data in _sse_data(response.aiter_lines()):
+                    if data == "[DONE]":
+                        return
+                    event = json.loads(data)
+                    if isinstance(event, dict) and isinstance(event.get("error"), dict):
+                        raise from_response(500, event)
+                    yield event
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from error
+
+    def unreachable(self, error: Exception) -> FiredeckError:
+        what = str(error) or type(error).__name__
+        return Unavailable(f"no answer from {self.base_url}: {what}", hint="is the engine running? `firedeck serve`")
+
+
+async def _sse_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The data of each event; comments and other fields are skipped (WHATWG HTML, server-sent events)."""
+    data: list[str] = []
+    async for line in lines:
+        if line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+        elif not line and data:
+            yield "\n".join(data)
+            data = []
+
+
+def _params(query: Query | None) -> dict[str, str]:
+    wire = {True: "true", False: "false"}
+    return {k: wire[v] if isinstance(v, bool) else str(v) for k, v in (query or {}).items() if v is not None}
+
+
+def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    retry_after = response.headers.get("retry-after", "")
+    return from_response(response.status_code, body, float(retry_after) if retry_after.isdigit() else None)
+
+
+def segment(text: str) -> str:
+    """`text` as one path segment: `/` and `#` are percent-encoded."""
+    return quote(text, safe="")

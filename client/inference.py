@@ -1,0 +1,48 @@
+"""Asking a model: the data plane, as dictionaries in OpenAI's shape.
+
+Typed completions are what the official `openai` and `fireworks-ai` SDKs give, unmodified; this is the thin way for
+our own command line, traffic and dashboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from client.http import Transport
+
+GENERATION_TIMEOUT_S = 600.0
+
+
+class Inference:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def chat(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return await self._send("/inference/v1/chat/completions", body, headers)
+
+    async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return await self._send("/inference/v1/completions", body, headers)
+
+    def stream_chat(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        return self._stream("/inference/v1/chat/completions", body, headers)
+
+    def stream_completion(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        return self._stream("/inference/v1/completions", body, headers)
+
+    async def _send(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._transport.send(
+            "POST", path, body=dict(body), headers=headers, read_timeout_s=GENERATION_TIMEOUT_S
+        )
+        return answer
+
+    def _stream(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        return self._transport.events(
+            "POST", path, body={**body, "stream": True}, headers=headers, read_timeout_s=GENERATION_TIMEOUT_S
+        )

@@ -1,0 +1,150 @@
+"""Typed verbs of the control plane: `Client.deployments.create(...)` and friends.
+
+Ids may be bare (`chat`, in the client's account) or full names (`accounts/local/deployments/chat`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any
+
+from client.config import Context
+from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
+from client.http import Transport
+from client.inference import Inference
+from client.names import Name
+from client.types import Account, AccountPage, Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
+
+PAGE_SIZE = 200  # the most that a list answers at once
+
+
+class Client:
+    """An engine, seen with one key. Use as `async with Client(context) as fleet:`."""
+
+    def __init__(self, context: Context, transport: Transport | None = None) -> None:
+        self.context = context
+        self.transport = transport or Transport(context.base_url, context.api_key)
+        self.deployments = Deployments(self.transport, context.account)
+        self.models = Models(self.transport, context.account)
+        self.fleet = Fleet(self.transport, context.account)
+        self.inference = Inference(self.transport)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # noqa: E501
+        await self.transport.close()
+
+    async def accounts(self) -> list[Account]:
+        return AccountPage.model_validate(await self.transport.get("/v1/accounts")).accounts
+
+
+class _Resource:
+    def __init__(self, transport: Transport, account: str) -> None:
+        self._transport = transport
+        self._account = account
+
+
+class Deployments(_Resource):
+    def _path(self, deployment: str, verb: str = "") -> str:
+        name = Name.of(deployment, "deployments", self._account, "deployment")
+        return f"/v1/{name}{verb}"
+
+    async def create(
+        self, spec: DeploymentSpec, deployment_id: str | None = None, *, validate_only: bool = False
+    ) -> Deployment:
+        """The new deployment (CREATING); with `validate_only` what it would be, nothing being made."""
+        query = {"deploymentId": deployment_id, "validateOnly": validate_only or None}
+        path = f"/v1/accounts/{self._account}/deployments"
+        return Deployment.model_validate(
+            await self._transport.send("POST", path, query=query, body=_spec_body(spec))
+        )
+
+    async def get(self, deployment: str) -> Deployment:
+        return Deployment.model_validate(await self._transport.get(self._path(deployment)))
+
+    async def list(self, *, show_deleted: bool = False, filter: str | None = None) -> list[Deployment]:  # noqa: A002
+        found: list[Deployment] = []
+        token = ""
+        while True:
+            query = {"pageSize": PAGE_SIZE, "pageToken": token, "showDeleted": show_deleted or None, "filter": filter}
+            raw = await self._transport.get(f"/v1/accounts/{self._account}/deployments", query)
+            page = DeploymentPage.model_validate(raw)
+            found += page.deployments
+            token = page.next_page_token
+            if not token or not page.deployments:
+                return found
+
+    async def update(self, deployment: str, changes: DeploymentSpec, *, validate_only: bool = False) -> Deployment:
+        """Only the fields set in `changes` change."""
+        query = {"validateOnly": validate_only or None}
+        body = _spec_body(changes)
+        return Deployment.model_validate(
+            await self._transport.send("PATCH", self._path(deployment), query=query, body=body)
+        )
+
+    async def scale(self, deployment: str, replica_count: int) -> None:
+        """Ask for just this many replicas now; autoscaling goes on from there, within min and max."""
+        await self._transport.send("PATCH", self._path(deployment, ":scale"), body={"replicaCount": replica_count})
+
+    async def delete(self, deployment: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
+        query = {"hard": hard or None, "ignoreChecks": ignore_checks or None}
+        await self._transport.send("DELETE", self._path(deployment), query=query)
+
+    async def undelete(self, deployment: str) -> Deployment:
+        raw = await self._transport.send("POST", self._path(deployment, ":undelete"), body={})
+        return Deployment.model_validate(raw)
+
+
+class Models(_Resource):
+    async def get(self, model: str) -> Model:
+        name = Name.of(model, "models", self._account, "model")
+        return Model.model_validate(await self._transport.get(f"/v1/{name}"))
+
+    async def list(self, account: str | None = None) -> list[Model]:
+        path = f"/v1/accounts/{account or self._account}/models"
+        return ModelPage.model_validate(await self._transport.get(path, {"pageSize": PAGE_SIZE})).models
+
+    async def create_from_file(self, model_id: str, file: str, display_name: str | None = None) -> Model:
+        """Register a GGUF file that lies on the engine's machine (firedeck's own verb)."""
+        body = {"modelId": model_id, "file": file, "displayName": display_name}
+        path = f"/firedeck/v1/accounts/{self._account}/models"
+        return Model.model_validate(await self._transport.send("POST", path, body=body))
+
+    async def delete(self, model: str) -> None:
+        name = Name.of(model, "models", self._account, "model")
+        await self._transport.send("DELETE", f"/v1/{name}")
+
+
+class Fleet(_Resource):
+    """firedeck's own additions: everything the dashboard watches."""
+
+    async def snapshot(self) -> FleetSnapshot:
+        return FleetSnapshot.model_validate(await self._transport.get("/firedeck/v1/fleet"))
+
+    async def watch(self, interval_s: float = 1.0) -> AsyncIterator[FleetSnapshot]:
+        """A snapshot now and one every `interval_s` seconds; ends with the connection."""
+        stream = self._transport.events("GET", "/firedeck/v1/fleet:watch", query={"interval": str(interval_s)})
+        async for event in stream:
+            yield FleetSnapshot.model_validate(event)
+
+    async def status(self, deployment: str) -> DeploymentStatus:
+        return DeploymentStatus.model_validate(await self._transport.get(self._own(deployment)))
+
+    async def history(self, deployment: str, seconds: int = 300) -> History:
+        raw = await self._transport.get(self._own(deployment, "/history"), {"seconds": seconds})
+        return History.model_validate(raw)
+
+    async def events(self, deployment: str | None = None, *, after: int = 0, limit: int = 100) -> list[Event]:
+        """The newest `limit` events after sequence number `after`, oldest first."""
+        path = self._own(deployment, "/events") if deployment else "/firedeck/v1/events"
+        return EventPage.model_validate(await self._transport.get(path, {"after": after, "limit": limit})).events
+
+    def _own(self, deployment: str, below: str = "") -> str:
+        name = Name.of(deployment, "deployments", self._account, "deployment")
+        return f"/firedeck/v1/{name}{below}"
+
+
+def _spec_body(spec: DeploymentSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
