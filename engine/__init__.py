@@ -1,0 +1,1 @@
+"""The platform: control plane, gateway, replicas and their store."""

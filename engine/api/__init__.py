@@ -1,0 +1,1 @@
+"""The control plane's routes: thin, one file a resource."""

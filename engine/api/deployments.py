@@ -1,0 +1,126 @@
+"""`/v1/accounts/{account}/deployments`: create, list, get, update, scale, delete, undelete."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from client.errors import InvalidArgument
+from client.names import Name
+from client.types import Deployment, DeploymentPage
+from engine import declare
+from engine.api.common import Body, Caller, HouseDep, documented_body
+from engine.api.listing import page
+
+router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
+_ONE = "/{deployment_id}"
+_SHOW: dict[str, Any] = {"response_model": Deployment, "response_model_exclude_none": True, "response_model_by_alias": True}
+
+
+@router.post("", openapi_extra=documented_body("DeploymentSpec"), **_SHOW)
+async def create(
+    account: str,
+    body: Body,
+    house: HouseDep,
+    caller: Caller,
+    deployment_id: Annotated[str | None, Query(alias="deploymentId")] = None,
+    validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
+) -> Deployment:
+    """A new deployment (CREATING); with `validateOnly` what it would be, nothing being made."""
+    caller.may(account, write=True)
+    spec = declare.read(body)
+    return await house.fleet.create(account, spec, deployment_id, by=caller.user, validate_only=validate_only)
+
+
+@router.get("", response_model_exclude_none=True, response_model_by_alias=True)
+async def list_deployments(
+    account: str,
+    house: HouseDep,
+    caller: Caller,
+    page_size: Annotated[int | None, Query(alias="pageSize")] = None,
+    page_token: Annotated[str, Query(alias="pageToken")] = "",
+    filter_text: Annotated[str, Query(alias="filter")] = "",
+    order_by: Annotated[str, Query(alias="orderBy")] = "",
+    show_deleted: Annotated[bool, Query(alias="showDeleted")] = False,
+) -> DeploymentPage:
+    """The account's deployments, soft-deleted ones only with `showDeleted`."""
+    caller.may(account, write=False)
+    items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
+    found, token, total = page(
+        items, size=page_size, token=page_token, filter_text=filter_text, order_by=order_by, default_order="createTime"
+    )
+    return DeploymentPage(deployments=found, next_page_token=token, total_size=total)
+
+
+@router.get(_ONE, **_SHOW)
+async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
+    caller.may(account, write=False)
+    return house.fleet.get(_name(account, deployment_id)).deployment
+
+
+@router.patch(_ONE + ":scale", openapi_extra=documented_body("ScaleBody"))
+async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
+    """`{"replicaCount": n}`: want n replicas now, within min and max."""
+    caller.may(account, write=True)
+    name = _name(account, deployment_id)
+    await house.fleet.scale(name, _replica_count(body), by=caller.user)
+    return {}
+
+
+@router.patch(_ONE, openapi_extra=documented_body("DeploymentSpec"), **_SHOW)
+async def update(
+    account: str,
+    deployment_id: str,
+    body: Body,
+    house: HouseDep,
+    caller: Caller,
+    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+    validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
+) -> Deployment:
+    """Only the fields of `updateMask` change; without a mask, only those that the body has."""
+    caller.may(account, write=True)
+    name = _name(account, deployment_id)
+    mask = frozenset(_snake(path.strip()) for path in update_mask.split(",") if path.strip()) or None
+    return await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=validate_only)
+
+
+@router.delete(_ONE)
+async def delete(
+    account: str,
+    deployment_id: str,
+    house: HouseDep,
+    caller: Caller,
+    hard: bool = False,
+    ignore_checks: Annotated[bool, Query(alias="ignoreChecks")] = False,
+) -> dict[str, Any]:
+    """Soft unless `hard`; refused while in use unless `ignoreChecks`."""
+    caller.may(account, write=True)
+    name = _name(account, deployment_id)
+    await house.fleet.delete(name, by=caller.user, hard=hard, ignore_checks=ignore_checks)
+    return {}
+
+
+@router.post(_ONE + ":undelete", **_SHOW)
+async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
+    caller.may(account, write=True)
+    return await house.fleet.undelete(_name(account, deployment_id), by=caller.user)
+
+
+def _name(account: str, deployment_id: str) -> str:
+    return str(Name.of(deployment_id, "deployments", account, "deployment"))
+
+
+def _replica_count(body: Any) -> int:
+    count = body.get("replicaCount", body.get("replica_count", 0)) if isinstance(body, dict) else None
+    unknown = sorted(body.keys() - {"replicaCount", "replica_count"}) if isinstance(body, dict) else []
+    if unknown:
+        raise InvalidArgument(f"unknown field {unknown[0]!r}", field=unknown[0])
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise InvalidArgument("replicaCount must be a whole number of 0 or more", field="replicaCount")
+    return count
+
+
+def _snake(path: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", path).lower()

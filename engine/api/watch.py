@@ -1,0 +1,81 @@
+"""firedeck's own additions below `/firedeck/v1`: the fleet as the dashboard watches it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History
+from client.names import Name
+from engine.api.common import Caller, House, HouseDep
+from engine.fleet import views
+
+router = APIRouter(prefix="/firedeck/v1", tags=["firedeck"])
+_ONE = "/accounts/{account}/deployments/{deployment_id}"
+_SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
+
+
+@router.get("/fleet", **_SHOW)
+async def fleet(house: HouseDep, caller: Caller) -> FleetSnapshot:
+    """Every deployment that this key may see, soft-deleted ones included, with numbers, replicas and reasons."""
+    return views.snapshot(house.fleet, house.started_at, caller.account)
+
+
+@router.get("/fleet:watch")
+async def watch(
+    house: HouseDep, caller: Caller, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
+) -> StreamingResponse:
+    """Server-sent events: a FleetSnapshot now and every `interval` seconds."""
+    return StreamingResponse(_snapshots(house, caller.account, interval), media_type="text/event-stream")
+
+
+async def _snapshots(house: House, account: str, interval_s: float) -> AsyncIterator[str]:
+    while True:
+        shown = views.snapshot(house.fleet, house.started_at, account)
+        yield f"data: {shown.model_dump_json(by_alias=True, exclude_none=True)}\n\n"
+        await asyncio.sleep(interval_s)
+
+
+@router.get("/events", **_SHOW)
+async def all_events(house: HouseDep, caller: Caller, after: int = 0, limit: int = 100) -> EventPage:
+    """The newest events of the account's deployments, oldest first."""
+    events = await house.fleet.rooms.store.events(None, after, min(limit, 1000))
+    mine = f"accounts/{caller.account}/"
+    return EventPage(events=[event for event in events if event.deployment.startswith(mine)])
+
+
+@router.get(_ONE, **_SHOW)
+async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
+    caller.may(account, write=False)
+    return views.status(house.fleet, house.fleet.get(_name(account, deployment_id)))
+
+
+@router.get(_ONE + "/history", **_SHOW)
+async def history(
+    account: str,
+    deployment_id: str,
+    house: HouseDep,
+    caller: Caller,
+    seconds: Annotated[int, Query(ge=1, le=86_400)] = 300,
+) -> History:
+    """Samples of the last `seconds`, for charts."""
+    caller.may(account, write=False)
+    keeper = house.fleet.get(_name(account, deployment_id))
+    return keeper.recorder.read(keeper.name, seconds)
+
+
+@router.get(_ONE + "/events", **_SHOW)
+async def events(
+    account: str, deployment_id: str, house: HouseDep, caller: Caller, after: int = 0, limit: int = 100
+) -> EventPage:
+    caller.may(account, write=False)
+    name = _name(account, deployment_id)
+    return EventPage(events=await house.fleet.rooms.store.events(name, after, min(limit, 1000)))
+
+
+def _name(account: str, deployment_id: str) -> str:
+    return str(Name.of(deployment_id, "deployments", account, "deployment"))

@@ -1,0 +1,154 @@
+"""Puts the house together: store, library, fleet, control-plane routes and gateway in one ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from client.errors import FiredeckError, Internal, InvalidArgument
+from client.types import DeploymentSpec
+from engine.api import accounts, deployments, models, watch
+from engine.api.common import House
+from engine.api.paths import normalise
+from engine.clock import SystemClock
+from engine.fleet.fleet import Fleet
+from engine.fleet.replica_set import Rooms
+from engine.fleet.settings import Settings
+from engine.gateway.http import Receive, Scope, Send
+from engine.gateway.routes import Gateway
+from engine.keys import Keyring
+from engine.library import Library
+from engine.placement.local import LocalDriver
+from engine.store.store import Store
+from engine.telemetry import metrics
+from engine.version import VERSION
+
+log = logging.getLogger(__name__)
+
+DATABASE = "firedeck.db"
+
+
+class Engine:
+    """One engine on one data folder. ASGI; `open()` before serving, `close()` after."""
+
+    def __init__(self, settings: Settings, house: House, store: Store) -> None:
+        self.settings = settings
+        self.house = house
+        self._store = store
+        self._gateway = Gateway(house)
+        self._control = control_plane(house)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Engine:
+        """Bring back everything that the data folder holds."""
+        store = await Store.open(settings.data_dir / DATABASE)
+        library, keyring = Library(store), Keyring(store)
+        driver = LocalDriver(settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+        await library.load()
+        await keyring.load()
+        await keyring.ensure_admin(settings.data_dir)
+        fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
+        house = House(fleet, library, keyring, datetime.now(UTC))
+        await fleet.open()
+        return cls(settings, house, store)
+
+    async def close(self) -> None:
+        """End the replicas, then the rest. What was declared stays."""
+        await self.house.fleet.close()
+        await self._store.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._gateway.owns(scope["path"]):
+            await self._gateway(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
+        await self._control(scope, receive, send)
+
+
+def control_plane(house: House) -> FastAPI:
+    """The control-plane routes, and the few that need no key."""
+    app = FastAPI(title="firedeck", version=VERSION, docs_url=None, redoc_url=None)
+    app.state.house = house
+    for module in (accounts, deployments, models, watch):
+        app.include_router(module.router)
+    app.add_exception_handler(FiredeckError, _render)
+    app.add_exception_handler(RequestValidationError, _render_validation)
+    app.add_exception_handler(HTTPException, _render_http)
+    app.add_exception_handler(Exception, _render_bug)
+
+    @app.get("/healthz", tags=["engine"])
+    async def healthz() -> dict[str, str]:
+        """The engine answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["engine"])
+    async def readyz() -> dict[str, str]:
+        """The engine serves requests."""
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["engine"])
+    async def exposition() -> Response:
+        """Prometheus text."""
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI with the bodies that `engine.declare` validates."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        spec = DeploymentSpec.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas |= spec.pop("$defs", {}) | {"DeploymentSpec": spec, **_SMALL_BODIES}
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+_SMALL_BODIES = {
+    "ScaleBody": {
+        "type": "object", "additionalProperties": False,
+        "properties": {"replicaCount": {"type": "integer", "minimum": 0, "maximum": 1000}},
+    },
+    "ModelFileBody": {
+        "type": "object", "required": ["modelId", "file"],
+        "properties": {name: {"type": "string"} for name in ("modelId", "file", "displayName")},
+    },
+}  # fmt: skip
+
+
+async def _render(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FiredeckError)
+    headers = {"x-should-retry": "false"} if error.status == 409 else {}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    return JSONResponse(error.control_plane_body(), error.status, headers)
+
+
+async def _render_validation(request: Request, error: Exception) -> JSONResponse:
+    """A query parameter of the wrong type: 400 as everywhere else, not FastAPI's 422."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return await _render(request, InvalidArgument(f"{field}: {first['msg']}", field=field))
+
+
+async def _render_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    grpc = {404: 5, 405: 12}.get(error.status_code, 13)
+    message = {404: "no such path", 405: f"{request.method} is not possible here"}.get(error.status_code, error.detail)
+    return JSONResponse({"code": grpc, "message": message, "details": []}, error.status_code, error.headers)
+
+
+async def _render_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return await _render(request, Internal("the engine failed; its log says why"))

@@ -1,0 +1,74 @@
+"""The engine's part of the command line: `firedeck serve` and `firedeck model fetch`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
+from client.errors import FiredeckError
+from engine.control.windows import PRODUCT, rehearsal
+
+REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where the product has 5 minutes
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's data folder]")
+@click.option("--demo", is_flag=True, help="Add two deployments, `chat` and `base`, with windows of seconds.")
+@click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below the product's 5 minutes.")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), show_default=True)
+def serve(host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, log_level: str) -> None:
+    """Run the engine in the foreground; end it with Ctrl-C."""
+    from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
+    from engine.serve import run
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = Settings(
+        data_dir=(data_dir or default_data_dir()).expanduser().absolute(),
+        host=host,
+        port=port,
+        limits=rehearsal(min_zero_s=REHEARSAL_ZERO_S) if demo or rehearse else PRODUCT,
+    )
+    try:
+        _loop(run(settings, _Greeting(settings.data_dir, demo=demo)))
+    except FiredeckError as error:
+        click.echo(f"firedeck serve: {error.text}", err=True)
+        sys.exit(1)
+
+
+class _Greeting:
+    """What is done and said once the engine takes requests."""
+
+    def __init__(self, data_dir: Path, *, demo: bool) -> None:
+        self._data_dir = data_dir
+        self._demo = demo
+
+    async def __call__(self, engine: object, base_url: str) -> None:
+        from engine.app import Engine
+        from engine.demo import add_demo_deployments
+
+        assert isinstance(engine, Engine)
+        if self._demo:
+            await add_demo_deployments(engine.house.fleet)
+        click.echo(f"firedeck serves on {base_url}", err=True)
+        click.echo(f"  state     {self._data_dir}", err=True)
+        click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
+        click.echo(f"  dashboard firedeck --base-url {base_url}", err=True)
+        sys.stderr.flush()
+
+
+def _loop(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)

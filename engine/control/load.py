@@ -1,0 +1,107 @@
+"""What a deployment has to do, over time: samples of any spacing in, means over seconds out.
+
+A sample speaks for the stretch since the former one, so a mean weighs samples by the time they cover and comes out the
+same whether they arrive every 0.1 s or every 7 s. Times are seconds on the caller's monotonic axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Metric = Literal["concurrency", "requests", "prompt_tokens", "generated_tokens"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+HOLD_S = 15.0  # how long a last sample still stands for the present
+_MIN_RATE_S = 1.0  # a rate over less than this is noise: one request in 10 ms is not 100 requests per second
+_MAX_SAMPLES = 8192  # the longest mean (a fifth of an hour) at ten samples a second, and some more
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSample:
+    """The load of one deployment at `at`; the counts are those since the former sample."""
+
+    at: float
+    concurrency: float  # requests running and waiting in replicas, and held at the gateway
+    requests: float = 0.0  # started
+    prompt_tokens: float = 0.0  # evaluated
+    generated_tokens: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = (self.concurrency, self.requests, self.prompt_tokens, self.generated_tokens)
+        if not math.isfinite(self.at) or not all(math.isfinite(v) and v >= 0 for v in values):
+            raise ValueError(f"a load sample holds finite figures of zero or more: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """(began_at, sample.at], and the sample that speaks for it. The first of a history has no length."""
+
+    began_at: float
+    sample: LoadSample
+
+    def level(self, metric: Metric) -> float | None:
+        """Requests at once, or events per second; None for a rate over no time."""
+        if metric == "concurrency":
+            return self.sample.concurrency
+        length = self.sample.at - self.began_at
+        count: float = getattr(self.sample, metric)
+        return count / length if length > 0 else None
+
+
+class LoadHistory:
+    """The samples of the last `keep_s` seconds (at most 8192 of them). One writer, its caller."""
+
+    def __init__(self, keep_s: float) -> None:
+        self.keep_s = keep_s
+        self._stretches: deque[_Stretch] = deque(maxlen=_MAX_SAMPLES)
+
+    def __len__(self) -> int:
+        return len(self._stretches)
+
+    def add(self, sample: LoadSample) -> None:
+        """Append; a sample no later than the newest is folded into it, so that no count is lost."""
+        began_at = sample.at
+        if self._stretches:
+            newest = self._stretches[-1]
+            if sample.at <= newest.sample.at:
+                self._stretches[-1] = _Stretch(newest.began_at, _fold(newest.sample, sample))
+                return
+            began_at = newest.sample.at
+        self._stretches.append(_Stretch(began_at, sample))
+        while self._stretches[0].sample.at < sample.at - self.keep_s:
+            self._stretches.popleft()
+
+    def mean(self, metric: Metric, seconds: float, now: float) -> float | None:
+        """Time-weighted mean of `metric` (rates per second) over the `seconds` that end at the newest sample.
+
+        Where the history is shorter, over what it covers. None when nothing is known: no sample yet, none in the
+        last 15 s, or for a rate less than a second covered. Unknown is not zero.
+        """
+        if not self._stretches or now - self._stretches[-1].sample.at > HOLD_S:
+            return None
+        newest = self._stretches[-1]
+        start = newest.sample.at - seconds
+        total = covered = 0.0
+        for stretch in reversed(self._stretches):
+            level, length = stretch.level(metric), stretch.sample.at - max(stretch.began_at, start)
+            if level is not None and length > 0:
+                total += level * length
+                covered += length
+            if stretch.began_at <= start:
+                break
+        if metric == "concurrency":
+            return total / covered if covered > 0 else newest.sample.concurrency
+        return total / covered if covered >= min(seconds, _MIN_RATE_S) - 1e-9 else None
+
+
+def _fold(newest: LoadSample, late: LoadSample) -> LoadSample:
+    return LoadSample(
+        at=newest.at,
+        concurrency=late.concurrency,
+        requests=newest.requests + late.requests,
+        prompt_tokens=newest.prompt_tokens + late.prompt_tokens,
+        generated_tokens=newest.generated_tokens + late.generated_tokens,
+    )

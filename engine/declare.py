@@ -1,0 +1,248 @@
+"""What a valid declaration of a deployment is: defaults, limits, exclusions. Pure functions over wire types.
+
+Source: https://docs.fireworks.ai/guides/ondemand-deployments and the SDK's field documentation. Every refusal names
+the field in wire spelling and says what to do.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from client import durations
+from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
+from client.names import Name
+from client.types import (
+    ACCELERATOR_TYPES,
+    IMMUTABLE,
+    LOAD_TARGETS,
+    OUTPUT_ONLY,
+    PRECISIONS,
+    AutoscalingPolicy,
+    ColdOptions,
+    Deployment,
+    Wire,
+)
+from engine.control.windows import Limits, check
+
+DEFAULT_LOAD_TARGETS = {"default": 0.8}
+DEFAULT_SLOTS = 8  # sequences that one replica runs at once
+DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
+HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
+HOLD_TIMEOUT_MAX = timedelta(hours=1)
+
+
+def read(body: Any) -> Deployment:
+    """The deployment in a request's body; unknown fields and wrong types are refused by name."""
+    if not isinstance(body, dict):
+        raise InvalidArgument("the body must be a JSON object")
+    try:
+        spec = Deployment.model_validate(body, extra="forbid")
+    except ValidationError as error:
+        raise from_pydantic(error) from None
+    for name in OUTPUT_ONLY & spec.model_fields_set:
+        _clear(spec, name)
+    return spec
+
+
+def create(spec: Deployment, name: Name, context_limit: int | None, limits: Limits) -> Deployment:
+    """`spec` with every default filled in, or InvalidArgument. `context_limit` is the model's, in tokens."""
+    minimum = spec.min_replica_count or 0
+    maximum = spec.max_replica_count if spec.max_replica_count is not None else max(minimum, 1)
+    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, context_limit or DEFAULT_CONTEXT_TOKENS)
+    whole = spec.model_copy(
+        update={
+            "name": str(name),
+            "display_name": spec.display_name or name.id,
+            "min_replica_count": minimum,
+            "max_replica_count": maximum,
+            "autoscaling_policy": _policy(spec.autoscaling_policy, limits),
+            "accelerator_count": spec.accelerator_count or 1,
+            "max_batch_size": spec.max_batch_size or DEFAULT_SLOTS,
+            "max_context_length": context,
+            "firedeck": _cold(spec.firedeck),
+        }
+    )
+    _check(whole, context_limit, limits)
+    return whole
+
+
+def update(
+    current: Deployment, changes: Deployment, mask: frozenset[str] | None, context_limit: int | None, limits: Limits
+) -> Deployment:
+    """`current` with the fields of `mask` (or those that `changes` sets) taken over, checked as a whole."""
+    paths = changes.model_fields_set - OUTPUT_ONLY if mask is None else mask
+    taken: dict[str, Any] = {}
+    for path in paths:
+        top, _, below = path.partition(".")
+        if top not in Deployment.model_fields or top in OUTPUT_ONLY:
+            raise InvalidArgument(f"unknown field {path!r} in the update mask", field="updateMask")
+        wanted = getattr(changes, top)
+        taken[top] = _merged(getattr(current, top), wanted, below)
+    for field in IMMUTABLE & taken.keys():
+        if taken[field] != getattr(current, field):
+            raise InvalidArgument(
+                f"{_wire(field)} cannot be changed after creation", field=_wire(field), hint="create a new deployment"
+            )
+    if "min_replica_count" in taken and "max_replica_count" not in taken:
+        # The documented default of the maximum follows the minimum, unless somebody has set it.
+        taken["max_replica_count"] = max(current.max_replica_count or 0, taken["min_replica_count"] or 0)
+    changed = current.model_copy(update=taken)
+    changed = changed.model_copy(
+        update={"autoscaling_policy": _policy(changed.autoscaling_policy, limits), "firedeck": _cold(changed.firedeck)}
+    )
+    _check(changed, context_limit, limits)
+    return changed
+
+
+def from_pydantic(error: ValidationError) -> FiredeckError:
+    """The first problem of a body, by its wire path."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return InvalidArgument(f"unknown field {field!r}", field=field)
+    message = first["msg"].removeprefix("Value error, ")
+    return InvalidArgument(f"{field}: {message[:1].lower()}{message[1:]}", field=field)
+
+
+def _clear(spec: Deployment, name: str) -> None:
+    """Output-only fields may stand in a request (clients send back what they got); they mean nothing there."""
+    setattr(spec, name, Deployment.model_fields[name].get_default())
+    spec.model_fields_set.discard(name)
+
+
+def _policy(given: AutoscalingPolicy | None, limits: Limits) -> AutoscalingPolicy:
+    given = given or AutoscalingPolicy()
+    windows = (given.scale_up_window, given.scale_down_window, given.scale_to_zero_window)
+    up, down, zero = (None if window is None else window.total_seconds() for window in windows)
+    whole = limits.resolve(up, down, zero)
+    return AutoscalingPolicy(
+        scale_up_window=timedelta(seconds=whole.up_s),
+        scale_down_window=timedelta(seconds=whole.down_s),
+        scale_to_zero_window=timedelta(seconds=whole.zero_s),
+        load_targets=dict(given.load_targets or DEFAULT_LOAD_TARGETS),
+    )
+
+
+def _cold(given: ColdOptions | None) -> ColdOptions:
+    given = given or ColdOptions()
+    return ColdOptions(
+        cold_policy=given.cold_policy or "hold",
+        hold_timeout=_default(given.hold_timeout, HOLD_TIMEOUT_DEFAULT),
+        threads=given.threads,
+    )
+
+
+def _check(deployment: Deployment, context_limit: int | None, limits: Limits) -> None:
+    _check_replicas(deployment)
+    _check_policy(deployment, limits)
+    _check_speculation(deployment)
+    _check_served(deployment)
+    _check_one_of("acceleratorType", deployment.accelerator_type, ACCELERATOR_TYPES)
+    _check_one_of("precision", deployment.precision, PRECISIONS)
+    _check_placement(deployment)
+    context = deployment.max_context_length or 0
+    if context_limit and context > context_limit:
+        raise InvalidArgument(
+            f"maxContextLength {context} is more than the model's {context_limit} tokens", field="maxContextLength"
+        )
+    if context < 64:
+        raise InvalidArgument(f"maxContextLength {context} is too small", field="maxContextLength", hint="64 or more")
+    hold = deployment.firedeck.hold_timeout if deployment.firedeck else None
+    if hold is not None and not timedelta(0) < hold <= HOLD_TIMEOUT_MAX:
+        raise InvalidArgument(
+            f"firedeck.holdTimeout must be more than 0s and at most {durations.to_go(HOLD_TIMEOUT_MAX)}",
+            field="firedeck.holdTimeout",
+        )
+
+
+def _check_replicas(deployment: Deployment) -> None:
+    low, high = deployment.min_replica_count or 0, deployment.max_replica_count or 0
+    if high < low:
+        raise InvalidArgument(
+            f"maxReplicaCount {high} is less than minReplicaCount {low}",
+            field="maxReplicaCount",
+            hint="raise the maximum or lower the minimum",
+        )
+
+
+def _check_policy(deployment: Deployment, limits: Limits) -> None:
+    policy = deployment.autoscaling_policy
+    assert policy is not None
+    windows = (policy.scale_up_window, policy.scale_down_window, policy.scale_to_zero_window)
+    up, down, zero = (w.total_seconds() if w else 0.0 for w in windows)
+    for field, sentence in check(limits, up, down, zero):
+        raise InvalidArgument(f"{field} {sentence}", field=field)
+    for target, value in (policy.load_targets or {}).items():
+        field = f"autoscalingPolicy.loadTargets.{target}"
+        if target not in LOAD_TARGETS:
+            raise InvalidArgument(
+                f"unknown load target {target!r}", field=field, hint="known: " + ", ".join(LOAD_TARGETS)
+            )
+        if not 0 < value < float("inf") or (target == "default" and value > 1):
+            wanted = "more than 0 and at most 1" if target == "default" else "more than 0"
+            raise InvalidArgument(f"load target {target} must be {wanted}, not {value}", field=field)
+
+
+def _check_speculation(deployment: Deployment) -> None:
+    draft, ngram = deployment.draft_model, deployment.ngram_speculation_length
+    if draft and ngram:
+        raise InvalidArgument(
+            "draftModel and ngramSpeculationLength cannot be used together",
+            field="ngramSpeculationLength",
+            hint="they are alternatives: remove one",
+        )
+    if (draft or ngram) and deployment.draft_token_count is None:
+        raise InvalidArgument(
+            f"draftTokenCount must be set with {'draftModel' if draft else 'ngramSpeculationLength'}",
+            field="draftTokenCount",
+            hint="4 suits most draft models; 0 turns speculation off",
+        )
+
+
+def _check_served(deployment: Deployment) -> None:
+    """Refuse what this version would store but not do: a setting without effect is a lie."""
+    speculating = (deployment.draft_model or deployment.ngram_speculation_length) and deployment.draft_token_count
+    asked = {
+        "draftTokenCount": speculating,
+        "enableAddons": deployment.enable_addons,
+        "precision": deployment.precision not in (None, "PRECISION_UNSPECIFIED") and deployment.precision in PRECISIONS,
+    }
+    for field, given in asked.items():
+        if given:
+            raise FailedPrecondition(
+                f"{field} is not served by this version of the engine", field=field, hint="leave it out"
+            )
+
+
+def _check_placement(deployment: Deployment) -> None:
+    placement = deployment.placement
+    if placement is None:
+        return
+    given = [name for name in ("multiRegion", "region", "regions") if placement.to_wire().get(name)]
+    if len(given) > 1:
+        raise InvalidArgument(f"placement takes one of {', '.join(given)}, not several", field="placement")
+
+
+def _check_one_of(field: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise InvalidArgument(f"{field} {value[:60]!r} is not known", field=field, hint="known: " + ", ".join(known))
+
+
+def _merged(current: Any, wanted: Any, below: str) -> Any:
+    """A message is merged field by field (a new window does not reset the targets); a scalar is replaced."""
+    if not isinstance(wanted, Wire) or not isinstance(current, Wire):
+        return wanted
+    fields = {below} if below else wanted.model_fields_set
+    return current.model_copy(update={name: getattr(wanted, name) for name in fields if name in type(wanted).model_fields})
+
+
+def _default(value: timedelta | None, default: timedelta) -> timedelta:
+    return default if value is None else value
+
+
+def _wire(field: str) -> str:
+    head, *rest = field.split("_")
+    return head + "".join(part.title() for part in rest)

@@ -1,0 +1,254 @@
+"""All deployments of this engine, and the verbs that change them.
+
+A verb validates, writes the declaration, wakes the keeper, and returns; keepers do the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from client.names import Name, check_id, random_id
+from client.types import Deployment
+from engine import declare
+from engine.fleet.keeper import Keeper
+from engine.fleet.replica_set import Rooms
+from engine.fleet.settings import Settings
+from engine.placement.port import Placed
+from engine.store.store import ReplicaRecord
+from engine.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
+RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
+
+SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
+SHUTDOWN_POLL_S = 0.05
+
+
+class Fleet:
+    """The deployments by full name."""
+
+    def __init__(self, rooms: Rooms, settings: Settings) -> None:
+        self.rooms = rooms
+        self.settings = settings
+        self._keepers: dict[str, Keeper] = {}
+        # One thread a replica: on few cores two narrow replicas beat one wide one, and spinning pools are a cliff.
+        self._threads = 1 if (os.cpu_count() or 1) <= 4 else (os.cpu_count() or 1) // 4
+
+    async def open(self) -> None:
+        """Bring back what was declared, take over replicas that still live, clean up the rest."""
+        for stored in await self.rooms.store.deployments():
+            keeper = self._keep(stored.deployment)
+            keeper.meter.last_request_at = stored.last_request_at
+            keeper.begin(stored.deployment.desired_replica_count or 0)
+        await self._take_over(await self.rooms.store.replicas())
+        for keeper in self._keepers.values():
+            keeper.start()
+
+    async def close(self) -> None:
+        """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
+        placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
+        for keeper in self._keepers.values():
+            await keeper.stop()
+        driver = self.rooms.driver
+        for process in placed:
+            driver.stop(process, force=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_GRACE_S):
+                while any(driver.alive(process) for process in placed):
+                    await asyncio.sleep(SHUTDOWN_POLL_S)
+        for process in placed:
+            driver.stop(process, force=True)
+            driver.forget(process)
+
+    def keepers(self, account: str | None = None) -> list[Keeper]:
+        return [k for k in self._keepers.values() if account is None or k.name.split("/")[1] == account]
+
+    def get(self, name: str) -> Keeper:
+        """The keeper of a deployment, soft-deleted ones included, or NotFound."""
+        keeper = self._keepers.get(name)
+        if keeper is None:
+            raise NotFound(
+                f"deployment {name!r} does not exist", field="name", hint="`firedeck deployment list` shows all"
+            )
+        return keeper
+
+    async def create(
+        self, account: str, spec: Deployment, deployment_id: str | None, *, by: str, validate_only: bool = False
+    ) -> Deployment:
+        """A new deployment, CREATING; with `validate_only` what it would be."""
+        name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
+        if str(name) in self._keepers:
+            raise AlreadyExists(
+                f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
+            )
+        model = self._model_of(spec, account)
+        whole = declare.create(spec.model_copy(update={"base_model": model}), name, self._context(model), self.settings.limits)
+        now = self.rooms.clock.wall()
+        made = whole.model_copy(
+            update={
+                "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
+                "desired_replica_count": self._first_count(whole), "replica_count": 0,
+            }
+        )  # fmt: skip
+        if validate_only:
+            return made
+        keeper = self._keep(made)
+        try:
+            await self.rooms.store.put_deployment(made)
+        except BaseException:
+            del self._keepers[str(name)]
+            raise
+        keeper.begin(self._first_count(made))
+        await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
+        keeper.start()
+        return made
+
+    async def update(
+        self, name: str, changes: Deployment, mask: frozenset[str] | None, *, by: str, validate_only: bool = False
+    ) -> Deployment:
+        """The deployment with the changed fields."""
+        keeper = self._living(name)
+        context = self._context(keeper.deployment.base_model or "")
+        if changes.base_model is not None:
+            account = name.split("/")[1]
+            changes.base_model = str(Name.of(changes.base_model, "models", account, "baseModel"))
+
+        def changed(current: Deployment) -> Deployment:
+            new = declare.update(current, changes, mask, context, self.settings.limits)
+            return new.model_copy(update={"update_time": self.rooms.clock.wall()})
+
+        if validate_only:
+            return changed(keeper.deployment)
+        former = keeper.deployment
+        declared = await keeper.declare(changed)
+        await keeper.announce("Normal", "Updated", f"by {by}: {_difference(former, declared)}")
+        return declared
+
+    async def scale(self, name: str, count: int, *, by: str) -> None:
+        """Want `count` replicas now. Outside min and max is refused, not clamped silently."""
+        keeper = self._living(name)
+        low, high = keeper.deployment.min_replica_count or 0, keeper.deployment.max_replica_count or 0
+        if not low <= count <= high:
+            raise FailedPrecondition(
+                f"replicaCount {count} is outside {low} to {high}",
+                field="replicaCount",
+                hint="change minReplicaCount or maxReplicaCount first",
+            )
+        keeper.scale_to(count)
+        await keeper.announce("Normal", "ScaleRequested", f"by {by}: {count} replicas")
+
+    async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
+        """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""
+        keeper = self.get(name)
+        now = self.rooms.clock.wall()
+        if not ignore_checks and not keeper.deleted:
+            self._check_unused(keeper, now)
+        gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
+        if not keeper.deleted:
+            await keeper.declare(lambda d: d.model_copy(update=gone))
+            keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
+            await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
+        elif not hard:
+            raise NotFound(f"deployment {name!r} is deleted already", field="name", hint="undelete it, or hard=true")
+        if hard:
+            await self._purge(keeper)
+
+    async def undelete(self, name: str, *, by: str) -> Deployment:
+        keeper = self.get(name)
+        if not keeper.deleted:
+            raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
+        back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
+        declared = await keeper.declare(lambda d: d.model_copy(update=back))
+        keeper.fresh_start()
+        keeper.begin(self._first_count(declared))
+        await keeper.announce("Normal", "Undeleted", f"by {by}")
+        return declared
+
+    def uses(self, model: str) -> list[str]:
+        """The living deployments of a model."""
+        return [k.name for k in self._keepers.values() if k.deployment.base_model == model and not k.deleted]
+
+    def _keep(self, deployment: Deployment) -> Keeper:
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._threads)
+        return keeper
+
+    def _living(self, name: str) -> Keeper:
+        keeper = self.get(name)
+        if keeper.deleted:
+            raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
+        return keeper
+
+    def _model_of(self, spec: Deployment, account: str) -> str:
+        if not spec.base_model:
+            raise InvalidArgument("baseModel is required", field="baseModel")
+        name = str(Name.of(spec.base_model, "models", account, "baseModel"))
+        self.rooms.library.get(name)
+        return name
+
+    def _context(self, model: str) -> int | None:
+        return self.rooms.library.get(model).context_length
+
+    @staticmethod
+    def _first_count(deployment: Deployment) -> int:
+        """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
+        return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
+
+    def _check_unused(self, keeper: Keeper, now: datetime) -> None:
+        busy = keeper.running() + keeper.lobby.held
+        last = keeper.meter.last_request_at
+        if busy or (last is not None and now - last < RECENT_USE):
+            use = f"{busy} requests are under way" if busy else "it answered a request less than a minute ago"
+            raise FailedPrecondition(
+                f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
+            )
+
+    async def _purge(self, keeper: Keeper) -> None:
+        await keeper.stop()
+        for replica in keeper.replicas:
+            if replica.placed:
+                self.rooms.driver.stop(replica.placed, force=True)
+                self.rooms.driver.forget(replica.placed)
+            await self.rooms.store.drop_replica(replica.id)
+        await self.rooms.store.drop_deployment(keeper.name)
+        metrics.forget(keeper.name)
+        self._keepers.pop(keeper.name, None)
+
+    async def _take_over(self, records: list[ReplicaRecord]) -> None:
+        """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
+        adopted: set[int] = set()
+        for record in records:
+            placed = _placed(record)
+            keeper = self._keepers.get(record.deployment)
+            if placed and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
+                keeper.replicas.adopt(record, placed)
+                adopted.add(placed.pid)
+                await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
+            else:
+                await self.rooms.store.drop_replica(record.id)
+        for stray in self.rooms.driver.strays(frozenset(adopted)):
+            log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
+            self.rooms.driver.stop(stray, force=True)
+
+
+def _placed(record: ReplicaRecord) -> Placed | None:
+    if record.pid is None or record.pid_started is None:
+        return None
+    return Placed(record.id, Path(record.socket), record.pid, record.pid_started, "local")
+
+
+def _range(deployment: Deployment) -> str:
+    return f"{deployment.min_replica_count} to {deployment.max_replica_count}"
+
+
+def _difference(former: Deployment, new: Deployment) -> str:
+    before, after = former.to_wire(), new.to_wire()
+    changed = [f"{k} {before.get(k)} -> {v}" for k, v in after.items() if before.get(k) != v and k != "updateTime"]
+    return ", ".join(changed) or "nothing changed"

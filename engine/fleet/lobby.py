@@ -1,0 +1,123 @@
+"""Where requests wait for a place on a replica: first come, first served, bounded, with deadlines.
+
+The gateway holds what the replicas cannot run yet, so that a replica that becomes ready takes its share of the queue
+at once instead of waiting for new arrivals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from client.errors import ResourceExhausted, Unavailable
+from engine.clock import Clock
+from engine.control.route import Candidate, choose
+from engine.fleet.replica import Replica
+
+QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once
+RETRY_AFTER_S = 5.0
+DEFAULT_SLOTS = 1
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One request without a place."""
+
+    since: float
+    place: asyncio.Future[Replica]
+    avoid: frozenset[str]
+
+
+class Lobby:
+    """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait."""
+
+    def __init__(self, ready: Callable[[], Sequence[Replica]], knock: Callable[[], None], clock: Clock) -> None:
+        self._ready = ready
+        self._knock = knock
+        self._clock = clock
+        self._waiting: deque[Waiter] = deque()
+        self._closed: Exception | None = None
+
+    @property
+    def held(self) -> int:
+        return len(self._waiting)
+
+    def oldest_s(self) -> float:
+        return self._clock.monotonic() - self._waiting[0].since if self._waiting else 0.0
+
+    @asynccontextmanager
+    async def place(self, timeout_s: float, avoid: frozenset[str] = frozenset()) -> AsyncIterator[Replica]:
+        """A place on a replica for the time of the `async with`.
+
+        Raises ResourceExhausted when the queue is full, Unavailable when no place came within `timeout_s`.
+        """
+        replica = await self._wait(timeout_s, avoid)
+        try:
+            yield replica
+        finally:
+            replica.in_flight -= 1
+            self.serve()
+
+    def serve(self) -> None:
+        """Give free places to those who wait longest. Call whenever a place may have become free."""
+        while self._waiting:
+            replica = self._pick(self._waiting[0].avoid)
+            if replica is None:
+                return
+            waiter = self._waiting.popleft()
+            if not waiter.place.done():
+                replica.in_flight += 1
+                waiter.place.set_result(replica)
+
+    def refuse(self, error: Exception) -> None:
+        """Nobody will be served here any more (the deployment is deleted)."""
+        self._closed = error
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.place.done():
+                waiter.place.set_exception(error)
+
+    def reopen(self) -> None:
+        self._closed = None
+
+    async def _wait(self, timeout_s: float, avoid: frozenset[str]) -> Replica:
+        if self._closed is not None:
+            raise self._closed
+        if len(self._waiting) >= QUEUE_MAX:
+            raise ResourceExhausted(
+                "the deployment is over capacity", hint="retry later or add replicas", retry_after_s=RETRY_AFTER_S
+            )
+        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
+        self._waiting.append(waiter)
+        self.serve()
+        if not waiter.place.done():
+            self._knock()
+        granted = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                replica = await waiter.place
+            granted = True
+        except TimeoutError:
+            raise Unavailable(
+                f"no replica had a place within {timeout_s:.0f}s", hint="retry later", retry_after_s=RETRY_AFTER_S
+            ) from None
+        finally:
+            if not granted:
+                self._abandon(waiter)
+        return replica
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """Leave the queue; a place that was given just as its waiter gave up is handed back."""
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        elif waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
+            waiter.place.result().in_flight -= 1
+            self.serve()
+
+    def _pick(self, avoid: frozenset[str]) -> Replica | None:
+        by_id = {replica.id: replica for replica in self._ready()}
+        chosen = choose([Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values()], avoid)
+        return by_id[chosen] if chosen else None

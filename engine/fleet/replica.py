@@ -1,0 +1,195 @@
+"""One replica process, as the engine knows it: where it is, how far it is, and the way to talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from client.errors import FiredeckError, Unavailable
+from client.fleet_types import ReplicaView
+from engine.clock import Clock
+from engine.control.reconcile import Observed, Stage
+from engine.placement.port import Placed
+
+POLL_INTERVAL_S = 0.5
+STARTING_POLL_S = 0.1
+POLL_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 120.0
+REQUEST_CONNECTIONS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """Tokens computed since the last look."""
+
+    prompt: int = 0
+    generated: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """The last answer of `/health` or `/stats`."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+    def count(self, name: str) -> int:
+        return int(self.body.get("counters", {}).get(name, 0))
+
+
+class Replica:
+    """A handle on one replica. `watch()` keeps `stage` and `report` true until it is cancelled."""
+
+    def __init__(self, replica_id: str, generation: str, key: str, clock: Clock) -> None:
+        now = clock.monotonic()
+        self.id = replica_id
+        self.generation = generation
+        self.key = key
+        self.stage = Stage.PENDING_SCHEDULING
+        self.stage_since = now
+        self.started_at = now
+        self.started_wall = clock.wall()
+        self.ready_wall: datetime | None = None
+        self.placed: Placed | None = None
+        self.report = Report(at=now)
+        self.progress: float | None = None
+        self.reason = ""
+        self.wedged = False
+        self.in_flight = 0  # requests that the gateway has here
+        self.http: httpx.AsyncClient | None = None
+        self._produced = Produced()
+        self._clock = clock
+
+    def enter(self, stage: Stage, reason: str = "") -> None:
+        if stage == self.stage:
+            return
+        self.stage, self.stage_since, self.reason = stage, self._clock.monotonic(), reason
+        self.progress = None
+        if stage == Stage.READY and self.ready_wall is None:
+            self.ready_wall = self._clock.wall()
+
+    def attach(self, placed: Placed) -> None:
+        """The process exists: talk to it from now on."""
+        self.placed = placed
+        self.report.at = self._clock.monotonic()
+        self.http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                uds=str(placed.socket),
+                limits=httpx.Limits(max_connections=REQUEST_CONNECTIONS, max_keepalive_connections=32),
+            ),
+            base_url="http://replica",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=httpx.Timeout(None, connect=5.0, pool=None),
+        )
+
+    async def close(self) -> None:
+        if self.http is not None:
+            await self.http.aclose()
+
+    async def look(self) -> None:
+        """Ask the process how it is; a silent one only grows older."""
+        path = "/stats" if self.stage in {Stage.READY, Stage.DRAINING, Stage.STOPPING} else "/health"
+        with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
+            assert self.http is not None
+            response = await self.http.get(path, timeout=POLL_TIMEOUT_S)
+            self._take(response.json())
+
+    async def probe(self) -> None:
+        """Make one real token: READY means that a request was answered. Raises Unavailable with the reason."""
+        assert self.http is not None
+        body = {"model": "probe", "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+        try:
+            response = await self.http.post("/v1/completions", json=body, timeout=PROBE_TIMEOUT_S)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the first request failed: {error or type(error).__name__}") from error
+        if response.status_code != 200:
+            raise Unavailable(f"the first request was answered {response.status_code}: {response.text[:300]}")
+
+    async def start_up(self) -> None:
+        """From process to READY, or a FiredeckError that says why not."""
+        while self.report.body.get("status") != "ready":
+            await self.look()
+            if self.report.body.get("status") == "failed":
+                raise Unavailable(str(self.report.body.get("reason", "the model could not be loaded")))
+            self.progress = self.report.body.get("progress")
+            await asyncio.sleep(STARTING_POLL_S)
+        await self.probe()
+        self.enter(Stage.READY)
+
+    async def watch(self) -> None:
+        """Look again and again; never ends by itself."""
+        while True:
+            await self.look()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def take_produced(self) -> Produced:
+        """Tokens since the last call."""
+        produced, self._produced = self._produced, Produced()
+        return produced
+
+    @property
+    def running(self) -> int | None:
+        return self.report.body.get("running")
+
+    @property
+    def slots(self) -> int | None:
+        return self.report.body.get("slots")
+
+    def observed(self, *, alive: bool) -> Observed:
+        """What `control.reconcile` needs to know."""
+        now = self._clock.monotonic()
+        return Observed(
+            id=self.id,
+            stage=self.stage,
+            generation=self.generation,
+            alive=alive,
+            in_flight=self.in_flight,
+            started_at=self.started_at,
+            stage_since=self.stage_since,
+            silent_s=now - self.report.at,
+            stalled_s=float(self.report.body.get("last_progress_age_s", 0.0)),
+            wedged=self.wedged,
+        )
+
+    def view(self, restarts: int) -> ReplicaView:
+        """What the dashboard shows."""
+        body = self.report.body
+        device = body.get("device", {})
+        return ReplicaView(
+            id=self.id,
+            stage=self.stage.value,
+            pid=self.placed.pid if self.placed else None,
+            device=device.get("kind"),
+            progress=self.progress,
+            started_at=self.started_wall,
+            ready_at=self.ready_wall,
+            running=body.get("running"),
+            waiting=body.get("waiting"),
+            slots=body.get("slots"),
+            kv_used_tokens=body.get("kv_used_tokens"),
+            kv_capacity_tokens=body.get("kv_capacity_tokens"),
+            last_progress_age_s=body.get("last_progress_age_s"),
+            restarts=restarts,
+            reason=self.reason,
+        )
+
+    def _take(self, body: dict[str, Any]) -> None:
+        fresh = Report(body, self._clock.monotonic())
+        if "counters" in body:
+            old = self.report
+            self._produced = Produced(
+                self._produced.prompt + max(0, fresh.count("prompt_tokens_total") - old.count("prompt_tokens_total")),
+                self._produced.generated
+                + max(0, fresh.count("generated_tokens_total") - old.count("generated_tokens_total")),
+            )
+        self.report = fresh
+
+
+def failure_text(error: BaseException) -> str:
+    return error.text if isinstance(error, FiredeckError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,247 @@
+"""The replicas of one deployment: starting, watching, draining, ending and burying them.
+
+Does what it is told, step by step; what to do is decided by `engine.control.reconcile`. Whatever happens to a process
+ends here as an event and a changed stage, and wakes the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from client.names import random_id
+from engine.clock import Clock
+from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
+from engine.fleet.replica import Replica, failure_text
+from engine.library import Library
+from engine.placement.port import Driver, Launch, Placed, Stockout
+from engine.store.store import ReplicaRecord, Store
+
+log = logging.getLogger(__name__)
+
+PLACEMENT_RETRY_S = 5.0
+LAST_WORDS_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a replica of the current settings is started with; `generation` is a digest of them."""
+
+    deployment: str
+    model: str
+    slots: int
+    context_tokens: int
+    threads: int
+    generation: str
+
+
+class Announce(Protocol):
+    """Write an event of this deployment."""
+
+    def __call__(self, kind: str, reason: str, message: str, replica: str | None = None) -> Awaitable[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What every deployment shares: where replicas run, where records and model files are, what time it is."""
+
+    driver: Driver
+    store: Store
+    library: Library
+    clock: Clock
+
+
+class ReplicaSet:
+    """Replicas by id, and how their starts went. `wake` is called whenever one of them changed."""
+
+    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None]) -> None:
+        self.replicas: dict[str, Replica] = {}
+        self.backoff = Backoff()
+        self.restarts = 0
+        self.last_failure = ""
+        self._rooms = rooms
+        self._announce = announce
+        self._wake = wake
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self.replicas.values())
+
+    def observed(self) -> list[Observed]:
+        return [r.observed(alive=self._alive(r)) for r in self]
+
+    async def do(self, step: Step, template: Template) -> None:
+        """One step of the reconciler."""
+        if step.do == Do.START:
+            self._start(template)
+            return
+        replica = self.replicas[step.replica]
+        match step.do:
+            case Do.BURY:
+                await self._bury(replica)
+            case Do.KEEP:
+                replica.enter(Stage.READY, step.why)
+            case Do.DRAIN:
+                await self._drain(replica, step.why)
+            case Do.TERMINATE:
+                await self._terminate(replica, step.why)
+            case Do.KILL:
+                await self._kill(replica, step.why)
+
+    def adopt(self, record: ReplicaRecord, placed: Placed) -> None:
+        """Take over a process that an earlier engine left running."""
+        replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
+        replica.attach(placed)
+        replica.enter(Stage.INITIALIZING, "taken over after a restart")
+        self.replicas[record.id] = replica
+        self._run(replica, self._serve(replica))
+
+    async def close(self) -> None:
+        """Stop watching; the processes live on."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for replica in self:
+            await replica.close()
+
+    def _alive(self, replica: Replica) -> bool:
+        return replica.placed is None or self._rooms.driver.alive(replica.placed)
+
+    def _start(self, template: Template) -> None:
+        replica_id = f"{template.deployment.rpartition('/')[2][:40]}-{random_id()}"
+        replica = Replica(replica_id, template.generation, secrets.token_urlsafe(32), self._rooms.clock)
+        self.replicas[replica_id] = replica
+        self._run(replica, self._bring_up(replica, template))
+
+    def _run(self, replica: Replica, work: Coroutine[None, None, None]) -> None:
+        self._tasks[replica.id] = asyncio.create_task(work, name=f"replica {replica.id}")
+
+    async def _bring_up(self, replica: Replica, template: Template) -> None:
+        """Download -> place -> load -> probe -> ready, then watch."""
+        try:
+            file = await self._fetch(replica, template.model)
+            placed = await self._place(replica, template, file)
+        except Exception as error:
+            await self._failed(replica, failure_text(error))
+            await self._drop(replica, own_task=True)
+            return
+        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}, loading the model", replica.id)
+        await self._serve(replica)
+
+    async def _fetch(self, replica: Replica, model: str) -> Path:
+        library = self._rooms.library
+        if not library.present(model):
+            replica.enter(Stage.DOWNLOADING_MODEL)
+            await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
+        return await library.bring(model, lambda part: setattr(replica, "progress", part))
+
+    async def _place(self, replica: Replica, template: Template, file: Path) -> Placed:
+        """A process for this replica; while there is no room, wait and ask again."""
+        driver = self._rooms.driver
+        launch = Launch(
+            replica=replica.id, deployment=template.deployment, model_file=file, key=replica.key, slots=template.slots,
+            context_tokens=template.context_tokens, threads=template.threads,
+        )  # fmt: skip
+        # The record comes first: should the engine die in between, the socket's name still leads to the process.
+        record = ReplicaRecord(
+            replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
+            None, None, self._rooms.clock.wall().timestamp(),
+        )  # fmt: skip
+        await self._rooms.store.put_replica(record)
+        while True:
+            try:
+                placed = await driver.start(launch)
+                break
+            except Stockout as shortage:
+                if replica.reason != str(shortage):
+                    await self._announce("Warning", "Stockout", f"no room for a replica: {shortage}", replica.id)
+                replica.enter(Stage.PENDING_SCHEDULING)
+                replica.reason = str(shortage)
+                await asyncio.sleep(PLACEMENT_RETRY_S)
+        replica.attach(placed)
+        replica.enter(Stage.INITIALIZING)
+        await self._rooms.store.put_replica(
+            ReplicaRecord(
+                record.id, record.deployment, record.generation, record.socket, record.key, placed.pid,
+                placed.pid_started, record.created_at,
+            )
+        )  # fmt: skip
+        return placed
+
+    async def _serve(self, replica: Replica) -> None:
+        """From a process to a ready replica, then keep looking at it."""
+        try:
+            await replica.start_up()
+        except Exception as error:
+            # The process may be gone, or about to go: what it said last is the better reason.
+            replica.reason = failure_text(error)
+            if replica.placed:
+                self._rooms.driver.stop(replica.placed, force=True)
+            self._wake()
+            return
+        self.backoff, self.last_failure = Backoff(), ""
+        await self._announce("Normal", "ReplicaReady", "answered a first request", replica.id)
+        self._wake()
+        await replica.watch()
+
+    async def _drain(self, replica: Replica, why: str) -> None:
+        if replica.placed is None:
+            await self._drop(replica)
+        elif replica.stage == Stage.READY:
+            replica.enter(Stage.DRAINING, why)
+        else:
+            self._term(replica, why)
+
+    async def _terminate(self, replica: Replica, why: str) -> None:
+        if why != "drained":
+            replica.wedged = True
+            await self._announce("Warning", "ReplicaUnhealthy", why, replica.id)
+        self._term(replica, why if replica.wedged else replica.reason or why)
+
+    def _term(self, replica: Replica, why: str) -> None:
+        replica.enter(Stage.STOPPING, why)
+        if replica.placed:
+            self._rooms.driver.stop(replica.placed, force=False)
+
+    async def _kill(self, replica: Replica, why: str) -> None:
+        await self._announce("Warning", "ReplicaKilled", why, replica.id)
+        if replica.placed:
+            self._rooms.driver.stop(replica.placed, force=True)
+        replica.stage_since = self._rooms.clock.monotonic()  # SIGKILL takes a moment to be seen
+
+    async def _bury(self, replica: Replica) -> None:
+        """The process is gone: as it should be when it was stopping, else a failure with its last words."""
+        if replica.stage == Stage.STOPPING:
+            await self._announce("Normal", "ReplicaStopped", replica.reason or "stopped", replica.id)
+        else:
+            words = self._rooms.driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
+            why = replica.reason or " | ".join(words) or "it left no message"
+            if replica.ready_wall is None:
+                await self._failed(replica, why)
+            else:
+                self.restarts += 1
+                await self._announce("Warning", "ReplicaDied", f"the process died and is replaced: {why}", replica.id)
+        await self._drop(replica)
+
+    async def _failed(self, replica: Replica, why: str) -> None:
+        self.backoff = Backoff(self.backoff.failures + 1, self._rooms.clock.monotonic())
+        self.last_failure = why
+        message = f"start {self.backoff.failures} failed, the next in {self.backoff.wait_s:.0f}s: {why}"
+        await self._announce("Warning", "ReplicaFailed", message, replica.id)
+
+    async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
+        self.replicas.pop(replica.id, None)
+        task = self._tasks.pop(replica.id, None)
+        if task is not None and not own_task:
+            task.cancel()
+        await replica.close()
+        if replica.placed:
+            self._rooms.driver.forget(replica.placed)
+        await self._rooms.store.drop_replica(replica.id)
+        self._wake()

@@ -1,0 +1,75 @@
+"""What is seen from outside: keepers as wire types. No decisions, no side effects."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from client.fleet_types import AutoscalerView, DeploymentStatus, EngineInfo, FleetSnapshot, Reason, TargetView
+from engine.fleet.fleet import Fleet
+from engine.fleet.keeper import Keeper
+from engine.telemetry.gpu import gpu_names
+from engine.version import VERSION
+
+SYNTHETIC_SEEN_S = 60.0
+
+
+def snapshot(fleet: Fleet, started_at: datetime, account: str | None = None) -> FleetSnapshot:
+    """The fleet now; `account` limits it to one account's deployments."""
+    keepers = fleet.keepers(account)
+    return FleetSnapshot(
+        time=fleet.rooms.clock.wall(),
+        engine=engine_info(fleet, started_at),
+        deployments=[status(fleet, keeper) for keeper in keepers],
+    )
+
+
+def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:
+    now = fleet.rooms.clock.monotonic()
+    seen = [k.meter.last_synthetic_at for k in fleet.keepers() if k.meter.last_synthetic_at is not None]
+    return EngineInfo(
+        version=VERSION,
+        started_at=started_at,
+        pid=os.getpid(),
+        data_dir=str(fleet.settings.data_dir),
+        cores=os.cpu_count() or 1,
+        gpus=gpu_names(),
+        rehearsal=fleet.settings.rehearsal,
+        synthetic_traffic=any(now - at < SYNTHETIC_SEEN_S for at in seen),
+        simulated=fleet.rooms.driver.simulated,
+    )
+
+
+def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
+    """One deployment with its numbers, its replicas and the autoscaler's reasons."""
+    in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
+    return DeploymentStatus(
+        deployment=keeper.deployment,
+        stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=bool(keeper.ready())),
+        autoscaler=_autoscaler(fleet, keeper),
+        replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
+        simulated=fleet.rooms.driver.simulated,
+    )
+
+
+def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
+    decision = keeper.decision
+    if decision is None or keeper.deleted:
+        return None
+    clock = fleet.rooms.clock
+    wall, now = clock.wall(), clock.monotonic()
+
+    def instant(at: float) -> datetime:
+        return wall + timedelta(seconds=at - now)
+
+    return AutoscalerView(
+        desired=decision.desired,
+        current=len(keeper.ready()),
+        reasons=[Reason(code=reason.code, text=reason.text) for reason in decision.reasons],
+        targets=[
+            TargetView(name=t.name, observed=t.observed, target=t.target, wanted=t.wanted) for t in decision.targets
+        ],
+        next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
+        next_change=decision.next_change,
+        decided_at=instant(keeper.decided_at),
+    )

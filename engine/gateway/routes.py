@@ -1,0 +1,180 @@
+"""The inference routes, below `/inference/v1` and `/v1`: who -> what -> a place -> stream through -> account."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+from client.errors import FiredeckError, Internal, InvalidArgument, NotFound
+from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
+from engine.api.common import House
+from engine.fleet.keeper import Keeper
+from engine.gateway.forward import Exchange, forward
+from engine.gateway.http import (
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    disconnected,
+    headers_of,
+    parse_object,
+    read_body,
+    send_error,
+    send_json,
+)
+from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
+from engine.keys import Principal
+
+log = logging.getLogger(__name__)
+
+SYNTHETIC_HEADER = "x-firedeck-synthetic"
+CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
+_GENERATE = {"/v1/chat/completions", "/v1/completions"}
+_PREFIX = "/inference"
+
+
+class Gateway:
+    """ASGI: `owns(path)` says whether a request is ours; everything else belongs to the control plane."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @staticmethod
+    def owns(path: str) -> bool:
+        inner = path.removeprefix(_PREFIX)
+        return inner in _GENERATE or inner == "/v1/models" or inner.startswith("/v1/models/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(8)
+        try:
+            caller = self._house.keyring.identify(headers_of(scope))
+            await self._route(scope, receive, send, caller, request_id)
+        except ClientGone:
+            return
+        except FiredeckError as error:
+            await send_error(send, error, request_id)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            await send_error(send, Internal("the gateway failed; its log says why"), request_id)
+
+    async def _route(
+        self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str
+    ) -> None:
+        path = scope["path"].removeprefix(_PREFIX)
+        if path in _GENERATE:
+            _allow(scope, "POST")
+            await self._generate(path, scope, receive, send, caller, request_id)
+            return
+        _allow(scope, "GET")
+        models = self._models(caller)
+        if path == "/v1/models":
+            await send_json(send, 200, {"object": "list", "data": models})
+            return
+        wanted = unquote(scope["raw_path"].decode("latin-1").removeprefix(_PREFIX)).removeprefix("/v1/models/")
+        found = next((m for m in models if m["id"] == wanted), None)
+        if found is None:
+            raise NotFound(NOT_DEPLOYED, field="model")
+        await send_json(send, 200, found)
+
+    async def _generate(
+        self, path: str, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str
+    ) -> None:
+        body = await read_body(receive)
+        fields = parse_object(body)
+        keeper = self._keeper(fields.get("model"), caller)
+        stream = fields.get("stream")
+        if stream is not None and not isinstance(stream, bool):
+            raise InvalidArgument("stream must be true or false", field="stream")
+        exchange = Exchange(path, body, bool(stream), request_id, time.monotonic(), time.monotonic)
+        synthetic = SYNTHETIC_HEADER in headers_of(scope)
+        await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
+
+    async def _accounted(
+        self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
+    ) -> None:
+        """Forward, and write down what came of it whatever that is."""
+        keeper.meter.began(synthetic=synthetic)
+        try:
+            if not await _unless_gone(receive, forward(keeper, exchange, _timed(send, exchange, keeper))):
+                exchange.status = CLIENT_GONE
+        except FiredeckError as error:
+            exchange.status = error.status
+            raise
+        finally:
+            seconds = time.monotonic() - exchange.began_at
+            keeper.meter.ended(code=exchange.status, seconds=seconds, usage=exchange.usage)
+
+    def _keeper(self, model: object, caller: Principal) -> Keeper:
+        mine = [k for k in self._house.fleet.keepers(caller.account) if not k.deleted]
+        deployed = [Deployed(k.name, k.deployment.base_model or "") for k in mine]
+        return self._house.fleet.get(resolve(model, deployed, caller))
+
+    def _models(self, caller: Principal) -> list[dict[str, Any]]:
+        """What can be asked for now: each deployment under its own name, and its model under the bare one."""
+        listed: dict[str, dict[str, Any]] = {}
+        for keeper in self._house.fleet.keepers(caller.account):
+            if keeper.deleted:
+                continue
+            for model_id in (keeper.deployment.base_model or "", keeper.name):
+                listed.setdefault(model_id, self._model(model_id, keeper))
+        return list(listed.values())
+
+    def _model(self, model_id: str, keeper: Keeper) -> dict[str, Any]:
+        deployment = keeper.deployment
+        model = self._house.library.get(deployment.base_model or "")
+        library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
+        return {
+            "id": model_id,
+            "object": "model",
+            "created": int(deployment.create_time.timestamp()) if deployment.create_time else 0,
+            "owned_by": LIBRARY_ACCOUNT if library else LOCAL_ACCOUNT,
+            "kind": model.kind,
+            "supports_chat": bool(model.use_hf_apply_chat_template),
+            "supports_image_input": False,
+            "supports_tools": False,
+            "context_length": deployment.max_context_length,
+        }
+
+
+def _allow(scope: Scope, method: str) -> None:
+    if scope["method"] != method:
+        raise MethodNotAllowed(f"{scope['method']} is not possible here", hint=f"use {method}")
+
+
+class MethodNotAllowed(InvalidArgument):
+    name, status = "METHOD_NOT_ALLOWED", 405
+
+
+def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:
+    """`send` that tells the meter of the first token as soon as it is known, not when the answer is over."""
+    told = False
+
+    async def tell(message: Any) -> None:
+        nonlocal told
+        if not told and exchange.ttft_s is not None:
+            told = True
+            keeper.meter.first_token(exchange.ttft_s)
+        await send(message)
+
+    return tell
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work` to its end, or cancel it when the client leaves; False in that case."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(disconnected(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)

@@ -1,0 +1,47 @@
+"""Reading a replica's event stream while it passes through: when the first token came, and what the usage was.
+
+Bytes are never changed. Only events that can matter are parsed: those before the first token, and those with `usage`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from engine.telemetry.meter import Usage
+
+
+class StreamReader:
+    """Fed with raw chunks in any cut; knows `started` (a token was sent) and `usage` (None until seen)."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.done = False
+        self.usage: Usage | None = None
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        *events, self._rest = (self._rest + chunk).split(b"\n\n")
+        for event in events:
+            if event.startswith(b"data: [DONE]"):
+                self.done = True
+            elif event.startswith(b"data:") and (not self.started or b'"usage"' in event):
+                self._take(json.loads(event[5:]))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        self.started = self.started or any(_has_token(choice) for choice in event.get("choices", []))
+        if event.get("usage"):
+            self.usage = usage_of(event)
+
+
+def usage_of(answer: dict[str, Any]) -> Usage:
+    """The tokens of an answer or a last chunk, in OpenAI's `usage`."""
+    usage = answer.get("usage") or {}
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    return Usage(int(usage.get("prompt_tokens", 0)), int(cached or 0), int(usage.get("completion_tokens", 0)))
+
+
+def _has_token(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta") or {}
+    said = choice.get("text") or delta.get("content") or delta.get("tool_calls") or delta.get("reasoning_content")
+    return bool(said) or choice.get("finish_reason") is not None

@@ -1,0 +1,133 @@
+"""Every model that can be deployed: the library's (catalogue) and the users' own files, and the files behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from client.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from client.names import LIBRARY_ACCOUNT, Name
+from client.types import BaseModelDetails, Model, ModelFile
+from engine.models import catalogue, fetch, own_models
+from engine.models.catalogue import Entry
+from engine.store.store import Store
+
+Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
+
+
+class Library:
+    """Models by full name. Catalogue models are always listed, whether their file is here yet or not."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
+        self._own: dict[str, Model] = {}
+
+    async def load(self) -> None:
+        self._own = {model.name: model for model in await self._store.models()}
+
+    def list(self, account: str) -> list[Model]:
+        if account == LIBRARY_ACCOUNT:
+            return [_listed(entry) for entry in self._entries.values()]
+        return [model for name, model in self._own.items() if name.split("/")[1] == account]
+
+    def get(self, name: str) -> Model:
+        """The model, or NotFound."""
+        if name in self._entries:
+            return _listed(self._entries[name])
+        if name in self._own:
+            return self._own[name]
+        raise NotFound(f"model {name!r} does not exist", field="baseModel", hint="`firedeck model list` shows all")
+
+    async def create(self, account: str, model_id: str, file: str, display_name: str | None) -> Model:
+        """Register a GGUF file on this machine. Raises InvalidArgument for a file that cannot be served."""
+        name = str(Name.of(model_id, "models", account, "modelId"))
+        if account == LIBRARY_ACCOUNT:
+            raise PermissionDenied(f"account {LIBRARY_ACCOUNT!r} owns the library; create models in your own account")
+        if name in self._own:
+            raise AlreadyExists(f"model {name!r} already exists", field="modelId", hint="delete it or choose another id")
+        checked = await asyncio.to_thread(own_models.check, file)
+        model = _registered(name, checked, display_name)
+        await self._store.put_model(model)
+        self._own[name] = model
+        return model
+
+    async def delete(self, name: str) -> None:
+        """Forget a user's model; its file stays where it is."""
+        if name in self._entries:
+            raise PermissionDenied(f"{name} belongs to the library and cannot be deleted")
+        self.get(name)
+        await self._store.drop_model(name)
+        del self._own[name]
+
+    def present(self, name: str) -> bool:
+        """Whether the model's file is on disk."""
+        entry = self._entries.get(name)
+        return fetch.is_present(entry) if entry else Path(self._file(name)).exists()
+
+    async def bring(self, name: str, progress: Progress) -> Path:
+        """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return self._own_path(name)
+        cancel = threading.Event()
+
+        def tell(done: int, total: int | None, stage: str) -> None:
+            progress(done / total if total else None)
+
+        try:
+            return await asyncio.to_thread(fetch.fetch, entry, tell, cancel)
+        finally:
+            cancel.set()
+
+    def _own_path(self, name: str) -> Path:
+        path = Path(self._file(name))
+        if not path.exists():
+            raise FailedPrecondition(f"{path} is gone", field="baseModel", hint="put the model's file back")
+        return path
+
+    def _file(self, name: str) -> str:
+        details = self.get(name).firedeck
+        return (details.file if details else None) or ""
+
+
+def _listed(entry: Entry) -> Model:
+    return Model(
+        name=entry.name,
+        display_name=entry.display_name,
+        description=entry.description,
+        context_length=entry.context_length,
+        public=True,
+        use_hf_apply_chat_template=entry.supports_chat,
+        base_model_details=BaseModelDetails(
+            parameter_count=str(entry.parameter_count) if entry.parameter_count else None, model_type=entry.architecture
+        ),
+        firedeck=ModelFile(
+            file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
+            quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
+            on_disk=fetch.is_present(entry),
+        ),
+    )  # fmt: skip
+
+
+def _registered(name: str, checked: own_models.OwnModel, display_name: str | None) -> Model:
+    info, now = checked.info, datetime.now(UTC)
+    return Model(
+        name=name,
+        display_name=display_name or info.name or name.rpartition("/")[2],
+        kind="CUSTOM_MODEL",
+        create_time=now,
+        update_time=now,
+        context_length=info.context_length,
+        use_hf_apply_chat_template=info.has_chat_template,
+        base_model_details=BaseModelDetails(
+            parameter_count=str(info.parameter_count), model_type=info.architecture
+        ),
+        firedeck=ModelFile(
+            file=str(checked.path), size_bytes=info.size_bytes, digest=checked.sha256,
+            quantization=info.quantization, architecture=info.architecture, licence=info.license, on_disk=True,
+        ),
+    )  # fmt: skip

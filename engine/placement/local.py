@@ -1,0 +1,159 @@
+"""Replicas as processes of this machine.
+
+Each gets its own process group, an environment of its own (no API keys of the engine's), a unix socket in a folder
+only this user can enter, and a log file. Replicas outlive a killed engine and are found again by pid + start time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from engine.placement.port import Launch, Placed, Stockout
+
+SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
+LOG_BYTES_MAX = 4 * 1024 * 1024  # a log larger than this is started anew with the next replica
+LAST_WORDS_BYTES = 2000
+MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
+MEMORY_OVER_FILE_BYTES = 200 * 1024 * 1024  # a replica's own needs beside the weights (measured on a 135M model)
+_PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+
+
+class LocalDriver:
+    """Starts `python -m engine.replica` processes, as many as memory allows."""
+
+    simulated = False
+
+    def __init__(self, data_dir: Path, *, orphan_timeout_s: float) -> None:
+        self._run_dir = _run_dir(data_dir)
+        self._log_dir = data_dir / "logs"
+        self._orphan_timeout_s = orphan_timeout_s
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def socket_of(self, replica: str) -> Path:
+        return self._run_dir / f"{replica}.sock"
+
+    async def start(self, launch: Launch) -> Placed:
+        self._check_room(launch)
+        child = await asyncio.to_thread(self._spawn, launch)
+        self._children[child.pid] = child
+        return Placed(launch.replica, self.socket_of(launch.replica), child.pid, _started(child.pid), "local")
+
+    def alive(self, placed: Placed) -> bool:
+        child = self._children.get(placed.pid)
+        if child is not None and child.poll() is not None:
+            return False
+        return _is(placed)
+
+    def stop(self, placed: Placed, *, force: bool) -> None:
+        if not self.alive(placed):
+            return
+        try:
+            os.killpg(placed.pid, signal.SIGKILL if force else signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
+    def forget(self, placed: Placed) -> None:
+        child = self._children.pop(placed.pid, None)
+        if child is not None:
+            child.poll()
+        placed.socket.unlink(missing_ok=True)
+
+    def exit_code(self, placed: Placed) -> int | None:
+        """How a child of this engine ended (negative: by that signal); None when unknown or still alive."""
+        child = self._children.get(placed.pid)
+        return None if child is None else child.poll()
+
+    def last_words(self, replica: str) -> str:
+        try:
+            with self._log(replica).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+                return log.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def strays(self, known_pids: frozenset[int]) -> list[Placed]:
+        found = []
+        for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
+            socket = _replica_socket(process.info["cmdline"] or [])
+            if socket and socket.parent == self._run_dir and process.pid not in known_pids:
+                found.append(Placed(socket.stem, socket, process.pid, process.info["create_time"], "local"))
+        return found
+
+    def _log(self, replica: str) -> Path:
+        return self._log_dir / f"{replica}.log"
+
+    def _check_room(self, launch: Launch) -> None:
+        needed = launch.model_file.stat().st_size + MEMORY_OVER_FILE_BYTES
+        free = psutil.virtual_memory().available - MEMORY_RESERVE_BYTES
+        if needed > free:
+            raise Stockout(f"{needed / 2**20:.0f} MiB of memory wanted, {max(free, 0) / 2**20:.0f} MiB free")
+
+    def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
+        socket = self.socket_of(launch.replica)
+        socket.unlink(missing_ok=True)
+        command = [
+            sys.executable, "-m", "engine.replica",
+            "--deployment", launch.deployment, "--replica", launch.replica, "--socket", str(socket),
+            "--model", str(launch.model_file), "--slots", str(launch.slots),
+            "--context", str(launch.context_tokens), "--threads", str(launch.threads),
+            "--orphan-timeout", str(self._orphan_timeout_s),
+        ]  # fmt: skip
+        with self._log(launch.replica).open("wb") as log:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(launch.key),
+                cwd=self._run_dir, start_new_session=True,
+            )  # fmt: skip
+
+
+def _environment(key: str) -> dict[str, str]:
+    """A small environment: no keys of the engine's; idle OpenMP threads sleep instead of spinning a core away."""
+    passed = {name: os.environ[name] for name in _PASSED_ENV if name in os.environ}
+    return {
+        **passed,
+        "FIREDECK_REPLICA_KEY": key,
+        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _run_dir(data_dir: Path) -> Path:
+    """`DATA/run`, or a short stand-in when a socket below that would not fit into a socket address."""
+    inside = data_dir / "run"
+    if len(os.fsencode(inside)) + 40 <= SOCKET_PATH_MAX:
+        return inside
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"firedeck-{os.getuid()}-{digest}"
+
+
+def _replica_socket(command: list[str]) -> Path | None:
+    if "engine.replica" not in command or "--socket" not in command[:-1]:
+        return None
+    return Path(command[command.index("--socket") + 1])
+
+
+def _started(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _is(placed: Placed) -> bool:
+    try:
+        process = psutil.Process(placed.pid)
+        same = abs(process.create_time() - placed.pid_started) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

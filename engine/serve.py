@@ -1,0 +1,128 @@
+"""Runs an engine in the foreground: lock, socket, uvicorn, and a clean end.
+
+Whatever can be wrong before the first request - folder not writable, second engine, port taken - is a FiredeckError
+with its remedy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+
+import uvicorn
+from filelock import FileLock, Timeout
+
+from client.errors import FailedPrecondition
+from engine.app import Engine
+from engine.fleet.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Started = Callable[[Engine, str], Awaitable[None]]
+
+LOCK_FILE = "engine.lock"
+BACKLOG = 2048
+DRAIN_S = 10  # how long requests under way may take once the engine was told to end
+
+
+def check_data_dir(data_dir: Path) -> None:
+    """The folder exists, is private, and can be written to; FailedPrecondition otherwise."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = data_dir / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FailedPrecondition(
+            f"data folder {data_dir} is not writable: {error.strerror or error}", hint="choose another with --data-dir"
+        ) from None
+
+
+def take_lock(data_dir: Path) -> FileLock:
+    """Hold the folder for this process; the system lets go when the process ends, however it ends."""
+    lock = FileLock(data_dir / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FailedPrecondition(
+            f"another engine is running on {data_dir}", hint="stop it, or choose another folder with --data-dir"
+        ) from None
+    return lock
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise FailedPrecondition(f"cannot listen on {host}:{port}: {why}", hint="choose another --port") from None
+    return listener
+
+
+async def run(settings: Settings, started: Started) -> None:
+    """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
+    check_data_dir(settings.data_dir)
+    lock = take_lock(settings.data_dir)
+    listener = bind(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    try:
+        engine = await Engine.open(settings)
+        try:
+            await _serve(engine, listener, f"http://{host}:{port}", started)
+        finally:
+            await engine.close()
+    finally:
+        listener.close()
+        lock.release()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and leaves signals to us.
+
+    Its own handlers raise the signal again after the drain, which would skip our clean end.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    def end(self) -> None:
+        """Drain and end; asked a second time, do not wait for the drain."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def _serve(engine: Engine, listener: socket.socket, base_url: str, started: Started) -> None:
+    server = _Server(
+        uvicorn.Config(
+            engine, lifespan="off", log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )  # fmt: skip
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, server.end)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve([listener]))
+        await server.listening.wait()
+        await started(engine, base_url)

@@ -1,0 +1,69 @@
+"""The schema as a list of numbered steps; each runs once, in its own transaction.
+
+A step never changes after it has been released: mend it with a new one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+Migration = Callable[[sqlite3.Connection], None]
+MIGRATIONS: list[Migration] = []
+
+
+def migration(step: Migration) -> Migration:
+    MIGRATIONS.append(step)
+    return step
+
+
+def migrate(connection: sqlite3.Connection) -> int:
+    """Bring the schema up to date; the number of steps that ran. Safe to kill at any point."""
+    done = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if done > len(MIGRATIONS):
+        raise sqlite3.DatabaseError(f"schema version {done} is newer than this firedeck knows ({len(MIGRATIONS)})")
+    for number, step in enumerate(MIGRATIONS[done:], start=done + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(connection)
+            connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    return len(MIGRATIONS) - done
+
+
+@migration
+def m001_deployments_and_models(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE deployments (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL,"
+        " create_time TEXT NOT NULL, delete_time TEXT, last_request_at TEXT) STRICT"
+    )
+    db.execute("CREATE TABLE models (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m002_replicas(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE replicas (id TEXT PRIMARY KEY, deployment TEXT NOT NULL, generation TEXT NOT NULL,"
+        " socket TEXT NOT NULL, key TEXT NOT NULL, pid INTEGER, pid_started REAL, created_at REAL NOT NULL) STRICT"
+    )
+
+
+@migration
+def m003_api_keys(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE api_keys (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, prefix TEXT NOT NULL,"
+        " account TEXT NOT NULL, user TEXT NOT NULL, role TEXT NOT NULL, display_name TEXT NOT NULL,"
+        " create_time TEXT NOT NULL, expire_time TEXT) STRICT"
+    )
+
+
+@migration
+def m004_events(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, deployment TEXT NOT NULL,"
+        " kind TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, replica TEXT) STRICT"
+    )
+    db.execute("CREATE INDEX events_by_deployment ON events (deployment, seq)")

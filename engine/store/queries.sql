@@ -1,0 +1,63 @@
+-- Every statement that the store runs, by name. Parameters are named (:name).
+
+-- name: put_deployment
+INSERT INTO deployments (name, account, doc, create_time, delete_time)
+VALUES (:name, :account, :doc, :create_time, :delete_time)
+ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, delete_time = excluded.delete_time;
+
+-- name: all_deployments
+SELECT name, doc, last_request_at FROM deployments ORDER BY create_time, name;
+
+-- name: drop_deployment
+DELETE FROM deployments WHERE name = :name;
+
+-- name: touch_deployment
+UPDATE deployments SET last_request_at = :at WHERE name = :name;
+
+-- name: put_model
+INSERT INTO models (name, account, doc) VALUES (:name, :account, :doc)
+ON CONFLICT (name) DO UPDATE SET doc = excluded.doc;
+
+-- name: all_models
+SELECT name, doc FROM models ORDER BY name;
+
+-- name: drop_model
+DELETE FROM models WHERE name = :name;
+
+-- name: put_replica
+INSERT INTO replicas (id, deployment, generation, socket, key, pid, pid_started, created_at)
+VALUES (:id, :deployment, :generation, :socket, :key, :pid, :pid_started, :created_at)
+ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, pid_started = excluded.pid_started;
+
+-- name: all_replicas
+SELECT id, deployment, generation, socket, key, pid, pid_started, created_at FROM replicas ORDER BY created_at, id;
+
+-- name: drop_replica
+DELETE FROM replicas WHERE id = :id;
+
+-- name: put_key
+INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time, expire_time)
+VALUES (:id, :hash, :prefix, :account, :user, :role, :display_name, :create_time, :expire_time)
+ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, prefix = excluded.prefix, expire_time = excluded.expire_time;
+
+-- name: all_keys
+SELECT id, hash, prefix, account, user, role, display_name, create_time, expire_time FROM api_keys ORDER BY create_time;
+
+-- name: add_event
+INSERT INTO events (time, deployment, kind, reason, message, replica)
+VALUES (:time, :deployment, :kind, :reason, :message, :replica);
+
+-- name: prune_events
+DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - :keep;
+
+-- name: events_of
+SELECT * FROM (
+    SELECT seq, time, deployment, kind, reason, message, replica FROM events
+    WHERE deployment = :deployment AND seq > :after ORDER BY seq DESC LIMIT :limit
+) ORDER BY seq;
+
+-- name: all_events
+SELECT * FROM (
+    SELECT seq, time, deployment, kind, reason, message, replica FROM events
+    WHERE seq > :after ORDER BY seq DESC LIMIT :limit
+) ORDER BY seq;

@@ -1,0 +1,193 @@
+"""The engine's memory: one SQLite file, one writer thread, named SQL.
+
+WAL with `synchronous=FULL`: what a method has returned from survives `kill -9` and a power cut. All statements run
+on one thread, writers under `BEGIN IMMEDIATE`, so nothing ever meets "database is locked"
+(https://sqlite.org/isolation.html; a deferred BEGIN that turns into a write ignores the busy time-out).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from client.errors import Unavailable
+from client.fleet_types import Event
+from client.types import Deployment, Model
+from engine.store.migrations import migrate
+
+EVENTS_KEPT = 10_000  # rows
+BUSY_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRecord:
+    """What must be known to find a replica process again. `pid_started` is psutil's create_time, epoch seconds."""
+
+    id: str
+    deployment: str
+    generation: str
+    socket: str
+    key: str
+    pid: int | None
+    pid_started: float | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key without the key: `hash` is hex SHA-256 of it, `prefix` its first characters."""
+
+    id: str
+    hash: str
+    prefix: str
+    account: str
+    user: str
+    role: str
+    display_name: str
+    create_time: str
+    expire_time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeployment:
+    deployment: Deployment
+    last_request_at: datetime | None
+
+
+def named_queries() -> dict[str, str]:
+    """The statements of queries.sql by name."""
+    text = resources.files("engine.store").joinpath("queries.sql").read_text()
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (sql.strip() for sql in parts[2::2]), strict=True))
+
+
+class Store:
+    """Async verbs over one SQLite file. Open with `await Store.open(path)`, end with `close()`."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._db = connection
+        self._thread = thread
+        self._sql = named_queries()
+
+    @classmethod
+    async def open(cls, path: Path) -> Store:
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
+        return cls(connection, thread)
+
+    async def close(self) -> None:
+        await self._run(self._db.close)
+        self._thread.shutdown(wait=True)
+
+    async def put_deployment(self, deployment: Deployment) -> None:
+        doc = deployment.to_wire()
+        await self._write("put_deployment", {
+            "name": deployment.name, "account": deployment.name.split("/")[1], "doc": deployment.model_dump_json(by_alias=True, exclude_none=True),  # noqa: E501
+            "create_time": doc["createTime"], "delete_time": doc.get("deleteTime"),
+        })  # fmt: skip
+
+    async def deployments(self) -> list[StoredDeployment]:
+        return [
+            StoredDeployment(Deployment.model_validate_json(row["doc"]), _instant(row["last_request_at"]))
+            for row in await self._read("all_deployments")
+        ]
+
+    async def drop_deployment(self, name: str) -> None:
+        await self._write("drop_deployment", {"name": name})
+
+    async def touch_deployment(self, name: str, at: datetime) -> None:
+        await self._write("touch_deployment", {"name": name, "at": at.isoformat()})
+
+    async def put_model(self, model: Model) -> None:
+        doc = model.model_dump_json(by_alias=True, exclude_none=True)
+        await self._write("put_model", {"name": model.name, "account": model.name.split("/")[1], "doc": doc})
+
+    async def models(self) -> list[Model]:
+        return [Model.model_validate_json(row["doc"]) for row in await self._read("all_models")]
+
+    async def drop_model(self, name: str) -> None:
+        await self._write("drop_model", {"name": name})
+
+    async def put_replica(self, record: ReplicaRecord) -> None:
+        await self._write("put_replica", asdict(record))
+
+    async def replicas(self) -> list[ReplicaRecord]:
+        return [ReplicaRecord(**row) for row in await self._read("all_replicas")]
+
+    async def drop_replica(self, replica_id: str) -> None:
+        await self._write("drop_replica", {"id": replica_id})
+
+    async def put_key(self, record: KeyRecord) -> None:
+        await self._write("put_key", asdict(record))
+
+    async def keys(self) -> list[KeyRecord]:
+        return [KeyRecord(**row) for row in await self._read("all_keys")]
+
+    async def add_event(
+        self, deployment: str, kind: str, reason: str, message: str, replica: str | None = None
+    ) -> None:
+        row = {
+            "time": datetime.now(UTC).isoformat(), "deployment": deployment, "kind": kind, "reason": reason,
+            "message": message, "replica": replica,
+        }  # fmt: skip
+        await self._run(self._transact, [("add_event", row), ("prune_events", {"keep": EVENTS_KEPT})])
+
+    async def events(self, deployment: str | None, after: int, limit: int) -> list[Event]:
+        """The newest `limit` events after `after`, oldest first."""
+        page = {"after": after, "limit": limit}
+        if deployment is None:
+            rows = await self._read("all_events", page)
+        else:
+            rows = await self._read("events_of", {"deployment": deployment, **page})
+        return [Event.model_validate(row) for row in rows]
+
+    async def _read(self, name: str, params: Params | None = None) -> list[dict[str, Any]]:
+        return await self._run(self._fetch, name, params or {})
+
+    async def _write(self, name: str, params: Params) -> None:
+        await self._run(self._transact, [(name, params)])
+
+    async def _run(self, call: Callable[..., T], *args: Any) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+        except sqlite3.OperationalError as error:
+            raise Unavailable(
+                f"the engine's state cannot be read or written: {error}", hint="is the disk full or read-only?"
+            ) from error
+
+    def _fetch(self, name: str, params: Params) -> list[dict[str, Any]]:
+        return [dict(row) for row in self._db.execute(self._sql[name], params)]
+
+    def _transact(self, statements: Iterable[tuple[str, Params]]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for name, params in statements:
+                self._db.execute(self._sql[name], params)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    migrate(connection)
+    return connection
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,116 @@
+"""What one deployment did, as the gateway saw it: totals that only grow, and windows for the dashboard.
+
+The Prometheus series are process-wide and labelled by deployment; a meter writes both, so that they never disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from client.fleet_types import DeploymentStats
+from engine.clock import Clock
+from engine.telemetry import metrics
+from engine.telemetry.window import Window, percentile
+
+STATS_WINDOW_S = 30.0
+RATE_WINDOW_S = 3.0  # tokens per second are shown over a short window: they are a speed, not a trend
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answered request."""
+
+    prompt: int = 0
+    cached: int = 0
+    generated: int = 0
+
+
+class Meter:
+    """Counts the requests of one deployment."""
+
+    def __init__(self, deployment: str, clock: Clock) -> None:
+        self.deployment = deployment
+        self._clock = clock
+        self.requests = 0
+        self.errors = 0
+        self.synthetic = 0
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+        self.generated_tokens = 0
+        self.last_request_at: datetime | None = None
+        self.last_synthetic_at: float | None = None
+        self._starts = Window(STATS_WINDOW_S)
+        self._ends = Window(STATS_WINDOW_S)
+        self._failures = Window(STATS_WINDOW_S)
+        self._ttft_ms = Window(STATS_WINDOW_S)
+        self._generated = Window(STATS_WINDOW_S)
+        self._prompted = Window(STATS_WINDOW_S)
+
+    def began(self, *, synthetic: bool) -> None:
+        now = self._clock.monotonic()
+        self.requests += 1
+        self.last_request_at = self._clock.wall()
+        self._starts.add(now)
+        if synthetic:
+            self.synthetic += 1
+            self.last_synthetic_at = now
+
+    def first_token(self, ttft_s: float) -> None:
+        self._ttft_ms.add(self._clock.monotonic(), ttft_s * 1000)
+        metrics.TTFT.labels(self.deployment).observe(ttft_s)
+
+    def ended(self, *, code: int, seconds: float, usage: Usage) -> None:
+        """A request is over; `code` is its HTTP status (499 when the client left)."""
+        now = self._clock.monotonic()
+        self._ends.add(now)
+        self.prompt_tokens += usage.prompt
+        self.cached_tokens += usage.cached
+        self.generated_tokens += usage.generated
+        if code >= 500:
+            self.errors += 1
+            self._failures.add(now)
+        metrics.REQUESTS.labels(self.deployment, str(code)).inc()
+        metrics.DURATION.labels(self.deployment).observe(seconds)
+        metrics.PROMPT_TOKENS.labels(self.deployment).inc(usage.prompt)
+        metrics.CACHED_TOKENS.labels(self.deployment).inc(usage.cached)
+
+    def produced(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Tokens that the replicas computed since they were last asked: the live speed, requests under way included."""
+        now = self._clock.monotonic()
+        self._prompted.add(now, prompt_tokens)
+        self._generated.add(now, generated_tokens)
+        metrics.GENERATED_TOKENS.labels(self.deployment).inc(generated_tokens)
+
+    def ttft_ms(self, p: float, seconds: float) -> float | None:
+        return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)
+
+    def request_rate(self, seconds: float) -> float:
+        return self._starts.rate(self._clock.monotonic(), seconds)
+
+    def token_rate(self) -> float:
+        return self._generated.rate(self._clock.monotonic(), RATE_WINDOW_S)
+
+    def stats(self, *, queue: int, running: int, serving: bool) -> DeploymentStats:
+        """The wire form; speeds are None while nothing serves and nothing was asked."""
+        now = self._clock.monotonic()
+        ends = len(self._ends.values(now))
+        known = serving or bool(self._starts.values(now))
+        return DeploymentStats(
+            window_s=STATS_WINDOW_S,
+            requests_per_second=self._starts.rate(now) if known else None,
+            error_rate=len(self._failures.values(now)) / ends if ends else None,
+            queue=queue,
+            running=running,
+            ttft_p50_ms=self.ttft_ms(50, STATS_WINDOW_S),
+            ttft_p95_ms=self.ttft_ms(95, STATS_WINDOW_S),
+            tokens_per_second=self.token_rate() if known else None,
+            prompt_tokens_per_second=self._prompted.rate(now, RATE_WINDOW_S) if known else None,
+            requests_total=self.requests,
+            errors_total=self.errors,
+            prompt_tokens_total=self.prompt_tokens,
+            cached_tokens_total=self.cached_tokens,
+            generated_tokens_total=self.generated_tokens,
+            synthetic_requests_total=self.synthetic,
+            last_request_at=self.last_request_at,
+        )
