@@ -13,6 +13,7 @@ from client.names import LOCAL_ACCOUNT
 DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"
+URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
 
 
 def default_data_dir() -> Path:
@@ -34,10 +35,10 @@ class Context:
     def resolve(
         cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None
     ) -> Context:
-        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's admin key file."""
+        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's own files."""
         env = os.environ
-        url = base_url or env.get("FIREWORKS_BASE_URL") or DEFAULT_BASE_URL
-        key = api_key or env.get("FIREWORKS_API_KEY") or env.get("FIREDECK_API_KEY") or _local_key()
+        url = base_url or env.get("FIREWORKS_BASE_URL") or _local(URL_FILE) or DEFAULT_BASE_URL
+        key = api_key or env.get("FIREWORKS_API_KEY") or env.get("FIREDECK_API_KEY") or _local(ADMIN_KEY_FILE)
         return cls(_without_inference(url), key, account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT)
 
 
@@ -46,8 +47,9 @@ def _without_inference(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1").removesuffix("/inference")
 
 
-def _local_key() -> str:
+def _local(file: str) -> str:
+    """A line that the local engine wrote into its folder, or nothing."""
     try:
-        return (default_data_dir() / ADMIN_KEY_FILE).read_text().strip()
+        return (default_data_dir() / file).read_text().strip()
     except OSError:
         return ""

@@ -1,31 +1,38 @@
-"""The engine's part of the command line: `firedeck serve` and `firedeck model fetch`."""
+"""The engine's part of the command line: `firedeck serve` and `firedeck model pull`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import click
 
-from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
+from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, URL_FILE, default_data_dir
 from client.errors import FiredeckError
 from engine.control.windows import PRODUCT, rehearsal
 
+LOG_LEVELS = ["debug", "info", "warning", "error"]
 REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where the product has 5 minutes
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's data folder]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's own]")
 @click.option("--demo", is_flag=True, help="Add two deployments, `chat` and `base`, with windows of seconds.")
-@click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below the product's 5 minutes.")
-@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), show_default=True)
-def serve(host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, log_level: str) -> None:
+@click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below 5 minutes.")
+@click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
+@click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
+def serve(
+    host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, log_level: str, until_eof: bool
+) -> None:
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
     from engine.serve import run
@@ -39,10 +46,32 @@ def serve(host: str, port: int, data_dir: Path | None, demo: bool, rehearse: boo
         port=port,
         limits=rehearsal(min_zero_s=REHEARSAL_ZERO_S) if demo or rehearse else PRODUCT,
     )
+    if until_eof:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         _loop(run(settings, _Greeting(settings.data_dir, demo=demo)))
     except FiredeckError as error:
         click.echo(f"firedeck serve: {error.text}", err=True)
+        sys.exit(1)
+    (settings.data_dir / URL_FILE).unlink(missing_ok=True)
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@click.command()
+@click.argument("model")
+def pull(model: str) -> None:
+    """Fetch a library model into the cache folder, before anything is deployed."""
+    from engine.models import catalogue
+    from engine.models.__main__ import fetch_one
+
+    try:
+        fetch_one(catalogue.find(model), sys.stderr)
+    except FiredeckError as error:
+        click.echo(f"error: {error.text}", err=True)
         sys.exit(1)
 
 
@@ -60,6 +89,7 @@ class _Greeting:
         assert isinstance(engine, Engine)
         if self._demo:
             await add_demo_deployments(engine.house.fleet)
+        (self._data_dir / URL_FILE).write_text(base_url + "\n")
         click.echo(f"firedeck serves on {base_url}", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)

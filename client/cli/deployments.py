@@ -1,0 +1,234 @@
+"""`firedeck deployment create|list|get|update|scale|delete|undelete`, with firectl's flags."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+
+from client import durations
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.errors import FiredeckError, NotFound
+from client.resources import Client
+from client.types import FAILED, READY, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
+
+WAIT_POLL_S = 0.5
+WAIT_TIMEOUT_DEFAULT = "1h"
+Given = dict[str, Any]
+
+
+@click.group()
+def deployment() -> None:
+    """Deployments: models on replicas of your own."""
+
+
+def settings(command: Any) -> Any:
+    """What `create` and `update` can set."""
+    for option in reversed(
+        (
+            click.option("--display-name"),
+            click.option("--description"),
+            click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
+            click.option("--max-replica-count", type=int),
+            click.option("--scale-up-window", help="e.g. 30s", callback=_duration),
+            click.option("--scale-down-window", help="e.g. 10m", callback=_duration),
+            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", callback=_duration),
+            click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
+            click.option("--max-context-length", type=int, help="Tokens a sequence."),
+            click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
+            click.option("--draft-model"),
+            click.option("--draft-token-count", type=int),
+            click.option("--ngram-speculation-length", type=int),
+            click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    try:
+        return None if value is None else durations.parse(value, param.opts[0])
+    except FiredeckError as error:
+        raise click.BadParameter(error.text) from None
+
+
+def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
+    if value is None:
+        return None
+    try:
+        return {key.strip(): float(number) for key, number in (part.split("=") for part in value.split(","))}
+    except ValueError:
+        raise click.BadParameter("write NAME=NUMBER,NAME=NUMBER") from None
+
+
+@deployment.command()
+@click.argument("model")
+@click.option("--deployment-id", help="Your own id.  [default: a random one]")
+@click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
+@click.option("--wait", is_flag=True, help="Return when the deployment is READY.")
+@click.option("--wait-timeout", default=WAIT_TIMEOUT_DEFAULT, show_default=True, callback=_duration)
+@settings
+@shared
+def create(
+    model: str, deployment_id: str | None, dry_run: bool, wait: bool, wait_timeout: Any, output: str,
+    base_url: str | None, api_key: str | None, account: str | None, **given: Any,
+) -> None:  # fmt: skip
+    """Deploy MODEL (`accounts/fireworks/models/ID`, or the id of a model of your own)."""
+
+    async def work(client: Client) -> None:
+        made = await client.deployments.create(
+            _spec({"base_model": model, **given}), deployment_id, validate_only=dry_run
+        )
+        if wait and not dry_run:
+            made = await _until_ready(client, made.name, wait_timeout.total_seconds())
+        _show(made, output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command(name="list")
+@click.option("--show-deleted", is_flag=True)
+@click.option("--filter", "filter_text", help='e.g. \'state=READY AND display_name="chat"\'')
+@shared
+def list_all(
+    show_deleted: bool, filter_text: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """All deployments of the account."""
+
+    async def work(client: Client) -> None:
+        found = await client.deployments.list(show_deleted=show_deleted, filter=filter_text)
+        out.say(out.as_json(found) if output == "json" else out.deployment_table(found))
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command()
+@click.argument("name")
+@shared
+def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One deployment."""
+
+    async def work(client: Client) -> None:
+        _show(await client.deployments.get(name), output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command()
+@click.argument("name")
+@click.option("--dry-run", is_flag=True)
+@settings
+@shared
+def update(
+    name: str, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
+) -> None:
+    """Change what is given, nothing else."""
+
+    async def work(client: Client) -> None:
+        _show(await client.deployments.update(name, _spec(given), validate_only=dry_run), output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command()
+@click.argument("name")
+@click.option("--replica-count", type=int, required=True)
+@shared
+def scale(
+    name: str, replica_count: int, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """Ask for just this many replicas now."""
+
+    async def work(client: Client) -> None:
+        await client.deployments.scale(name, replica_count)
+        _show(await client.deployments.get(name), output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command()
+@click.argument("name")
+@click.option("--hard", is_flag=True, help="For good: no undelete.")
+@click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
+@shared
+def delete(
+    name: str, hard: bool, ignore_checks: bool, dry_run: bool, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Delete; `undelete` brings it back within seven days unless --hard."""
+
+    async def work(client: Client) -> None:
+        found = await client.deployments.get(name)
+        if dry_run:
+            _show(found, output)
+            return
+        await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
+        again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
+        click.echo(f"deleted {found.name}{again}", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment.command()
+@click.argument("name")
+@shared
+def undelete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Bring a deleted deployment back."""
+
+    async def work(client: Client) -> None:
+        _show(await client.deployments.undelete(name), output)
+
+    run(work, base_url, api_key, account)
+
+
+def _spec(given: Given) -> DeploymentSpec:
+    """The declared fields; what was not given stays unset, so that an update leaves it alone."""
+    set_fields = {key: value for key, value in given.items() if value is not None}
+    policy = {
+        key: set_fields.pop(key)
+        for key in ("scale_up_window", "scale_down_window", "scale_to_zero_window", "load_targets")
+        if key in set_fields
+    }
+    if policy:
+        set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
+    if "cold_policy" in set_fields:
+        set_fields["firedeck"] = ColdOptions(cold_policy=set_fields.pop("cold_policy"))
+    return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
+
+
+async def _until_ready(client: Client, name: str, timeout_s: float) -> Deployment:
+    """Poll until READY, telling each new stage; exits 1 on failure or time-out."""
+    told = ""
+    for _ in range(max(1, int(timeout_s / WAIT_POLL_S))):
+        now = await client.deployments.get(name)
+        stage = _stage(now)
+        if stage != told and sys.stderr.isatty():
+            click.echo(stage, err=True)
+        told = stage
+        if now.state == READY:
+            return now
+        if now.state == FAILED:
+            raise NotFound(f"{name} failed: {now.status.message if now.status else ''}")
+        await asyncio.sleep(WAIT_POLL_S)
+    raise NotFound(f"{name} was not READY within {timeout_s:.0f}s", hint="it goes on starting; look again with get")
+
+
+def _stage(d: Deployment) -> str:
+    stats = d.replica_stats
+    counts = {
+        "scheduling": stats.pending_scheduling_replica_count,
+        "downloading": stats.downloading_model_replica_count,
+        "initializing": stats.initializing_replica_count,
+        "ready": stats.ready_replica_count,
+    } if stats else {}  # fmt: skip
+    return f"{d.state}: " + (", ".join(f"{n} {stage}" for stage, n in counts.items() if n) or "no replica yet")
+
+
+def _show(d: Deployment, output: str) -> None:
+    out.say(out.as_json(d) if output == "json" else out.deployment_lines(d))

@@ -1,0 +1,26 @@
+"""The `firedeck` command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import click
+
+from client.cli.deployments import deployment
+from client.cli.grammar import Fireworks
+from client.cli.models import model
+
+
+@click.command(
+    cls=Fireworks, entry_points="firedeck.commands", context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(importlib.metadata.version("firedeck"), prog_name="firedeck")
+def main() -> None:
+    """Fireworks-style dedicated LLM deployments on your own machines.
+
+    Without a command: the dashboard, on the current engine.
+    """
+
+
+main.add_command(deployment)
+main.add_command(model)

@@ -1,0 +1,72 @@
+"""`firedeck model list|get|create|delete|pull`."""
+
+from __future__ import annotations
+
+import click
+
+from client.cli import output as out
+from client.cli.grammar import Announced
+from client.cli.options import run, shared
+from client.names import LIBRARY_ACCOUNT
+from client.resources import Client
+
+
+@click.command(cls=Announced, entry_points="firedeck.commands.model")
+def model() -> None:
+    """Models: the library's and your own GGUF files."""
+
+
+@model.command(name="list")
+@shared
+def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The library's models and the account's own."""
+
+    async def work(client: Client) -> None:
+        found = [*await client.models.list(LIBRARY_ACCOUNT), *await client.models.list()]
+        out.say(out.as_json(found) if output == "json" else out.model_table(found))
+
+    run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("name")
+@shared
+def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One model."""
+
+    async def work(client: Client) -> None:
+        found = await client.models.get(name)
+        out.say(out.as_json(found) if output == "json" else out.model_table([found]))
+
+    run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("model_id")
+@click.option("--file", required=True, help="A GGUF file on the engine's machine.")
+@click.option("--display-name")
+@shared
+def create(
+    model_id: str, file: str, display_name: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Make a GGUF file of your own a model. The file stays where it is."""
+
+    async def work(client: Client) -> None:
+        made = await client.models.create_from_file(model_id, file, display_name)
+        out.say(out.as_json(made) if output == "json" else out.model_table([made]))
+
+    run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("name")
+@shared
+def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Forget a model; its file stays."""
+
+    async def work(client: Client) -> None:
+        await client.models.delete(name)
+        click.echo(f"deleted {name}", err=True)
+
+    run(work, base_url, api_key, account)

