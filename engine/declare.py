@@ -21,8 +21,10 @@ from client.types import (
     OUTPUT_ONLY,
     PRECISIONS,
     AutoscalingPolicy,
+    AutoTune,
     ColdOptions,
     Deployment,
+    Placement,
     Wire,
 )
 from engine.control.windows import Limits, check
@@ -32,6 +34,12 @@ DEFAULT_SLOTS = 8  # sequences that one replica runs at once
 DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
 HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
 HOLD_TIMEOUT_MAX = timedelta(hours=1)
+
+# The fields of a deployment that are messages: an update mask may name a field below them.
+_MESSAGES: dict[str, type[Wire]] = {
+    "autoscaling_policy": AutoscalingPolicy, "auto_tune": AutoTune, "firedeck": ColdOptions, "placement": Placement,
+}  # fmt: skip
+_FIELDS = frozenset(Deployment.model_fields).union(*(message.model_fields for message in _MESSAGES.values()))
 
 
 def read(body: Any) -> Deployment:
@@ -49,22 +57,7 @@ def read(body: Any) -> Deployment:
 
 def create(spec: Deployment, name: Name, context_limit: int | None, limits: Limits) -> Deployment:
     """`spec` with every default filled in, or InvalidArgument. `context_limit` is the model's, in tokens."""
-    minimum = spec.min_replica_count or 0
-    maximum = spec.max_replica_count if spec.max_replica_count is not None else max(minimum, 1)
-    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, context_limit or DEFAULT_CONTEXT_TOKENS)
-    whole = spec.model_copy(
-        update={
-            "name": str(name),
-            "display_name": spec.display_name or name.id,
-            "min_replica_count": minimum,
-            "max_replica_count": maximum,
-            "autoscaling_policy": _policy(spec.autoscaling_policy, limits),
-            "accelerator_count": spec.accelerator_count or 1,
-            "max_batch_size": spec.max_batch_size or DEFAULT_SLOTS,
-            "max_context_length": context,
-            "firedeck": _cold(spec.firedeck),
-        }
-    )
+    whole = _whole(spec.model_copy(update={"name": str(name)}), context_limit, limits)
     _check(whole, context_limit, limits)
     return whole
 
@@ -75,12 +68,9 @@ def update(
     """`current` with the fields of `mask` (or those that `changes` sets) taken over, checked as a whole."""
     paths = changes.model_fields_set - OUTPUT_ONLY if mask is None else mask
     taken: dict[str, Any] = {}
-    for path in paths:
-        top, _, below = path.partition(".")
-        if top not in Deployment.model_fields or top in OUTPUT_ONLY:
-            raise InvalidArgument(f"unknown field {path!r} in the update mask", field="updateMask")
-        wanted = getattr(changes, top)
-        taken[top] = _merged(getattr(current, top), wanted, below)
+    for path in sorted(paths):
+        top, below = _split(path)
+        taken[top] = _merged(taken.get(top, getattr(current, top)), getattr(changes, top), top, below)
     for field in IMMUTABLE & taken.keys():
         if taken[field] != getattr(current, field):
             raise InvalidArgument(
@@ -89,10 +79,7 @@ def update(
     if "min_replica_count" in taken and "max_replica_count" not in taken:
         # The documented default of the maximum follows the minimum, unless somebody has set it.
         taken["max_replica_count"] = max(current.max_replica_count or 0, taken["min_replica_count"] or 0)
-    changed = current.model_copy(update=taken)
-    changed = changed.model_copy(
-        update={"autoscaling_policy": _policy(changed.autoscaling_policy, limits), "firedeck": _cold(changed.firedeck)}
-    )
+    changed = _whole(current.model_copy(update=taken), context_limit, limits)
     _check(changed, context_limit, limits)
     return changed
 
@@ -100,11 +87,30 @@ def update(
 def from_pydantic(error: ValidationError) -> FiredeckError:
     """The first problem of a body, by its wire path."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(_wire(str(part)) if part in _FIELDS else str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return InvalidArgument(f"unknown field {field!r}", field=field)
     message = first["msg"].removeprefix("Value error, ")
     return InvalidArgument(f"{field}: {message[:1].lower()}{message[1:]}", field=field)
+
+
+def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deployment:
+    """`spec` with a default in every field that it leaves open."""
+    minimum = spec.min_replica_count or 0
+    maximum = spec.max_replica_count if spec.max_replica_count is not None else max(minimum, 1)
+    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, context_limit or DEFAULT_CONTEXT_TOKENS)
+    return spec.model_copy(
+        update={
+            "display_name": spec.display_name or spec.id,
+            "min_replica_count": minimum,
+            "max_replica_count": maximum,
+            "autoscaling_policy": _policy(spec.autoscaling_policy, limits),
+            "accelerator_count": spec.accelerator_count or 1,
+            "max_batch_size": spec.max_batch_size or DEFAULT_SLOTS,
+            "max_context_length": context,
+            "firedeck": _cold(spec.firedeck),
+        }
+    )
 
 
 def _clear(spec: Deployment, name: str) -> None:
@@ -231,12 +237,22 @@ def _check_one_of(field: str, value: str | None, known: tuple[str, ...]) -> None
         raise InvalidArgument(f"{field} {value[:60]!r} is not known", field=field, hint="known: " + ", ".join(known))
 
 
-def _merged(current: Any, wanted: Any, below: str) -> Any:
+def _split(path: str) -> tuple[str, str]:
+    """A path of an update mask as (field, field of that message or ""); InvalidArgument when there is no such field."""
+    top, dot, below = path.partition(".")
+    known = top in Deployment.model_fields and top not in OUTPUT_ONLY
+    if not known or (dot and below not in _MESSAGES.get(top, Wire).model_fields):
+        raise InvalidArgument(f"unknown field {path[:80]!r} in the update mask", field="updateMask")
+    return top, below
+
+
+def _merged(current: Any, wanted: Any, top: str, below: str) -> Any:
     """A message is merged field by field (a new window does not reset the targets); a scalar is replaced."""
+    if below:
+        return (current or _MESSAGES[top]()).model_copy(update={below: getattr(wanted, below, None)})
     if not isinstance(wanted, Wire) or not isinstance(current, Wire):
         return wanted
-    fields = {below} if below else wanted.model_fields_set
-    return current.model_copy(update={name: getattr(wanted, name) for name in fields if name in type(wanted).model_fields})
+    return current.model_copy(update={name: getattr(wanted, name) for name in wanted.model_fields_set})
 
 
 def _default(value: timedelta | None, default: timedelta) -> timedelta:

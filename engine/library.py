@@ -48,7 +48,7 @@ class Library:
         if account == LIBRARY_ACCOUNT:
             raise PermissionDenied(f"account {LIBRARY_ACCOUNT!r} owns the library; create models in your own account")
         if name in self._own:
-            raise AlreadyExists(f"model {name!r} already exists", field="modelId", hint="delete it or choose another id")
+            raise AlreadyExists(f"model {name!r} already exists", field="modelId", hint="choose another id")
         checked = await asyncio.to_thread(own_models.check, file)
         model = _registered(name, checked, display_name)
         await self._store.put_model(model)

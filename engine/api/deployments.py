@@ -16,7 +16,9 @@ from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
 _ONE = "/{deployment_id}"
-_SHOW: dict[str, Any] = {"response_model": Deployment, "response_model_exclude_none": True, "response_model_by_alias": True}
+_SHOW: dict[str, Any] = {
+    "response_model": Deployment, "response_model_exclude_none": True, "response_model_by_alias": True,
+}  # fmt: skip
 
 
 @router.post("", openapi_extra=documented_body("DeploymentSpec"), **_SHOW)

@@ -3,7 +3,8 @@
 The rules (reference/engine.md section 5, which joins Fireworks' windows, Knative's panic and Kubernetes' windows):
 1. Load is averaged over `policy.average_s`; each target wants ceil(mean / target) replicas, the largest want counts.
 2. Up when more has been wanted for the whole scale-up window, to the least that was wanted in it.
-3. Panic: the short average is twice what is ready, or a request is held too long: up at once, not down for a while.
+3. Panic: the short average is twice what is ready, or a request is held too long: for a scale-up window from then the
+   count follows the short average up at once, and never down.
 4. Down when less has been wanted for the whole scale-down window, to the most that was wanted in it, to no less than
    half of what ran in it, and not to zero.
 5. To zero only with a minimum of 0 and no request for the whole scale-to-zero window; from zero only for a request.
@@ -72,8 +73,9 @@ def decide(
     before = memory.count if memory.count is not None else policy.clamp(observed.ready + observed.starting)
     readings = read_targets(policy, history, policy.average_s, now)
     short = _short_load(policy, history, now)
-    burst = _burst(policy, memory, observed, short, now)
-    memory = _record(policy, memory, readings, observed, short, burst, before, now)
+    memory = _renew_panic(policy, memory, observed, short, now)
+    burst = math.ceil(short - 1e-9) if short is not None and memory.panic_until > now else None
+    memory = _record(memory, readings, observed, short, burst, before, now)
     count, code = _move(policy, memory, observed, burst, before, now)
     memory = memory.set_count(count, now)
     idle_since = _idle_since(memory, observed)
@@ -101,21 +103,20 @@ def _short_load(policy: Policy, history: LoadHistory, now: float) -> float | Non
     return max((r.observed / r.target for r in readings if r.observed is not None), default=None)
 
 
-def _burst(policy: Policy, memory: Memory, observed: Observed, short: float | None, now: float) -> int | None:
-    """How many replicas the short average wants, when that is reason to panic (rule 3)."""
+def _renew_panic(policy: Policy, memory: Memory, observed: Observed, short: float | None, now: float) -> Memory:
+    """Begin a panic, or prolong it, when the short average or a held request is reason to (rule 3)."""
     # A count set by hand stands for one scale-up window: panic would undo it within a second.
     by_hand = memory.manual_at is not None and now - memory.manual_at < policy.up_window_s - EPSILON_S
     if short is None or by_hand:
-        return None
+        return memory
     late = observed.held > 0 and observed.oldest_held_s > policy.held_slo_s
     # Twice the load, not twice the count: rounded up, any overload of a single replica would want 2 and be a burst,
     # and the scale-up window would never apply to the commonest step of all.
     sudden = short >= 2 * max(1, observed.ready) - 1e-9
-    return math.ceil(short - 1e-9) if late or sudden else None
+    return replace(memory, panic_until=now + policy.up_window_s) if late or sudden else memory
 
 
 def _record(
-    policy: Policy,
     memory: Memory,
     readings: tuple[TargetReading, ...],
     observed: Observed,
@@ -124,7 +125,7 @@ def _record(
     before: int,
     now: float,
 ) -> Memory:
-    """Put what the load wants now on the track the windows look back on, and renew the panic."""
+    """Put what the load wants now on the track that the windows look back on."""
     # A burst counts as wanted: else the first quiet minute after it would find an old, long covered low window. So does
     # the least count at which the short average is no panic: else what goes down comes up with the next such burst.
     calm = 0 if short is None else math.floor(short / 2) + 1
@@ -135,12 +136,7 @@ def _record(
         # What is seen is a lower bound. The last full sight stands for 15 s, then what runs counts as needed (rule 6).
         known = memory.wanted.began_at is not None and now - blind_since <= HOLD_S
         wanted = max(wanted, memory.wanted.latest if known else before)
-    return replace(
-        memory,
-        wanted=memory.wanted.put(min(wanted, MAX_REPLICAS), now),
-        blind_since=blind_since,
-        panic_until=memory.panic_until if burst is None else now + policy.up_window_s,
-    )
+    return replace(memory, wanted=memory.wanted.put(min(wanted, MAX_REPLICAS), now), blind_since=blind_since)
 
 
 def _move(

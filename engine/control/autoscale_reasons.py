@@ -74,7 +74,7 @@ class Situation:
     memory: Memory  # after the decision
     observed: Observed
     readings: tuple[TargetReading, ...]
-    burst: int | None  # replicas the short average asks for, when that is panic
+    burst: int | None  # replicas the short average asks for, while there is panic
     before: int
     count: int
     code: Code | None  # what moved the count, None when nothing did

@@ -71,7 +71,8 @@ class Backoff:
     @property
     def wait_s(self) -> float:
         """1, 2, 4 ... 60 seconds."""
-        return min(BACKOFF_FIRST_S * 2 ** (self.failures - 1), BACKOFF_MAX_S) if self.failures else 0.0
+        doublings = min(self.failures - 1, 30)  # 2 ** 1024 is no float any more
+        return min(BACKOFF_FIRST_S * 2**doublings, BACKOFF_MAX_S) if self.failures else 0.0
 
     def holds_until(self) -> float:
         return self.last_failure_at + self.wait_s
@@ -128,8 +129,9 @@ def _count(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     if missing > 0:
         kept = [Step(Do.KEEP, r.id, "wanted again") for r in current if r.stage == Stage.DRAINING][:missing]
         starts = missing - len(kept) if now >= backoff.holds_until() else 0
-        # After a failure only one start is tried until one succeeds: a broken model must not fork a crowd.
-        starts = min(starts, 1) if backoff.failures else starts
+        # After a failure only one start is under way until one succeeds: a broken model must not fork a crowd.
+        under_way = any(r.stage in STARTING for r in serving)
+        starts = min(starts, 0 if under_way else 1) if backoff.failures else starts
         return kept + [Step(Do.START)] * starts + _retire_old(declared, well, serving, desired)
     surplus = sorted(serving, key=_victim_order)[:-missing] if missing else []
     return [Step(Do.DRAIN, r.id, "scaled down") for r in surplus] + _retire_old(declared, well, serving, desired)

@@ -6,7 +6,6 @@ A verb validates, writes the declaration, wakes the keeper, and returns; keepers
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment
+from client.types import Deployment, ReplicaStats
 from engine import declare
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
@@ -60,13 +59,14 @@ class Fleet:
         driver = self.rooms.driver
         for process in placed:
             driver.stop(process, force=False)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_GRACE_S):
-                while any(driver.alive(process) for process in placed):
-                    await asyncio.sleep(SHUTDOWN_POLL_S)
+        for _ in range(int(SHUTDOWN_GRACE_S / SHUTDOWN_POLL_S)):
+            if not any(driver.alive(process) for process in placed):
+                break
+            await asyncio.sleep(SHUTDOWN_POLL_S)
         for process in placed:
             driver.stop(process, force=True)
             driver.forget(process)
+        driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
         return [k for k in self._keepers.values() if account is None or k.name.split("/")[1] == account]
@@ -90,12 +90,13 @@ class Fleet:
                 f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
             )
         model = self._model_of(spec, account)
-        whole = declare.create(spec.model_copy(update={"base_model": model}), name, self._context(model), self.settings.limits)
+        named = spec.model_copy(update={"base_model": model})
+        whole = declare.create(named, name, self._context(model), self.settings.limits)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
-                "desired_replica_count": self._first_count(whole), "replica_count": 0,
+                "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
             }
         )  # fmt: skip
         if validate_only:

@@ -70,7 +70,12 @@ class Keeper:
 
     def ready(self) -> list[Replica]:
         """Replicas that take requests."""
-        return [r for r in self.replicas if r.stage == Stage.READY]
+        return [r for r in self.replicas if r.stage == Stage.READY and not r.suspect]
+
+    def lost(self, replica: Replica) -> None:
+        """A request failed there: give it no other until it has answered again."""
+        replica.suspect = True
+        self.wake()
 
     def running(self) -> int:
         """Requests that the gateway has with replicas."""
@@ -169,10 +174,14 @@ class Keeper:
         self.meter.produced(prompt, generated)
         concurrency = self.running() + self.lobby.held
         requests, self._sampled_requests = self.meter.requests - self._sampled_requests, self.meter.requests
-        # A deployment that has never served is not idle, it is slow to start.
-        if concurrency or requests or self.deployment.state == lifecycle.CREATING:
+        if concurrency or requests or self._arriving():
             self._idle_since = now
         self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
+
+    def _arriving(self) -> bool:
+        """A replica is on its way: not idle but slow to start, or else one that loads for longer than the
+        scale-to-zero window would be ended again before it was ever ready."""
+        return not self.replicas.backoff.failures and any(r.stage in STARTING for r in self.replicas)
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
@@ -185,7 +194,8 @@ class Keeper:
             return
         up = desired > former
         metrics.SCALINGS.labels(self.name, "up" if up else "down").inc()
-        await self.announce("Normal", "ScaledUp" if up else "ScaledDown", f"{former} -> {desired} replicas: {self.decision.text}")
+        message = f"{former} -> {desired} replicas: {self.decision.text}"
+        await self.announce("Normal", "ScaledUp" if up else "ScaledDown", message)
 
     def _policy(self) -> Policy:
         d = self.deployment

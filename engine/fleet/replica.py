@@ -61,6 +61,7 @@ class Replica:
         self.progress: float | None = None
         self.reason = ""
         self.wedged = False
+        self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
         self.http: httpx.AsyncClient | None = None
         self._produced = Produced()
@@ -189,6 +190,7 @@ class Replica:
                 + max(0, fresh.count("generated_tokens_total") - old.count("generated_tokens_total")),
             )
         self.report = fresh
+        self.suspect = False
 
 
 def failure_text(error: BaseException) -> str:

@@ -63,7 +63,7 @@ async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
                 return
             except ReplicaLost:
                 failed |= {replica.id}
-                keeper.wake()
+                keeper.lost(replica)
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
 
 

@@ -5,6 +5,7 @@ Bytes are never changed. Only events that can matter are parsed: those before th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -23,13 +24,16 @@ class StreamReader:
     def feed(self, chunk: bytes) -> None:
         *events, self._rest = (self._rest + chunk).split(b"\n\n")
         for event in events:
-            if event.startswith(b"data: [DONE]"):
+            data = event[5:].strip() if event.startswith(b"data:") else b""
+            if data == b"[DONE]":
                 self.done = True
-            elif event.startswith(b"data:") and (not self.started or b'"usage"' in event):
-                self._take(json.loads(event[5:]))
+            elif data and (not self.started or b'"usage"' in data):
+                # What a replica garbled is the client's to see; accounting goes on.
+                with contextlib.suppress(ValueError, TypeError, AttributeError):
+                    self._take(json.loads(data))
 
     def _take(self, event: dict[str, Any]) -> None:
-        self.started = self.started or any(_has_token(choice) for choice in event.get("choices", []))
+        self.started = self.started or any(_has_token(choice) for choice in event.get("choices") or ())
         if event.get("usage"):
             self.usage = usage_of(event)
 
@@ -37,8 +41,8 @@ class StreamReader:
 def usage_of(answer: dict[str, Any]) -> Usage:
     """The tokens of an answer or a last chunk, in OpenAI's `usage`."""
     usage = answer.get("usage") or {}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-    return Usage(int(usage.get("prompt_tokens", 0)), int(cached or 0), int(usage.get("completion_tokens", 0)))
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    return Usage(int(usage.get("prompt_tokens") or 0), int(cached or 0), int(usage.get("completion_tokens") or 0))
 
 
 def _has_token(choice: dict[str, Any]) -> bool:

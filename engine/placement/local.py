@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from client.errors import FailedPrecondition
 from engine.placement.port import Launch, Placed, Stockout
 
 SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
@@ -33,11 +34,13 @@ class LocalDriver:
     simulated = False
 
     def __init__(self, data_dir: Path, *, orphan_timeout_s: float) -> None:
-        self._run_dir = _run_dir(data_dir)
+        self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
         self._orphan_timeout_s = orphan_timeout_s
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._run_dir.stat().st_uid != os.getuid():
+            raise FailedPrecondition(f"{self._run_dir} belongs to another user", hint="choose another --data-dir")
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def socket_of(self, replica: str) -> Path:
@@ -90,6 +93,10 @@ class LocalDriver:
                 found.append(Placed(socket.stem, socket, process.pid, process.info["create_time"], "local"))
         return found
 
+    def close(self) -> None:
+        if not any(self._run_dir.iterdir()):
+            self._run_dir.rmdir()
+
     def _log(self, replica: str) -> Path:
         return self._log_dir / f"{replica}.log"
 
@@ -128,7 +135,7 @@ def _environment(key: str) -> dict[str, str]:
     }
 
 
-def _run_dir(data_dir: Path) -> Path:
+def run_dir(data_dir: Path) -> Path:
     """`DATA/run`, or a short stand-in when a socket below that would not fit into a socket address."""
     inside = data_dir / "run"
     if len(os.fsencode(inside)) + 40 <= SOCKET_PATH_MAX:

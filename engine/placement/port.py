@@ -71,6 +71,10 @@ class Driver(Protocol):
         """The last lines that the replica logged, for a human, at most 2000 characters."""
         ...
 
+    def close(self) -> None:
+        """The engine ends and has stopped every replica: remove what is empty."""
+        ...
+
     def strays(self, known_pids: frozenset[int]) -> list[Placed]:
         """Replica processes of this data folder that are not among `known_pids`."""
         ...

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from client.errors import Unavailable
+from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import Event
 from client.types import Deployment, Model
 from engine.store.migrations import migrate
@@ -83,7 +83,13 @@ class Store:
     @classmethod
     async def open(cls, path: Path) -> Store:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
+        except sqlite3.DatabaseError as error:
+            thread.shutdown()
+            raise FailedPrecondition(
+                f"{path} cannot be opened: {error}", hint="it was left as it is: restore a copy, or move it away"
+            ) from error
         return cls(connection, thread)
 
     async def close(self) -> None:

@@ -1,0 +1,93 @@
+"""`python -m engine.replica`: one replica process. The key it demands comes in FIREDECK_REPLICA_KEY, never in argv."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+
+# Read by OpenMP when llama.cpp is loaded: spinning barriers make contended cores many times slower (measured).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+KEY_VARIABLE = "FIREDECK_REPLICA_KEY"
+EXIT_USAGE = 2
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _slots(text: str) -> int:
+    value = _positive(text)
+    if value > 256:
+        raise argparse.ArgumentTypeError("llama.cpp serves at most 256 sequences")
+    return value
+
+
+def _context(text: str) -> int:
+    value = _positive(text)
+    if value < 256:
+        raise argparse.ArgumentTypeError("must be at least 256 tokens")
+    return value
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m engine.replica", description=__doc__)
+    parser.add_argument("--deployment", required=True, help="resource name, e.g. accounts/local/deployments/chat")
+    parser.add_argument("--replica", required=True, help="this replica's id")
+    parser.add_argument("--socket", required=True, help="unix socket to listen on")
+    parser.add_argument("--model", required=True, help="GGUF file")
+    parser.add_argument("--slots", type=_slots, default=8, help="sequences decoded together")
+    parser.add_argument("--context", type=_context, default=2048, help="tokens a sequence may hold")
+    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of llama.cpp")
+    parser.add_argument("--gpu-layers", type=int, default=None, help="-1: all; default: all if this build can offload")
+    parser.add_argument("--seed", type=int, default=None, help="makes requests without a seed repeatable, in order")
+    parser.add_argument("--orphan-timeout", type=float, default=60.0, help="seconds without contact before it exits")
+    parser.add_argument("--drain-timeout", type=float, default=30.0, help="seconds running requests get on SIGTERM")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    options = arguments()
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        print(f"{KEY_VARIABLE} is not set", file=sys.stderr)
+        return EXIT_USAGE
+    # After the OpenMP variables: this loads llama.cpp.
+    from engine.replica import lifecycle
+    from engine.replica.runtime import Settings
+
+    settings = Settings(
+        deployment=options.deployment,
+        replica=options.replica,
+        model_path=options.model,
+        slots=options.slots,
+        context=options.context,
+        threads=options.threads,
+        gpu_layers=options.gpu_layers,
+        seed=options.seed,
+    )
+    listener = lifecycle.bind(options.socket)
+    life = lifecycle.serve(
+        settings,
+        listener,
+        key,
+        orphan_timeout_s=options.orphan_timeout,
+        drain_timeout_s=options.drain_timeout,
+    )
+    try:
+        with asyncio.Runner(loop_factory=lifecycle.new_event_loop) as runner:
+            return runner.run(life)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(options.socket)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""One request on its way through the scheduler: jobs go in, their events come out as chunks or as one body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from engine.replica.chunks import Json, Writer, usage
+from engine.replica.fields import GenerationRequest
+from engine.replica.mailbox import Mailbox
+from engine.replica.scheduler import Scheduler
+from engine.replica.sequence import Delta, Event, Failed, Finished, Job, Started
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What answers say about the replica that gave them."""
+
+    deployment: str
+    replica: str
+
+
+class Call:
+    """The outward half of a request. Event loop only. Leave it with `close`, however it ends."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        jobs: list[Job],
+        mailbox: Mailbox,
+        writer: Writer,
+        scheduler: Scheduler,
+        identity: Identity,
+        received: float,
+        tokenizing_s: float,
+    ) -> None:
+        self.request, self._jobs, self.mailbox, self._writer = request, jobs, mailbox, writer
+        self._scheduler, self._identity = scheduler, identity
+        self._received, self._tokenizing_s = received, tokenizing_s
+        self._open = {job.index for job in jobs}
+        self._cached = self._generated = 0
+        self._concurrent = 0
+
+    def submit(self) -> None:
+        self._concurrent = self._scheduler.running + self._scheduler.waiting
+        self._scheduler.submit(self._jobs)
+
+    def close(self) -> None:
+        """Stop whatever still runs of this request; nothing happens when all of it is over."""
+        if self._open:
+            self._scheduler.cancel(self._jobs)
+
+    async def chunks(self) -> AsyncIterator[Json]:
+        """Stream chunks in order. Raises the FiredeckError that ended the request, or ClientGone."""
+        async for event in self._events():
+            if isinstance(event, Started):
+                for chunk in self._writer.started(event):
+                    yield chunk
+            elif isinstance(event, Delta):
+                yield self._writer.delta(event)
+            elif isinstance(event, Finished):
+                last = not self._open
+                perf = self.perf() if last and self.request.perf_metrics_in_response else None
+                yield self._writer.finished(event, self.usage() if last else None, perf)
+        options = self.request.stream_options
+        if options is not None and options.include_usage:
+            yield self._writer.usage_only(self.usage())
+
+    async def body(self) -> Json:
+        """The whole answer of a request that does not stream."""
+        async for _event in self._events():
+            pass  # absorbed by the writer
+        return self._writer.body(self.usage(), self.perf() if self.request.perf_metrics_in_response else None)
+
+    async def _events(self) -> AsyncIterator[Event]:
+        while self._open:
+            batch = await self.mailbox.batch()
+            if batch is None:
+                raise ClientGone
+            for event in batch:
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Started) and self._leads(event.index):
+                    self._cached += event.cached_tokens
+                if isinstance(event, Finished):
+                    self._generated += event.generated_tokens
+                    self._open.discard(event.index)
+                self._writer.absorb(event)
+                yield event
+
+    def _leads(self, index: int) -> bool:
+        """Copies of a prompt for further choices are not cache hits that the client should see."""
+        return self._jobs[index].leader is None
+
+    def usage(self) -> Json:
+        prompts = sum(len(job.prompt) for job in self._jobs if job.leader is None)
+        return usage(prompts, self._cached, self._generated)
+
+    def perf(self) -> Json:
+        """Fireworks' perf metrics: seconds as numbers, names as they stand behind `fireworks-` in headers."""
+        first, times = self._jobs[0].times, [job.times for job in self._jobs]
+        prompt_tokens = sum(len(job.prompt) for job in self._jobs if job.leader is None)
+        finished = max(t.finished for t in times)
+        return {
+            "prompt-tokens": prompt_tokens,
+            "cached-prompt-tokens": self._cached,
+            "server-time-to-first-token": _seconds(self._received, first.prefilled),
+            "server-processing-time": _seconds(self._received, finished),
+            "tokenizer-duration": round(self._tokenizing_s, 6),
+            "prefill-queue-duration": _seconds(first.submitted, first.admitted),
+            "prefill-duration": _seconds(first.admitted, first.prefilled),
+            "generation-duration": _seconds(first.prefilled, finished),
+            "num-concurrent-requests": self._concurrent,
+            "deployment": self._identity.deployment,
+            "backend-host": self._identity.replica,
+        }
+
+
+def _seconds(start: float, end: float) -> float:
+    return round(max(0.0, end - start), 6)

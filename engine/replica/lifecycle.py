@@ -1,0 +1,121 @@
+"""The life of a replica process: bind, load, serve, drain or be orphaned, exit with a code that says why.
+
+0  drained after SIGTERM or SIGINT, or orphaned: nobody talked to it for a while and nothing ran
+3  the model cannot be served; the last line on stderr is the reason
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import uvicorn
+
+from engine.replica.mailbox import Outbox
+from engine.replica.runtime import Runtime, Settings
+from engine.replica.server import App
+
+EXIT_OK, EXIT_BAD_MODEL = 0, 3
+TICK_S = 0.2
+FAILURE_LINGER_S = 2.0  # how long a failed replica waits for /health to be asked why
+STOP_TIMEOUT_S = 5.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: draining is ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(path: str) -> socket.socket:
+    """A listening unix socket that only this user can reach; a stale file of a dead replica is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(1024)
+    return listener
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it exists: streams spend most of the loop's time in small writes."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def serve(
+    settings: Settings, listener: socket.socket, key: str, *, orphan_timeout_s: float, drain_timeout_s: float
+) -> int:
+    """Run until the end of the replica's life; returns its exit code."""
+    loop = asyncio.get_running_loop()
+    outbox = Outbox(loop)
+    runtime = Runtime(settings, outbox.flush)
+    app = App(runtime, outbox, key)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runtime.drain)
+    server = _Server(_config(app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    runtime.start()
+    code = await _live(app, runtime, orphan_timeout_s=orphan_timeout_s, drain_timeout_s=drain_timeout_s)
+    server.should_exit = True
+    await serving
+    if not runtime.stop(STOP_TIMEOUT_S):
+        sys.stderr.flush()
+        os._exit(code)  # a wedged decode cannot be joined
+    return code
+
+
+async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_timeout_s: float) -> int:
+    """Wait for the reason to end: failure, drain or orphanhood."""
+    while True:
+        if runtime.status == "failed":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)
+            print(runtime.reason, file=sys.stderr, flush=True)
+            return EXIT_BAD_MODEL
+        if runtime.status == "draining":
+            await _drain(runtime, drain_timeout_s)
+            return EXIT_OK
+        if not runtime.busy and time.monotonic() - app.last_contact > orphan_timeout_s:
+            runtime.drain()
+            print(f"nobody talked to this replica for {orphan_timeout_s:g} s: exiting", file=sys.stderr, flush=True)
+            return EXIT_OK
+        await asyncio.sleep(TICK_S)
+
+
+async def _drain(runtime: Runtime, timeout_s: float) -> None:
+    """Let running requests end; when the grace is over, end them with an error that clients may retry."""
+    deadline = time.monotonic() + timeout_s
+    while runtime.busy and time.monotonic() < deadline:  # noqa: ASYNC110 - the other thread has no event to await
+        await asyncio.sleep(TICK_S / 4)
+    if runtime.busy:
+        runtime.fail_all()
+
+
+def _config(app: App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=int(STOP_TIMEOUT_S),
+    )

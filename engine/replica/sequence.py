@@ -1,0 +1,197 @@
+"""One generation: what was asked (`Job`), what is sent back (`Started`, `Delta`, `Finished`, `Failed`), and the
+state in between (`Sequence`). A request with n choices or several prompts is several jobs with one `Sink`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from client.errors import FiredeckError, InvalidArgument
+from engine.replica.detokenize import TextStream
+from engine.replica.llama import Grammar, Logits, Vocabulary
+from engine.replica.prefix import CacheKey
+from engine.replica.sampling import Choice, Sampler, SamplingOptions, log_softmax, top_tokens
+
+GRAMMAR_STEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token as the wire reports it. Logs are natural; None where the request asked for none."""
+
+    identifier: int
+    text_offset: int
+    logprob: float | None = None
+    sampling_logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is in memory. `scores` holds the prompt's own tokens when they were to be scored."""
+
+    index: int
+    cached_tokens: int
+    scores: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text that is certain, and the tokens that ended in it."""
+
+    index: int
+    text: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end. `reason` is "stop" or "length"; times are seconds of the monotonic clock."""
+
+    index: int
+    reason: str
+    generated_tokens: int
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The end of one job by an error of ours; other jobs are unaffected."""
+
+    index: int
+    error: FiredeckError
+
+
+Event = Started | Delta | Finished | Failed
+
+
+class Sink(Protocol):
+    """Where a job's events go. `push` is called on the scheduler's thread and must not block."""
+
+    def push(self, event: Event) -> None: ...
+
+
+@dataclass(slots=True)
+class Times:
+    """When things happened to a job, monotonic seconds (0.0: not yet)."""
+
+    submitted: float = 0.0
+    admitted: float = 0.0
+    prefilled: float = 0.0
+    finished: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What one sequence shall generate. All of it validated: nothing here is checked again."""
+
+    index: int
+    prompt: list[int]
+    max_tokens: int
+    sampling: SamplingOptions
+    stops: tuple[str, ...]
+    cache_key: CacheKey
+    sink: Sink
+    grammar: Grammar | None = None
+    ignore_eos: bool = False
+    cache_max_tokens: int | None = None
+    score_prompt: bool = False
+    leader: Job | None = None  # a job with the same prompt: wait for its prefill and copy it
+    times: Times = field(default_factory=Times)
+    prefilled_or_over: bool = False
+    cancelled: bool = False
+
+
+class Sequence:
+    """A job that owns a sequence id of the context."""
+
+    def __init__(
+        self, job: Job, identifier: int, reused: int, vocabulary: Vocabulary, stop_tokens: frozenset[int]
+    ) -> None:
+        self.job = job
+        self.identifier = identifier
+        self.cached_tokens = reused
+        self.held = job.prompt[:reused]  # tokens whose KV state is in memory; shared with the prefix cache
+        self.served = 0
+        self.generated = 0
+        self.next_token: int | None = None  # sampled, not decoded yet
+        self.scores: list[Token] = []
+        self._vocabulary = vocabulary
+        self._ends = stop_tokens
+        # A grammar that is complete allows nothing but an end token, so it outranks ignore_eos.
+        banned = stop_tokens if job.ignore_eos and job.grammar is None else ()
+        self._sampler = Sampler(job.sampling, prompt=job.prompt, banned=banned)
+        self._text = TextStream(job.stops)
+        self._pending: list[Token] = []
+        self.last_delta: Delta | None = None  # text and tokens still unsent when the job ended
+
+    @property
+    def remaining_prompt(self) -> int:
+        return len(self.job.prompt) - len(self.held)
+
+    @property
+    def running(self) -> bool:
+        """Prompt evaluated, next token known: takes part in decode steps."""
+        return self.next_token is not None
+
+    def take(self, row: Logits) -> Event | None:
+        """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
+        if self.generated >= self.job.max_tokens:
+            return self._finish("length")
+        choice = self._choose(row)
+        if choice is None or choice.token in self._ends:
+            return self._finish("stop")
+        self.next_token = choice.token
+        self.generated += 1
+        self._sampler.accept(choice.token)
+        token = Token(choice.token, self._text.length, choice.logprob, choice.sampling_logprob, choice.top)
+        self._pending.append(token)
+        text = self._text.push(self._vocabulary.piece(choice.token))
+        if self._text.stopped:
+            return self._finish("stop", text)
+        if self.generated >= self.job.max_tokens:
+            return self._finish("length", text)
+        return self._delta(text) if text else None
+
+    def _finish(self, reason: str, text: str = "") -> Finished:
+        text += self._text.finish()
+        if text or self._pending:
+            self.last_delta = self._delta(text)
+        self.job.times.finished = time.monotonic()
+        return Finished(self.job.index, reason, self.generated, self.job.times)
+
+    def _delta(self, text: str) -> Delta:
+        tokens, self._pending = tuple(self._pending), []
+        return Delta(self.job.index, text, tokens)
+
+    def _choose(self, row: Logits) -> Choice | None:
+        """The next token, or None when a grammar leaves nothing to say."""
+        grammar = self.job.grammar
+        shaped = self._sampler.shape(row)
+        choice = self._sampler.choose_shaped(row, shaped)
+        if grammar is None:
+            return choice
+        started = time.monotonic()
+        # Checking one token is 100x cheaper than masking the vocabulary, and most tokens fit.
+        if not grammar.allows(choice.token):
+            masked = grammar.mask(shaped)
+            if masked.max() == float("-inf"):
+                return None
+            choice = self._sampler.choose_shaped(row, masked)
+        if choice.token not in self._ends:
+            grammar.accept(choice.token)
+        # Readings can also multiply while text is written: end the request before they stall everyone.
+        if time.monotonic() - started > GRAMMAR_STEP_S:
+            raise InvalidArgument("the grammar became too ambiguous to follow", field="response_format")
+        return choice
+
+    def score(self, rows: Logits, start: int) -> None:
+        """Record the log-probabilities of prompt tokens start+1.. from the rows after tokens start.. ."""
+        prompt, top = self.job.prompt, self.job.sampling.top_logprobs or 0
+        if not self.scores:
+            self.scores.append(Token(prompt[0], 0, 0.0))
+        for row, token in zip(rows, prompt[start + 1 : start + 1 + len(rows)], strict=False):
+            logprobs = log_softmax(row)
+            best = tuple((int(t), float(logprobs[t])) for t in top_tokens(row, top))
+            self.scores.append(Token(token, 0, float(logprobs[token]), None, best))

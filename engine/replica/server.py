@@ -1,0 +1,214 @@
+"""The replica's HTTP face: a plain ASGI app on a unix socket, behind one bearer key.
+
+GET  /health               how it is: status, progress, load (503 unless ready)
+GET  /stats                counters, memory, model, measured costs
+POST /v1/chat/completions  POST /v1/completions
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from client.errors import FiredeckError, InvalidArgument, NotFound, Unauthenticated
+from engine.replica.call import Call, ClientGone
+from engine.replica.mailbox import Mailbox, Outbox
+from engine.replica.runtime import Runtime
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_REQUEST_ID_CHARS = 128
+JSON_TYPE = (b"content-type", b"application/json")
+STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+HEADER_METRICS = (
+    "prompt-tokens",
+    "cached-prompt-tokens",
+    "server-time-to-first-token",
+    "server-processing-time",
+    "tokenizer-duration",
+    "prefill-queue-duration",
+    "prefill-duration",
+    "generation-duration",
+    "num-concurrent-requests",
+    "deployment",
+    "backend-host",
+)
+
+
+class BodyTooLarge(InvalidArgument):
+    status = 413
+
+
+class MethodNotAllowed(InvalidArgument):
+    status = 405
+
+
+class App:
+    """`last_contact` is when an authenticated request last came in (monotonic seconds)."""
+
+    def __init__(self, runtime: Runtime, outbox: Outbox, key: str) -> None:
+        self.incarnation = secrets.token_hex(8)
+        self.last_contact = time.monotonic()
+        self.failure_told = asyncio.Event()
+        self._runtime, self._outbox = runtime, outbox
+        self._authorization = f"Bearer {key}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = headers.get("x-request-id", "")[:MAX_REQUEST_ID_CHARS] or secrets.token_hex(12)
+        try:
+            self._authenticate(scope["headers"])
+            await self._route(scope, receive, send, headers, request_id)
+        except ClientGone:
+            return
+        except FiredeckError as error:
+            await _send_error(send, error, request_id)
+
+    def _authenticate(self, headers: Headers) -> None:
+        given = next((value for name, value in headers if name == b"authorization"), b"")
+        if not hmac.compare_digest(given, self._authorization):
+            raise Unauthenticated("this replica needs its own key")
+        self.last_contact = time.monotonic()
+
+    async def _route(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str], request_id: str
+    ) -> None:
+        method, path = scope["method"], scope["path"]
+        if path in ("/v1/chat/completions", "/v1/completions"):
+            _require(method, "POST")
+            await self._generate(receive, send, headers, request_id, chat=path == "/v1/chat/completions")
+        elif path == "/health":
+            _require(method, "GET")
+            await self._health(send)
+        elif path == "/stats":
+            _require(method, "GET")
+            await _send_json(send, 200, {"incarnation": self.incarnation} | self._runtime.stats())
+        else:
+            raise NotFound(f"no such path: {path[:100]}")
+
+    async def _health(self, send: Send) -> None:
+        runtime, settings = self._runtime, self._runtime.settings
+        body: dict[str, Any] = {
+            "status": runtime.status,
+            "incarnation": self.incarnation,
+            "deployment": settings.deployment,
+            "replica": settings.replica,
+            "pid": os.getpid(),
+            **runtime.load_figures(),
+        }
+        if runtime.status == "loading":
+            body["progress"] = runtime.progress
+        if runtime.status == "failed":
+            body["reason"] = runtime.reason
+        await _send_json(send, 200 if runtime.status == "ready" else 503, body)
+        if runtime.status == "failed":
+            self.failure_told.set()
+
+    async def _generate(
+        self, receive: Receive, send: Send, headers: dict[str, str], request_id: str, *, chat: bool
+    ) -> None:
+        inference = self._runtime.accepting()
+        raw = await _read_body(receive)
+        mailbox = Mailbox(self._outbox)
+        # Template, tokeniser and grammar can take a while on a long prompt: not on the loop that streams for others.
+        call = await asyncio.to_thread(inference.prepare, raw, headers, mailbox, chat=chat)
+        call.submit()
+        watcher = asyncio.create_task(_watch(receive, mailbox))
+        try:
+            if call.request.stream:
+                await _stream(send, call, request_id)
+            else:
+                await _whole(send, call, request_id)
+        finally:
+            watcher.cancel()
+            call.close()
+
+
+async def _watch(receive: Receive, mailbox: Mailbox) -> None:
+    """Close the mailbox when the client goes away, so that its sequence is freed within a step."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    mailbox.close()
+
+
+async def _whole(send: Send, call: Call, request_id: str) -> None:
+    body = await call.body()
+    perf = call.perf()
+    metrics = [(f"fireworks-{name}".encode(), _header_value(perf[name])) for name in HEADER_METRICS]
+    await _send_json(send, 200, body, [*metrics, (b"x-request-id", request_id.encode("latin-1"))])
+
+
+def _header_value(value: object) -> bytes:
+    return str(value).encode("latin-1", "replace")
+
+
+async def _stream(send: Send, call: Call, request_id: str) -> None:
+    """Server-sent events. The status line waits for the first chunk: an error before it keeps its own status."""
+    begun = False
+    try:
+        async for chunk in call.chunks():
+            if not begun:
+                headers = [*STREAM_HEADERS, (b"x-request-id", request_id.encode("latin-1"))]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                begun = True
+            await send(_event(chunk))
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+    except FiredeckError as error:
+        if not begun:
+            raise
+        await send(_event(error.inference_body(request_id)))
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": b"data: " + _dumps(data) + b"\n\n", "more_body": True}
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """The whole body, refused as soon as it passes the limit."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _require(method: str, wanted: str) -> None:
+    if method != wanted:
+        raise MethodNotAllowed(f"use {wanted}")
+
+
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+async def _send_json(send: Send, status: int, body: object, headers: Headers | None = None) -> None:
+    raw = _dumps(body)
+    every = [JSON_TYPE, (b"content-length", str(len(raw)).encode()), *(headers or [])]
+    await send({"type": "http.response.start", "status": status, "headers": every})
+    await send({"type": "http.response.body", "body": raw})
+
+
+async def _send_error(send: Send, error: FiredeckError, request_id: str) -> None:
+    headers: Headers = [(b"x-request-id", request_id.encode("latin-1"))]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
+    await _send_json(send, error.status, error.inference_body(request_id), headers)

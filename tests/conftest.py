@@ -1,0 +1,58 @@
+"""What tests share: one real engine with one loaded replica, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import openai
+import pytest
+from hypothesis import HealthCheck, settings
+
+from client.resources import Client
+from client.types import DeploymentSpec
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
+
+# Shared and noisy machines: hypothesis must not judge by time. The seed is printed with every failure.
+settings.register_profile("firedeck", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("firedeck")
+
+SHARED = "shared"  # the deployment that all tests may ask and none may change
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """A running engine with one READY deployment, `shared` (SmolLM2, one replica)."""
+    running = EngineProcess(tmp_path_factory.mktemp("engine")).start()
+    try:
+        asyncio.run(deploy(running, SHARED, min_replica_count=1))
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+async def fleet(engine: EngineProcess) -> AsyncIterator[Client]:
+    async with Client(engine.context) as client:
+        yield client
+
+
+@pytest.fixture
+def openai_client(engine: EngineProcess) -> Iterator[openai.OpenAI]:
+    """The official SDK, unmodified."""
+    with openai.OpenAI(base_url=f"{engine.context.base_url}/inference/v1", api_key=engine.key, max_retries=0) as client:
+        yield client
+
+
+async def deploy(running: EngineProcess, deployment_id: str, model: str = SMOLLM2, **spec: object) -> None:
+    """Create a deployment and wait until it is READY."""
+    async with Client(running.context) as client:
+        await client.deployments.create(DeploymentSpec(base_model=model, **spec), deployment_id)
+        await until_ready(client, deployment_id)
+
+
+async def until_ready(client: Client, deployment_id: str) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while (found := await client.deployments.get(deployment_id)).state != "READY":
+            assert found.state != "FAILED", found.status
+            await asyncio.sleep(0.1)

@@ -1,0 +1,220 @@
+"""Faults injected for real: replicas and engines killed, stopped, started twice, on folders that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import psutil
+import pytest
+
+from client.config import Context
+from client.errors import Unavailable
+from client.resources import Client
+from client.types import DeploymentSpec
+from tests.conftest import deploy, until_ready
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
+
+pytestmark = pytest.mark.model
+NAME = "accounts/local/deployments/d"
+
+
+@pytest.fixture
+def own_engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    """An engine that a test may kill."""
+    running = EngineProcess(tmp_path / "data").start()
+    yield running
+    if running.process is not None and running.process.poll() is None:
+        running.stop()
+    for replica in running.replicas():
+        replica.kill()
+
+
+def stream(context: Context, model: str = NAME, max_tokens: int = 600) -> openai.Stream[openai.types.Completion]:
+    client = openai.OpenAI(base_url=f"{context.base_url}/v1", api_key=context.api_key, max_retries=0)
+    extra = {"ignore_eos": True}
+    return client.completions.create(
+        model=model, prompt="Count: 1, 2,", max_tokens=max_tokens, stream=True, extra_body=extra
+    )
+
+
+def ask(context: Context, max_tokens: int = 4) -> str:
+    return "".join(chunk.choices[0].text for chunk in stream(context, max_tokens=max_tokens) if chunk.choices)
+
+
+async def test_a_killed_replica_is_replaced_and_requests_without_a_token_are_served_elsewhere(
+    own_engine: EngineProcess,
+) -> None:
+    await deploy(own_engine, "d", min_replica_count=1, max_batch_size=2)
+    context = own_engine.context
+    streaming = [stream(context), stream(context)]
+    for answer in streaming:
+        next(iter(answer))  # both slots are busy: what comes now has to wait
+    waiting = [asyncio.to_thread(ask, context) for _ in range(3)]
+    tasks = [asyncio.ensure_future(w) for w in waiting]
+    async with Client(context) as client:
+        while (await client.fleet.status("d")).stats.queue < 1:
+            await asyncio.sleep(0.05)
+        (victim,) = own_engine.replicas()
+        victim.kill()
+        with pytest.raises(openai.APIError, match="ended while it was answering"):
+            for _ in streaming[0]:
+                pass
+        assert all(await asyncio.gather(*tasks))
+        reasons = [event.reason for event in await client.fleet.events("d")]
+    assert "ReplicaDied" in reasons
+    (successor,) = own_engine.replicas()
+    assert successor.pid != victim.pid
+
+
+async def test_a_replica_that_stops_answering_is_ended_and_replaced(own_engine: EngineProcess) -> None:
+    await deploy(own_engine, "d", min_replica_count=1)
+    (victim,) = own_engine.replicas()
+    victim.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(PATIENCE_S):
+        while victim.pid in {r.pid for r in own_engine.replicas()}:
+            await asyncio.sleep(0.2)
+    async with Client(own_engine.context) as client:
+        await until_ready(client, "d")
+        events = {event.reason: event.message for event in await client.fleet.events("d")}
+    assert "no answer" in events["ReplicaUnhealthy"]
+    assert await asyncio.to_thread(ask, own_engine.context)
+
+
+async def test_after_kill_9_of_the_engine_everything_is_back_and_live_replicas_are_taken_over(
+    own_engine: EngineProcess,
+) -> None:
+    await deploy(own_engine, "d", min_replica_count=1)
+    async with Client(own_engine.context) as client:
+        await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "off")
+        await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "gone")
+        await client.deployments.delete("gone")
+        before = {d.id: d.to_wire() for d in await client.deployments.list(show_deleted=True)}
+    (survivor,) = own_engine.replicas()
+    own_engine.kill()
+    assert survivor.is_running()
+    own_engine.start()
+    async with Client(own_engine.context) as client:
+        after = {d.id: d.to_wire() for d in await client.deployments.list(show_deleted=True)}
+        seen = ("state", "replicaStats", "replicaCount", "status", "desiredReplicaCount", "updateTime")
+        assert {i: _without(d, seen) for i, d in after.items()} == {i: _without(d, seen) for i, d in before.items()}
+        await until_ready(client, "d")
+        assert await asyncio.to_thread(ask, own_engine.context)
+        assert "ReplicaAdopted" in {event.reason for event in await client.fleet.events("d")}
+    assert [r.pid for r in own_engine.replicas()] == [survivor.pid]
+
+
+async def test_replicas_that_nobody_wants_any_more_are_cleaned_up(own_engine: EngineProcess) -> None:
+    await deploy(own_engine, "d", min_replica_count=1)
+    (orphan,) = own_engine.replicas()
+    own_engine.kill()
+    for file in own_engine.data_dir.glob("firedeck.db*"):
+        file.unlink()  # an engine that knows nothing of it
+    own_engine.start()
+    poll(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+    assert own_engine.replicas() == []
+
+
+def test_a_clean_end_leaves_no_process_behind(own_engine: EngineProcess) -> None:
+    asyncio.run(deploy(own_engine, "d", min_replica_count=1))
+    assert own_engine.replicas()
+    assert own_engine.stop() == 0
+    assert own_engine.replicas() == []
+
+
+def test_a_second_engine_on_the_same_folder_is_refused(own_engine: EngineProcess) -> None:
+    ended = _serve("--data-dir", str(own_engine.data_dir), "--port", "0")
+    assert ended.returncode == 1
+    assert "another engine is running" in ended.stderr
+    assert "--data-dir" in ended.stderr
+    assert httpx.get(f"{own_engine.context.base_url}/healthz").status_code == 200
+
+
+def test_a_port_in_use_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = _serve("--data-dir", str(tmp_path / "data"), "--port", str(taken.getsockname()[1]))
+    assert ended.returncode == 1
+    assert "in use" in ended.stderr
+    assert "--port" in ended.stderr
+
+
+def test_a_data_folder_that_cannot_be_used_is_told_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    for unusable in (file, file / "below", Path("/proc/firedeck")):
+        ended = _serve("--data-dir", str(unusable), "--port", "0")
+        assert ended.returncode == 1
+        assert "not writable" in ended.stderr
+        assert "--data-dir" in ended.stderr
+
+
+def test_a_damaged_database_is_told_and_not_overwritten(tmp_path: Path) -> None:
+    database = tmp_path / "firedeck.db"
+    database.write_bytes(b"this is no database" * 100)
+    ended = _serve("--data-dir", str(tmp_path), "--port", "0")
+    assert ended.returncode == 1
+    assert "firedeck.db" in ended.stderr
+    assert database.read_bytes().startswith(b"this is no database")
+
+
+def test_a_full_disk_refuses_changes_clearly_and_inference_goes_on(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", disk]).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    engine = EngineProcess(disk / "data")
+    try:
+        asyncio.run(_fill_and_check(engine, disk))
+    finally:
+        if engine.process is not None:
+            engine.stop()
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def _fill_and_check(engine: EngineProcess, disk: Path) -> None:
+    engine.start()
+    await deploy(engine, "d", min_replica_count=1)
+    with (disk / "filler").open("wb") as filler:
+        try:
+            while filler.write(b"x" * 65536):
+                filler.flush()
+        except OSError:
+            pass
+    async with Client(engine.context) as client:
+        with pytest.raises(Unavailable, match="disk full"):
+            for i in range(200):  # the database has some room of its own left
+                await client.deployments.update("d", DeploymentSpec(description="x" * 900 + str(i)))
+        assert await asyncio.to_thread(ask, engine.context)
+        (disk / "filler").unlink()
+        changed = await client.deployments.update("d", DeploymentSpec(description="room again"))
+        assert changed.description == "room again"
+
+
+def test_the_tools_say_what_to_do_when_no_engine_runs(tmp_path: Path) -> None:
+    env = environment({"FIREDECK_DATA_DIR": str(tmp_path), "FIREWORKS_BASE_URL": "http://127.0.0.1:9"})
+    for words in (["--once"], ["deployment", "list"]):
+        ended = subprocess.run(firedeck(*words), env=env, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert ended.returncode == 1
+        assert "firedeck serve" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def _serve(*words: str) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        firedeck("serve", *words), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def _without(document: dict[str, object], fields: tuple[str, ...]) -> dict[str, object]:
+    return {key: value for key, value in document.items() if key not in fields}
