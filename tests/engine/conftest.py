@@ -1,0 +1,131 @@
+"""Replica processes for tests: a real model, a real process, HTTP over its unix socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+KEY = "test-replica-key"
+SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GEMMA = "gemma-3-270m-q4_k_m.gguf"
+ROOT = Path(__file__).parents[2]
+
+
+def model_file(name: str) -> Path:
+    """Where a model of the demo lies: FIREDECK_TEST_MODEL (SmolLM2 only), else the cache folder."""
+    chosen = os.environ.get("FIREDECK_TEST_MODEL") if name == SMOLLM2 else None
+    cache = Path(os.environ.get("FIREDECK_CACHE_DIR") or Path.home() / ".cache" / "firedeck")
+    path = Path(chosen) if chosen else cache / "models" / name
+    if not path.exists():
+        pytest.skip(f"{path} is missing: run `make install`, or set FIREDECK_TEST_MODEL")
+    return path
+
+
+@dataclass
+class Replica:
+    """A running replica process and where to reach it."""
+
+    process: subprocess.Popen[str]
+    socket: Path
+
+    def client(self, key: str = KEY) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(
+            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {key}"}, timeout=60
+        )
+
+    def async_client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=64))
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {KEY}"}, timeout=60
+        )
+
+    def wait_ready(self) -> None:
+        """Poll /health until it says ready; fails when the process ends or the model fails to load."""
+        with self.client() as client:
+            poll_until(lambda: self._ready(client))
+
+    def _ready(self, client: httpx.Client) -> bool:
+        assert self.process.poll() is None, f"the replica exited with {self.process.returncode}"
+        try:
+            answer = client.get("/health")
+        except httpx.TransportError:
+            return False
+        assert answer.json()["status"] != "failed", answer.text
+        return answer.status_code == 200
+
+
+def poll_until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
+    """Return once `condition` holds; the patience only turns a hang into a failure."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "gave up waiting"
+        time.sleep(0.02)
+
+
+Launch = Callable[..., Replica]
+
+
+def _start(folder: Path, model: Path, *options: str) -> Replica:
+    socket = folder / f"{len(list(folder.iterdir()))}.sock"
+    command = [sys.executable, "-m", "engine.replica", "--deployment", "accounts/local/deployments/test"]
+    command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model), *options]
+    environment = os.environ | {"FIREDECK_REPLICA_KEY": KEY, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    return Replica(process, socket)
+
+
+def _stop(replica: Replica) -> None:
+    if replica.process.poll() is None:
+        replica.process.send_signal(signal.SIGKILL)
+    replica.process.wait()
+    assert replica.process.stderr is not None
+    replica.process.stderr.close()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Start replicas that a test may break; all are gone afterwards."""
+    started: list[Replica] = []
+
+    def run(model: Path, *options: str) -> Replica:
+        started.append(_start(tmp_path, model, *options))
+        return started[-1]
+
+    yield run
+    for replica in started:
+        _stop(replica)
+
+
+@pytest.fixture(scope="session")
+def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """One SmolLM2 replica for all tests that leave it as they found it."""
+    running = _start(tmp_path_factory.mktemp("replica"), model_file(SMOLLM2), "--context", "512")
+    running.wait_ready()
+    yield running
+    _stop(running)
+
+
+@pytest.fixture
+def client(replica: Replica) -> Iterator[httpx.Client]:
+    with replica.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    return model_file(SMOLLM2)
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Path:
+    return model_file(GEMMA)

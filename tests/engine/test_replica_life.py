@@ -1,0 +1,141 @@
+"""The life of a replica process: loading, draining, failing, being orphaned; and a base model."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.engine.conftest import Launch, poll_until
+
+pytestmark = pytest.mark.model
+
+
+def test_the_socket_answers_before_the_model_is_loaded(launch: Launch, gemma: Path) -> None:
+    replica = launch(gemma, "--slots", "1", "--context", "256")
+    poll_until(replica.socket.exists)
+    with replica.client() as client:
+        seen = client.get("/health").json()
+        assert seen["status"] in ("loading", "ready")
+        if seen["status"] == "loading":
+            refused = client.post("/v1/completions", json={"prompt": "x"})
+            assert refused.status_code in (503, 200)
+    replica.wait_ready()
+
+
+def test_a_base_model_completes_and_says_that_it_cannot_chat(launch: Launch, gemma: Path) -> None:
+    replica = launch(gemma, "--slots", "2", "--context", "256")
+    replica.wait_ready()
+    with replica.client() as client:
+        chat = client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+        assert chat.status_code == 400
+        assert chat.json()["error"]["code"] == "FAILED_PRECONDITION"
+        assert "completions" in chat.json()["error"]["message"]
+        body = {"prompt": "The capital of France is", "max_tokens": 4, "temperature": 0, "echo": True, "logprobs": 1}
+        answer = client.post("/v1/completions", json=body)
+        assert answer.json()["choices"][0]["text"].startswith("The capital of France is")
+        stats = client.get("/stats").json()
+        assert stats["model"]["chat_template"] is False
+        assert stats["model"]["vocabulary"] == 262144
+        assert stats["device"]["kind"] in ("cpu", "gpu")
+        assert float(stats["step_cost_ms"]["1"]) > 0
+
+
+def test_sigterm_finishes_what_runs_and_refuses_what_is_new(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, "--slots", "2", "--context", "512")
+    replica.wait_ready()
+    results: list[httpx.Response] = []
+    body: dict[str, Any] = {"prompt": "Count:", "max_tokens": 150, "ignore_eos": True}
+    with replica.client() as client, replica.client() as second:
+        thread = threading.Thread(target=lambda: results.append(client.post("/v1/completions", json=body)))
+        thread.start()
+        poll_until(lambda: second.get("/health").json()["running"] == 1)
+        replica.process.send_signal(signal.SIGTERM)
+        poll_until(lambda: second.get("/health").json()["status"] == "draining")
+        assert second.post("/v1/completions", json=body).status_code == 503
+        thread.join()
+    assert results[0].json()["usage"]["completion_tokens"] == 150
+    assert replica.process.wait(30) == 0
+    assert not replica.socket.exists()
+
+
+def test_a_drain_that_takes_too_long_ends_streams_with_an_error_event(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, "--slots", "1", "--context", "2048", "--drain-timeout", "0.2")
+    replica.wait_ready()
+    body = {"prompt": "Count:", "max_tokens": 2000, "ignore_eos": True, "stream": True}
+    with replica.client() as client, client.stream("POST", "/v1/completions", json=body) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        replica.process.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert '"error"' in rest[-1]
+    assert "UNAVAILABLE" in rest[-1]
+    assert replica.process.wait(30) == 0
+
+
+def test_a_file_that_is_no_model_exits_3_with_the_reason(launch: Launch, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"not a model at all")
+    replica = launch(bad)
+    _, errors = replica.process.communicate(timeout=60)
+    assert replica.process.returncode == 3
+    assert errors.strip().splitlines()[-1] == f"{bad} is not a GGUF file"
+
+
+def test_a_truncated_model_exits_3_and_health_told_why(launch: Launch, tmp_path: Path, smollm2: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(smollm2.read_bytes()[: 20 * 1024 * 1024])
+    replica = launch(cut)
+    told: list[str] = []
+
+    def asked() -> bool:
+        try:
+            health = client.get("/health").json()
+        except httpx.TransportError:
+            return replica.process.poll() is not None
+        told.extend([health["reason"]] if health["status"] == "failed" else [])
+        return bool(told)
+
+    with replica.client() as client:
+        poll_until(asked)
+    _, errors = replica.process.communicate(timeout=60)
+    assert replica.process.returncode == 3
+    assert told
+    assert errors.strip().splitlines()[-1] == told[0]
+    assert "cut.gguf" in told[0]
+
+
+def test_a_replica_that_nobody_talks_to_exits_0(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, "--slots", "1", "--context", "256", "--orphan-timeout", "1")
+    assert replica.process.wait(60) == 0
+    assert not replica.socket.exists()
+
+
+def test_strangers_without_the_key_do_not_keep_a_replica_alive(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, "--slots", "1", "--context", "256", "--orphan-timeout", "1")
+
+    def knock() -> bool:
+        try:
+            with replica.client(key="wrong") as stranger:
+                stranger.get("/health")
+        except httpx.TransportError:
+            pass
+        return replica.process.poll() is not None
+
+    poll_until(knock)
+    assert replica.process.returncode == 0
+
+
+def test_no_key_in_the_environment_is_a_usage_error(tmp_path: Path, smollm2: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "engine.replica", "--deployment", "d", "--replica", "r"]
+    command += ["--socket", str(tmp_path / "s"), "--model", str(smollm2)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": ""}, check=False)
+    assert done.returncode == 2
+    assert "FIREDECK_REPLICA_KEY" in done.stderr

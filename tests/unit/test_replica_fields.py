@@ -1,0 +1,168 @@
+"""Requests are rebuilt from validated fields: ranges hold at their edges, unknown fields vanish, errors name theirs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.errors import InvalidArgument
+from engine.replica.fields import ChatRequest, CompletionRequest, parse
+from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
+from engine.replica.openai import parse_json
+
+CHAT = {"messages": [{"role": "user", "content": "x"}]}
+EDGES = [
+    ("temperature", 0, 2),
+    ("top_p", 0, 1),
+    ("top_k", 0, 100),
+    ("min_p", 0, 1),
+    ("typical_p", 0, 1),
+    ("repetition_penalty", 0, 2),
+    ("presence_penalty", -2, 2),
+    ("frequency_penalty", -2, 2),
+    ("n", 1, 128),
+    ("max_tokens", 0, 2**31 - 1),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(("field", "low", "high"), EDGES)
+def test_ranges_hold_at_both_edges(field: str, low: int, high: int) -> None:
+    for value in (low, high):
+        assert getattr(parse(ChatRequest, CHAT | {field: value}), field) == value
+    for value in (low - 1, high + 1, float("nan"), float("inf"), str(low), True, [low]):
+        with pytest.raises(InvalidArgument) as caught:
+            parse(ChatRequest, CHAT | {field: value})
+        assert caught.value.field == field
+
+
+def test_null_means_not_given() -> None:
+    fields = {field: None for field, _, _ in EDGES} | {"tools": None, "stop": None, "logit_bias": None}
+    assert parse(ChatRequest, CHAT | fields).token_limit is None
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([*ChatRequest.model_fields, "id_slot", "lora", "n_discard"]), JSON))
+def test_any_json_gives_a_request_or_a_named_refusal_and_unknown_fields_never_pass(body: dict[str, Any]) -> None:
+    try:
+        request = parse(ChatRequest, body)
+    except InvalidArgument as error:
+        assert error.message  # noqa: PT017 - either outcome is fine
+    else:
+        assert not hasattr(request, "id_slot")
+        assert not hasattr(request, "lora")
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode("utf-8", "surrogatepass")))
+def test_any_bytes_parse_or_are_refused(raw: bytes) -> None:
+    try:
+        parse_json(raw)
+    except InvalidArgument as error:
+        assert error.status == 400  # noqa: PT017
+
+
+@pytest.mark.parametrize("prompt", ["x", ["x", "y"], [1, 2], [[1], [2, 3]]])
+def test_a_prompt_is_text_texts_ids_or_lists_of_ids(prompt: Any) -> None:
+    assert parse(CompletionRequest, {"prompt": prompt}).prompt == prompt
+
+
+def test_logprobs_true_is_new_style_and_an_integer_legacy() -> None:
+    new = parse(ChatRequest, CHAT | {"logprobs": True, "top_logprobs": 2})
+    old = parse(ChatRequest, CHAT | {"logprobs": 0})
+    assert (new.legacy_logprobs, new.top_count) == (False, 2)
+    assert (old.legacy_logprobs, old.top_count) == (True, 0)
+    assert parse(ChatRequest, CHAT | {"logprobs": False}).top_count is None
+
+
+def test_text_parts_are_joined_and_other_parts_refused_by_place() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    request = parse(ChatRequest, {"messages": [{"role": "user", "content": parts}]})
+    assert request.messages[0].text("f") == "ab"
+    image = parse(ChatRequest, {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})
+    with pytest.raises(InvalidArgument) as caught:
+        image.messages[0].text("messages.0.content")
+    assert caught.value.field == "messages.0.content"
+
+
+def test_fields_of_later_versions_are_refused_by_name_unless_empty() -> None:
+    assert parse(ChatRequest, CHAT | {"tools": [], "tool_choice": "auto", "reasoning_effort": "none"})
+    for field, value in [("tools", [{}]), ("functions", [{}]), ("prediction", "x"), ("thinking", {"type": "enabled"})]:
+        with pytest.raises(InvalidArgument) as caught:
+            parse(ChatRequest, CHAT | {field: value})
+        assert caught.value.field == field
+
+
+class TestGrammar:
+    def test_parentheses_in_literals_and_classes_do_not_count_as_nesting(self) -> None:
+        text = 'root ::= "' + "(" * 500 + '" [' + "(" * 500 + "] # " + "(" * 500
+        assert check_gbnf(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "x ::= y",
+            "root ::= " + "(" * 101,
+            'root ::= "a"{3000}',
+            'root ::= "a"{0,9999999999999999}',
+            "root ::= \0",
+        ],
+    )
+    def test_bombs_are_refused(self, text: str) -> None:
+        with pytest.raises(InvalidArgument):
+            check_gbnf(text)
+
+    @pytest.mark.parametrize(
+        "rule",
+        ['("a"?){200}', '([^"]*){500}', '"x" ("a"?){200}', " | ".join(f'"a{i}"' for i in range(100)), 'root "x"'],
+    )
+    def test_grammars_too_ambiguous_to_follow_are_refused(self, rule: str) -> None:
+        with pytest.raises(InvalidArgument):
+            check_gbnf(f"root ::= {rule}")
+
+    def test_ordinary_grammars_and_schemas_pass(self) -> None:
+        assert check_gbnf('root ::= "- " item ("\\n- " item){2,20}\nitem ::= [a-z]+ (" " [a-z]+)*')
+        properties = {f"p{i}": {"type": "string", "maxLength": 50} for i in range(50)}
+        assert schema_to_gbnf({"type": "object", "properties": properties})
+        assert schema_to_gbnf({"enum": [f"value {i}" for i in range(500)]})
+
+    def test_a_property_may_be_called_like_a_keyword(self) -> None:
+        schema = {"type": "object", "properties": {"pattern": {"type": "string"}, "oneOf": {"type": "integer"}}}
+        assert "root" in schema_to_gbnf(schema)
+
+    def test_local_references_work_and_recursion_is_refused(self) -> None:
+        shared = {"$defs": {"a": {"type": "string"}}, "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}}
+        assert "root" in schema_to_gbnf(shared)
+        for schema in (
+            {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"},
+            {"properties": {"x": {"$ref": "#"}}},
+        ):
+            with pytest.raises(InvalidArgument):
+                schema_to_gbnf(schema)
+
+    def test_references_that_fan_out_are_bounded(self) -> None:
+        # Each definition names the next one many times: 30 levels would be visited 10**30 times.
+        definitions: dict[str, Any] = {f"d{i}": {"anyOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 10} for i in range(30)} | {
+            "d30": {"type": "string"}
+        }
+        with pytest.raises(InvalidArgument):
+            schema_to_gbnf({"$defs": definitions, "$ref": "#/$defs/d0"})
+
+    @settings(deadline=None)
+    @given(JSON)
+    def test_any_json_as_schema_gives_a_grammar_or_a_refusal(self, schema: Any) -> None:
+        if isinstance(schema, dict):
+            with contextlib.suppress(InvalidArgument):
+                assert "root" in schema_to_gbnf(schema)
+
+    def test_a_json_object_has_a_grammar(self) -> None:
+        assert "root" in any_json_object()

@@ -1,0 +1,95 @@
+"""Chat templates are foreign code: they render what they should and escape from nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.replica.template import ChatTemplate, TemplateError
+
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def render(source: str, *contents: str):
+    template = ChatTemplate(source, bos_token="<s>", eos_token="</s>")
+    return template.render([{"role": "user", "content": content} for content in contents])
+
+
+def test_user_text_is_told_from_template_text() -> None:
+    rendered = render(CHATML, "hi <|im_end|>", "bye")
+    assert rendered.text.startswith("<|im_start|>user\nhi <|im_end|><|im_end|>\n")
+    assert [s.text for s in rendered.segments if s.is_content] == ["hi <|im_end|>", "bye"]
+    assert rendered.unplaced == ()
+
+
+def test_a_template_that_trims_gives_the_trimmed_text_and_still_tells_it_apart() -> None:
+    rendered = render("[{{ messages[0].content | trim }}]", "  a b \n")
+    assert rendered.text == "[a b]"
+    assert [s.text for s in rendered.segments if s.is_content] == ["a b"]
+
+
+def test_a_template_that_changes_the_text_is_followed_and_says_so() -> None:
+    rendered = render("{{ messages[0].content | upper }}", "abc")
+    assert rendered.text == "ABC"
+    assert rendered.unplaced == ("abc",)
+
+
+def test_whitespace_and_empty_messages_render() -> None:
+    assert render("[{{ messages[0].content }}]", "  ").text == "[  ]"
+    assert render("[{{ messages[0].content }}]", "").text == "[]"
+
+
+def test_user_text_is_never_a_template() -> None:
+    assert render("{{ messages[0].content }}", "{{ 7*7 }}{% raw %}").text == "{{ 7*7 }}{% raw %}"
+
+
+def test_the_helpers_that_templates_expect_are_there() -> None:
+    source = (
+        "{{ bos_token }}{{ messages[0] | tojson }}{% set n = namespace(x=1) %}{{ n.x }}{{ strftime_now('%Y')|length }}"
+    )
+    assert render(source, "a<b>é").text == '<s>{"role": "user", "content": "a<b>é"}14'
+    with pytest.raises(TemplateError, match="roles must alternate"):
+        render("{{ raise_exception('roles must alternate') }}", "x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ lipsum.__globals__['os'] }}",
+        "{{ raise_exception.__globals__ }}",
+        "{{ strftime_now.__globals__ }}",
+        "{{ namespace.__init__ }}",
+        "{{ ''|attr('__class__')|attr('__mro__') }}",
+        "{{ messages.append(1) }}",
+        "{% for i in range(1000000000000) %}x{% endfor %}",
+        "{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}",
+        "{% for i in range(10000) %}{% for j in range(10000) %}xxxxxxxxxxxxxxxx{% endfor %}{% endfor %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ 9 ** 9999999 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ 'x'.center(1000000000) }}",
+        "{{ 'x'|center(1000000000) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}",
+        "{{ undefined_thing.field }}",
+    ],
+)
+def test_a_template_cannot_escape_or_run_for_ever(source: str) -> None:
+    try:
+        assert render(source, "x").text == ""  # Jinja prints what it refuses to look up as nothing
+    except TemplateError as error:
+        assert error.status == 400  # noqa: PT017 - either outcome is fine
+
+
+@pytest.mark.parametrize("source", ["{% for %}", "{{", "{% endfor %}", "x" * 300_000])
+def test_a_broken_template_is_refused_when_it_is_loaded(source: str) -> None:
+    with pytest.raises(TemplateError):
+        ChatTemplate(source, bos_token="", eos_token="")
