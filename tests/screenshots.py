@@ -1,0 +1,94 @@
+"""`make screenshots`: pictures of the dashboard on a running engine under real traffic, as SVG and PNG.
+
+The PNGs are drawn from the SVGs by cairosvg with the fonts of this machine (Debian: fonts-dejavu-core).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import tempfile
+from pathlib import Path
+
+import cairosvg
+from textual.pilot import Pilot
+
+from client.resources import Client
+from client.traffic import Traffic
+from tests.processes import SMOLLM2, EngineProcess
+from tui.app import Deck
+from tui.core.journal import Journal
+from tui.sources.engine import EngineSource
+
+FOLDER = Path(__file__).parents[1] / "screenshots"
+SIZES = ((80, 24), (120, 40), (200, 60))
+WARM_UP_S = 26.0  # of traffic before the first picture: into the rush, with two replicas
+PNG_WIDTH = {80: 900, 120: 1200, 200: 1600}
+
+
+async def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = EngineProcess(Path(folder) / "data", ("--demo",)).start()
+        try:
+            await _under_traffic(engine)
+        finally:
+            engine.stop()
+
+
+async def _under_traffic(engine: EngineProcess) -> None:
+    async with Client(engine.context) as client:
+        traffic = asyncio.create_task(Traffic(client).run())
+        try:
+            await asyncio.sleep(WARM_UP_S)
+            for size in SIZES:
+                await _pictures(engine, size)
+        finally:
+            traffic.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await traffic
+
+
+async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
+    app = Deck(EngineSource(Client(engine.context)), journal=Journal(None))
+    async with app.run_test(size=size) as pilot:
+        await _shows(pilot, "chat", "events")
+        await pilot.press("end")
+        await asyncio.sleep(3)
+        _save(app, "fleet", size)
+        await pilot.press("enter")
+        await _shows(pilot, "why this many")
+        await asyncio.sleep(3)
+        _save(app, "deployment", size)
+        await pilot.press("escape", "c")
+        await _shows(pilot, "choose a model")
+        app.screen.query_one("#base_model").value = SMOLLM2
+        app.screen.query_one("#deployment_id").value = "support-bot"
+        app.screen.query_one("#max_replica_count").value = "2"
+        await _shows(pilot, "support-bot")
+        await asyncio.sleep(2)
+        _save(app, "create", size)
+
+
+async def _shows(pilot: Pilot[None], *texts: str) -> None:
+    async with asyncio.timeout(30):
+        while not all(text in _text(pilot) for text in texts):
+            await pilot.pause(0.1)
+
+
+def _text(pilot: Pilot[None]) -> str:
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
+
+
+def _save(app: Deck, name: str, size: tuple[int, int]) -> None:
+    """SVG and PNG; the web font of the SVG is replaced by one that is here."""
+    svg = re.sub(r"@font-face\s*{[^}]*}", "", app.export_screenshot(title="firedeck"))
+    svg = svg.replace("Fira Code", "DejaVu Sans Mono")
+    stem = FOLDER / f"{name}-{size[0]}x{size[1]}"
+    stem.with_suffix(".svg").write_text(svg)
+    cairosvg.svg2png(bytestring=svg.encode(), write_to=str(stem.with_suffix(".png")), output_width=PNG_WIDTH[size[0]])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
