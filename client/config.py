@@ -35,11 +35,16 @@ class Context:
     def resolve(
         cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None
     ) -> Context:
-        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's own files."""
+        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's own files.
+
+        `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.
+        """
         env = os.environ
         url = base_url or env.get("FIREWORKS_BASE_URL") or _local(URL_FILE) or DEFAULT_BASE_URL
         key = api_key or env.get("FIREWORKS_API_KEY") or env.get("FIREDECK_API_KEY") or _local(ADMIN_KEY_FILE)
-        return cls(_without_inference(url), key, account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT)
+        account = account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT
+        name = env.get("FIREDECK_CONTEXT") or "local"
+        return cls(_without_inference(url), key, account, name, prod=name.startswith("prod"))
 
 
 def _without_inference(url: str) -> str:

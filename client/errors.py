@@ -111,6 +111,7 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     404: NotFound,
     409: AlreadyExists,
     429: ResourceExhausted,
+    502: Unavailable,
     503: Unavailable,
     504: DeadlineExceeded,
 }
@@ -126,7 +127,8 @@ _BY_GRPC: dict[int, type[FiredeckError]] = {cls.grpc: cls for cls in _BY_NAME.va
 
 def from_response(status: int, body: Any, retry_after_s: float | None = None) -> FiredeckError:
     """The error that an HTTP answer carries, whichever of the two envelopes it uses; never raises itself."""
-    message, field, cls = f"HTTP {status}", None, _BY_STATUS.get(status, Internal)
+    cls = _BY_STATUS.get(status, InvalidArgument if 400 <= status < 500 else Internal)
+    message, field = f"HTTP {status}", None
     if isinstance(body, dict):
         inner = body.get("error")
         if isinstance(inner, dict):
@@ -134,9 +136,9 @@ def from_response(status: int, body: Any, retry_after_s: float | None = None) ->
             field = inner.get("param")
             cls = _BY_NAME.get(str(inner.get("code")), cls)
         elif "message" in body:
-            message = str(body["message"])
-            cls = _BY_GRPC.get(body.get("code", -1), cls)
-            details = body.get("details") or []
-            if details and isinstance(details[0], dict):
-                field = details[0].get("field")
-    return cls(message, field=field, retry_after_s=retry_after_s)
+            message, code = str(body["message"]), body.get("code")
+            cls = _BY_GRPC.get(code, cls) if isinstance(code, int) else cls
+            details = body.get("details")
+            first = details[0] if isinstance(details, list) and details else None
+            field = first.get("field") if isinstance(first, dict) else None
+    return cls(message, field=field if isinstance(field, str) else None, retry_after_s=retry_after_s)

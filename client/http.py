@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 import httpx
 
-from client.errors import FiredeckError, Unavailable, from_response
+from client.errors import DeadlineExceeded, FiredeckError, Internal, InvalidArgument, Unavailable, from_response
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 RETRIES = 2
 RETRY_FIRST_WAIT_S = 0.2
-_RETRY_STATUS = frozenset({502, 503, 504})
+_RETRIED = (Unavailable, DeadlineExceeded)  # connection errors and 502, 503, 504
 
 Query = Mapping[str, str | int | bool | None]
 
@@ -32,13 +32,18 @@ class Transport:
 
     def __init__(self, base_url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url,
-            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "firedeck"},
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
-            transport=transport,
-        )
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=self.base_url,
+                headers={"Authorization": f"Bearer {api_key}", "User-Agent": "firedeck"},
+                timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+                transport=transport,
+            )
+        except httpx.InvalidURL as error:
+            raise InvalidArgument(f"{self.base_url!r} is not a URL: {error}", hint="write http://HOST:PORT") from None
+        except UnicodeEncodeError:
+            raise InvalidArgument("the API key has characters that no key has", hint="copy it again") from None
 
     def __repr__(self) -> str:
         return f"Transport({self.base_url!r}, api_key=***)"
@@ -56,7 +61,7 @@ class Transport:
         for attempt in range(RETRIES):
             try:
                 return await self.send("GET", path, query=query)
-            except Unavailable:
+            except _RETRIED:
                 await asyncio.sleep(RETRY_FIRST_WAIT_S * 2**attempt)
         return await self.send("GET", path, query=query)
 
@@ -80,7 +85,7 @@ class Transport:
             raise self.unreachable(error) from error
         if response.is_error:
             raise _error_of(response, response.content)
-        return response.json() if response.content else None
+        return self._json(response.content) if response.content else None
 
     async def events(
         self,
@@ -100,10 +105,10 @@ class Transport:
             ) as response:
                 if response.is_error:
                     raise _error_of(response, await response.aread())
-                async for data in _sse_data(response.aiter_lines()):
+                async for data in _sse_data(_lines(response.aiter_bytes())):
                     if data == "[DONE]":
                         return
-                    event = json.loads(data)
+                    event = self._json(data)
                     if isinstance(event, dict) and isinstance(event.get("error"), dict):
                         raise from_response(500, event)
                     yield event
@@ -113,6 +118,21 @@ class Transport:
     def unreachable(self, error: Exception) -> FiredeckError:
         what = str(error) or type(error).__name__
         return Unavailable(f"no answer from {self.base_url}: {what}", hint="is the engine running? `firedeck serve`")
+
+    def _json(self, content: bytes | str) -> Any:
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise Internal(f"{self.base_url} answered what is not JSON", hint="is it a firedeck engine?") from None
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Lines that end in LF or CRLF. httpx's own splitting ends one at U+2028 and U+0085 too, which JSON may hold."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
 
 
 async def _sse_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -134,10 +154,10 @@ def _params(query: Query | None) -> dict[str, str]:
 def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     retry_after = response.headers.get("retry-after", "")
-    return from_response(response.status_code, body, float(retry_after) if retry_after.isdigit() else None)
+    return from_response(response.status_code, body, float(retry_after) if retry_after.isdecimal() else None)
 
 
 def segment(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from client.config import Context
 from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
-from client.http import Transport
+from client.http import Query, Transport
 from client.inference import Inference
 from client.names import Name
 from client.types import Account, AccountPage, Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
@@ -68,7 +68,9 @@ class Deployments(_Resource):
         found: list[Deployment] = []
         token = ""
         while True:
-            query = {"pageSize": PAGE_SIZE, "pageToken": token, "showDeleted": show_deleted or None, "filter": filter}
+            query: Query = {
+                "pageSize": PAGE_SIZE, "pageToken": token, "showDeleted": show_deleted or None, "filter": filter,
+            }  # fmt: skip
             raw = await self._transport.get(f"/v1/accounts/{self._account}/deployments", query)
             page = DeploymentPage.model_validate(raw)
             found += page.deployments

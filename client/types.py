@@ -79,7 +79,7 @@ class AutoscalingPolicy(Wire):
     scale_up_window: Duration | None = None
     scale_down_window: Duration | None = None
     scale_to_zero_window: Duration | None = None
-    load_targets: dict[str, float] | None = None
+    load_targets: dict[str, Annotated[float, Field(strict=True)]] | None = None
 
 
 class AutoTune(Wire):

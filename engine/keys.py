@@ -54,7 +54,7 @@ class Keyring:
     async def ensure_admin(self, data_dir: Path) -> str:
         """The admin key: `FIREDECK_API_KEY`, or the one in `DIR/admin.key`, made at the first start (mode 0600)."""
         file = data_dir / ADMIN_KEY_FILE
-        key = os.environ.get("FIREDECK_API_KEY") or _read(file)
+        key = os.environ.get("FIREDECK_API_KEY", "").strip() or _read(file)
         if not key:
             key = KEY_PREFIX + secrets.token_urlsafe(32)
             _write_private(file, key)
@@ -96,6 +96,11 @@ def _read(file: Path) -> str:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """Created 0600 from the start: there is no moment in which another user could read it."""
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+    """Created 0600 from the start: there is no moment in which another user could read it, or half of it."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)  # what a crash left
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(text + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    new.replace(file)

@@ -106,10 +106,11 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
-    def end(self) -> None:
+    def end(self, engine: Engine) -> None:
         """Drain and end; asked a second time, do not wait for the drain."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        engine.house.closing.set()
 
 
 async def _serve(engine: Engine, listener: socket.socket, base_url: str, started: Started) -> None:
@@ -121,7 +122,7 @@ async def _serve(engine: Engine, listener: socket.socket, base_url: str, started
     )  # fmt: skip
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, server.end)
+        loop.add_signal_handler(signum, server.end, engine)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve([listener]))
         await server.listening.wait()

@@ -48,7 +48,7 @@ class Watcher:
         ttfts_ms = [s * 1000 for s in tally.ttfts_s]
         lines = [
             "",
-            f"demo report after {time.monotonic() - self._began:.0f} s of synthetic traffic (this machine, real models)",
+            f"demo report: {time.monotonic() - self._began:.0f} s of synthetic traffic on real models",
             f"  deployments   {len(self._was_ready)} of {len(self._all)} became READY",
             "  replicas      " + ", ".join(f"{name} up to {n}" for name, n in sorted(self._most.items())),
             f"  requests      {tally.requests} answered, {len(tally.failures)} failed",

@@ -30,7 +30,10 @@ def shared(command: F) -> F:
     return command
 
 
-def run(work: Callable[[Client], Awaitable[None]], base_url: str | None, api_key: str | None, account: str | None) -> None:
+Work = Callable[[Client], Awaitable[None]]
+
+
+def run(work: Work, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Do `work` with an open client; a FiredeckError ends the process with one sentence and exit code 1."""
 
     async def main() -> None:

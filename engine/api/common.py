@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ class House:
     library: Library
     keyring: Keyring
     started_at: datetime
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when endless answers must end
 
 
 def house(request: Request) -> House:

@@ -19,7 +19,7 @@ from client.types import Wire
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 200
-_TERM = re.compile(r'([A-Za-z_.]+)\s*(!=|=)\s*(?:"([^"]*)"|([^\s"()]+))')
+_TERM = re.compile(r'([A-Za-z_.]+)\s*(!=|=)\s*(?:"([^"]*)"|([^\s"()=]+))')
 _AND = re.compile(r"\s+AND\s+")
 
 W = TypeVar("W", bound=Wire)
@@ -51,7 +51,8 @@ def page(
 
 def parse(filter_text: str) -> list[Term]:
     """The terms of a filter; InvalidArgument for one that cannot be read."""
-    text, terms, position = filter_text.strip(), [], 0
+    text, position = filter_text.strip(), 0
+    terms: list[Term] = []
     while position < len(text):
         joint = _AND.match(text, position) if terms else None
         match = _TERM.match(text, joint.end() if joint else position)

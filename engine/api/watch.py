@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -34,10 +35,12 @@ async def watch(
 
 
 async def _snapshots(house: House, account: str, interval_s: float) -> AsyncIterator[str]:
-    while True:
+    while not house.closing.is_set():
         shown = views.snapshot(house.fleet, house.started_at, account)
         yield f"data: {shown.model_dump_json(by_alias=True, exclude_none=True)}\n\n"
-        await asyncio.sleep(interval_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(interval_s):
+                await house.closing.wait()
 
 
 @router.get("/events", **_SHOW)

@@ -18,6 +18,8 @@ START_TIMEOUT_S = 600.0  # from process start to ready; a large model loads for 
 STALLED_AFTER_S = 30.0  # no token and no prefill progress while there is work
 SILENT_AFTER_S = 15.0  # no answer from a process that exists (stopped, swapped out, wedged)
 TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drain
+DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
+DRAINED = "drained"  # the reason of an end that is no fault
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
 
 
@@ -116,25 +118,39 @@ def _unwell(replica: Observed, now: float) -> Step | None:
         return Step(Do.TERMINATE, replica.id, f"has work but made no token for {replica.stalled_s:.0f}s")
     if replica.stage == Stage.INITIALIZING and in_stage_s > START_TIMEOUT_S:
         return Step(Do.TERMINATE, replica.id, f"not ready after {START_TIMEOUT_S:.0f}s")
-    if replica.stage == Stage.DRAINING and replica.in_flight == 0:
-        return Step(Do.TERMINATE, replica.id, "drained")
+    if replica.stage == Stage.DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
+        return Step(Do.TERMINATE, replica.id, f"still busy after {DRAIN_TIMEOUT_S:.0f}s of draining")
     return None
 
 
 def _count(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
+    """Start, keep or drain until the number is right, and end those that have drained."""
     desired = 0 if declared.deleted else declared.desired
     current = [r for r in well if r.generation == declared.generation]
     serving = [r for r in current if r.stage in SERVING]
     missing = desired - len(serving)
-    if missing > 0:
-        kept = [Step(Do.KEEP, r.id, "wanted again") for r in current if r.stage == Stage.DRAINING][:missing]
-        starts = missing - len(kept) if now >= backoff.holds_until() else 0
-        # After a failure only one start is under way until one succeeds: a broken model must not fork a crowd.
-        under_way = any(r.stage in STARTING for r in serving)
-        starts = min(starts, 0 if under_way else 1) if backoff.failures else starts
-        return kept + [Step(Do.START)] * starts + _retire_old(declared, well, serving, desired)
-    surplus = sorted(serving, key=_victim_order)[:-missing] if missing else []
-    return [Step(Do.DRAIN, r.id, "scaled down") for r in surplus] + _retire_old(declared, well, serving, desired)
+    kept = [r.id for r in current if r.stage == Stage.DRAINING][: max(0, missing)]
+    surplus = sorted(serving, key=_victim_order)[: max(0, -missing)]
+    return [
+        *(Step(Do.KEEP, replica_id, "wanted again") for replica_id in kept),
+        *[Step(Do.START)] * _starts(missing - len(kept), serving, backoff, now),
+        *(Step(Do.DRAIN, r.id, "scaled down") for r in surplus),
+        *(Step(Do.TERMINATE, r.id, DRAINED) for r in well if _has_drained(r) and r.id not in kept),
+        *_retire_old(declared, well, serving, desired),
+    ]
+
+
+def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: float) -> int:
+    """How many to start now. After a failure one at a time: a broken model must not fork a crowd."""
+    if missing <= 0 or now < backoff.holds_until():
+        return 0
+    if backoff.failures:
+        return 0 if any(r.stage in STARTING for r in serving) else 1
+    return missing
+
+
+def _has_drained(replica: Observed) -> bool:
+    return replica.stage == Stage.DRAINING and replica.in_flight == 0
 
 
 def _retire_old(

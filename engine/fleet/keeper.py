@@ -137,6 +137,7 @@ class Keeper:
         """Observe, decide, step."""
         now = self._rooms.clock.monotonic()
         self._sample(now)
+        self.replicas.forgive()
         await self._decide(now)
         template = self._template()
         declared = Declared(self._desired(), template.generation, self.deleted)

@@ -92,11 +92,11 @@ class Lobby:
             )
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
         self._waiting.append(waiter)
-        self.serve()
-        if not waiter.place.done():
-            self._knock()
         granted = False
         try:
+            self.serve()
+            if not waiter.place.done():
+                self._knock()
             async with asyncio.timeout(timeout_s):
                 replica = await waiter.place
             granted = True

@@ -98,8 +98,9 @@ class Replica:
         path = "/stats" if self.stage in {Stage.READY, Stage.DRAINING, Stage.STOPPING} else "/health"
         with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
             assert self.http is not None
-            response = await self.http.get(path, timeout=POLL_TIMEOUT_S)
-            self._take(response.json())
+            body = (await self.http.get(path, timeout=POLL_TIMEOUT_S)).json()
+            if isinstance(body, dict):
+                self._take(body)
 
     async def probe(self) -> None:
         """Make one real token: READY means that a request was answered. Raises Unavailable with the reason."""
@@ -182,8 +183,9 @@ class Replica:
 
     def _take(self, body: dict[str, Any]) -> None:
         fresh = Report(body, self._clock.monotonic())
-        if "counters" in body:
-            old = self.report
+        old = self.report
+        # The first counters of a replica that was taken over are its whole past, not what it just did.
+        if "counters" in body and "counters" in old.body:
             self._produced = Produced(
                 self._produced.prompt + max(0, fresh.count("prompt_tokens_total") - old.count("prompt_tokens_total")),
                 self._produced.generated

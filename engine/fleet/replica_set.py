@@ -16,7 +16,7 @@ from typing import Protocol
 
 from client.names import random_id
 from engine.clock import Clock
-from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
+from engine.control.reconcile import DRAINED, Backoff, Do, Observed, Stage, Step
 from engine.fleet.replica import Replica, failure_text
 from engine.library import Library
 from engine.placement.port import Driver, Launch, Placed, Stockout
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 PLACEMENT_RETRY_S = 5.0
 LAST_WORDS_LINES = 3
+STABLE_AFTER_S = 10.0  # of serving, after which earlier failures no longer count
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,6 @@ class ReplicaSet:
                 self._rooms.driver.stop(replica.placed, force=True)
             self._wake()
             return
-        self.backoff, self.last_failure = Backoff(), ""
         await self._announce("Normal", "ReplicaReady", "answered a first request", replica.id)
         self._wake()
         await replica.watch()
@@ -199,7 +199,7 @@ class ReplicaSet:
             self._term(replica, why)
 
     async def _terminate(self, replica: Replica, why: str) -> None:
-        if why != "drained":
+        if why != DRAINED:
             replica.wedged = True
             await self._announce("Warning", "ReplicaUnhealthy", why, replica.id)
         self._term(replica, why if replica.wedged else replica.reason or why)
@@ -226,14 +226,26 @@ class ReplicaSet:
                 await self._failed(replica, why)
             else:
                 self.restarts += 1
+                if self._rooms.clock.monotonic() - replica.stage_since < STABLE_AFTER_S:
+                    # Dying soon after every start is a crash loop too: back off as for a start that failed.
+                    self._count_failure(why)
                 await self._announce("Warning", "ReplicaDied", f"the process died and is replaced: {why}", replica.id)
         await self._drop(replica)
 
     async def _failed(self, replica: Replica, why: str) -> None:
-        self.backoff = Backoff(self.backoff.failures + 1, self._rooms.clock.monotonic())
-        self.last_failure = why
+        self._count_failure(why)
         message = f"start {self.backoff.failures} failed, the next in {self.backoff.wait_s:.0f}s: {why}"
         await self._announce("Warning", "ReplicaFailed", message, replica.id)
+
+    def _count_failure(self, why: str) -> None:
+        self.backoff = Backoff(self.backoff.failures + 1, self._rooms.clock.monotonic())
+        self.last_failure = why
+
+    def forgive(self) -> None:
+        """Failures are over once a replica has served for a while."""
+        now = self._rooms.clock.monotonic()
+        if any(r.stage == Stage.READY and now - r.stage_since >= STABLE_AFTER_S for r in self):
+            self.backoff, self.last_failure = Backoff(), ""
 
     async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
         self.replicas.pop(replica.id, None)

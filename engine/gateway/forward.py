@@ -76,6 +76,7 @@ def refuse_cold(keeper: Keeper) -> None:
         raise Unavailable("the deployment is switched off: its maxReplicaCount is 0", hint="raise it")
     if deployment.state == FAILED:
         why = deployment.status.message if deployment.status else ""
+        keeper.rouse()  # it may have been mended meanwhile
         raise Unavailable(f"the deployment has failed: {why}", retry_after_s=SCALING_UP_RETRY_S)
     if deployment.firedeck and deployment.firedeck.cold_policy == "reject":
         keeper.rouse()

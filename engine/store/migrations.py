@@ -27,10 +27,11 @@ def migrate(connection: sqlite3.Connection) -> int:
         try:
             step(connection)
             connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk has rolled back by itself
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
     return len(MIGRATIONS) - done
 
 

@@ -167,7 +167,9 @@ class Store:
     async def _run(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
+                raise  # a mistake of ours, not of the disk
             raise Unavailable(
                 f"the engine's state cannot be read or written: {error}", hint="is the disk full or read-only?"
             ) from error
@@ -180,10 +182,11 @@ class Store:
         try:
             for name, params in statements:
                 self._db.execute(self._sql[name], params)
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has rolled back by itself (sqlite.org/lang_transaction.html)
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from datetime import datetime
 from client.fleet_types import DeploymentStats
 from engine.clock import Clock
 from engine.telemetry import metrics
-from engine.telemetry.window import Window, percentile
+from engine.telemetry.window import Rate, Window, percentile
 
 STATS_WINDOW_S = 30.0
 RATE_WINDOW_S = 3.0  # tokens per second are shown over a short window: they are a speed, not a trend
@@ -40,12 +40,12 @@ class Meter:
         self.generated_tokens = 0
         self.last_request_at: datetime | None = None
         self.last_synthetic_at: float | None = None
-        self._starts = Window(STATS_WINDOW_S)
-        self._ends = Window(STATS_WINDOW_S)
-        self._failures = Window(STATS_WINDOW_S)
+        self._starts = Rate(STATS_WINDOW_S)
+        self._ends = Rate(STATS_WINDOW_S)
+        self._failures = Rate(STATS_WINDOW_S)
         self._ttft_ms = Window(STATS_WINDOW_S)
-        self._generated = Window(STATS_WINDOW_S)
-        self._prompted = Window(STATS_WINDOW_S)
+        self._generated = Rate(STATS_WINDOW_S)
+        self._prompted = Rate(STATS_WINDOW_S)
 
     def began(self, *, synthetic: bool) -> None:
         now = self._clock.monotonic()
@@ -74,38 +74,38 @@ class Meter:
         metrics.DURATION.labels(self.deployment).observe(seconds)
         metrics.PROMPT_TOKENS.labels(self.deployment).inc(usage.prompt)
         metrics.CACHED_TOKENS.labels(self.deployment).inc(usage.cached)
+        metrics.GENERATED_TOKENS.labels(self.deployment).inc(usage.generated)
 
     def produced(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Tokens that the replicas computed since they were last asked: the live speed, requests under way included."""
         now = self._clock.monotonic()
         self._prompted.add(now, prompt_tokens)
         self._generated.add(now, generated_tokens)
-        metrics.GENERATED_TOKENS.labels(self.deployment).inc(generated_tokens)
 
     def ttft_ms(self, p: float, seconds: float) -> float | None:
         return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)
 
     def request_rate(self, seconds: float) -> float:
-        return self._starts.rate(self._clock.monotonic(), seconds)
+        return self._starts.per_second(self._clock.monotonic(), seconds)
 
     def token_rate(self) -> float:
-        return self._generated.rate(self._clock.monotonic(), RATE_WINDOW_S)
+        return self._generated.per_second(self._clock.monotonic(), RATE_WINDOW_S)
 
     def stats(self, *, queue: int, running: int, serving: bool) -> DeploymentStats:
         """The wire form; speeds are None while nothing serves and nothing was asked."""
         now = self._clock.monotonic()
-        ends = len(self._ends.values(now))
-        known = serving or bool(self._starts.values(now))
+        ends = self._ends.total(now)
+        known = serving or self._starts.total(now) > 0
         return DeploymentStats(
             window_s=STATS_WINDOW_S,
-            requests_per_second=self._starts.rate(now) if known else None,
-            error_rate=len(self._failures.values(now)) / ends if ends else None,
+            requests_per_second=self._starts.per_second(now) if known else None,
+            error_rate=self._failures.total(now) / ends if ends else None,
             queue=queue,
             running=running,
             ttft_p50_ms=self.ttft_ms(50, STATS_WINDOW_S),
             ttft_p95_ms=self.ttft_ms(95, STATS_WINDOW_S),
             tokens_per_second=self.token_rate() if known else None,
-            prompt_tokens_per_second=self._prompted.rate(now, RATE_WINDOW_S) if known else None,
+            prompt_tokens_per_second=self._prompted.per_second(now, RATE_WINDOW_S) if known else None,
             requests_total=self.requests,
             errors_total=self.errors,
             prompt_tokens_total=self.prompt_tokens,

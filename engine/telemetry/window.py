@@ -1,4 +1,4 @@
-"""Sums and percentiles over the last seconds, for what the dashboard shows now. No clock inside: callers pass it."""
+"""Rates and percentiles over the last seconds, for what the dashboard shows now. No clock inside: callers pass it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,35 @@ class Window:
         since = now - (self.seconds if seconds is None else seconds)
         return [value for at, value in self._values if at > since]
 
-    def rate(self, now: float, seconds: float | None = None) -> float:
-        """Sum per second over the last `seconds`."""
-        span = self.seconds if seconds is None else seconds
-        return sum(self.values(now, span)) / span
-
     def _forget(self, now: float) -> None:
         while self._values and self._values[0][0] <= now - self.seconds:
             self._values.popleft()
+
+
+class Rate:
+    """How much was added in the last `seconds` seconds, summed in tenths of a second: exact at any rate, bounded."""
+
+    PER_SECOND = 10
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._sums: deque[list[float]] = deque()  # [tenth, sum]
+
+    def add(self, now: float, amount: float = 1.0) -> None:
+        tenth = math.floor(now * self.PER_SECOND)
+        if self._sums and self._sums[-1][0] == tenth:
+            self._sums[-1][1] += amount
+            return
+        self._sums.append([tenth, amount])
+        while self._sums[0][0] <= tenth - self.seconds * self.PER_SECOND:
+            self._sums.popleft()
+
+    def total(self, now: float, seconds: float | None = None) -> float:
+        since = math.floor(now * self.PER_SECOND) - (self.seconds if seconds is None else seconds) * self.PER_SECOND
+        return sum(amount for tenth, amount in self._sums if tenth > since)
+
+    def per_second(self, now: float, seconds: float | None = None) -> float:
+        return self.total(now, seconds) / (self.seconds if seconds is None else seconds)
 
 
 def percentile(values: Sequence[float], p: float) -> float | None:
@@ -38,4 +59,4 @@ def percentile(values: Sequence[float], p: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)
-    return ordered[max(0, math.ceil(p / 100 * len(ordered)) - 1)]
+    return ordered[max(0, math.ceil(p * len(ordered) / 100) - 1)]

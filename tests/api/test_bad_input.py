@@ -124,7 +124,7 @@ def test_a_bad_or_missing_key_is_a_401_with_a_remedy(
             "autoscalingPolicy.scaleUpWindow", id="not a duration",
         ),
         pytest.param(
-            {"baseModel": SMOLLM2, "autoscalingPolicy": {"loadTargets": {"cpu": 1}}}, "", 400, "cpu", id="unknown target"
+            {"baseModel": SMOLLM2, "autoscalingPolicy": {"loadTargets": {"cpu": 1}}}, "", 400, "cpu", id="target"
         ),
         pytest.param(
             {"baseModel": SMOLLM2, "draftModel": SMOLLM2, "ngramSpeculationLength": 3, "draftTokenCount": 4}, "", 400,

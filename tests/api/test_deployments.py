@@ -234,10 +234,10 @@ async def test_lists_page_filter_and_order(fleet: Client, engine: EngineProcess)
         named = await fleet.deployments.list(filter='display_name="page-b" AND state=READY')
         assert [d.id for d in named] == ["page-b"]
         seen, token = [], ""
-        with httpx.Client(base_url=engine.context.base_url, headers={"X-Api-Key": engine.key}) as http:
+        async with httpx.AsyncClient(base_url=engine.context.base_url, headers={"X-Api-Key": engine.key}) as http:
             while True:
                 query = {"pageSize": 2, "pageToken": token, "orderBy": "name desc"}
-                page = http.get("/v1/accounts/local/deployments", params=query).json()
+                page = (await http.get("/v1/accounts/local/deployments", params=query)).json()
                 seen += [d["name"].rpartition("/")[2] for d in page["deployments"]]
                 token = page["nextPageToken"]
                 if not token:
@@ -274,7 +274,8 @@ async def test_the_numbers_of_the_fleet_add_up(fleet: Client, engine: EngineProc
     assert after.requests_total - before.requests_total == 3
     assert after.generated_tokens_total - before.generated_tokens_total == 15
     assert after.ttft_p50_ms is not None
-    exposition = httpx.get(f"{engine.context.base_url}/metrics").text
+    async with httpx.AsyncClient(base_url=engine.context.base_url) as http:
+        exposition = (await http.get("/metrics")).text
     assert f'firedeck_requests_total{{code="200",deployment="accounts/local/deployments/{SHARED}"}}' in exposition
 
 

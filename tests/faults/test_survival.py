@@ -191,12 +191,16 @@ async def _fill_and_check(engine: EngineProcess, disk: Path) -> None:
             pass
     async with Client(engine.context) as client:
         with pytest.raises(Unavailable, match="disk full"):
-            for i in range(200):  # the database has some room of its own left
-                await client.deployments.update("d", DeploymentSpec(description="x" * 900 + str(i)))
+            await _change_until_refused(client)
         assert await asyncio.to_thread(ask, engine.context)
         (disk / "filler").unlink()
         changed = await client.deployments.update("d", DeploymentSpec(description="room again"))
         assert changed.description == "room again"
+
+
+async def _change_until_refused(client: Client) -> None:
+    for i in range(200):  # the database has some room of its own left
+        await client.deployments.update("d", DeploymentSpec(description="x" * 900 + str(i)))
 
 
 def test_the_tools_say_what_to_do_when_no_engine_runs(tmp_path: Path) -> None:

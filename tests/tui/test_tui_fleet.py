@@ -1,0 +1,210 @@
+"""What the fleet page does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from client.config import Context
+from client.errors import Unavailable
+from client.types import Deployment
+from tests.tui.conftest import open_deck
+from tui.core.snapshot import Picture
+from tui.screens.deployment import DeploymentScreen
+from tui.screens.unlock import UnlockDialog
+from tui.sources.simulation import SimDeployment, steady
+
+
+def cursor(stage):
+    return stage.app.screen.table.cursor.rpartition("/")[2]
+
+
+async def test_the_cursor_stays_on_its_deployment_when_rows_are_sorted_anew():
+    async with open_deck() as stage:
+        await stage.press("down", "down")
+        assert cursor(stage) == "summarise"
+        for _ in range(4):
+            await stage.press("o")
+            assert cursor(stage) == "summarise"
+        stage.source.fleet["accounts/local/deployments/chat"].load = lambda second: 0.0
+        await stage.later(5)
+        assert cursor(stage) == "summarise"
+
+
+async def test_the_cursor_starts_on_a_deployment_with_traffic():
+    async with open_deck() as stage:
+        assert cursor(stage) == "chat"
+
+
+async def test_enter_opens_the_page_and_escape_comes_back():
+    async with open_deck() as stage:
+        await stage.press("enter")
+        assert isinstance(stage.app.screen, DeploymentScreen)
+        assert "41001" in stage.text
+        await stage.press("escape")
+        assert stage.app.screen.table.has_focus
+
+
+async def test_a_filter_narrows_the_table_and_escape_clears_it():
+    async with open_deck() as stage:
+        await stage.press("slash")
+        stage.app.screen.query_one("#filter").value = "state:ready !chat"
+        await stage.settle()
+        assert [row.id for row in stage.app.screen.table.rows] == ["summarise"]
+        await stage.press("escape")
+        assert len(stage.app.screen.table.rows) == 4
+
+
+async def test_deleted_deployments_show_on_request():
+    async with open_deck() as stage:
+        assert "old-chat" not in stage.text
+        await stage.press("x")
+        assert "⊘ DELETED" in stage.text
+
+
+async def test_replicas_go_up_and_down_before_the_users_eyes():
+    async with open_deck(warm_s=1) as stage:
+        seen = set()
+        for _ in range(16):
+            await stage.later(18)
+            seen.add(stage.app.picture.row("accounts/local/deployments/chat").ready)
+        assert seen == {0, 1, 2}
+
+
+async def test_a_lost_connection_keeps_the_last_picture_and_comes_back_by_itself(monkeypatch):
+    monkeypatch.setattr("tui.poller.wait_s", lambda attempt: 0.02)
+    async with open_deck() as stage:
+        stage.source.fault = Unavailable("no answer from rehearsal", hint="is the engine running?")
+        await stage.later()
+        assert "CONNECTION LOST" in stage.text
+        assert "is the engine running?" in stage.text
+        assert "summarise" in stage.text, "the last picture stays"
+        stage.source.fault = None
+        while stage.app.picture.link.lost_at is not None:
+            await stage.settle()
+        await stage.settle()
+        assert "CONNECTION LOST" not in stage.text
+        assert "live" in stage.text
+
+
+async def test_old_data_shows_its_age():
+    async with open_deck() as stage:
+        stage.clock.now += timedelta(seconds=42)
+        stage.app.screen._tick()
+        await stage.settle()
+        assert "STALE 42s" in stage.text
+
+
+async def test_wide_and_unicode_ids_keep_the_columns_aligned():
+    async with open_deck((80, 24)) as stage:
+        for name in ("x" * 63, "日本語デプロイ"):
+            deployment = Deployment(name=f"accounts/local/deployments/{name}", state="READY")
+            stage.source.add(SimDeployment(deployment, steady))
+        await stage.later()
+        lines = [stage.app.screen.table.render_line(y) for y in range(7)]
+        assert {line.cell_length for line in lines} == {80}
+        assert "xxxxxxxxx…" in stage.text
+
+
+async def test_a_thousand_rows_draw_only_what_is_seen():
+    async with open_deck() as stage:
+        for number in range(1000):
+            name = f"accounts/local/deployments/d-{number:04}"
+            stage.source.add(SimDeployment(Deployment(name=name, state="READY", max_replica_count=1)))
+        await stage.later()
+        table = stage.app.screen.table
+        assert len(table.rows) == 1004
+        assert len(table._drawn) < 100
+        await stage.press("end")
+        assert cursor(stage) == "summarise"
+        assert "summarise" in stage.text
+
+
+async def test_many_deployments_and_a_banner_leave_the_keys_on_the_smallest_screen():
+    async with open_deck((80, 24)) as stage:
+        for number in range(40):
+            name = f"accounts/local/deployments/d-{number:02}"
+            stage.source.add(SimDeployment(Deployment(name=name, state="READY")))
+        await stage.later()
+        stage.app.picture = stage.app.picture.lost("gone", stage.clock.now, stage.clock.now, 1)
+        await stage.settle()
+        lines = stage.text.splitlines()
+        assert "CONNECTION LOST" in lines[1]
+        assert "quit" in lines[23]
+        assert "events" in stage.text
+
+
+async def test_only_rows_that_changed_are_drawn_again(monkeypatch):
+    async with open_deck() as stage:
+        table = stage.app.screen.table
+        regions = []
+        monkeypatch.setattr(table, "refresh", lambda *dirty, **_: regions.extend(dirty))
+        rows = list(table.rows)
+        from dataclasses import replace
+
+        rows[2] = replace(rows[2], queue=7)
+        table.show(tuple(rows), table.sort)
+        assert [region.y for region in regions] == [3]
+
+
+async def test_read_only_refuses_every_change_and_says_how_to_unlock():
+    async with open_deck(readonly=True) as stage:
+        assert "READ-ONLY" in stage.text
+        for key in ("s", "e", "D", "c", "u", "U"):
+            await stage.press(key)
+            assert not stage.app.screen.is_modal
+        assert "unlock them with R" in stage.text
+        assert stage.source.calls.count("scale") == 0
+
+
+async def test_a_production_context_is_locked_until_its_name_is_typed():
+    prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
+    async with open_deck(context=prod) as stage:
+        assert stage.app.locked
+        await stage.press("R")
+        assert isinstance(stage.app.screen, UnlockDialog)
+        stage.app.screen.query_one("#name").value = "prod"
+        await stage.settle()
+        assert stage.app.screen.query_one("#confirm").disabled
+        stage.app.screen.query_one("#name").value = "prod-eu"
+        await stage.settle()
+        await stage.press("enter")
+        assert not stage.app.locked
+
+
+async def test_the_model_string_goes_to_the_clipboard():
+    async with open_deck() as stage:
+        await stage.press("y")
+        assert stage.app.clipboard == (
+            "accounts/fireworks/models/smollm2-135m-instruct#accounts/local/deployments/chat"
+        )
+
+
+async def test_help_is_searchable():
+    async with open_deck() as stage:
+        await stage.press("question_mark")
+        stage.app.screen.query_one("#search").value = "undelete"
+        await stage.settle()
+        assert "Bring a deleted deployment back" in stage.text
+        assert "Sort by the next column" not in stage.text
+
+
+async def test_the_command_palette_offers_the_actions_of_the_table():
+    async with open_deck() as stage:
+        await stage.press("colon")
+        assert "Ask for a number of replicas now" in stage.text
+
+
+async def test_messages_coalesce():
+    from tui.messages import FleetSeen
+
+    async with open_deck() as stage:
+        snapshot = stage.app.picture.snapshot
+        assert FleetSeen(snapshot).can_replace(FleetSeen(snapshot))
+
+
+async def test_before_the_first_snapshot_the_page_waits_without_an_error():
+    async with open_deck() as stage:
+        stage.app.picture = Picture()
+        await stage.settle()
+        assert "waiting for the first picture" in stage.text
+        assert "connecting" in stage.text

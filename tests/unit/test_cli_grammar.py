@@ -1,0 +1,111 @@
+"""The command line: both word orders, aliases, and bare options for the dashboard."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.cli.deployments import _spec
+from client.cli.grammar import OWN_OPTIONS, VERBS, reorder
+from client.cli.main import main
+
+NOUNS = st.sampled_from(["deployment", "model"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("", "dashboard"), ("--once", "dashboard --once"), ("--json", "dashboard --json"),
+        ("--base-url http://x --once", "dashboard --base-url http://x --once"), ("-x", "dashboard -x"),
+        ("--help", "--help"), ("-h", "-h"), ("--version", "--version"), ("dashboard --once", "dashboard --once"),
+        ("deployment create m", "deployment create m"), ("create deployment m", "deployment create m"),
+        ("deployments ls", "deployment list"), ("ls deployments", "deployment list"), ("list models", "model list"),
+        ("models list", "model list"), ("get deployment chat -o json", "deployment get chat -o json"),
+        ("scale deployment chat --replica-count 2", "deployment scale chat --replica-count 2"),
+        ("pull model smollm2-135m-instruct", "model pull smollm2-135m-instruct"),
+        ("deployment get models", "deployment get models"), ("deployment get ls", "deployment get ls"),
+        ("serve --port 1", "serve --port 1"), ("demo", "demo"), ("create --help", "create --help"),
+        ("create", "create"),
+    ],
+)  # fmt: skip
+def test_what_is_typed_means(typed, meant):
+    assert reorder(typed.split()) == meant.split()
+
+
+@given(st.sampled_from(sorted(VERBS)), NOUNS, st.lists(st.text(max_size=6), max_size=4))
+def test_both_word_orders_are_the_same_command_and_the_rest_is_untouched(verb, noun, rest):
+    assert reorder([verb, noun, *rest]) == reorder([noun, verb, *rest])
+    assert reorder([verb, noun, *rest])[2:] == rest
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), max_size=5))
+def test_no_word_is_lost_and_reordering_twice_is_reordering_once(words):
+    once = reorder(words)
+    assert reorder(once) == once
+    assert len(once) - len(words) in {0, 1}
+
+
+@given(
+    st.text(min_size=1, max_size=8).filter(lambda w: "-" + w not in OWN_OPTIONS),
+    st.lists(st.text(max_size=4), max_size=3),
+)
+def test_options_alone_belong_to_the_dashboard(option, rest):
+    assert reorder(["-" + option, *rest]) == ["dashboard", "-" + option, *rest]
+
+
+@pytest.mark.parametrize("order", ["deployment create --help", "create deployment --help", "create deployments -h"])
+def test_the_help_is_the_same_in_both_orders(order):
+    shown = CliRunner().invoke(main, order.split(), prog_name="firedeck")
+    assert shown.exit_code == 0
+    assert "--min-replica-count" in shown.output
+
+
+def test_the_top_of_the_help_lists_the_nouns_and_what_other_packages_announce():
+    shown = CliRunner().invoke(main, ["--help"]).output
+    for word in ("deployment", "model", "serve", "dashboard", "demo"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("deployment frob", "frob"), ("frob", "frob"), ("get chat", "chat"),
+        ("deployment create m --scale-up-window 5", "--scale-up-window"),
+        ("deployment create m --scale-up-window 1d", "--scale-up-window"),
+        ("deployment create m --load-targets cpu", "--load-targets"),
+        ("deployment create m --load-targets a=b", "--load-targets"),
+        ("deployment create m --cold-policy sleep", "--cold-policy"),
+        ("deployment scale chat", "--replica-count"), ("deployment create", "MODEL"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_told_in_a_line_that_names_it_with_exit_code_2(words, wrong):
+    shown = CliRunner().invoke(main, words.split())
+    assert shown.exit_code == 2
+    assert wrong in shown.output
+    assert "Traceback" not in shown.output
+
+
+def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
+    shown = CliRunner().invoke(
+        main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", "http://127.0.0.1:9"]
+    )
+    assert shown.exit_code == 1
+    assert shown.output.startswith("error: no answer from http://127.0.0.1:9")
+    assert len(shown.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:notaport", "http://[", "nonsense", "http://:99999999", "ftp://x"])
+def test_a_base_url_that_is_none_is_one_sentence_too(url):
+    shown = CliRunner().invoke(main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", url])
+    assert shown.exit_code == 1
+    assert shown.output.startswith("error: ")
+    assert len(shown.output.splitlines()) == 1
+
+
+def test_an_update_sends_just_what_was_given():
+    spec = _spec({"min_replica_count": None, "max_replica_count": 0, "scale_up_window": None, "cold_policy": "reject"})
+    assert spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) == {
+        "maxReplicaCount": 0, "firedeck": {"coldPolicy": "reject"},
+    }  # fmt: skip

@@ -1,0 +1,81 @@
+"""From a model string to a deployment: yours or not found, and nothing tells which."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.errors import InvalidArgument, NotFound
+from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
+from engine.keys import Principal
+
+ME = Principal("local", "me", "user", "k1")
+LIB = "accounts/fireworks/models/m"
+FIRST = Deployed("accounts/local/deployments/first", LIB)
+SECOND = Deployed("accounts/local/deployments/second", LIB)
+OWN = Deployed("accounts/local/deployments/own", "accounts/local/models/mine")
+MINE = [FIRST, SECOND, OWN]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (LIB, FIRST), ("fireworks/m", FIRST), ("mine", OWN), ("local/mine", OWN),
+        (SECOND.name, SECOND), (f"{LIB}#{SECOND.name}", SECOND), ("fireworks/m#local/second", SECOND),
+        ("fireworks/m#second", SECOND), ("mine#own", OWN),
+    ],
+)  # fmt: skip
+def test_every_form_finds_its_deployment_and_a_bare_model_its_oldest(model, found):
+    assert resolve(model, MINE, ME) == found.name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "accounts/alice/deployments/d", "fireworks/m#alice/first", f"{LIB}#accounts/alice/deployments/first",
+        "fireworks/m#nowhere", "fireworks/other", "accounts/local/deployments/nowhere", "mine#first", "m", "m#first",
+        "accounts/local/deployedModels/first", "../m", "m#d#e", "%2e%2e", "a/b/c/d/e", "\u0430", "x" * 64,
+        "x" * 5000, "#",
+    ],
+)  # fmt: skip
+def test_whatever_is_not_there_of_another_account_or_of_another_model_is_not_found_in_the_same_words(model):
+    with pytest.raises(NotFound) as missing:
+        resolve(model, MINE, ME)
+    assert missing.value.message == NOT_DEPLOYED
+    assert missing.value.field == "model"
+
+
+def test_a_foreign_deployment_and_one_that_does_not_exist_are_told_apart_by_nothing():
+    def told(model: str) -> dict:
+        with pytest.raises(NotFound) as missing:
+            resolve(model, MINE, ME)
+        return missing.value.inference_body()
+
+    assert told("accounts/alice/deployments/d") == told("accounts/alice/deployments/e") == told("nonsense")
+
+
+@pytest.mark.parametrize("model", [None, "", 5, [], {}, True])
+def test_a_model_that_is_no_text_is_the_requests_fault(model):
+    with pytest.raises(InvalidArgument) as refused:
+        resolve(model, MINE, ME)
+    assert refused.value.field == "model"
+    assert not isinstance(refused.value, NotFound)
+
+
+def test_the_refusal_names_what_could_be_asked_for():
+    with pytest.raises(NotFound) as missing:
+        resolve("nope", MINE, ME)
+    assert f"{LIB}#{FIRST.name}" in (missing.value.hint or "")
+    with pytest.raises(NotFound) as missing:
+        resolve("nope", [], ME)
+    assert "deployment create" in (missing.value.hint or "")
+
+
+@given(st.text(max_size=40))
+def test_any_text_finds_one_of_the_callers_own_or_nothing(model):
+    try:
+        found = resolve(model, MINE, ME)
+    except (NotFound, InvalidArgument) as error:
+        found = f"refused for {error.field}"
+    assert found in {"refused for model", *(d.name for d in MINE)}

@@ -1,0 +1,105 @@
+"""Reading a replica's stream as it passes: the same whatever the cut."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.gateway.sse import StreamReader, usage_of
+from engine.telemetry.meter import Usage
+
+
+def event(body: object) -> bytes:
+    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+
+
+def chunk(**delta) -> bytes:
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None})
+
+
+ROLE = chunk(role="assistant", content="")
+USAGE = event(
+    {
+        "choices": [],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 3}},
+    }
+)
+DONE = b"data: [DONE]\n\n"
+WHOLE = b": ping\n\n" + ROLE + chunk(content="Grüße \u2028 日本") + chunk(content='"usage"') + USAGE + DONE
+
+
+def read(*pieces: bytes) -> StreamReader:
+    reader = StreamReader()
+    for piece in pieces:
+        reader.feed(piece)
+    return reader
+
+
+def known(reader: StreamReader) -> tuple[bool, bool, Usage | None]:
+    return reader.started, reader.done, reader.usage
+
+
+@given(st.lists(st.integers(0, len(WHOLE))))
+def test_any_cut_of_a_stream_tells_the_same(cuts):
+    edges = [0, *sorted(cuts), len(WHOLE)]
+    pieces = [WHOLE[a:b] for a, b in itertools.pairwise(edges)]
+    assert known(read(*pieces)) == (True, True, Usage(9, 3, 4))
+
+
+@given(st.integers(0, len(WHOLE) - 1))
+def test_a_stream_cut_short_is_never_done(end):
+    assert not read(WHOLE[:end]).done
+
+
+def test_the_first_token_is_seen_with_the_event_that_carries_it_and_not_with_the_role():
+    reader = read(b": ping\n\n" + ROLE)
+    assert not reader.started
+    reader.feed(chunk(content="H")[:-1])
+    assert not reader.started
+    reader.feed(b"\n")
+    assert reader.started
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"text": "x"}, {"delta": {"content": "x"}}, {"delta": {"tool_calls": [{"index": 0}]}},
+        {"delta": {"reasoning_content": "x"}}, {"delta": {}, "finish_reason": "stop"},
+        {"text": "", "finish_reason": "length"},
+    ],
+)  # fmt: skip
+def test_text_tool_calls_reasoning_and_the_end_of_an_empty_answer_all_count_as_started(choice):
+    assert read(event({"choices": [choice]})).started
+
+
+@pytest.mark.parametrize("choice", [{"text": ""}, {"delta": {"role": "assistant"}}, {"delta": None}, {}])
+def test_an_event_without_a_token_does_not_count_as_started(choice):
+    assert not read(event({"choices": [choice]})).started
+
+
+def test_the_usage_of_an_abandoned_stream_is_not_made_up():
+    assert read(ROLE, chunk(content="x")).usage is None
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [b"data: \n\n", b"data: {\n\n", b"data: 5\n\n", b"data: []\n\n", b'data: {"choices": null}\n\n', b"data: \xff\n\n",
+     b'data: {"choices": [5]}\n\n', b'data: {"usage": 5}\n\n', b'data: {"error": {"message": "x"}}\n\n', b"\n\n\n\n",
+     b"x\n\n",
+     b'data: {"usage": {"prompt_tokens": "many"}}\n\n', b'data: {"usage": {"prompt_tokens": null}}\n\n',
+     b'data: {"usage": {"prompt_tokens_details": []}}\n\n'],
+)  # fmt: skip
+def test_garbage_from_a_replica_is_passed_over(junk):
+    assert known(read(junk + ROLE + chunk(content="x") + USAGE + DONE)) == (True, True, Usage(9, 3, 4))
+
+
+def test_done_may_stand_right_after_the_colon():
+    assert read(b"data:[DONE]\n\n").done
+
+
+def test_an_answer_without_usage_has_used_nothing():
+    assert usage_of({}) == usage_of({"usage": None}) == usage_of({"usage": {"prompt_tokens_details": None}}) == Usage()

@@ -1,0 +1,208 @@
+"""Rows, states, filters, columns, charts: pure functions of the wire types."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot, History
+from client.types import Deployment, ReplicaStats
+from tui.core import columns, explain, series, states
+from tui.core.actions import ACTIONS, by_id, footer_fit, search
+from tui.core.filter import SORTS, next_sort, select
+from tui.core.follow import news
+from tui.core.plain import fleet_text
+from tui.core.snapshot import Picture, changed, row_of
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def status(name="chat", state="READY", ready=1, desired=1, **stats):
+    counted = ReplicaStats(ready_replica_count=ready) if ready is not None else None
+    deployment = Deployment(
+        name=f"accounts/local/deployments/{name}", state=state, desired_replica_count=desired, replica_stats=counted
+    )
+    return DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60, **stats))
+
+
+def snapshot(*found, **engine):
+    info = EngineInfo(version="1", started_at=NOW, pid=1, data_dir="/d", cores=2, **engine)
+    return FleetSnapshot(time=NOW, engine=info, deployments=list(found))
+
+
+@pytest.mark.parametrize(
+    ("state", "ready", "desired", "text", "tone"),
+    [
+        ("READY", 1, 1, "● READY", "healthy"),
+        ("READY", 0, 0, "◌ ZERO", "idle"),
+        ("READY", 1, 2, "▲ SCALE 1→2", "attention"),
+        ("READY", 2, 1, "▼ SCALE 2→1", "attention"),
+        ("READY", 0, 1, "▲ WAKING 0→1", "working"),
+        ("READY", None, 1, "● READY", "healthy"),
+        ("FAILED", 0, 0, "✖ FAILED", "failed"),
+        ("HIBERNATING", 0, 0, "? HIBERNATING", "neutral"),
+        ("STATE_UNSPECIFIED", 0, 0, "? UNSPECIFIED", "neutral"),
+    ],
+)
+def test_a_state_has_a_glyph_a_word_and_a_tone(state, ready, desired, text, tone):
+    look = states.phase(state, ready, desired)
+    assert (look.text, look.tone) == (text, tone)
+
+
+@given(st.text(max_size=20), st.one_of(st.none(), st.integers(0, 1000)), st.one_of(st.none(), st.integers(0, 1000)))
+def test_every_state_even_an_unknown_one_has_a_look(state, ready, desired):
+    assert len(states.phase(state, ready, desired).glyph) == 1
+
+
+def test_only_rows_that_differ_count_as_changed():
+    old = [row_of(status("a")), row_of(status("b")), row_of(status("c"))]
+    new = [row_of(status("a")), row_of(status("b", queue=3)), row_of(status("d"))]
+    assert {name.rpartition("/")[2] for name in changed(old, new)} == {"b", "c", "d"}
+
+
+def test_a_lost_link_keeps_the_picture_and_the_first_instant():
+    picture = Picture().seen(snapshot(status()), NOW)
+    lost = picture.lost("gone", NOW + timedelta(seconds=3), NOW + timedelta(seconds=4), 1)
+    again = lost.lost("gone", NOW + timedelta(seconds=9), NOW + timedelta(seconds=11), 2)
+    assert again.rows == picture.rows
+    assert again.link.lost_at == NOW + timedelta(seconds=3)
+    assert again.stale(NOW + timedelta(seconds=9))
+    assert again.seen(snapshot(status()), NOW).link.lost_at is None
+
+
+def test_countdowns_run_by_the_engines_clock_even_if_ours_is_wrong():
+    picture = Picture().seen(snapshot(status()), NOW + timedelta(hours=5))
+    assert picture.engine_now(NOW + timedelta(hours=5, seconds=7)) == NOW + timedelta(seconds=7)
+
+
+def test_the_trend_follows_a_deployment():
+    picture = Picture()
+    for value in (None, 1.0, 2.0):
+        picture = picture.seen(snapshot(status(tokens_per_second=value)), NOW)
+    assert picture.rows[0].trend == (None, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_sorting_loses_no_row_and_puts_the_unknown_last(sort):
+    rows = [row_of(status("a")), row_of(status("b", requests_per_second=2.0)), row_of(status("c", ready=None))]
+    ordered = select(rows, sort=sort)
+    assert {row.name for row in ordered} == {row.name for row in rows}
+    if sort == "rps":
+        assert ordered[0].id == "b"
+    if sort == "replicas":
+        assert ordered[-1].id == "c"
+
+
+def test_sorts_go_round():
+    seen = ["id"]
+    while (following := next_sort(seen[-1])) != "id":
+        seen.append(following)
+    assert seen == list(SORTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [("", "a b"), ("a", "a b"), ("id:a", "a"), ("!id:a", "b"), ("state:zero", "b"), ("state:ready", "a"), ("nope", "")],
+)
+def test_filters(text, ids):
+    rows = [row_of(status("a")), row_of(status("b", ready=0, desired=0)), row_of(status("gone", "DELETED"))]
+    assert " ".join(row.id for row in select(rows, text)) == ids
+
+
+@given(st.integers(20, 250))
+def test_columns_never_exceed_the_width_and_numbers_get_all_they_need(width):
+    rows = [row_of(status("x" * 40, ready=1000, desired=1000, requests_per_second=123_456.0))]
+    needs = columns.measure(columns.FLEET, [columns.cells(columns.FLEET, row) for row in rows])
+    placed = columns.fit(columns.FLEET, needs, width)
+    for place in placed:
+        if place.column.most is None:
+            assert place.width >= needs[place.column.key]
+    total = sum(place.width for place in placed) + columns.GAP * (len(placed) - 1)
+    assert total <= max(width, 12 + 10 + 9 + 2 * columns.GAP)
+
+
+def test_reasons_never_come_empty():
+    assert explain.reasons(None) == ("the autoscaler has not decided yet",)
+
+
+def test_the_next_change_counts_down():
+    due = NOW + timedelta(seconds=252)
+    view = AutoscalerView(desired=1, current=2, next_change="scale down to 1", next_change_at=due)
+    assert explain.next_change(view, NOW) == "in 4m12s: scale down to 1"
+    assert explain.next_change(view, NOW + timedelta(hours=1)) == "now: scale down to 1"
+    assert explain.next_change(None, NOW) == ""
+
+
+def test_a_short_history_starts_with_a_gap_so_that_the_chart_scrolls():
+    history = History(deployment="d", step_s=1, times=[1, 2], series={"tokens_per_second": [5.0, 6.0]})
+    chart = series.chart(series.CHARTS[1], history, 10)
+    assert chart.lines[0].values == (None,) * 8 + (5.0, 6.0)
+    assert series.chart(series.CHARTS[0], history, 10).empty, "a series that is not exposed is empty, not zero"
+
+
+def highest(values):
+    return max((value for value in values if value is not None), default=None)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1e9)), max_size=400), st.integers(1, 120))
+def test_folding_keeps_the_highest_spike(values, wide):
+    folded = series.fold(values, wide)
+    assert len(folded) <= max(wide, 0) or len(values) <= wide
+    assert highest(folded) == highest(values)
+
+
+@given(st.floats(0, 1e12))
+def test_the_axis_ends_at_or_above_the_data(value):
+    assert series.round_up(value) >= value
+
+
+@given(st.integers(2, 4000), st.floats(0.5, 60), st.integers(8, 200))
+def test_time_ticks_lie_on_the_axis_and_end_now(samples, step, wide):
+    positions, labels = series.time_ticks(samples, step, wide)
+    assert labels[-1] == "now"
+    assert len(positions) == len(labels)
+    assert all(-1 <= position <= samples for position in positions)
+
+
+def test_every_action_has_a_key_of_its_own_and_a_tooltip():
+    for place in ("fleet", "deployment"):
+        keys = [key for action in ACTIONS if place in action.places for key in action.keys]
+        assert len(keys) == len(set(keys))
+    assert all(action.tooltip and action.label for action in ACTIONS)
+    assert not any(key.startswith("ctrl+") for action in ACTIONS for key in action.keys)
+    assert by_id("delete").keys == ("D",)
+
+
+def test_the_footer_fits_and_hides_changes_while_locked():
+    for width in range(0, 200, 7):
+        shown = footer_fit("fleet", width, locked=False)
+        assert sum(len(a.shown_key) + len(a.label) + 3 for a in shown) <= width
+    assert not any(action.changes for action in footer_fit("fleet", 300, locked=True))
+
+
+def test_help_finds_actions_by_any_word():
+    assert [action.id for action in search("deleted back")] == ["undelete"]
+    assert search("") == ACTIONS
+
+
+def test_a_change_is_told_once_the_fleet_has_got_there():
+    later = timedelta(seconds=14)
+    assert news(row_of(status(ready=1, desired=2)), later) is None
+    assert news(row_of(status(ready=2, desired=2)), timedelta(seconds=1)) is None
+    assert news(row_of(status(ready=2, desired=2)), later).text == "2 of 2 replicas ready, 14s after the change"
+    assert news(row_of(status(state="FAILED")), later).severity == "error"
+
+
+def test_plain_text_has_one_line_a_deployment_and_the_labels():
+    text = fleet_text(snapshot(status("a"), status("gone", "DELETED"), synthetic_traffic=True), NOW)
+    assert "[SYNTHETIC TRAFFIC]" in text
+    assert len(text.splitlines()) == 3
+    assert "\x1b" not in text
+    assert "gone" not in text
+
+
+def test_plain_text_of_an_empty_fleet_says_what_to_do():
+    assert "no deployments yet" in fleet_text(snapshot(), NOW)

@@ -1,0 +1,149 @@
+"""A plan shows what differs and refuses what the product refuses, before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.errors import InvalidArgument
+from client.fleet_types import DeploymentStats, DeploymentStatus
+from client.types import AutoscalingPolicy, Deployment, ReplicaStats
+from tui.core import plan
+
+MODEL = "accounts/fireworks/models/smollm2-135m-instruct"
+
+
+def status(state="READY", **stats):
+    deployment = Deployment(
+        name="accounts/local/deployments/chat", base_model=MODEL, state=state, min_replica_count=1,
+        max_replica_count=3, desired_replica_count=2, replica_stats=ReplicaStats(ready_replica_count=2),
+        autoscaling_policy=AutoscalingPolicy(
+            scale_up_window=timedelta(seconds=30), load_targets={"default": 0.8, "requests_per_second": 3.0}
+        ),
+    )  # fmt: skip
+    return DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60, **stats))
+
+
+def created(**form):
+    return plan.create({"base_model": MODEL, **form}, ["accounts/local/deployments/taken"], "local")
+
+
+def wrong(planned):
+    return {problem.field for problem in planned.problems}
+
+
+def test_a_create_plan_is_the_form_as_a_command():
+    planned = created(deployment_id="chat", min_replica_count="0", max_replica_count="2", scale_up_window="45s")
+    assert planned.ready
+    assert planned.command == (
+        f"firedeck deployment create {MODEL} --deployment-id chat --min-replica-count 0 --max-replica-count 2 "
+        "--scale-up-window 45s"
+    )
+    assert planned.spec.autoscaling_policy.scale_up_window == timedelta(seconds=45)
+    assert planned.spec.model_fields_set >= {"base_model", "min_replica_count", "max_replica_count"}
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"),
+    [
+        ({"base_model": ""}, {"base_model"}),
+        ({"deployment_id": "Bad_Id"}, {"deployment_id"}),
+        ({"deployment_id": "taken"}, {"deployment_id"}),
+        ({"min_replica_count": "-1"}, {"min_replica_count"}),
+        ({"min_replica_count": "1e3"}, {"min_replica_count"}),
+        ({"min_replica_count": "٣"}, {"min_replica_count"}),
+        ({"max_replica_count": "0"}, {"max_replica_count"}),
+        ({"min_replica_count": "3", "max_replica_count": "2"}, {"max_replica_count"}),
+        ({"scale_to_zero_window": "5 minutes"}, {"scale_to_zero_window"}),
+        ({"load_target_value": "0"}, {"load_target_value"}),
+        ({"load_target_value": "nan"}, {"load_target_value"}),
+        ({"draft_model": "m", "draft_token_count": "3", "ngram_speculation_length": "2"}, {"ngram_speculation_length"}),
+        ({"draft_model": "m"}, {"draft_token_count"}),
+        ({"ngram_speculation_length": "2"}, {"draft_token_count"}),
+        ({"draft_token_count": "2"}, {"draft_token_count"}),
+    ],
+)
+def test_what_the_product_refuses_is_told_at_its_field(form, fields):
+    planned = created(**form)
+    assert wrong(planned) == fields
+    assert not planned.ready
+
+
+some_fields = st.sampled_from(["min_replica_count", "scale_up_window", "load_target_value", "draft_model"])
+
+
+@given(st.dictionaries(some_fields, st.text()))
+def test_no_text_of_a_form_can_break_the_plan(form):
+    assert created(**form).command
+
+
+def test_a_command_quotes_what_a_shell_would_take_apart():
+    planned = created(draft_model="a b; rm", draft_token_count="3")
+    assert "'a b; rm'" in planned.command
+
+
+def test_scaling_tells_whom_it_touches():
+    planned = plan.scale(status(running=3, queue=1, requests_per_second=4.2), {"replica_count": "1"})
+    assert [(c.before, c.after) for c in planned.changes] == [("2", "1")]
+    assert "3 in flight, 1 waiting, 4.2 req/s now" in planned.blast
+    assert "1 of 2 ready replicas will be drained and stopped" in planned.blast
+
+
+@pytest.mark.parametrize(("count", "ready"), [("1", True), ("2", False), ("4", False), ("", False), ("x", False)])
+def test_scaling_to_the_same_or_beyond_the_maximum_cannot_be_sent(count, ready):
+    assert plan.scale(status(), {"replica_count": count}).ready is ready
+
+
+def test_below_the_minimum_is_allowed_but_said():
+    assert any("below the minimum" in line for line in plan.scale(status(), {"replica_count": "0"}).blast)
+
+
+def test_an_update_sends_only_what_differs_and_keeps_the_rest_of_the_policy():
+    form = {"min_replica_count": "1", "max_replica_count": "5", "scale_up_window": "10s"}
+    planned = plan.update(status(), form)
+    assert planned.spec.model_fields_set == {"max_replica_count", "autoscaling_policy"}
+    assert planned.spec.autoscaling_policy.load_targets == {"default": 0.8, "requests_per_second": 3.0}
+    assert planned.command == "firedeck deployment update chat --max-replica-count 5 --scale-up-window 10s"
+    assert not plan.update(status(), {"min_replica_count": "1", "scale_up_window": "30s"}).ready
+
+
+def test_editing_the_load_target_that_is_shown_leaves_the_others_alone():
+    assert not plan.update(status(), {"load_target": "default", "load_target_value": "0.8"}).ready
+    planned = plan.update(status(), {"load_target": "default", "load_target_value": "0.5"})
+    assert planned.spec.autoscaling_policy.load_targets == {"default": 0.5, "requests_per_second": 3.0}
+
+
+def test_delete_says_what_stops_and_that_it_can_come_back():
+    blast = " ".join(plan.delete(status()).blast)
+    assert "no requests in flight" in blast
+    assert "2 ready replicas" in blast
+    assert "undelete" in blast
+
+
+def test_undelete_is_only_for_the_deleted():
+    assert plan.undelete(status("DELETED")).ready
+    assert not plan.undelete(status()).ready
+
+
+def test_undo_of_a_scale_is_the_former_count():
+    planned = plan.scale(status(), {"replica_count": "3"})
+    after = status()
+    after.deployment.desired_replica_count = 3
+    assert plan.undo(planned, after).replica_count == 2
+    assert plan.undo(plan.delete(status()), status("DELETED")).verb == "undelete"
+    assert plan.undo(plan.update(status(), {"max_replica_count": "9"}), status()) is None
+
+
+def test_the_servers_refusal_lands_on_the_forms_field():
+    for field in ("minReplicaCount", "min_replica_count", "deployment.min_replica_count"):
+        assert plan.refused_by_server(InvalidArgument("no", field=field)).field == "min_replica_count"
+    assert plan.refused_by_server(InvalidArgument("no")).field == ""
+
+
+def test_defaults_of_the_server_are_added_to_the_plan():
+    planned = created(min_replica_count="1")
+    answer = Deployment(base_model=MODEL, min_replica_count=1, max_replica_count=1)
+    assert [(c.field, c.after) for c in plan.filled_in(planned, answer)] == [("max replica count", "1 (default)")]

@@ -1,0 +1,199 @@
+"""Sources: the engine's stream and its failures, Prometheus, the rehearsal fleet, the poller."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from client.config import Context
+from client.errors import FiredeckError, NotFound, Unauthenticated, Unavailable
+from client.fleet_types import EngineInfo, FleetSnapshot
+from client.http import Transport
+from client.resources import Client
+from client.types import DeploymentSpec
+from tui import cli
+from tui.messages import FleetLost, FleetSeen
+from tui.poller import Poller, wait_s
+from tui.sources.engine import EngineSource
+from tui.sources.prometheus import QUERIES, PrometheusHistory, align, promql
+from tui.sources.rehearsal import RehearsalSource
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+SNAPSHOT = FleetSnapshot(
+    time=NOW, engine=EngineInfo(version="1", started_at=NOW, pid=1, data_dir="/d", cores=2)
+).to_wire()  # fmt: skip
+
+
+def engine(handler):
+    context = Context(base_url="http://engine", api_key="k")
+    return EngineSource(Client(context, Transport(context.base_url, "k", transport=httpx.MockTransport(handler))))
+
+
+async def collect(source, wanted):
+    found = []
+    async for snapshot in source.watch():
+        found.append(snapshot)
+        if len(found) == wanted:
+            break
+    return found
+
+
+async def test_snapshots_come_from_the_stream_and_its_end_is_an_error():
+    def handler(request):
+        assert request.url.path == "/firedeck/v1/fleet:watch"
+        return httpx.Response(200, text=f"data: {json.dumps(SNAPSHOT)}\n\n" * 2)
+
+    with pytest.raises(Unavailable, match="closed the stream"):
+        await collect(engine(handler), 3)
+
+
+async def test_without_a_stream_the_engine_is_asked_again_and_again(monkeypatch):
+    monkeypatch.setattr("tui.sources.engine.INTERVAL_S", 0.0)
+
+    def handler(request):
+        if request.url.path.endswith(":watch"):
+            return httpx.Response(404, json={"code": 5, "message": "no such path"})
+        return httpx.Response(200, json=SNAPSHOT)
+
+    assert len(await collect(engine(handler), 3)) == 3
+
+
+async def test_an_answer_that_cannot_be_read_is_an_error_with_a_sentence():
+    with pytest.raises(FiredeckError, match="cannot read"):
+        await collect(engine(lambda _: httpx.Response(200, text='data: {"time": 1}\n\n')), 1)
+
+
+async def test_another_program_on_the_port_is_an_error_with_a_sentence():
+    with pytest.raises(FiredeckError, match=r"cannot read|not JSON"):
+        await engine(lambda _: httpx.Response(200, text="<html>hello</html>")).snapshot()
+
+
+async def test_a_silent_stream_is_taken_for_dead(monkeypatch):
+    monkeypatch.setattr("tui.sources.engine.SILENCE_S", 0.01)
+
+    async def silence():
+        await asyncio.sleep(60)
+        yield b""
+
+    with pytest.raises(Unavailable, match="silent"):
+        await collect(engine(lambda _: httpx.Response(200, content=silence())), 1)
+
+
+async def test_the_poller_reports_each_loss_with_a_growing_pause_and_goes_on():
+    class Flaky:
+        attempts = 0
+
+        async def watch(self):
+            self.attempts += 1
+            if self.attempts < 4:
+                raise Unavailable(f"down {self.attempts}")
+            yield FleetSnapshot.model_validate(SNAPSHOT)
+            await asyncio.Event().wait()
+
+    posted, pauses, seen = [], [], asyncio.Event()
+
+    def post(message):
+        posted.append(message)
+        if isinstance(message, FleetSeen):
+            seen.set()
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+
+    task = asyncio.create_task(Poller(Flaky(), post, lambda: NOW, sleep).run())
+    await seen.wait()
+    task.cancel()
+    assert pauses == [1.0, 2.0, 4.0]
+    lost = [message for message in posted if isinstance(message, FleetLost)]
+    assert [message.attempt for message in lost] == [1, 2, 3]
+    assert lost[1].retry_at == NOW + timedelta(seconds=2)
+
+
+def test_the_pause_never_exceeds_fifteen_seconds():
+    assert wait_s(1) == 1.0
+    assert wait_s(50) == 15.0
+
+
+def test_every_query_selects_its_deployment_and_has_no_gap_left():
+    for name in QUERIES:
+        query = promql(name, "accounts/local/deployments/chat")
+        assert 'deployment="accounts/local/deployments/chat"' in query
+        assert "{sel}" not in query
+        assert "{w}" not in query
+        assert query.count("(") == query.count(")")
+
+
+def test_prometheus_samples_are_aligned_and_nan_is_a_gap():
+    answer = [{"values": [[10, "1.5"], [12, "NaN"], [13, "+Inf"]]}]
+    assert align(answer, [10.0, 11.0, 12.0, 13.0]) == [1.5, None, None, None]
+    assert align([], [1.0]) == [None]
+
+
+async def test_a_prometheus_that_is_not_there_is_an_error_with_a_remedy():
+    with pytest.raises(Unavailable) as caught:
+        await PrometheusHistory("http://127.0.0.1:9").history("accounts/local/deployments/chat", 60)
+    assert caught.value.hint == "check --prometheus"
+
+
+async def test_a_long_span_asks_for_fewer_points(monkeypatch):
+    source = PrometheusHistory("http://127.0.0.1:9", clock=lambda: 100_000.0)
+    asked = []
+    monkeypatch.setattr(source, "_ask", lambda query, start, end, step: asked.append((start, end, step)) or [])
+    history = await source.history("accounts/local/deployments/chat", 3600)
+    assert asked[0] == (96_400.0, 100_000.0, 5)
+    assert len(history.times) == len(history.series["ttft_p50_ms"]) == 721
+    assert set(history.series["desired"]) == {None}, "not exposed is not zero"
+
+
+async def test_the_same_second_shows_the_same_rehearsal():
+    one, two = (RehearsalSource(lambda: NOW, warm_s=200) for _ in range(2))
+    assert (await one.snapshot()).to_wire() == (await two.snapshot()).to_wire()
+    assert (await one.snapshot()).engine.simulated
+
+
+async def test_a_rehearsal_dry_run_makes_nothing():
+    source = RehearsalSource(lambda: NOW)
+    spec = DeploymentSpec(base_model="accounts/fireworks/models/gemma-3-270m")
+    made = await source.validate_create(spec, "new-one")
+    assert made.id == "new-one"
+    with pytest.raises(NotFound):
+        await source.get(made.name)
+
+
+def test_once_prints_the_fleet_as_text_and_json_as_wire_json():
+    text = CliRunner().invoke(cli.dashboard, ["--rehearse", "--once"])
+    assert text.exit_code == 0
+    assert "summarise" in text.output
+    wire = CliRunner().invoke(cli.dashboard, ["--rehearse", "--json"])
+    assert FleetSnapshot.model_validate_json(wire.output).engine.simulated
+
+
+def test_an_engine_that_is_not_there_is_one_sentence_and_exit_code_1():
+    result = CliRunner().invoke(cli.dashboard, ["--base-url", "http://127.0.0.1:9", "--api-key", "k", "--once"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "firedeck serve" in result.stderr
+
+
+def test_a_bad_deployment_name_is_refused_before_anything_is_asked():
+    result = CliRunner().invoke(cli.dashboard, ["--rehearse", "--deployment", "Not Valid"])
+    assert result.exit_code == 1
+    assert "not a valid id" in result.stderr
+
+
+def test_a_refused_key_comes_with_a_remedy():
+    assert "FIREWORKS_API_KEY" in cli.sentence(Unauthenticated("the API key is not known"))
+
+
+def test_the_text_modes_need_no_textual():
+    import subprocess
+    import sys
+
+    code = "import tui.cli, sys; sys.exit(any(m.split('.')[0] in ('textual', 'plotext') for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,1 @@
+"""The dashboard: app -> screens -> widgets -> core (no Textual); the fleet comes from `sources`."""

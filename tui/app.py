@@ -1,0 +1,163 @@
+"""The dashboard's App: one picture of the fleet, the screens that show it, the executor that changes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from textual.app import App, SystemCommand
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from client.config import Context
+from tui import theme
+from tui.core.actions import ACTIONS
+from tui.core.follow import news
+from tui.core.journal import Journal, default_path
+from tui.core.plan import Plan
+from tui.core.snapshot import Picture
+from tui.executor import Executor, Outcome
+from tui.messages import FleetLost, FleetSeen
+from tui.poller import Poller
+from tui.screens.base import DeckScreen
+from tui.screens.deployment import DeploymentScreen
+from tui.screens.fleet import FleetScreen
+from tui.screens.help import HelpDialog
+from tui.screens.unlock import UnlockDialog
+from tui.sources.base import FleetSource
+from tui.widgets.paint import Symbols
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Deck(App[None]):
+    """Owns the picture. Screens watch `picture` and `locked`; nothing but the poller writes the former."""
+
+    TITLE = "firedeck"
+    CSS_PATH = [
+        "app.tcss", "screens/fleet.tcss", "screens/deployment.tcss", "screens/dialogs.tcss", "screens/create.tcss",
+        "screens/help.tcss",
+    ]  # fmt: skip
+    MODES = {"fleet": FleetScreen}
+    DEFAULT_MODE = "fleet"
+    COMMAND_PALETTE_BINDING = "colon"
+
+    picture: reactive[Picture] = reactive(Picture())
+    locked: reactive[bool] = reactive(False)
+
+    def __init__(
+        self,
+        source: FleetSource,
+        *,
+        clock: Callable[[], datetime] = _now,
+        journal: Journal | None = None,
+        readonly: bool = False,
+        deployment: str | None = None,
+        symbols: Symbols = "block",
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.context: Context = source.context
+        self.clock = clock
+        self.readonly = readonly
+        self.set_reactive(Deck.locked, readonly or self.context.prod)
+        journal = journal if journal is not None else Journal(default_path())
+        self.executor = Executor(source, journal, clock, lambda: self.locked)
+        self._first_page = deployment
+        self.undo: Plan | None = None
+        self._followed: dict[str, datetime] = {}
+        self._polling: asyncio.Task[None] | None = None
+        self.set_class(symbols == "ascii", "-ascii")
+        self.set_class(symbols == "braille", "-braille")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.tones(self.current_theme.dark)
+
+    def on_mount(self) -> None:
+        self.register_theme(theme.FIREDECK)
+        self.theme = theme.FIREDECK.name
+        self._polling = asyncio.create_task(Poller(self.source, self.post_message, self.clock).run())
+        self._polling.add_done_callback(self._polling_ended)
+        if self._first_page is not None:
+            self.push_screen(DeploymentScreen(self._first_page))
+
+    def _polling_ended(self, task: asyncio.Task[None]) -> None:
+        """The poller never ends by itself: if it does, that is a bug, to be seen and not swallowed."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._handle_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    async def on_unmount(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+        await self.source.close()
+
+    # The picture.
+
+    def on_fleet_seen(self, message: FleetSeen) -> None:
+        now = self.clock()
+        self.picture = self.picture.seen(message.snapshot, now)
+        for name, since in list(self._followed.items()):
+            if told := news(self.picture.row(name), now - since):
+                del self._followed[name]
+                self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+
+    def on_fleet_lost(self, message: FleetLost) -> None:
+        self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
+
+    # Changes.
+
+    def refuse_if_locked(self) -> bool:
+        """True, and said so, while changes are not allowed."""
+        if self.locked:
+            self.notify("changes are locked; unlock them with R", title="read-only", severity="warning")
+        return self.locked
+
+    def carried_out(self, outcome: Outcome) -> None:
+        """A change was made: say so, and offer the way back where there is one."""
+        self.undo = outcome.undo if outcome.undo is not None and outcome.undo.changes else None
+        hint = f"\nU takes it back: {self.undo.command}" if self.undo is not None else ""
+        self.notify(f"{outcome.text}{hint}", title="done", timeout=8, markup=False)
+        if outcome.follow:
+            self._followed[outcome.name] = self.clock()
+        if outcome.created and isinstance(self.screen, FleetScreen):
+            self.screen.expect(outcome.name)
+        if outcome.warning:
+            self.notify(outcome.warning, severity="warning", timeout=8, markup=False)
+
+    def action_read_only(self) -> None:
+        if not self.locked:
+            self.locked = True
+        elif self.readonly:
+            self.notify("started with --readonly: start again without it to make changes", severity="warning")
+        elif self.context.prod:
+            self.push_screen(UnlockDialog(self.context.name), self._unlocked)
+        else:
+            self.locked = False
+
+    def _unlocked(self, typed: bool | None) -> None:
+        if typed:
+            self.locked = False
+
+    # Help and commands.
+
+    def action_help(self) -> None:
+        self.push_screen(HelpDialog())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The actions of the page below, then Textual's own commands that make sense here."""
+        if isinstance(screen, DeckScreen):
+            for action in ACTIONS:
+                if screen.place in action.places and action.id not in ("command_palette", "back"):
+                    owner = "app" if action.group == "App" else "screen"
+                    yield SystemCommand(action.label, action.tooltip, self._runner(f"{owner}.{action.id}"))
+        yield SystemCommand("theme", "Change colours", self.action_change_theme)
+        yield SystemCommand("screenshot", "Save an SVG of this screen", self.deliver_screenshot)
+
+    def _runner(self, action: str) -> Callable[[], None]:
+        def run() -> None:
+            self.call_later(self.run_action, action)
+
+        return run

@@ -1,0 +1,99 @@
+"""`firedeck dashboard` (and bare `firedeck`): the dashboard, or the same fleet as text or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+import click
+
+from client.config import Context
+from client.errors import FiredeckError, PermissionDenied, Unauthenticated
+from client.fleet_types import FleetSnapshot
+from client.names import Name
+from client.resources import Client
+from tui.core.plain import fleet_text
+from tui.sources.base import FleetSource
+from tui.sources.engine import EngineSource
+from tui.sources.rehearsal import RehearsalSource
+
+MakeSource = Callable[[], FleetSource]
+Symbols = Literal["block", "braille", "ascii"]
+KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this user"
+
+
+@click.command()
+@click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
+@click.option("--api-key", metavar="KEY", help="Default FIREWORKS_API_KEY, FIREDECK_API_KEY or the local engine's key.")
+@click.option("--account", metavar="ID", help="The account whose deployments bare ids mean.")
+@click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
+@click.option("--once", is_flag=True, help="Print the fleet as plain text and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the fleet as JSON and end.")
+@click.option("--readonly", is_flag=True, help="Refuse every change.")
+@click.option("--deployment", metavar="ID", help="Open the page of this deployment.")
+@click.option("--ascii", "symbols", flag_value="ascii", help="Draw with ASCII characters only.")
+@click.option("--braille", "symbols", flag_value="braille", help="Draw curves with braille dots (finer).")
+@click.option("--rehearse", is_flag=True, hidden=True, help="A simulated fleet in memory, no engine.")
+def dashboard(
+    base_url: str | None,
+    api_key: str | None,
+    account: str | None,
+    prometheus: str | None,
+    once: bool,
+    as_json: bool,
+    readonly: bool,
+    deployment: str | None,
+    symbols: Symbols | None,
+    rehearse: bool,
+) -> None:
+    """Watch and operate a fleet of deployments in the terminal."""
+    context = Context.resolve(base_url, api_key, account)
+    make = RehearsalSource if rehearse else _engine(context, prometheus)
+    try:
+        page = str(Name.of(deployment, "deployments", context.account, "--deployment")) if deployment else None
+        snapshot = asyncio.run(_first_snapshot(make))
+    except FiredeckError as error:
+        click.echo(f"firedeck: {sentence(error)}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(snapshot.to_wire(), indent=2))
+    elif once:
+        click.echo(fleet_text(snapshot, snapshot.time))
+    else:
+        _run(make, readonly=readonly, page=page, symbols=symbols or "block")
+
+
+def _engine(context: Context, prometheus: str | None) -> MakeSource:
+    def make() -> FleetSource:
+        if prometheus is None:
+            return EngineSource(Client(context))
+        from tui.sources.prometheus import PrometheusHistory  # slow to import, seldom asked for
+
+        return EngineSource(Client(context), PrometheusHistory(prometheus))
+
+    return make
+
+
+async def _first_snapshot(make: MakeSource) -> FleetSnapshot:
+    """One picture: proof that the engine answers and takes the key, before the screen is taken over."""
+    source = make()
+    try:
+        return await source.snapshot()
+    finally:
+        await source.close()
+
+
+def _run(make: MakeSource, *, readonly: bool, page: str | None, symbols: Symbols) -> None:
+    from tui.app import Deck  # Textual: not needed for --once and --json
+
+    Deck(make(), readonly=readonly, deployment=page, symbols=symbols).run()
+
+
+def sentence(error: FiredeckError) -> str:
+    """The error with its remedy, in one line."""
+    text = " ".join(error.text.split())
+    refused = isinstance(error, Unauthenticated | PermissionDenied)
+    return f"{text} ({KEY_HINT})" if refused and not text.endswith(")") else text  # the server's remedy comes first

@@ -1,0 +1,85 @@
+"""Every action of the dashboard, once: keymap, footer, help and command palette are made from this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["Go", "View", "Change", "App"]
+Place = Literal["fleet", "deployment"]
+EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`id` names the method `action_<id>` and the binding; `keys` are Textual's, the first one is shown.
+
+    `changes` marks what alters the fleet: refused while the dashboard is read-only. `footer` orders the hints of the
+    bottom line: the lowest numbers stay longest when the screen is narrow.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    tooltip: str
+    group: Group
+    places: tuple[Place, ...] = EVERYWHERE
+    changes: bool = False
+    footer: int = 9
+
+    @property
+    def shown_key(self) -> str:
+        return _SHOWN.get(self.keys[0], self.keys[0])
+
+
+_SHOWN = {"slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵"}
+
+_ALL: tuple[Place, ...] = EVERYWHERE
+_FLEET: tuple[Place, ...] = ("fleet",)
+ACTIONS: tuple[Action, ...] = (
+    Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _FLEET, footer=0),
+    Action("back", ("escape",), "back", "Back to the fleet; there, clear the filter", "Go", footer=1),
+    Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _FLEET, footer=6),
+    Action("sort", ("o",), "sort", "Sort by the next column", "View", _FLEET, footer=8),
+    Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
+    Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", footer=11),
+    Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", footer=9),
+    Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
+    Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _ALL, True, 2),
+    Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _ALL, True, 5),
+    Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _ALL, True, 4),
+    Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _ALL, True, 13),
+    Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _ALL, True, 12),
+    Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
+    Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
+    Action("command_palette", ("colon",), "commands", "Find any command by name", "App", footer=7),
+    Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on", "App", footer=2),
+)
+
+
+def of(place: Place) -> tuple[Action, ...]:
+    return tuple(action for action in ACTIONS if place in action.places)
+
+
+def by_id(action_id: str) -> Action | None:
+    return next((action for action in ACTIONS if action.id == action_id), None)
+
+
+def search(text: str) -> tuple[Action, ...]:
+    """The actions whose key, label, group or tooltip has every word of `text`; all of them for no words."""
+    words = text.lower().split()
+    texts = {a: f"{a.shown_key} {a.label} {a.group} {a.tooltip}".lower() for a in ACTIONS}
+    return tuple(action for action, text in texts.items() if all(word in text for word in words))
+
+
+def footer_fit(place: Place, width: int, *, locked: bool) -> tuple[Action, ...]:
+    """The hints that fit into `width` cells, in table order; locked hides what changes the fleet."""
+    shown = [a for a in of(place) if not (locked and a.changes)]
+    kept: list[Action] = []
+    left = width
+    for action in sorted(shown, key=lambda a: a.footer):
+        need = len(action.shown_key) + len(action.label) + 3
+        if need <= left:
+            kept.append(action)
+            left -= need
+    return tuple(a for a in shown if a in kept)

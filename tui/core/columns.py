@@ -1,0 +1,116 @@
+"""The fleet table's columns as data: what each shows, how wide, and which go first when the screen is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tui.core import units
+from tui.core.snapshot import Row
+from tui.core.states import Tone
+
+GAP = 2  # blank cells between two columns
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`least` cells are always given; words may be cut at `most`, numbers (`most` None) never are.
+
+    Columns with the highest `priority` number are dropped first; 0 is never dropped.
+    """
+
+    key: str
+    title: str
+    cell: Callable[[Row], str]
+    priority: int
+    least: int
+    most: int | None = None
+    align: Literal["left", "right"] = "right"
+    sort: str | None = None
+    tone: Callable[[Row], Tone | None] = lambda row: None
+
+
+def _replicas(row: Row) -> str:
+    return f"{units.count(row.ready)}/{units.count(row.desired)}"
+
+
+def _limits(row: Row) -> str:
+    return f"{units.count(row.minimum)}-{units.count(row.maximum)}"
+
+
+def _queue_tone(row: Row) -> Tone | None:
+    return "attention" if row.queue else None
+
+
+def _error_tone(row: Row) -> Tone | None:
+    return "failed" if row.error_rate else None
+
+
+def _look_tone(row: Row) -> Tone | None:
+    return row.look.tone
+
+
+FLEET: tuple[Column, ...] = (
+    Column("state", "STATE", lambda r: r.look.text, 0, 12, 16, "left", "state", _look_tone),
+    Column("id", "DEPLOYMENT", lambda r: r.id, 0, 10, 28, "left", "id"),
+    Column("model", "MODEL", lambda r: r.model or units.UNKNOWN, 7, 12, 26, "left"),
+    Column("replicas", "READY", _replicas, 0, 5, sort="replicas", tone=_look_tone),
+    Column("limits", "MIN-MAX", _limits, 3, 7),
+    Column("rps", "REQ/S", lambda r: units.rate(r.rps), 1, 5, sort="rps"),
+    Column("running", "RUN", lambda r: units.count(r.running), 6, 3),
+    Column("queue", "QUEUE", lambda r: units.count(r.queue), 1, 5, sort="queue", tone=_queue_tone),
+    Column("errors", "ERR", lambda r: units.percent(r.error_rate), 5, 4, tone=_error_tone),
+    Column("ttft50", "TTFT50", lambda r: units.milliseconds(r.ttft_p50_ms), 2, 6),
+    Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, sort="ttft"),
+    Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, sort="tps"),
+    Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, align="left"),
+    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    column: Column
+    width: int
+
+
+def cells(columns: Sequence[Column], row: Row) -> tuple[str, ...]:
+    return tuple(column.cell(row) for column in columns)
+
+
+def measure(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> dict[str, int]:
+    """How wide each column's widest cell is, its title included."""
+    widths = [units.width(column.title) for column in columns]
+    for row in rows:
+        widths = [max(width, units.width(cell)) for width, cell in zip(widths, row, strict=True)]
+    return {column.key: width for column, width in zip(columns, widths, strict=True)}
+
+
+def fit(columns: Sequence[Column], needs: dict[str, int], width: int) -> tuple[Placed, ...]:
+    """The columns that fit into `width` cells, in order, with their widths; `needs` comes from `measure`.
+
+    Numbers get all they need. What is left over goes to the columns of words, each up to what its cells need.
+    """
+    least = {c.key: max(c.least, needs[c.key] if c.most is None else 0) for c in columns}
+    kept = list(columns)
+    while len(kept) > 1 and _total(least[c.key] for c in kept) > width:
+        last = max(kept, key=lambda c: c.priority)
+        if last.priority == 0:
+            break
+        kept.remove(last)
+    spare = width - _total(least[c.key] for c in kept)
+    return tuple(_spread(kept, least, needs, spare))
+
+
+def _spread(kept: list[Column], least: dict[str, int], needs: dict[str, int], spare: int) -> Iterable[Placed]:
+    for column in kept:
+        wanted = min(needs[column.key], column.most or 0) - least[column.key]
+        extra = max(0, min(spare, wanted))
+        spare -= extra
+        yield Placed(column, least[column.key] + extra)
+
+
+def _total(widths: Iterable[int]) -> int:
+    found = list(widths)
+    return sum(found) + GAP * (len(found) - 1)

@@ -1,0 +1,76 @@
+"""The autoscaler in words: why there are this many replicas, what it measures, what comes next and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from client.fleet_types import AutoscalerView, DeploymentStatus, TargetView
+from tui.core import states, units
+from tui.core.snapshot import NO_DECISION, ready_count
+from tui.core.states import Look
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLine:
+    """One load target: its name, what was observed, what one replica should carry, the replicas that makes."""
+
+    name: str
+    observed: str
+    target: str
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    look: Look
+    count: int
+
+
+def headline(status: DeploymentStatus) -> str:
+    """`2 of 2 replicas ready, 0 to 2 allowed`; unknown counts as `–`."""
+    deployment = status.deployment
+    desired = deployment.desired_replica_count
+    allowed = f"{units.count(deployment.min_replica_count)} to {units.count(deployment.max_replica_count)}"
+    return f"{units.count(ready_count(status))} of {units.count(desired)} replicas ready, {allowed} allowed"
+
+
+def reasons(view: AutoscalerView | None) -> tuple[str, ...]:
+    if view is None or not view.reasons:
+        return (NO_DECISION,)
+    return tuple(reason.text for reason in view.reasons)
+
+
+def next_change(view: AutoscalerView | None, now: datetime) -> str:
+    """`in 4m12s: scale down to 1`; empty when nothing is due. `now` is the engine's clock."""
+    if view is None or (view.next_change_at is None and not view.next_change):
+        return ""
+    if view.next_change_at is None:
+        return view.next_change
+    what = view.next_change or "the count can change"
+    left = units.countdown(view.next_change_at, now)
+    return f"{'now' if left == 'now' else 'in ' + left}: {what}"
+
+
+def targets(view: AutoscalerView | None) -> tuple[TargetLine, ...]:
+    return tuple(_target(target) for target in (view.targets if view else []))
+
+
+def _target(target: TargetView) -> TargetLine:
+    name = target.name.replace("_", " ")
+    return TargetLine(name, units.rate(target.observed), units.rate(target.target), units.count(target.wanted))
+
+
+def pipeline(status: DeploymentStatus) -> tuple[Stage, ...]:
+    """How many replicas stand at each stage, in the order they go through; empty stages too, for a steady picture."""
+    counters = status.deployment.replica_stats
+    counted = {
+        "PENDING_SCHEDULING": counters.pending_scheduling_replica_count if counters else 0,
+        "DOWNLOADING_MODEL": counters.downloading_model_replica_count if counters else 0,
+        "INITIALIZING": counters.initializing_replica_count if counters else 0,
+        "READY": counters.ready_replica_count if counters else 0,
+    }
+    for replica in status.replicas:
+        if counters is None or replica.stage not in counted:
+            counted[replica.stage] = counted.get(replica.stage, 0) + 1
+    return tuple(Stage(states.stage(name), number) for name, number in counted.items())

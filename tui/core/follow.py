@@ -1,0 +1,29 @@
+"""After a change: has the fleet got there? One sentence once it has, or once it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from tui.core import units
+from tui.core.snapshot import Row
+
+SETTLING = timedelta(seconds=2)  # the first pictures after a change may still show the state before it
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    text: str
+    severity: Literal["information", "error"] = "information"
+
+
+def news(row: Row | None, after: timedelta) -> News | None:
+    """What to say `after` the change was sent, or None while it is under way (the fleet's page shows the stages)."""
+    if row is None or after < SETTLING:
+        return None
+    if row.state == "FAILED":
+        return News(f"failed: {row.why}", "error")
+    if row.state == "READY" and row.ready is not None and row.ready == row.desired:
+        return News(f"{row.ready} of {row.desired} replicas ready, {units.age(after.total_seconds())} after the change")
+    return None

@@ -1,0 +1,64 @@
+"""The fleet as plain text (`firedeck --once`): no colours, no cursor moves, one deployment a line, words for states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from client.fleet_types import EngineInfo, FleetSnapshot
+from tui.core import units
+from tui.core.filter import select
+from tui.core.snapshot import Row, row_of
+
+_HEAD = (
+    "STATE", "DEPLOYMENT", "MODEL", "READY/DESIRED", "MIN-MAX", "REQ/S", "QUEUE", "TTFT-P50", "TTFT-P95", "TOK/S",
+    "WHY",
+)  # fmt: skip
+
+
+def labels(engine: EngineInfo) -> tuple[str, ...]:
+    """What must be said about this engine's data wherever it is shown."""
+    marks = (
+        (engine.synthetic_traffic, "SYNTHETIC TRAFFIC"),
+        (engine.simulated, "SIMULATED"),
+        (engine.rehearsal, "REHEARSAL LIMITS"),
+    )
+    return tuple(text for is_so, text in marks if is_so)
+
+
+def fleet_text(snapshot: FleetSnapshot, now: datetime) -> str:
+    """The whole fleet, deleted deployments left out; ends without a newline."""
+    rows = select((row_of(status) for status in snapshot.deployments), sort="id")
+    lines = [_title(snapshot, now), *table([_HEAD, *(_cells(row) for row in rows)])]
+    if not rows:
+        lines.append("no deployments yet; make one with: firedeck deployment create MODEL")
+    return "\n".join(lines)
+
+
+def _title(snapshot: FleetSnapshot, now: datetime) -> str:
+    engine = snapshot.engine
+    marks = "".join(f"  [{mark}]" for mark in labels(engine))
+    return f"firedeck engine {engine.version}, up {units.since(engine.started_at, now)}{marks}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.look.word,
+        row.id,
+        row.model or units.UNKNOWN,
+        f"{units.count(row.ready)}/{units.count(row.desired)}",
+        f"{units.count(row.minimum)}-{units.count(row.maximum)}",
+        units.rate(row.rps),
+        units.count(row.queue),
+        units.milliseconds(row.ttft_p50_ms),
+        units.milliseconds(row.ttft_p95_ms),
+        units.rate(row.tps),
+        row.why,
+    )
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Left-aligned columns two blanks apart; nothing is cut."""
+    rows = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]

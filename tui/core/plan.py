@@ -1,0 +1,240 @@
+"""A planned change, before anything is sent: what will differ, the same as a command, whom it touches, what is wrong.
+
+Pure: made from the form's texts and the snapshot, shown by the dialogs, carried out by `tui.executor`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from client import durations
+from client.errors import FiredeckError
+from client.fleet_types import DeploymentStatus
+from client.names import check_id
+from client.types import AutoscalingPolicy, Deployment, DeploymentSpec
+from tui.core import units
+from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
+from tui.core.snapshot import ready_count
+
+Verb = Literal["create", "scale", "update", "delete", "undelete"]
+UNSET = "(default)"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything about one change. `seen_state` and `seen_created` pin the deployment that the user looked at."""
+
+    verb: Verb
+    target: str
+    changes: tuple[Change, ...]
+    command: str
+    blast: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    spec: DeploymentSpec | None = None
+    replica_count: int | None = None
+    seen_state: str | None = None
+    seen_created: datetime | None = None
+    ignore_checks: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.target.rpartition("/")[2]
+
+    @property
+    def ready(self) -> bool:
+        """It can be sent: nothing is wrong and something differs."""
+        return not self.problems and bool(self.changes)
+
+
+def create(form: Form, existing: Iterable[str], account: str) -> Plan:
+    """A new deployment. `existing` are the full names there already; the id may be empty (the server picks one)."""
+    fields = Fields(form)
+    model, deployment_id = fields.text("base_model"), fields.text("deployment_id")
+    if model is None:
+        fields.refuse("base_model", "choose a model")
+    if deployment_id is not None:
+        fields.parsed("deployment_id", lambda text: check_id(text, "the id"))
+    target = f"accounts/{account}/deployments/{deployment_id}" if deployment_id else ""
+    if target in set(existing):
+        fields.refuse("deployment_id", "is taken already")
+    spec = read_spec(fields)
+    if model is not None:
+        spec.base_model = model
+    changes = (Change("id", "", deployment_id or "(by the server)"), *_differences(None, spec))
+    command = ["firedeck", "deployment", "create", model or "MODEL"]
+    command += ["--deployment-id", deployment_id] if deployment_id else []
+    return Plan("create", target, changes, _command([*command, *flags(spec)]), (), tuple(fields.problems), spec)
+
+
+def scale(status: DeploymentStatus, form: Form) -> Plan:
+    fields, deployment = Fields(form), status.deployment
+    wanted = fields.parsed("replica_count", whole(0, MAX_REPLICAS))
+    if fields.text("replica_count") is None:
+        fields.refuse("replica_count", "how many replicas?")
+    if wanted is not None and deployment.max_replica_count is not None and wanted > deployment.max_replica_count:
+        fields.refuse("replica_count", f"the maximum is {deployment.max_replica_count}; raise it first (e)")
+    before = deployment.desired_replica_count
+    changes = (Change("replicas", units.count(before), str(wanted)),) if wanted not in (None, before) else ()
+    count = "N" if wanted is None else str(wanted)
+    command = _command(["firedeck", "deployment", "scale", deployment.id, "--replica-count", count])
+    blast = (*_scale_effect(status, wanted), *traffic(status))
+    plan = Plan("scale", deployment.name, changes, command, blast, tuple(fields.problems), None, wanted)
+    return _pinned(status, plan)
+
+
+def update(status: DeploymentStatus, form: Form) -> Plan:
+    """Only what the form changes against the deployment as it stands; an emptied field stays as it is."""
+    fields, deployment = Fields(form), status.deployment
+    spec = _only_changed(deployment, read_spec(fields))
+    changes = tuple(_differences(deployment, spec))
+    names = {change.field.replace(" ", "_") for change in changes}
+    command = _command(["firedeck", "deployment", "update", deployment.id, *flags(spec, names)])
+    return _pinned(
+        status, Plan("update", deployment.name, changes, command, traffic(status), tuple(fields.problems), spec)
+    )
+
+
+def _only_changed(deployment: Deployment, wanted: DeploymentSpec) -> DeploymentSpec:
+    """The fields that differ. The policy is one field on the wire: its other parts are sent as they are."""
+    given = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+    policy, old = given.pop("autoscaling_policy", None), deployment.autoscaling_policy or AutoscalingPolicy()
+    changed = {name: value for name, value in given.items() if getattr(deployment, name) != value}
+    if policy is not None:
+        parts = {name: getattr(policy, name) for name in policy.model_fields_set}
+        if policy.load_targets:
+            parts["load_targets"] = _replaced_first(old.load_targets or {}, policy.load_targets)
+        merged = old.model_copy(update=parts)
+        if merged != old:
+            changed["autoscaling_policy"] = merged
+    return DeploymentSpec.model_construct(set(changed), **changed)
+
+
+def _replaced_first(old: dict[str, float], shown: dict[str, float]) -> dict[str, float]:
+    """The form shows the first load target only: it takes that one's place, the others stay."""
+    rest = dict(list(old.items())[1:])
+    return {**shown, **{name: value for name, value in rest.items() if name not in shown}}
+
+
+def delete(status: DeploymentStatus, *, ignore_checks: bool = False) -> Plan:
+    """`ignore_checks`: although the server said that it is in use, and the user has read that."""
+    deployment = status.deployment
+    ready = ready_count(status)
+    stop = (f"{ready} ready replica{'s' if ready != 1 else ''} will be drained and stopped",) if ready else ()
+    changes = (Change("state", deployment.state, "DELETED"), Change("replicas", units.count(ready), "0"))
+    command = _command(["firedeck", "deployment", "delete", deployment.id, *(["--ignore-checks"] * ignore_checks)])
+    note = "it can be brought back with undelete (u) until it is purged"
+    planned = Plan("delete", deployment.name, changes, command, (*traffic(status), *stop, note))
+    return _pinned(status, replace(planned, ignore_checks=ignore_checks))
+
+
+def refused_as_in_use(plan: Plan, error: FiredeckError) -> bool:
+    """The server's check said no to a delete, and would obey if told to ignore it."""
+    return plan.verb == "delete" and not plan.ignore_checks and "ignoreChecks" in error.text
+
+
+def undelete(status: DeploymentStatus) -> Plan:
+    deployment = status.deployment
+    gone = deployment.state in ("DELETING", "DELETED")  # the way there takes a moment: replicas are drained
+    problems = () if gone else (Problem("", f"{deployment.id} is not deleted"),)
+    command = _command(["firedeck", "deployment", "undelete", deployment.id])
+    changes = (Change("state", deployment.state, "READY"),)
+    return replace(_pinned(status, Plan("undelete", deployment.name, changes, command, (), problems)), seen_state=None)
+
+
+def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
+    """The change that takes `plan` back, or None when there is none worth offering."""
+    if plan.verb == "delete":
+        return undelete(after)
+    former = next((change.before for change in plan.changes if change.field == "replicas"), "")
+    if plan.verb == "scale" and former.isdigit():
+        return scale(after, {"replica_count": former})
+    return None
+
+
+def traffic(status: DeploymentStatus) -> tuple[str, ...]:
+    """Whom a change touches right now, from the snapshot."""
+    stats = status.stats
+    busy = stats.running + stats.queue
+    if not busy and not stats.requests_per_second:
+        return ("no requests in flight",)
+    return (f"{stats.running} in flight, {stats.queue} waiting, {units.rate(stats.requests_per_second)} req/s now",)
+
+
+def _scale_effect(status: DeploymentStatus, wanted: int | None) -> tuple[str, ...]:
+    ready = ready_count(status)
+    if wanted is None or ready is None or wanted == ready:
+        return ()
+    least = status.deployment.min_replica_count
+    below = (f"below the minimum of {least}: the autoscaler will bring it back",) if least and wanted < least else ()
+    if wanted < ready:
+        return (f"{ready - wanted} of {ready} ready replicas will be drained and stopped", *below)
+    return (f"{wanted - ready} more replica{'s' if wanted - ready != 1 else ''} will be started and loaded", *below)
+
+
+def _pinned(status: DeploymentStatus, plan: Plan) -> Plan:
+    return replace(plan, seen_state=status.deployment.state, seen_created=status.deployment.create_time)
+
+
+def flat(spec: DeploymentSpec) -> dict[str, str]:
+    """The fields a user sets here, in wire spelling, as texts; only those that are set."""
+    policy = spec.autoscaling_policy or AutoscalingPolicy()
+    shown: dict[str, Any] = {"model": spec.base_model.rpartition("/")[2] if spec.base_model else None}
+    shown |= {name: getattr(spec, name) for name in ("min_replica_count", "max_replica_count")}
+    windows = {name: getattr(policy, name) for name in _WINDOWS}
+    shown |= {name: units.short_duration(durations.to_go(v)) for name, v in windows.items() if v is not None}
+    shown["load_targets"] = ", ".join(f"{n}={value:g}" for n, value in (policy.load_targets or {}).items()) or None
+    shown["cold_policy"] = spec.firedeck.cold_policy if spec.firedeck else None
+    shown |= {name: getattr(spec, name) for name in ("draft_model", "draft_token_count", "ngram_speculation_length")}
+    return {name: str(value) for name, value in shown.items() if value is not None}
+
+
+_WINDOWS = ("scale_up_window", "scale_down_window", "scale_to_zero_window")
+
+
+def flags(spec: DeploymentSpec, names: set[str] | None = None) -> list[str]:
+    """The same as command-line flags of `firedeck deployment create` and `update`; `names` limits them."""
+    found: list[str] = []
+    for name, value in flat(spec).items():
+        if name != "model" and (names is None or name in names):
+            found += [f"--{name.replace('_', '-')}", value]
+    return found
+
+
+def _differences(before: Deployment | None, after: DeploymentSpec) -> Iterable[Change]:
+    old = flat(before) if before is not None else {}
+    for name, value in flat(after).items():
+        if old.get(name) != value:
+            yield Change(name.replace("_", " "), old.get(name, "" if before is None else UNSET), value)
+
+
+def filled_in(plan: Plan, answer: Deployment) -> tuple[Change, ...]:
+    """What the server's dry run adds to the plan: the defaults it would set."""
+    given = flat(plan.spec) if plan.spec else {}
+    return tuple(
+        Change(name.replace("_", " "), "", f"{value} {UNSET}")
+        for name, value in flat(answer).items()
+        if name not in given
+    )
+
+
+def _command(words: list[str]) -> str:
+    return shlex.join(words)
+
+
+def refused_by_server(error: FiredeckError) -> Problem:
+    """The server's error at the form field it names (`minReplicaCount`, `autoscaling_policy.scale_up_window`)."""
+    field = (error.field or "").rpartition(".")[2]
+    snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in field)
+    known = {"load_targets": "load_target_value", "load_target": "load_target_value"}
+    return Problem(known.get(snake, snake), error.text)

@@ -1,0 +1,159 @@
+"""The fleet as the screens need it: one frozen row a deployment, the link's health, what changed since last time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from client.fleet_types import DeploymentStatus, FleetSnapshot
+from tui.core import states
+from tui.core.states import Look
+
+STALE_AFTER = timedelta(seconds=5)
+NO_DECISION = "the autoscaler has not decided yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One deployment, as the fleet table shows it. None means "not known"."""
+
+    name: str
+    id: str
+    account: str
+    model: str
+    state: str
+    look: Look
+    ready: int | None
+    desired: int | None
+    minimum: int | None
+    maximum: int | None
+    rps: float | None
+    queue: int | None
+    running: int | None
+    error_rate: float | None
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    tps: float | None
+    why: str
+    simulated: bool = False
+    trend: tuple[float | None, ...] = ()
+
+    @property
+    def deleted(self) -> bool:
+        return self.state == "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the connection to the source stands. `lost_at` is None while it lives; instants are local ones."""
+
+    lost_at: datetime | None = None
+    reason: str = ""
+    attempt: int = 0
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One immutable moment: the last snapshot (None before the first), when it came here, and the link."""
+
+    snapshot: FleetSnapshot | None = None
+    received_at: datetime | None = None
+    link: Link = field(default_factory=Link)
+    rows: tuple[Row, ...] = ()
+
+    def seen(self, snapshot: FleetSnapshot, now: datetime) -> Picture:
+        """This picture after `snapshot` arrived; the trends of known deployments go on."""
+        trends = {row.name: row.trend for row in self.rows}
+        rows = tuple(with_trend(row_of(status), trends) for status in snapshot.deployments)
+        return Picture(snapshot, now, Link(), rows)
+
+    def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
+        """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
+        first = self.link.lost_at or now
+        return replace(self, link=Link(first, reason, attempt, retry_at))
+
+    def status(self, name: str) -> DeploymentStatus | None:
+        """The deployment of this very name, or None if it is not there (any more)."""
+        found = self.snapshot.deployments if self.snapshot else []
+        return next((s for s in found if s.deployment.name == name), None)
+
+    def row(self, name: str) -> Row | None:
+        return next((row for row in self.rows if row.name == name), None)
+
+    def age(self, now: datetime) -> timedelta | None:
+        """How old the data is, by the local clock alone (the engine's may differ)."""
+        return None if self.received_at is None else max(now - self.received_at, timedelta(0))
+
+    def stale(self, now: datetime) -> bool:
+        age = self.age(now)
+        return self.link.lost_at is not None or (age is not None and age > STALE_AFTER)
+
+    def engine_now(self, now: datetime) -> datetime:
+        """The engine's clock at the local instant `now`: countdowns stay right when the two clocks differ."""
+        if self.snapshot is None or self.received_at is None:
+            return now
+        return self.snapshot.time + (now - self.received_at)
+
+
+TREND_SAMPLES = 24
+
+
+def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
+    return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
+
+
+def row_of(status: DeploymentStatus) -> Row:
+    deployment, stats, scaler = status.deployment, status.stats, status.autoscaler
+    ready, desired = ready_count(status), deployment.desired_replica_count
+    if desired is None and scaler is not None:
+        desired = scaler.desired
+    parts = deployment.name.split("/")
+    return Row(
+        name=deployment.name,
+        id=deployment.id,
+        account=parts[1] if len(parts) > 1 else "",
+        model=(deployment.base_model or "").rpartition("/")[2],
+        state=deployment.state,
+        look=states.phase(deployment.state, ready, desired),
+        ready=ready,
+        desired=desired,
+        minimum=deployment.min_replica_count,
+        maximum=deployment.max_replica_count,
+        rps=stats.requests_per_second,
+        queue=stats.queue,
+        running=stats.running,
+        error_rate=stats.error_rate,
+        ttft_p50_ms=stats.ttft_p50_ms,
+        ttft_p95_ms=stats.ttft_p95_ms,
+        tps=stats.tokens_per_second,
+        why=_why(status),
+        simulated=status.simulated,
+    )
+
+
+def ready_count(status: DeploymentStatus) -> int | None:
+    """Replicas that answer requests now: the server's counters, else the replicas it lists."""
+    if status.deployment.replica_stats is not None:
+        return status.deployment.replica_stats.ready_replica_count
+    if status.replicas:
+        return sum(replica.stage == "READY" for replica in status.replicas)
+    return status.deployment.replica_count
+
+
+def _why(status: DeploymentStatus) -> str:
+    problem = status.deployment.status
+    if status.deployment.state == "FAILED" and problem and problem.message:
+        return problem.message
+    if status.deployment.state == "DELETED":
+        return "deleted; press u to bring it back"
+    if status.autoscaler is None or not status.autoscaler.reasons:
+        return NO_DECISION
+    return status.autoscaler.reasons[0].text
+
+
+def changed(old: Iterable[Row], new: Iterable[Row]) -> set[str]:
+    """The names whose row differs, appeared or went away."""
+    before, after = {row.name: row for row in old}, {row.name: row for row in new}
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

@@ -1,0 +1,110 @@
+"""The one place from which changes are sent: refuses when locked, re-checks the target by name, writes the journal."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
+from client.fleet_types import DeploymentStatus
+from client.types import DeploymentSpec
+from tui.core.journal import Entry, Journal
+from tui.core.plan import Plan, undo
+from tui.sources.base import FleetSource
+
+LOCKED = "the dashboard is read-only"
+_DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done, in a sentence; `undo` takes it back where that is possible; `warning` may be empty.
+
+    `follow` is True if replicas will now come or go, worth telling when they have; `created`, if it is a new one.
+    """
+
+    text: str
+    name: str
+    undo: Plan | None = None
+    warning: str = ""
+    follow: bool = False
+    created: bool = False
+
+
+class Executor:
+    """Carries plans out. `locked` is asked each time: a dialog that is still open cannot get around the lock."""
+
+    def __init__(
+        self, source: FleetSource, journal: Journal, clock: Callable[[], datetime], locked: Callable[[], bool]
+    ) -> None:
+        self._source, self._journal, self._clock, self._locked = source, journal, clock, locked
+
+    async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
+        """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at."""
+        try:
+            name = await self._send(plan)
+        except FiredeckError as error:
+            self._write(plan, f"{error.name}: {error.text}")
+            raise
+        warning = self._write(plan, "ok")
+        text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
+        follow = plan.verb in ("create", "scale", "undelete")
+        return Outcome(text, name, await self._undo(plan, seen), warning, follow, plan.verb == "create")
+
+    async def _send(self, plan: Plan) -> str:
+        if self._locked():
+            raise PermissionDenied(LOCKED, hint="unlock it with R")
+        if not plan.ready:
+            raise FailedPrecondition("there is nothing to send, or something must be put right first")
+        if plan.verb == "create":
+            made = await self._source.create(plan.spec or DeploymentSpec(), plan.id or None)
+            return made.name
+        await self._recheck(plan)
+        match plan.verb:
+            case "scale":
+                await self._source.scale(plan.target, plan.replica_count or 0)
+            case "update":
+                await self._source.update(plan.target, plan.spec or DeploymentSpec())
+            case "delete":
+                await self._source.delete(plan.target, ignore_checks=plan.ignore_checks)
+            case "undelete":
+                await self._source.undelete(plan.target)
+        return plan.target
+
+    async def _recheck(self, plan: Plan) -> None:
+        """The deployment of this name must still be the one, and in the state, that the user saw."""
+        current = await self._source.get(plan.target)
+        if plan.seen_created is not None and current.create_time != plan.seen_created:
+            raise FailedPrecondition(f"{plan.id} was replaced by another deployment of that name", hint="look again")
+        if plan.seen_state is not None and current.state != plan.seen_state:
+            raise FailedPrecondition(
+                f"{plan.id} is {current.state} now, it was {plan.seen_state} when you looked", hint="look again"
+            )
+
+    async def _undo(self, plan: Plan, seen: DeploymentStatus | None) -> Plan | None:
+        if seen is None or plan.verb not in ("scale", "delete"):
+            return None
+        try:
+            now = await self._source.get(plan.target)
+        except FiredeckError:
+            return None
+        return undo(plan, seen.model_copy(update={"deployment": now}))
+
+    def _write(self, plan: Plan, outcome: str) -> str:
+        context = self._source.context
+        return self._journal.write(
+            Entry(
+                time=self._clock(), user=_user(), context=f"{context.name} {context.base_url}", verb=plan.verb,
+                target=plan.target, before={c.field: c.before for c in plan.changes},
+                after={c.field: c.after for c in plan.changes}, outcome=outcome,
+            )
+        )  # fmt: skip
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,27 @@
+"""What the poller tells the app. Messages coalesce: a late screen sees only the newest snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from textual.message import Message
+
+from client.fleet_types import FleetSnapshot
+
+
+@dataclass
+class FleetSeen(Message):
+    snapshot: FleetSnapshot
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, FleetSeen)
+
+
+@dataclass
+class FleetLost(Message):
+    """The connection broke (again); the next try is at `retry_at`, by the local clock."""
+
+    reason: str
+    attempt: int
+    retry_at: datetime

@@ -1,0 +1,50 @@
+"""Keeps watching: every snapshot becomes a message; a broken connection is tried again, ever more slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from textual.message import Message
+
+from client.errors import FiredeckError
+from tui.messages import FleetLost, FleetSeen
+from tui.sources.base import FleetSource
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0
+
+
+def wait_s(attempt: int) -> float:
+    """The pause after the `attempt`-th failure in a row: 1, 2, 4, 8, 15, 15, … seconds."""
+    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(attempt - 1, 10)))
+
+
+class Poller:
+    def __init__(
+        self,
+        source: FleetSource,
+        post: Callable[[Message], object],
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._source, self._post, self._clock, self._sleep = source, post, clock, sleep
+        self._attempt = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._watch()
+                reason = "the source ended"
+            except FiredeckError as error:
+                reason = error.text
+            self._attempt += 1
+            pause = wait_s(self._attempt)
+            self._post(FleetLost(reason, self._attempt, self._clock() + timedelta(seconds=pause)))
+            await self._sleep(pause)
+
+    async def _watch(self) -> None:
+        async for snapshot in self._source.watch():
+            self._attempt = 0
+            self._post(FleetSeen(snapshot))

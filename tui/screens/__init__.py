@@ -1,0 +1,1 @@
+"""The pages and dialogs, one .tcss beside each kind."""

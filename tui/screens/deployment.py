@@ -1,0 +1,91 @@
+"""One deployment's page: what it is, its replicas, why it has that many, its charts, its events."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+
+from client.fleet_types import DeploymentStatus, Event, History
+from tui.core import plan, series, units
+from tui.core.actions import Place
+from tui.core.snapshot import row_of
+from tui.keymap import bindings
+from tui.screens.base import DeckScreen
+from tui.widgets.chart import ChartView
+from tui.widgets.events_log import EventsLog
+from tui.widgets.key_bar import KeyBar
+from tui.widgets.paint import Piece, Text, tone
+from tui.widgets.reasons import Reasons
+from tui.widgets.replica_table import ReplicaTable
+from tui.widgets.status_bar import Banner, StatusBar
+
+
+class DeploymentScreen(DeckScreen):
+    place: Place = "deployment"
+    BINDINGS = bindings("deployment")
+    AUTO_FOCUS = "#body"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.deployment = name
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(id="status")
+        yield Banner(id="banner")
+        yield Text(id="facts")
+        with VerticalScroll(id="body"):
+            with Horizontal(id="above"):
+                yield ReplicaTable(id="replicas")
+                yield Reasons(id="reasons")
+            with Horizontal(id="charts"):
+                for kind in series.CHARTS:
+                    yield ChartView(id=f"chart-{kind.key}")
+            yield EventsLog(id="events", of_one=True)
+        yield KeyBar("deployment")
+
+    def on_mount(self) -> None:
+        self.query_one(ReplicaTable).border_title = "replicas"
+
+    def target(self) -> DeploymentStatus | None:
+        return self.picture.status(self.deployment)
+
+    def draw(self) -> None:
+        status = self.target()
+        if status is None:
+            told = "is not in the fleet (any more)" if self.picture.snapshot else "waiting for the first picture"
+            self.query_one("#facts", Text).show([(f" {self.deployment.rpartition('/')[2]} ", "bold"), told])
+            return
+        now = self.picture.engine_now(self.deck.clock())
+        self.query_one("#facts", Text).show(*facts(status, self.size.width))
+        self.query_one(ReplicaTable).show_replicas(status.replicas, now)
+        self.query_one(Reasons).show_status(status, now)
+
+    def show_details(self, history: History | None, events: list[Event] | None, note: str) -> None:
+        self.show_charts(history, note if history is None else "")
+        if events is not None or note:
+            self.query_one(EventsLog).show(events or [], note)
+
+    def action_back(self) -> None:
+        self.app.pop_screen()
+
+
+def facts(status: DeploymentStatus, width: int) -> list[list[Piece]]:
+    """Two lines: state and model; traffic now and, as far as there is room, the scaling settings."""
+    row, known = row_of(status), plan.flat(status.deployment)
+    first: list[Piece] = [
+        (f" {row.id} ", "bold $background on $tone-working"), " ", (row.look.text, tone(row.look.tone, bold=True)),
+        ("  model ", tone("dim")), row.model or units.UNKNOWN,
+    ]  # fmt: skip
+    if status.simulated:
+        first.append(("  SIMULATED", tone("attention", bold=True)))
+    second: list[Piece] = [" "]
+    for label, value in (
+        ("req/s", units.rate(row.rps)), ("tok/s", units.rate(row.tps)), ("queue", units.count(row.queue)),
+        ("TTFT p50", units.milliseconds(row.ttft_p50_ms)), ("p95", units.milliseconds(row.ttft_p95_ms)),
+        ("up", known.get("scale_up_window", units.UNKNOWN)), ("down", known.get("scale_down_window", units.UNKNOWN)),
+        ("zero", known.get("scale_to_zero_window", units.UNKNOWN)), ("target", known.get("load_targets", "default")),
+    ):  # fmt: skip
+        width -= len(label) + len(value) + 3
+        if width > 0:
+            second += [(f"{label} ", tone("dim")), (value, "bold"), "  "]
+    return [first, second]

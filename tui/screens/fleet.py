@@ -1,0 +1,207 @@
+"""The first page: every deployment on one screen, with charts of the chosen one, the reason for its size, events."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+from client.fleet_types import DeploymentStatus, Event, History
+from tui.core import filter as filters
+from tui.core import series, units
+from tui.core.actions import Place
+from tui.core.explain import headline, next_change
+from tui.core.snapshot import Row
+from tui.keymap import bindings
+from tui.screens.base import DeckScreen
+from tui.screens.create import CreateDialog
+from tui.screens.deployment import DeploymentScreen
+from tui.widgets.chart import ChartView
+from tui.widgets.events_log import EventsLog
+from tui.widgets.fleet_table import FleetTable
+from tui.widgets.key_bar import KeyBar
+from tui.widgets.paint import Piece, Text, tone
+from tui.widgets.reasons import Reasons, pipeline
+from tui.widgets.status_bar import Banner, StatusBar
+
+LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
+ASKED_MORE = 1.5  # times as many requests as where the cursor is: below that it stays, it must not flutter
+
+
+class FleetScreen(DeckScreen):
+    place: Place = "fleet"
+    BINDINGS = bindings("fleet")
+    AUTO_FOCUS = "FleetTable"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sort = "id"
+        self.show_deleted = False
+        self._chosen_by_user = False
+        self._expected: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(id="status")
+        yield Banner(id="banner")
+        yield Text(id="summary")
+        yield Input(placeholder="words, state:ready, model:smol, !word", id="filter", compact=True)
+        yield FleetTable(id="fleet")
+        yield Text(id="why")
+        with Horizontal(id="charts"):
+            for kind in series.CHARTS:
+                yield ChartView(id=f"chart-{kind.key}")
+        with Horizontal(id="below"):
+            yield EventsLog(id="events")
+            yield Reasons(id="reasons")
+        yield KeyBar("fleet")
+
+    @property
+    def table(self) -> FleetTable:
+        return self.query_one(FleetTable)
+
+    @property
+    def filter_text(self) -> str:
+        return self.query_one("#filter", Input).value
+
+    def target(self) -> DeploymentStatus | None:
+        return self.picture.status(self.table.cursor) if self.table.cursor else None
+
+    def draw(self) -> None:
+        rows = filters.select(self.picture.rows, self.filter_text, self.sort, show_deleted=self.show_deleted)
+        most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
+        self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
+        self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
+        self.table.show(rows, self.sort)
+        if self._expected in {row.name for row in rows}:
+            self._chosen_by_user = True
+            self.table.choose(self._expected, by_user=True)
+            self._expected = None
+        self._choose_a_busy_one(rows)
+        self._draw_summary(len(rows))
+        self._draw_why()
+
+    def _choose_a_busy_one(self, rows: tuple[Row, ...]) -> None:
+        """Until the user moves the cursor it rests on the deployment that is asked most: its charts show life."""
+        if self._chosen_by_user:
+            return
+        asked = {row.name: self._asked(row.name) for row in rows}
+        most = max(asked, key=lambda name: asked[name], default=None)
+        if most is not None and asked[most] > ASKED_MORE * asked.get(self.table.cursor or "", 0):
+            self.table.choose(most)
+
+    def _asked(self, name: str) -> int:
+        status = self.picture.status(name)
+        return status.stats.requests_total if status is not None else 0
+
+    def _draw_summary(self, shown: int) -> None:
+        live = [row for row in self.picture.rows if not row.deleted]
+        if self.picture.snapshot is None:
+            self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
+            return
+        pieces: list[Piece] = [" ", *_counts(live)]
+        pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
+        pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
+        pieces += [("  ", ""), (str(sum(row.queue or 0 for row in live)), "bold"), " queued"]
+        if self.filter_text:
+            pieces += ["  ", (f" /{self.filter_text} ", "bold $background on $tone-working"), f" {shown} shown"]
+        gone = len(self.picture.rows) - len(live)
+        if gone:
+            pieces += [(f"  +{gone} deleted", tone("dim"))]
+        self.query_one("#summary", Text).show(pieces)
+
+    def _draw_why(self) -> None:
+        status, row = self.target(), self.picture.row(self.table.cursor or "")
+        if status is None or row is None:
+            empty = "no deployment matches" if self.picture.rows else "no deployments yet: press c to create one"
+            self.query_one("#why", Text).show([f" {empty}" if self.picture.snapshot else ""])
+            return
+        now = self.picture.engine_now(self.deck.clock())
+        first: list[Piece] = [(f" {row.id}", "bold"), (" · ", tone("dim")), row.why]
+        following = next_change(status.autoscaler, now)
+        second: list[Piece] = [" ", ("→ ", tone("attention", bold=True)), (following, tone("attention"))]
+        if row.ready != row.desired:
+            second = [" ", *pipeline(status)]
+        elif not following:
+            second = [(f" {headline(status)}", tone("dim"))]
+        self.query_one("#why", Text).show(first, second)
+        self.query_one(Reasons).show_status(status, now)
+
+    def show_details(self, history: History | None, events: list[Event] | None, note: str) -> None:
+        self.show_charts(history, note if history is None else "")
+        if events is not None or note:
+            self.query_one(EventsLog).show(events or [], note)
+
+    # What the user does.
+
+    @on(FleetTable.Chosen)
+    def _chosen(self, message: FleetTable.Chosen) -> None:
+        self._chosen_by_user |= message.by_user
+        self._draw_why()
+        self.ask_details()
+
+    @on(FleetTable.Opened)
+    def _opened(self, message: FleetTable.Opened) -> None:
+        self.open(message.name)
+
+    @on(FleetTable.SortAsked)
+    def _sort_asked(self, message: FleetTable.SortAsked) -> None:
+        self.sort = message.key
+        self.draw()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self) -> None:
+        self.draw()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.query_one("#filter").display = False
+        self.table.focus()
+
+    def expect(self, name: str) -> None:
+        """Put the cursor on this deployment as soon as it shows up."""
+        self._expected = name
+
+    def open(self, name: str) -> None:
+        self.app.push_screen(DeploymentScreen(name))
+
+    def action_open(self) -> None:
+        if self.table.cursor is not None:
+            self.open(self.table.cursor)
+
+    def action_back(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.value, box.display = "", False
+        self.table.focus()
+
+    def action_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.display = True
+        box.focus()
+
+    def action_sort(self) -> None:
+        self.sort = filters.next_sort(self.sort)
+        self.draw()
+
+    def action_show_deleted(self) -> None:
+        self.show_deleted = not self.show_deleted
+        self.draw()
+
+    def action_create(self) -> None:
+        if not self.deck.refuse_if_locked():
+            self.app.push_screen(CreateDialog())
+
+
+def _counts(rows: list[Row]) -> list[Piece]:
+    """`● 2 READY  ◌ 1 ZERO  ✖ 1 FAILED`, in order of the states."""
+    looks = sorted({(row.look.rank, row.look.glyph, row.look.word.split()[0], row.look.tone) for row in rows})
+    pieces: list[Piece] = []
+    for _, glyph, word, colour in looks:
+        number = sum(row.look.word.split()[0] == word for row in rows)
+        pieces += [(f"{glyph} {number} {word}", tone(colour, bold=True)), "  "]
+    return pieces[:-1] or [("0 deployments", tone("dim"))]
+
+
+def _total(rows: list[Row], field: str) -> float | None:
+    known = [value for row in rows if (value := getattr(row, field)) is not None]
+    return sum(known) if known else None

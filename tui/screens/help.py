@@ -1,0 +1,64 @@
+"""All keys, searchable, from the table of actions; and what the signs mean."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label
+
+from tui.core import actions, units
+from tui.widgets.paint import Piece, Text, tone
+
+_SIGNS: tuple[tuple[str, str, str], ...] = (
+    ("● READY", "healthy", "every wanted replica answers"),
+    ("▲ SCALE 1→2", "attention", "replicas are being added (▼ removed)"),
+    ("▲ WAKING 0→1", "working", "a request arrived at zero replicas"),
+    ("◌ ZERO", "idle", "no replica, no cost; the next request wakes it"),
+    ("✖ FAILED", "failed", "cannot serve; the reason is on its page"),
+    (units.UNKNOWN, "dim", "not known (no data, or not exposed): not zero"),
+)
+
+
+class HelpDialog(ModalScreen[None]):
+    BINDINGS = [
+        Binding("escape,question_mark", "app.pop_screen", "close", id="help.close", tooltip="Close the help"),
+    ]
+    AUTO_FOCUS = "#search"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Label("Keys", id="title")
+            yield Input(placeholder="search the keys", id="search", compact=True)
+            with VerticalScroll(id="content", can_focus=False):
+                yield Text(id="keys-found")
+
+    def on_mount(self) -> None:
+        self._find()
+
+    @on(Input.Changed)
+    def _find(self) -> None:
+        words = self.query_one(Input).value
+        found = actions.search(words)
+        lines: list[list[Piece]] = []
+        group = ""
+        for action in found:
+            if action.group != group:
+                group = action.group
+                lines += [[""]] if lines else []
+                lines.append([(group.upper(), tone("head", bold=True))])
+            key, label = units.fitted(action.shown_key, 5), units.fitted(action.label, 12)
+            lines.append([(key, tone("healthy", bold=True)), (label, "bold"), action.tooltip])
+        if not found:
+            lines.append([f"nothing matches {words!r}"])
+        self.query_one("#keys-found", Text).show(*lines, *(_signs() if not words else ()))
+
+
+def _signs() -> list[list[Piece]]:
+    head: list[list[Piece]] = [[""], [("SIGNS", tone("head", bold=True))]]
+    rows: list[list[Piece]] = [
+        [(units.fitted(sign, 18), tone(colour, bold=True)), text] for sign, colour, text in _SIGNS
+    ]
+    return [*head, *rows]

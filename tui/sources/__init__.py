@@ -1,0 +1,1 @@
+"""Where the picture of the fleet comes from; one Protocol, several sources."""

@@ -1,0 +1,60 @@
+"""What the dashboard asks of a fleet, wherever it lives. Every method raises only `FiredeckError`s."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from client.config import Context
+from client.fleet_types import Event, FleetSnapshot, History
+from client.types import Deployment, DeploymentSpec, Model
+
+
+class HistorySource(Protocol):
+    """Where charts come from."""
+
+    async def history(self, deployment: str, seconds: int) -> History:
+        """The last `seconds` of the deployment of this full name, oldest first."""
+        ...
+
+
+class FleetSource(HistorySource, Protocol):
+    """A fleet: watched, asked and changed. Deployments are addressed by full name."""
+
+    context: Context
+
+    async def snapshot(self) -> FleetSnapshot: ...
+
+    def watch(self) -> AsyncIterator[FleetSnapshot]:
+        """Snapshots, about one a second, until the connection breaks: then it raises, it never just ends."""
+        ...
+
+    async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
+        """The newest events, oldest first."""
+        ...
+
+    async def models(self) -> list[Model]:
+        """Everything that can be deployed: the library's models, then the account's own."""
+        ...
+
+    async def get(self, deployment: str) -> Deployment: ...
+
+    async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
+        """What `create` would make; nothing is made."""
+        ...
+
+    async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment: ...
+
+    async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment: ...
+
+    async def update(self, deployment: str, changes: DeploymentSpec) -> Deployment: ...
+
+    async def scale(self, deployment: str, replica_count: int) -> None: ...
+
+    async def delete(self, deployment: str, *, ignore_checks: bool = False) -> None:
+        """Refused while the deployment is in use, unless `ignore_checks`."""
+        ...
+
+    async def undelete(self, deployment: str) -> Deployment: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,108 @@
+"""A fleet behind a real engine, through `client` and in no other way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+
+from client.errors import Internal, NotFound, Unavailable
+from client.fleet_types import Event, FleetSnapshot, History
+from client.names import LIBRARY_ACCOUNT
+from client.resources import Client
+from client.types import Deployment, DeploymentSpec, Model
+from tui.sources.base import HistorySource
+
+INTERVAL_S = 1.0
+SILENCE_S = 6.0  # a stream that says nothing for this long is taken for dead: the laptop slept, a proxy hangs
+
+
+class EngineSource:
+    """Watches over server-sent events; where the engine or a proxy has no stream, by asking once a second."""
+
+    def __init__(self, client: Client, history: HistorySource | None = None) -> None:
+        self.context = client.context
+        self._client = client
+        self._history = history
+        self._streams = True
+
+    async def snapshot(self) -> FleetSnapshot:
+        with self._readable():
+            return await self._client.fleet.snapshot()
+
+    async def watch(self) -> AsyncIterator[FleetSnapshot]:
+        if self._streams:
+            try:
+                async for snapshot in self._stream():
+                    yield snapshot
+            except NotFound:
+                self._streams = False
+        while True:
+            yield await self.snapshot()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _stream(self) -> AsyncIterator[FleetSnapshot]:
+        stream = self._client.fleet.watch(INTERVAL_S)
+        where = self.context.base_url
+        async with aclosing(stream):  # type: ignore[type-var]  # an async generator, typed as its iterator
+            while True:
+                try:
+                    with self._readable():
+                        async with asyncio.timeout(SILENCE_S):
+                            snapshot = await anext(stream)
+                except StopAsyncIteration:
+                    raise Unavailable(f"{where} closed the stream", hint="is the engine stopping?") from None
+                except TimeoutError:
+                    raise Unavailable(f"{where} has been silent for {SILENCE_S:.0f}s") from None
+                yield snapshot
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """An answer that is no JSON, or not of our types, is an error with a sentence (another program's port?)."""
+        try:
+            yield
+        except ValueError as error:
+            told = f"{self.context.base_url} sent what this dashboard cannot read: {str(error).splitlines()[0]}"
+            raise Internal(told, hint="is that a firedeck engine?") from error
+
+    async def history(self, deployment: str, seconds: int) -> History:
+        source: HistorySource = self._history or self._client.fleet
+        with self._readable():
+            return await source.history(deployment, seconds)
+
+    async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
+        with self._readable():
+            return await self._client.fleet.events(deployment, limit=limit)
+
+    async def models(self) -> list[Model]:
+        with self._readable():
+            library = await self._client.models.list(LIBRARY_ACCOUNT)
+            own = await self._client.models.list() if self.context.account != LIBRARY_ACCOUNT else []
+        return [*library, *own]
+
+    async def get(self, deployment: str) -> Deployment:
+        return await self._client.deployments.get(deployment)
+
+    async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
+        return await self._client.deployments.create(spec, deployment_id, validate_only=True)
+
+    async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
+        return await self._client.deployments.update(deployment, changes, validate_only=True)
+
+    async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
+        return await self._client.deployments.create(spec, deployment_id)
+
+    async def update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
+        return await self._client.deployments.update(deployment, changes)
+
+    async def scale(self, deployment: str, replica_count: int) -> None:
+        await self._client.deployments.scale(deployment, replica_count)
+
+    async def delete(self, deployment: str, *, ignore_checks: bool = False) -> None:
+        await self._client.deployments.delete(deployment, ignore_checks=ignore_checks)
+
+    async def undelete(self, deployment: str) -> Deployment:
+        return await self._client.deployments.undelete(deployment)
+
+    async def close(self) -> None:
+        await self._client.transport.close()

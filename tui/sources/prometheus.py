@@ -1,0 +1,81 @@
+"""Charts from a Prometheus server that scrapes the engine (`--prometheus URL`).
+
+`prometheus-api-client` is synchronous: each question is asked in a thread, with a time limit and without retries.
+Percentiles come from histogram buckets, so they are as fine as the buckets are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.util.retry import Retry
+
+from client.errors import Unavailable
+from client.fleet_types import History
+
+TIMEOUT_S = 3
+WINDOW = "30s"
+MAX_POINTS = 720  # far below the server's limit of 11,000 and above any terminal's width
+
+_QUANTILE = "1000 * histogram_quantile({q}, sum by (le) (rate(firedeck_ttft_seconds_bucket{sel}[{w}])))"
+# Every series of the engine's own history, as PromQL; `sel` is the label selector.
+QUERIES = {
+    "ttft_p50_ms": _QUANTILE.replace("{q}", "0.5"),
+    "ttft_p95_ms": _QUANTILE.replace("{q}", "0.95"),
+    "tokens_per_second": "sum(rate(firedeck_generated_tokens_total{sel}[{w}]))",
+    "requests_per_second": "sum(rate(firedeck_requests_total{sel}[{w}]))",
+    "queue": "sum(firedeck_requests_held{sel})",
+    "concurrency": "sum(firedeck_requests_running{sel})",
+    "ready": "sum(firedeck_replicas{ready})",
+    "desired": "sum(firedeck_replicas_desired{sel})",
+}
+
+
+class PrometheusHistory:
+    """A `HistorySource`. What the server does not know is a gap: not exposed is not zero."""
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+        self.url = url
+        self._clock = clock
+        self._connection = PrometheusConnect(url=url, retry=Retry(total=0), timeout=TIMEOUT_S)
+
+    async def history(self, deployment: str, seconds: int) -> History:
+        step = max(1, math.ceil(seconds / MAX_POINTS))
+        end = int(self._clock()) // step * step
+        times = [float(t) for t in range(end - seconds, end + 1, step)]
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(self._ask, promql(name, deployment), times[0], times[-1], step) for name in QUERIES)
+        )
+        series = {name: align(answer, times) for name, answer in zip(QUERIES, answers, strict=True)}
+        return History(deployment=deployment, step_s=step, times=times, series=series)
+
+    def _ask(self, query: str, start: float, end: float, step: int) -> list[dict[str, Any]]:
+        """One range query; runs in a thread."""
+        first, last = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
+        try:
+            answer: list[dict[str, Any]] = self._connection.custom_query_range(query, first, last, str(step))
+        except (PrometheusApiClientException, requests.RequestException, ValueError) as error:
+            raise Unavailable(f"Prometheus at {self.url} did not answer: {error}", hint="check --prometheus") from error
+        return answer
+
+
+def promql(series: str, deployment: str) -> str:
+    name = deployment.replace("\\", "\\\\").replace('"', '\\"')
+    label = f'deployment="{name}"'
+    ready = f'{{{label},stage=~"(?i)ready"}}'
+    return QUERIES[series].replace("{ready}", ready).replace("{sel}", f"{{{label}}}").replace("{w}", WINDOW)
+
+
+def align(answer: list[dict[str, Any]], times: list[float]) -> list[float | None]:
+    """The first result's samples at `times`; a missing or NaN sample is a gap."""
+    samples = {round(float(t)): float(v) for t, v in (answer[0]["values"] if answer else ())}
+    found = (samples.get(round(t)) for t in times)
+    return [None if value is None or not math.isfinite(value) else value for value in found]

@@ -1,0 +1,127 @@
+"""One chart: a title that is the legend too, and the picture that the plot thread drew.
+
+The widget keeps the last picture until the next one is ready; a burst of data draws only the newest. Under six rows
+there is no room for axes: the lines become sparklines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.core import units
+from tui.core.series import Chart, fold
+from tui.widgets import plot
+from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style
+
+LEAST_ROWS, LEAST_COLUMNS = 6, 24
+NO_DATA = "no data yet"
+_Key = tuple[Chart, int, int, str]
+
+
+class ChartView(Widget):
+    COMPONENT_CLASSES = set(TONE_CLASSES)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.chart: Chart | None = None
+        self.note = ""
+        self._picture: plot.Picture = ()
+        self._key: _Key | None = None
+        self._drawing = False
+
+    def show(self, chart: Chart, note: str = "") -> None:
+        """Show this chart; `note` says in place of the curves why there are none."""
+        if (chart, note) != (self.chart, self.note):
+            self.chart, self.note = chart, note
+            self._redraw()
+
+    def on_resize(self) -> None:
+        self._redraw()
+
+    def _redraw(self) -> None:
+        self.refresh()
+        if self.with_axes and not self._drawing and self.is_mounted:
+            self._drawing = True
+            self.run_worker(self._draw(), group="plot", exit_on_error=True)
+
+    @property
+    def with_axes(self) -> bool:
+        return (
+            self.chart is not None and not self.chart.empty and not self.note
+            and self.size.height >= LEAST_ROWS and self.size.width >= LEAST_COLUMNS
+        )  # fmt: skip
+
+    async def _draw(self) -> None:
+        """Draw until the picture is that of the newest chart and size."""
+        try:
+            while (key := self._wanted()) is not None:
+                chart, width, height, curve = key
+                call = partial(plot.draw, chart, width, height, symbols=curve)
+                self._picture = await asyncio.get_running_loop().run_in_executor(plot.POOL, call)
+                self._key = key
+                self.refresh()
+        finally:
+            self._drawing = False
+
+    def _wanted(self) -> _Key | None:
+        if not self.with_axes or self.chart is None:
+            return None
+        key = (self.chart, self.size.width, self.size.height - 1, symbols(self))
+        return None if key == self._key else key
+
+    # Drawing.
+
+    def render_line(self, y: int) -> Strip:
+        width, base = self.size.width, self.rich_style
+        if self.chart is None:
+            return Strip.blank(width, base)
+        if y == 0:
+            segments = self._title(self.chart, base)
+        elif self.note or self.chart.empty:
+            segments = self._centred(y, self.note or NO_DATA, base)
+        elif self.with_axes:
+            segments = self._plot_row(y - 1, base)
+        else:
+            segments = self._spark_row(y - 1, self.chart, base)
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _line_style(self, index: int, base: Style) -> Style:
+        return base + tone_style(self, SERIES_TONES[index % len(SERIES_TONES)])
+
+    def _title(self, chart: Chart, base: Style) -> list[Segment]:
+        dim = base + tone_style(self, "dim")
+        unit = f" {chart.unit}" if chart.unit not in ("", "ms") else ""  # latencies carry theirs with them
+        segments = [Segment(chart.title, base + Style(bold=True)), Segment(unit, dim)]
+        for index, line in enumerate(chart.lines):
+            latest = chart.label(line.latest)
+            sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
+            segments.append(Segment(f"  {sign} ", self._line_style(index, base)))
+            label = "" if len(chart.lines) == 1 else f"{line.label} "
+            segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
+        return segments
+
+    def _centred(self, y: int, text: str, base: Style) -> list[Segment]:
+        middle = y == max(1, self.size.height // 2)
+        line = units.shorten(text, self.size.width).center(self.size.width) if middle else ""
+        return [Segment(drawn(self, line), base + tone_style(self, "dim"))]
+
+    def _plot_row(self, row: int, base: Style) -> list[Segment]:
+        if row >= len(self._picture):
+            return []
+        axis = base + tone_style(self, "dim")
+        return [
+            Segment(drawn(self, span.text), axis if span.line == plot.AXIS else self._line_style(span.line, base))
+            for span in self._picture[row]
+        ]
+
+    def _spark_row(self, row: int, chart: Chart, base: Style) -> list[Segment]:
+        if row >= len(chart.lines):
+            return []
+        values = list(fold(chart.lines[row].values, self.size.width))
+        return [Segment(drawn(self, units.spark(values, self.size.width)), self._line_style(row, base))]

@@ -1,0 +1,60 @@
+"""The last events, newest first; warnings are marked with a sign, not by colour alone."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from client.fleet_types import Event
+from tui.core import units
+from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
+
+
+class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
+    COMPONENT_CLASSES = set(TONE_CLASSES)
+    BINDINGS = [
+        Binding("up,k", "scroll_up", "up", show=False, id="events.up", tooltip="Newer events"),
+        Binding("down,j", "scroll_down", "down", show=False, id="events.down", tooltip="Older events"),
+        Binding("pageup", "page_up", "page up", show=False, id="events.page_up", tooltip="A page of newer events"),
+        Binding("pagedown", "page_down", "page down", show=False, id="events.page_down", tooltip="Older events"),
+    ]
+
+    def __init__(self, *, id: str | None = None, of_one: bool = False) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.border_title = "events"
+        self._of_one = of_one
+        self._events: tuple[Event, ...] = ()
+        self._note = ""
+
+    def show(self, events: list[Event], note: str = "") -> None:
+        newest_first = tuple(reversed(events))
+        if (newest_first, note) != (self._events, self._note):
+            self._events, self._note = newest_first, note
+            self.virtual_size = Size(self.size.width, len(newest_first))
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base, width = self.rich_style, self.size.width
+        index = y + self.scroll_offset.y
+        if index < len(self._events):
+            return self._event_line(self._events[index], base).adjust_cell_length(width, base)
+        empty = (self._note or "no events yet") if index == 0 else ""
+        return Strip([Segment(drawn(self, empty), base + tone_style(self, "dim"))]).adjust_cell_length(width, base)
+
+    def _event_line(self, event: Event, base: Style) -> Strip:
+        warns = event.kind == "Warning"
+        tone = base + tone_style(self, "attention" if warns else "healthy")
+        dim = base + tone_style(self, "dim")
+        who = "" if self._of_one else units.fitted(event.deployment.rpartition("/")[2], 14) + " "
+        segments = [
+            Segment(f"{units.clock(event.time)} ", dim),
+            Segment(drawn(self, "⚠ " if warns else "· "), tone),
+            Segment(who, base + Style(bold=True)),
+            Segment(units.fitted(event.reason, 17) + " ", tone),
+            Segment(event.message, base),
+        ]
+        return Strip(segments)

@@ -1,0 +1,61 @@
+"""How tones become styles: for widgets that draw lines themselves, and for those made of text pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from rich.style import Style
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.core import units
+from tui.core.states import TONES, Tone
+
+TONE_CLASSES = frozenset(f"tone--{name}" for name in (*TONES, "dim", "head", "cursor", "rule"))
+SERIES_TONES: tuple[Tone, ...] = ("healthy", "attention", "working", "neutral")
+
+Symbols = Literal["block", "braille", "ascii"]
+Piece = str | tuple[str, str]
+
+
+def tone(name: str, *, bold: bool = False) -> str:
+    """A tone as a style of text pieces."""
+    return f"{'bold ' if bold else ''}$tone-{name}"
+
+
+def is_ascii(widget: Widget) -> bool:
+    return widget.app.has_class("-ascii")
+
+
+def symbols(widget: Widget) -> Symbols:
+    """What curves are drawn with: blocks are in every font, braille is finer, ASCII for the rest."""
+    return "ascii" if is_ascii(widget) else "braille" if widget.app.has_class("-braille") else "block"
+
+
+def drawn(widget: Widget, text: str) -> str:
+    """`text` as this terminal may show it."""
+    return units.to_ascii(text) if is_ascii(widget) else text
+
+
+def tone_style(widget: Widget, name: str) -> Style:
+    """The foreground of a tone, for `render_line`; the widget must list TONE_CLASSES among its component classes."""
+    return widget.get_component_rich_style(f"tone--{name}", partial=True)
+
+
+class Text(Static):
+    """Lines of pieces; redraws only when they differ."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__("", id=id, classes=classes, markup=False)
+        self._pieces: tuple[tuple[Piece, ...], ...] = ()
+
+    def show(self, *lines: Iterable[Piece]) -> None:
+        pieces = tuple(tuple(line) for line in lines)
+        if pieces != self._pieces:
+            self._pieces = pieces
+            self.update(Content("\n").join([self._line(line) for line in pieces]))
+
+    def _line(self, pieces: tuple[Piece, ...]) -> Content:
+        return Content.assemble(*(drawn(self, p) if isinstance(p, str) else (drawn(self, p[0]), p[1]) for p in pieces))

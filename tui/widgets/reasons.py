@@ -1,0 +1,49 @@
+"""Why there are this many replicas: pipeline, the autoscaler's reasons, its targets, and what comes next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from client.fleet_types import DeploymentStatus
+from tui.core import explain
+from tui.widgets.paint import Piece, Text, tone
+
+
+class Reasons(Text):
+    """`now` is the engine's clock, so that the countdown ticks between two snapshots."""
+
+    def on_mount(self) -> None:
+        self.border_title = "why this many replicas"
+
+    def show_status(self, status: DeploymentStatus, now: datetime) -> None:
+        lines: list[list[Piece]] = [[(explain.headline(status), "bold")], pipeline(status)]
+        failure = status.deployment.status
+        if status.deployment.state == "FAILED" and failure and failure.message:
+            lines.append([("✖ ", tone("failed")), (failure.message, tone("failed"))])
+        lines += [[("· ", tone("healthy")), text] for text in explain.reasons(status.autoscaler)]
+        following = explain.next_change(status.autoscaler, now)
+        if following:
+            lines.append([("→ ", tone("attention", bold=True)), (following, tone("attention"))])
+        self.show(*lines, *_targets(status))
+
+
+def pipeline(status: DeploymentStatus) -> list[Piece]:
+    """`○ pending 0 → ↓ downloading 0 → ◐ loading 1 → ● ready 1`: counts above zero stand out."""
+    pieces: list[Piece] = []
+    for stage in explain.pipeline(status):
+        if pieces:
+            pieces.append((" → ", tone("dim")))
+        shown = tone(stage.look.tone, bold=True) if stage.count else tone("dim")
+        pieces.append((f"{stage.look.text} {stage.count}", shown))
+    return pieces
+
+
+def _targets(status: DeploymentStatus) -> list[list[Piece]]:
+    """`requests per second: 4.6 now, 3.0 a replica, wants 2`, one line a load target."""
+    return [
+        [
+            (f"{line.name} ", tone("head")), (line.observed, "bold"), (" now, ", tone("dim")), (line.target, "bold"),
+            (" a replica, wants ", tone("dim")), (line.wanted, "bold"),
+        ]
+        for line in explain.targets(status.autoscaler)
+    ]  # fmt: skip

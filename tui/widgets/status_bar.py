@@ -1,0 +1,91 @@
+"""The top line: which engine and account, what must be said about its data, and how fresh the picture is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from client.config import Context
+from tui.core import units
+from tui.core.plain import labels
+from tui.core.snapshot import Picture
+from tui.widgets.paint import Piece, Text, tone
+
+CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
+
+
+class StatusBar(Text):
+    def show_state(self, picture: Picture, context: Context, now: datetime, *, locked: bool) -> None:
+        left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
+        left.append((0, [(context.name, "bold"), ("  PROD " if context.prod else "", tone("failed", bold=True))]))
+        left.append((5, [(f"  account {context.account}", tone("dim"))]))
+        left += self._engine(picture, now)
+        right: list[tuple[int, list[Piece]]] = [
+            (0, [(f" {label} ", "bold $background on $tone-attention"), " "]) for label in marks(picture, self.width)
+        ]
+        right.append((2, [("READ-ONLY ", tone("attention", bold=True))] if locked else []))
+        right.append((0, [*freshness(picture, now), " "]))
+        self.show(_joined(left, right, self.width))
+
+    @property
+    def width(self) -> int:
+        return self.size.width or 80
+
+    def _engine(self, picture: Picture, now: datetime) -> list[tuple[int, list[Piece]]]:
+        if picture.snapshot is None:
+            return []
+        engine = picture.snapshot.engine
+        up = units.since(engine.started_at, picture.engine_now(now))
+        gpus = f" · {len(engine.gpus)} GPU" if engine.gpus else ""
+        return [
+            (3, [(f"  engine {engine.version}", tone("dim"))]),
+            (6, [(f" · up {up}", tone("dim"))]),
+            (7, [(f" · {engine.cores} cores{gpus}", tone("dim"))]),
+        ]
+
+
+def marks(picture: Picture, width: int) -> tuple[str, ...]:
+    """The labels, never left out; when all of them meet a narrow screen the last word of one goes."""
+    found = labels(picture.snapshot.engine) if picture.snapshot is not None else ()
+    crowded = sum(len(label) + 3 for label in found) + CROWDED_BESIDE > width
+    return tuple(label.removesuffix(" LIMITS") if crowded else label for label in found)
+
+
+def freshness(picture: Picture, now: datetime) -> list[Piece]:
+    age = picture.age(now)
+    if picture.link.lost_at is not None:
+        return [("✖ LOST", tone("failed", bold=True))]
+    if age is None:
+        return [("◐ connecting", tone("working"))]
+    if picture.stale(now):
+        return [(f"▲ STALE {units.age(age.total_seconds())}", tone("attention", bold=True))]
+    return [("● live", tone("healthy")), (f" {units.age(age.total_seconds()):>3}", tone("dim"))]
+
+
+def _joined(left: list[tuple[int, list[Piece]]], right: list[tuple[int, list[Piece]]], width: int) -> list[Piece]:
+    """Left and right ends with blanks between; what matters least goes first when the line is too short."""
+    parts = [*left, *right]
+    while _cells(parts) >= width and any(rank for rank, _ in parts):
+        parts.remove(max(parts, key=lambda part: part[0]))
+    kept_right = [part for part in right if part in parts]
+    kept_left = [part for part in left if part in parts]
+    gap = " " * max(0, width - _cells(parts))
+    return [piece for _, pieces in kept_left for piece in pieces] + [gap] + [p for _, ps in kept_right for p in ps]
+
+
+def _cells(parts: list[tuple[int, list[Piece]]]) -> int:
+    return sum(units.width(p if isinstance(p, str) else p[0]) for _, pieces in parts for p in pieces)
+
+
+class Banner(Text):
+    """Shown only while the connection is lost; the picture below it stays."""
+
+    def show_link(self, picture: Picture, now: datetime) -> None:
+        link = picture.link
+        self.display = link.lost_at is not None
+        if link.lost_at is None:
+            return
+        retry = units.countdown(link.retry_at, now)
+        again = "trying again now" if retry == "now" else f"trying again in {retry}"
+        kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
+        lost = units.since(link.lost_at, now)
+        self.show([f" ✖ CONNECTION LOST {lost} ago · {again} · {kept}"], [f"   {link.reason}"])
