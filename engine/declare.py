@@ -32,6 +32,7 @@ from engine.control.windows import Limits, check
 DEFAULT_LOAD_TARGETS = {"default": 0.8}
 DEFAULT_SLOTS = 8  # sequences that one replica runs at once
 DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
+CONTEXT_TOKENS_MIN = 256
 HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
 HOLD_TIMEOUT_MAX = timedelta(hours=1)
 
@@ -98,7 +99,8 @@ def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deplo
     """`spec` with a default in every field that it leaves open."""
     minimum = spec.min_replica_count or 0
     maximum = spec.max_replica_count if spec.max_replica_count is not None else max(minimum, 1)
-    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, context_limit or DEFAULT_CONTEXT_TOKENS)
+    most = max(context_limit or DEFAULT_CONTEXT_TOKENS, CONTEXT_TOKENS_MIN)
+    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, most)
     return spec.model_copy(
         update={
             "display_name": spec.display_name or spec.id,
@@ -150,12 +152,14 @@ def _check(deployment: Deployment, context_limit: int | None, limits: Limits) ->
     _check_one_of("precision", deployment.precision, PRECISIONS)
     _check_placement(deployment)
     context = deployment.max_context_length or 0
-    if context_limit and context > context_limit:
+    if context_limit and context > max(context_limit, CONTEXT_TOKENS_MIN):
         raise InvalidArgument(
             f"maxContextLength {context} is more than the model's {context_limit} tokens", field="maxContextLength"
         )
-    if context < 64:
-        raise InvalidArgument(f"maxContextLength {context} is too small", field="maxContextLength", hint="64 or more")
+    if context < CONTEXT_TOKENS_MIN:
+        raise InvalidArgument(
+            f"maxContextLength {context} is less than {CONTEXT_TOKENS_MIN}, llama.cpp's least", field="maxContextLength"
+        )
     hold = deployment.firedeck.hold_timeout if deployment.firedeck else None
     if hold is not None and not timedelta(0) < hold <= HOLD_TIMEOUT_MAX:
         raise InvalidArgument(

@@ -154,10 +154,13 @@ async def test_the_main_job_from_the_first_deployment_to_the_last(
     await shows(deck, "firedeck deployment delete job")
     assert deck.app.focused is not None
     assert deck.app.focused.id == "cancel"
-    await deck.click("#confirm")
+    await deck.press("tab", "enter")
     # It has just answered: the engine says so, and the dialog asks once more.
     await shows(deck, "in use", "Delete anyway", "--ignore-checks")
-    await deck.click("#confirm")
+    await sees(deck, lambda _: deck.app.focused is not None and deck.app.focused.id == "cancel", "the focus on Cancel")
+    confirm = deck.app.screen.query_one("#confirm")
+    await sees(deck, lambda _: not confirm.has_class("-active"), "a button that can be pressed again")
+    await deck.press("tab", "enter")
     async with Client(context) as client, asyncio.timeout(PATIENCE_S):
         while (await client.deployments.get("job")).state != "DELETED":
             await asyncio.sleep(0.1)

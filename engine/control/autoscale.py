@@ -1,6 +1,7 @@
 """How many replicas a deployment shall have: `decide(policy, memory, history, observed, now)`, and nothing else.
 
-The rules (reference/engine.md section 5, which joins Fireworks' windows, Knative's panic and Kubernetes' windows):
+The rules join Fireworks' windows, Knative's panic (https://knative.dev/docs/serving/autoscaling) and the stabilisation
+windows of Kubernetes' HPA:
 1. Load is averaged over `policy.average_s`; each target wants ceil(mean / target) replicas, the largest want counts.
 2. Up when more has been wanted for the whole scale-up window, to the least that was wanted in it.
 3. Panic: the short average is twice what is ready, or a request is held too long: for a scale-up window from then the

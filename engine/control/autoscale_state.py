@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from engine.control.load import Metric
 
 EPSILON_S = 1e-6  # sums of float seconds: a window is over when it is over by the microsecond
-MAX_REPLICAS = 1000  # of the wire, reference/fireworks-contract.md section 3
+MAX_REPLICAS = 1000  # of the wire: maxReplicaCount
 DEFAULT_TARGETS: Mapping[str, float] = {"default": 0.8}
 
 # load target of the wire -> the metric it is a figure for, per replica

@@ -1,7 +1,7 @@
 """The three waiting times of the autoscaler: what the product allows, and what holds when nothing is set.
 
-Source: product/on-demand-deployments.txt, "Customizing autoscaling behavior"; the upper limits are those of the wire
-(reference/fireworks-contract.md, section 3). All figures are seconds.
+Source: https://docs.fireworks.ai/guides/ondemand-deployments, "Customizing autoscaling behavior"; the upper limits are
+those of the wire (the SDK's field documentation). All figures are seconds.
 """
 
 from __future__ import annotations

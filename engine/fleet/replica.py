@@ -16,11 +16,14 @@ from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.placement.port import Placed
+from engine.telemetry.window import Rate
 
 POLL_INTERVAL_S = 0.5
 STARTING_POLL_S = 0.1
 POLL_TIMEOUT_S = 3.0
 PROBE_TIMEOUT_S = 120.0
+SPEED_WINDOW_S = 3.0
+_TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
 REQUEST_CONNECTIONS = 512
 
 
@@ -65,6 +68,7 @@ class Replica:
         self.in_flight = 0  # requests that the gateway has here
         self.http: httpx.AsyncClient | None = None
         self._produced = Produced()
+        self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
 
     def enter(self, stage: Stage, reason: str = "") -> None:
@@ -176,23 +180,21 @@ class Replica:
             slots=body.get("slots"),
             kv_used_tokens=body.get("kv_used_tokens"),
             kv_capacity_tokens=body.get("kv_capacity_tokens"),
+            tokens_per_second=self._speed.per_second(self._clock.monotonic()) if "counters" in body else None,
             last_progress_age_s=body.get("last_progress_age_s"),
             restarts=restarts,
             reason=self.reason,
         )
 
     def _take(self, body: dict[str, Any]) -> None:
-        fresh = Report(body, self._clock.monotonic())
-        old = self.report
-        # The first counters of a replica that was taken over are its whole past, not what it just did.
-        if "counters" in body and "counters" in old.body:
-            self._produced = Produced(
-                self._produced.prompt + max(0, fresh.count("prompt_tokens_total") - old.count("prompt_tokens_total")),
-                self._produced.generated
-                + max(0, fresh.count("generated_tokens_total") - old.count("generated_tokens_total")),
-            )
-        self.report = fresh
+        old, self.report = self.report, Report(body, self._clock.monotonic())
         self.suspect = False
+        # The first counters of a replica that was taken over are its whole past, not what it just did.
+        if "counters" not in body or "counters" not in old.body:
+            return
+        prompt, generated = (max(0, self.report.count(name) - old.count(name)) for name in _TOKEN_COUNTERS)
+        self._produced = Produced(self._produced.prompt + prompt, self._produced.generated + generated)
+        self._speed.add(self.report.at, generated)
 
 
 def failure_text(error: BaseException) -> str:

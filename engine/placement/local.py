@@ -36,6 +36,7 @@ class LocalDriver:
     def __init__(self, data_dir: Path, *, orphan_timeout_s: float) -> None:
         self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
+        self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ class LocalDriver:
             "--deployment", launch.deployment, "--replica", launch.replica, "--socket", str(socket),
             "--model", str(launch.model_file), "--slots", str(launch.slots),
             "--context", str(launch.context_tokens), "--threads", str(launch.threads),
-            "--orphan-timeout", str(self._orphan_timeout_s),
+            "--orphan-timeout", str(self._orphan_timeout_s), "--costs", str(self._costs_file),
         ]  # fmt: skip
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(

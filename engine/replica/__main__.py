@@ -48,6 +48,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of llama.cpp")
     parser.add_argument("--gpu-layers", type=int, default=None, help="-1: all; default: all if this build can offload")
     parser.add_argument("--seed", type=int, default=None, help="makes requests without a seed repeatable, in order")
+    parser.add_argument("--costs", default=None, help="file in which measured step costs are remembered")
     parser.add_argument("--orphan-timeout", type=float, default=60.0, help="seconds without contact before it exits")
     parser.add_argument("--drain-timeout", type=float, default=30.0, help="seconds running requests get on SIGTERM")
     return parser.parse_args(argv)
@@ -72,6 +73,7 @@ def main() -> int:
         threads=options.threads,
         gpu_layers=options.gpu_layers,
         seed=options.seed,
+        costs_file=options.costs,
     )
     listener = lifecycle.bind(options.socket)
     life = lifecycle.serve(

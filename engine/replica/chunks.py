@@ -1,4 +1,4 @@
-"""Answers in Fireworks' and OpenAI's shapes (contract section 11 and appendix D): whole bodies and stream chunks.
+"""Answers in Fireworks' and OpenAI's shapes (https://docs.fireworks.ai/api-reference): whole bodies and stream chunks.
 
 Formatting only. Rules the SDKs hold us to: a new-style logprob item parses only when complete, legacy arrays hold
 no null (the first echoed token is 0.0 and {}), usage rides in the chunk that carries the last finish_reason.

@@ -1,5 +1,6 @@
-"""The request bodies that a replica accepts, as pydantic models: types, ranges, defaults (platform.md 1.4).
+"""The request bodies that a replica accepts, as pydantic models: types, ranges, defaults.
 
+Source: https://docs.fireworks.ai/api-reference
 Unknown fields are dropped here and reach nothing. Fields of the wire that this replica cannot honour yet are
 refused by name, because ignoring them would give wrong answers silently.
 """

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from client.errors import FiredeckError, Unavailable
-from engine.replica import costs, llama
+from engine.replica import cost_memory, costs, llama
 from engine.replica.call import Identity
 from engine.replica.openai import Inference
 from engine.replica.scheduler import Scheduler
@@ -33,6 +34,7 @@ class Settings:
     threads: int = 1
     gpu_layers: int | None = None
     seed: int | None = None  # of requests that name none; None: random
+    costs_file: str | None = None  # where measured costs are remembered
 
 
 class Runtime:
@@ -119,13 +121,24 @@ class Runtime:
             scored_rows=SCORED_ROWS,
         )
         self._model, self._context = model, context
-        self._costs = costs.measure(context, max(model.vocabulary.bos, 0))
+        self._costs = self._step_costs(model, context)
         self.scheduler = Scheduler(model, context, self._costs, self._flush)
         identity = Identity(settings.deployment, settings.replica)
         self.inference = Inference(model, self.scheduler, context.length, identity, settings.seed)
         self.progress = 1.0
         if not self._stopping.is_set():
             self.status = "ready"
+
+    def _step_costs(self, model: llama.Model, context: llama.Context) -> costs.CostTable:
+        settings = self.settings
+        key = cost_memory.fingerprint(
+            Path(settings.model_path), slots=settings.slots, context=context.length, threads=settings.threads,
+            gpu_layers=self._gpu_layers,
+        )  # fmt: skip
+        file = Path(settings.costs_file) if settings.costs_file else None
+        return cost_memory.recall_or_measure(
+            file, key, lambda: costs.measure(context, max(model.vocabulary.bos, 0))
+        )
 
     def _on_progress(self, fraction: float) -> bool:
         self.progress = round(min(fraction, 0.99), 2)  # 1.0 is said when requests are served

@@ -227,6 +227,9 @@ async def test_a_deployment_in_use_is_deleted_only_when_asked_a_second_time():
         assert "firedeck deployment delete chat --ignore-checks" in stage.text
         assert stage.app.focused.id == "cancel"
         assert stage.source.fleet[CHAT].deployment.state == "READY"
-        await stage.pilot.click("#confirm")
-        await stage.settle()
+        # A pressed button takes no second press while it still lights up: a double click cannot confirm twice.
+        confirm = stage.app.screen.query_one("#confirm")
+        while confirm.has_class("-active"):
+            await stage.pilot.pause(0.01)
+        await stage.press("tab", "enter")
         assert stage.source.fleet[CHAT].deployment.state == "DELETED"

@@ -166,7 +166,7 @@ def test_an_empty_or_stale_history_never_lowers_a_busy_deployment(load, spec, si
 )
 @settings(max_examples=60, deadline=None)
 def test_flapping_load_makes_at_most_one_move_a_window(low, high, low_s, high_s, up_s, down_s, panic, tick):
-    """T11. A move may take several steps, while the mean (15 s at most) passes through or a panic lasts."""
+    """A move may take several steps, while the mean (15 s at most) passes through or a panic lasts."""
     spec = policy(min_replicas=1, max_replicas=20, up_window_s=up_s, down_window_s=down_s, panic=panic)
     load, settled = square(low, high, low_s, high_s, 1 + int(3000 / (low_s + high_s))), max(1, math.ceil(low / 3))
     run = simulate(load, spec, until=3000, tick=tick, count=settled)
@@ -190,7 +190,7 @@ def test_flapping_load_makes_at_most_one_move_a_window(low, high, low_s, high_s,
 )
 @settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.generate))  # a run of 0.1 s is slow to shrink
 def test_windows_are_time_whatever_the_tick(low, high, at, tick, jitter, seed, panic):
-    """T9: at every instant the count of a 0.1 s loop, to within one tick (before or after) of the slower loop."""
+    """At every instant the count of a 0.1 s loop, to within one tick (before or after) of the slower loop."""
     spec = policy(max_replicas=20, up_window_s=30, down_window_s=60, panic=panic)
     load, until = trace((0, low), (at - 60, high)), 220
     fine = simulate(load, spec, until=until, tick=0.1, count=math.ceil(low / 3))
@@ -205,7 +205,7 @@ def test_windows_are_time_whatever_the_tick(low, high, at, tick, jitter, seed, p
 @given(traces(), policies(), st.floats(0, 1e9))
 @settings(max_examples=40, deadline=None)
 def test_only_differences_of_time_matter(load, spec, shift):
-    """T10: no absolute time, hence no wall clock, takes part: another origin, the same decisions."""
+    """No absolute time, hence no wall clock, takes part: another origin, the same decisions."""
     history = {0.0: LoadHistory(spec.lookback_s), shift: LoadHistory(spec.lookback_s)}
     memory = {0.0: Memory(), shift: Memory()}
     for at in range(0, 400, 2):

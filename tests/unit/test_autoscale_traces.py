@@ -260,7 +260,7 @@ def test_slow_starts_do_not_cascade():
 
 
 def test_no_figures_from_a_replica_is_not_no_load():
-    """T12: the load looks like zero while a replica is silent, for an hour."""
+    """The load looks like zero while a replica is silent, for an hour."""
     run = simulate(trace((0, 5)), policy(), until=5000, count=2, missing=lambda at: 100 <= at < 3700)
     assert run.steps == [(0, 2)]
     assert "METRICS_MISSING" in run.codes_at(2000)

@@ -1,0 +1,68 @@
+"""Measured costs are remembered for the next replica, and never trusted when they cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.replica.cost_memory import FRESH_FOR_S, fingerprint, recall_or_measure
+from engine.replica.costs import CostTable
+
+TABLE = CostTable({1: 5.0, 8: 20.0}, 1.5)
+
+
+class Measuring:
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> CostTable:
+        self.times += 1
+        return TABLE
+
+
+def test_the_second_replica_of_the_same_settings_need_not_measure(tmp_path):
+    file, measure = tmp_path / "costs.json", Measuring()
+    assert recall_or_measure(file, "k", measure) == TABLE
+    assert recall_or_measure(file, "k", measure) == TABLE
+    assert measure.times == 1
+    recall_or_measure(file, "other", measure)
+    assert measure.times == 2
+    assert recall_or_measure(file, "k", measure) == TABLE
+    assert measure.times == 2
+
+
+def test_a_day_old_measurement_is_made_anew(tmp_path):
+    file, measure = tmp_path / "costs.json", Measuring()
+    recall_or_measure(file, "k", measure, now=lambda: 0.0)
+    recall_or_measure(file, "k", measure, now=lambda: FRESH_FOR_S - 1)
+    assert measure.times == 1
+    recall_or_measure(file, "k", measure, now=lambda: FRESH_FOR_S)
+    assert measure.times == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"k": 1}', '{"k": {}}', '{"k": {"at": 0, "step_ms": {}, "prefill_token_ms": 1}}',
+     '{"k": {"at": 0, "step_ms": {"1": -1}, "prefill_token_ms": 1}}', '{"k": {"at": "x", "step_ms": 3}}'],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_measured_anew_and_mended(tmp_path, text):
+    file, measure = tmp_path / "costs.json", Measuring()
+    file.write_text(text)
+    assert recall_or_measure(file, "k", measure, now=lambda: 1.0) == TABLE
+    assert recall_or_measure(file, "k", measure, now=lambda: 2.0) == TABLE
+    assert measure.times == 1
+
+
+def test_a_folder_that_cannot_be_written_only_costs_the_memory(tmp_path):
+    measure = Measuring()
+    assert recall_or_measure(tmp_path / "missing" / "costs.json", "k", measure) == TABLE
+    assert recall_or_measure(None, "k", measure) == TABLE
+
+
+def test_the_fingerprint_changes_with_the_file_and_the_settings(tmp_path):
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"one")
+    first = fingerprint(model, slots=8)
+    assert fingerprint(model, slots=8) == first
+    assert fingerprint(model, slots=4) != first
+    model.write_bytes(b"other")
+    assert fingerprint(model, slots=8) != first
