@@ -35,16 +35,21 @@ class Context:
     def resolve(
         cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None
     ) -> Context:
-        """Arguments first, then `FIREWORKS_*` and `FIREDECK_API_KEY`, then the local engine's own files.
+        """Arguments first, then the environment, then the local engine's own files; its key goes to it alone.
 
         `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.
         """
         env = os.environ
-        url = base_url or env.get("FIREWORKS_BASE_URL") or _local(URL_FILE) or DEFAULT_BASE_URL
-        key = api_key or env.get("FIREWORKS_API_KEY") or env.get("FIREDECK_API_KEY") or _local(ADMIN_KEY_FILE)
+        local_url = _local(URL_FILE) or DEFAULT_BASE_URL
+        url = _without_inference(base_url or env.get("FIREWORKS_BASE_URL") or local_url)
+        theirs, ours = env.get("FIREWORKS_API_KEY"), env.get("FIREDECK_API_KEY")
+        # The local engine's key goes to it alone, and there before a key of the real service that happens to be set.
+        own = _local(ADMIN_KEY_FILE) if url == local_url else ""
+        keys = (theirs, ours, own) if base_url or env.get("FIREWORKS_BASE_URL") else (ours, own, theirs)
+        key = api_key or next((key for key in keys if key), "")
         account = account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT
         name = env.get("FIREDECK_CONTEXT") or "local"
-        return cls(_without_inference(url), key, account, name, prod=name.startswith("prod"))
+        return cls(url, key, account, name, prod=name.startswith("prod"))
 
 
 def _without_inference(url: str) -> str:

@@ -2,7 +2,9 @@
 
     FiredeckError
     ├── InvalidArgument        INVALID_ARGUMENT     400
-    │   └── FailedPrecondition FAILED_PRECONDITION  400
+    │   ├── FailedPrecondition FAILED_PRECONDITION  400
+    │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
+    │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
     ├── Unauthenticated        UNAUTHENTICATED      401
     ├── PermissionDenied       PERMISSION_DENIED    403
     ├── NotFound               NOT_FOUND            404
@@ -64,6 +66,14 @@ class InvalidArgument(FiredeckError):
 
 class FailedPrecondition(InvalidArgument):
     grpc, name, status = 9, "FAILED_PRECONDITION", 400
+
+
+class PayloadTooLarge(InvalidArgument):
+    name, status = "REQUEST_TOO_LARGE", 413
+
+
+class MethodNotAllowed(InvalidArgument):
+    name, status = "METHOD_NOT_ALLOWED", 405
 
 
 class Unauthenticated(FiredeckError):

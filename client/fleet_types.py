@@ -12,7 +12,7 @@ from client.types import Deployment, Timestamp, Wire
 
 # The stages of one replica, in the order it goes through them.
 REPLICA_STAGES = (
-    "PENDING_SCHEDULING", "DOWNLOADING_MODEL", "INITIALIZING", "READY", "DRAINING", "STOPPING", "FAILED",
+    "PENDING_SCHEDULING", "DOWNLOADING_MODEL", "INITIALIZING", "READY", "DRAINING", "STOPPING",
 )  # fmt: skip
 
 # The series of `History`, with their units.

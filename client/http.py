@@ -39,6 +39,8 @@ class Transport:
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
                 transport=transport,
+                # A company's proxy has no business between us and this machine.
+                trust_env=not _is_loopback(self.base_url),
             )
         except httpx.InvalidURL as error:
             raise InvalidArgument(f"{self.base_url!r} is not a URL: {error}", hint="write http://HOST:PORT") from None
@@ -158,6 +160,11 @@ def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
         body = None
     retry_after = response.headers.get("retry-after", "")
     return from_response(response.status_code, body, float(retry_after) if retry_after.isdecimal() else None)
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def segment(text: str) -> str:

@@ -17,6 +17,7 @@ from client.names import Name
 from client.types import Account, AccountPage, Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
 
 PAGE_SIZE = 200  # the most that a list answers at once
+HASHING_TIMEOUT_S = 3600.0  # a file of hundreds of gigabytes takes minutes
 
 
 class Client:
@@ -106,13 +107,22 @@ class Models(_Resource):
 
     async def list(self, account: str | None = None) -> list[Model]:
         path = f"/v1/accounts/{account or self._account}/models"
-        return ModelPage.model_validate(await self._transport.get(path, {"pageSize": PAGE_SIZE})).models
+        found: list[Model] = []
+        token = ""
+        while True:
+            query: Query = {"pageSize": PAGE_SIZE, "pageToken": token}
+            page = ModelPage.model_validate(await self._transport.get(path, query))
+            found += page.models
+            token = page.next_page_token
+            if not token or not page.models:
+                return found
 
     async def create_from_file(self, model_id: str, file: str, display_name: str | None = None) -> Model:
-        """Register a GGUF file that lies on the engine's machine (firedeck's own verb)."""
+        """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole."""
         body = {"modelId": model_id, "file": file, "displayName": display_name}
         path = f"/firedeck/v1/accounts/{self._account}/models"
-        return Model.model_validate(await self._transport.send("POST", path, body=body))
+        raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
+        return Model.model_validate(raw)
 
     async def delete(self, model: str) -> None:
         name = Name.of(model, "models", self._account, "model")

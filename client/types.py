@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 from client import durations
@@ -40,12 +40,20 @@ def _refuse_duration(value: Any) -> Any:
     raise ValueError(f"{value!r} is not a duration: write it as a string like '30s', '10m' or '1h30m'")
 
 
+def _in_utc(value: datetime) -> datetime:
+    """An instant without a zone is UTC; one that UTC cannot express is refused."""
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
+
+
 def _write_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(durations.to_proto, return_type=str)]
-Timestamp = Annotated[datetime, PlainSerializer(_write_time, return_type=str)]
+Timestamp = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(_write_time, return_type=str)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 ReplicaCount = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Flag = Annotated[bool, Field(strict=True)]

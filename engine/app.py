@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from client.errors import FiredeckError, Internal, InvalidArgument
+from client.errors import FiredeckError, Internal, InvalidArgument, Unavailable
 from client.types import DeploymentSpec
 from engine.api import accounts, deployments, models, watch
-from engine.api.common import House
+from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.clock import SystemClock
 from engine.fleet.fleet import Fleet
@@ -23,6 +24,7 @@ from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway.http import Receive, Scope, Send
 from engine.gateway.routes import Gateway
+from engine.house import House
 from engine.keys import Keyring
 from engine.library import Library
 from engine.placement.local import LocalDriver
@@ -59,6 +61,13 @@ class Engine:
         await fleet.open()
         return cls(settings, house, store)
 
+    def end(self, streams_s: float) -> None:
+        """Take no more requests; those under way have `streams_s` seconds before they are broken off."""
+        self.house.closing.set()
+        for keeper in self.house.fleet.keepers():
+            keeper.lobby.refuse(Unavailable("the engine is being stopped", hint="try again when it is back"))
+        asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.set)
+
     async def close(self) -> None:
         """End the replicas, then the rest. What was declared stays."""
         await self.house.fleet.close()
@@ -78,7 +87,7 @@ def control_plane(house: House) -> FastAPI:
     app = FastAPI(title="firedeck", version=VERSION, docs_url=None, redoc_url=None)
     app.state.house = house
     for module in (accounts, deployments, models, watch):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(principal)])
     app.add_exception_handler(FiredeckError, _render)
     app.add_exception_handler(RequestValidationError, _render_validation)
     app.add_exception_handler(HTTPException, _render_http)
@@ -91,7 +100,9 @@ def control_plane(house: House) -> FastAPI:
 
     @app.get("/readyz", tags=["engine"])
     async def readyz() -> dict[str, str]:
-        """The engine serves requests."""
+        """The engine takes requests; 503 once it has been told to end."""
+        if house.closing.is_set():
+            raise Unavailable("the engine is being stopped")
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["engine"])

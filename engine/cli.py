@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, URL_FILE, default_data_dir
+from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
 from client.errors import FiredeckError
 from engine.control.windows import PRODUCT, rehearsal
 
@@ -53,7 +54,6 @@ def serve(
     except FiredeckError as error:
         click.echo(f"firedeck serve: {error.text}", err=True)
         sys.exit(1)
-    (settings.data_dir / URL_FILE).unlink(missing_ok=True)
 
 
 def _end_with_stdin() -> None:
@@ -89,11 +89,11 @@ class _Greeting:
         assert isinstance(engine, Engine)
         if self._demo:
             await add_demo_deployments(engine.house.fleet)
-        (self._data_dir / URL_FILE).write_text(base_url + "\n")
         click.echo(f"firedeck serves on {base_url}", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
-        click.echo(f"  dashboard firedeck --base-url {base_url}", err=True)
+        where = "" if self._data_dir == default_data_dir() else f"FIREDECK_DATA_DIR={shlex.quote(str(self._data_dir))} "
+        click.echo(f"  dashboard {where}firedeck", err=True)
         sys.stderr.flush()
 
 

@@ -77,9 +77,6 @@ def update(
             raise InvalidArgument(
                 f"{_wire(field)} cannot be changed after creation", field=_wire(field), hint="create a new deployment"
             )
-    if "min_replica_count" in taken and "max_replica_count" not in taken:
-        # The documented default of the maximum follows the minimum, unless somebody has set it.
-        taken["max_replica_count"] = max(current.max_replica_count or 0, taken["min_replica_count"] or 0)
     changed = _whole(current.model_copy(update=taken), context_limit, limits)
     _check(changed, context_limit, limits)
     return changed
@@ -213,11 +210,16 @@ def _check_speculation(deployment: Deployment) -> None:
 
 
 def _check_served(deployment: Deployment) -> None:
-    """Refuse what this version would store but not do: a setting without effect is a lie."""
-    speculating = (deployment.draft_model or deployment.ngram_speculation_length) and deployment.draft_token_count
+    """Refuse what changes answers, cost or access and is not done yet.
+
+    Wishes about hardware, placement and shapes are kept as they were declared; this machine has what it has.
+    """
     asked = {
-        "draftTokenCount": speculating,
+        "draftTokenCount": deployment.draft_token_count,
         "enableAddons": deployment.enable_addons,
+        "enableMtp": deployment.enable_mtp,
+        "enableHotLoad": deployment.enable_hot_load,
+        "directRouteApiKeys": deployment.direct_route_api_keys,
         "precision": deployment.precision not in (None, "PRECISION_UNSPECIFIED") and deployment.precision in PRECISIONS,
     }
     for field, given in asked.items():

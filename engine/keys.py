@@ -20,7 +20,8 @@ from engine.store.store import KeyRecord, Store
 
 ADMIN_KEY_ID = "admin"
 KEY_PREFIX = "fd_"
-PREFIX_SHOWN = 8  # characters
+PREFIX_SHOWN = 4  # characters, of at least 16
+KEY_LENGTH_MIN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class Keyring:
         if not key:
             key = KEY_PREFIX + secrets.token_urlsafe(32)
             _write_private(file, key)
+        if len(key) < KEY_LENGTH_MIN:
+            raise FailedPrecondition(
+                f"FIREDECK_API_KEY is shorter than {KEY_LENGTH_MIN} characters", hint="a key must not be guessable"
+            )
         record = KeyRecord(
             id=ADMIN_KEY_ID, hash=_hash(key), prefix=key[:PREFIX_SHOWN], account=LOCAL_ACCOUNT, user="admin",
             role="admin", display_name="admin key", create_time=datetime.now(UTC).isoformat(),

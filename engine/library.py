@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from client.errors import AlreadyExists, FailedPrecondition, NotFound, PermissionDenied
+from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import BaseModelDetails, Model, ModelFile
 from engine.models import catalogue, fetch, own_models
@@ -25,6 +26,8 @@ class Library:
         self._store = store
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
         self._own: dict[str, Model] = {}
+        self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
+        self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self) -> None:
         self._own = {model.name: model for model in await self._store.models()}
@@ -32,14 +35,15 @@ class Library:
     def list(self, account: str) -> list[Model]:
         if account == LIBRARY_ACCOUNT:
             return [_listed(entry) for entry in self._entries.values()]
-        return [model for name, model in self._own.items() if name.split("/")[1] == account]
+        mine = f"accounts/{account}/"
+        return [_with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
 
     def get(self, name: str) -> Model:
         """The model, or NotFound."""
         if name in self._entries:
             return _listed(self._entries[name])
         if name in self._own:
-            return self._own[name]
+            return _with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field="baseModel", hint="`firedeck model list` shows all")
 
     async def create(self, account: str, model_id: str, file: str, display_name: str | None) -> Model:
@@ -47,11 +51,17 @@ class Library:
         name = str(Name.of(model_id, "models", account, "modelId"))
         if account == LIBRARY_ACCOUNT:
             raise PermissionDenied(f"account {LIBRARY_ACCOUNT!r} owns the library; create models in your own account")
-        if name in self._own:
+        if name in self._own or name in self._being_made:
             raise AlreadyExists(f"model {name!r} already exists", field="modelId", hint="choose another id")
-        checked = await asyncio.to_thread(own_models.check, file)
-        model = _registered(name, checked, display_name)
-        await self._store.put_model(model)
+        if not Path(file).is_absolute():
+            raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
+        self._being_made.add(name)
+        try:
+            checked = await asyncio.to_thread(own_models.check, file)
+            model = _registered(name, checked, display_name)
+            await self._store.put_model(model)
+        finally:
+            self._being_made.discard(name)
         self._own[name] = model
         return model
 
@@ -61,7 +71,7 @@ class Library:
             raise PermissionDenied(f"{name} belongs to the library and cannot be deleted")
         self.get(name)
         await self._store.drop_model(name)
-        del self._own[name]
+        self._own.pop(name, None)
 
     def present(self, name: str) -> bool:
         """Whether the model's file is on disk."""
@@ -78,10 +88,12 @@ class Library:
         def tell(done: int, total: int | None, stage: str) -> None:
             progress(done / total if total else None)
 
-        try:
-            return await asyncio.to_thread(fetch.fetch, entry, tell, cancel)
-        finally:
-            cancel.set()
+        # One thread a model: ten replicas that wait for one download must not fill the pool.
+        async with self._fetching[name]:
+            try:
+                return await asyncio.to_thread(fetch.fetch, entry, tell, cancel)
+            finally:
+                cancel.set()
 
     def _own_path(self, name: str) -> Path:
         path = Path(self._file(name))
@@ -111,6 +123,14 @@ def _listed(entry: Entry) -> Model:
             on_disk=fetch.is_present(entry),
         ),
     )  # fmt: skip
+
+
+def _with_file_state(model: Model) -> Model:
+    """The model as it is now: its file may have been moved away since it was registered."""
+    file = model.firedeck
+    if file is None or not file.file:
+        return model
+    return model.model_copy(update={"firedeck": file.model_copy(update={"on_disk": Path(file.file).exists()})})
 
 
 def _registered(name: str, checked: own_models.OwnModel, display_name: str | None) -> Model:

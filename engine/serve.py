@@ -18,7 +18,8 @@ from pathlib import Path
 import uvicorn
 from filelock import FileLock, Timeout
 
-from client.errors import FailedPrecondition
+from client.config import URL_FILE
+from client.errors import FailedPrecondition, FiredeckError
 from engine.app import Engine
 from engine.fleet.settings import Settings
 
@@ -28,6 +29,7 @@ Started = Callable[[Engine, str], Awaitable[None]]
 
 LOCK_FILE = "engine.lock"
 BACKLOG = 2048
+BREAK_OFF_S = 1  # before the end of the drain, streams are ended with an error event
 DRAIN_S = 10  # how long requests under way may take once the engine was told to end
 
 
@@ -73,6 +75,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 async def run(settings: Settings, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
+    os.umask(0o077)  # the state holds keys: nobody else's to read
     check_data_dir(settings.data_dir)
     lock = take_lock(settings.data_dir)
     listener = bind(settings.host, settings.port)
@@ -80,12 +83,21 @@ async def run(settings: Settings, started: Started) -> None:
     try:
         engine = await Engine.open(settings)
         try:
-            await _serve(engine, listener, f"http://{host}:{port}", started)
+            await _serve(engine, listener, base_url(host, port), started)
         finally:
             await engine.close()
+    except* FiredeckError as group:
+        raise group.exceptions[0] from None
     finally:
         listener.close()
+        (settings.data_dir / URL_FILE).unlink(missing_ok=True)
         lock.release()
+
+
+def base_url(host: str, port: int) -> str:
+    """Where a client of this machine finds a listener on `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -110,10 +122,10 @@ class _Server(uvicorn.Server):
         """Drain and end; asked a second time, do not wait for the drain."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        engine.house.closing.set()
+        engine.end(DRAIN_S - BREAK_OFF_S)
 
 
-async def _serve(engine: Engine, listener: socket.socket, base_url: str, started: Started) -> None:
+async def _serve(engine: Engine, listener: socket.socket, url: str, started: Started) -> None:
     server = _Server(
         uvicorn.Config(
             engine, lifespan="off", log_config=None, access_log=False, server_header=False,
@@ -126,4 +138,5 @@ async def _serve(engine: Engine, listener: socket.socket, base_url: str, started
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve([listener]))
         await server.listening.wait()
-        await started(engine, base_url)
+        (engine.settings.data_dir / URL_FILE).write_text(url + "\n")
+        await started(engine, url)

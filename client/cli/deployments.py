@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
+import time
 from typing import Any
 
 import click
@@ -11,7 +13,7 @@ import click
 from client import durations
 from client.cli import output as out
 from client.cli.options import run, shared
-from client.errors import FiredeckError, NotFound
+from client.errors import DeadlineExceeded, FiredeckError, NotFound, Unavailable
 from client.resources import Client
 from client.types import FAILED, READY, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
 
@@ -60,9 +62,12 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
     if value is None:
         return None
     try:
-        return {key.strip(): float(number) for key, number in (part.split("=") for part in value.split(","))}
+        targets = {key.strip(): float(number) for key, number in (part.split("=") for part in value.split(","))}
     except ValueError:
         raise click.BadParameter("write NAME=NUMBER,NAME=NUMBER") from None
+    if not all(math.isfinite(number) for number in targets.values()):
+        raise click.BadParameter("targets are finite numbers")
+    return targets
 
 
 @deployment.command()
@@ -204,8 +209,8 @@ def _spec(given: Given) -> DeploymentSpec:
 
 async def _until_ready(client: Client, name: str, timeout_s: float) -> Deployment:
     """Poll until READY, telling each new stage; exits 1 on failure or time-out."""
-    told = ""
-    for _ in range(max(1, int(timeout_s / WAIT_POLL_S))):
+    told, until = "", time.monotonic() + timeout_s
+    while time.monotonic() < until:
         now = await client.deployments.get(name)
         stage = _stage(now)
         if stage != told and sys.stderr.isatty():
@@ -214,9 +219,13 @@ async def _until_ready(client: Client, name: str, timeout_s: float) -> Deploymen
         if now.state == READY:
             return now
         if now.state == FAILED:
-            raise NotFound(f"{name} failed: {now.status.message if now.status else ''}")
+            raise Unavailable(f"{name} failed: {now.status.message if now.status else ''}")
+        if now.delete_time is not None:
+            raise NotFound(f"{name} was deleted meanwhile")
         await asyncio.sleep(WAIT_POLL_S)
-    raise NotFound(f"{name} was not READY within {timeout_s:.0f}s", hint="it goes on starting; look again with get")
+    raise DeadlineExceeded(
+        f"{name} was not READY within {timeout_s:.0f}s", hint="it goes on starting; look again with get"
+    )
 
 
 def _stage(d: Deployment) -> str:

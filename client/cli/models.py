@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from client.cli import output as out
@@ -52,8 +54,10 @@ def create(
 ) -> None:  # fmt: skip
     """Make a GGUF file of your own a model. The file stays where it is."""
 
+    path = os.path.abspath(os.path.expanduser(file))  # the engine's own folder is another one
+
     async def work(client: Client) -> None:
-        made = await client.models.create_from_file(model_id, file, display_name)
+        made = await client.models.create_from_file(model_id, path, display_name)
         out.say(out.as_json(made) if output == "json" else out.model_table([made]))
 
     run(work, base_url, api_key, account)

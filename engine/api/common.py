@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from client.errors import InvalidArgument
-from engine.fleet.fleet import Fleet
-from engine.keys import Keyring, Principal
-from engine.library import Library
+from client.errors import InvalidArgument, PayloadTooLarge
+from client.names import Name
+from engine.house import House
+from engine.keys import Principal
 
 BODY_BYTES_MAX = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What the routes stand on."""
-
-    fleet: Fleet
-    library: Library
-    keyring: Keyring
-    started_at: datetime
-    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when endless answers must end
 
 
 def house(request: Request) -> House:
@@ -35,7 +21,7 @@ def house(request: Request) -> House:
 
 
 def principal(request: Request) -> Principal:
-    """The owner of the request's key. Every route asks for it, so that none can be forgotten open."""
+    """The owner of the request's key. All routers ask for it, before any body is read: none can be forgotten open."""
     return house(request).keyring.identify(dict(request.headers))
 
 
@@ -45,11 +31,18 @@ async def json_body(request: Request) -> Any:
     async for chunk in request.stream():
         body += chunk
         if len(body) > BODY_BYTES_MAX:
-            raise InvalidArgument(f"the body is larger than {BODY_BYTES_MAX} bytes")
+            raise PayloadTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")
     try:
-        return json.loads(body) if body.strip() else {}
+        parsed = json.loads(body) if body.strip() else {}
+        json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored or shown
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"the body is not JSON: {error}", hint="send a JSON object") from None
+    return parsed
+
+
+def deployment_name(account: str, deployment_id: str) -> str:
+    """The full name of a path's deployment."""
+    return str(Name.of(deployment_id, "deployments", account, "deployment"))
 
 
 HouseDep = Annotated[House, Depends(house)]

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from client.errors import InvalidArgument
-from client.names import Name
 from client.types import Deployment, DeploymentPage
 from engine import declare
-from engine.api.common import Body, Caller, HouseDep, documented_body
+from engine.api.common import Body, Caller, HouseDep, deployment_name, documented_body
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
@@ -59,14 +58,14 @@ async def list_deployments(
 @router.get(_ONE, **_SHOW)
 async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
     caller.may(account, write=False)
-    return house.fleet.get(_name(account, deployment_id)).deployment
+    return house.fleet.get(deployment_name(account, deployment_id)).deployment
 
 
 @router.patch(_ONE + ":scale", openapi_extra=documented_body("ScaleBody"))
 async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"replicaCount": n}`: want n replicas now, within min and max."""
     caller.may(account, write=True)
-    name = _name(account, deployment_id)
+    name = deployment_name(account, deployment_id)
     await house.fleet.scale(name, _replica_count(body), by=caller.user)
     return {}
 
@@ -83,7 +82,7 @@ async def update(
 ) -> Deployment:
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
     caller.may(account, write=True)
-    name = _name(account, deployment_id)
+    name = deployment_name(account, deployment_id)
     mask = frozenset(_snake(path.strip()) for path in update_mask.split(",") if path.strip()) or None
     return await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=validate_only)
 
@@ -99,7 +98,7 @@ async def delete(
 ) -> dict[str, Any]:
     """Soft unless `hard`; refused while in use unless `ignoreChecks`."""
     caller.may(account, write=True)
-    name = _name(account, deployment_id)
+    name = deployment_name(account, deployment_id)
     await house.fleet.delete(name, by=caller.user, hard=hard, ignore_checks=ignore_checks)
     return {}
 
@@ -107,11 +106,7 @@ async def delete(
 @router.post(_ONE + ":undelete", **_SHOW)
 async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
     caller.may(account, write=True)
-    return await house.fleet.undelete(_name(account, deployment_id), by=caller.user)
-
-
-def _name(account: str, deployment_id: str) -> str:
-    return str(Name.of(deployment_id, "deployments", account, "deployment"))
+    return await house.fleet.undelete(deployment_name(account, deployment_id), by=caller.user)
 
 
 def _replica_count(body: Any) -> int:

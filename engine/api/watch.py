@@ -11,11 +11,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History
-from client.names import Name
-from engine.api.common import Caller, House, HouseDep
+from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
+from engine.house import House
 
 router = APIRouter(prefix="/firedeck/v1", tags=["firedeck"])
+After = Annotated[int, Query(ge=0, lt=2**63)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 _ONE = "/accounts/{account}/deployments/{deployment_id}"
 _SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
 
@@ -44,17 +46,15 @@ async def _snapshots(house: House, account: str, interval_s: float) -> AsyncIter
 
 
 @router.get("/events", **_SHOW)
-async def all_events(house: HouseDep, caller: Caller, after: int = 0, limit: int = 100) -> EventPage:
+async def all_events(house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100) -> EventPage:
     """The newest events of the account's deployments, oldest first."""
-    events = await house.fleet.rooms.store.events(None, after, min(limit, 1000))
-    mine = f"accounts/{caller.account}/"
-    return EventPage(events=[event for event in events if event.deployment.startswith(mine)])
+    return EventPage(events=await house.fleet.rooms.store.events(caller.account, after, limit))
 
 
 @router.get(_ONE, **_SHOW)
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
     caller.may(account, write=False)
-    return views.status(house.fleet, house.fleet.get(_name(account, deployment_id)))
+    return views.status(house.fleet, house.fleet.get(deployment_name(account, deployment_id)))
 
 
 @router.get(_ONE + "/history", **_SHOW)
@@ -67,18 +67,14 @@ async def history(
 ) -> History:
     """Samples of the last `seconds`, for charts."""
     caller.may(account, write=False)
-    keeper = house.fleet.get(_name(account, deployment_id))
+    keeper = house.fleet.get(deployment_name(account, deployment_id))
     return keeper.recorder.read(keeper.name, seconds)
 
 
 @router.get(_ONE + "/events", **_SHOW)
 async def events(
-    account: str, deployment_id: str, house: HouseDep, caller: Caller, after: int = 0, limit: int = 100
+    account: str, deployment_id: str, house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100
 ) -> EventPage:
     caller.may(account, write=False)
-    name = _name(account, deployment_id)
-    return EventPage(events=await house.fleet.rooms.store.events(name, after, min(limit, 1000)))
-
-
-def _name(account: str, deployment_id: str) -> str:
-    return str(Name.of(deployment_id, "deployments", account, "deployment"))
+    name = deployment_name(account, deployment_id)
+    return EventPage(events=await house.fleet.rooms.store.events_of(name, after, limit))

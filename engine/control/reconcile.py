@@ -18,9 +18,9 @@ START_TIMEOUT_S = 600.0  # from process start to ready; a large model loads for 
 STALLED_AFTER_S = 30.0  # no token and no prefill progress while there is work
 SILENT_AFTER_S = 15.0  # no answer from a process that exists (stopped, swapped out, wedged)
 TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drain
-DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
-DRAINED = "drained"  # the reason of an end that is no fault
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
+DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
+DRAINED = "drained"
 
 
 class Stage(enum.StrEnum):
@@ -94,6 +94,7 @@ class Step:
     do: Do
     replica: str = ""
     why: str = ""
+    fault: bool = False  # the replica is found wedged: short grace, and somebody should know
 
 
 def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
@@ -113,11 +114,11 @@ def _unwell(replica: Observed, now: float) -> Step | None:
         grace = KILL_GRACE_S if replica.wedged else TERM_GRACE_S
         return Step(Do.KILL, replica.id, f"still there {grace:.0f}s after SIGTERM") if in_stage_s > grace else None
     if replica.silent_s > SILENT_AFTER_S and replica.stage in {Stage.READY, Stage.DRAINING}:
-        return Step(Do.TERMINATE, replica.id, f"no answer for {replica.silent_s:.0f}s")
+        return Step(Do.TERMINATE, replica.id, f"no answer for {replica.silent_s:.0f}s", fault=True)
     if replica.stalled_s > STALLED_AFTER_S:
-        return Step(Do.TERMINATE, replica.id, f"has work but made no token for {replica.stalled_s:.0f}s")
+        return Step(Do.TERMINATE, replica.id, f"has work but made no token for {replica.stalled_s:.0f}s", fault=True)
     if replica.stage == Stage.INITIALIZING and in_stage_s > START_TIMEOUT_S:
-        return Step(Do.TERMINATE, replica.id, f"not ready after {START_TIMEOUT_S:.0f}s")
+        return Step(Do.TERMINATE, replica.id, f"not ready after {START_TIMEOUT_S:.0f}s", fault=True)
     if replica.stage == Stage.DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
         return Step(Do.TERMINATE, replica.id, f"still busy after {DRAIN_TIMEOUT_S:.0f}s of draining")
     return None

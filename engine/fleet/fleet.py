@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
 RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
 
+SWEEP_EVERY_S = 60.0
 SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
 SHUTDOWN_POLL_S = 0.05
 
@@ -38,6 +39,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
+        self._sweeping: asyncio.Task[None] | None = None
         # One thread a replica: on few cores two narrow replicas beat one wide one, and spinning pools are a cliff.
         self._threads = 1 if (os.cpu_count() or 1) <= 4 else (os.cpu_count() or 1) // 4
 
@@ -50,12 +52,14 @@ class Fleet:
         await self._take_over(await self.rooms.store.replicas())
         for keeper in self._keepers.values():
             keeper.start()
+        self._sweeping = asyncio.create_task(self._sweep(), name="purge what was deleted long ago")
 
     async def close(self) -> None:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
-        for keeper in self._keepers.values():
-            await keeper.stop()
         driver = self.rooms.driver
         for process in placed:
             driver.stop(process, force=False)
@@ -130,6 +134,7 @@ class Fleet:
             return changed(keeper.deployment)
         former = keeper.deployment
         declared = await keeper.declare(changed)
+        keeper.retry_now()
         await keeper.announce("Normal", "Updated", f"by {by}: {_difference(former, declared)}")
         return declared
 
@@ -143,7 +148,9 @@ class Fleet:
                 field="replicaCount",
                 hint="change minReplicaCount or maxReplicaCount first",
             )
+        await keeper.declare(lambda d: d.model_copy(update={"desired_replica_count": count}))
         keeper.scale_to(count)
+        keeper.retry_now()
         await keeper.announce("Normal", "ScaleRequested", f"by {by}: {count} replicas")
 
     async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
@@ -166,6 +173,7 @@ class Fleet:
         keeper = self.get(name)
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
+        self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -211,6 +219,16 @@ class Fleet:
                 f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
             )
 
+    async def _sweep(self) -> None:
+        """Purge what has been deleted for longer than it can be undeleted."""
+        while True:
+            now = self.rooms.clock.wall()
+            for keeper in self.keepers():
+                due = keeper.deployment.purge_time
+                if keeper.deleted and due is not None and due <= now:
+                    await self._purge(keeper)
+            await asyncio.sleep(SWEEP_EVERY_S)
+
     async def _purge(self, keeper: Keeper) -> None:
         await keeper.stop()
         for replica in keeper.replicas:
@@ -240,9 +258,7 @@ class Fleet:
 
 
 def _placed(record: ReplicaRecord) -> Placed | None:
-    if record.pid is None or record.pid_started is None:
-        return None
-    return Placed(record.id, Path(record.socket), record.pid, record.pid_started, "local")
+    return None if record.pid is None else Placed(record.id, Path(record.socket), record.pid)
 
 
 def _range(deployment: Deployment) -> str:
@@ -250,6 +266,8 @@ def _range(deployment: Deployment) -> str:
 
 
 def _difference(former: Deployment, new: Deployment) -> str:
+    """The changed fields by name, short ones with their values: an event is no place for long texts or secrets."""
     before, after = former.to_wire(), new.to_wire()
-    changed = [f"{k} {before.get(k)} -> {v}" for k, v in after.items() if before.get(k) != v and k != "updateTime"]
-    return ", ".join(changed) or "nothing changed"
+    changed = [name for name in after if before.get(name) != after[name] and name != "updateTime"]
+    shown = [f"{n} {before.get(n)} -> {after[n]}" if isinstance(after[n], int | bool) else n for n in changed]
+    return ", ".join(shown) or "nothing changed"

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from client.errors import FiredeckError, Unavailable
 from client.types import Deployment, ReplicaStats, Status
 from engine.control import autoscale, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
@@ -33,7 +34,8 @@ TTFT_WINDOW_S = 10.0  # of one point in the charts
 REQUEST_RATE_WINDOW_S = 5.0
 HISTORY_KEEP_S = 1000.0  # the longest average that a policy can ask for is a fifth of an hour
 TOUCH_INTERVAL_S = 10.0  # how often the instant of the last request is written down
-SILENT_AFTER_S = 2 * POLL_TIMEOUT_S
+UNHEARD_AFTER_S = 2 * POLL_TIMEOUT_S  # then its figures count as missing
+RETRY_AFTER_S = 5.0
 
 
 class Keeper:
@@ -72,6 +74,10 @@ class Keeper:
         """Replicas that take requests."""
         return [r for r in self.replicas if r.stage == Stage.READY and not r.suspect]
 
+    def serves(self) -> bool:
+        """Whether there is a ready replica at all, be it one that just failed a request."""
+        return any(r.stage == Stage.READY for r in self.replicas)
+
     def lost(self, replica: Replica) -> None:
         """A request failed there: give it no other until it has answered again."""
         replica.suspect = True
@@ -80,6 +86,16 @@ class Keeper:
     def running(self) -> int:
         """Requests that the gateway has with replicas."""
         return sum(r.in_flight for r in self.replicas)
+
+    def hopeless(self) -> FiredeckError | None:
+        """Why a request that waited would wait in vain, or None."""
+        if self.serves():
+            return None
+        if self.deployment.max_replica_count == 0:
+            return Unavailable("the deployment is switched off: its maxReplicaCount is 0", hint="raise it")
+        if self.deployment.state == lifecycle.FAILED:
+            return Unavailable(f"the deployment has failed: {self.replicas.last_failure}", retry_after_s=RETRY_AFTER_S)
+        return None
 
     def wake(self) -> None:
         """Look now, not at the next tick."""
@@ -119,10 +135,14 @@ class Keeper:
         self._memory = autoscale.begin(self._policy(), count, self._rooms.clock.monotonic())
 
     def fresh_start(self) -> None:
-        """Idle time and failed starts begin anew: after a creation, a restart or an undelete."""
-        self.replicas.backoff = Backoff()
+        """After an undelete: idle time begins anew, and failed starts are forgotten."""
         self._idle_since = self._rooms.clock.monotonic()
         self.lobby.reopen()
+        self.retry_now()
+
+    def retry_now(self) -> None:
+        """Somebody has changed something: do not wait for the back-off of failed starts."""
+        self.replicas.backoff = Backoff()
         self.wake()
 
     async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
@@ -137,13 +157,15 @@ class Keeper:
         """Observe, decide, step."""
         now = self._rooms.clock.monotonic()
         self._sample(now)
-        self.replicas.forgive()
-        await self._decide(now)
         template = self._template()
+        self.replicas.forgive(template.generation)
+        await self._decide(now)
         declared = Declared(self._desired(), template.generation, self.deleted)
         for step in steps(declared, self.replicas.observed(), self.replicas.backoff, now):
             await self.replicas.do(step, template)
         self.lobby.serve()
+        if self.lobby.held and (reason := self.hopeless()) is not None:
+            self.lobby.turn_away(reason)
         await self._show(template.generation)
         self._record(now)
         await self._touch(now)
@@ -222,7 +244,7 @@ class Keeper:
             held=self.lobby.held,
             idle_since=self._idle_since,
             oldest_held_s=self.lobby.oldest_s(),
-            missing=any(now - r.report.at > SILENT_AFTER_S for r in self.ready()),
+            missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self.replicas if r.stage == Stage.READY),
         )
 
     async def _show(self, generation: str) -> None:
@@ -272,7 +294,7 @@ class Keeper:
         if now - self._recorded_at < HISTORY_STEP_S:
             return
         self._recorded_at = now
-        serving = bool(self.ready())
+        serving = self.serves()
         self.recorder.add(
             self._rooms.clock.wall().timestamp(),
             {
@@ -282,7 +304,7 @@ class Keeper:
                 "requests_per_second": self.meter.request_rate(REQUEST_RATE_WINDOW_S),
                 "queue": float(self.queued()),
                 "concurrency": float(self.running() + self.lobby.held),
-                "ready": float(len(self.ready())),
+                "ready": float(sum(r.stage == Stage.READY for r in self.replicas)),
                 "desired": float(self._desired()),
             },
         )

@@ -73,8 +73,12 @@ class Lobby:
                 waiter.place.set_result(replica)
 
     def refuse(self, error: Exception) -> None:
-        """Nobody will be served here any more (the deployment is deleted)."""
+        """Nobody will be served here any more (the deployment is deleted, the engine ends)."""
         self._closed = error
+        self.turn_away(error)
+
+    def turn_away(self, error: Exception) -> None:
+        """Those who wait now get `error`; who comes later may wait again."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.place.done():
@@ -95,8 +99,8 @@ class Lobby:
         granted = False
         try:
             self.serve()
-            if not waiter.place.done():
-                self._knock()
+            if not waiter.place.done() and self._waiting[0] is waiter:
+                self._knock()  # whoever comes after the first waits for the same
             async with asyncio.timeout(timeout_s):
                 replica = await waiter.place
             granted = True

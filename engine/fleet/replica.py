@@ -140,10 +140,6 @@ class Replica:
         return produced
 
     @property
-    def running(self) -> int | None:
-        return self.report.body.get("running")
-
-    @property
     def slots(self) -> int | None:
         return self.report.body.get("slots")
 
@@ -189,6 +185,9 @@ class Replica:
     def _take(self, body: dict[str, Any]) -> None:
         old, self.report = self.report, Report(body, self._clock.monotonic())
         self.suspect = False
+        if self.stage == Stage.READY and body.get("status") in {"draining", "failed"}:
+            # Somebody else told it to end, or its engine broke: no request may go there any more.
+            self.enter(Stage.STOPPING, str(body.get("reason") or "it was told to end from outside"))
         # The first counters of a replica that was taken over are its whole past, not what it just did.
         if "counters" not in body or "counters" not in old.body:
             return

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from client.names import random_id
 from engine.clock import Clock
-from engine.control.reconcile import DRAINED, Backoff, Do, Observed, Stage, Step
+from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
 from engine.fleet.replica import Replica, failure_text
 from engine.library import Library
 from engine.placement.port import Driver, Launch, Placed, Stockout
@@ -81,7 +81,9 @@ class ReplicaSet:
         if step.do == Do.START:
             self._start(template)
             return
-        replica = self.replicas[step.replica]
+        replica = self.replicas.get(step.replica)
+        if replica is None:
+            return  # it went while an earlier step was being done
         match step.do:
             case Do.BURY:
                 await self._bury(replica)
@@ -90,7 +92,7 @@ class ReplicaSet:
             case Do.DRAIN:
                 await self._drain(replica, step.why)
             case Do.TERMINATE:
-                await self._terminate(replica, step.why)
+                await self._terminate(replica, step)
             case Do.KILL:
                 await self._kill(replica, step.why)
 
@@ -152,7 +154,7 @@ class ReplicaSet:
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, None, self._rooms.clock.wall().timestamp(),
+            None, self._rooms.clock.wall().timestamp(),
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
         while True:
@@ -167,12 +169,7 @@ class ReplicaSet:
                 await asyncio.sleep(PLACEMENT_RETRY_S)
         replica.attach(placed)
         replica.enter(Stage.INITIALIZING)
-        await self._rooms.store.put_replica(
-            ReplicaRecord(
-                record.id, record.deployment, record.generation, record.socket, record.key, placed.pid,
-                placed.pid_started, record.created_at,
-            )
-        )  # fmt: skip
+        await self._rooms.store.put_replica(replace(record, pid=placed.pid))
         return placed
 
     async def _serve(self, replica: Replica) -> None:
@@ -198,11 +195,11 @@ class ReplicaSet:
         else:
             self._term(replica, why)
 
-    async def _terminate(self, replica: Replica, why: str) -> None:
-        if why != DRAINED:
+    async def _terminate(self, replica: Replica, step: Step) -> None:
+        if step.fault:
             replica.wedged = True
-            await self._announce("Warning", "ReplicaUnhealthy", why, replica.id)
-        self._term(replica, why if replica.wedged else replica.reason or why)
+            await self._announce("Warning", "ReplicaUnhealthy", step.why, replica.id)
+        self._term(replica, step.why if step.fault else replica.reason or step.why)
 
     def _term(self, replica: Replica, why: str) -> None:
         replica.enter(Stage.STOPPING, why)
@@ -241,10 +238,11 @@ class ReplicaSet:
         self.backoff = Backoff(self.backoff.failures + 1, self._rooms.clock.monotonic())
         self.last_failure = why
 
-    def forgive(self) -> None:
-        """Failures are over once a replica has served for a while."""
-        now = self._rooms.clock.monotonic()
-        if any(r.stage == Stage.READY and now - r.stage_since >= STABLE_AFTER_S for r in self):
+    def forgive(self, generation: str) -> None:
+        """Failures are over once a replica of these settings that came after the last one has served for a while."""
+        now, last = self._rooms.clock.monotonic(), self.backoff.last_failure_at
+        came_after = (r.stage_since for r in self if r.stage == Stage.READY and r.generation == generation)
+        if any(last <= since <= now - STABLE_AFTER_S for since in came_after):
             self.backoff, self.last_failure = Backoff(), ""
 
     async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
@@ -254,6 +252,7 @@ class ReplicaSet:
             task.cancel()
         await replica.close()
         if replica.placed:
+            self._rooms.driver.stop(replica.placed, force=True)  # gone already, unless its start was given up
             self._rooms.driver.forget(replica.placed)
         await self._rooms.store.drop_replica(replica.id)
         self._wake()

@@ -45,7 +45,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
     in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
     return DeploymentStatus(
         deployment=keeper.deployment,
-        stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=bool(keeper.ready())),
+        stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=keeper.serves()),
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         simulated=fleet.rooms.driver.simulated,
@@ -64,7 +64,7 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
 
     return AutoscalerView(
         desired=decision.desired,
-        current=len(keeper.ready()),
+        current=sum(r.stage == "READY" for r in keeper.replicas),
         reasons=[Reason(code=reason.code, text=reason.text) for reason in decision.reasons],
         targets=[
             TargetView(name=t.name, observed=t.observed, target=t.target, wanted=t.wanted) for t in decision.targets

@@ -12,22 +12,28 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from client.errors import Internal, ScalingUp, Unavailable
-from engine.control.lifecycle import FAILED
+from client.errors import Internal, InvalidArgument, ScalingUp, Unavailable
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
 from engine.gateway.http import Headers, Send
 from engine.gateway.sse import StreamReader, usage_of
 from engine.telemetry.meter import Usage
 
-TRIES = 3  # replicas that one request may meet
+TRIES = 4  # replicas that one request may meet: some may be about to end
+DEATHS_MAX = 2  # replicas that may end under one request, before it is the one that is suspected
 SCALING_UP_RETRY_S = 5.0
+REPLICA_ENDED = "the replica ended while it was answering"
 SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please retry your request in a few minutes."
+_SENT_HEADERS = ("x-prompt-cache-isolation-key",)  # of the client's, to the replica
 _PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry")
 
 
 class ReplicaLost(Exception):
-    """The replica ended, or refused as it is about to end, and the client has been sent nothing."""
+    """The replica cannot answer this and the client has been sent nothing; `died`: it ended under the request."""
+
+    def __init__(self, *, died: bool) -> None:
+        super().__init__()
+        self.died = died
 
 
 @dataclass(slots=True)
@@ -40,6 +46,7 @@ class Exchange:
     request_id: str
     began_at: float
     now: Callable[[], float]
+    sent_headers: dict[str, str]
     answering: bool = False  # the status line has been sent
     ttft_s: float | None = None
     status: int = 500
@@ -50,56 +57,67 @@ class Exchange:
             self.ttft_s = self.now() - self.began_at
 
 
+def sent_headers(headers: dict[str, str]) -> dict[str, str]:
+    """Those of the client's headers that a replica must see; InvalidArgument for what HTTP cannot carry on."""
+    sent = {name: headers[name] for name in _SENT_HEADERS if name in headers}
+    for name, value in sent.items():
+        if not value.isascii():
+            raise InvalidArgument(f"the header {name} must be ASCII", field=name)
+    return sent
+
+
 async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     """Answer the client. Raises a FiredeckError only while nothing has been sent."""
-    refuse_cold(keeper)
     options = keeper.deployment.firedeck
-    hold_s = options.hold_timeout.total_seconds() if options and options.hold_timeout else 0.0
+    until = exchange.now() + (options.hold_timeout.total_seconds() if options and options.hold_timeout else 0.0)
     failed: frozenset[str] = frozenset()
+    deaths = 0
     for _ in range(TRIES):
-        async with keeper.lobby.place(hold_s, failed) as replica:
+        refuse_cold(keeper)
+        async with keeper.lobby.place(until - exchange.now(), failed) as replica:
             try:
                 await _once(replica, exchange, send)
                 return
-            except ReplicaLost:
+            except ReplicaLost as loss:
                 failed |= {replica.id}
+                deaths += loss.died
                 keeper.lost(replica)
+        if deaths >= DEATHS_MAX:
+            break
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
 
 
 def refuse_cold(keeper: Keeper) -> None:
-    """Raises when nobody serves and waiting is not offered, or would be in vain."""
-    if keeper.ready():
+    """Raises when nobody serves, and waiting is not offered or would be in vain."""
+    if keeper.serves():
         return
-    deployment = keeper.deployment
-    if deployment.max_replica_count == 0:
-        raise Unavailable("the deployment is switched off: its maxReplicaCount is 0", hint="raise it")
-    if deployment.state == FAILED:
-        why = deployment.status.message if deployment.status else ""
+    reason = keeper.hopeless()
+    if reason is not None:
         keeper.rouse()  # it may have been mended meanwhile
-        raise Unavailable(f"the deployment has failed: {why}", retry_after_s=SCALING_UP_RETRY_S)
-    if deployment.firedeck and deployment.firedeck.cold_policy == "reject":
+        raise reason
+    options = keeper.deployment.firedeck
+    if options and options.cold_policy == "reject":
         keeper.rouse()
         raise ScalingUp(SCALING_UP, retry_after_s=SCALING_UP_RETRY_S)
 
 
 async def _once(replica: Replica, exchange: Exchange, send: Send) -> None:
     """One try. ReplicaLost when it may be tried elsewhere."""
-    if replica.http is None:
-        raise ReplicaLost
-    headers = {"content-type": "application/json", "x-request-id": exchange.request_id}
+    if replica.http is None or replica.http.is_closed:
+        raise ReplicaLost(died=False)
+    headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
     try:
         async with replica.http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
             if response.status_code == 503:
-                raise ReplicaLost
+                raise ReplicaLost(died=False)
             if exchange.stream and response.status_code == 200:
                 await _pass_stream(response, exchange, send)
             else:
                 await _pass_whole(response, exchange, send)
     except httpx.HTTPError as error:
         if not exchange.answering:
-            raise ReplicaLost from error
-        await _break_off(exchange, send)
+            raise ReplicaLost(died=not isinstance(error, httpx.ConnectError)) from error
+        await break_off(exchange, send, REPLICA_ENDED)
 
 
 async def _pass_whole(response: httpx.Response, exchange: Exchange, send: Send) -> None:
@@ -127,20 +145,21 @@ async def _pass_stream(response: httpx.Response, exchange: Exchange, send: Send)
             exchange.token_seen()
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     if not exchange.answering:
-        raise ReplicaLost
+        raise ReplicaLost(died=True)
     exchange.usage = reader.usage or exchange.usage
-    if not reader.done:
-        await _break_off(exchange, send)
+    if reader.error:
+        exchange.status = Internal.status  # the replica has told the client itself, and lives
+    elif not reader.done:
+        await break_off(exchange, send, REPLICA_ENDED)
         return
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _break_off(exchange: Exchange, send: Send) -> None:
-    """The replica died while it was answering: say so, then end."""
+async def break_off(exchange: Exchange, send: Send, why: str) -> None:
+    """End an answer that cannot be finished: a stream says so in an error event, never a silent cut."""
     exchange.status = 502
-    error = Internal("the replica ended while it was answering", hint="send the request again")
-    event = f"data: {json.dumps(error.inference_body(exchange.request_id))}\n\n".encode()
-    await send({"type": "http.response.body", "body": event if exchange.stream else b""})
+    body = Internal(why, hint="send the request again").inference_body(exchange.request_id)
+    await send({"type": "http.response.body", "body": f"data: {json.dumps(body)}\n\n".encode()})
 
 
 def _headers(response: httpx.Response, exchange: Exchange) -> Headers:

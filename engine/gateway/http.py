@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from client.errors import FiredeckError, InvalidArgument
+from client.errors import FiredeckError, InvalidArgument, PayloadTooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -14,11 +14,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-BODY_BYTES_MAX = 16 << 20
-
-
-class BodyTooLarge(InvalidArgument):
-    name, status = "REQUEST_TOO_LARGE", 413
+BODY_BYTES_MAX = 8 << 20  # as much as a replica takes
 
 
 class ClientGone(Exception):
@@ -38,7 +34,7 @@ async def read_body(receive: Receive) -> bytes:
             raise ClientGone
         body += message.get("body", b"")
         if len(body) > BODY_BYTES_MAX:
-            raise BodyTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")
+            raise PayloadTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")
         if not message.get("more_body"):
             return bytes(body)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from client.errors import InvalidArgument, NotFound
 from client.names import parse_model
-from engine.keys import Principal
 
 # The SDK's 0.19 line matches this very sentence to decide whether to retry.
 NOT_DEPLOYED = "Model not found, inaccessible, and/or not deployed"
@@ -22,8 +21,8 @@ class Deployed:
         self.model = model
 
 
-def resolve(model: object, deployments: Sequence[Deployed], caller: Principal) -> str:
-    """The full name of the caller's deployment that `model` asks for.
+def resolve(model: object, deployments: Sequence[Deployed], account: str) -> str:
+    """The full name of the account's deployment that `model` asks for.
 
     A bare model goes to its oldest deployment (`deployments` come in order of creation). A deployment that is not
     there, of another account, or of another model is NotFound alike: nothing tells which.
@@ -33,7 +32,7 @@ def resolve(model: object, deployments: Sequence[Deployed], caller: Principal) -
     if len(model) > 512:
         raise NotFound(NOT_DEPLOYED, field="model")
     try:
-        wanted = parse_model(model, caller.account)
+        wanted = parse_model(model, account)
     except InvalidArgument:
         raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments)) from None
     for deployed in deployments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import secrets
 import time
@@ -10,11 +11,18 @@ from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import unquote
 
-from client.errors import FiredeckError, Internal, InvalidArgument, NotFound
+from client.errors import (
+    FiredeckError,
+    Internal,
+    InvalidArgument,
+    MethodNotAllowed,
+    NotFound,
+    ScalingUp,
+    Unavailable,
+)
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
-from engine.api.common import House
 from engine.fleet.keeper import Keeper
-from engine.gateway.forward import Exchange, forward
+from engine.gateway.forward import Exchange, break_off, forward, sent_headers
 from engine.gateway.http import (
     ClientGone,
     Receive,
@@ -28,6 +36,7 @@ from engine.gateway.http import (
     send_json,
 )
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
+from engine.house import House
 from engine.keys import Principal
 
 log = logging.getLogger(__name__)
@@ -90,8 +99,11 @@ class Gateway:
         stream = fields.get("stream")
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
-        exchange = Exchange(path, body, bool(stream), request_id, time.monotonic(), time.monotonic)
-        synthetic = SYNTHETIC_HEADER in headers_of(scope)
+        headers = headers_of(scope)
+        exchange = Exchange(
+            path, body, bool(stream), request_id, time.monotonic(), time.monotonic, sent_headers(headers)
+        )
+        synthetic = SYNTHETIC_HEADER in headers
         await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
 
     async def _accounted(
@@ -99,20 +111,33 @@ class Gateway:
     ) -> None:
         """Forward, and write down what came of it whatever that is."""
         keeper.meter.began(synthetic=synthetic)
+        failed = True
         try:
-            if not await _unless_gone(receive, forward(keeper, exchange, _timed(send, exchange, keeper))):
+            timed = _timed(send, exchange, keeper)
+            ended = await _until_first(forward(keeper, exchange, timed), receive, self._house.breaking_off)
+            if ended is Ended.GONE:
                 exchange.status = CLIENT_GONE
+            elif ended is Ended.BROKEN_OFF:
+                await self._break_off(exchange, send)
+            failed = exchange.status >= 500
         except FiredeckError as error:
             exchange.status = error.status
+            failed = error.status >= 500 and not isinstance(error, ScalingUp)  # documented, and no fault
             raise
         finally:
             seconds = time.monotonic() - exchange.began_at
-            keeper.meter.ended(code=exchange.status, seconds=seconds, usage=exchange.usage)
+            keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=exchange.usage)
+
+    @staticmethod
+    async def _break_off(exchange: Exchange, send: Send) -> None:
+        if not exchange.answering:
+            raise Unavailable("the engine is being stopped", hint="try again when it is back")
+        await break_off(exchange, send, "the engine was stopped while it was answering")
 
     def _keeper(self, model: object, caller: Principal) -> Keeper:
         mine = [k for k in self._house.fleet.keepers(caller.account) if not k.deleted]
         deployed = [Deployed(k.name, k.deployment.base_model or "") for k in mine]
-        return self._house.fleet.get(resolve(model, deployed, caller))
+        return self._house.fleet.get(resolve(model, deployed, caller.account))
 
     def _models(self, caller: Principal) -> list[dict[str, Any]]:
         """What can be asked for now: each deployment under its own name, and its model under the bare one."""
@@ -146,10 +171,6 @@ def _allow(scope: Scope, method: str) -> None:
         raise MethodNotAllowed(f"{scope['method']} is not possible here", hint=f"use {method}")
 
 
-class MethodNotAllowed(InvalidArgument):
-    name, status = "METHOD_NOT_ALLOWED", 405
-
-
 def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:
     """`send` that tells the meter of the first token as soon as it is known, not when the answer is over."""
     told = False
@@ -164,17 +185,27 @@ def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:
     return tell
 
 
-async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
-    """Run `work` to its end, or cancel it when the client leaves; False in that case."""
+class Ended(enum.Enum):
+    """What came first."""
+
+    ANSWERED = enum.auto()
+    GONE = enum.auto()
+    BROKEN_OFF = enum.auto()
+
+
+async def _until_first(work: Coroutine[Any, Any, None], receive: Receive, breaking_off: asyncio.Event) -> Ended:
+    """Run `work` to its end, or cancel it when the client leaves or the engine ends."""
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(disconnected(receive))
+    broken = asyncio.ensure_future(breaking_off.wait())
+    tasks = (working, gone, broken)
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             working.result()
-            return True
-        return False
+            return Ended.ANSWERED
+        return Ended.GONE if gone.done() else Ended.BROKEN_OFF
     finally:
-        for task in (working, gone):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

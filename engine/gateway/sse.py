@@ -13,11 +13,16 @@ from engine.telemetry.meter import Usage
 
 
 class StreamReader:
-    """Fed with raw chunks in any cut; knows `started` (a token was sent) and `usage` (None until seen)."""
+    """Fed with raw chunks in any cut.
+
+    Knows `started` (a token was sent), `usage` (None until seen), `error` (the replica ended the stream with an error
+    event of its own) and `done` (`[DONE]` was sent).
+    """
 
     def __init__(self) -> None:
         self.started = False
         self.done = False
+        self.error = False
         self.usage: Usage | None = None
         self._rest = b""
 
@@ -27,12 +32,13 @@ class StreamReader:
             data = event[5:].strip() if event.startswith(b"data:") else b""
             if data == b"[DONE]":
                 self.done = True
-            elif data and (not self.started or b'"usage"' in data):
+            elif data and (not self.started or b'"usage"' in data or data.startswith(b'{"error"')):
                 # What a replica garbled is the client's to see; accounting goes on.
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
                     self._take(json.loads(data))
 
     def _take(self, event: dict[str, Any]) -> None:
+        self.error = self.error or isinstance(event.get("error"), dict)
         self.started = self.started or any(_has_token(choice) for choice in event.get("choices") or ())
         if event.get("usage"):
             self.usage = usage_of(event)

@@ -1,12 +1,11 @@
 """Replicas as processes of this machine.
 
 Each gets its own process group, an environment of its own (no API keys of the engine's), a unix socket in a folder
-only this user can enter, and a log file. Replicas outlive a killed engine and are found again by pid + start time.
+only this user can enter, and a log file. Replicas outlive a killed engine and are found again by pid and socket.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import signal
@@ -21,7 +20,8 @@ from client.errors import FailedPrecondition
 from engine.placement.port import Launch, Placed, Stockout
 
 SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
-LOG_BYTES_MAX = 4 * 1024 * 1024  # a log larger than this is started anew with the next replica
+SOCKET_NAME_BYTES = 20  # "/", a random id, ".sock", and some more
+LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
 MEMORY_OVER_FILE_BYTES = 200 * 1024 * 1024  # a replica's own needs beside the weights (measured on a 135M model)
@@ -45,19 +45,19 @@ class LocalDriver:
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def socket_of(self, replica: str) -> Path:
-        return self._run_dir / f"{replica}.sock"
+        return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
 
     async def start(self, launch: Launch) -> Placed:
         self._check_room(launch)
-        child = await asyncio.to_thread(self._spawn, launch)
+        self._prune_logs()
+        # Not in a thread: a spawn takes milliseconds, and nothing can cancel us between the process and its record.
+        child = self._spawn(launch)
         self._children[child.pid] = child
-        return Placed(launch.replica, self.socket_of(launch.replica), child.pid, _started(child.pid), "local")
+        return Placed(launch.replica, self.socket_of(launch.replica), child.pid)
 
     def alive(self, placed: Placed) -> bool:
         child = self._children.get(placed.pid)
-        if child is not None and child.poll() is not None:
-            return False
-        return _is(placed)
+        return child.poll() is None if child is not None else _runs_on(placed.pid) == placed.socket
 
     def stop(self, placed: Placed, *, force: bool) -> None:
         if not self.alive(placed):
@@ -73,11 +73,6 @@ class LocalDriver:
             child.poll()
         placed.socket.unlink(missing_ok=True)
 
-    def exit_code(self, placed: Placed) -> int | None:
-        """How a child of this engine ended (negative: by that signal); None when unknown or still alive."""
-        child = self._children.get(placed.pid)
-        return None if child is None else child.poll()
-
     def last_words(self, replica: str) -> str:
         try:
             with self._log(replica).open("rb") as log:
@@ -88,10 +83,10 @@ class LocalDriver:
 
     def strays(self, known_pids: frozenset[int]) -> list[Placed]:
         found = []
-        for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
-            socket = _replica_socket(process.info["cmdline"] or [])
-            if socket and socket.parent == self._run_dir and process.pid not in known_pids:
-                found.append(Placed(socket.stem, socket, process.pid, process.info["create_time"], "local"))
+        for pid in psutil.pids():
+            socket = _runs_on(pid)
+            if socket and socket.parent == self._run_dir and pid not in known_pids:
+                found.append(Placed(socket.stem, socket, pid))
         return found
 
     def close(self) -> None:
@@ -100,6 +95,11 @@ class LocalDriver:
 
     def _log(self, replica: str) -> Path:
         return self._log_dir / f"{replica}.log"
+
+    def _prune_logs(self) -> None:
+        logs = sorted(self._log_dir.glob("*.log"), key=lambda log: log.stat().st_mtime)
+        for log in logs[: -LOGS_KEPT or None]:
+            log.unlink(missing_ok=True)
 
     def _check_room(self, launch: Launch) -> None:
         needed = launch.model_file.stat().st_size + MEMORY_OVER_FILE_BYTES
@@ -139,29 +139,19 @@ def _environment(key: str) -> dict[str, str]:
 def run_dir(data_dir: Path) -> Path:
     """`DATA/run`, or a short stand-in when a socket below that would not fit into a socket address."""
     inside = data_dir / "run"
-    if len(os.fsencode(inside)) + 40 <= SOCKET_PATH_MAX:
+    if len(os.fsencode(inside)) + SOCKET_NAME_BYTES <= SOCKET_PATH_MAX:
         return inside
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"firedeck-{os.getuid()}-{digest}"
 
 
-def _replica_socket(command: list[str]) -> Path | None:
-    if "engine.replica" not in command or "--socket" not in command[:-1]:
+def _runs_on(pid: int) -> Path | None:
+    """The socket of the replica that this process is, or None: no process, a zombie, or something else."""
+    try:
+        process = psutil.Process(pid)
+        command = process.cmdline()
+        if "engine.replica" not in command or "--socket" not in command[:-1]:
+            return None
+        return None if process.status() == psutil.STATUS_ZOMBIE else Path(command[command.index("--socket") + 1])
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
-    return Path(command[command.index("--socket") + 1])
-
-
-def _started(pid: int) -> float:
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _is(placed: Placed) -> bool:
-    try:
-        process = psutil.Process(placed.pid)
-        same = abs(process.create_time() - placed.pid_started) < 1.0
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

@@ -32,14 +32,12 @@ class Launch:
 class Placed:
     """A replica process that was started: enough to find it again after a restart.
 
-    `pid_started` is the process's start in epoch seconds: a pid alone may have been given to another process since.
+    A pid alone may have been given to another process since; `socket` holds a random id that only the right one has.
     """
 
     replica: str
     socket: Path
     pid: int
-    pid_started: float
-    node: str
 
 
 class Driver(Protocol):

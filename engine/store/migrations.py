@@ -48,7 +48,7 @@ def m001_deployments_and_models(db: sqlite3.Connection) -> None:
 def m002_replicas(db: sqlite3.Connection) -> None:
     db.execute(
         "CREATE TABLE replicas (id TEXT PRIMARY KEY, deployment TEXT NOT NULL, generation TEXT NOT NULL,"
-        " socket TEXT NOT NULL, key TEXT NOT NULL, pid INTEGER, pid_started REAL, created_at REAL NOT NULL) STRICT"
+        " socket TEXT NOT NULL, key TEXT NOT NULL, pid INTEGER, created_at REAL NOT NULL) STRICT"
     )
 
 

@@ -25,12 +25,12 @@ SELECT name, doc FROM models ORDER BY name;
 DELETE FROM models WHERE name = :name;
 
 -- name: put_replica
-INSERT INTO replicas (id, deployment, generation, socket, key, pid, pid_started, created_at)
-VALUES (:id, :deployment, :generation, :socket, :key, :pid, :pid_started, :created_at)
-ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, pid_started = excluded.pid_started;
+INSERT INTO replicas (id, deployment, generation, socket, key, pid, created_at)
+VALUES (:id, :deployment, :generation, :socket, :key, :pid, :created_at)
+ON CONFLICT (id) DO UPDATE SET pid = excluded.pid;
 
 -- name: all_replicas
-SELECT id, deployment, generation, socket, key, pid, pid_started, created_at FROM replicas ORDER BY created_at, id;
+SELECT id, deployment, generation, socket, key, pid, created_at FROM replicas ORDER BY created_at, id;
 
 -- name: drop_replica
 DELETE FROM replicas WHERE id = :id;
@@ -47,6 +47,9 @@ SELECT id, hash, prefix, account, user, role, display_name, create_time, expire_
 INSERT INTO events (time, deployment, kind, reason, message, replica)
 VALUES (:time, :deployment, :kind, :reason, :message, :replica);
 
+-- name: drop_events_of
+DELETE FROM events WHERE deployment = :deployment;
+
 -- name: prune_events
 DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - :keep;
 
@@ -59,5 +62,5 @@ SELECT * FROM (
 -- name: all_events
 SELECT * FROM (
     SELECT seq, time, deployment, kind, reason, message, replica FROM events
-    WHERE seq > :after ORDER BY seq DESC LIMIT :limit
+    WHERE deployment LIKE :prefix || '%' AND seq > :after ORDER BY seq DESC LIMIT :limit
 ) ORDER BY seq;

@@ -8,6 +8,7 @@ on one thread, writers under `BEGIN IMMEDIATE`, so nothing ever meets "database 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +33,7 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRecord:
-    """What must be known to find a replica process again. `pid_started` is psutil's create_time, epoch seconds."""
+    """What must be known to find a replica process again. `pid` is None until the process has been started."""
 
     id: str
     deployment: str
@@ -40,7 +41,6 @@ class ReplicaRecord:
     socket: str
     key: str
     pid: int | None
-    pid_started: float | None
     created_at: float
 
 
@@ -97,11 +97,12 @@ class Store:
         self._thread.shutdown(wait=True)
 
     async def put_deployment(self, deployment: Deployment) -> None:
-        doc = deployment.to_wire()
-        await self._write("put_deployment", {
-            "name": deployment.name, "account": deployment.name.split("/")[1], "doc": deployment.model_dump_json(by_alias=True, exclude_none=True),  # noqa: E501
-            "create_time": doc["createTime"], "delete_time": doc.get("deleteTime"),
-        })  # fmt: skip
+        wire = deployment.to_wire()
+        row = {
+            "name": deployment.name, "account": deployment.name.split("/")[1], "doc": json.dumps(wire),
+            "create_time": wire["createTime"], "delete_time": wire.get("deleteTime"),
+        }  # fmt: skip
+        await self._write("put_deployment", row)
 
     async def deployments(self) -> list[StoredDeployment]:
         return [
@@ -110,7 +111,8 @@ class Store:
         ]
 
     async def drop_deployment(self, name: str) -> None:
-        await self._write("drop_deployment", {"name": name})
+        """The deployment and its events: one made later under the same name must not inherit them."""
+        await self._run(self._transact, [("drop_deployment", {"name": name}), ("drop_events_of", {"deployment": name})])
 
     async def touch_deployment(self, name: str, at: datetime) -> None:
         await self._write("touch_deployment", {"name": name, "at": at.isoformat()})
@@ -149,14 +151,15 @@ class Store:
         }  # fmt: skip
         await self._run(self._transact, [("add_event", row), ("prune_events", {"keep": EVENTS_KEPT})])
 
-    async def events(self, deployment: str | None, after: int, limit: int) -> list[Event]:
-        """The newest `limit` events after `after`, oldest first."""
-        page = {"after": after, "limit": limit}
-        if deployment is None:
-            rows = await self._read("all_events", page)
-        else:
-            rows = await self._read("events_of", {"deployment": deployment, **page})
-        return [Event.model_validate(row) for row in rows]
+    async def events_of(self, deployment: str, after: int, limit: int) -> list[Event]:
+        """The newest `limit` events of a deployment after `after`, oldest first."""
+        page = {"deployment": deployment, "after": after, "limit": limit}
+        return [Event.model_validate(row) for row in await self._read("events_of", page)]
+
+    async def events(self, account: str, after: int, limit: int) -> list[Event]:
+        """The same for all deployments of an account."""
+        page = {"prefix": f"accounts/{account}/", "after": after, "limit": limit}
+        return [Event.model_validate(row) for row in await self._read("all_events", page)]
 
     async def _read(self, name: str, params: Params | None = None) -> list[dict[str, Any]]:
         return await self._run(self._fetch, name, params or {})

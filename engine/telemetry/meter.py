@@ -60,14 +60,14 @@ class Meter:
         self._ttft_ms.add(self._clock.monotonic(), ttft_s * 1000)
         metrics.TTFT.labels(self.deployment).observe(ttft_s)
 
-    def ended(self, *, code: int, seconds: float, usage: Usage) -> None:
-        """A request is over; `code` is its HTTP status (499 when the client left)."""
+    def ended(self, *, code: int, failed: bool, seconds: float, usage: Usage) -> None:
+        """A request is over; `code` is its HTTP status (499: the client left), `failed` whether that is our fault."""
         now = self._clock.monotonic()
         self._ends.add(now)
         self.prompt_tokens += usage.prompt
         self.cached_tokens += usage.cached
         self.generated_tokens += usage.generated
-        if code >= 500:
+        if failed:
             self.errors += 1
             self._failures.add(now)
         metrics.REQUESTS.labels(self.deployment, str(code)).inc()

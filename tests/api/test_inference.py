@@ -111,6 +111,24 @@ def test_a_client_that_leaves_frees_its_place(engine: EngineProcess, openai_clie
     assert all(a.usage and a.usage.completion_tokens for a in answers)
 
 
+def test_cached_state_never_crosses_isolation_keys(openai_client: openai.OpenAI) -> None:
+    prompt = "The quick brown fox jumps over the lazy dog. " * 4
+
+    def cached(key: str, *, in_body: bool = False) -> int:
+        where = {"extra_body": {"prompt_cache_isolation_key": key}} if in_body else {
+            "extra_headers": {"x-prompt-cache-isolation-key": key}
+        }  # fmt: skip
+        answer = openai_client.completions.create(model=DEPLOYMENT, prompt=prompt, max_tokens=1, **where)
+        assert answer.usage is not None
+        assert answer.usage.prompt_tokens_details is not None
+        return answer.usage.prompt_tokens_details.cached_tokens or 0
+
+    assert cached("tenant-a") <= 1  # at most the token that every text begins with
+    assert cached("tenant-a") > 10
+    assert cached("tenant-b") == 0
+    assert cached("tenant-a", in_body=True) > 10  # the header and the field say the same
+
+
 def test_answers_carry_a_request_id_and_the_prompt_tokens(engine: EngineProcess) -> None:
     answer = httpx.post(
         f"{engine.context.base_url}/v1/completions",

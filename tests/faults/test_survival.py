@@ -74,6 +74,18 @@ async def test_a_killed_replica_is_replaced_and_requests_without_a_token_are_ser
     assert successor.pid != victim.pid
 
 
+async def test_a_replica_that_somebody_else_ends_is_replaced_before_it_is_gone(own_engine: EngineProcess) -> None:
+    await deploy(own_engine, "d", min_replica_count=1)
+    (victim,) = own_engine.replicas()
+    streaming = stream(own_engine.context, max_tokens=700)
+    first = next(iter(streaming))
+    victim.terminate()  # it drains: what runs there goes on, what comes must go elsewhere
+    answers = await asyncio.gather(*(asyncio.to_thread(ask, own_engine.context) for _ in range(4)))
+    assert all(answers)
+    assert first.choices[0].text + "".join(chunk.choices[0].text for chunk in streaming if chunk.choices)
+    poll(lambda: victim.pid not in {r.pid for r in own_engine.replicas()})
+
+
 async def test_a_replica_that_stops_answering_is_ended_and_replaced(own_engine: EngineProcess) -> None:
     await deploy(own_engine, "d", min_replica_count=1)
     (victim,) = own_engine.replicas()
@@ -85,6 +97,33 @@ async def test_a_replica_that_stops_answering_is_ended_and_replaced(own_engine: 
         await until_ready(client, "d")
         events = {event.reason: event.message for event in await client.fleet.events("d")}
     assert "no answer" in events["ReplicaUnhealthy"]
+    assert await asyncio.to_thread(ask, own_engine.context)
+
+
+async def test_a_model_file_that_was_damaged_fails_with_the_reason_and_recovers_when_mended(
+    own_engine: EngineProcess, tmp_path: Path
+) -> None:
+    async with Client(own_engine.context) as client:
+        library = await client.models.get(SMOLLM2)
+        assert library.firedeck is not None
+        whole = Path(library.firedeck.file or "").read_bytes()
+        file = tmp_path / "own.gguf"
+        file.write_bytes(whole)
+        await client.models.create_from_file("own", str(file))
+        file.write_bytes(whole[: len(whole) // 2])
+        await client.deployments.create(DeploymentSpec(base_model="own", min_replica_count=1), "d")
+        async with asyncio.timeout(PATIENCE_S):
+            while (found := await client.deployments.get("d")).state != "FAILED":
+                await asyncio.sleep(0.2)
+        assert found.status is not None
+        assert "own.gguf" in found.status.message or "model" in found.status.message
+        with pytest.raises(openai.InternalServerError, match="has failed"):
+            await asyncio.to_thread(ask, own_engine.context)
+        file.write_bytes(whole)
+        await client.deployments.update("d", DeploymentSpec(description="mended"))
+        async with asyncio.timeout(PATIENCE_S):
+            while (await client.deployments.get("d")).state != "READY":
+                await asyncio.sleep(0.2)
     assert await asyncio.to_thread(ask, own_engine.context)
 
 

@@ -351,9 +351,11 @@ def test_a_maximum_under_the_standing_minimum_is_refused():
     assert refused.value.field == "maxReplicaCount"
 
 
-def test_raising_the_minimum_over_the_maximum_raises_the_maximum_with_it():
-    after = changed(made(), {"minReplicaCount": 3})
-    assert (after.min_replica_count, after.max_replica_count) == (3, 3)
+def test_raising_the_minimum_over_the_maximum_is_refused_not_paid_for_silently():
+    with pytest.raises(InvalidArgument, match="maxReplicaCount 1 is less than minReplicaCount 3"):
+        changed(made(), {"minReplicaCount": 3})
+    after = changed(made(), {"minReplicaCount": 3, "maxReplicaCount": 4})
+    assert (after.min_replica_count, after.max_replica_count) == (3, 4)
 
 
 def test_a_change_is_checked_as_a_whole_and_leaves_the_current_one_alone():

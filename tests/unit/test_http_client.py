@@ -303,3 +303,15 @@ def test_arguments_go_before_the_environment_and_that_before_the_local_engines_f
     monkeypatch.setenv("FIREWORKS_API_KEY", "theirs")
     assert Context.resolve().api_key == "theirs"
     assert Context.resolve("http://arg", "arg", "bob") == Context("http://arg", "arg", "bob")
+
+
+def test_the_local_engines_key_goes_to_it_alone_and_before_a_key_of_the_real_service(monkeypatch, tmp_path):
+    for name in ("FIREWORKS_BASE_URL", "FIREDECK_API_KEY", "FIREWORKS_ACCOUNT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FIREWORKS_API_KEY", "real-service")
+    (tmp_path / "admin.key").write_text("from-file\n")
+    assert Context.resolve().api_key == "from-file"
+    monkeypatch.delenv("FIREWORKS_API_KEY")
+    assert Context.resolve("http://elsewhere").api_key == ""
+    assert Context.resolve("http://127.0.0.1:8700/inference/v1").api_key == "from-file"

@@ -43,7 +43,7 @@ def test_rates_are_over_their_windows_and_fall_back_when_these_are_over():
 def test_the_error_rate_is_failures_of_all_that_ended_and_leaving_clients_are_no_failure():
     meter, _ = fresh()
     for code in (200, 200, 404, 429, 499, 500, 503, 502):
-        meter.ended(code=code, seconds=1, usage=Usage())
+        meter.ended(code=code, failed=code >= 500, seconds=1, usage=Usage())
     now = stats(meter)
     assert (now.error_rate, now.errors_total) == (3 / 8, 3)
 
@@ -75,7 +75,7 @@ def test_totals_only_grow_and_are_the_sums_of_what_ended(ends):
     meter, clock = fresh()
     before = 0
     for code, usage, gap in ends:
-        meter.ended(code=code, seconds=0.1, usage=usage)
+        meter.ended(code=code, failed=code >= 500, seconds=0.1, usage=usage)
         clock.advance(gap)
         assert stats(meter).generated_tokens_total >= before
         before = stats(meter).generated_tokens_total
@@ -89,8 +89,8 @@ def test_totals_only_grow_and_are_the_sums_of_what_ended(ends):
 def test_prometheus_counts_the_same_by_deployment_and_code():
     name = "accounts/local/deployments/prometheus-test"
     meter, _ = fresh(name)
-    meter.ended(code=200, seconds=1, usage=Usage(7, 2, 3))
-    meter.ended(code=503, seconds=1, usage=Usage())
+    meter.ended(code=200, failed=False, seconds=1, usage=Usage(7, 2, 3))
+    meter.ended(code=503, failed=True, seconds=1, usage=Usage())
     text = metrics.exposition().decode()
     assert f'firedeck_requests_total{{code="200",deployment="{name}"}} 1.0' in text
     assert f'firedeck_requests_total{{code="503",deployment="{name}"}} 1.0' in text
@@ -101,7 +101,7 @@ def test_prometheus_counts_the_same_by_deployment_and_code():
 def test_a_deployment_that_is_gone_keeps_its_totals_and_loses_its_gauges():
     name = "accounts/local/deployments/gone-test"
     meter, _ = fresh(name)
-    meter.ended(code=200, seconds=1, usage=Usage(1))
+    meter.ended(code=200, failed=False, seconds=1, usage=Usage(1))
     metrics.HELD.labels(name).set(3)
     metrics.REPLICAS.labels(name, "READY").set(1)
     metrics.forget(name)

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from client.errors import InvalidArgument, NotFound
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
-from engine.keys import Principal
 
-ME = Principal("local", "me", "user", "k1")
 LIB = "accounts/fireworks/models/m"
 FIRST = Deployed("accounts/local/deployments/first", LIB)
 SECOND = Deployed("accounts/local/deployments/second", LIB)
@@ -27,7 +25,7 @@ MINE = [FIRST, SECOND, OWN]
     ],
 )  # fmt: skip
 def test_every_form_finds_its_deployment_and_a_bare_model_its_oldest(model, found):
-    assert resolve(model, MINE, ME) == found.name
+    assert resolve(model, MINE, "local") == found.name
 
 
 @pytest.mark.parametrize(
@@ -41,7 +39,7 @@ def test_every_form_finds_its_deployment_and_a_bare_model_its_oldest(model, foun
 )  # fmt: skip
 def test_whatever_is_not_there_of_another_account_or_of_another_model_is_not_found_in_the_same_words(model):
     with pytest.raises(NotFound) as missing:
-        resolve(model, MINE, ME)
+        resolve(model, MINE, "local")
     assert missing.value.message == NOT_DEPLOYED
     assert missing.value.field == "model"
 
@@ -49,7 +47,7 @@ def test_whatever_is_not_there_of_another_account_or_of_another_model_is_not_fou
 def test_a_foreign_deployment_and_one_that_does_not_exist_are_told_apart_by_nothing():
     def told(model: str) -> dict:
         with pytest.raises(NotFound) as missing:
-            resolve(model, MINE, ME)
+            resolve(model, MINE, "local")
         return missing.value.inference_body()
 
     assert told("accounts/alice/deployments/d") == told("accounts/alice/deployments/e") == told("nonsense")
@@ -58,24 +56,24 @@ def test_a_foreign_deployment_and_one_that_does_not_exist_are_told_apart_by_noth
 @pytest.mark.parametrize("model", [None, "", 5, [], {}, True])
 def test_a_model_that_is_no_text_is_the_requests_fault(model):
     with pytest.raises(InvalidArgument) as refused:
-        resolve(model, MINE, ME)
+        resolve(model, MINE, "local")
     assert refused.value.field == "model"
     assert not isinstance(refused.value, NotFound)
 
 
 def test_the_refusal_names_what_could_be_asked_for():
     with pytest.raises(NotFound) as missing:
-        resolve("nope", MINE, ME)
+        resolve("nope", MINE, "local")
     assert f"{LIB}#{FIRST.name}" in (missing.value.hint or "")
     with pytest.raises(NotFound) as missing:
-        resolve("nope", [], ME)
+        resolve("nope", [], "local")
     assert "deployment create" in (missing.value.hint or "")
 
 
 @given(st.text(max_size=40))
 def test_any_text_finds_one_of_the_callers_own_or_nothing(model):
     try:
-        found = resolve(model, MINE, ME)
+        found = resolve(model, MINE, "local")
     except (NotFound, InvalidArgument) as error:
         found = f"refused for {error.field}"
     assert found in {"refused for model", *(d.name for d in MINE)}

@@ -20,6 +20,8 @@ from engine.store.migrations import MIGRATIONS, migrate
 from engine.store.store import KeyRecord, ReplicaRecord, Store, named_queries
 
 CHAT = "accounts/local/deployments/chat"
+OTHER = "accounts/local/deployments/other"
+ACCOUNT = "local"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -188,8 +190,8 @@ async def test_putting_again_replaces_and_keeps_the_last_request(store):
 
 async def test_models_replicas_and_keys_come_back_and_go(store):
     model = Model(name="accounts/local/models/mine", context_length=64)
-    record = ReplicaRecord("r1", CHAT, "g", "/tmp/s", "key", None, None, 1.0)
-    placed = ReplicaRecord("r1", CHAT, "g", "/tmp/s", "key", 42, 2.5, 1.0)
+    record = ReplicaRecord("r1", CHAT, "g", "/tmp/s", "key", None, 1.0)
+    placed = ReplicaRecord("r1", CHAT, "g", "/tmp/s", "key", 42, 1.0)
     key = KeyRecord("k", "hash", "fd_", "local", "me", "user", "", NOON.isoformat())
     await store.put_model(model)
     await store.put_replica(record)
@@ -209,20 +211,21 @@ async def test_dropping_what_is_not_there_is_fine(store):
 
 async def test_events_are_numbered_on_and_the_newest_come_oldest_first(store):
     for number in range(6):
-        await store.add_event(CHAT if number % 2 else "other", "Normal", "R", str(number))
-    everything = await store.events(None, 0, 100)
+        await store.add_event(CHAT if number % 2 else OTHER, "Normal", "R", str(number))
+    everything = await store.events(ACCOUNT, 0, 100)
     assert [e.message for e in everything] == ["0", "1", "2", "3", "4", "5"]
     assert [e.seq for e in everything] == [1, 2, 3, 4, 5, 6]
-    assert [e.message for e in await store.events(None, 0, 2)] == ["4", "5"]
-    assert [e.message for e in await store.events(CHAT, everything[1].seq, 100)] == ["3", "5"]
-    assert await store.events(CHAT, 6, 100) == []
+    assert [e.message for e in await store.events(ACCOUNT, 0, 2)] == ["4", "5"]
+    assert [e.message for e in await store.events_of(CHAT, everything[1].seq, 100)] == ["3", "5"]
+    assert await store.events_of(CHAT, 6, 100) == []
+    assert await store.events("loc", 0, 100) == []  # another account, though its name begins alike
 
 
 async def test_only_so_many_events_are_kept_and_numbers_are_never_used_twice(store, monkeypatch):
     monkeypatch.setattr(store_room, "EVENTS_KEPT", 3)
     for number in range(8):
         await store.add_event(CHAT, "Normal", "R", str(number))
-    assert [e.seq for e in await store.events(None, 0, 100)] == [6, 7, 8]
+    assert [e.seq for e in await store.events(ACCOUNT, 0, 100)] == [6, 7, 8]
 
 
 HOSTILE = ["'; DROP TABLE deployments; --", '" OR 1=1', "%", "\x00", ":name", "日本"]
@@ -231,7 +234,7 @@ HOSTILE = ["'; DROP TABLE deployments; --", '" OR 1=1', "%", "\x00", ":name", "�
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_values_are_never_sql(store, text):
     await store.add_event(text, text, text, text, text)
-    [event] = await store.events(text, 0, 10)
+    [event] = await store.events_of(text, 0, 10)
     assert (event.deployment, event.message, event.replica) == (text, text, text)
     await store.put_deployment(deployment())
     await store.drop_deployment(text)
@@ -241,10 +244,10 @@ async def test_values_are_never_sql(store, text):
 async def test_many_writers_at_once_all_succeed(store):
     async def write(i: int) -> None:
         await store.put_deployment(deployment(f"accounts/local/deployments/d{i}"))
-        await store.add_event(f"d{i}", "Normal", "R", "")
+        await store.add_event(f"accounts/local/deployments/d{i}", "Normal", "R", "")
 
     await asyncio.gather(*(write(i) for i in range(60)))
-    assert (len(await store.deployments()), len(await store.events(None, 0, 100))) == (60, 60)
+    assert (len(await store.deployments()), len(await store.events(ACCOUNT, 0, 100))) == (60, 60)
 
 
 def test_every_statement_has_a_name_of_its_own_and_is_one_statement():

@@ -69,7 +69,7 @@ async def test_every_acknowledged_row_survives_kill_9_at_a_random_moment(tmp_pat
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         store = await Store.open(path)
         there = {s.deployment.id for s in await store.deployments()}
-        told = {event.message for event in await store.events(None, 0, 1_000_000)}
+        told = {event.message for event in await store.events("local", 0, 1_000_000)}
         await store.close()
         lost = [i for i in acknowledged if f"d{i}" not in there or str(i) not in told]
         assert lost == [], f"seed {seed}"
@@ -112,5 +112,5 @@ def test_a_migration_killed_midway_is_finished_by_the_next_start(tmp_path, step)
 async def open_empty(path) -> None:
     store = await Store.open(path)
     assert await store.deployments() == []
-    assert await store.events(None, 0, 1) == []
+    assert await store.events("local", 0, 1) == []
     await store.close()

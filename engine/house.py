@@ -1,0 +1,23 @@
+"""What the routes stand on: one engine's fleet, library and keys, and the word that it is about to end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from engine.fleet.fleet import Fleet
+from engine.keys import Keyring
+from engine.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """`closing` is set when the engine is told to end; `breaking_off` when streams must end now."""
+
+    fleet: Fleet
+    library: Library
+    keyring: Keyring
+    started_at: datetime
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    breaking_off: asyncio.Event = field(default_factory=asyncio.Event)
