@@ -1,0 +1,121 @@
+"""How starts that fail are counted, and when they are forgiven. Replicas here are handles without a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from engine.clock import FakeClock
+from engine.control.reconcile import Backoff, Do, Stage, Step
+from engine.fleet.replica import Replica
+from engine.fleet.replica_set import STABLE_AFTER_S, ReplicaSet, Rooms, Template
+from engine.placement.port import Placed
+
+NEW, OLD = "new", "old"
+TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, NEW)
+
+
+class Nowhere:
+    """A driver whose processes are gone, and that remembers what it was told."""
+
+    simulated = True
+
+    def __init__(self) -> None:
+        self.stopped: list[tuple[str, bool]] = []
+
+    def alive(self, placed: Placed) -> bool:
+        return False
+
+    def stop(self, placed: Placed, *, force: bool) -> None:
+        self.stopped.append((placed.replica, force))
+
+    def forget(self, placed: Placed) -> None:
+        return
+
+    def last_words(self, replica: str) -> str:
+        return "first line\nit broke"
+
+
+class Forgetful:
+    async def drop_replica(self, replica: str) -> None:
+        return
+
+
+@pytest.fixture
+def house():
+    clock, driver, told = FakeClock(), Nowhere(), []
+
+    async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
+        told.append((reason, message))
+
+    rooms = Rooms(driver, Forgetful(), None, clock)
+    return SimpleNamespace(clock=clock, driver=driver, told=told, set=ReplicaSet(rooms, announce, lambda: None))
+
+
+def add(house, name: str, stage: Stage, generation: str = NEW) -> Replica:
+    replica = Replica(name, generation, "key", house.clock)
+    replica.placed = Placed(name, Path("/nowhere"), 1)
+    for step in (Stage.INITIALIZING, stage):
+        replica.enter(step)
+    house.set.replicas[name] = replica
+    return replica
+
+
+async def bury(house, name: str) -> None:
+    await house.set.do(Step(Do.BURY, name), TEMPLATE)
+
+
+async def test_a_start_that_fails_beside_a_steady_replica_is_not_forgiven_by_it(house):
+    add(house, "steady", Stage.READY, OLD)
+    house.clock.advance(100)
+    for failures in (1, 2, 3):
+        add(house, "crashing", Stage.INITIALIZING)
+        await bury(house, "crashing")
+        house.set.forgive(NEW)
+        assert house.set.backoff.failures == failures
+        house.clock.advance(STABLE_AFTER_S + 1)
+    assert "it broke" in house.set.last_failure
+
+
+async def test_one_that_came_after_and_served_for_a_while_ends_the_back_off(house):
+    house.set.backoff = Backoff(3, house.clock.monotonic())
+    house.clock.advance(5)
+    add(house, "good", Stage.READY)
+    house.clock.advance(STABLE_AFTER_S - 1)
+    house.set.forgive(NEW)
+    assert house.set.backoff.failures == 3
+    house.clock.advance(1)
+    house.set.forgive(NEW)
+    assert house.set.backoff.failures == 0
+
+
+async def test_dying_right_after_every_start_is_a_crash_loop_and_dying_late_is_not(house):
+    add(house, "short-lived", Stage.READY)
+    house.clock.advance(1)
+    await bury(house, "short-lived")
+    assert house.set.backoff.failures == 1
+    add(house, "long-lived", Stage.READY)
+    house.clock.advance(STABLE_AFTER_S)
+    await bury(house, "long-lived")
+    assert house.set.backoff.failures == 1
+    assert house.set.restarts == 2
+
+
+async def test_an_end_that_was_wanted_is_no_failure(house):
+    add(house, "leaving", Stage.STOPPING)
+    await bury(house, "leaving")
+    assert house.set.backoff.failures == house.set.restarts == 0
+    assert [reason for reason, _ in house.told] == ["ReplicaStopped"]
+
+
+async def test_a_replica_is_ended_before_it_is_forgotten(house):
+    add(house, "r", Stage.INITIALIZING)
+    await bury(house, "r")
+    assert ("r", True) in house.driver.stopped
+
+
+async def test_a_step_for_a_replica_that_has_gone_meanwhile_is_skipped(house):
+    await house.set.do(Step(Do.DRAIN, "gone"), TEMPLATE)
+    assert house.told == []
