@@ -12,7 +12,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
@@ -165,8 +164,3 @@ def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
 def _is_loopback(url: str) -> bool:
     host = httpx.URL(url).host
     return host == "localhost" or host == "::1" or host.startswith("127.")
-
-
-def segment(text: str) -> str:
-    """`text` as one path segment: `/` and `#` are percent-encoded."""
-    return quote(text, safe="")

@@ -64,12 +64,16 @@ def _end_with_stdin() -> None:
 @click.command()
 @click.argument("model")
 def pull(model: str) -> None:
-    """Fetch a library model into the cache folder, before anything is deployed."""
+    """Fetch MODEL into the cache folder: a library model, or hf:ORG/REPO/FILE.gguf from the Hugging Face hub.
+
+    The file of a hub model is then made a model of your own with `firedeck model create ID --file PATH`.
+    """
     from engine.models import catalogue
     from engine.models.__main__ import fetch_one
 
     try:
-        fetch_one(catalogue.find(model), sys.stderr)
+        entry = catalogue.from_hf(model, model) if model.startswith("hf:") else catalogue.find(model)
+        fetch_one(entry, sys.stderr)
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
         sys.exit(1)

@@ -86,7 +86,6 @@ class Observed:
 
     ready: int
     starting: int = 0
-    draining: int = 0
     running: int = 0  # requests in replicas, running or waiting for a slot
     held: int = 0
     last_request_at: float | None = None  # the END of the last request

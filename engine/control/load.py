@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Metric = Literal["concurrency", "requests", "prompt_tokens", "generated_tokens"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 HOLD_S = 15.0  # how long a last sample still stands for the present
 _MIN_RATE_S = 1.0  # a rate over less than this is noise: one request in 10 ms is not 100 requests per second

@@ -239,7 +239,6 @@ class Keeper:
         return autoscale.Observed(
             ready=stages.count(Stage.READY),
             starting=sum(stage in STARTING for stage in stages),
-            draining=stages.count(Stage.DRAINING),
             running=self.running(),
             held=self.lobby.held,
             idle_since=self._idle_since,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from client import errors
 from client import http as http_room
 from client.config import Context
-from client.http import RETRIES, Transport, segment
+from client.http import RETRIES, Transport
 from client.resources import Client
 from client.types import AutoscalingPolicy, DeploymentSpec
 
@@ -272,11 +272,6 @@ async def test_a_name_that_is_none_never_leaves_this_machine(name):
     with pytest.raises(errors.InvalidArgument):
         await script.client().deployments.delete(name)
     assert script.requests == []
-
-
-@given(st.text(max_size=20))
-def test_a_segment_holds_no_separator(text):
-    assert not set("/#?") & set(segment(text))
 
 
 @pytest.mark.parametrize(
