@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from client.resources import Client
 from client.traffic import Traffic
 from tests.processes import SMOLLM2, EngineProcess
+from tests.tui.screen_text import screen_text
 from tui.app import Deck
 from tui.core.journal import Journal
 from tui.sources.engine import EngineSource
@@ -73,12 +74,8 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
 
 async def _shows(pilot: Pilot[None], *texts: str) -> None:
     async with asyncio.timeout(30):
-        while not all(text in _text(pilot) for text in texts):
+        while not all(text in screen_text(pilot.app) for text in texts):
             await pilot.pause(0.1)
-
-
-def _text(pilot: Pilot[None]) -> str:
-    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
 
 
 def _save(app: Deck, name: str, size: tuple[int, int]) -> None:

@@ -19,6 +19,7 @@ from textual.pilot import Pilot
 from client.config import Context
 from client.resources import Client
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck
+from tests.tui.screen_text import screen_text
 from tui.app import Deck
 from tui.core.journal import Journal
 from tui.screens.create import CreateDialog
@@ -45,11 +46,6 @@ async def deck(own_engine: EngineProcess, tmp_path: Path) -> AsyncIterator[Pilot
         yield pilot
 
 
-def screen(pilot: Pilot[None]) -> str:
-    strips = pilot.app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips)
-
-
 async def shows(pilot: Pilot[None], *texts: str) -> str:
     """Wait until the screen has all of `texts`."""
     return await sees(pilot, lambda seen: all(text in seen for text in texts), texts)
@@ -59,7 +55,7 @@ async def sees(pilot: Pilot[None], condition: Callable[[str], bool], what: objec
     seen = ""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not condition(seen := screen(pilot)):
+            while not condition(seen := screen_text(pilot.app)):
                 await pilot.pause(0.05)
     except TimeoutError:
         raise AssertionError(f"never saw {what!r} in:\n{seen}") from None

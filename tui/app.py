@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -16,6 +15,7 @@ from tui.core.actions import ACTIONS
 from tui.core.follow import news
 from tui.core.journal import Journal, default_path
 from tui.core.plan import Plan
+from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
 from tui.messages import FleetLost, FleetSeen
@@ -26,7 +26,6 @@ from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
-from tui.widgets.paint import Symbols
 
 
 def _now() -> datetime:
@@ -69,7 +68,6 @@ class Deck(App[None]):
         self._first_page = deployment
         self.undo: Plan | None = None
         self._followed: dict[str, datetime] = {}
-        self._polling: asyncio.Task[None] | None = None
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
 
@@ -79,19 +77,12 @@ class Deck(App[None]):
     def on_mount(self) -> None:
         self.register_theme(theme.FIREDECK)
         self.theme = theme.FIREDECK.name
-        self._polling = asyncio.create_task(Poller(self.source, self.post_message, self.clock).run())
-        self._polling.add_done_callback(self._polling_ended)
+        self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
         if self._first_page is not None:
             self.push_screen(DeploymentScreen(self._first_page))
 
-    def _polling_ended(self, task: asyncio.Task[None]) -> None:
-        """The poller never ends by itself: if it does, that is a bug, to be seen and not swallowed."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._handle_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
-
     async def on_unmount(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
+        self.workers.cancel_all()
         await self.source.close()
 
     # The picture.
@@ -116,14 +107,20 @@ class Deck(App[None]):
         return self.locked
 
     def carried_out(self, outcome: Outcome) -> None:
-        """A change was made: say so, and offer the way back where there is one."""
-        self.undo = outcome.undo if outcome.undo is not None and outcome.undo.changes else None
-        hint = f"\nU takes it back: {self.undo.command}" if self.undo is not None else ""
+        """A change was made: say so, and offer the way back where there is one. One without keeps the former way."""
+        hint = ""
+        if outcome.undo is not None and outcome.undo.changes:
+            self.undo = outcome.undo
+            hint = f"\nU takes it back: {self.undo.command}"
+        elif self.undo is not None and (outcome.verb, outcome.name) == (self.undo.verb, self.undo.target):
+            self.undo = None  # this was it
         self.notify(f"{outcome.text}{hint}", title="done", timeout=8, markup=False)
         if outcome.follow:
             self._followed[outcome.name] = self.clock()
-        if outcome.created and isinstance(self.screen, FleetScreen):
-            self.screen.expect(outcome.name)
+        if outcome.verb == "create":
+            for screen in self.screen_stack:
+                if isinstance(screen, FleetScreen):
+                    screen.expect(outcome.name)
         if outcome.warning:
             self.notify(outcome.warning, severity="warning", timeout=8, markup=False)
 

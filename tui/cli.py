@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from typing import Literal
 
 import click
 
@@ -16,19 +15,19 @@ from client.fleet_types import FleetSnapshot
 from client.names import Name
 from client.resources import Client
 from tui.core.plain import fleet_text
+from tui.core.series import Symbols
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
 from tui.sources.rehearsal import RehearsalSource
 
 MakeSource = Callable[[], FleetSource]
-Symbols = Literal["block", "braille", "ascii"]
 KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this user"
 
 
 @click.command()
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
 @click.option("--api-key", metavar="KEY", help="Default FIREWORKS_API_KEY, FIREDECK_API_KEY or the local engine's key.")
-@click.option("--account", metavar="ID", help="The account whose deployments bare ids mean.")
+@click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
 @click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
 @click.option("--once", is_flag=True, help="Print the fleet as plain text and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fleet as JSON and end.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
 from client.fleet_types import DeploymentStatus
 from client.types import DeploymentSpec
 from tui.core.journal import Entry, Journal
-from tui.core.plan import Plan, undo
+from tui.core.plan import Plan, Verb, undo
 from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
+CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
 _DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back"}
 
 
@@ -22,15 +24,15 @@ _DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": 
 class Outcome:
     """What was done, in a sentence; `undo` takes it back where that is possible; `warning` may be empty.
 
-    `follow` is True if replicas will now come or go, worth telling when they have; `created`, if it is a new one.
+    `follow` is True if replicas will now come or go, worth telling when they have.
     """
 
+    verb: Verb
     text: str
     name: str
     undo: Plan | None = None
     warning: str = ""
     follow: bool = False
-    created: bool = False
 
 
 class Executor:
@@ -42,16 +44,22 @@ class Executor:
         self._source, self._journal, self._clock, self._locked = source, journal, clock, locked
 
     async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
-        """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at."""
+        """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at.
+
+        Every end is journalled, that of a cancelled sending too: the server may have acted on it.
+        """
         try:
             name = await self._send(plan)
         except FiredeckError as error:
-            self._write(plan, f"{error.name}: {error.text}")
+            await self._write(plan, f"{error.name}: {error.text}")
             raise
-        warning = self._write(plan, "ok")
+        except asyncio.CancelledError:
+            self._journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
+            raise
+        warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
         follow = plan.verb in ("create", "scale", "undelete")
-        return Outcome(text, name, await self._undo(plan, seen), warning, follow, plan.verb == "create")
+        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow)
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
@@ -92,14 +100,16 @@ class Executor:
             return None
         return undo(plan, seen.model_copy(update={"deployment": now}))
 
-    def _write(self, plan: Plan, outcome: str) -> str:
+    async def _write(self, plan: Plan, outcome: str) -> str:
+        """In a thread: a slow disk must not stop the screen."""
+        return await asyncio.to_thread(self._journal.write, self._entry(plan, outcome))
+
+    def _entry(self, plan: Plan, outcome: str) -> Entry:
         context = self._source.context
-        return self._journal.write(
-            Entry(
-                time=self._clock(), user=_user(), context=f"{context.name} {context.base_url}", verb=plan.verb,
-                target=plan.target, before={c.field: c.before for c in plan.changes},
-                after={c.field: c.after for c in plan.changes}, outcome=outcome,
-            )
+        return Entry(
+            time=self._clock(), user=_user(), context=f"{context.name} {context.base_url}", verb=plan.verb,
+            target=plan.target, before={c.field: c.before for c in plan.changes},
+            after={c.field: c.after for c in plan.changes}, outcome=outcome,
         )  # fmt: skip
 
 

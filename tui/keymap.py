@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from tui.core.actions import Place, of
+from tui.core.actions import MOVES, Place, of
 
 
 def bindings(place: Place) -> list[BindingType]:
@@ -19,3 +19,13 @@ def bindings(place: Place) -> list[BindingType]:
         )
         for action in of(place)
     ]
+
+
+def table_bindings() -> list[BindingType]:
+    return [
+        Binding(
+            ",".join(move.keys), move.id, move.label, show=False, id=f"table.{move.label.replace(' ', '_')}",
+            tooltip=move.tooltip, key_display=move.shown_keys,
+        )
+        for move in MOVES
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from client.config import Context
+from tests.tui.screen_text import screen_text
 from tui.app import Deck
 from tui.core.journal import Journal
 from tui.sources.rehearsal import RehearsalSource
@@ -71,8 +72,8 @@ class Stage:
         for _ in range(400):
             await self.pilot.pause(0)
             await asyncio.sleep(0.004)
-            busy = any(worker.is_running for worker in self.app.workers)
-            drawing = any(chart._drawing for chart in self.app.screen.query(ChartView))
+            busy = any(worker.is_running and worker.group != "poller" for worker in self.app.workers)
+            drawing = any(chart.is_drawing for chart in self.app.screen.query(ChartView))
             quiet = 0 if busy or drawing else quiet + 1
             if quiet >= 4:
                 return
@@ -90,9 +91,7 @@ class Stage:
 
     @property
     def text(self) -> str:
-        """The screen as lines of text, without colours and trailing blanks."""
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join(strip.text.rstrip() for strip in strips)
+        return screen_text(self.app)
 
     def matches(self, name: str) -> None:
         """Compare with tests/tui/snapshots/NAME.txt."""

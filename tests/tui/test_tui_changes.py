@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 
-from client.errors import Unavailable
-from tests.tui.conftest import open_deck
+import pytest
+
+from client.errors import InvalidArgument, Unavailable
+from tests.tui.conftest import SIZES, open_deck
 from tui.screens.change import ChangeDialog
 from tui.screens.create import CreateDialog
 
@@ -144,6 +147,9 @@ async def test_editing_sends_only_what_differs():
         assert "10m → 5m" in stage.text
         command = "firedeck deployment update chat --max-replica-count 4 --scale-down-window 5m"
         assert stage.app.screen.planned().command == command
+        assert stage.app.screen.query_one("#confirm").disabled, "not before the dry run"
+        await dry_run(stage)
+        assert "the server would accept this" in stage.text
         await stage.pilot.click("#confirm")
         await stage.settle()
         deployment = stage.source.fleet[CHAT].deployment
@@ -178,15 +184,14 @@ async def test_create_tells_every_mistake_at_its_field():
         await stage.press("c")
         form(
             stage, deployment_id="Not_valid", min_replica_count="3", max_replica_count="1", scale_up_window="soon",
-            draft_model="accounts/fireworks/models/x", ngram_speculation_length="3",
+            load_target_value="much",
         )  # fmt: skip
         await stage.settle()
         for told in (
-            "is not a valid id", "must not be below the minimum (3)", "is not a duration",
-            "use a draft model or n-grams, not both", "is required with a draft model or n-grams",
+            "is not a valid id", "must not be below the minimum (3)", "is not a duration", "must be a number above 0",
         ):  # fmt: skip
             assert told in " ".join(stage.text.split())
-        for key in ("deployment_id", "max_replica_count", "scale_up_window", "ngram_speculation_length"):
+        for key in ("deployment_id", "max_replica_count", "scale_up_window", "load_target_value"):
             assert stage.app.screen.query_one(f"#{key}").has_class("-wrong")
 
 
@@ -233,3 +238,185 @@ async def test_a_deployment_in_use_is_deleted_only_when_asked_a_second_time():
             await stage.pilot.pause(0.01)
         await stage.press("tab", "enter")
         assert stage.source.fleet[CHAT].deployment.state == "DELETED"
+
+
+class Held:
+    """A source's verb that answers when the test says so; `error` is the first answer; `calls` counts the questions."""
+
+    def __init__(self, verb, error=None):
+        self.verb, self.error, self.calls = verb, error, 0
+        self.go = asyncio.Event()
+
+    async def __call__(self, *args, **options):
+        self.calls += 1
+        error, self.error = self.error, None
+        await self.go.wait()
+        if error is not None:
+            raise error
+        return await self.verb(*args, **options)
+
+
+async def turn(stage, until):
+    """Let the app work until `until()` holds; for what `settle` cannot wait for: a call that is held."""
+    async with asyncio.timeout(20):
+        while not until():
+            await stage.pilot.pause(0.01)
+
+
+async def test_escape_while_sending_closes_the_dialog_and_loses_nothing(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    async with open_deck(journal=journal) as stage:
+        held = stage.source.delete = Held(stage.source.delete)
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await turn(stage, lambda: held.calls)
+        await stage.pilot.press("escape")
+        await turn(stage, lambda: not stage.app.screen.is_modal)
+        held.go.set()
+        await stage.settle()
+        assert stage.source.fleet[CHAT].deployment.state == "DELETED"
+        assert json.loads(journal.read_text())["outcome"] == "ok"
+        assert "chat was deleted" in stage.text
+        await stage.later()
+        await stage.press("U")
+        assert "Bring back chat" in stage.text
+
+
+async def test_a_refusal_after_the_dialog_was_closed_is_told():
+    async with open_deck() as stage:
+        held = stage.source.delete = Held(stage.source.delete, Unavailable("the engine is restarting"))
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await turn(stage, lambda: held.calls)
+        await stage.pilot.press("escape")
+        held.go.set()
+        await stage.settle()
+        assert "the engine is restarting" in stage.text
+
+
+async def test_a_change_cut_off_by_the_end_of_the_dashboard_is_journalled_as_unknown(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    async with open_deck(journal=journal) as stage:
+        held = stage.source.delete = Held(stage.source.delete)
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await turn(stage, lambda: held.calls)
+    entry = json.loads(journal.read_text())
+    assert (entry["verb"], entry["target"]) == ("delete", CHAT)
+    assert entry["outcome"].startswith("outcome unknown")
+
+
+async def test_a_second_press_while_sending_sends_nothing_more():
+    async with open_deck() as stage:
+        held = stage.source.delete = Held(stage.source.delete)
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await turn(stage, lambda: held.calls)
+        assert stage.app.screen.query_one("#confirm").disabled
+        stage.app.screen.query_one("#confirm").press()
+        held.go.set()
+        await stage.settle()
+        assert held.calls == 1
+
+
+async def test_a_late_refusal_of_an_older_form_does_not_stick_to_the_newer_one():
+    async with open_deck() as stage:
+        await stage.press("c")
+        form(stage, base_model="accounts/fireworks/models/gemma-3-270m", deployment_id="first")
+        await stage.settle()
+        held = stage.source.validate_create = Held(stage.source.validate_create, InvalidArgument("not this one"))
+        stage.app.screen.check()
+        await turn(stage, lambda: held.calls)
+        form(stage, deployment_id="second")
+        await stage.pilot.pause()
+        held.go.set()
+        await stage.settle()
+        assert "not this one" not in stage.text
+        await dry_run(stage)
+        assert "the server would accept this" in stage.text
+        assert not stage.app.screen.query_one("#confirm").disabled
+
+
+async def test_an_edit_that_the_server_refuses_cannot_be_sent():
+    async with open_deck() as stage:
+        await stage.press("e")
+        form(stage, max_replica_count="9")
+        await stage.settle()
+        await dry_run(stage)
+        assert "at most 8 replicas fit" in stage.text
+        assert stage.app.screen.query_one("#max_replica_count").has_class("-wrong")
+        assert stage.app.screen.query_one("#confirm").disabled
+        assert "update" not in stage.source.calls
+
+
+async def test_enter_in_a_form_goes_to_the_button_once_it_works():
+    async with open_deck() as stage:
+        await stage.press("c")
+        form(stage, base_model="accounts/fireworks/models/gemma-3-270m", deployment_id="new-one")
+        stage.app.screen.query_one("#deployment_id").focus()
+        await stage.settle()
+        await stage.press("enter")
+        assert stage.app.focused.id == "confirm"
+        assert "create" not in stage.source.calls
+
+
+async def test_a_later_edit_keeps_the_way_back_of_the_last_scale():
+    async with open_deck() as stage:
+        await stage.press("s")
+        form(stage, replica_count="1")
+        await stage.settle()
+        await stage.pilot.click("#confirm")
+        await stage.later()
+        await stage.press("e")
+        form(stage, scale_down_window="5m")
+        await stage.settle()
+        await dry_run(stage)
+        await stage.pilot.click("#confirm")
+        await stage.later()
+        assert stage.app.undo.verb == "scale"
+        await stage.press("U")
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert stage.source.fleet[CHAT].desired == 2
+
+
+async def test_an_undelete_is_offered_once():
+    async with open_deck() as stage:
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await stage.later()
+        await stage.press("U")
+        await stage.pilot.click("#confirm")
+        await stage.later()
+        assert stage.app.undo is None
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_buttons_errors_and_verdict_stay_in_sight_however_long_the_plan_is(size):
+    async with open_deck(size) as stage:
+        await stage.press("c")
+        model = "accounts/fireworks/models/smollm2-135m-instruct"
+        form(stage, base_model=model, deployment_id="x" * 63, max_replica_count="2", scale_down_window="11m")
+        await stage.settle()
+        await dry_run(stage)
+        assert "the server would accept this" in stage.text
+        assert all(shown(stage, f"#{name}") for name in ("cancel", "confirm", "verdict", "plan"))
+        form(stage, max_replica_count="0", min_replica_count="-1", scale_up_window="a", scale_to_zero_window="b")
+        await stage.settle()
+        assert all(shown(stage, f"#{name}") for name in ("cancel", "confirm", "verdict", "error"))
+
+
+def shown(stage, selector):
+    """It lies in the dialog and in the window, with room of its own."""
+    dialog, region = stage.app.screen.query_one("#dialog").region, stage.app.screen.query_one(selector).region
+    return region.area > 0 and dialog.overlaps(region) and region.y < dialog.bottom - 1
+
+
+async def test_at_80_columns_no_default_is_broken_over_two_lines():
+    async with open_deck((80, 24)) as stage:
+        await stage.press("c")
+        form(stage, base_model="accounts/fireworks/models/smollm2-135m-instruct", deployment_id="support-bot")
+        await stage.settle()
+        await dry_run(stage)
+        for told in ("30s (default)", "10m (default)", "default=0.8 (default)"):
+            assert told in stage.text

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from client.config import Context
 from client.errors import Unavailable
 from client.types import Deployment
-from tests.tui.conftest import open_deck
+from tests.tui.conftest import START, open_deck
 from tui.core.snapshot import Picture
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.unlock import UnlockDialog
+from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
+
+CHAT, SUMMARISE = (f"accounts/local/deployments/{name}" for name in ("chat", "summarise"))
 
 
 def cursor(stage):
@@ -79,8 +86,9 @@ async def test_a_lost_connection_keeps_the_last_picture_and_comes_back_by_itself
         assert "is the engine running?" in stage.text
         assert "summarise" in stage.text, "the last picture stays"
         stage.source.fault = None
-        while stage.app.picture.link.lost_at is not None:
-            await stage.settle()
+        async with asyncio.timeout(20):
+            while stage.app.picture.link.lost_at is not None:
+                await stage.settle()
         await stage.settle()
         assert "CONNECTION LOST" not in stage.text
         assert "live" in stage.text
@@ -89,7 +97,7 @@ async def test_a_lost_connection_keeps_the_last_picture_and_comes_back_by_itself
 async def test_old_data_shows_its_age():
     async with open_deck() as stage:
         stage.clock.now += timedelta(seconds=42)
-        stage.app.screen._tick()
+        stage.app.screen.tick()
         await stage.settle()
         assert "STALE 42s" in stage.text
 
@@ -113,7 +121,7 @@ async def test_a_thousand_rows_draw_only_what_is_seen():
         await stage.later()
         table = stage.app.screen.table
         assert len(table.rows) == 1004
-        assert len(table._drawn) < 100
+        assert table.rows_drawn < 100
         await stage.press("end")
         assert cursor(stage) == "summarise"
         assert "summarise" in stage.text
@@ -139,8 +147,6 @@ async def test_only_rows_that_changed_are_drawn_again(monkeypatch):
         regions = []
         monkeypatch.setattr(table, "refresh", lambda *dirty, **_: regions.extend(dirty))
         rows = list(table.rows)
-        from dataclasses import replace
-
         rows[2] = replace(rows[2], queue=7)
         table.show(tuple(rows), table.sort)
         assert [region.y for region in regions] == [3]
@@ -208,3 +214,161 @@ async def test_before_the_first_snapshot_the_page_waits_without_an_error():
         await stage.settle()
         assert "waiting for the first picture" in stage.text
         assert "connecting" in stage.text
+
+
+def make_busiest(stage, name):
+    """So many requests that a cursor which is free to move goes there."""
+    stage.source.fleet[name].total = 1e6
+
+
+async def test_until_it_is_touched_the_cursor_goes_where_the_traffic_is():
+    async with open_deck() as stage:
+        make_busiest(stage, SUMMARISE)
+        await stage.later()
+        assert cursor(stage) == "summarise"
+
+
+@pytest.mark.parametrize("key", ["D", "s", "e", "u", "enter", "y"])
+async def test_a_verbs_key_pins_the_cursor(key):
+    async with open_deck() as stage:
+        await stage.press(key)
+        await stage.press("escape")
+        make_busiest(stage, SUMMARISE)
+        await stage.later()
+        assert cursor(stage) == "chat"
+
+
+async def test_a_click_on_the_row_that_is_chosen_pins_the_cursor():
+    async with open_deck() as stage:
+        await stage.pilot.click("#fleet", offset=(20, 2))
+        await stage.settle()
+        assert cursor(stage) == "chat"
+        make_busiest(stage, SUMMARISE)
+        await stage.later()
+        assert cursor(stage) == "chat"
+
+
+async def test_when_the_pinned_row_goes_away_nothing_is_chosen_until_the_user_moves():
+    async with open_deck() as stage:
+        await stage.press("down", "up")
+        assert cursor(stage) == "chat"
+        del stage.source.fleet[CHAT]
+        await stage.later()
+        table = stage.app.screen.table
+        assert table.cursor is None
+        assert "no deployment is chosen" in stage.text
+        assert "▌" not in "".join(table.render_line(y).text for y in range(4))
+        for key in ("D", "s", "e", "enter"):
+            await stage.press(key)
+            assert not stage.app.screen.is_modal
+            assert "choose a deployment first" in stage.text
+        await stage.press("down")
+        assert cursor(stage) == "judge", "the row that has taken its place"
+
+
+async def test_a_deployment_that_was_made_does_not_take_the_cursor_from_a_user_who_has_moved_on():
+    async with open_deck() as stage:
+        stage.app.screen.expect("accounts/local/deployments/new-one")
+        await stage.press("down")
+        stage.source.add(SimDeployment(Deployment(name="accounts/local/deployments/new-one", state="READY")))
+        await stage.later()
+        assert cursor(stage) == "judge"
+
+
+async def test_enter_in_the_filter_chooses_a_row_if_none_is():
+    async with open_deck() as stage:
+        await stage.press("down", "slash")
+        stage.app.screen.query_one("#filter").value = "summ"
+        await stage.settle()
+        assert stage.app.screen.table.cursor is None
+        await stage.press("enter")
+        assert cursor(stage) == "summarise"
+
+
+async def test_the_curves_of_the_former_deployment_go_with_the_cursor():
+    async with open_deck() as stage:
+        chart = stage.app.screen.query_one("#chart-tps")
+        assert not chart.chart.empty
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press("up")
+        assert cursor(stage) == "base"
+        assert chart.chart.empty
+        assert "no connection" in stage.text
+
+
+def replica_lines(text):
+    return [line.split()[:6] for line in text.splitlines() if "summarise-1" in line and "● ready" in line]
+
+
+async def test_what_is_stale_stands_still_and_says_how_old_it_is():
+    async with open_deck((200, 60)) as stage:
+        await stage.press("end")
+        chart = stage.app.screen.query_one("#chart-ttft")
+        assert chart.chart.end == "now"
+        stage.source.fault = Unavailable("gone")
+        await stage.later(42)
+        assert chart.chart.end == "last"
+        assert stage.text.count("▲ 42s ago") == 4, "each chart"
+        assert stage.text.count("▲ as of 42s ago") == 2, "the line under the table and the reasons"
+        await stage.press("enter")
+        before = stage.text
+        assert "replicas as of 42s ago" in before
+        stage.clock.now += timedelta(hours=1)
+        stage.app.screen.tick()
+        await stage.settle()
+        assert replica_lines(before)
+        assert replica_lines(before) == replica_lines(stage.text), "its age does not grow"
+
+
+async def test_a_deployment_that_is_gone_leaves_no_replicas_and_reasons_behind():
+    async with open_deck() as stage:
+        await stage.press("enter")
+        assert "41001" in stage.text
+        del stage.source.fleet[CHAT]
+        await stage.later()
+        assert "is not in the fleet" in stage.text
+        assert "41001" not in stage.text
+        assert "replicas ready" not in stage.text
+        assert "summarise" not in stage.text, "nor the events of others"
+
+
+async def test_charts_whose_source_fails_leave_the_events_alone():
+    async with open_deck() as stage:
+
+        async def down(deployment, seconds):
+            raise Unavailable("Prometheus did not answer", hint="check --prometheus")
+
+        stage.source.history = down
+        await stage.later()
+        assert "--prometheus)" in stage.text, "the remedy is not cut off"
+        assert "ReplicaReady" in stage.text
+
+
+async def test_events_that_fail_keep_the_last_ones_and_leave_the_charts_alone():
+    async with open_deck() as stage:
+
+        async def down(deployment, limit):
+            raise Unavailable("no events today")
+
+        stage.source.events = down
+        await stage.later()
+        assert "not renewed: no events today" in stage.text
+        assert "ReplicaReady" in stage.text
+        assert not stage.app.screen.query_one("#chart-tps").chart.empty
+
+
+async def test_the_key_that_opened_the_help_closes_it():
+    async with open_deck() as stage:
+        await stage.press("question_mark")
+        assert stage.app.screen.is_modal
+        await stage.press("question_mark")
+        assert not stage.app.screen.is_modal
+
+
+async def test_a_queue_that_is_not_known_is_not_counted_as_zero():
+    from tui.screens.fleet import _queued
+
+    row = Picture().seen(await RehearsalSource().snapshot(), START).rows[0]
+    assert _queued([replace(row, queue=None)]) == "–"
+    assert _queued([replace(row, queue=None), replace(row, queue=3)]) == "3"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot, History
 from client.types import Deployment, ReplicaStats
 from tui.core import columns, explain, series, states
-from tui.core.actions import ACTIONS, by_id, footer_fit, search
+from tui.core.actions import ACTIONS, MOVES, footer_fit, search
 from tui.core.filter import SORTS, next_sort, select
 from tui.core.follow import news
 from tui.core.plain import fleet_text
-from tui.core.snapshot import Picture, changed, row_of
+from tui.core.snapshot import Picture, row_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -57,12 +57,6 @@ def test_every_state_even_an_unknown_one_has_a_look(state, ready, desired):
     assert len(states.phase(state, ready, desired).glyph) == 1
 
 
-def test_only_rows_that_differ_count_as_changed():
-    old = [row_of(status("a")), row_of(status("b")), row_of(status("c"))]
-    new = [row_of(status("a")), row_of(status("b", queue=3)), row_of(status("d"))]
-    assert {name.rpartition("/")[2] for name in changed(old, new)} == {"b", "c", "d"}
-
-
 def test_a_lost_link_keeps_the_picture_and_the_first_instant():
     picture = Picture().seen(snapshot(status()), NOW)
     lost = picture.lost("gone", NOW + timedelta(seconds=3), NOW + timedelta(seconds=4), 1)
@@ -75,7 +69,18 @@ def test_a_lost_link_keeps_the_picture_and_the_first_instant():
 
 def test_countdowns_run_by_the_engines_clock_even_if_ours_is_wrong():
     picture = Picture().seen(snapshot(status()), NOW + timedelta(hours=5))
-    assert picture.engine_now(NOW + timedelta(hours=5, seconds=7)) == NOW + timedelta(seconds=7)
+    assert picture.engine_now(NOW + timedelta(hours=5, seconds=4)) == NOW + timedelta(seconds=4)
+
+
+def test_time_stands_still_at_the_last_snapshot_when_the_data_is_stale():
+    picture = Picture().seen(snapshot(status()), NOW)
+    later = NOW + timedelta(seconds=42)
+    assert picture.engine_now(later) == NOW
+    assert picture.stale_age(later) == "42s"
+    assert picture.stale_age(NOW) == ""
+    lost = picture.lost("gone", NOW, later, 1)
+    assert lost.engine_now(NOW + timedelta(seconds=2)) == NOW
+    assert lost.stale_age(NOW + timedelta(seconds=2)) == "2s"
 
 
 def test_the_trend_follows_a_deployment():
@@ -128,6 +133,11 @@ def test_reasons_never_come_empty():
     assert explain.reasons(None) == ("the autoscaler has not decided yet",)
 
 
+def test_without_counters_and_replicas_the_stages_are_not_known():
+    assert [stage.count for stage in explain.pipeline(status(ready=None))] == [None] * 4
+    assert [stage.count for stage in explain.pipeline(status(ready=1))] == [0, 0, 0, 1]
+
+
 def test_the_next_change_counts_down():
     due = NOW + timedelta(seconds=252)
     view = AutoscalerView(desired=1, current=2, next_change="scale down to 1", next_change_at=due)
@@ -173,7 +183,7 @@ def test_every_action_has_a_key_of_its_own_and_a_tooltip():
         assert len(keys) == len(set(keys))
     assert all(action.tooltip and action.label for action in ACTIONS)
     assert not any(key.startswith("ctrl+") for action in ACTIONS for key in action.keys)
-    assert by_id("delete").keys == ("D",)
+    assert next(action for action in ACTIONS if action.id == "delete").keys == ("D",)
 
 
 def test_the_footer_fits_and_hides_changes_while_locked():
@@ -185,7 +195,8 @@ def test_the_footer_fits_and_hides_changes_while_locked():
 
 def test_help_finds_actions_by_any_word():
     assert [action.id for action in search("deleted back")] == ["undelete"]
-    assert search("") == ACTIONS
+    assert search("") == (*MOVES, *ACTIONS)
+    assert [action.label for action in search("pgdn")] == ["page down"]
 
 
 def test_a_change_is_told_once_the_fleet_has_got_there():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from client.errors import InvalidArgument
 from client.fleet_types import DeploymentStats, DeploymentStatus
 from client.types import AutoscalingPolicy, Deployment, ReplicaStats
-from tui.core import plan
+from tui.core import plan, units
+from tui.screens.base import update_fields
 
 MODEL = "accounts/fireworks/models/smollm2-135m-instruct"
 
@@ -55,15 +56,13 @@ def test_a_create_plan_is_the_form_as_a_command():
         ({"min_replica_count": "-1"}, {"min_replica_count"}),
         ({"min_replica_count": "1e3"}, {"min_replica_count"}),
         ({"min_replica_count": "٣"}, {"min_replica_count"}),
+        ({"min_replica_count": "0000000019999"}, {"min_replica_count"}),
+        ({"min_replica_count": "9" * 5000}, {"min_replica_count"}),
         ({"max_replica_count": "0"}, {"max_replica_count"}),
         ({"min_replica_count": "3", "max_replica_count": "2"}, {"max_replica_count"}),
         ({"scale_to_zero_window": "5 minutes"}, {"scale_to_zero_window"}),
         ({"load_target_value": "0"}, {"load_target_value"}),
         ({"load_target_value": "nan"}, {"load_target_value"}),
-        ({"draft_model": "m", "draft_token_count": "3", "ngram_speculation_length": "2"}, {"ngram_speculation_length"}),
-        ({"draft_model": "m"}, {"draft_token_count"}),
-        ({"ngram_speculation_length": "2"}, {"draft_token_count"}),
-        ({"draft_token_count": "2"}, {"draft_token_count"}),
     ],
 )
 def test_what_the_product_refuses_is_told_at_its_field(form, fields):
@@ -72,7 +71,7 @@ def test_what_the_product_refuses_is_told_at_its_field(form, fields):
     assert not planned.ready
 
 
-some_fields = st.sampled_from(["min_replica_count", "scale_up_window", "load_target_value", "draft_model"])
+some_fields = st.sampled_from(["min_replica_count", "scale_up_window", "load_target_value", "deployment_id"])
 
 
 @given(st.dictionaries(some_fields, st.text()))
@@ -81,7 +80,7 @@ def test_no_text_of_a_form_can_break_the_plan(form):
 
 
 def test_a_command_quotes_what_a_shell_would_take_apart():
-    planned = created(draft_model="a b; rm", draft_token_count="3")
+    planned = created(base_model="a b; rm")
     assert "'a b; rm'" in planned.command
 
 
@@ -147,3 +146,18 @@ def test_defaults_of_the_server_are_added_to_the_plan():
     planned = created(min_replica_count="1")
     answer = Deployment(base_model=MODEL, min_replica_count=1, max_replica_count=1)
     assert [(c.field, c.after) for c in plan.filled_in(planned, answer)] == [("max replica count", "1 (default)")]
+
+
+@given(st.floats(0, 1e9, exclude_min=True, exclude_max=True))
+def test_a_number_that_is_shown_is_read_back_as_what_it_is(value):
+    shown = units.exact(value)
+    assert float(shown) == value
+    assert "e" not in shown
+
+
+def test_a_load_target_of_many_digits_is_not_changed_by_opening_the_form():
+    known = status()
+    known.deployment.autoscaling_policy.load_targets = {"default": 1234567.0}
+    (shown,) = (field.value for field in update_fields(known) if field.key == "load_target_value")
+    assert shown == "1234567"
+    assert not plan.update(known, {"load_target": "default", "load_target_value": shown}).ready

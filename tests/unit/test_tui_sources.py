@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import requests
 from click.testing import CliRunner
 
 from client.config import Context
@@ -17,6 +19,9 @@ from client.http import Transport
 from client.resources import Client
 from client.types import DeploymentSpec
 from tui import cli
+from tui.core import plan
+from tui.core.journal import Journal
+from tui.executor import Executor
 from tui.messages import FleetLost, FleetSeen
 from tui.poller import Poller, wait_s
 from tui.sources.engine import EngineSource
@@ -197,3 +202,59 @@ def test_the_text_modes_need_no_textual():
 
     code = "import tui.cli, sys; sys.exit(any(m.split('.')[0] in ('textual', 'plotext') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_connection_options_are_spelled_as_everywhere():
+    for account in ("-a", "--account-id", "--account"):
+        result = CliRunner().invoke(cli.dashboard, ["--rehearse", "--once", account, "local"])
+        assert result.exit_code == 0, result.output
+
+
+VERBS = {
+    "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()),
+    "create": (DeploymentSpec(), "chat"), "update": ("chat", DeploymentSpec()), "undelete": ("chat",), "models": (),
+    "history": ("chat", 60), "events": ("chat",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_every_verb_raises_only_errors_with_a_sentence(verb):
+    source = engine(lambda _: httpx.Response(200, json=["of another shape"]))
+    with pytest.raises(FiredeckError, match="cannot read"):
+        await getattr(source, verb)(*VERBS[verb])
+
+
+class Answer:
+    status_code, ok = 200, True
+
+    def __init__(self, text):
+        self.text = text
+
+    def json(self):
+        return json.loads(self.text)
+
+
+ODD = ("{}", "[]", "?", '{"data": null}', '{"data": {"result": [{}]}}', '{"data": {"result": [{"values": [3]}]}}')
+
+
+@pytest.mark.parametrize("text", ODD)
+async def test_an_odd_answer_of_prometheus_is_an_error_with_a_remedy(monkeypatch, text):
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: Answer(text))
+    with pytest.raises(Unavailable, match="is not Prometheus") as caught:
+        await PrometheusHistory("http://127.0.0.1:9").history("accounts/local/deployments/chat", 60)
+    assert caught.value.hint == "check --prometheus"
+
+
+async def test_the_journal_is_written_away_from_the_event_loop():
+    threads = []
+
+    class Noting(Journal):
+        def write(self, entry):
+            threads.append(threading.current_thread())
+            return super().write(entry)
+
+    source = RehearsalSource(lambda: NOW)
+    status = (await source.snapshot()).deployments[0]
+    await Executor(source, Noting(None), lambda: NOW, lambda: False).run(plan.delete(status), status)
+    assert threads
+    assert threading.main_thread() not in threads

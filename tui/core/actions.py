@@ -31,8 +31,15 @@ class Action:
     def shown_key(self) -> str:
         return _SHOWN.get(self.keys[0], self.keys[0])
 
+    @property
+    def shown_keys(self) -> str:
+        return " ".join(_SHOWN.get(key, key) for key in self.keys)
 
-_SHOWN = {"slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵"}
+
+_SHOWN = {
+    "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
+    "pageup": "pgup", "pagedown": "pgdn",
+}  # fmt: skip
 
 _ALL: tuple[Place, ...] = EVERYWHERE
 _FLEET: tuple[Place, ...] = ("fleet",)
@@ -56,19 +63,26 @@ ACTIONS: tuple[Action, ...] = (
     Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on", "App", footer=2),
 )
 
+# Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.
+MOVES: tuple[Action, ...] = (
+    Action("move(-1)", ("up", "k"), "up", "One row up; in the events, newer ones", "Go", _FLEET),
+    Action("move(1)", ("down", "j"), "down", "One row down; in the events, older ones", "Go", _FLEET),
+    Action("page(-1)", ("pageup",), "page up", "One page up", "Go", _FLEET),
+    Action("page(1)", ("pagedown",), "page down", "One page down", "Go", _FLEET),
+    Action("edge(0)", ("home", "g"), "first", "The first row", "Go", _FLEET),
+    Action("edge(-1)", ("end", "G"), "last", "The last row", "Go", _FLEET),
+    Action("app.focus_next", ("tab",), "next", "From the table to the events and back", "Go", _FLEET),
+)
+
 
 def of(place: Place) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if place in action.places)
 
 
-def by_id(action_id: str) -> Action | None:
-    return next((action for action in ACTIONS if action.id == action_id), None)
-
-
 def search(text: str) -> tuple[Action, ...]:
     """The actions whose key, label, group or tooltip has every word of `text`; all of them for no words."""
     words = text.lower().split()
-    texts = {a: f"{a.shown_key} {a.label} {a.group} {a.tooltip}".lower() for a in ACTIONS}
+    texts = {a: f"{a.shown_keys} {a.label} {a.group} {a.tooltip}".lower() for a in (*MOVES, *ACTIONS)}
     return tuple(action for action, text in texts.items() if all(word in text for word in words))
 
 

@@ -24,7 +24,7 @@ class TargetLine:
 @dataclass(frozen=True, slots=True)
 class Stage:
     look: Look
-    count: int
+    count: int | None
 
 
 def headline(status: DeploymentStatus) -> str:
@@ -62,15 +62,19 @@ def _target(target: TargetView) -> TargetLine:
 
 
 def pipeline(status: DeploymentStatus) -> tuple[Stage, ...]:
-    """How many replicas stand at each stage, in the order they go through; empty stages too, for a steady picture."""
+    """How many replicas stand at each stage, in the order they go through; empty stages too, for a steady picture.
+
+    Where the server sends neither counters nor replicas the counts are None: not known.
+    """
     counters = status.deployment.replica_stats
-    counted = {
-        "PENDING_SCHEDULING": counters.pending_scheduling_replica_count if counters else 0,
-        "DOWNLOADING_MODEL": counters.downloading_model_replica_count if counters else 0,
-        "INITIALIZING": counters.initializing_replica_count if counters else 0,
-        "READY": counters.ready_replica_count if counters else 0,
+    unknown = None if not status.replicas else 0
+    counted: dict[str, int | None] = {
+        "PENDING_SCHEDULING": counters.pending_scheduling_replica_count if counters else unknown,
+        "DOWNLOADING_MODEL": counters.downloading_model_replica_count if counters else unknown,
+        "INITIALIZING": counters.initializing_replica_count if counters else unknown,
+        "READY": counters.ready_replica_count if counters else unknown,
     }
     for replica in status.replicas:
         if counters is None or replica.stage not in counted:
-            counted[replica.stage] = counted.get(replica.stage, 0) + 1
+            counted[replica.stage] = (counted.get(replica.stage) or 0) + 1
     return tuple(Stage(states.stage(name), number) for name, number in counted.items())

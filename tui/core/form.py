@@ -1,7 +1,7 @@
 """A form's texts become a deployment's settings; everything that is wrong is collected, each with its field.
 
-The rules are the product's: minimum not above maximum, a draft model or n-grams but not both, windows in Go's
-duration syntax. The server checks again; here they are said while the user types.
+The rules are the product's: minimum not above maximum, windows in Go's duration syntax. The server checks again;
+here they are said while the user types.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from client.types import AutoscalingPolicy, ColdOptions, DeploymentSpec
 
 Form = Mapping[str, str]
 MAX_REPLICAS = 1000
+MAX_DIGITS = 20  # int() refuses to read thousands of them, with a sentence of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,11 @@ class Fields:
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not lowest <= int(text[:9]) <= highest:
+        readable = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+        value = int(text) if readable else None
+        if value is None or not lowest <= value <= highest:
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return int(text)
+        return value
 
     return parse
 
@@ -73,18 +76,14 @@ def positive(text: str) -> float:
 
 
 def read_spec(fields: Fields) -> DeploymentSpec:
-    """The form's scaling and speculation part; only what was filled in is set. Problems are left in `fields`."""
+    """The form's scaling part; only what was filled in is set. Problems are left in `fields`."""
     spec = {
         "min_replica_count": fields.parsed("min_replica_count", whole(0, MAX_REPLICAS)),
         "max_replica_count": fields.parsed("max_replica_count", whole(0, MAX_REPLICAS)),
         "autoscaling_policy": _policy(fields),
         "firedeck": ColdOptions.model_validate({"cold_policy": cold}) if (cold := fields.text("cold_policy")) else None,
-        "draft_model": fields.text("draft_model"),
-        "draft_token_count": fields.parsed("draft_token_count", whole(0, 64)),
-        "ngram_speculation_length": fields.parsed("ngram_speculation_length", whole(1, 64)),
     }
     _check_limits(fields, spec["min_replica_count"], spec["max_replica_count"])
-    _check_speculation(fields, spec)
     return DeploymentSpec.model_validate({name: value for name, value in spec.items() if value is not None})
 
 
@@ -105,14 +104,3 @@ def _check_limits(fields: Fields, least: int | None, most: int | None) -> None:
         fields.refuse("max_replica_count", "must be at least 1")
     if least is not None and most is not None and least > most:
         fields.refuse("max_replica_count", f"must not be below the minimum ({least})")
-
-
-def _check_speculation(fields: Fields, spec: Mapping[str, Any]) -> None:
-    """The product's rules: a draft model or n-grams, not both; either needs a number of draft tokens."""
-    draft, ngram, tokens = spec["draft_model"], spec["ngram_speculation_length"], spec["draft_token_count"]
-    if draft and ngram:
-        fields.refuse("ngram_speculation_length", "use a draft model or n-grams, not both")
-    if (draft or ngram) and tokens is None and fields.text("draft_token_count") is None:
-        fields.refuse("draft_token_count", "is required with a draft model or n-grams")
-    if tokens and not (draft or ngram):
-        fields.refuse("draft_token_count", "needs a draft model or an n-gram length")

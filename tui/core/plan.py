@@ -193,9 +193,8 @@ def flat(spec: DeploymentSpec) -> dict[str, str]:
     shown |= {name: getattr(spec, name) for name in ("min_replica_count", "max_replica_count")}
     windows = {name: getattr(policy, name) for name in _WINDOWS}
     shown |= {name: units.short_duration(durations.to_go(v)) for name, v in windows.items() if v is not None}
-    shown["load_targets"] = ", ".join(f"{n}={value:g}" for n, value in (policy.load_targets or {}).items()) or None
+    shown["load_targets"] = ", ".join(f"{n}={units.exact(v)}" for n, v in (policy.load_targets or {}).items()) or None
     shown["cold_policy"] = spec.firedeck.cold_policy if spec.firedeck else None
-    shown |= {name: getattr(spec, name) for name in ("draft_model", "draft_token_count", "ngram_speculation_length")}
     return {name: str(value) for name, value in shown.items() if value is not None}
 
 

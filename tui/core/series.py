@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from client.fleet_types import History
 from tui.core import units
 
 Values = tuple[float | None, ...]
+Symbols = Literal["block", "braille", "ascii"]  # what curves are drawn with
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over equally spaced samples; the last sample is now. `whole` asks for whole numbers on the axis."""
+    """Lines over equally spaced samples. `whole` asks for whole numbers on the axis.
+
+    `end` is how the axis calls the last sample: `now`, or `last` once nobody knows what came after it.
+    """
 
     title: str
     unit: str
     lines: tuple[Line, ...] = ()
     step_s: float = 1.0
     whole: bool = False
+    end: str = "now"
 
     def label(self, value: float | None) -> str:
         """`value` as the legend and the axis show it."""
@@ -72,13 +78,13 @@ CHARTS: tuple[ChartKind, ...] = (
 )
 
 
-def chart(kind: ChartKind, history: History | None, span_s: int) -> Chart:
+def chart(kind: ChartKind, history: History | None, span_s: int, *, live: bool = True) -> Chart:
     """The chart of one kind over `span_s`; what is older than the history is a gap, so that the picture scrolls."""
     step = history.step_s if history is not None and history.step_s > 0 else 1.0
     samples = max(2, round(span_s / step))
     series = history.series if history is not None else {}
     lines = tuple(Line(label, _padded(series.get(name, []), samples)) for label, name in kind.lines)
-    return Chart(kind.title, kind.unit, lines, step, kind.whole)
+    return Chart(kind.title, kind.unit, lines, step, kind.whole, "now" if live else "last")
 
 
 def _padded(values: Sequence[float | None], samples: int) -> Values:
@@ -94,16 +100,16 @@ def round_up(value: float) -> float:
     return next((step * scale for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if value <= step * scale), 10 * scale)
 
 
-def time_ticks(samples: int, step_s: float, columns: int) -> tuple[list[float], list[str]]:
+def time_ticks(samples: int, step_s: float, columns: int, end: str = "now") -> tuple[list[float], list[str]]:
     """Positions (sample numbers) and labels like `-4m`, `-30s`, `now`, about one each 11 columns."""
     span = samples * step_s
     if samples < 2 or span <= 0:
-        return [0.0], ["now"]
+        return [0.0], [end]
     wanted = max(2, columns // 11)
     every = next((s for s in _TICK_STEPS_S if (span - 1) // s <= wanted), span)
     numbers = [-every * k for k in range(int(span // every), 0, -1) if every * k < span]
     labels = [f"-{short_span(-number)}" for number in numbers]
-    return [samples - 1 + n / step_s for n in numbers] + [samples - 1.0], [*labels, "now"]
+    return [samples - 1 + n / step_s for n in numbers] + [samples - 1.0], [*labels, end]
 
 
 _TICK_STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400)

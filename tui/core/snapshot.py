@@ -1,13 +1,12 @@
-"""The fleet as the screens need it: one frozen row a deployment, the link's health, what changed since last time."""
+"""The fleet as the screens need it: one frozen row a deployment, the link's health, the age of what is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from client.fleet_types import DeploymentStatus, FleetSnapshot
-from tui.core import states
+from tui.core import states, units
 from tui.core.states import Look
 
 STALE_AFTER = timedelta(seconds=5)
@@ -90,11 +89,19 @@ class Picture:
         age = self.age(now)
         return self.link.lost_at is not None or (age is not None and age > STALE_AFTER)
 
+    def stale_age(self, now: datetime) -> str:
+        """Empty while the data is live; else `42s`, to be shown beside whatever could be taken for now."""
+        age = self.age(now)
+        return units.age(age.total_seconds()) if age is not None and self.stale(now) else ""
+
     def engine_now(self, now: datetime) -> datetime:
-        """The engine's clock at the local instant `now`: countdowns stay right when the two clocks differ."""
+        """The engine's clock at the local instant `now`: countdowns stay right when the two clocks differ.
+
+        It stands still at the last snapshot while the data is stale: nobody knows what has happened since.
+        """
         if self.snapshot is None or self.received_at is None:
             return now
-        return self.snapshot.time + (now - self.received_at)
+        return self.snapshot.time if self.stale(now) else self.snapshot.time + (now - self.received_at)
 
 
 TREND_SAMPLES = 24
@@ -151,9 +158,3 @@ def _why(status: DeploymentStatus) -> str:
     if status.autoscaler is None or not status.autoscaler.reasons:
         return NO_DECISION
     return status.autoscaler.reasons[0].text
-
-
-def changed(old: Iterable[Row], new: Iterable[Row]) -> set[str]:
-    """The names whose row differs, appeared or went away."""
-    before, after = {row.name: row for row in old}, {row.name: row for row in new}
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

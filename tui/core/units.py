@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 UNKNOWN = "–"
@@ -26,6 +27,12 @@ def to_ascii(text: str) -> str:
 
 def count(value: int | None) -> str:
     return UNKNOWN if value is None else str(value)
+
+
+def exact(value: float) -> str:
+    """All digits of a number that is read back, without an exponent: `0.8`, `3`, `1234567`, `0.00001`."""
+    text = format(Decimal(repr(value)), "f")
+    return text.removesuffix(".0")
 
 
 def rate(value: float | None) -> str:

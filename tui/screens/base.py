@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.screen import Screen
 
 from client.errors import FiredeckError
@@ -13,6 +17,7 @@ from tui.core.actions import Place
 from tui.core.snapshot import Picture
 from tui.screens.change import ChangeDialog, Field
 from tui.widgets.chart import ChartView
+from tui.widgets.events_log import EventsLog
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.status_bar import Banner, StatusBar
 
@@ -22,6 +27,16 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 SPANS_S = (120, 300, 900, 3600)
 YOUNG_S = 240
+CHOOSE_FIRST = "choose a deployment first"
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What the charts may show, and of which deployment; `note` says why there is no history."""
+
+    deployment: str | None = None
+    history: History | None = None
+    note: str = ""
 
 
 class DeckScreen(Screen[None]):
@@ -35,6 +50,12 @@ class DeckScreen(Screen[None]):
         super().__init__()
         self._span_s: int | None = None
         self._asking = False
+        self._curves = Curves()
+
+    def compose_charts(self) -> ComposeResult:
+        with Horizontal(id="charts"):
+            for kind in series.CHARTS:
+                yield ChartView(id=f"chart-{kind.key}")
 
     @property
     def deck(self) -> Deck:
@@ -57,28 +78,37 @@ class DeckScreen(Screen[None]):
         """The deployment that the user means now."""
         raise NotImplementedError
 
+    @property
+    def target_name(self) -> str | None:
+        status = self.target()
+        return status.deployment.name if status is not None else None
+
+    @property
+    def events_of(self) -> str | None:
+        """Whose events the page shows; None for the whole fleet's."""
+        return None
+
+    def pin(self) -> None:
+        """The user has begun to act on the target: from now on only the user changes what that is."""
+
     def draw(self) -> None:
         """Put the app's picture on the screen."""
         raise NotImplementedError
 
-    def show_details(self, history: History | None, events: list[Event] | None, note: str) -> None:
-        """Details of the target arrived; None where asking failed, `note` says why."""
-        raise NotImplementedError
-
     def on_mount(self) -> None:
         self.watch(self.app, "picture", self._on_picture)
-        self.watch(self.app, "locked", self._tick)
-        self.set_interval(TICK_S, self._tick)
+        self.watch(self.app, "locked", self.tick)
+        self.set_interval(TICK_S, self.tick)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._tick)
+        self.call_after_refresh(self.tick)
 
     def on_screen_resume(self) -> None:
         self._on_picture()
 
     def _on_picture(self) -> None:
         if self.is_visible:
-            self._tick()
+            self.tick()
             self.ask_details()
 
     @property
@@ -87,8 +117,8 @@ class DeckScreen(Screen[None]):
         stack = self.app.screen_stack
         return self in stack and all(screen.is_modal for screen in stack[stack.index(self) + 1 :])
 
-    def _tick(self) -> None:
-        """Ages and countdowns move with the local clock, between two snapshots too."""
+    def tick(self) -> None:
+        """Ages and countdowns move with the local clock, between two snapshots too; stale data stands still."""
         if not self.is_visible:
             return
         now = self.deck.clock()
@@ -96,7 +126,9 @@ class DeckScreen(Screen[None]):
             self.query_one(StatusBar).show_state(self.picture, self.deck.context, now, locked=self.deck.locked)
             self.query_one(Banner).show_link(self.picture, now)
             self.query_one(KeyBar).show_keys(locked=self.deck.locked)
+            self.set_class(bool(self.picture.stale_age(now)), "-stale")
             self.draw()
+            self.draw_charts()
 
     # History and events of the deployment that is looked at.
 
@@ -106,39 +138,61 @@ class DeckScreen(Screen[None]):
             self.run_worker(self._ask(), group="details", exit_on_error=True)
 
     async def _ask(self) -> None:
-        status, source = self.target(), self.deck.source
-        name = status.deployment.name if status is not None else None
-        history, events, note = None, None, ""
+        name = self.target_name
         try:
-            if name is not None:
-                history = await source.history(name, self.span_s)
-            events = await source.events(name if self.place == "deployment" else None, 100)
-        except FiredeckError as error:
-            note = error.text
+            curves, (events, note) = await asyncio.gather(self._ask_curves(name), self._ask_events())
         finally:
             self._asking = False
         if not (self.is_attached and self.children):
             return  # closed while it was asking: a screen that goes loses its widgets first
-        now = self.target()
-        if name == (now.deployment.name if now is not None else None):
-            self.show_details(history, events, note)
+        self.query_one(EventsLog).show(events, note)
+        if name == self.target_name:
+            self._curves = curves
+            self.draw_charts()
         else:
             self.ask_details()
 
-    def show_charts(self, history: History | None, note: str) -> None:
+    async def _ask_curves(self, name: str | None) -> Curves:
+        if name is None:
+            return Curves()
+        try:
+            return Curves(name, await self.deck.source.history(name, self.span_s))
+        except FiredeckError as error:
+            return Curves(name, None, error.text)
+
+    async def _ask_events(self) -> tuple[list[Event] | None, str]:
+        """The events, or None and why they did not come: the charts may have another source than they."""
+        try:
+            return await self.deck.source.events(self.events_of, 100), ""
+        except FiredeckError as error:
+            return None, error.text
+
+    def draw_charts(self) -> None:
+        """The target's own curves or none: never those of the deployment that was chosen before."""
+        name = self.target_name
+        curves = self._curves if self._curves.deployment == name else Curves(name)
+        stale_age = self.picture.stale_age(self.deck.clock())
+        note = curves.note if name is not None else "no deployment is chosen"
+        if curves.history is None and self.picture.link.lost_at is not None:
+            note = note or "not known: no connection"
         for kind in series.CHARTS:
-            self.query_one(f"#chart-{kind.key}", ChartView).show(series.chart(kind, history, self.span_s), note)
+            chart = series.chart(kind, curves.history, self.span_s, live=not stale_age)
+            self.query_one(f"#chart-{kind.key}", ChartView).show(chart, note, stale_age)
 
     # Actions that both pages have.
 
     def action_span(self) -> None:
         self._span_s = SPANS_S[(SPANS_S.index(self.span_s) + 1) % len(SPANS_S)]
         self.notify(f"charts: the last {series.short_span(self.span_s)}", timeout=2)
+        self.draw_charts()
         self.ask_details()
 
     def action_copy_model(self) -> None:
+        self.pin()
         status = self.target()
-        if status is not None:
+        if status is None:
+            self.notify(CHOOSE_FIRST, severity="warning")
+        else:
             self.app.copy_to_clipboard(status.deployment.model_string)
             self.notify(status.deployment.model_string, title="copied for a request's model", timeout=4)
 
@@ -181,11 +235,12 @@ class DeckScreen(Screen[None]):
 
     def _changeable(self, *, deleted: bool = False) -> DeploymentStatus | None:
         """The target, if a change of this kind makes sense for it; otherwise says why not."""
+        self.pin()
         if self.deck.refuse_if_locked():
             return None
         status = self.target()
         if status is None:
-            self.notify("no deployment is selected", severity="warning")
+            self.notify(CHOOSE_FIRST, severity="warning")
             return None
         if (status.deployment.state == "DELETED") != deleted:
             state = "not deleted" if deleted else "deleted; bring it back with u"

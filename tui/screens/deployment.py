@@ -5,13 +5,12 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 
-from client.fleet_types import DeploymentStatus, Event, History
-from tui.core import plan, series, units
+from client.fleet_types import DeploymentStatus
+from tui.core import plan, units
 from tui.core.actions import Place
 from tui.core.snapshot import row_of
 from tui.keymap import bindings
 from tui.screens.base import DeckScreen
-from tui.widgets.chart import ChartView
 from tui.widgets.events_log import EventsLog
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, tone
@@ -37,33 +36,29 @@ class DeploymentScreen(DeckScreen):
             with Horizontal(id="above"):
                 yield ReplicaTable(id="replicas")
                 yield Reasons(id="reasons")
-            with Horizontal(id="charts"):
-                for kind in series.CHARTS:
-                    yield ChartView(id=f"chart-{kind.key}")
+            yield from self.compose_charts()
             yield EventsLog(id="events", of_one=True)
         yield KeyBar("deployment")
-
-    def on_mount(self) -> None:
-        self.query_one(ReplicaTable).border_title = "replicas"
 
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.deployment)
 
+    @property
+    def events_of(self) -> str:
+        return self.deployment
+
     def draw(self) -> None:
-        status = self.target()
+        status, local = self.target(), self.deck.clock()
         if status is None:
+            self.query_one(ReplicaTable).show()
+            self.query_one(Reasons).show()
             told = "is not in the fleet (any more)" if self.picture.snapshot else "waiting for the first picture"
             self.query_one("#facts", Text).show([(f" {self.deployment.rpartition('/')[2]} ", "bold"), told])
             return
-        now = self.picture.engine_now(self.deck.clock())
+        now, stale_age = self.picture.engine_now(local), self.picture.stale_age(local)
         self.query_one("#facts", Text).show(*facts(status, self.size.width))
-        self.query_one(ReplicaTable).show_replicas(status.replicas, now)
-        self.query_one(Reasons).show_status(status, now)
-
-    def show_details(self, history: History | None, events: list[Event] | None, note: str) -> None:
-        self.show_charts(history, note if history is None else "")
-        if events is not None or note:
-            self.query_one(EventsLog).show(events or [], note)
+        self.query_one(ReplicaTable).show_replicas(status.replicas, now, stale_age)
+        self.query_one(Reasons).show_status(status, now, stale_age)
 
     def action_back(self) -> None:
         self.app.pop_screen()

@@ -7,22 +7,21 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from client.fleet_types import DeploymentStatus, Event, History
+from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
-from tui.core import series, units
+from tui.core import units
 from tui.core.actions import Place
 from tui.core.explain import headline, next_change
 from tui.core.snapshot import Row
 from tui.keymap import bindings
-from tui.screens.base import DeckScreen
+from tui.screens.base import CHOOSE_FIRST, DeckScreen
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
-from tui.widgets.chart import ChartView
 from tui.widgets.events_log import EventsLog
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, tone
-from tui.widgets.reasons import Reasons, pipeline
+from tui.widgets.reasons import Reasons, pipeline, stale_mark
 from tui.widgets.status_bar import Banner, StatusBar
 
 LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
@@ -38,7 +37,6 @@ class FleetScreen(DeckScreen):
         super().__init__()
         self.sort = "id"
         self.show_deleted = False
-        self._chosen_by_user = False
         self._expected: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -48,9 +46,7 @@ class FleetScreen(DeckScreen):
         yield Input(placeholder="words, state:ready, model:smol, !word", id="filter", compact=True)
         yield FleetTable(id="fleet")
         yield Text(id="why")
-        with Horizontal(id="charts"):
-            for kind in series.CHARTS:
-                yield ChartView(id=f"chart-{kind.key}")
+        yield from self.compose_charts()
         with Horizontal(id="below"):
             yield EventsLog(id="events")
             yield Reasons(id="reasons")
@@ -73,8 +69,7 @@ class FleetScreen(DeckScreen):
         self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
         self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
         self.table.show(rows, self.sort)
-        if self._expected in {row.name for row in rows}:
-            self._chosen_by_user = True
+        if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
             self._expected = None
         self._choose_a_busy_one(rows)
@@ -82,8 +77,8 @@ class FleetScreen(DeckScreen):
         self._draw_why()
 
     def _choose_a_busy_one(self, rows: tuple[Row, ...]) -> None:
-        """Until the user moves the cursor it rests on the deployment that is asked most: its charts show life."""
-        if self._chosen_by_user:
+        """Until the user touches the table the cursor rests on the deployment asked most: its charts show life."""
+        if self.table.pinned:
             return
         asked = {row.name: self._asked(row.name) for row in rows}
         most = max(asked, key=lambda name: asked[name], default=None)
@@ -102,7 +97,7 @@ class FleetScreen(DeckScreen):
         pieces: list[Piece] = [" ", *_counts(live)]
         pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
         pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
-        pieces += [("  ", ""), (str(sum(row.queue or 0 for row in live)), "bold"), " queued"]
+        pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
         if self.filter_text:
             pieces += ["  ", (f" /{self.filter_text} ", "bold $background on $tone-working"), f" {shown} shown"]
         gone = len(self.picture.rows) - len(live)
@@ -113,11 +108,13 @@ class FleetScreen(DeckScreen):
     def _draw_why(self) -> None:
         status, row = self.target(), self.picture.row(self.table.cursor or "")
         if status is None or row is None:
-            empty = "no deployment matches" if self.picture.rows else "no deployments yet: press c to create one"
-            self.query_one("#why", Text).show([f" {empty}" if self.picture.snapshot else ""])
+            self.query_one("#why", Text).show([self._nothing_chosen()])
+            self.query_one(Reasons).show()
             return
-        now = self.picture.engine_now(self.deck.clock())
-        first: list[Piece] = [(f" {row.id}", "bold"), (" · ", tone("dim")), row.why]
+        local = self.deck.clock()
+        now, stale_age = self.picture.engine_now(local), self.picture.stale_age(local)
+        first: list[Piece] = [(f" {row.id}", "bold"), (" · ", tone("dim"))]
+        first += [*stale_mark(stale_age), row.why]
         following = next_change(status.autoscaler, now)
         second: list[Piece] = [" ", ("→ ", tone("attention", bold=True)), (following, tone("attention"))]
         if row.ready != row.desired:
@@ -125,19 +122,23 @@ class FleetScreen(DeckScreen):
         elif not following:
             second = [(f" {headline(status)}", tone("dim"))]
         self.query_one("#why", Text).show(first, second)
-        self.query_one(Reasons).show_status(status, now)
+        self.query_one(Reasons).show_status(status, now, stale_age)
 
-    def show_details(self, history: History | None, events: list[Event] | None, note: str) -> None:
-        self.show_charts(history, note if history is None else "")
-        if events is not None or note:
-            self.query_one(EventsLog).show(events or [], note)
+    def _nothing_chosen(self) -> str:
+        if self.picture.snapshot is None:
+            return ""
+        if self.table.rows:
+            return " no deployment is chosen (↑ ↓)"
+        return " no deployment matches" if self.picture.rows else " no deployments yet: press c to create one"
 
     # What the user does.
 
     @on(FleetTable.Chosen)
     def _chosen(self, message: FleetTable.Chosen) -> None:
-        self._chosen_by_user |= message.by_user
+        if message.by_user:
+            self._expected = None
         self._draw_why()
+        self.draw_charts()
         self.ask_details()
 
     @on(FleetTable.Opened)
@@ -157,16 +158,25 @@ class FleetScreen(DeckScreen):
     def _filter_done(self) -> None:
         self.query_one("#filter").display = False
         self.table.focus()
+        if self.table.cursor is None:
+            self.table.action_edge(0)
+
+    def pin(self) -> None:
+        self._expected = None
+        self.table.pin()
 
     def expect(self, name: str) -> None:
-        """Put the cursor on this deployment as soon as it shows up."""
+        """Put the cursor on this deployment as soon as it shows up, unless the user does something else before."""
         self._expected = name
 
     def open(self, name: str) -> None:
         self.app.push_screen(DeploymentScreen(name))
 
     def action_open(self) -> None:
-        if self.table.cursor is not None:
+        self.pin()
+        if self.table.cursor is None:
+            self.notify(CHOOSE_FIRST, severity="warning")
+        else:
             self.open(self.table.cursor)
 
     def action_back(self) -> None:
@@ -205,3 +215,8 @@ def _counts(rows: list[Row]) -> list[Piece]:
 def _total(rows: list[Row], field: str) -> float | None:
     known = [value for row in rows if (value := getattr(row, field)) is not None]
     return sum(known) if known else None
+
+
+def _queued(rows: list[Row]) -> str:
+    known = [row.queue for row in rows if row.queue is not None]
+    return units.count(sum(known) if known or not rows else None)

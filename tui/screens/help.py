@@ -24,7 +24,9 @@ _SIGNS: tuple[tuple[str, str, str], ...] = (
 
 class HelpDialog(ModalScreen[None]):
     BINDINGS = [
-        Binding("escape,question_mark", "app.pop_screen", "close", id="help.close", tooltip="Close the help"),
+        Binding("escape", "dismiss", "close", id="help.close", tooltip="Close the help"),
+        Binding("up,pageup", "scroll(-1)", show=False, id="help.up", tooltip="Scroll up"),
+        Binding("down,pagedown", "scroll(1)", show=False, id="help.down", tooltip="Scroll down"),
     ]
     AUTO_FOCUS = "#search"
 
@@ -41,6 +43,9 @@ class HelpDialog(ModalScreen[None]):
     @on(Input.Changed)
     def _find(self) -> None:
         words = self.query_one(Input).value
+        if words == "?":  # the box takes every character: the key that opened the help closes it while it is empty
+            self.dismiss()
+            return
         found = actions.search(words)
         lines: list[list[Piece]] = []
         group = ""
@@ -49,11 +54,15 @@ class HelpDialog(ModalScreen[None]):
                 group = action.group
                 lines += [[""]] if lines else []
                 lines.append([(group.upper(), tone("head", bold=True))])
-            key, label = units.fitted(action.shown_key, 5), units.fitted(action.label, 12)
+            key, label = units.fitted(action.shown_keys, 7), units.fitted(action.label, 12)
             lines.append([(key, tone("healthy", bold=True)), (label, "bold"), action.tooltip])
         if not found:
             lines.append([f"nothing matches {words!r}"])
         self.query_one("#keys-found", Text).show(*lines, *(_signs() if not words else ()))
+
+    def action_scroll(self, direction: int) -> None:
+        content = self.query_one("#content")
+        content.scroll_relative(y=direction * max(1, content.size.height // 2), animate=False)
 
 
 def _signs() -> list[list[Piece]]:

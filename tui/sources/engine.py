@@ -81,28 +81,36 @@ class EngineSource:
         return [*library, *own]
 
     async def get(self, deployment: str) -> Deployment:
-        return await self._client.deployments.get(deployment)
+        with self._readable():
+            return await self._client.deployments.get(deployment)
 
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
-        return await self._client.deployments.create(spec, deployment_id, validate_only=True)
+        with self._readable():
+            return await self._client.deployments.create(spec, deployment_id, validate_only=True)
 
     async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
-        return await self._client.deployments.update(deployment, changes, validate_only=True)
+        with self._readable():
+            return await self._client.deployments.update(deployment, changes, validate_only=True)
 
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
-        return await self._client.deployments.create(spec, deployment_id)
+        with self._readable():
+            return await self._client.deployments.create(spec, deployment_id)
 
     async def update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
-        return await self._client.deployments.update(deployment, changes)
+        with self._readable():
+            return await self._client.deployments.update(deployment, changes)
 
     async def scale(self, deployment: str, replica_count: int) -> None:
-        await self._client.deployments.scale(deployment, replica_count)
+        with self._readable():
+            await self._client.deployments.scale(deployment, replica_count)
 
     async def delete(self, deployment: str, *, ignore_checks: bool = False) -> None:
-        await self._client.deployments.delete(deployment, ignore_checks=ignore_checks)
+        with self._readable():
+            await self._client.deployments.delete(deployment, ignore_checks=ignore_checks)
 
     async def undelete(self, deployment: str) -> Deployment:
-        return await self._client.deployments.undelete(deployment)
+        with self._readable():
+            return await self._client.deployments.undelete(deployment)
 
     async def close(self) -> None:
         await self._client.transport.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,17 +55,29 @@ class PrometheusHistory:
         answers = await asyncio.gather(
             *(asyncio.to_thread(self._ask, promql(name, deployment), times[0], times[-1], step) for name in QUERIES)
         )
-        series = {name: align(answer, times) for name, answer in zip(QUERIES, answers, strict=True)}
+        with self._readable():
+            series = {name: align(answer, times) for name, answer in zip(QUERIES, answers, strict=True)}
         return History(deployment=deployment, step_s=step, times=times, series=series)
 
     def _ask(self, query: str, start: float, end: float, step: int) -> list[dict[str, Any]]:
         """One range query; runs in a thread."""
         first, last = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
-        try:
-            answer: list[dict[str, Any]] = self._connection.custom_query_range(query, first, last, str(step))
-        except (PrometheusApiClientException, requests.RequestException, ValueError) as error:
-            raise Unavailable(f"Prometheus at {self.url} did not answer: {error}", hint="check --prometheus") from error
+        with self._readable():
+            try:
+                answer: list[dict[str, Any]] = self._connection.custom_query_range(query, first, last, str(step))
+            except (PrometheusApiClientException, requests.RequestException) as error:
+                told = f"Prometheus at {self.url} did not answer: {error}"
+                raise Unavailable(told, hint="check --prometheus") from error
         return answer
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """An answer of another shape (another program's port, a proxy's page) is an error with a sentence."""
+        try:
+            yield
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            told = f"{self.url} answered what is not Prometheus' JSON: {error!r}"
+            raise Unavailable(told, hint="check --prometheus") from error
 
 
 def promql(series: str, deployment: str) -> str:

@@ -22,6 +22,7 @@ from tui.sources.simulation import SimDeployment
 Clock = Callable[[], datetime]
 Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
+MOST_REPLICAS = 8
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
@@ -144,8 +145,7 @@ class RehearsalSource:
         if (spec.base_model or "").rpartition("/")[2] not in MODELS:
             raise InvalidArgument(f"model {spec.base_model} is not known", field="baseModel")
         least = spec.min_replica_count or 0
-        if spec.max_replica_count is not None and spec.max_replica_count > 8:
-            raise InvalidArgument("at most 8 replicas fit on this machine", field="maxReplicaCount")
+        _check_room(spec)
         given = spec.model_dump(exclude_none=True)
         return Deployment.model_validate(
             {"autoscaling_policy": windows(), "min_replica_count": least, "max_replica_count": least or 1, **given}
@@ -154,6 +154,7 @@ class RehearsalSource:
 
     async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
         self._begin("validate_update")
+        _check_room(changes)
         return self._of(deployment).deployment.model_copy(update=_given(changes))
 
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
@@ -198,6 +199,11 @@ class RehearsalSource:
 
     async def close(self) -> None:
         self.fault = None
+
+
+def _check_room(spec: DeploymentSpec) -> None:
+    if spec.max_replica_count is not None and spec.max_replica_count > MOST_REPLICAS:
+        raise InvalidArgument(f"at most {MOST_REPLICAS} replicas fit on this machine", field="maxReplicaCount")
 
 
 def windows() -> AutoscalingPolicy:

@@ -7,6 +7,7 @@ there is no room for axes: the lines become sparklines.
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from functools import partial
 
 from rich.segment import Segment
@@ -31,15 +32,23 @@ class ChartView(Widget):
         super().__init__(id=id)
         self.chart: Chart | None = None
         self.note = ""
+        self.stale_age = ""
         self._picture: plot.Picture = ()
         self._key: _Key | None = None
         self._drawing = False
 
-    def show(self, chart: Chart, note: str = "") -> None:
-        """Show this chart; `note` says in place of the curves why there are none."""
+    def show(self, chart: Chart, note: str = "", stale_age: str = "") -> None:
+        """Show this chart; `note` says in place of the curves why there are none, `stale_age` how old they are."""
+        if stale_age != self.stale_age:
+            self.stale_age = stale_age
+            self.refresh()
         if (chart, note) != (self.chart, self.note):
             self.chart, self.note = chart, note
             self._redraw()
+
+    @property
+    def is_drawing(self) -> bool:
+        return self._drawing
 
     def on_resize(self) -> None:
         self._redraw()
@@ -92,23 +101,29 @@ class ChartView(Widget):
         return Strip(segments).adjust_cell_length(width, base)
 
     def _line_style(self, index: int, base: Style) -> Style:
-        return base + tone_style(self, SERIES_TONES[index % len(SERIES_TONES)])
+        name = "dim" if self.stale_age else SERIES_TONES[index % len(SERIES_TONES)]
+        return base + tone_style(self, name)
 
     def _title(self, chart: Chart, base: Style) -> list[Segment]:
         dim = base + tone_style(self, "dim")
         unit = f" {chart.unit}" if chart.unit not in ("", "ms") else ""  # latencies carry theirs with them
         segments = [Segment(chart.title, base + Style(bold=True)), Segment(unit, dim)]
+        if self.stale_age:
+            mark = drawn(self, f" ▲ {self.stale_age} ago")
+            segments.append(Segment(mark, base + tone_style(self, "attention") + Style(bold=True)))
         for index, line in enumerate(chart.lines):
-            latest = chart.label(line.latest)
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
-            segments.append(Segment(f"  {sign} ", self._line_style(index, base)))
-            label = "" if len(chart.lines) == 1 else f"{line.label} "
+            label = "" if len(chart.lines) == 1 else f" {line.label}"
+            latest = "" if self.stale_age else f" {chart.label(line.latest)}"  # nobody knows the value now
+            segments.append(Segment(f"{'' if self.stale_age else ' '} {sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
         return segments
 
     def _centred(self, y: int, text: str, base: Style) -> list[Segment]:
-        middle = y == max(1, self.size.height // 2)
-        line = units.shorten(text, self.size.width).center(self.size.width) if middle else ""
+        """The `y`-th line of the widget with `text` in its middle, on as many lines as it needs."""
+        lines = textwrap.wrap(text, max(1, self.size.width), break_on_hyphens=False)
+        first = max(1, (self.size.height + 1 - len(lines)) // 2)
+        line = lines[y - first].center(self.size.width) if 0 <= y - first < len(lines) else ""
         return [Segment(drawn(self, line), base + tone_style(self, "dim"))]
 
     def _plot_row(self, row: int, base: Style) -> list[Segment]:

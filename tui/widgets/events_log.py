@@ -30,8 +30,10 @@ class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
         self._events: tuple[Event, ...] = ()
         self._note = ""
 
-    def show(self, events: list[Event], note: str = "") -> None:
-        newest_first = tuple(reversed(events))
+    def show(self, events: list[Event] | None, note: str = "") -> None:
+        """None keeps what is there; `note` says why it could not be renewed."""
+        newest_first = self._events if events is None else tuple(reversed(events))
+        self.border_title = drawn(self, f"events, not renewed: {note}" if note and newest_first else "events")
         if (newest_first, note) != (self._events, self._note):
             self._events, self._note = newest_first, note
             self.virtual_size = Size(self.size.width, len(newest_first))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -20,6 +19,7 @@ from textual.strip import Strip
 from tui.core import columns, units
 from tui.core.columns import FLEET, GAP, Placed
 from tui.core.snapshot import Row
+from tui.keymap import table_bindings
 from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
 
 MARGIN = 2  # the cursor's mark and a blank
@@ -33,21 +33,18 @@ class _Drawn:
 
 
 class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """Shows the rows it is given; says which one is chosen and when one shall be opened."""
+    """Shows the rows it is given; says which one is chosen and when one shall be opened.
+
+    Once `pinned`, by any key or click of the user, the cursor never moves by itself: when its row goes away no row is
+    chosen, until the user moves it.
+    """
 
     COMPONENT_CLASSES = set(TONE_CLASSES)
-    BINDINGS = [
-        Binding("up,k", "move(-1)", "up", show=False, id="table.up", tooltip="One row up"),
-        Binding("down,j", "move(1)", "down", show=False, id="table.down", tooltip="One row down"),
-        Binding("pageup", "page(-1)", "page up", show=False, id="table.page_up", tooltip="One page up"),
-        Binding("pagedown", "page(1)", "page down", show=False, id="table.page_down", tooltip="One page down"),
-        Binding("home,g", "edge(0)", "first", show=False, id="table.first", tooltip="The first row"),
-        Binding("end,G", "edge(-1)", "last", show=False, id="table.last", tooltip="The last row"),
-    ]
+    BINDINGS = table_bindings()
 
     @dataclass
     class Chosen(Message):
-        """The cursor is on another deployment now. `by_user` is False when its row went away."""
+        """The cursor is on another deployment now, or on none. `by_user` is False when it moved by itself."""
 
         name: str | None
         by_user: bool
@@ -64,6 +61,8 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self.rows: tuple[Row, ...] = ()
         self.cursor: str | None = None
+        self.pinned = False
+        self._gone_at = 0  # where the chosen row was when it went away
         self.sort = "id"
         self._cells: dict[str, tuple[Row, tuple[str, ...]]] = {}
         self._placed: tuple[Placed, ...] = ()
@@ -108,14 +107,24 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _keep_cursor(self, before: tuple[Row, ...]) -> None:
         names = [row.name for row in self.rows]
-        if self.cursor in names:
+        if self.cursor in names or (self.pinned and self.cursor is None):
             return
-        at = next((n for n, row in enumerate(before) if row.name == self.cursor), 0)
-        self.cursor = names[min(at, len(names) - 1)] if names else None
+        self._gone_at = next((n for n, row in enumerate(before) if row.name == self.cursor), 0)
+        self.cursor = names[min(self._gone_at, len(names) - 1)] if names and not self.pinned else None
         self.post_message(self.Chosen(self.cursor, by_user=False))
 
-    def choose(self, name: str | None, *, by_user: bool = False) -> None:
+    def pin(self) -> None:
+        """The user means what the cursor is on."""
+        self.pinned |= self.cursor is not None
+
+    @property
+    def rows_drawn(self) -> int:
+        """How many rows are kept as they were drawn: only what is seen is drawn."""
+        return len(self._drawn)
+
+    def choose(self, name: str, *, by_user: bool = False) -> None:
         """Move the cursor to the deployment of this name, and it into view."""
+        self.pinned |= by_user
         index = self.index_of(name)
         if name == self.cursor or index is None:
             return
@@ -141,7 +150,9 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_move(self, by: int) -> None:
         if self.rows:
-            at = self.index_of(self.cursor) or 0
+            at = self.index_of(self.cursor)
+            if at is None:
+                at = self._gone_at - (by > 0)  # one down is the row that has taken its place
             self.choose(self.rows[max(0, min(len(self.rows) - 1, at + by))].name, by_user=True)
 
     def action_page(self, direction: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from rich.style import Style
 from textual.content import Content
@@ -11,12 +10,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.core import units
+from tui.core.series import Symbols
 from tui.core.states import TONES, Tone
 
 TONE_CLASSES = frozenset(f"tone--{name}" for name in (*TONES, "dim", "head", "cursor", "rule"))
 SERIES_TONES: tuple[Tone, ...] = ("healthy", "attention", "working", "neutral")
 
-Symbols = Literal["block", "braille", "ascii"]
 Piece = str | tuple[str, str]
 
 

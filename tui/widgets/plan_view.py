@@ -6,12 +6,19 @@ from tui.core import units
 from tui.core.plan import Change, Plan
 from tui.widgets.paint import Piece, Text, tone
 
-FIELD_CELLS, BEFORE_CELLS = 22, 14
+BEFORE_CELLS = 14
+# Long names as the forms call them: what is left of the line belongs to the value.
+_NAMES = {
+    "min replica count": "min replicas", "max replica count": "max replicas", "scale up window": "scale-up window",
+    "scale down window": "scale-down window", "scale to zero window": "to-zero window", "load targets": "load target",
+    "cold policy": "when at zero",
+}  # fmt: skip
+FIELD_CELLS = max(map(len, _NAMES.values())) + 1
 
 
 class PlanView(Text):
-    def show_plan(self, plan: Plan, more: tuple[Change, ...] = (), checked: str = "") -> None:
-        """`more` are changes that the server adds; `checked` is the state of its dry run, in words."""
+    def show_plan(self, plan: Plan, more: tuple[Change, ...] = ()) -> None:
+        """`more` are changes that the server adds."""
         lines: list[list[Piece]] = [[("WHAT WILL CHANGE", tone("head", bold=True))]]
         lines += [_change(change, "attention") for change in plan.changes]
         lines += [_change(change, "dim") for change in more]
@@ -21,14 +28,12 @@ class PlanView(Text):
             lines += [[""], [("WHOM IT TOUCHES", tone("head", bold=True))]]
             lines += [[("· ", tone("attention")), text] for text in plan.blast]
         lines += [[""], [("THE SAME AS A COMMAND", tone("head", bold=True))], [("$ ", tone("dim")), plan.command]]
-        if checked:
-            lines += [[""], [checked]]
         self.show(*lines)
 
 
 def _change(change: Change, colour: str) -> list[Piece]:
+    field = units.fitted(_NAMES.get(change.field, change.field), FIELD_CELLS)
     if not change.before:
-        return [units.fitted(change.field, FIELD_CELLS), (change.after, tone(colour, bold=colour != "dim"))]
+        return [field, (change.after, tone(colour, bold=colour != "dim"))]
     before = change.before.rjust(BEFORE_CELLS)  # never cut: it may hold a number
-    field = units.fitted(change.field, FIELD_CELLS)
     return [field, (before, tone("dim")), (" → ", tone("dim")), (change.after, tone(colour, bold=colour != "dim"))]

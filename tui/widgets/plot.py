@@ -100,7 +100,7 @@ def _short(value: float) -> bool:
 
 
 def _x_ticks(chart: Chart, columns: int) -> tuple[list[float], list[str]]:
-    return time_ticks(chart.samples, chart.step_s, columns)
+    return time_ticks(chart.samples, chart.step_s, columns, chart.end)
 
 
 def parse(text: str) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from client.fleet_types import DeploymentStatus
-from tui.core import explain
+from tui.core import explain, units
 from tui.widgets.paint import Piece, Text, tone
 
 
@@ -15,8 +15,10 @@ class Reasons(Text):
     def on_mount(self) -> None:
         self.border_title = "why this many replicas"
 
-    def show_status(self, status: DeploymentStatus, now: datetime) -> None:
-        lines: list[list[Piece]] = [[(explain.headline(status), "bold")], pipeline(status)]
+    def show_status(self, status: DeploymentStatus, now: datetime, stale_age: str = "") -> None:
+        """`stale_age` is empty while the data is live."""
+        head: list[Piece] = [*stale_mark(stale_age), (explain.headline(status), "bold")]
+        lines: list[list[Piece]] = [head, pipeline(status)]
         failure = status.deployment.status
         if status.deployment.state == "FAILED" and failure and failure.message:
             lines.append([("✖ ", tone("failed")), (failure.message, tone("failed"))])
@@ -27,6 +29,11 @@ class Reasons(Text):
         self.show(*lines, *_targets(status))
 
 
+def stale_mark(age: str) -> list[Piece]:
+    """The mark of stale data, before what it is about."""
+    return [(f"▲ as of {age} ago ", tone("attention", bold=True))] if age else []
+
+
 def pipeline(status: DeploymentStatus) -> list[Piece]:
     """`○ pending 0 → ↓ downloading 0 → ◐ loading 1 → ● ready 1`: counts above zero stand out."""
     pieces: list[Piece] = []
@@ -34,7 +41,7 @@ def pipeline(status: DeploymentStatus) -> list[Piece]:
         if pieces:
             pieces.append((" → ", tone("dim")))
         shown = tone(stage.look.tone, bold=True) if stage.count else tone("dim")
-        pieces.append((f"{stage.look.text} {stage.count}", shown))
+        pieces.append((f"{stage.look.text} {units.count(stage.count)}", shown))
     return pieces
 
 

@@ -13,7 +13,12 @@ BUSY_BUT_STILL_S = 10.0  # a replica with running requests that made no progress
 
 
 class ReplicaTable(Text):
-    def show_replicas(self, replicas: list[ReplicaView], now: datetime) -> None:
+    def on_mount(self) -> None:
+        self.border_title = "replicas"
+
+    def show_replicas(self, replicas: list[ReplicaView], now: datetime, stale_age: str = "") -> None:
+        """`now` is the engine's clock, standing still when the data is stale: then `stale_age` is its age."""
+        self.border_title = f"replicas as of {stale_age} ago" if stale_age else "replicas"
         if not replicas:
             self.show([("no replica processes: nothing runs, nothing costs", tone("dim"))])
             return

@@ -1,0 +1,200 @@
+"""What every dialog that changes the fleet shares: a plan under review, the server's dry run, one sending.
+
+Cancel and Escape always close it. What has been sent by then goes on: the app sends it, not the dialog, so that its
+outcome is journalled, told and can be taken back, whatever becomes of the screen that asked for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, VerticalScroll
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Button, Input, Select
+
+from client.errors import FiredeckError
+from client.fleet_types import DeploymentStatus
+from client.types import Deployment
+from tui.core import plan
+from tui.core.form import Problem
+from tui.core.plan import Change, Plan, Verb
+from tui.widgets.paint import Text, tone
+from tui.widgets.plan_view import PlanView
+
+if TYPE_CHECKING:
+    from tui.app import Deck
+
+DRY_RUN_AFTER_S = 0.4  # of quiet: the server is not asked at every key
+TITLES = {"scale": "Scale", "update": "Edit", "delete": "Delete", "undelete": "Bring back", "create": "Create"}
+
+
+class PlanDialog(ModalScreen[bool]):
+    """Dismissed with True once the change was made. `asks_first`: the button works only after a dry run went well."""
+
+    BINDINGS = [
+        Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Close the dialog"),
+        Binding("pageup", "scroll_plan(-1)", show=False, id="dialog.up", tooltip="Scroll the plan up"),
+        Binding("pagedown", "scroll_plan(1)", show=False, id="dialog.down", tooltip="Scroll the plan down"),
+    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium")]
+    asks_first = False
+
+    def __init__(self, seen: DeploymentStatus | None = None) -> None:
+        super().__init__()
+        self.seen = seen
+        self.problem: Problem | None = None
+        self.answer: Deployment | None = None
+        self._timer: Timer | None = None
+        self._sending = False
+        self._entered: Input | None = None  # where Enter was pressed before the button worked
+
+    def planned(self) -> Plan:
+        """The change as the form stands."""
+        raise NotImplementedError
+
+    async def dry_run(self, planned: Plan) -> Deployment:
+        """What the server would make of it; only asked where `asks_first`."""
+        raise NotImplementedError
+
+    def problems(self, planned: Plan) -> tuple[Problem, ...]:
+        return planned.problems
+
+    def filled_in(self, planned: Plan) -> tuple[Change, ...]:
+        """What the server's answer adds to the plan."""
+        return ()
+
+    @property
+    def deck(self) -> Deck:
+        return cast("Deck", self.app)
+
+    @property
+    def confirm(self) -> Button:
+        return self.query_one("#confirm", Button)
+
+    def compose_foot(self, verb: Verb) -> ComposeResult:
+        """The errors, the verdict and the buttons: they keep their lines however long the plan is."""
+        with VerticalScroll(id="errors", can_focus=False):
+            yield Text(id="error")
+        with Horizontal(id="buttons"):
+            yield Text(id="verdict")
+            yield Button("Cancel", id="cancel", compact=True)
+            yield Button(
+                TITLES[verb], id="confirm", compact=True, variant="error" if verb == "delete" else "primary",
+                disabled=True,
+            )  # fmt: skip
+
+    def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie over the dialog
+        self.review()
+
+    def review(self) -> Plan:
+        """Show the plan as the form stands; the button works only when it can be sent."""
+        planned = self.planned()
+        problems = (*self.problems(planned), *((self.problem,) if self.problem else ()))
+        self.query_one(PlanView).show_plan(planned, self.filled_in(planned))
+        self.query_one("#verdict", Text).show([self._verdict(planned)])
+        unasked = self.asks_first and self.answer is None
+        self.confirm.disabled = not planned.ready or unasked or self._sending
+        marked = {problem.field for problem in problems}
+        for control in self.query(".field > Input, .field > Select"):
+            control.set_class(control.id in marked, "-wrong")
+        self.query_one("#error", Text).show(*_problem_lines(problems))
+        return planned
+
+    def _verdict(self, planned: Plan) -> str:
+        if self._sending:
+            return "◐ sending…"
+        if not self.asks_first:
+            return ""
+        if self.problem is not None:
+            return "✖ the server refuses this"
+        if self.answer is not None:
+            return "✔ the server would accept this"
+        if planned.ready:
+            return "◐ asking the server…"
+        return "○ nothing to send" if not planned.changes else "○ not complete yet"
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    def _edited(self) -> None:
+        self.problem = self.answer = self._entered = None
+        planned = self.review()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DRY_RUN_AFTER_S, self.check) if planned.ready else None
+
+    def check(self) -> None:
+        """Ask the server for a dry run of the form as it stands."""
+        planned = self.planned()
+        if self.asks_first and planned.ready:
+            self.run_worker(self._check(planned), group="dry-run", exclusive=True)
+
+    async def _check(self, planned: Plan) -> None:
+        answer, problem = None, None
+        try:
+            answer = await self.dry_run(planned)
+        except FiredeckError as error:
+            problem = plan.refused_by_server(error)
+        if self.planned() != planned:
+            return  # an answer to an older form says nothing about this one, which will be asked about itself
+        self.answer, self.problem = answer, problem
+        self.review()
+        if answer is not None and self._entered is not None and self._entered is self.focused:
+            self.confirm.focus()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        if not self.confirm.disabled:
+            self.confirm.focus()
+        else:
+            self._entered = event.input
+            self.check()
+
+    def action_scroll_plan(self, direction: int) -> None:
+        parent = self.query_one(PlanView).parent
+        if isinstance(parent, VerticalScroll):
+            parent.scroll_relative(y=direction * max(1, parent.size.height - 1), animate=False)
+
+    @on(Button.Pressed, "#cancel")
+    def action_cancel(self) -> None:
+        if self._sending:
+            self.notify("it was sent already; you will be told how it ends", severity="warning")
+        self.dismiss(False)
+
+    @on(Button.Pressed, "#confirm")
+    def _confirm(self) -> None:
+        if not self.confirm.disabled and not self._sending:
+            self._sending = True
+            self.app.run_worker(self._send(self.planned(), self.deck), group="send")
+            self.review()
+
+    async def _send(self, planned: Plan, deck: Deck) -> None:
+        """A worker of the app: closing this dialog does not end it."""
+        try:
+            outcome = await deck.executor.run(planned, self.seen)
+        except FiredeckError as error:
+            if self in deck.screen_stack:
+                self._sending = False
+                self.refused(planned, error)
+            else:
+                deck.notify(error.text, title=f"{planned.verb} {planned.id}", severity="error", timeout=8, markup=False)
+            return
+        if deck.screen is self:
+            self.dismiss(True)
+        deck.carried_out(outcome)
+
+    def refused(self, planned: Plan, error: FiredeckError) -> None:
+        """The change was not made, here is why; the form is still there."""
+        self.problem = plan.refused_by_server(error)
+        self.review()
+
+
+def _problem_lines(problems: tuple[Problem, ...]) -> list[list[tuple[str, str]]]:
+    return [
+        [("✖ ", tone("failed", bold=True)), (f"{p.field.replace('_', ' ')}: " if p.field else "", "bold"), (p.text, "")]
+        for p in problems
+    ]
