@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 import tempfile
 from pathlib import Path
 
 import cairosvg
+from PIL import Image
 from textual.pilot import Pilot
 
 from client.resources import Client
@@ -25,6 +27,8 @@ from tui.sources.engine import EngineSource
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((80, 24), (120, 40), (200, 60))
 WARM_UP_S = 26.0  # of traffic before the first picture: into the rush, with two replicas
+README_SIZE = (120, 40)
+PNG_COLOURS = 64
 PNG_WIDTH = {80: 900, 120: 1200, 200: 1600}
 
 
@@ -63,7 +67,7 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
         await asyncio.sleep(3)
         _save(app, "deployment", size)
         await pilot.press("escape", "c")
-        await _shows(pilot, "choose a model")
+        await _shows(pilot, "choose a")
         app.screen.query_one("#base_model").value = SMOLLM2
         app.screen.query_one("#deployment_id").value = "support-bot"
         app.screen.query_one("#max_replica_count").value = "2"
@@ -79,12 +83,14 @@ async def _shows(pilot: Pilot[None], *texts: str) -> None:
 
 
 def _save(app: Deck, name: str, size: tuple[int, int]) -> None:
-    """SVG and PNG; the web font of the SVG is replaced by one that is here."""
+    """PNG of few colours at every size, SVG at the README's; a font that is here for the web font of the SVG."""
     svg = re.sub(r"@font-face\s*{[^}]*}", "", app.export_screenshot(title="firedeck"))
     svg = svg.replace("Fira Code", "DejaVu Sans Mono")
     stem = FOLDER / f"{name}-{size[0]}x{size[1]}"
-    stem.with_suffix(".svg").write_text(svg)
-    cairosvg.svg2png(bytestring=svg.encode(), write_to=str(stem.with_suffix(".png")), output_width=PNG_WIDTH[size[0]])
+    if size == README_SIZE:
+        stem.with_suffix(".svg").write_text(svg)
+    png = cairosvg.svg2png(bytestring=svg.encode(), output_width=PNG_WIDTH[size[0]])
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(PNG_COLOURS).save(stem.with_suffix(".png"), optimize=True)
 
 
 if __name__ == "__main__":
