@@ -17,10 +17,11 @@ MAX_SCHEMA_WIDTH = 600  # of a grammar made from a schema, which is never recurs
 MAX_WIDTH_TIMES_SKIPS = 12_000  # 60 optional properties: 11,000 and 17 ms; `("a"?){75}`: about a second
 MAX_RULES = 4_000
 
+REPETITION = re.compile(r"\{\s*([0-9]{1,9})\s*(?:(,)\s*([0-9]{0,9})\s*)?\}")  # {least}, {least,}, {least,most}
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)|(?P<define>[A-Za-z0-9-]+\s*::=)|(?P<name>[A-Za-z0-9-]+)
     |(?P<literal>"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|\.|<\[[^\]]*\]>)
-    |(?P<repeat>[*+?]|\{[\d,\s]*\})|(?P<mark>[()|])""",
+    |(?P<repeat>[*+?]|\{[^{}]*\})|(?P<mark>[()|])""",
     re.S | re.X,
 )
 
@@ -66,47 +67,56 @@ class Item:
 NOTHING = First(0, 0, True)
 
 
-def most_ambiguous_point(gbnf: str) -> First:
-    """The largest width and skips over all points of the grammar. Raises NotGbnf."""
-    return _Measure(_read(gbnf)).worst()
+def too_ambiguous(gbnf: str, max_width: int) -> bool:
+    """Whether any point of the grammar passes `max_width` or MAX_WIDTH_TIMES_SKIPS. Raises NotGbnf."""
+    return any(
+        point.width > max_width or point.width * point.skips > MAX_WIDTH_TIMES_SKIPS
+        for point in _Measure(_read(gbnf)).points()
+    )
 
 
 class _Measure:
+    """Every rule and every group is measured once: the time is linear in the length of the grammar."""
+
     def __init__(self, rules: dict[str, list[list[Item]]]) -> None:
         self._rules = rules
         self._known: dict[str, First | None] = {}  # None: being measured
+        self._groups: dict[int, First] = {}  # by id of the item, which `_rules` keeps alive
 
-    def worst(self) -> First:
-        """The largest figures over every point where reading can stand: before each item of each sequence."""
-        points = [point for alternatives in self._rules.values() for point in self._points(alternatives)]
-        return First(max(p.width for p in points), max(p.skips for p in points), False)
+    def points(self) -> Iterator[First]:
+        """Every point where reading can stand: before each item of each sequence."""
+        for name, alternatives in self._rules.items():
+            yield self._rule(name)
+            yield from self._inside(alternatives)
 
-    def _points(self, alternatives: list[list[Item]]) -> Iterator[First]:
-        yield self._alternatives(alternatives)
+    def _inside(self, alternatives: list[list[Item]]) -> Iterator[First]:
         for sequence in alternatives:
-            for position, item in enumerate(sequence):
-                yield self._sequence(sequence, position)
+            rest = NOTHING
+            for item in reversed(sequence):
+                rest = self._item(item).then(rest)
+                yield rest
                 if item.group:
-                    yield from self._points(item.group)
+                    yield from self._inside(item.group)
 
     def _alternatives(self, alternatives: list[list[Item]]) -> First:
-        first = self._sequence(alternatives[0], 0)
+        first = self._sequence(alternatives[0])
         for sequence in alternatives[1:]:
-            first = first.either(self._sequence(sequence, 0))
+            first = first.either(self._sequence(sequence))
         return first
 
-    def _sequence(self, items: list[Item], start: int) -> First:
-        """What a sequence begins with from `start`; looks no further than the first item that cannot be empty."""
+    def _sequence(self, items: list[Item]) -> First:
+        """What a sequence begins with; looks no further than the first item that cannot be empty."""
+        reach = next((n + 1 for n, item in enumerate(items) if not self._item(item).empty), len(items))
         first = NOTHING
-        for item in items[start:]:
-            first = first.then(self._item(item))
-            if not first.empty:
-                break
+        for item in reversed(items[:reach]):
+            first = self._item(item).then(first)
         return first
 
     def _item(self, item: Item) -> First:
         if item.group:
-            inner = self._alternatives(item.group)
+            if id(item) not in self._groups:
+                self._groups[id(item)] = self._alternatives(item.group)
+            inner = self._groups[id(item)]
         elif item.name:
             inner = self._rule(item.name)
         else:
@@ -175,8 +185,9 @@ def _repeat(sequence: list[Item], text: str) -> None:
     if text in "*+?":
         item.least, item.most = (1 if text == "+" else 0), 1
         return
-    low, comma, high = text.strip("{} \n\t").partition(",")
-    if not low.strip().isdigit() and not high.strip().isdigit():
-        raise NotGbnf(f"cannot read {text!r}")
-    item.least = int(low or 0)
-    item.most = int(high) if high.strip() else item.least + bool(comma)
+    found = REPETITION.fullmatch(text)
+    if found is None:
+        raise NotGbnf(f"cannot read {text[:20]!r}")
+    low, comma, high = found.groups()
+    item.least = int(low)
+    item.most = int(high) if high else item.least + bool(comma)

@@ -1,6 +1,8 @@
 """The request bodies that a replica accepts, as pydantic models: types, ranges, defaults.
 
 Source: https://docs.fireworks.ai/api-reference
+Bodies reach 8 MiB, and pydantic builds one error for each bad element of a list while it holds the interpreter's
+lock; so lists are checked for their length first (LONGEST), and stop at their first fault (fail_fast).
 Unknown fields are dropped here and reach nothing. Fields of the wire that this replica cannot honour yet are
 refused by name, because ignoring them would give wrong answers silently.
 """
@@ -10,14 +12,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+)
 
 from client.errors import InvalidArgument
 
 MAX_STOPS = 4
 MAX_STOP_CHARS = 256
 MAX_LOGIT_BIAS = 1024
-MAX_CHOICES = 128
+MAX_CHOICES = 128  # of one request: its prompts times n
+MAX_PROMPT_TOKENS = 2**20  # given as ids; beyond any model's context
+MAX_MESSAGES = 4096
+MAX_CONTENT_PARTS = 1024
 DEFAULT_MAX_TOKENS = 2048
 
 # Given and not one of these harmless values: refused.
@@ -39,6 +52,8 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
     "best_of": (None, 1),
 }
+# Lists and objects of a body that may hold no more than this.
+LONGEST: Mapping[str, int] = {"messages": MAX_MESSAGES, "logit_bias": MAX_LOGIT_BIAS, "stop": MAX_STOPS}
 
 
 def _not_bool(value: Any) -> Any:
@@ -48,17 +63,46 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
+def _nothing(value: Any) -> None:
+    if value is not None and value != "" and value != []:
+        raise ValueError("not supported yet")
+
+
 def _whole_text(value: str) -> str:
     """Lone surrogates (legal in JSON escapes) are no text: they have no UTF-8."""
     value.encode("utf-8")
     return value
 
 
+def _prompt(value: Any) -> Any:
+    """Text, texts, token ids or lists of token ids; by hand, because a union tries each branch on every element."""
+    if isinstance(value, str):
+        return _whole_text(value)
+    if not isinstance(value, list) or not value:
+        raise ValueError("must be text, token ids, or a list of either, and not empty")
+    if isinstance(value[0], int):
+        return _token_ids(value)
+    if len(value) > MAX_CHOICES:
+        raise ValueError(f"must be at most {MAX_CHOICES} prompts")
+    if all(isinstance(one, str) for one in value):
+        return [_whole_text(one) for one in value]
+    return [_token_ids(one) for one in value]
+
+
+def _token_ids(value: Any) -> list[int]:
+    if not isinstance(value, list) or not value or len(value) > MAX_PROMPT_TOKENS:
+        raise ValueError(f"must be 1 to {MAX_PROMPT_TOKENS} token ids")
+    if not all(type(token) is int and 0 <= token < 2**31 for token in value):
+        raise ValueError("must be token ids: whole numbers from 0")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_whole_text)]
+Unsupported = Annotated[None, BeforeValidator(_nothing)]  # null, "" or []
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS), AfterValidator(_whole_text)]
 Number = Annotated[float, BeforeValidator(_not_bool)]
 Integer = Annotated[int, BeforeValidator(_not_bool)]
-TokenId = Annotated[Integer, Field(ge=0)]
+Prompt = Annotated[str | list[int] | list[str] | list[list[int]], PlainValidator(_prompt)]
 TokenLimit = Annotated[Integer, Field(ge=0, lt=2**31)]
 LogitBias = Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MAX_LOGIT_BIAS)]
 
@@ -84,8 +128,14 @@ class ContentPart(_Body):
 
 
 class Message(_Body):
-    role: Literal["system", "user", "assistant", "tool", "developer"]
-    content: Text | list[ContentPart] | None = None
+    """`tool` messages and the fields of tool calls are refused: templates would render the rest as if nothing was."""
+
+    role: Literal["system", "user", "assistant", "developer"]
+    content: Text | Annotated[list[ContentPart], Field(fail_fast=True, max_length=MAX_CONTENT_PARTS)] | None = None
+    name: Unsupported = None
+    tool_calls: Unsupported = None
+    tool_call_id: Unsupported = None
+    function_call: Unsupported = None
 
     def text(self, field: str) -> str:
         """The message's text; parts are joined. Raises for parts that are no text."""
@@ -114,7 +164,7 @@ class GenerationRequest(_Body):
     logit_bias: LogitBias | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = None
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: bool | Annotated[int, Field(ge=0, le=5)] | None = None
@@ -157,18 +207,20 @@ class GenerationRequest(_Body):
 
 
 class ChatRequest(GenerationRequest):
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
 
 
 class CompletionRequest(GenerationRequest):
-    prompt: (
-        Text
-        | Annotated[list[TokenId], Field(min_length=1)]
-        | Annotated[list[Text], Field(min_length=1, max_length=MAX_CHOICES)]
-        | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]], Field(min_length=1, max_length=MAX_CHOICES)]
-    )
+    prompt: Prompt
     echo: bool | None = None
     safe_tokenization: bool | None = None
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts of the request, one or several."""
+        prompt: Any = self.prompt
+        single = isinstance(prompt, str) or isinstance(prompt[0], int)
+        return [prompt] if single else prompt
 
 
 Request = TypeVar("Request", bound=GenerationRequest)
@@ -178,20 +230,40 @@ def parse(kind: type[Request], body: Any) -> Request:
     """The validated request. Raises InvalidArgument with the wire name of the first field at fault."""
     if not isinstance(body, dict):
         raise InvalidArgument("the body must be a JSON object")
+    _refuse_unsupported(kind, body)
+    _refuse_long(body)
+    try:
+        request = kind.model_validate(body)
+    except ValidationError as error:
+        raise _named(error) from None
+    _check_together(request)
+    return request
+
+
+def _refuse_unsupported(kind: type[GenerationRequest], body: dict[str, Any]) -> None:
     for field, harmless in NOT_YET.items():
         if field in body and not any(body[field] == value and type(body[field]) is type(value) for value in harmless):
             raise InvalidArgument(f"{field}: not supported yet", field=field)
     if kind is ChatRequest and body.get("echo"):
         raise InvalidArgument("echo is not supported for chat", field="echo")
-    try:
-        request = kind.model_validate(body)
-    except ValidationError as error:
-        raise _named(error) from None
+
+
+def _refuse_long(body: dict[str, Any]) -> None:
+    for field, longest in LONGEST.items():
+        value = body.get(field)
+        if isinstance(value, (list, dict)) and len(value) > longest:
+            raise InvalidArgument(f"{field}: at most {longest} entries, not {len(value)}", field=field)
+
+
+def _check_together(request: GenerationRequest) -> None:
+    """What no field shows alone."""
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         raise InvalidArgument("give max_tokens or max_completion_tokens, not both", field="max_completion_tokens")
     if request.top_logprobs and not request.logprobs_asked:
         raise InvalidArgument("top_logprobs needs logprobs: true", field="top_logprobs")
-    return request
+    prompts = len(request.prompts) if isinstance(request, CompletionRequest) else 1
+    if prompts * (request.n or 1) > MAX_CHOICES:
+        raise InvalidArgument(f"n: {prompts} prompts times n are over {MAX_CHOICES} choices", field="n")
 
 
 def _named(error: ValidationError) -> InvalidArgument:

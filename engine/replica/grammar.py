@@ -26,7 +26,7 @@ MAX_SCHEMA_COUNT = 64  # of minLength, maxItems and the like: the converter nest
 
 UNSUPPORTED_KEYWORDS = ("pattern", "patternProperties", "oneOf", "not", "if", "then", "else", "$dynamicRef")
 COUNT_KEYWORDS = ("minLength", "maxLength", "minItems", "maxItems")
-_GBNF_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}|[()]', re.S)
+_GBNF_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{[^{}]*\}|[()]', re.S)
 
 
 def check_gbnf(text: str, field: str = "response_format.grammar", max_width: int = ambiguity.MAX_WIDTH) -> str:
@@ -41,19 +41,26 @@ def check_gbnf(text: str, field: str = "response_format.grammar", max_width: int
         if depth > MAX_GRAMMAR_DEPTH:
             raise InvalidArgument(f"the grammar nests deeper than {MAX_GRAMMAR_DEPTH}", field=field)
         if found.group().startswith("{"):
-            repetitions += max((int(n[:9]) for n in found.group(1, 3) if n), default=0)
+            repetitions += _most_repeated(found.group(), field)
     if repetitions > MAX_REPETITIONS:
         raise InvalidArgument(f"the grammar repeats more than {MAX_REPETITIONS} times", field=field)
     _check_ambiguity(text, field, max_width)
     return text
 
 
+def _most_repeated(braces: str, field: str) -> int:
+    found = ambiguity.REPETITION.fullmatch(braces)
+    if found is None:
+        raise InvalidArgument(f"the grammar has a repetition that cannot be read: {braces[:20]!r}", field=field)
+    return max(int(found[1]), int(found[3] or 0))
+
+
 def _check_ambiguity(text: str, field: str, max_width: int) -> None:
     try:
-        worst = ambiguity.most_ambiguous_point(text)
+        refused = ambiguity.too_ambiguous(text, max_width)
     except (ambiguity.NotGbnf, RecursionError) as error:
         raise InvalidArgument(f"the grammar cannot be read: {error}", field=field) from None
-    if worst.width > max_width or worst.width * worst.skips > ambiguity.MAX_WIDTH_TIMES_SKIPS:
+    if refused:
         raise InvalidArgument("the grammar is too ambiguous: too many optional parts or alternatives", field=field)
 
 

@@ -2,6 +2,7 @@
 
 0  drained after SIGTERM or SIGINT, or orphaned: nobody talked to it for a while and nothing ran
 3  the model cannot be served; the last line on stderr is the reason
+4  its scheduler died, which no request should be able to cause; the last line on stderr is the reason
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engine.replica.mailbox import Outbox
 from engine.replica.runtime import Runtime, Settings
 from engine.replica.server import App
 
-EXIT_OK, EXIT_BAD_MODEL = 0, 3
+EXIT_OK, EXIT_BAD_MODEL, EXIT_DIED = 0, 3, 4
 TICK_S = 0.2
 FAILURE_LINGER_S = 2.0  # how long a failed replica waits for /health to be asked why
 STOP_TIMEOUT_S = 5.0
@@ -87,7 +88,7 @@ async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_ti
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)
             print(runtime.reason, file=sys.stderr, flush=True)
-            return EXIT_BAD_MODEL
+            return EXIT_BAD_MODEL if runtime.inference is None else EXIT_DIED
         if runtime.status == "draining":
             await _drain(runtime, drain_timeout_s)
             return EXIT_OK

@@ -27,6 +27,18 @@ Tokens: TypeAlias = NDArray[np.int32]
 GGML_LOG_ERROR = 4
 SPECIAL_ATTRIBUTES = C.LLAMA_TOKEN_ATTR_CONTROL | C.LLAMA_TOKEN_ATTR_UNKNOWN
 
+# Pre-tokenizers with a splitter written by hand. The others fall to std::regex, which recurses once a character: a run
+# of 26,000 letters overflows the stack and kills the process (llama.cpp #27783; each name here tried with 100,000;
+# the others with runs of MAX_RUN_CHARS).
+SAFE_PRETOKENIZERS = frozenset({
+    "chameleon", "chatglm-bpe", "codeshell", "command-r", "dbrx", "exaone", "exaone4", "falcon-h1", "falcon3",
+    "gemma4", "gigachat", "gpt-2", "granite-docling", "grok-2", "hunyuan", "jais", "jina-es", "jina-v2-es",
+    "kimi-k2", "lfm2", "llama-bpe", "llama-v3", "llama3", "megrez", "mellum", "midm-2.0", "minerva-7b",
+    "modern-bert", "mpt", "olmo", "phi-2", "pixtral", "qwen2", "qwen35", "refact", "smaug-bpe", "smollm",
+    "solar-open", "stablelm2", "starcoder", "trillion",
+})  # fmt: skip
+MAX_RUN_CHARS = 4096  # a run of text and the run of spaces after it can become one match
+
 last_errors: deque[str] = deque(maxlen=20)  # llama.cpp reports why a load failed only in its log
 
 
@@ -66,10 +78,15 @@ class Vocabulary:
         self.bos: int = C.llama_vocab_bos(self.pointer)
         self.eos: int = C.llama_vocab_eos(self.pointer)
         self.adds_bos: bool = bool(C.llama_vocab_get_add_bos(self.pointer))
+        # What a run of text without spaces, or of spaces alone, may measure; None: any length is safe.
+        self.max_run_chars: int | None = None if _splits_safely(model, self.pointer) else MAX_RUN_CHARS
         self._pieces: dict[tuple[int, bool], bytes] = {}
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Token ids of `text`; `parse_special` lets spelled-out control tokens become control tokens."""
+        """Token ids of `text`; `parse_special` lets spelled-out control tokens become control tokens.
+
+        The caller has bounded the text: its length, and its runs by `max_run_chars`.
+        """
         raw = text.encode("utf-8")
         capacity = len(raw) + 8
         buffer = (C.llama_token * capacity)()
@@ -103,6 +120,12 @@ class Vocabulary:
 
     def eats_space_after(self, token: int) -> bool:
         return bool(C.llama_vocab_get_attr(self.pointer, token) & C.LLAMA_TOKEN_ATTR_RSTRIP)
+
+    @cached_property
+    def longest_piece_bytes(self) -> int:
+        """A bound on the bytes of text that one token stands for (its spelling in the file is never shorter)."""
+        text_of, pointer = C.llama_vocab_get_text, self.pointer
+        return max((len(text_of(pointer, token) or b"") for token in range(self.size)), default=4)
 
     @cached_property
     def special_tokens(self) -> dict[str, int]:
@@ -160,9 +183,7 @@ class Model:
 
     def meta(self, key: str) -> str | None:
         """A scalar of the file's metadata as text, or None when the file does not say."""
-        buffer = ctypes.create_string_buffer(512)
-        count = C.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
-        return None if count < 0 else buffer.value.decode("utf-8", "replace")
+        return _meta(self.pointer, key)
 
     @cached_property
     def chat_template(self) -> str | None:
@@ -258,10 +279,6 @@ class Context:
         C.llama_memory_seq_rm(self._memory, target, -1, -1)
         C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
-    def held_tokens(self, sequence: int) -> int:
-        """How many tokens of a sequence the memory holds now."""
-        return int(C.llama_memory_seq_pos_max(self._memory, sequence)) + 1
-
     def synchronize(self) -> None:
         C.llama_synchronize(self.pointer)
 
@@ -275,14 +292,24 @@ class Context:
 
 
 class Grammar:
-    """One sequence's position in a GBNF grammar. Construction raises ValueError for text that does not parse."""
+    """A position in a GBNF grammar. Owns llama.cpp's state of it."""
 
-    def __init__(self, vocabulary: Vocabulary, gbnf: str) -> None:
-        self.pointer = C.llama_sampler_init_grammar(vocabulary.pointer, gbnf.encode(), b"root")
-        if not self.pointer:
-            raise ValueError("llama.cpp cannot parse the grammar")
+    def __init__(self, pointer: Any, vocabulary_size: int) -> None:
+        self.pointer = pointer
         self._one = (C.llama_token_data * 1)()
-        self._size = vocabulary.size
+        self._size = vocabulary_size
+
+    @classmethod
+    def parse(cls, vocabulary: Vocabulary, gbnf: str) -> Grammar:
+        """The beginning of a grammar; ValueError for text that does not parse."""
+        pointer = C.llama_sampler_init_grammar(vocabulary.pointer, gbnf.encode(), b"root")
+        if not pointer:
+            raise ValueError("llama.cpp cannot parse the grammar")
+        return cls(pointer, vocabulary.size)
+
+    def clone(self) -> Grammar:
+        """Another reader at the same position (cheaper than parsing anew)."""
+        return Grammar(C.llama_sampler_clone(self.pointer), self._size)
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next (one candidate: microseconds, where masking the vocabulary takes ms)."""
@@ -313,6 +340,19 @@ class Grammar:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _meta(model: Any, key: str) -> str | None:
+    buffer = ctypes.create_string_buffer(512)
+    count = C.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return None if count < 0 else buffer.value.decode("utf-8", "replace")
+
+
+def _splits_safely(model: Any, vocabulary: Any) -> bool:
+    """Whether text of any shape can be cut into words: only byte-pair vocabularies use regular expressions for it."""
+    if C.llama_vocab_type(vocabulary) != C.LLAMA_VOCAB_TYPE_BPE:
+        return True
+    return _meta(model, "tokenizer.ggml.pre") in SAFE_PRETOKENIZERS
 
 
 def _check_magic(path: str) -> None:

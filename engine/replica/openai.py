@@ -1,17 +1,14 @@
-"""The wire of inference, inward: bytes -> JSON -> validated fields -> token ids, grammar -> a Call with its jobs.
+"""The wire of inference, inward: bytes -> JSON -> validated fields -> token ids, options, grammar -> a Call's jobs.
 
 Runs on worker threads. Whatever can be the client's fault raises a FiredeckError in `prepare`, before a job exists.
 """
 
 from __future__ import annotations
 
-import json
-import random
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -29,13 +26,14 @@ from engine.replica.fields import (
 )
 from engine.replica.llama import Grammar, Model
 from engine.replica.mailbox import Mailbox
+from engine.replica.options import OptionsMaker
 from engine.replica.prompt import PromptMaker
-from engine.replica.sampling import SamplingOptions
 from engine.replica.scheduler import Scheduler
-from engine.replica.sequence import Job
+from engine.replica.sequence import Job, Times
+from engine.replica.strict_json import parse_json
 
 GRAMMAR_PROBE_S = 0.5  # one masking of the vocabulary; a grammar slower than this would hold up everyone
-META_SAMPLING = {"temperature": "temp", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p"}
+ISOLATION_HEADER = "x-prompt-cache-isolation-key"
 
 
 class Inference:
@@ -46,10 +44,8 @@ class Inference:
     ) -> None:
         self._model, self._scheduler, self._context_length = model, scheduler, context_length
         self._identity = identity
-        self._prompts = PromptMaker(model)
-        # Requests without a seed: unguessable, or a repeatable series when the process was given one.
-        self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
-        self._defaults = _sampling_defaults(model)
+        self._prompts = PromptMaker(model, context_length)
+        self._options = OptionsMaker(model, seed)
 
     @property
     def has_chat_template(self) -> bool:
@@ -62,19 +58,35 @@ class Inference:
         request: GenerationRequest = parse(ChatRequest if chat else CompletionRequest, body)
         prompts = self._prompt_tokens(request)
         tokenized = time.monotonic()
-        options = self._sampling(request)
-        gbnf = _gbnf(request.response_format)
-        if gbnf is not None:
-            self._probe(gbnf)
+        common = self._common(request, headers, mailbox)
         jobs: list[Job] = []
         states: list[ChoiceState] = []
         for tokens, text in prompts:
-            max_tokens = self._max_tokens(request, len(tokens))
-            group = self._jobs(request, headers, tokens, max_tokens, options, gbnf, len(jobs), mailbox)
-            jobs += group
-            states += [ChoiceState(tokens, text) for _ in group]
+            first = replace(common, index=len(jobs), prompt=tokens, max_tokens=self._max_tokens(request, len(tokens)))
+            choices = _choices(first, request.n or 1)
+            jobs += choices
+            states += [ChoiceState(tokens, text) for _ in choices]
         writer = Writer(_style(request), states, self._model.vocabulary)
         return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, received, tokenized - received)
+
+    def _common(self, request: GenerationRequest, headers: Mapping[str, str], mailbox: Mailbox) -> Job:
+        """What all jobs of a request have in common; index, prompt and limit are still to be set."""
+        gbnf = _gbnf(request.response_format)
+        # Both places count, and mean the same: a header must not hide the key in the body, nor the other way round.
+        keys = (headers.get(ISOLATION_HEADER), request.prompt_cache_isolation_key)
+        return Job(
+            index=0,
+            prompt=[],
+            max_tokens=0,
+            sampling=self._options.options(request),
+            stops=request.stops,
+            cache_key=tuple(dict.fromkeys(key for key in keys if key)),
+            sink=mailbox,
+            grammar=None if gbnf is None else self._grammar(gbnf),
+            ignore_eos=bool(request.ignore_eos),
+            cache_max_tokens=request.prompt_cache_max_len,
+            score_prompt=bool(getattr(request, "echo", False)) and request.logprobs_asked,
+        )
 
     def _prompt_tokens(self, request: GenerationRequest) -> list[tuple[list[int], str]]:
         """Each prompt as (token ids, its text when it will be echoed)."""
@@ -84,9 +96,7 @@ class Inference:
             ]
             return [(self._prompts.chat(messages), "")]
         assert isinstance(request, CompletionRequest)
-        prompt: Any = request.prompt
-        single = isinstance(prompt, str) or isinstance(prompt[0], int)
-        return [self._raw_prompt(p, request) for p in ([prompt] if single else prompt)]
+        return [self._raw_prompt(prompt, request) for prompt in request.prompts]
 
     def _raw_prompt(self, prompt: str | list[int], request: CompletionRequest) -> tuple[list[int], str]:
         vocabulary = self._model.vocabulary
@@ -119,100 +129,34 @@ class Inference:
             )
         return min(DEFAULT_MAX_TOKENS if asked is None else asked, room)
 
-    def _sampling(self, request: GenerationRequest) -> SamplingOptions:
-        given = {name: getattr(request, name) for name in SAMPLING_FIELDS if getattr(request, name) is not None}
-        seed = request.seed if request.seed is not None else self._seeds.getrandbits(63)
-        return SamplingOptions(
-            **{**self._defaults, **given},
-            logit_bias=self._logit_bias(request.logit_bias or {}),
-            seed=seed,
-            top_logprobs=request.top_count,
-        )
-
-    def _logit_bias(self, bias: dict[str, float]) -> dict[int, float]:
-        size = self._model.vocabulary.size
-        for token in bias:
-            if not (token.isascii() and token.isdigit() and len(token) < 10 and int(token) < size):
-                raise InvalidArgument(f"logit_bias: {token[:20]!r} is no token id of this model", field="logit_bias")
-        return {int(token): value for token, value in bias.items()}
-
-    def _probe(self, gbnf: str) -> None:
-        """Refuse a grammar that does not parse or is slow, here on a worker thread, before it can stall a step."""
+    def _grammar(self, gbnf: str) -> Grammar:
+        """The grammar, tried once here on a worker thread: one that is slow would stall a step of everyone."""
         started = time.monotonic()
         try:
-            probe = Grammar(self._model.vocabulary, gbnf)
+            made = Grammar.parse(self._model.vocabulary, gbnf)
         except ValueError as error:
             raise InvalidArgument(str(error), field="response_format") from None
-        probe.mask(np.zeros(self._model.vocabulary.size, np.float32))
+        made.mask(np.zeros(self._model.vocabulary.size, np.float32))
         if time.monotonic() - started > GRAMMAR_PROBE_S:
             raise InvalidArgument("the grammar is too ambiguous to evaluate in time", field="response_format")
-
-    def _jobs(
-        self,
-        request: GenerationRequest,
-        headers: Mapping[str, str],
-        tokens: list[int],
-        max_tokens: int,
-        options: SamplingOptions,
-        gbnf: str | None,
-        first_index: int,
-        mailbox: Mailbox,
-    ) -> list[Job]:
-        """The n choices of one prompt; all but the first wait for its prefill and copy it."""
-        isolation = headers.get("x-prompt-cache-isolation-key") or request.prompt_cache_isolation_key or ""
-        echo_scores = bool(getattr(request, "echo", False)) and request.logprobs_asked
-        jobs: list[Job] = []
-        for choice in range(request.n or 1):
-            job = Job(
-                index=first_index + choice,
-                prompt=tokens,
-                max_tokens=max_tokens,
-                sampling=replace(options, choice=choice),
-                stops=request.stops,
-                cache_key=(isolation,),
-                sink=mailbox,
-                grammar=Grammar(self._model.vocabulary, gbnf) if gbnf is not None else None,
-                ignore_eos=bool(request.ignore_eos),
-                cache_max_tokens=request.prompt_cache_max_len,
-                score_prompt=echo_scores,
-                leader=jobs[0] if jobs else None,
-            )
-            job.times.submitted = time.monotonic()
-            jobs.append(job)
-        return jobs
+        return made
 
 
-SAMPLING_FIELDS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
-
-
-def parse_json(raw: bytes) -> Any:
-    """JSON as RFC 8259 has it: no NaN, no infinity, UTF-8. Raises InvalidArgument."""
-    try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
-    except RecursionError:
-        raise InvalidArgument("the body nests too deep") from None
-    except ValueError as error:  # bad UTF-8, bad JSON, an integer of thousands of digits
-        raise InvalidArgument(f"the body is not valid JSON: {error}") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError("a number is out of range")
-    return value
+def _choices(first: Job, count: int) -> list[Job]:
+    """The choices of one prompt; all but the first wait for its prefill and copy it."""
+    submitted = time.monotonic()
+    first.times = Times(submitted=submitted)
+    followers = [
+        replace(
+            first,
+            index=first.index + choice,
+            sampling=replace(first.sampling, choice=choice),
+            leader=first,
+            times=Times(submitted=submitted),
+        )
+        for choice in range(1, count)
+    ]
+    return [first, *followers]
 
 
 def _gbnf(response_format: ResponseFormat | None) -> str | None:
@@ -231,20 +175,6 @@ def _gbnf(response_format: ResponseFormat | None) -> str | None:
         if isinstance(schema.get("schema"), dict):  # OpenAI's {name, schema, strict} around the schema itself
             schema = schema["schema"]
     return grammar.any_json_object() if schema is None else grammar.schema_to_gbnf(schema)
-
-
-def _sampling_defaults(model: Model) -> dict[str, Any]:
-    """Sampling defaults that the model file carries (general.sampling.*), within what the wire allows."""
-    defaults: dict[str, Any] = {}
-    for name, key in META_SAMPLING.items():
-        text = model.meta(f"general.sampling.{key}")
-        try:
-            value = float(text) if text is not None else -1.0
-        except ValueError:
-            continue
-        if 0 <= value <= {"temperature": 2, "top_k": 100}.get(name, 1):
-            defaults[name] = int(value) if name == "top_k" else value
-    return defaults
 
 
 def _style(request: GenerationRequest) -> Style:

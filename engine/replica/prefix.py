@@ -92,6 +92,13 @@ class PrefixCache:
         self._time += 1
         self._residents[identifier] = Resident(key, tokens, self._time)
 
+    def touch(self, identifier: int) -> None:
+        """Record that what `identifier` holds was in use until now."""
+        self._time += 1
+        resident = self._residents[identifier]
+        if resident is not None:
+            resident.used = self._time
+
     def drop(self, identifier: int) -> None:
         """Record that `identifier` holds nothing that can be trusted."""
         self._residents[identifier] = None

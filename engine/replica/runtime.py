@@ -1,7 +1,9 @@
 """The thread that owns the model: load, measure, serve, free. The rest of the process only reads its state.
 
 loading --> ready --> draining --> (stopped)
-   └──────> failed
+   │          └─────> failed       (its scheduler died)
+   ├──> draining
+   └──> failed                     (the model cannot be served)
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from engine.replica.call import Identity
 from engine.replica.openai import Inference
 from engine.replica.scheduler import Scheduler
 
+NEXT = {"loading": ("ready", "draining", "failed"), "ready": ("draining", "failed")}  # the others are final
 BATCH_TOKENS = 512
 SCORED_ROWS = 32  # prompt rows scored at once for echo with logprobs
 
@@ -43,6 +46,7 @@ class Runtime:
     def __init__(self, settings: Settings, flush: Callable[[], None]) -> None:
         self.settings = settings
         self.status = "loading"
+        self._status_lock = threading.Lock()  # SIGTERM may come at the very end of loading
         self.reason = ""
         self.progress = 0.0
         self.inference: Inference | None = None
@@ -60,9 +64,16 @@ class Runtime:
 
     def drain(self) -> None:
         """Take no new requests from now on; what runs goes on."""
-        if self.status != "failed":
-            self.status = "draining"
+        self._advance("draining")
         self._stopping.set()
+
+    def _advance(self, status: str) -> bool:
+        """The only place that changes `status`; False when there is no way there from the present one."""
+        with self._status_lock:
+            possible = status in NEXT.get(self.status, ())
+            if possible:
+                self.status = status
+        return possible
 
     def fail_all(self) -> None:
         """End every request still running or waiting: the grace is over."""
@@ -76,6 +87,11 @@ class Runtime:
             self.scheduler.stop()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def count_error(self) -> None:
+        """Count a request that failed on the way to or from the scheduler."""
+        if self.scheduler is not None:
+            self.scheduler.count_error()
 
     @property
     def busy(self) -> bool:
@@ -91,7 +107,7 @@ class Runtime:
         try:
             self._load()
         except llama.LoadCancelled:
-            return
+            return  # the process ends, and the system frees: /stats may still be reading
         except (llama.LoadError, FiredeckError, MemoryError) as error:
             self._failed(str(error) or "out of memory")
             return
@@ -99,11 +115,19 @@ class Runtime:
             self._failed(repr(error))
             return
         assert self.scheduler is not None
-        self.scheduler.run()
+        self._serve(self.scheduler)
         self._free()
 
+    def _serve(self, scheduler: Scheduler) -> None:
+        try:
+            scheduler.run()
+        except Exception as error:  # its own last resort failed: without it no request would ever be answered
+            self._failed(f"the scheduler died: {error!r}")
+            scheduler.abort(Unavailable("this replica failed", retry_after_s=1.0))
+
     def _failed(self, reason: str) -> None:
-        self.reason, self.status = " ".join(reason.split()), "failed"
+        self.reason = " ".join(reason.split())  # told with the status, so it has to be there first
+        self._advance("failed")
 
     def _load(self) -> None:
         settings = self.settings
@@ -126,8 +150,8 @@ class Runtime:
         identity = Identity(settings.deployment, settings.replica)
         self.inference = Inference(model, self.scheduler, context.length, identity, settings.seed)
         self.progress = 1.0
-        if not self._stopping.is_set():
-            self.status = "ready"
+        if not self._advance("ready"):
+            raise llama.LoadCancelled("a drain came while the model was loading")
 
     def _step_costs(self, model: llama.Model, context: llama.Context) -> costs.CostTable:
         settings = self.settings
@@ -136,9 +160,7 @@ class Runtime:
             gpu_layers=self._gpu_layers,
         )  # fmt: skip
         file = Path(settings.costs_file) if settings.costs_file else None
-        return cost_memory.recall_or_measure(
-            file, key, lambda: costs.measure(context, max(model.vocabulary.bos, 0))
-        )
+        return cost_memory.recall_or_measure(file, key, lambda: costs.measure(context, max(model.vocabulary.bos, 0)))
 
     def _on_progress(self, fraction: float) -> bool:
         self.progress = round(min(fraction, 0.99), 2)  # 1.0 is said when requests are served

@@ -8,10 +8,10 @@ the sequence at fault fails. The loop sleeps when there is no work.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -23,8 +23,11 @@ from engine.replica.costs import CostTable
 from engine.replica.llama import Context, Model
 from engine.replica.prefix import Placement, PrefixCache
 from engine.replica.sequence import Delta, Event, Failed, Finished, Job, Sequence, Started
+from engine.replica.waiting import WaitingLine
 
-SHARED_CHUNK_MS = 250.0  # how long a prompt chunk may hold up running sequences
+# How long a prompt chunk may hold up running sequences: with a decode step of 10 to 40 ms beside it, streams keep ten
+# tokens a second or more. Chunks below 32 tokens cost too much a token, so slow models are held up for longer.
+SHARED_CHUNK_MS = 60.0
 ALONE_CHUNK_MS = 500.0  # how long a cancelled prompt may keep the context, and a new one wait for its turn
 MAX_WAITING = 1024
 COMPACTION_GAIN = 1.15  # a move costs about a millisecond and a cached prefix
@@ -49,12 +52,13 @@ class Scheduler:
 
     def __init__(self, model: Model, context: Context, costs: CostTable, on_events: Callable[[], None]) -> None:
         self.counters = Counters()
-        self._model, self._context, self._costs = model, context, costs
+        self._model, self._context = model, context
+        self._table = planner.tabulate(costs, context.slots)
         self._flush = on_events  # called after events were pushed: wakes the readers once a decode call
         self._stop_tokens = model.vocabulary.end_tokens
         self._cache = PrefixCache(context.slots)
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._waiting: deque[Job] = deque()
+        self._waiting = WaitingLine()
         self._active: dict[int, Sequence] = {}
         self._queued = 0
         self._lock = threading.Lock()
@@ -79,7 +83,7 @@ class Scheduler:
             if not self._queued:
                 self._progress_at = time.monotonic()
             self._queued += len(jobs)
-        self._commands.put(lambda: self._enqueue(jobs))
+            self._commands.put(lambda: self._enqueue(jobs))
 
     def cancel(self, jobs: list[Job]) -> None:
         """Stop these jobs within one step; jobs already over are unaffected. No event is sent for them."""
@@ -88,6 +92,10 @@ class Scheduler:
     def fail_all(self, error: FiredeckError) -> None:
         """End every job, running or waiting, with `error`."""
         self._commands.put(lambda: self._fail_everything(error))
+
+    def count_error(self) -> None:
+        """Count a request that failed outside this thread."""
+        self._commands.put(self._count_error)
 
     def stop(self) -> None:
         """End the loop after the current step."""
@@ -126,6 +134,19 @@ class Scheduler:
                 self._forget_memory()
             self._flush()
 
+    def abort(self, error: FiredeckError) -> None:
+        """End every job with `error` and take no more, after `run` raised. Owning thread."""
+        with self._lock:
+            self._stopping = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                command = self._commands.get_nowait()
+                if command is not None:
+                    with contextlib.suppress(Exception):  # what killed the loop may be among them
+                        command()
+        self._fail_everything(error)
+        self._flush()
+
     def _drain_commands(self) -> bool:
         """Carry out all that was asked; waits when there is nothing else to do. False: stop."""
         idle = not self._active and not self._waiting
@@ -135,20 +156,23 @@ class Scheduler:
             except queue.Empty:
                 return True
             if command is None:
-                self._stopping = True
+                with self._lock:
+                    self._stopping = True
                 return False
             command()
             idle = False
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self.counters.requests_total += 1
-        self._waiting.extend(jobs)
+        self._waiting.add(jobs)
+
+    def _count_error(self) -> None:
+        self.counters.request_errors_total += 1
 
     def _cancel(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.cancelled = True
-            if job in self._waiting:
-                self._waiting.remove(job)
+            if self._waiting.remove(job):
                 self._end_job(job)
                 self.counters.cancelled_total += 1
         for sequence in [s for s in self._active.values() if s.job.cancelled]:
@@ -158,10 +182,9 @@ class Scheduler:
     def _fail_everything(self, error: FiredeckError) -> None:
         for sequence in list(self._active.values()):
             self._fail(sequence, error)
-        while self._waiting:
-            job = self._waiting.popleft()
-            self._send(job, Failed(job.index, error))
-            self._end_job(job)
+        for job in list(self._waiting):
+            self._waiting.remove(job)
+            self._fail_unstarted(job, error)
 
     def _forget_memory(self) -> None:
         self._context.clear()
@@ -170,15 +193,19 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> None:
-        """Give free ids to waiting jobs, first come first served; a job whose twin prefills now waits for its copy."""
+        """Give free ids to waiting jobs, in the order of the waiting line."""
         free = [i for i in range(self._context.slots) if i not in self._active]
-        for job in list(self._waiting):
-            if not free:
-                return
-            if job.leader is not None and not job.leader.prefilled_or_over:
-                continue
-            self._waiting.remove(job)
-            free.remove(self._start(job, free))
+        while free and (job := self._waiting.take()) is not None:
+            try:
+                free.remove(self._start(job, free))
+            except Exception as error:  # which of the free ids was touched is unknown
+                self._fail_unstarted(job, Internal(f"the request could not be started: {error!r}"))
+                self._distrust(free)
+
+    def _distrust(self, identifiers: list[int]) -> None:
+        """Reuse nothing of what these ids hold."""
+        for identifier in identifiers:
+            self._cache.drop(identifier)
 
     def _start(self, job: Job, free: list[int]) -> int:
         max_reuse = 0 if job.score_prompt or not self._model.can_reuse_prefix else job.cache_max_tokens
@@ -206,7 +233,7 @@ class Scheduler:
         self._steps += 1
         self._compact()
         running = [i for i, s in self._active.items() if s.running]
-        plan = planner.plan_step(running, self._prefilling(), self._costs, self._limits)
+        plan = planner.plan_step(running, self._prefilling(), self._table, self._limits)
         for group in plan.groups:
             self._decode([self._active[i] for i in group])
             self._flush()
@@ -229,12 +256,18 @@ class Scheduler:
             return
         running = [i for i, s in self._active.items() if s.running]
         free = [i for i in range(self._context.slots) if i not in self._active]
-        move = planner.compaction(running, free, self._costs, gain=COMPACTION_GAIN)
+        move = planner.compaction(running, free, self._table, gain=COMPACTION_GAIN)
         if move is None:
             return
         source, target = move
-        sequence = self._active.pop(source)
-        self._context.copy(source, target)
+        sequence = self._active[source]
+        try:
+            self._context.copy(source, target)
+        except Exception as error:  # neither id can be trusted now
+            self._fail(sequence, Internal(f"a sequence could not be moved: {error!r}"))
+            self._distrust([source, target])
+            return
+        del self._active[source]
         self._cache.hold(source, sequence.job.cache_key, list(sequence.held))
         self._cache.hold(target, sequence.job.cache_key, sequence.held)
         sequence.identifier = target
@@ -275,7 +308,7 @@ class Scheduler:
             return
         sequence.held.extend(tokens)
         self._progress_at = time.monotonic()
-        logits = self._context.logits({"none": 0, "last": 1, "all": len(tokens)}[rows]) if rows != "none" else None
+        logits = None if rows == "none" else self._context.logits(len(tokens) if rows == "all" else 1)
         if sequence.job.score_prompt and logits is not None:
             sequence.score(logits, start)
         if last and logits is not None:
@@ -324,15 +357,21 @@ class Scheduler:
         self._send(sequence.job, Failed(sequence.job.index, error))
         self._release(sequence)
 
+    def _fail_unstarted(self, job: Job, error: FiredeckError) -> None:
+        self.counters.request_errors_total += 1
+        self._send(job, Failed(job.index, error))
+        self._end_job(job)
+
     def _release(self, sequence: Sequence) -> None:
         """Free the id. What it holds stays as a prefix for later prompts."""
         del self._active[sequence.identifier]
+        self._cache.touch(sequence.identifier)
+        sequence.close()
         self._end_job(sequence.job)
 
     def _end_job(self, job: Job) -> None:
         job.prefilled_or_over = True
-        if job.grammar is not None:
-            job.grammar.close()
+        job.grammar = None  # shared by the choices of a request: freed with the last of them
         with self._lock:
             self._queued -= 1
 

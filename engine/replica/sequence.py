@@ -93,7 +93,7 @@ class Job:
     stops: tuple[str, ...]
     cache_key: CacheKey
     sink: Sink
-    grammar: Grammar | None = None
+    grammar: Grammar | None = None  # at its beginning; each sequence follows its own clone
     ignore_eos: bool = False
     cache_max_tokens: int | None = None
     score_prompt: bool = False
@@ -121,6 +121,7 @@ class Sequence:
         self._ends = stop_tokens
         # A grammar that is complete allows nothing but an end token, so it outranks ignore_eos.
         banned = stop_tokens if job.ignore_eos and job.grammar is None else ()
+        self._grammar = None if job.grammar is None else job.grammar.clone()
         self._sampler = Sampler(job.sampling, prompt=job.prompt, banned=banned)
         self._text = TextStream(job.stops)
         self._pending: list[Token] = []
@@ -154,6 +155,11 @@ class Sequence:
             return self._finish("length", text)
         return self._delta(text) if text else None
 
+    def close(self) -> None:
+        """Free the grammar's state. The sequence takes no more tokens."""
+        if self._grammar is not None:
+            self._grammar.close()
+
     def _finish(self, reason: str, text: str = "") -> Finished:
         text += self._text.finish()
         if text or self._pending:
@@ -167,7 +173,7 @@ class Sequence:
 
     def _choose(self, row: Logits) -> Choice | None:
         """The next token, or None when a grammar leaves nothing to say."""
-        grammar = self.job.grammar
+        grammar = self._grammar
         shaped = self._sampler.shape(row)
         choice = self._sampler.choose_shaped(row, shaped)
         if grammar is None:

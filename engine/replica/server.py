@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from client.errors import FiredeckError, InvalidArgument, NotFound, Unauthenticated
+from client.errors import FiredeckError, Internal, InvalidArgument, NotFound, Unauthenticated
 from engine.replica.call import Call, ClientGone
 from engine.replica.mailbox import Mailbox, Outbox
 from engine.replica.runtime import Runtime
@@ -25,6 +27,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_ID_CHARS = 128
@@ -75,6 +79,14 @@ class App:
             return
         except FiredeckError as error:
             await _send_error(send, error, request_id)
+        except Exception as error:  # a bug of ours: told in the envelope that clients can read
+            await _send_error(send, self._unforeseen(error), request_id)
+
+    def _unforeseen(self, error: Exception) -> Internal:
+        """Counted and logged by kind and place; its text stays out, because it may quote a prompt."""
+        self._runtime.count_error()
+        log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+        return Internal(f"this replica ran into an error of its own ({type(error).__name__})")
 
     def _authenticate(self, headers: Headers) -> None:
         given = next((value for name, value in headers if name == b"authorization"), b"")
@@ -94,7 +106,8 @@ class App:
             await self._health(send)
         elif path == "/stats":
             _require(method, "GET")
-            await _send_json(send, 200, {"incarnation": self.incarnation} | self._runtime.stats())
+            head = {"incarnation": self.incarnation, "status": self._runtime.status}
+            await _send_json(send, 200, head | self._runtime.stats())
         else:
             raise NotFound(f"no such path: {path[:100]}")
 
@@ -128,7 +141,7 @@ class App:
         watcher = asyncio.create_task(_watch(receive, mailbox))
         try:
             if call.request.stream:
-                await _stream(send, call, request_id)
+                await _stream(send, call, request_id, self._unforeseen)
             else:
                 await _whole(send, call, request_id)
         finally:
@@ -154,7 +167,7 @@ def _header_value(value: object) -> bytes:
     return str(value).encode("latin-1", "replace")
 
 
-async def _stream(send: Send, call: Call, request_id: str) -> None:
+async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[[Exception], FiredeckError]) -> None:
     """Server-sent events. The status line waits for the first chunk: an error before it keeps its own status."""
     begun = False
     try:
@@ -165,10 +178,11 @@ async def _stream(send: Send, call: Call, request_id: str) -> None:
                 begun = True
             await send(_event(chunk))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-    except FiredeckError as error:
-        if not begun:
+    except Exception as error:
+        if not begun or isinstance(error, ClientGone):
             raise
-        await send(_event(error.inference_body(request_id)))
+        told = error if isinstance(error, FiredeckError) else unforeseen(error)
+        await send(_event(told.inference_body(request_id)))
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -1,7 +1,8 @@
 """Chat templates: Jinja that came with the model file, so foreign code. Rendered in a sandbox with bounds.
 
 Jinja's immutable sandbox keeps a template from Python's internals (CVE-2024-34359 and its relatives); on top of it
-this file bounds time (a trace function stops endless loops), output, ranges and repeated strings.
+this file bounds time (a trace function stops endless loops), output, ranges and, together with `template_budget`,
+all text and lists that expressions build. (One operation on bounded operands is not interrupted: milliseconds.)
 
 The result is split into what the template wrote and what users wrote, so that a control token spelled out in a
 message stays text. Sentinels around each message's text find the places; a template that changes a message beyond
@@ -22,9 +23,12 @@ from types import FrameType
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from client.errors import InvalidArgument
+from engine.replica import template_budget
+from engine.replica.template_budget import MAX_BUILT_CHARS, TemplateError
 
 MAX_TEMPLATE_CHARS = 256 * 1024
 MAX_OUTPUT_GROWTH_CHARS = 1024 * 1024  # over the size of the messages themselves
@@ -32,11 +36,9 @@ MAX_RANGE = 10_000
 MAX_SECONDS = 2.0
 # Methods and filters that turn a small template into a huge string.
 UNBOUNDED_METHODS = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "translate"})
-UNBOUNDED_FILTERS = ("center", "format", "indent", "wordwrap", "pprint", "filesizeformat", "urlize", "xmlattr")
-
-
-class TemplateError(InvalidArgument):
-    """The template refused the messages (its own raise_exception) or broke one of the bounds."""
+UNBOUNDED_FILTERS = (
+    "batch", "center", "filesizeformat", "format", "indent", "pprint", "slice", "urlize", "wordwrap", "xmlattr",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,20 @@ class Rendered:
         return "".join(segment.text for segment in self.segments)
 
 
+class _Generator(CodeGenerator):
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        """`~` is no operator that a sandbox can intercept: it compiles to a join, here to one that pays."""
+        self.write("environment.text_join((")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write("))")
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    code_generator_class = _Generator
+    text_join = staticmethod(template_budget.text_join)
 
     def wrap_str_format(self, value: Any) -> None:
         """Not wrapped but left to `is_safe_attribute`: the wrapper would let a format spec allocate gigabytes."""
@@ -71,10 +85,19 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+":
+            return template_budget.add(left, right)
         plain = isinstance(left, (int, float)) and isinstance(right, (int, float))
         if operator == "**" or not plain:
             raise jinja2.exceptions.SecurityError(f"operator {operator} is not available on these operands")
-        return super().call_binop(context, operator, left, right)
+        return template_budget.charged(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Any, function: Any, *args: Any, **options: Any) -> Any:
+        """Calls pay for what they return; the two text methods that can multiply a text, before they run."""
+        owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
+        if isinstance(owner, str) and name in ("replace", "join"):
+            return getattr(template_budget, name)(owner, *args, **options)
+        return template_budget.charged(super().call(context, function, *args, **options))
 
 
 class ChatTemplate:
@@ -105,9 +128,10 @@ class ChatTemplate:
         return Rendered((Segment(plain, is_content=False),), unplaced=tuple(m["content"] for m in messages))
 
     def _render(self, messages: list[dict[str, Any]]) -> str:
-        limit = MAX_OUTPUT_GROWTH_CHARS + 4 * sum(len(m["content"]) for m in messages)
+        given = sum(len(m["content"]) for m in messages)
+        limit = MAX_OUTPUT_GROWTH_CHARS + 4 * given
         parts: list[str] = []
-        with _time_limit(MAX_SECONDS):
+        with _time_limit(MAX_SECONDS), template_budget.budget(MAX_BUILT_CHARS + 32 * given):
             try:
                 stream = self._template.generate(
                     messages=messages, add_generation_prompt=True, tools=None, **self._tokens
@@ -151,7 +175,13 @@ def _environment() -> _Sandbox:
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     for name in UNBOUNDED_FILTERS:
         environment.filters.pop(name, None)
-    environment.filters["tojson"] = _tojson
+    environment.filters |= {
+        "tojson": _tojson,
+        "join": template_budget.join_filter,
+        "replace": template_budget.replace_filter,
+    }
+    for name, function in environment.filters.items():
+        environment.filters[name] = template_budget.charging(function)
     environment.globals = {
         "range": _bounded_range,
         "namespace": environment.globals["namespace"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -183,6 +184,12 @@ class TestStructure:
         assert text_of(answer) in ("yes indeed", "no indeed")
         assert answer["choices"][0]["finish_reason"] == "stop"
 
+    def test_the_choices_of_a_request_each_follow_the_grammar_from_its_beginning(self, client: httpx.Client) -> None:
+        response_format = {"type": "grammar", "grammar": 'root ::= [a-c]{3} ("!" | "?")'}
+        answer = ask(client, chat(response_format=response_format, n=12, temperature=1.0, seed=5))
+        for index in range(12):
+            assert re.fullmatch(r"[a-c]{3}[!?]", text_of(answer, index))
+
 
 class TestDeterminism:
     async def test_greedy_text_is_the_same_alone_and_under_load(self, client: httpx.Client, replica: Replica) -> None:
@@ -234,6 +241,19 @@ class TestPrefixReuse:
         assert other.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
         again = client.post("/v1/completions", json=complete(), headers={"x-prompt-cache-isolation-key": "bob"})
         assert again.json()["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+
+    def test_a_header_does_not_hide_the_key_in_the_body(self, client: httpx.Client) -> None:
+        def cached(header: str, body: str) -> int:
+            answer = client.post(
+                "/v1/completions",
+                json=complete(prompt_cache_isolation_key=body, max_tokens=1),
+                headers={"x-prompt-cache-isolation-key": header},
+            )
+            return answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+        assert cached("house", "carol") == 0
+        assert cached("house", "dave") == 0
+        assert cached("house", "carol") > 0
 
     def test_prompt_cache_max_len_zero_switches_reuse_off(self, client: httpx.Client) -> None:
         ask(client, complete())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
+from engine.replica import ambiguity
 from engine.replica.fields import ChatRequest, CompletionRequest, parse
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
-from engine.replica.openai import parse_json
+from engine.replica.strict_json import parse_json
 
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
 EDGES = [
@@ -75,6 +77,64 @@ def test_a_prompt_is_text_texts_ids_or_lists_of_ids(prompt: Any) -> None:
     assert parse(CompletionRequest, {"prompt": prompt}).prompt == prompt
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "field"),
+    [
+        (CompletionRequest, {"prompt": [-1] * 300_000}, "prompt"),
+        (CompletionRequest, {"prompt": [[-1]] * 300_000}, "prompt"),
+        (CompletionRequest, {"prompt": [[1], [-1] * 300_000]}, "prompt"),
+        (CompletionRequest, {"prompt": ["x", *[1] * 100]}, "prompt"),
+        (CompletionRequest, {"prompt": [1, "x"]}, "prompt"),
+        (CompletionRequest, {"prompt": {"x": 1}}, "prompt"),
+        (CompletionRequest, {"prompt": [None] * 300_000}, "prompt"),
+        (ChatRequest, {"messages": [1] * 300_000}, "messages"),
+        (ChatRequest, {"messages": [1] * 4000}, "messages.0"),
+        (ChatRequest, {"messages": [{"role": "user", "content": [1] * 300_000}]}, "messages.0.content"),
+        (ChatRequest, CHAT | {"logit_bias": {str(i): 999 for i in range(100_000)}}, "logit_bias"),
+        (ChatRequest, CHAT | {"stop": [1] * 300_000}, "stop"),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_a_huge_bad_list_costs_one_error(kind: Any, body: dict[str, Any], field: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(InvalidArgument) as caught:
+        parse(kind, body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (caught.value.field or "").startswith(field)
+    assert peak < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("prompts", "n"), [(128, 2), (2, 65), (64, 3)])
+def test_prompts_times_n_are_bounded(prompts: int, n: int) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(CompletionRequest, {"prompt": ["x"] * prompts, "n": n})
+    assert caught.value.field == "n"
+    assert parse(CompletionRequest, {"prompt": [[1]] * 64, "n": 2}).prompts == [[1]] * 64
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"role": "tool", "content": "x"}, "role"),
+        ({"role": "tool", "content": "x", "tool_call_id": "c"}, "role"),
+        ({"role": "user", "content": "x", "tool_call_id": "c"}, "tool_call_id"),
+        ({"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}, "tool_calls"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "f"}}, "function_call"),
+        ({"role": "user", "content": "x", "name": "bob"}, "name"),
+    ],
+)
+def test_what_a_template_would_drop_from_a_message_is_refused_by_name(message: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(ChatRequest, {"messages": [message]})
+    assert caught.value.field == f"messages.0.{field}"
+
+
+def test_empty_tool_fields_of_an_echoed_answer_are_harmless() -> None:
+    echoed = {"role": "assistant", "content": "x", "tool_calls": [], "function_call": None, "name": "", "refusal": None}
+    assert parse(ChatRequest, {"messages": [echoed]}).messages[0].text("f") == "x"
+
+
 def test_logprobs_true_is_new_style_and_an_integer_legacy() -> None:
     new = parse(ChatRequest, CHAT | {"logprobs": True, "top_logprobs": 2})
     old = parse(ChatRequest, CHAT | {"logprobs": 0})
@@ -128,6 +188,39 @@ class TestGrammar:
     def test_grammars_too_ambiguous_to_follow_are_refused(self, rule: str) -> None:
         with pytest.raises(InvalidArgument):
             check_gbnf(f"root ::= {rule}")
+
+    @pytest.mark.parametrize(
+        "braces",
+        [
+            "{1,2,3}",
+            "{1 2,3}",
+            "{" + "1" * 5000 + "}",
+            "{0000000001999}",
+            "{,3}",
+            "{}",
+            "{x}",
+            "{\u0661}",
+            "{1,\u00b2}",
+        ],
+    )
+    def test_repetitions_that_are_no_two_short_numbers_are_refused(self, braces: str) -> None:
+        with pytest.raises(InvalidArgument):
+            check_gbnf(f'root ::= "a"{braces}')
+
+    def test_repetitions_with_spaces_are_read(self) -> None:
+        assert check_gbnf('root ::= "a"{ 1 , 3 } "b"{2} "c"{2,}')
+
+    def test_each_item_of_a_long_grammar_is_measured_a_bounded_number_of_times(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = []
+        measure = ambiguity._Measure._item
+        monkeypatch.setattr(ambiguity._Measure, "_item", lambda self, item: seen.append(1) or measure(self, item))
+        for rule in (".?" * 2000 + '"x"', "(" * 90 + '"a"? ' * 40 + ")" * 90, '"a" ' * 2000):
+            seen.clear()
+            with contextlib.suppress(InvalidArgument):
+                check_gbnf("root ::= " + rule)
+            assert len(seen) < 10_000
 
     def test_ordinary_grammars_and_schemas_pass(self) -> None:
         assert check_gbnf('root ::= "- " item ("\\n- " item){2,20}\nitem ::= [a-z]+ (" " [a-z]+)*')

@@ -51,6 +51,14 @@ def test_a_running_sequence_can_be_copied_but_not_taken() -> None:
     assert (placement.target, placement.reuse, placement.source) == (1, 20, 0)
 
 
+def test_a_long_conversation_that_just_ended_is_kept_over_one_admitted_after_it() -> None:
+    cache = PrefixCache(2)
+    cache.hold(0, ("",), [1])
+    cache.hold(1, ("",), [2])
+    cache.touch(0)
+    assert cache.place([9], ("",), {0, 1}).target == 1
+
+
 def test_max_reuse_bounds_it() -> None:
     cache = PrefixCache(1)
     cache.hold(0, ("",), list(range(20)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from engine.replica.template import ChatTemplate, TemplateError
@@ -80,6 +82,8 @@ def test_the_helpers_that_templates_expect_are_there() -> None:
         "{% include '/etc/passwd' %}",
         "{% import 'os' as os %}",
         "{{ undefined_thing.field }}",
+        "{{ ''.join(['x' * 1000000]) }}",
+        "{{ [1] | batch(10000000000, 2) | list }}",
     ],
 )
 def test_a_template_cannot_escape_or_run_for_ever(source: str) -> None:
@@ -87,6 +91,50 @@ def test_a_template_cannot_escape_or_run_for_ever(source: str) -> None:
         assert render(source, "x").text == ""  # Jinja prints what it refuses to look up as nothing
     except TemplateError as error:
         assert error.status == 400  # noqa: PT017 - either outcome is fine
+
+
+DOUBLE = "{%% set n = namespace(s='x', l=['x'], i=999999) %%}{%% for i in range(60) %%}{%% set %s %%}{%% endfor %%}"
+LONG = "{% set n = namespace(s='x') %}{% for i in range(20) %}{% set n.s = n.s ~ n.s %}{% endfor %}"  # a million
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        DOUBLE % "n.s = n.s ~ n.s",
+        DOUBLE % "n.s = n.s + n.s",
+        DOUBLE % "n.l = n.l + n.l",
+        DOUBLE % "n.l = (n.l ~ n.l) | list",
+        DOUBLE % "n.s = n.s | replace('x', 'xx')",
+        DOUBLE % "n.s = n.s.replace('x', 'xx')",
+        DOUBLE % "n.s = [n.s, n.s] | join(n.s)",
+        DOUBLE % "n.s = n.s.join([n.s, n.s])",
+        DOUBLE % "n.s = [n.s, n.s] | tojson",
+        DOUBLE % "n.i = n.i * n.i",
+        DOUBLE % "n.i = n.i + n.i",
+        LONG + "{{ n.s | replace('x', n.s) }}",
+        LONG + "{{ n.s.join(range(10000)) }}",
+        LONG + "{{ range(10000) | join(n.s) }}",
+        LONG + "{% set l = namespace(x=[]) %}{% for i in range(9999) %}{% set l.x = l.x + [n.s ~ i] %}{% endfor %}",
+    ],
+)
+def test_a_template_that_builds_without_end_is_stopped_before_memory_is(source: str) -> None:
+    tracemalloc.start()
+    with pytest.raises(TemplateError):
+        render(source, "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300 * 1024 * 1024
+
+
+def test_ordinary_building_stays_free() -> None:
+    source = (
+        "{% set n = namespace(s='') %}{% for m in messages %}{% set n.s = n.s + m.content ~ '\n' %}{% endfor %}"
+        "{{ n.s | replace('a', 'b') }}{{ ['x', 1] | join(', ') }}{{ '-'.join(['p', 'q']) }}"
+        "{{ 'aXa'.replace('X', 'y') }}"
+        "{{ messages | join('|', attribute='role') }}{{ 1 + 2 }}{{ [1] + [2] }}{{ (messages | length) * 3 }}"
+    )
+    assert render(source, "aa", "c").text == "bb\nc\nx, 1p-qayauser|user3[1, 2]6"
+    assert len(render(source, *["word " * 2000] * 20).text) > 200_000
 
 
 @pytest.mark.parametrize("source", ["{% for %}", "{{", "{% endfor %}", "x" * 300_000])

@@ -1,0 +1,54 @@
+"""The replica's status goes one way, and a scheduler that died is not called ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from client.errors import FiredeckError
+from engine.replica.runtime import Runtime, Settings
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime(Settings("d", "r", "no-such-file"), lambda: None)
+
+
+def test_a_drain_while_loading_is_not_overwritten_by_ready_or_failed(runtime: Runtime) -> None:
+    runtime.drain()
+    assert not runtime._advance("ready")
+    runtime._failed("too late")
+    assert runtime.status == "draining"
+
+
+def test_ready_comes_after_loading_and_drain_after_ready(runtime: Runtime) -> None:
+    assert runtime._advance("ready")
+    assert not runtime._advance("loading")
+    runtime.drain()
+    assert runtime.status == "draining"
+
+
+def test_a_failed_replica_does_not_drain(runtime: Runtime) -> None:
+    runtime._failed("bad\nmodel")
+    runtime.drain()
+    assert (runtime.status, runtime.reason) == ("failed", "bad model")
+
+
+def test_a_dead_scheduler_makes_the_replica_failed_and_fails_what_is_open(runtime: Runtime) -> None:
+    class DeadScheduler:
+        aborted: FiredeckError | None = None
+
+        def run(self) -> None:
+            raise RuntimeError("no way on")
+
+        def abort(self, error: FiredeckError) -> None:
+            self.aborted = error
+
+    runtime._advance("ready")
+    scheduler: Any = DeadScheduler()
+    runtime._serve(scheduler)
+    assert runtime.status == "failed"
+    assert "no way on" in runtime.reason
+    assert scheduler.aborted is not None
+    assert scheduler.aborted.status == 503
