@@ -96,7 +96,7 @@ def create(
 
 
 @deployment.command(name="list")
-@click.option("--show-deleted", is_flag=True)
+@click.option("--show-deleted", is_flag=True, help="Deleted ones too: they can be brought back.")
 @click.option("--filter", "filter_text", help='e.g. \'state=READY AND display_name="chat"\'')
 @shared
 def list_all(

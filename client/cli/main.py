@@ -18,7 +18,8 @@ from client.cli.models import model
 def main() -> None:
     """Fireworks-style dedicated LLM deployments on your own machines.
 
-    Without a command: the dashboard, on the current engine.
+    Without a command: the dashboard, on the current engine. Verbs may come first, as in firectl:
+    `firedeck create deployment MODEL` is `firedeck deployment create MODEL`.
     """
 
 

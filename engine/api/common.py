@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
 from client.errors import InvalidArgument, PayloadTooLarge
 from client.names import Name
@@ -45,6 +46,26 @@ def deployment_name(account: str, deployment_id: str) -> str:
     return str(Name.of(deployment_id, "deployments", account, "deployment"))
 
 
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What every list takes (AIP-132), in `listing.page`'s words."""
+
+    size: int | None
+    token: str
+    filter_text: str
+    order_by: str
+
+
+def list_query(
+    page_size: Annotated[int | None, Query(alias="pageSize")] = None,
+    page_token: Annotated[str, Query(alias="pageToken")] = "",
+    filter_text: Annotated[str, Query(alias="filter")] = "",
+    order_by: Annotated[str, Query(alias="orderBy")] = "",
+) -> ListQuery:
+    return ListQuery(page_size, page_token, filter_text, order_by)
+
+
+Listing = Annotated[ListQuery, Depends(list_query)]
 HouseDep = Annotated[House, Depends(house)]
 Caller = Annotated[Principal, Depends(principal)]
 Body = Annotated[Any, Depends(json_body)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Query
 from client.errors import InvalidArgument
 from client.types import Deployment, DeploymentPage
 from engine import declare
-from engine.api.common import Body, Caller, HouseDep, deployment_name, documented_body
+from engine.api.common import Body, Caller, HouseDep, Listing, deployment_name, documented_body
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
@@ -40,18 +41,13 @@ async def list_deployments(
     account: str,
     house: HouseDep,
     caller: Caller,
-    page_size: Annotated[int | None, Query(alias="pageSize")] = None,
-    page_token: Annotated[str, Query(alias="pageToken")] = "",
-    filter_text: Annotated[str, Query(alias="filter")] = "",
-    order_by: Annotated[str, Query(alias="orderBy")] = "",
+    query: Listing,
     show_deleted: Annotated[bool, Query(alias="showDeleted")] = False,
 ) -> DeploymentPage:
     """The account's deployments, soft-deleted ones only with `showDeleted`."""
     caller.may(account, write=False)
     items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
-    found, token, total = page(
-        items, size=page_size, token=page_token, filter_text=filter_text, order_by=order_by, default_order="createTime"
-    )
+    found, token, total = page(items, **asdict(query), default_order="createTime")
     return DeploymentPage(deployments=found, next_page_token=token, total_size=total)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from client.errors import FailedPrecondition, InvalidArgument
 from client.names import Name
 from client.types import Model, ModelPage
-from engine.api.common import Body, Caller, HouseDep, documented_body
+from engine.api.common import Body, Caller, HouseDep, Listing, documented_body
 from engine.api.listing import page
 
 router = APIRouter(tags=["models"])
@@ -17,21 +18,10 @@ _MODELS = "/v1/accounts/{account}/models"
 
 
 @router.get(_MODELS, response_model_exclude_none=True, response_model_by_alias=True)
-async def list_models(
-    account: str,
-    house: HouseDep,
-    caller: Caller,
-    page_size: Annotated[int | None, Query(alias="pageSize")] = None,
-    page_token: Annotated[str, Query(alias="pageToken")] = "",
-    filter_text: Annotated[str, Query(alias="filter")] = "",
-    order_by: Annotated[str, Query(alias="orderBy")] = "",
-) -> ModelPage:
+async def list_models(account: str, house: HouseDep, caller: Caller, query: Listing) -> ModelPage:
     """The account's models; `fireworks` owns the library."""
     caller.may(account, write=False)
-    found, token, total = page(
-        house.library.list(account),
-        size=page_size, token=page_token, filter_text=filter_text, order_by=order_by, default_order="name",
-    )  # fmt: skip
+    found, token, total = page(house.library.list(account), **asdict(query), default_order="name")
     return ModelPage(models=found, next_page_token=token, total_size=total)
 
 

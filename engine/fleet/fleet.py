@@ -146,7 +146,7 @@ class Fleet:
             raise FailedPrecondition(
                 f"replicaCount {count} is outside {low} to {high}",
                 field="replicaCount",
-                hint="change minReplicaCount or maxReplicaCount first",
+                hint="change minReplicaCount or maxReplicaCount first: firedeck deployment update",
             )
         await keeper.declare(lambda d: d.model_copy(update={"desired_replica_count": count}))
         keeper.scale_to(count)

@@ -35,6 +35,16 @@ async def test_focus_starts_on_cancel_and_enter_sends_nothing():
         assert "delete" not in stage.source.calls
 
 
+async def test_a_number_typed_into_the_scale_dialog_arrives_there_and_enter_goes_to_the_button():
+    async with open_deck() as stage:
+        await stage.press("s")
+        await stage.press("1")
+        assert stage.app.screen.query_one("#replica_count").value == "1"
+        await stage.press("enter")
+        assert stage.app.focused.id == "confirm"
+        assert "scale" not in stage.source.calls
+
+
 async def test_scaling_shows_the_difference_the_command_and_whom_it_touches():
     async with open_deck() as stage:
         await stage.press("s")

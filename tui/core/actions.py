@@ -60,7 +60,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
     Action("command_palette", ("colon",), "commands", "Find any command by name", "App", footer=7),
-    Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on", "App", footer=2),
+    Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on (a demo's ends)", "App", footer=2),
 )
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.

@@ -30,6 +30,9 @@ def fleet_text(snapshot: FleetSnapshot, now: datetime) -> str:
     """The whole fleet, deleted deployments left out; ends without a newline."""
     rows = select((row_of(status) for status in snapshot.deployments), sort="id")
     lines = [_title(snapshot, now), *table([_HEAD, *(_cells(row) for row in rows)])]
+    deleted = sum(status.deployment.delete_time is not None for status in snapshot.deployments)
+    if deleted:
+        lines.append(f"and {deleted} deleted: firedeck deployment list --show-deleted")
     if not rows:
         lines.append("no deployments yet; make one with: firedeck deployment create MODEL")
     return "\n".join(lines)

@@ -42,6 +42,8 @@ class Chart:
         """`value` as the legend and the axis show it."""
         if self.unit == "ms":
             return units.milliseconds(value) if value else units.rate(value)
+        if value is not None and 0.1 <= value < 1:
+            return f"{value:.2g}"  # an axis has ticks at quarters
         return units.rate(value).removesuffix(".0")
 
     @property

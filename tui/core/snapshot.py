@@ -153,6 +153,8 @@ def _why(status: DeploymentStatus) -> str:
     problem = status.deployment.status
     if status.deployment.state == "FAILED" and problem and problem.message:
         return problem.message
+    if status.deployment.state == "DELETING":
+        return "is being deleted: its replicas are drained"
     if status.deployment.state == "DELETED":
         return "deleted; press u to bring it back"
     if status.autoscaler is None or not status.autoscaler.reasons:

@@ -31,7 +31,7 @@ class Field:
 
 
 class ChangeDialog(PlanDialog):
-    AUTO_FOCUS = "#cancel"
+    AUTO_FOCUS = "Input, #cancel"  # where something is to be typed, there; else nothing happens by a slip
 
     def __init__(self, verb: Verb, seen: DeploymentStatus, fields: tuple[Field, ...] = ()) -> None:
         super().__init__(seen)

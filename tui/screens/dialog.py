@@ -116,6 +116,8 @@ class PlanDialog(ModalScreen[bool]):
             return "✔ the server would accept this"
         if planned.ready:
             return "◐ asking the server…"
+        if planned.problems:
+            return ""  # they are told above
         return "○ nothing to send" if not planned.changes else "○ not complete yet"
 
     @on(Input.Changed)

@@ -62,6 +62,7 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.rows: tuple[Row, ...] = ()
         self.cursor: str | None = None
         self.pinned = False
+        self._hidden: str | None = None  # the pinned row, while it is out of sight
         self._gone_at = 0  # where the chosen row was when it went away
         self.sort = "id"
         self._cells: dict[str, tuple[Row, tuple[str, ...]]] = {}
@@ -107,9 +108,15 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _keep_cursor(self, before: tuple[Row, ...]) -> None:
         names = [row.name for row in self.rows]
-        if self.cursor in names or (self.pinned and self.cursor is None):
+        if self.cursor in names:
+            return
+        if self.cursor is None and self.pinned:
+            if self._hidden in names:  # a filter hid it: it is still what the user means
+                self.cursor, self._hidden = self._hidden, None
+                self.post_message(self.Chosen(self.cursor, by_user=False))
             return
         self._gone_at = next((n for n, row in enumerate(before) if row.name == self.cursor), 0)
+        self._hidden = self.cursor if self.pinned else None
         self.cursor = names[min(self._gone_at, len(names) - 1)] if names and not self.pinned else None
         self.post_message(self.Chosen(self.cursor, by_user=False))
 
@@ -129,6 +136,7 @@ class FleetTable(ScrollView, can_focus=True, inherit_bindings=False):
         if name == self.cursor or index is None:
             return
         old, self.cursor = self.index_of(self.cursor), name
+        self._hidden = None
         if not self._into_view(index):
             top = self.scroll_offset.y
             lines = [n - top + 1 for n in (old, index) if n is not None and 0 < n - top + 1 < self.size.height]
