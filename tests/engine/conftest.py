@@ -26,7 +26,7 @@ def model_file(name: str) -> Path:
     cache = Path(os.environ.get("FIREDECK_CACHE_DIR") or Path.home() / ".cache" / "firedeck")
     path = Path(chosen) if chosen else cache / "models" / name
     if not path.exists():
-        pytest.skip(f"{path} is missing: run `make install`, or set FIREDECK_TEST_MODEL")
+        pytest.fail(f"{path} is missing: run `make install`, or set FIREDECK_TEST_MODEL")
     return path
 
 
