@@ -126,7 +126,8 @@ class Replica:
             self.progress = self.report.body.get("progress")
             await asyncio.sleep(STARTING_POLL_S)
         await self.probe()
-        self.enter(Stage.READY)
+        if self.stage == Stage.INITIALIZING:  # else it was told to end while it answered
+            self.enter(Stage.READY)
 
     async def watch(self) -> None:
         """Look again and again; never ends by itself."""

@@ -177,13 +177,14 @@ class ReplicaSet:
         try:
             await replica.start_up()
         except Exception as error:
-            # The process may be gone, or about to go: what it said last is the better reason.
-            replica.reason = failure_text(error)
-            if replica.placed:
-                self._rooms.driver.stop(replica.placed, force=True)
+            if replica.stage != Stage.STOPPING:  # one that was told to end owes no answer
+                replica.reason = failure_text(error)
+                if replica.placed:
+                    self._rooms.driver.stop(replica.placed, force=True)
             self._wake()
             return
-        await self._announce("Normal", "ReplicaReady", "answered a first request", replica.id)
+        if replica.stage == Stage.READY:
+            await self._announce("Normal", "ReplicaReady", "answered a first request", replica.id)
         self._wake()
         await replica.watch()
 

@@ -74,7 +74,7 @@ async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     deaths = 0
     for _ in range(TRIES):
         refuse_cold(keeper)
-        async with keeper.lobby.place(until - exchange.now(), failed) as replica:
+        async with keeper.lobby.place(max(0.0, until - exchange.now()), failed) as replica:
             try:
                 await _once(replica, exchange, send)
                 return

@@ -280,7 +280,7 @@ def test_noise_behind_the_magic_is_refused(tmp_path: Path, noise: bytes) -> None
 @pytest.mark.parametrize("entry", catalogue.embedded(), ids=lambda entry: entry.id)
 def test_the_catalogue_says_what_the_embedded_files_say(entry: catalogue.Entry) -> None:
     if not fetch.is_present(entry):
-        pytest.skip("not in the cache: run `make install`")
+        pytest.fail("not in the cache: run `make install`")
     info = gguf.read(fetch.path_of(entry))
     assert (info.architecture, info.quantization, info.parameter_count, info.context_length, info.size_bytes) == (
         entry.architecture, entry.quantization, entry.parameter_count, entry.context_length, entry.size_bytes
@@ -292,7 +292,7 @@ def test_the_catalogue_says_what_the_embedded_files_say(entry: catalogue.Entry) 
 def test_smollm2_is_read_exactly() -> None:
     entry = catalogue.find("smollm2-135m-instruct")
     if not fetch.is_present(entry):
-        pytest.skip("not in the cache: run `make install`")
+        pytest.fail("not in the cache: run `make install`")
     info = gguf.read(fetch.path_of(entry))
     assert (info.tensor_count, info.vocabulary_size, info.block_count, info.embedding_length, info.license) == (
         272, 49_152, 30, 576, "apache-2.0",

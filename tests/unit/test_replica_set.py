@@ -119,3 +119,16 @@ async def test_a_replica_is_ended_before_it_is_forgotten(house):
 async def test_a_step_for_a_replica_that_has_gone_meanwhile_is_skipped(house):
     await house.set.do(Step(Do.DRAIN, "gone"), TEMPLATE)
     assert house.told == []
+
+
+async def test_one_told_to_end_while_it_starts_never_becomes_ready(house, monkeypatch):
+    replica = add(house, "r", Stage.INITIALIZING)
+    replica.report.body = {"status": "ready"}
+
+    async def probed_while_ended(self: Replica) -> None:
+        self.enter(Stage.STOPPING, "scaled down")
+
+    monkeypatch.setattr(Replica, "probe", probed_while_ended)
+    await replica.start_up()
+    assert replica.stage == Stage.STOPPING
+    assert replica.ready_wall is None
