@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from engine.replica.chunks import Json, Writer, usage
 from engine.replica.fields import GenerationRequest
+from engine.replica.job import Delta, Event, Failed, Finished, Job, Started
 from engine.replica.mailbox import Mailbox
 from engine.replica.scheduler import Scheduler
-from engine.replica.sequence import Delta, Event, Failed, Finished, Job, Started
 
 
 class ClientGone(Exception):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.replica.job import Delta, Event, Finished, Started, Token
 from engine.replica.llama import Vocabulary
-from engine.replica.sequence import Delta, Event, Finished, Started, Token
 
 Json = dict[str, Any]
 

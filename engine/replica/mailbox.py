@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from engine.replica.sequence import Delta, Event
+from engine.replica.job import Delta, Event
 
 
 class Outbox:

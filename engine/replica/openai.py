@@ -24,12 +24,12 @@ from engine.replica.fields import (
     ResponseFormat,
     parse,
 )
+from engine.replica.job import Job, Times
 from engine.replica.llama import Grammar, Model
 from engine.replica.mailbox import Mailbox
 from engine.replica.options import OptionsMaker
 from engine.replica.prompt import PromptMaker
 from engine.replica.scheduler import Scheduler
-from engine.replica.sequence import Job, Times
 from engine.replica.strict_json import parse_json
 
 GRAMMAR_PROBE_S = 0.5  # one masking of the vocabulary; a grammar slower than this would hold up everyone

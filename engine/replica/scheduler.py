@@ -20,9 +20,10 @@ import numpy as np
 from client.errors import FiredeckError, Internal, ResourceExhausted, Unavailable
 from engine.replica import planner
 from engine.replica.costs import CostTable
+from engine.replica.job import Delta, Event, Failed, Finished, Job, Started
 from engine.replica.llama import Context, Model
 from engine.replica.prefix import Placement, PrefixCache
-from engine.replica.sequence import Delta, Event, Failed, Finished, Job, Sequence, Started
+from engine.replica.sequence import Sequence
 from engine.replica.waiting import WaitingLine
 
 # How long a prompt chunk may hold up running sequences: with a decode step of 10 to 40 ms beside it, streams keep ten

@@ -1,106 +1,16 @@
-"""One generation: what was asked (`Job`), what is sent back (`Started`, `Delta`, `Finished`, `Failed`), and the
-state in between (`Sequence`). A request with n choices or several prompts is several jobs with one `Sink`."""
+"""A job that owns a sequence id of the context: what is in memory, what was sampled, what text is certain."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Protocol
 
-from client.errors import FiredeckError, InvalidArgument
+from client.errors import InvalidArgument
 from engine.replica.detokenize import TextStream
-from engine.replica.llama import Grammar, Logits, Vocabulary
-from engine.replica.prefix import CacheKey
-from engine.replica.sampling import Choice, Sampler, SamplingOptions, log_softmax, top_tokens
+from engine.replica.job import Delta, Event, Finished, Job, Token
+from engine.replica.llama import Logits, Vocabulary
+from engine.replica.sampling import Choice, Sampler, log_softmax, top_tokens
 
 GRAMMAR_STEP_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token as the wire reports it. Logs are natural; None where the request asked for none."""
-
-    identifier: int
-    text_offset: int
-    logprob: float | None = None
-    sampling_logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The prompt is in memory. `scores` holds the prompt's own tokens when they were to be scored."""
-
-    index: int
-    cached_tokens: int
-    scores: tuple[Token, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """Text that is certain, and the tokens that ended in it."""
-
-    index: int
-    text: str
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end. `reason` is "stop" or "length"; times are seconds of the monotonic clock."""
-
-    index: int
-    reason: str
-    generated_tokens: int
-    times: Times
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The end of one job by an error of ours; other jobs are unaffected."""
-
-    index: int
-    error: FiredeckError
-
-
-Event = Started | Delta | Finished | Failed
-
-
-class Sink(Protocol):
-    """Where a job's events go. `push` is called on the scheduler's thread and must not block."""
-
-    def push(self, event: Event) -> None: ...
-
-
-@dataclass(slots=True)
-class Times:
-    """When things happened to a job, monotonic seconds (0.0: not yet)."""
-
-    submitted: float = 0.0
-    admitted: float = 0.0
-    prefilled: float = 0.0
-    finished: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """What one sequence shall generate. All of it validated: nothing here is checked again."""
-
-    index: int
-    prompt: list[int]
-    max_tokens: int
-    sampling: SamplingOptions
-    stops: tuple[str, ...]
-    cache_key: CacheKey
-    sink: Sink
-    grammar: Grammar | None = None  # at its beginning; each sequence follows its own clone
-    ignore_eos: bool = False
-    cache_max_tokens: int | None = None
-    score_prompt: bool = False
-    leader: Job | None = None  # a job with the same prompt: wait for its prefill and copy it
-    times: Times = field(default_factory=Times)
-    prefilled_or_over: bool = False
-    cancelled: bool = False
 
 
 class Sequence:

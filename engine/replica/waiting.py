@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from engine.replica.sequence import Job, Sink
+from engine.replica.job import Job, Sink
 
 
 class WaitingLine:

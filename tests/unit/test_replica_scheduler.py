@@ -10,9 +10,9 @@ import pytest
 
 from client.errors import Internal, ResourceExhausted, Unavailable
 from engine.replica.costs import CostTable
+from engine.replica.job import Event, Failed, Finished, Job, Started
 from engine.replica.sampling import SamplingOptions
 from engine.replica.scheduler import MAX_WAITING, Scheduler
-from engine.replica.sequence import Event, Failed, Finished, Job, Started
 from engine.replica.waiting import WaitingLine
 from tests.engine.conftest import poll_until
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.replica.detokenize import TextStream
+from engine.replica.job import Delta, Finished, Started, Times, Token
 from engine.replica.mailbox import coalesce
-from engine.replica.sequence import Delta, Finished, Started, Times, Token
 
 ALPHABET = st.text("abé€😀 \n", max_size=40)
 STOPS = st.lists(st.text("abé€😀 \n", min_size=1, max_size=4), max_size=4)

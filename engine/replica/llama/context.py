@@ -1,0 +1,112 @@
+"""The KV memory and the calls that fill it. One thread owns a context; nothing here locks."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import llama_cpp.llama_cpp as C
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.replica.llama.backend import LoadError, why_load_failed
+from engine.replica.llama.model import Model
+
+Logits: TypeAlias = NDArray[np.float32]
+Tokens: TypeAlias = NDArray[np.int32]
+
+
+class Context:
+    """`slots` sequences of `context` tokens each, decoded together.
+
+    `kv_unified=False`: quantized weights then give bit-identical logits whatever else is in the batch, which is
+    what "same seed, same text" rests on. Its price: only runs of consecutive, ascending sequence ids share a step.
+    """
+
+    def __init__(self, model: Model, *, slots: int, context: int, threads: int, batch: int, scored_rows: int) -> None:
+        params = C.llama_context_default_params()
+        params.n_ctx, params.n_seq_max = slots * context, slots
+        params.n_batch = params.n_ubatch = batch
+        # Bounds the logits buffer: 512 rows of gemma's 262k vocabulary would be half a gigabyte.
+        params.n_outputs_max = max(slots, scored_rows)
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified, params.offload_kqv = False, True
+        self.pointer = C.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            raise LoadError(f"no context of {slots} x {context} tokens: {why_load_failed()}")
+        self.slots: int = C.llama_n_seq_max(self.pointer)
+        self.length: int = C.llama_n_ctx_seq(self.pointer)
+        self.batch: int = min(batch, C.llama_n_batch(self.pointer))
+        self.rows = max(slots, scored_rows)
+        self._n_vocab = model.vocabulary.size
+        self._memory = C.llama_get_memory(self.pointer)
+        self._allocate(self.batch)
+
+    def _allocate(self, capacity: int) -> None:
+        """Our own arrays behind one llama_batch: filling by numpy slices is 100x faster than by ctypes elements."""
+        self._token, self._pos, self._seq = (np.zeros(capacity, np.int32) for _ in range(3))
+        self._n_seq, self._logits = np.ones(capacity, np.int32), np.zeros(capacity, np.int8)
+        self._seq_pointers = self._seq.ctypes.data + 4 * np.arange(capacity, dtype=np.uint64)
+        pointer_to = ctypes.POINTER
+        self._batch = C.llama_batch(
+            0,
+            self._token.ctypes.data_as(pointer_to(C.llama_token)),
+            None,
+            self._pos.ctypes.data_as(pointer_to(C.llama_pos)),
+            self._n_seq.ctypes.data_as(pointer_to(ctypes.c_int32)),
+            self._seq_pointers.ctypes.data_as(pointer_to(pointer_to(C.llama_seq_id))),
+            self._logits.ctypes.data_as(pointer_to(ctypes.c_int8)),
+        )
+
+    def decode_step(self, sequences: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> int:
+        """One token for each sequence (ids ascending). Returns llama_decode's code; 0 means `logits(n)` is ready."""
+        n = len(sequences)
+        if not 0 < n <= self.slots:
+            raise ValueError(f"a step takes 1 to {self.slots} sequences, not {n}")
+        self._seq[:n], self._token[:n], self._pos[:n] = sequences, tokens, positions
+        self._logits[:n] = 1
+        return self._decode(n)
+
+    def prefill(self, sequence: int, tokens: Tokens, start: int, *, rows: str) -> int:
+        """Evaluate `tokens` at positions from `start`. `rows`: which logits to keep: "none", "last" or "all"."""
+        n = len(tokens)
+        if not 0 < n <= self.batch or (rows == "all" and n > self.rows):
+            raise ValueError(f"a prefill chunk takes 1 to {self.batch} tokens, not {n}")
+        self._seq[:n], self._token[:n] = sequence, tokens
+        self._pos[:n] = np.arange(start, start + n, dtype=np.int32)
+        self._logits[:n] = rows == "all"
+        self._logits[n - 1] = rows != "none"
+        return self._decode(n)
+
+    def _decode(self, n: int) -> int:
+        self._batch.n_tokens = n
+        return int(C.llama_decode(self.pointer, self._batch))
+
+    def logits(self, rows: int) -> Logits:
+        """A view (rows, n_vocab) of the last decode's logits, in batch order; valid until the next decode."""
+        pointer = C.llama_get_logits(self.pointer)
+        return np.ctypeslib.as_array(pointer, (rows, self._n_vocab))
+
+    def keep(self, sequence: int, tokens: int) -> bool:
+        """Forget everything of a sequence after its first `tokens`; False when the memory cannot (then it is empty)."""
+        if C.llama_memory_seq_rm(self._memory, sequence, tokens, -1):
+            return True
+        C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return False
+
+    def copy(self, source: int, target: int) -> None:
+        """Make `target` a copy of `source` (whole: a partial copy aborts the process). Data moves at next decode."""
+        C.llama_memory_seq_rm(self._memory, target, -1, -1)
+        C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def synchronize(self) -> None:
+        C.llama_synchronize(self.pointer)
+
+    def clear(self) -> None:
+        """Forget all sequences. The cells keep their bytes: zeroing hundreds of megabytes would be felt."""
+        C.llama_memory_clear(self._memory, False)
+
+    def close(self) -> None:
+        C.llama_free(self.pointer)
+        self.pointer = None
