@@ -40,8 +40,9 @@ lint: $(INSTALLED) ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## measure, with ratios side by side
-	$(BIN)/python -m tests.bench
+# The first time it also builds the peer, llama-server: minutes. ARGS="--only shared --quick" measures a part.
+bench: install ## measure beside llama-server, ratios of one run (ARGS=--help)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 soak: install ## the slow tests
 	$(BIN)/pytest -m soak

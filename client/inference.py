@@ -24,6 +24,12 @@ class Inference:
     async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self._send("/inference/v1/completions", body, headers)
 
+    async def embed(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return await self._send("/inference/v1/embeddings", body, headers)
+
+    async def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return await self._send("/inference/v1/rerank", body, headers)
+
     def stream_chat(
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import importlib.metadata
 
 import click
 
+from client.cli.bench import bench
 from client.cli.deployments import deployment
 from client.cli.grammar import Fireworks
 from client.cli.models import model
@@ -23,5 +24,6 @@ def main() -> None:
     """
 
 
+main.add_command(bench)
 main.add_command(deployment)
 main.add_command(model)

@@ -21,6 +21,12 @@ from engine.telemetry.window import Rate
 POLL_INTERVAL_S = 0.5
 STARTING_POLL_S = 0.1
 POLL_TIMEOUT_S = 3.0
+# What a model can do is seen by asking: text, else embeddings, else relevance.
+PROBES: tuple[tuple[str, dict[str, object]], ...] = (
+    ("/v1/completions", {"model": "probe", "prompt": "Hello", "max_tokens": 1, "temperature": 0}),
+    ("/v1/embeddings", {"model": "probe", "input": "Hello"}),
+    ("/v1/rerank", {"model": "probe", "query": "Hello", "documents": ["Hello"]}),
+)
 PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
 _TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
@@ -109,11 +115,13 @@ class Replica:
     async def probe(self) -> None:
         """Make one real token: READY means that a request was answered. Raises Unavailable with the reason."""
         assert self.http is not None
-        body = {"model": "probe", "prompt": "Hello", "max_tokens": 1, "temperature": 0}
-        try:
-            response = await self.http.post("/v1/completions", json=body, timeout=PROBE_TIMEOUT_S)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the first request failed: {error or type(error).__name__}") from error
+        for path, body in PROBES:
+            try:
+                response = await self.http.post(path, json=body, timeout=PROBE_TIMEOUT_S)
+            except httpx.HTTPError as error:
+                raise Unavailable(f"the first request failed: {error or type(error).__name__}") from error
+            if response.status_code != 400:  # 400: this model does something else
+                break
         if response.status_code != 200:
             raise Unavailable(f"the first request was answered {response.status_code}: {response.text[:300]}")
 

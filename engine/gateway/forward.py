@@ -17,14 +17,18 @@ from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
 from engine.gateway.http import Headers, Send
 from engine.gateway.sse import StreamReader, usage_of
+from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
 DEATHS_MAX = 2  # replicas that may end under one request, before it is the one that is suspected
 SCALING_UP_RETRY_S = 5.0
+TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 REPLICA_ENDED = "the replica ended while it was answering"
 SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please retry your request in a few minutes."
-_SENT_HEADERS = ("x-prompt-cache-isolation-key",)  # of the client's, to the replica
+_TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
+_TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
+_SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
 _PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry")
 
 
@@ -57,19 +61,34 @@ class Exchange:
             self.ttft_s = self.now() - self.began_at
 
 
-def sent_headers(headers: dict[str, str]) -> dict[str, str]:
-    """Those of the client's headers that a replica must see; InvalidArgument for what HTTP cannot carry on."""
+def sent_headers(headers: dict[str, str], caller: Principal) -> dict[str, str]:
+    """Those of the client's headers that a replica must see, and whose request it is: the key says that, never the
+    client. InvalidArgument for what HTTP cannot carry on."""
     sent = {name: headers[name] for name in _SENT_HEADERS if name in headers}
     for name, value in sent.items():
         if not value.isascii():
             raise InvalidArgument(f"the header {name} must be ASCII", field=name)
-    return sent
+    return sent | {_TENANT_HEADER: f"{caller.account}/{caller.key_id}"}
+
+
+def time_left(exchange: Exchange) -> float | None:
+    """Seconds that are left of what the client gives its request; None when it gives no number above 0.
+
+    A value that is no such number goes on as it is: the replica says what is wrong with it.
+    """
+    try:
+        seconds = float(exchange.sent_headers.get(_TIMEOUT_HEADER, ""))
+    except ValueError:
+        return None
+    return max(TIME_LEFT_MIN_S, seconds - (exchange.now() - exchange.began_at)) if seconds > 0 else None
 
 
 async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     """Answer the client. Raises a FiredeckError only while nothing has been sent."""
     options = keeper.deployment.firedeck
     until = exchange.now() + (options.hold_timeout.total_seconds() if options and options.hold_timeout else 0.0)
+    left = time_left(exchange)
+    until = until if left is None else min(until, exchange.now() + left)
     failed: frozenset[str] = frozenset()
     deaths = 0
     for _ in range(TRIES):
@@ -106,6 +125,9 @@ async def _once(replica: Replica, exchange: Exchange, send: Send) -> None:
     if replica.http is None or replica.http.is_closed:
         raise ReplicaLost(died=False)
     headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
+    left = time_left(exchange)
+    if left is not None:
+        headers[_TIMEOUT_HEADER] = f"{left:.3f}"
     try:
         async with replica.http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
             if response.status_code == 503:
@@ -125,7 +147,8 @@ async def _pass_whole(response: httpx.Response, exchange: Exchange, send: Send) 
     exchange.status = response.status_code
     if response.status_code == 200:
         exchange.usage = usage_of(json.loads(content))
-        exchange.ttft_s = _whole_ttft(response, exchange)
+        if exchange.usage.generated:  # embeddings have no first token
+            exchange.ttft_s = _whole_ttft(response, exchange)
     exchange.answering = True
     headers = [*_headers(response, exchange), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 SYNTHETIC_HEADER = "x-firedeck-synthetic"
 CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
 _GENERATE = {"/v1/chat/completions", "/v1/completions"}
+_POOL = {"/v1/embeddings", "/v1/rerank"}
+_INFER = _GENERATE | _POOL
 _PREFIX = "/inference"
 
 
@@ -56,7 +58,7 @@ class Gateway:
     @staticmethod
     def owns(path: str) -> bool:
         inner = path.removeprefix(_PREFIX)
-        return inner in _GENERATE or inner == "/v1/models" or inner.startswith("/v1/models/")
+        return inner in _INFER or inner == "/v1/models" or inner.startswith("/v1/models/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
@@ -75,7 +77,7 @@ class Gateway:
         self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str
     ) -> None:
         path = scope["path"].removeprefix(_PREFIX)
-        if path in _GENERATE:
+        if path in _INFER:
             _allow(scope, "POST")
             await self._generate(path, scope, receive, send, caller, request_id)
             return
@@ -96,12 +98,12 @@ class Gateway:
         body = await read_body(receive)
         fields = parse_object(body)
         keeper = self._keeper(fields.get("model"), caller)
-        stream = fields.get("stream")
+        stream = fields.get("stream") if path in _GENERATE else None
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
         headers = headers_of(scope)
         exchange = Exchange(
-            path, body, bool(stream), request_id, time.monotonic(), time.monotonic, sent_headers(headers)
+            path, body, bool(stream), request_id, time.monotonic(), time.monotonic, sent_headers(headers, caller)
         )
         synthetic = SYNTHETIC_HEADER in headers
         await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)

@@ -65,8 +65,10 @@ class Header:
 
     version: int
     values: Mapping[str, Scalar]
+    value_types: Mapping[str, int]  # GGUF's type code of each value: llama.cpp aborts when it expects another
     arrays: Mapping[str, Array]
     tensors: tuple[Tensor, ...]
+    data_offset: int  # file offset that tensor offsets count from
 
 
 def read_header(cursor: Cursor) -> Header:
@@ -78,11 +80,12 @@ def read_header(cursor: Cursor) -> Header:
             f"it declares {tensor_count:,} tensors and {key_count:,} metadata keys "
             f"(at most {MAX_TENSORS:,} and {MAX_KEYS:,} are accepted)"
         )
-    values, arrays = _read_metadata(cursor, key_count)
+    values, value_types, arrays = _read_metadata(cursor, key_count)
     alignment = _alignment(cursor, values)
     tensors = tuple(_read_tensor(cursor) for _ in range(tensor_count))
-    _check_layout(cursor, tensors, alignment)
-    return Header(version, values, arrays, tensors)
+    data_offset = _padded(cursor.position, alignment)
+    _check_layout(cursor, tensors, data_offset, alignment)
+    return Header(version, values, value_types, arrays, tensors, data_offset)
 
 
 def _read_version(cursor: Cursor) -> int:
@@ -106,15 +109,16 @@ def _not_gguf(cursor: Cursor, magic: bytes) -> InvalidArgument:
     return InvalidArgument(f"{cursor.name} is not a GGUF file: {seen}", field="file", hint=remedy)
 
 
-def _read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, Scalar], dict[str, Array]]:
+def _read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, Scalar], dict[str, int], dict[str, Array]]:
     values: dict[str, Scalar] = {}
+    types: dict[str, int] = {}
     arrays: dict[str, Array] = {}
     strings_left = MAX_STRINGS
     for _ in range(count):
         key = _read_key(cursor)
         if key in values or key in arrays:
             raise cursor.bad(f"its metadata key {key[:80]!r} occurs twice")
-        code = cursor.u32()
+        code = types[key] = cursor.u32()
         if code == _ARRAY:
             arrays[key] = _skim_array(cursor, key, strings_left)
             strings_left -= arrays[key].length if arrays[key].item_type == _STRING else 0
@@ -122,7 +126,7 @@ def _read_metadata(cursor: Cursor, count: int) -> tuple[dict[str, Scalar], dict[
             values[key] = _read_text(cursor)
         else:
             values[key] = _read_number(cursor, key, code)
-    return values, arrays
+    return values, types, arrays
 
 
 def _read_key(cursor: Cursor) -> str:
@@ -189,9 +193,8 @@ def _read_tensor(cursor: Cursor) -> Tensor:
     return Tensor(name, shape, code, offset)
 
 
-def _check_layout(cursor: Cursor, tensors: tuple[Tensor, ...], alignment: int) -> None:
+def _check_layout(cursor: Cursor, tensors: tuple[Tensor, ...], data_start: int, alignment: int) -> None:
     """Tensors must follow each other, aligned and inside the file: llama.cpp accepts no other layout."""
-    data_start = _padded(cursor.position, alignment)
     expected, seen = 0, set[str]()
     for tensor in tensors:
         if tensor.name in seen:

@@ -47,6 +47,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--context", type=_context, default=2048, help="tokens a sequence may hold")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of llama.cpp")
     parser.add_argument("--gpu-layers", type=int, default=None, help="-1: all; default: all if this build can offload")
+    parser.add_argument("--devices", type=_positive, default=None, help="GPUs to split the model over; default: all")
+    parser.add_argument("--kv-tokens", type=_positive, default=None, help="cells that all sequences share")
+    parser.add_argument("--prefix-ram-mib", type=int, default=256, help="RAM for saved prefixes")
+    parser.add_argument("--adapters-cached", type=_positive, default=8, help="LoRA adapters in memory at once")
+    parser.add_argument("--adapter-sequences", type=_positive, default=None, help="sequences with an adapter at once")
+    parser.add_argument("--draft-model", default=None, help="GGUF file of a draft model with the same vocabulary")
+    parser.add_argument("--draft-token-count", type=int, default=None, help="most tokens drafted a step; 0: off")
+    parser.add_argument("--ngram-speculation-length", type=int, default=0, help="length of n-grams looked up; 0: off")
     parser.add_argument("--seed", type=int, default=None, help="makes requests without a seed repeatable, in order")
     parser.add_argument("--costs", default=None, help="file in which measured step costs are remembered")
     parser.add_argument("--orphan-timeout", type=float, default=60.0, help="seconds without contact before it exits")
@@ -62,8 +70,15 @@ def main() -> int:
         return EXIT_USAGE
     # After the OpenMP variables: this loads llama.cpp.
     from engine.replica import lifecycle
-    from engine.replica.runtime import Settings
+    from engine.replica.loading import Settings
+    from engine.replica.speculation import SpeculationSettings
 
+    drafting = SpeculationSettings(options.draft_model, options.ngram_speculation_length, options.draft_token_count)
+    try:
+        drafting.check()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
     settings = Settings(
         deployment=options.deployment,
         replica=options.replica,
@@ -72,6 +87,12 @@ def main() -> int:
         context=options.context,
         threads=options.threads,
         gpu_layers=options.gpu_layers,
+        devices=options.devices,
+        kv_tokens=options.kv_tokens,
+        prefix_ram_mib=options.prefix_ram_mib,
+        adapters_cached=options.adapters_cached,
+        adapter_sequences=options.adapter_sequences,
+        drafting=drafting,
         seed=options.seed,
         costs_file=options.costs,
     )

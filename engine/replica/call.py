@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.replica.chunks import Json, Writer, usage
 from engine.replica.fields import GenerationRequest
-from engine.replica.job import Delta, Event, Failed, Finished, Job, Started
+from engine.replica.job import Delta, DraftCounts, Event, Failed, Finished, Job, Started
 from engine.replica.mailbox import Mailbox
 from engine.replica.scheduler import Scheduler
 
@@ -24,6 +24,15 @@ class Identity:
     replica: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What came before the queue: the instant of arrival (monotonic), then seconds."""
+
+    arrived: float
+    queued_s: float  # for a thread to read the request
+    tokenizing_s: float
+
+
 class Call:
     """The outward half of a request. Event loop only. Leave it with `close`, however it ends."""
 
@@ -35,14 +44,14 @@ class Call:
         writer: Writer,
         scheduler: Scheduler,
         identity: Identity,
-        received: float,
-        tokenizing_s: float,
+        preparation: Preparation,
     ) -> None:
         self.request, self._jobs, self.mailbox, self._writer = request, jobs, mailbox, writer
         self._scheduler, self._identity = scheduler, identity
-        self._received, self._tokenizing_s = received, tokenizing_s
+        self._preparation = preparation
         self._open = {job.index for job in jobs}
         self._cached = self._generated = 0
+        self._drafts = DraftCounts()
         self._concurrent = 0
 
     def submit(self) -> None:
@@ -61,11 +70,13 @@ class Call:
                 for chunk in self._writer.started(event):
                     yield chunk
             elif isinstance(event, Delta):
-                yield self._writer.delta(event)
+                for chunk in self._writer.delta(event):
+                    yield chunk
             elif isinstance(event, Finished):
                 last = not self._open
                 perf = self.perf() if last and self.request.perf_metrics_in_response else None
-                yield self._writer.finished(event, self.usage() if last else None, perf)
+                for chunk in self._writer.finished(event, self.usage() if last else None, perf):
+                    yield chunk
         options = self.request.stream_options
         if options is not None and options.include_usage:
             yield self._writer.usage_only(self.usage())
@@ -88,6 +99,7 @@ class Call:
                     self._cached += event.cached_tokens
                 if isinstance(event, Finished):
                     self._generated += event.generated_tokens
+                    _add(self._drafts, event.drafts)
                     self._open.discard(event.index)
                 self._writer.absorb(event)
                 yield event
@@ -98,27 +110,55 @@ class Call:
 
     def usage(self) -> Json:
         prompts = sum(len(job.prompt) for job in self._jobs if job.leader is None)
-        return usage(prompts, self._cached, self._generated)
+        figures = usage(prompts, self._cached, self._generated)
+        if self.request.expected:
+            taken, proposed = self._drafts.predicted_accepted, self._drafts.predicted
+            details = {"accepted_prediction_tokens": taken, "rejected_prediction_tokens": proposed - taken}
+            figures["completion_tokens_details"] = figures.get("completion_tokens_details", {}) | details
+        return figures
 
     def perf(self) -> Json:
-        """Fireworks' perf metrics: seconds as numbers, names as they stand behind `fireworks-` in headers."""
+        """Fireworks' perf metrics: seconds as numbers, names as they stand behind `fireworks-` in headers.
+
+        A token is generated in the step that its prompt ends in or the next one: there is no generation queue.
+        """
         first, times = self._jobs[0].times, [job.times for job in self._jobs]
         prompt_tokens = sum(len(job.prompt) for job in self._jobs if job.leader is None)
         finished = max(t.finished for t in times)
         return {
             "prompt-tokens": prompt_tokens,
             "cached-prompt-tokens": self._cached,
-            "server-time-to-first-token": _seconds(self._received, first.prefilled),
-            "server-processing-time": _seconds(self._received, finished),
-            "tokenizer-duration": round(self._tokenizing_s, 6),
+            "server-time-to-first-token": _seconds(self._preparation.arrived, first.prefilled),
+            "server-processing-time": _seconds(self._preparation.arrived, finished),
+            "tokenizer-queue-duration": round(self._preparation.queued_s, 6),
+            "tokenizer-duration": round(self._preparation.tokenizing_s, 6),
             "prefill-queue-duration": _seconds(first.submitted, first.admitted),
             "prefill-duration": _seconds(first.admitted, first.prefilled),
             "generation-duration": _seconds(first.prefilled, finished),
             "num-concurrent-requests": self._concurrent,
             "deployment": self._identity.deployment,
             "backend-host": self._identity.replica,
-        }
+        } | self._speculation()
+
+    def _speculation(self) -> Json:
+        """What drafts did; nothing of it where there were none."""
+        drafts = self._drafts
+        metrics: Json = {}
+        if self.request.expected:
+            metrics["speculation-prompt-tokens"] = sum(len(job.prediction) for job in self._jobs)
+            metrics["speculation-prompt-matched-tokens"] = drafts.predicted_accepted
+        if drafts.drafted:
+            metrics["speculation-generated-tokens"] = drafts.accepted
+            metrics["speculation-acceptance"] = round(drafts.accepted / drafts.drafted, 4)
+        return metrics
 
 
 def _seconds(start: float, end: float) -> float:
     return round(max(0.0, end - start), 6)
+
+
+def _add(total: DraftCounts, one: DraftCounts) -> None:
+    total.drafted += one.drafted
+    total.accepted += one.accepted
+    total.predicted += one.predicted
+    total.predicted_accepted += one.predicted_accepted

@@ -6,12 +6,14 @@ no null (the first echoed token is 0.0 and {}), usage rides in the chunk that ca
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.replica.job import Delta, Event, Finished, Started, Token
 from engine.replica.llama import Vocabulary
+from engine.replica.tools import Answer, AnswerPlan
 
 Json = dict[str, Any]
 
@@ -28,26 +30,42 @@ class Style:
     legacy_logprobs: bool
     token_ids: bool
     echo: bool
+    generated: int = 1  # choices of each prompt
+    kept: int = 1  # and how many of them a whole body shows: the best
+    raw_output: bool = False
+    grammar: str | None = None
 
 
 @dataclass(slots=True)
 class ChoiceState:
-    """One choice as it grows. `shift` is what echoed prompt text adds to every text offset."""
+    """One choice as it grows. `shift` is what echoed prompt text adds to every text offset.
+
+    `prompt_text` is what is echoed, the last `echoed_tokens` of the prompt; `completion` is what the model wrote.
+    """
 
     prompt: list[int]
     prompt_text: str
+    echoed_tokens: int = 0
+    fragments: list[str | int] = field(default_factory=list)
+    completion: str = ""
     text: str = ""
     tokens: list[Token] = field(default_factory=list)
     echoed: tuple[Token, ...] = ()
     finish_reason: str | None = None
+    answer: Answer | None = None  # reads calls and reasoning out of the text, where there can be any
+    spoken: Json = field(default_factory=dict)  # the delta that the last event came to
     shift: int = 0
 
 
 class Writer:
     """Turns the events of one request into chunks, and remembers enough for a whole body."""
 
-    def __init__(self, style: Style, choices: Sequence[ChoiceState], vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, style: Style, choices: Sequence[ChoiceState], vocabulary: Vocabulary, plan: AnswerPlan | None = None
+    ) -> None:
         self.style, self.choices, self._vocabulary = style, list(choices), vocabulary
+        for choice in self.choices:
+            choice.answer = None if plan is None else Answer(plan)
 
     def absorb(self, event: Event) -> None:
         """Remember what an event says. Call it for every event, before formatting that event."""
@@ -57,9 +75,16 @@ class Writer:
             choice.text = choice.prompt_text
         elif isinstance(event, Delta):
             choice.text += event.text
+            choice.completion += event.text
             choice.tokens += event.tokens
+            choice.spoken = {"content": event.text} if event.text else {}
+            if choice.answer is not None:
+                choice.spoken = choice.answer.delta(choice.answer.push(event.text))
         elif isinstance(event, Finished):
-            choice.finish_reason = event.reason
+            choice.finish_reason, choice.spoken = event.reason, {}
+            if choice.answer is not None:
+                choice.spoken = choice.answer.delta(choice.answer.finish())
+                choice.finish_reason = choice.answer.finish_reason(event.reason)
 
     def started(self, event: Started) -> list[Json]:
         """The opening chunk of a choice: the role for chat, the prompt for echo, prompt ids when asked for."""
@@ -67,20 +92,28 @@ class Writer:
         if not (self.style.chat or self.style.echo or self.style.token_ids):
             return []
         text = choice.prompt_text if self.style.echo else ""
-        opening = self._choice(event.index, text, choice.echoed, opening=True)
+        opening = self._choice(event.index, text, choice.echoed, {"role": "assistant", "content": text}, opening=True)
         chunk = self._chunk([opening])
         if self.style.token_ids:
             (chunk if self.style.chat else opening)["prompt_token_ids"] = choice.prompt
         return [chunk]
 
-    def delta(self, event: Delta) -> Json:
-        return self._chunk([self._choice(event.index, event.text, event.tokens)])
+    def delta(self, event: Delta) -> list[Json]:
+        """The chunk of some tokens. None while their text is held back, unless the tokens themselves are told."""
+        said = self.choices[event.index].spoken
+        choice = self._choice(event.index, event.text, event.tokens, said)
+        return [self._chunk([choice])] if said or "logprobs" in choice or "token_ids" in choice else []
 
-    def finished(self, event: Finished, usage: Json | None, perf: Json | None) -> Json:
-        """The closing chunk of a choice; `usage` and `perf` are given for the last choice to end."""
+    def finished(self, event: Finished, usage: Json | None, perf: Json | None) -> list[Json]:
+        """The closing chunk of a choice, after what was still held back; `usage` and `perf` are given for the last
+        choice to end."""
+        state = self.choices[event.index]
+        rest = [self._chunk([self._choice(event.index, "", (), state.spoken)])] if state.spoken else []
         closing = self._choice(event.index, "", ())
-        closing["finish_reason"] = event.reason
-        return self._chunk([closing], usage, perf)
+        closing["finish_reason"] = state.finish_reason
+        if self.style.raw_output:
+            closing["raw_output"] = self._raw_output(self.choices[event.index])
+        return [*rest, self._chunk([closing], usage, perf)]
 
     def usage_only(self, usage: Json) -> Json:
         """The extra last chunk that OpenAI clients ask for with stream_options.include_usage."""
@@ -89,12 +122,26 @@ class Writer:
     def body(self, usage: Json, perf: Json | None) -> Json:
         """The whole answer."""
         kind = "chat.completion" if self.style.chat else "text_completion"
-        body = self._envelope(kind) | {"choices": [self._whole(i) for i in range(len(self.choices))], "usage": usage}
+        body = self._envelope(kind) | {"choices": [self._whole(i) | {"index": at} for at, i in enumerate(self._kept())]}
+        body["usage"] = usage
         if perf is not None:
             body["perf_metrics"] = perf
         if self.style.token_ids and self.style.chat:
             body["prompt_token_ids"] = self.choices[0].prompt
         return body
+
+    def _kept(self) -> list[int]:
+        """Which choices a whole body shows: of each prompt's, those that the model itself finds likeliest."""
+        kept, of = self.style.kept, self.style.generated
+        if kept == of:
+            return list(range(len(self.choices)))
+        ranked = [sorted(range(i, i + of), key=self._likelihood, reverse=True) for i in range(0, len(self.choices), of)]
+        return [index for group in ranked for index in group[:kept]]
+
+    def _likelihood(self, index: int) -> float:
+        """The mean log-probability of what a choice says; that of saying nothing is not known."""
+        scores = [token.logprob or 0.0 for token in self.choices[index].tokens]
+        return sum(scores) / len(scores) if scores else float("-inf")
 
     def _envelope(self, kind: str) -> Json:
         return {
@@ -113,11 +160,13 @@ class Writer:
             chunk["perf_metrics"] = perf
         return chunk
 
-    def _choice(self, index: int, text: str, tokens: Sequence[Token], *, opening: bool = False) -> Json:
+    def _choice(
+        self, index: int, text: str, tokens: Sequence[Token], said: Json | None = None, *, opening: bool = False
+    ) -> Json:
+        """A choice in a chunk: `said` is its delta in chats, `text` its text elsewhere."""
         choice: Json = {"index": index, "finish_reason": None}
         if self.style.chat:
-            role: Json = {"role": "assistant"} if opening else {}
-            choice["delta"] = role | ({"content": text} if text or opening else {})
+            choice["delta"] = said or {}
         else:
             choice["text"] = text
         self._annotate(choice, tokens, self.choices[index], echoed=opening)
@@ -127,7 +176,7 @@ class Writer:
         state = self.choices[index]
         choice: Json = {"index": index, "finish_reason": state.finish_reason}
         if self.style.chat:
-            choice["message"] = {"role": "assistant", "content": state.text}
+            choice["message"] = {"role": "assistant", **self._message(state)}
         else:
             choice["text"] = state.text
         if self.style.logprobs:
@@ -137,7 +186,29 @@ class Writer:
             choice["token_ids"] = [t.identifier for t in state.tokens]
             if not self.style.chat:
                 choice["prompt_token_ids"] = state.prompt
+        if self.style.raw_output:
+            choice["raw_output"] = self._raw_output(state)
         return choice
+
+    def _message(self, state: ChoiceState) -> Json:
+        if state.answer is None:
+            return {"content": state.text}
+        message = state.answer.message()
+        return message | {"content": state.prompt_text + (message["content"] or "")} if self.style.echo else message
+
+    def _raw_output(self, state: ChoiceState) -> Json:
+        """What went into the model and what came out of it, before anything was made of it."""
+        raw: Json = {
+            "prompt_fragments": state.fragments,
+            "prompt_token_ids": state.prompt,
+            "completion": state.completion,
+            "completion_token_ids": [token.identifier for token in state.tokens],
+        }
+        if self.style.logprobs:
+            raw["completion_logprobs"] = {"content": [self._item(token, 0) for token in state.tokens]}
+        if self.style.grammar is not None:
+            raw["grammar"] = self.style.grammar
+        return raw
 
     def _annotate(self, choice: Json, tokens: Sequence[Token], state: ChoiceState, *, echoed: bool) -> None:
         """Logprobs and token ids of the tokens of one chunk."""
@@ -147,12 +218,15 @@ class Writer:
             choice["token_ids"] = [t.identifier for t in tokens]
 
     def _with_offsets(self, scores: Iterable[Token], choice: ChoiceState) -> tuple[Token, ...]:
-        """Prompt tokens with the text offset where each begins; what the vocabulary put in front has offset 0."""
+        """The echoed tokens with the text offset where each begins; what the vocabulary put in front has offset 0."""
+        echoed = list(scores)[len(choice.prompt) - choice.echoed_tokens :]
+        whole = self._vocabulary.text([token.identifier for token in echoed])
+        offset = len(choice.prompt_text) - len(whole)
         placed: list[Token] = []
-        offset = len(choice.prompt_text) - len(self._vocabulary.text(choice.prompt))
-        for token in scores:
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        for token in echoed:
             placed.append(Token(token.identifier, max(0, offset), token.logprob, None, token.top))
-            offset += len(self._text(token.identifier))
+            offset += len(characters.decode(self._vocabulary.piece(token.identifier, special=True)))
         return tuple(placed)
 
     def _text(self, token: int) -> str:

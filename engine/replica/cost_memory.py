@@ -12,6 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from engine.replica.costs import CostTable
@@ -39,7 +40,7 @@ def recall_or_measure(
     if known is not None:
         return known
     table = measure()
-    entries[key] = {"at": now(), "step_ms": table.step_ms, "prefill_token_ms": table.prefill_token_ms}
+    entries[key] = {"at": now(), **asdict(table)}
     _write(file, dict(list(entries.items())[-ENTRIES_MAX:]))
     return table
 
@@ -48,12 +49,14 @@ def _table(entry: object, now: float) -> CostTable | None:
     try:
         if not isinstance(entry, dict) or not 0 <= now - entry["at"] < FRESH_FOR_S:
             return None
-        steps = {int(width): float(ms) for width, ms in entry["step_ms"].items()}
+        steps, verify = (
+            {int(width): float(ms) for width, ms in entry[name].items()} for name in ("step_ms", "verify_ms")
+        )
         prefill = float(entry["prefill_token_ms"])
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    usable = len(steps) > 0 and 1 in steps and all(ms > 0 for ms in (*steps.values(), prefill))
-    return CostTable(steps, prefill) if usable else None
+    usable = len(steps) > 0 and 1 in steps and all(ms > 0 for ms in (*steps.values(), *verify.values(), prefill))
+    return CostTable(steps, prefill, verify, entry["batch_invariant"] is True) if usable else None
 
 
 def _read(file: Path) -> dict[str, object]:

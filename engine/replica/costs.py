@@ -1,38 +1,48 @@
-"""What a decode step costs on this machine, measured once at load (about a second at most).
+"""What decode calls cost on this machine, measured once at load (about a second at most).
 
 The planner partitions by these figures: on a CPU two narrow steps can beat a wide one, on a GPU a wide step is
-nearly free. Guesses would be wrong on one of the two.
+nearly free. Guesses would be wrong on one of the two. Speculation is priced by them too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.replica import invariance
 from engine.replica.llama import Context
 
 BUDGET_S = 1.0
 REPEATS = 3
 PREFILL_SAMPLE_TOKENS = 32
+VERIFY_TOKENS = (17, 5, 2, 9, 3, 32)  # in the order of what they tell
 CHUNKS = (32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
 class CostTable:
-    """Milliseconds by decode width at the widths measured, and by prompt token. Calling it interpolates."""
+    """Milliseconds of one decode call. `step_ms`: by how many sequences take one token each. `verify_ms`: by how many
+    tokens of one sequence have their logits read. Between the widths measured it interpolates. `batch_invariant`:
+    whether logits came out bit for bit the same at every width tried."""
 
     step_ms: dict[int, float]
     prefill_token_ms: float
+    verify_ms: dict[int, float] = field(default_factory=dict)
+    batch_invariant: bool = False
 
     def __call__(self, width: int) -> float:
-        """Milliseconds of one decode call of `width` sequences; beyond the widest measured, proportional to it."""
-        widths = sorted(self.step_ms)
-        if width <= widths[-1]:
-            return float(np.interp(width, widths, [self.step_ms[w] for w in widths]))
-        return self.step_ms[widths[-1]] * width / widths[-1]
+        """One decode call of `width` sequences; beyond the widest measured, proportional to it."""
+        return _interpolated(self.step_ms, width)
+
+    def verify(self, tokens: int) -> float:
+        """One decode call of `tokens` tokens of one sequence, all of their logits read. Where unmeasured: a guess that
+        never favours speculation, the cost of as many single steps."""
+        if not self.verify_ms:
+            return self.step_ms[1] * tokens
+        return _interpolated({1: self.step_ms[1], **self.verify_ms}, tokens)
 
     def chunk_tokens(self, budget_ms: float, limit: int) -> int:
         """The largest prompt chunk that fits `budget_ms` (never below the smallest chunk worth its overhead)."""
@@ -40,8 +50,16 @@ class CostTable:
         return min(limit, fitting[-1] if fitting else CHUNKS[0])
 
 
+def _interpolated(known: dict[int, float], width: int) -> float:
+    widths = sorted(known)
+    if width <= widths[-1]:
+        return float(np.interp(width, widths, [known[w] for w in widths]))
+    return known[widths[-1]] * width / widths[-1]
+
+
 def measure(context: Context, token: int, clock: Callable[[], float] = time.perf_counter) -> CostTable:
-    """Time decode steps of 1, 2, 4, 8, ... sequences and one prompt chunk; leaves the context empty.
+    """Time decode steps of 1, 2, 4, 8, ... sequences, one prompt chunk and a few verifications of drafts; leaves the
+    context empty.
 
     A model too slow for the time allowed gets the narrowest and the widest; the rest is interpolated.
     """
@@ -52,6 +70,7 @@ def measure(context: Context, token: int, clock: Callable[[], float] = time.perf
     prefill_ms = _timed_ms(lambda: context.prefill(0, chunk, 0, rows="last"), context, clock)
     context.clear()
     steps: dict[int, float] = {}
+    verifications: dict[int, float] = {}
     # Round by round over all widths: a disturbance then hits one round of each, not all rounds of one.
     for _round in range(REPEATS):
         for width in _widths(context.slots):
@@ -59,7 +78,21 @@ def measure(context: Context, token: int, clock: Callable[[], float] = time.perf
                 break
             steps[width] = min(_step_ms(context, token, width, clock), steps.get(width, float("inf")))
             context.clear()
-    return CostTable(steps, prefill_ms / len(chunk))
+        for tokens in VERIFY_TOKENS:
+            if tokens > context.rows or (verifications and clock() > deadline):
+                continue
+            taken = _verify_ms(context, token, tokens, clock)
+            verifications[tokens] = min(taken, verifications.get(tokens, float("inf")))
+            context.clear()
+    return CostTable(steps, prefill_ms / len(chunk), _rising(verifications, steps[1]), invariance.probe(context))
+
+
+def _rising(measured: dict[int, float], single_ms: float) -> dict[int, float]:
+    """The same figures by rising width, none below a narrower one: a disturbance must not make drafts look free."""
+    rising: dict[int, float] = {}
+    for width in sorted(measured):
+        single_ms = rising[width] = max(single_ms, measured[width])
+    return rising
 
 
 def _widths(slots: int) -> list[int]:
@@ -70,6 +103,11 @@ def _widths(slots: int) -> list[int]:
 
 def _step_ms(context: Context, token: int, width: int, clock: Callable[[], float]) -> float:
     return _timed_ms(lambda: context.decode_step(range(width), [token] * width, [0] * width), context, clock)
+
+
+def _verify_ms(context: Context, token: int, tokens: int, clock: Callable[[], float]) -> float:
+    chunk = np.full(tokens, token, np.int32)
+    return _timed_ms(lambda: context.prefill(0, chunk, 0, rows="all"), context, clock)
 
 
 def _timed_ms(action: Callable[[], object], context: Context, clock: Callable[[], float]) -> float:

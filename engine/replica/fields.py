@@ -14,15 +14,26 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 
 from client.errors import InvalidArgument
+from engine.replica.serving_fields import MAX_ADAPTERS, ServingFields
+from engine.replica.tool_fields import (
+    MAX_TOOL_CALLS,
+    MAX_TOOLS,
+    CalledFunction,
+    CallId,
+    FunctionName,
+    ToolCall,
+    ToolFields,
+    check_tools,
+)
+from engine.replica.wire_types import Body, Integer, Number, Schema, Text, whole_text
 
 MAX_STOPS = 4
 MAX_STOP_CHARS = 256
@@ -35,49 +46,39 @@ DEFAULT_MAX_TOKENS = 2048
 
 # Given and not one of these harmless values: refused.
 NOT_YET: Mapping[str, tuple[Any, ...]] = {
+    "images": (None, []),
+}
+# Fields of chat alone. Harmless values are those that ask for nothing.
+ONLY_CHAT: Mapping[str, tuple[Any, ...]] = {
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
-    "prediction": (None, ""),
-    "speculation": (None, "", []),
-    "images": (None, []),
-    "mirostat_target": (None,),
-    "mirostat_lr": (None,),
-    "echo_last": (None, 0),
-    "prompt_truncate_len": (None,),
-    "raw_output": (None, False),
     "reasoning_effort": (None, False, "none"),
     "thinking": (None, {"type": "disabled"}),
-    "suffix": (None, ""),
-    "best_of": (None, 1),
+}
+ROLES_WITH: Mapping[str, tuple[str, ...]] = {
+    "name": ("tool", "function"),
+    "tool_calls": ("assistant",),
+    "tool_call_id": ("tool",),
+    "function_call": ("assistant",),
+    "reasoning_content": ("assistant",),
 }
 # Lists and objects of a body that may hold no more than this.
-LONGEST: Mapping[str, int] = {"messages": MAX_MESSAGES, "logit_bias": MAX_LOGIT_BIAS, "stop": MAX_STOPS}
-
-
-def _not_bool(value: Any) -> Any:
-    """JSON's true is no number, whatever Python thinks."""
-    if isinstance(value, (bool, str)):
-        raise ValueError("must be a number")
-    return value
-
-
-def _nothing(value: Any) -> None:
-    if value is not None and value != "" and value != []:
-        raise ValueError("not supported yet")
-
-
-def _whole_text(value: str) -> str:
-    """Lone surrogates (legal in JSON escapes) are no text: they have no UTF-8."""
-    value.encode("utf-8")
-    return value
+LONGEST: Mapping[str, int] = {
+    "messages": MAX_MESSAGES,
+    "logit_bias": MAX_LOGIT_BIAS,
+    "stop": MAX_STOPS,
+    "lora": MAX_ADAPTERS,
+    "tools": MAX_TOOLS,
+    "functions": MAX_TOOLS,
+}
 
 
 def _prompt(value: Any) -> Any:
     """Text, texts, token ids or lists of token ids; by hand, because a union tries each branch on every element."""
     if isinstance(value, str):
-        return _whole_text(value)
+        return whole_text(value)
     if not isinstance(value, list) or not value:
         raise ValueError("must be text, token ids, or a list of either, and not empty")
     if isinstance(value[0], int):
@@ -85,7 +86,7 @@ def _prompt(value: Any) -> Any:
     if len(value) > MAX_CHOICES:
         raise ValueError(f"must be at most {MAX_CHOICES} prompts")
     if all(isinstance(one, str) for one in value):
-        return [_whole_text(one) for one in value]
+        return [whole_text(one) for one in value]
     return [_token_ids(one) for one in value]
 
 
@@ -97,45 +98,46 @@ def _token_ids(value: Any) -> list[int]:
     return value
 
 
-Text = Annotated[str, AfterValidator(_whole_text)]
-Unsupported = Annotated[None, BeforeValidator(_nothing)]  # null, "" or []
-StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS), AfterValidator(_whole_text)]
-Number = Annotated[float, BeforeValidator(_not_bool)]
-Integer = Annotated[int, BeforeValidator(_not_bool)]
+StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS), AfterValidator(whole_text)]
 Prompt = Annotated[str | list[int] | list[str] | list[list[int]], PlainValidator(_prompt)]
 TokenLimit = Annotated[Integer, Field(ge=0, lt=2**31)]
 LogitBias = Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MAX_LOGIT_BIAS)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, strict=True)
-
-
-class StreamOptions(_Body):
+class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     type: Literal["text", "json_object", "json_schema", "grammar"]
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
-    json_schema: dict[str, Any] | None = None
+    schema_: Schema | None = Field(default=None, alias="schema")
+    json_schema: Schema | None = None
     grammar: Text | None = None
 
 
-class ContentPart(_Body):
+class ContentPart(Body):
     type: str
     text: Text | None = None
 
 
-class Message(_Body):
-    """`tool` messages and the fields of tool calls are refused: templates would render the rest as if nothing was."""
+class Message(Body):
+    """One message. What only some roles have is refused on the others: templates would drop it without a word."""
 
-    role: Literal["system", "user", "assistant", "developer"]
+    role: Literal["system", "user", "assistant", "developer", "tool", "function"]
     content: Text | Annotated[list[ContentPart], Field(fail_fast=True, max_length=MAX_CONTENT_PARTS)] | None = None
-    name: Unsupported = None
-    tool_calls: Unsupported = None
-    tool_call_id: Unsupported = None
-    function_call: Unsupported = None
+    name: FunctionName | Literal[""] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(fail_fast=True, max_length=MAX_TOOL_CALLS)] | None = None
+    tool_call_id: CallId | Literal[""] | None = None
+    function_call: CalledFunction | None = None
+    reasoning_content: Text | None = None
+
+    @field_validator("name", "tool_calls", "tool_call_id", "function_call", "reasoning_content")
+    @classmethod
+    def _belongs(cls, value: Any, info: ValidationInfo) -> Any:
+        roles = ROLES_WITH[info.field_name or ""]
+        if value and info.data.get("role", roles[0]) not in roles:
+            raise ValueError(f"only messages of role {' or '.join(roles)} have it")
+        return value or None
 
     def text(self, field: str) -> str:
         """The message's text; parts are joined. Raises for parts that are no text."""
@@ -147,7 +149,7 @@ class Message(_Body):
         return "".join(part.text or "" for part in self.content)
 
 
-class GenerationRequest(_Body):
+class GenerationRequest(ServingFields):
     """What chat and text completions have in common."""
 
     model: Text = ""
@@ -161,17 +163,25 @@ class GenerationRequest(_Body):
     repetition_penalty: Annotated[Number, Field(ge=0, le=2)] | None = None
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    mirostat_target: Annotated[Number, Field(ge=0, le=100)] | None = None
+    mirostat_lr: Annotated[Number, Field(ge=0, le=1)] | None = None
     logit_bias: LogitBias | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = None
+    best_of: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = None
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: StopText | Annotated[list[StopText], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: bool | Annotated[int, Field(ge=0, le=5)] | None = None
-    top_logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = None
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    echo_last: Annotated[Integer, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
     response_format: ResponseFormat | None = None
     context_length_exceeded_behavior: Literal["truncate", "error"] | None = None
+    prompt_truncate_len: Annotated[Integer, Field(ge=1, lt=2**31)] | None = None
+    safe_tokenization: bool | None = None
+    raw_output: bool | None = None
     perf_metrics_in_response: bool | None = None
     return_token_ids: bool | None = None
     user: Text | None = None
@@ -199,6 +209,15 @@ class GenerationRequest(_Body):
         return self.logprobs_asked and self.logprobs is not True
 
     @property
+    def echoes(self) -> bool:
+        return bool(self.echo or self.echo_last)
+
+    @property
+    def choices(self) -> int:
+        """How many texts are generated for each prompt; `n` of them are returned."""
+        return max(self.best_of or 1, self.n or 1)
+
+    @property
     def top_count(self) -> int | None:
         """How many alternatives each token reports; None when no logprobs are wanted."""
         if not self.logprobs_asked:
@@ -206,14 +225,13 @@ class GenerationRequest(_Body):
         return int(self.logprobs or 0) if self.legacy_logprobs else self.top_logprobs or 0
 
 
-class ChatRequest(GenerationRequest):
+class ChatRequest(GenerationRequest, ToolFields):
     messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=MAX_MESSAGES)]
 
 
 class CompletionRequest(GenerationRequest):
     prompt: Prompt
-    echo: bool | None = None
-    safe_tokenization: bool | None = None
+    suffix: Text | None = None
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -242,10 +260,18 @@ def parse(kind: type[Request], body: Any) -> Request:
 
 def _refuse_unsupported(kind: type[GenerationRequest], body: dict[str, Any]) -> None:
     for field, harmless in NOT_YET.items():
-        if field in body and not any(body[field] == value and type(body[field]) is type(value) for value in harmless):
+        if not _harmless(body, field, harmless):
             raise InvalidArgument(f"{field}: not supported yet", field=field)
-    if kind is ChatRequest and body.get("echo"):
-        raise InvalidArgument("echo is not supported for chat", field="echo")
+    for field, harmless in ONLY_CHAT.items() if kind is not ChatRequest else ():
+        if not _harmless(body, field, harmless):
+            raise InvalidArgument(f"{field} is for chat", field=field, hint="use /v1/chat/completions")
+    if kind is ChatRequest and body.get("suffix"):
+        raise InvalidArgument("suffix is for completions", field="suffix", hint="use /v1/completions")
+
+
+def _harmless(body: dict[str, Any], field: str, values: tuple[Any, ...]) -> bool:
+    """Whether a field is left out, or has one of these values (of the same type: 0 is not false)."""
+    return field not in body or any(body[field] == value and type(body[field]) is type(value) for value in values)
 
 
 def _refuse_long(body: dict[str, Any]) -> None:
@@ -261,9 +287,33 @@ def _check_together(request: GenerationRequest) -> None:
         raise InvalidArgument("give max_tokens or max_completion_tokens, not both", field="max_completion_tokens")
     if request.top_logprobs and not request.logprobs_asked:
         raise InvalidArgument("top_logprobs needs logprobs: true", field="top_logprobs")
+    if request.prediction and request.speculation:
+        raise InvalidArgument("prediction and speculation mean the same: give one", field="speculation")
+    if request.prompt_truncate_len is not None and request.safe_tokenization:
+        raise InvalidArgument("prompt_truncate_len does not go with safe_tokenization", field="prompt_truncate_len")
+    if isinstance(request, CompletionRequest) and request.suffix:
+        _check_suffix(request)
+    _check_choices(request)
+    if isinstance(request, ChatRequest):
+        check_tools(request)
+
+
+def _check_choices(request: GenerationRequest) -> None:
     prompts = len(request.prompts) if isinstance(request, CompletionRequest) else 1
-    if prompts * (request.n or 1) > MAX_CHOICES:
-        raise InvalidArgument(f"n: {prompts} prompts times n are over {MAX_CHOICES} choices", field="n")
+    if prompts * request.choices > MAX_CHOICES:
+        field = "n" if request.choices == (request.n or 1) else "best_of"
+        raise InvalidArgument(f"{field}: {prompts} prompts times {field} are over {MAX_CHOICES} choices", field=field)
+    if request.best_of is not None and request.best_of < (request.n or 1):
+        raise InvalidArgument("best_of must not be less than n", field="best_of")
+    if request.stream and request.choices > (request.n or 1):
+        raise InvalidArgument("best_of is only known at the end: it cannot be streamed", field="best_of")
+
+
+def _check_suffix(request: CompletionRequest) -> None:
+    if not all(isinstance(prompt, str) for prompt in request.prompts):
+        raise InvalidArgument("suffix needs the prompt as text", field="suffix")
+    if request.echoes or request.prompt_truncate_len is not None:
+        raise InvalidArgument("suffix does not go with echo, echo_last or prompt_truncate_len", field="suffix")
 
 
 def _named(error: ValidationError) -> InvalidArgument:

@@ -6,9 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from client.errors import FiredeckError
-from engine.replica.llama import Grammar
-from engine.replica.prefix import CacheKey
+from engine.replica.grammar_process import Grammar
 from engine.replica.sampling import SamplingOptions
 
 
@@ -20,6 +22,7 @@ class AdapterUse(NamedTuple):
     scale: float
 
 
+CacheKey = tuple[str, ...]  # isolation keys
 AdapterSet = tuple[AdapterUse, ...]  # sorted; () is the bare base model
 
 
@@ -117,11 +120,15 @@ class Job:
     score_prompt: bool = False
     adapters: AdapterSet = ()
     prediction: list[int] = field(default_factory=list)  # tokens the client expects as output; [] for none
+    special_text: frozenset[int] = frozenset()  # control tokens whose spelling shows in the text
     speculate: bool = True  # False: no drafts of any kind
     tenant: str = ""  # whose fair share this counts against
     priority: int = 0  # higher goes first, and may push lower ones aside
     deadline: float | None = None  # monotonic seconds; past it the job ends with DeadlineExceeded
     leader: Job | None = None  # the first choice of the same prompt, which counts the prompt's tokens
     times: Times = field(default_factory=Times)
-    prefilled_or_over: bool = False
     cancelled: bool = False
+    prompt_array: NDArray[np.int32] = field(init=False, repr=False)  # the prompt, as indexes compare it
+
+    def __post_init__(self) -> None:
+        self.prompt_array = np.asarray(self.prompt, np.int32)

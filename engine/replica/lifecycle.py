@@ -18,8 +18,9 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from engine.replica.loading import Settings
 from engine.replica.mailbox import Outbox
-from engine.replica.runtime import Runtime, Settings
+from engine.replica.runtime import Runtime
 from engine.replica.server import App
 
 EXIT_OK, EXIT_BAD_MODEL, EXIT_DIED = 0, 3, 4
@@ -88,7 +89,7 @@ async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_ti
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)
             print(runtime.reason, file=sys.stderr, flush=True)
-            return EXIT_BAD_MODEL if runtime.inference is None else EXIT_DIED
+            return EXIT_DIED if runtime.served else EXIT_BAD_MODEL
         if runtime.status == "draining":
             await _drain(runtime, drain_timeout_s)
             return EXIT_OK

@@ -10,12 +10,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from client.errors import InvalidArgument
-from engine.replica import grammar
-from engine.replica.call import Call, Identity
-from engine.replica.chunks import ChoiceState, Style, Writer
+from engine.replica import grammar, standing
+from engine.replica.adapters import Adapters
+from engine.replica.answers import AnswerMaker, Demand
+from engine.replica.call import Call, Identity, Preparation
+from engine.replica.chunks import ChoiceState, Json, Style, Writer
+from engine.replica.conversation import Conversation, conversation
 from engine.replica.fields import (
     DEFAULT_MAX_TOKENS,
     ChatRequest,
@@ -24,15 +25,18 @@ from engine.replica.fields import (
     ResponseFormat,
     parse,
 )
-from engine.replica.job import Job, Times
-from engine.replica.llama import Grammar, Model
+from engine.replica.grammar_process import Grammar, GrammarProcesses
+from engine.replica.job import AdapterSet, Job, Times
+from engine.replica.llama import Model
 from engine.replica.mailbox import Mailbox
 from engine.replica.options import OptionsMaker
+from engine.replica.plain_text import expected_tokens, fragments
 from engine.replica.prompt import PromptMaker
+from engine.replica.raw_prompt import Given, RawPrompts
 from engine.replica.scheduler import Scheduler
 from engine.replica.strict_json import parse_json
+from engine.replica.truncation import fit_turns
 
-GRAMMAR_PROBE_S = 0.5  # one masking of the vocabulary; a grammar slower than this would hold up everyone
 ISOLATION_HEADER = "x-prompt-cache-isolation-key"
 
 
@@ -40,38 +44,59 @@ class Inference:
     """Prepares calls for one loaded model. `prepare` may run on any thread, several at a time."""
 
     def __init__(
-        self, model: Model, scheduler: Scheduler, context_length: int, identity: Identity, seed: int | None = None
+        self,
+        model: Model,
+        scheduler: Scheduler,
+        context_length: int,
+        identity: Identity,
+        seed: int | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         self._model, self._scheduler, self._context_length = model, scheduler, context_length
-        self._identity = identity
+        self._identity, self._adapters = identity, adapters
         self._prompts = PromptMaker(model, context_length)
+        self._answers = AnswerMaker(model)
+        self._raw_prompts = RawPrompts(model, self._prompts, context_length)
         self._options = OptionsMaker(model, seed)
+        self._grammars = GrammarProcesses(model.path, model.vocabulary.size, model.vocabulary.end_tokens)
 
     @property
     def has_chat_template(self) -> bool:
         return self._prompts.template is not None
 
-    def prepare(self, raw: bytes, headers: Mapping[str, str], mailbox: Mailbox, *, chat: bool) -> Call:
-        """Everything up to the queue. Raises FiredeckError for whatever is wrong with the request."""
-        received = time.monotonic()
+    def prepare(self, raw: bytes, headers: Mapping[str, str], mailbox: Mailbox, *, chat: bool, arrived: float) -> Call:
+        """Everything up to the queue, for a request that `arrived` at that instant (monotonic seconds).
+
+        Raises FiredeckError for whatever is wrong with the request.
+        """
+        begun = time.monotonic()
         body = parse_json(raw)
         request: GenerationRequest = parse(ChatRequest if chat else CompletionRequest, body)
         prompts = self._prompt_tokens(request)
-        tokenized = time.monotonic()
-        common = self._common(request, headers, mailbox)
+        spans = Preparation(arrived, queued_s=begun - arrived, tokenizing_s=time.monotonic() - begun)
+        demand = self._demand(request, prompts[0][0])
+        common = self._common(request, headers, mailbox, arrived, demand)
         jobs: list[Job] = []
         states: list[ChoiceState] = []
-        for tokens, text in prompts:
-            first = replace(common, index=len(jobs), prompt=tokens, max_tokens=self._max_tokens(request, len(tokens)))
-            choices = _choices(first, request.n or 1)
+        for tokens, given in prompts:
+            choices = _choices(self._first(request, common, tokens, len(jobs)), request.choices)
             jobs += choices
-            states += [ChoiceState(tokens, text) for _ in choices]
-        writer = Writer(_style(request), states, self._model.vocabulary)
-        return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, received, tokenized - received)
+            state = self._state(request, tokens, given)
+            states += [replace(state, tokens=[]) for _ in choices]
+        writer = Writer(_style(request, demand.gbnf), states, self._model.vocabulary, demand.plan)
+        return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, spans)
 
-    def _common(self, request: GenerationRequest, headers: Mapping[str, str], mailbox: Mailbox) -> Job:
-        """What all jobs of a request have in common; index, prompt and limit are still to be set."""
+    def _demand(self, request: GenerationRequest, prompt: list[int]) -> Demand:
+        """What the answer must be, and who reads it."""
         gbnf = _gbnf(request.response_format)
+        if not isinstance(request, ChatRequest):
+            return Demand(gbnf=gbnf)
+        return self._answers.demand(request, gbnf, inside_reasoning=self._prompts.opens_reasoning(prompt))
+
+    def _common(
+        self, request: GenerationRequest, headers: Mapping[str, str], mailbox: Mailbox, arrived: float, demand: Demand
+    ) -> Job:
+        """What all jobs of a request have in common; index, prompt and limit are still to be set."""
         # Both places count, and mean the same: a header must not hide the key in the body, nor the other way round.
         keys = (headers.get(ISOLATION_HEADER), request.prompt_cache_isolation_key)
         return Job(
@@ -79,38 +104,73 @@ class Inference:
             prompt=[],
             max_tokens=0,
             sampling=self._options.options(request),
-            stops=request.stops,
+            stops=(*request.stops, *demand.stops),
+            special_text=demand.special_text,
             cache_key=tuple(dict.fromkeys(key for key in keys if key)),
             sink=mailbox,
-            grammar=None if gbnf is None else self._grammar(gbnf),
+            grammar=self._grammar(demand),
             ignore_eos=bool(request.ignore_eos),
             cache_max_tokens=request.prompt_cache_max_len,
-            score_prompt=bool(getattr(request, "echo", False)) and request.logprobs_asked,
+            score_prompt=request.echoes and request.logprobs_asked,
+            adapters=self._adapter_set(request),
+            speculate=not request.disable_speculation,
+            tenant=standing.tenant(headers),
+            priority=request.priority,
+            deadline=standing.deadline(headers, arrived),
         )
 
-    def _prompt_tokens(self, request: GenerationRequest) -> list[tuple[list[int], str]]:
-        """Each prompt as (token ids, its text when it will be echoed)."""
+    def _first(self, request: GenerationRequest, common: Job, tokens: list[int], index: int) -> Job:
+        """The first choice of one prompt."""
+        limit = self._max_tokens(request, len(tokens))
         if isinstance(request, ChatRequest):
-            messages = [
-                {"role": m.role, "content": m.text(f"messages.{i}.content")} for i, m in enumerate(request.messages)
-            ]
-            return [(self._prompts.chat(messages), "")]
-        assert isinstance(request, CompletionRequest)
-        return [self._raw_prompt(prompt, request) for prompt in request.prompts]
+            self._answers.check_thought_limit(request, limit)
+        expected = expected_tokens(self._prompts, self._model.vocabulary, request.expected, limit)
+        return replace(common, index=index, prompt=tokens, max_tokens=limit, prediction=expected)
 
-    def _raw_prompt(self, prompt: str | list[int], request: CompletionRequest) -> tuple[list[int], str]:
+    def _state(self, request: GenerationRequest, tokens: list[int], given: Given) -> ChoiceState:
+        """A choice before its first token. `given` is the prompt as it came, None when it was made or cut."""
         vocabulary = self._model.vocabulary
-        if isinstance(prompt, str):
-            tokens = self._prompts.text(prompt, parse_special=not request.safe_tokenization)
-        else:
-            tokens = prompt
-            if max(prompt) >= vocabulary.size:
-                raise InvalidArgument(f"token ids end at {vocabulary.size - 1}", field="prompt")
-        if not tokens:
-            raise InvalidArgument("the prompt is empty", field="prompt")
-        if not request.echo:
-            return tokens, ""
-        return tokens, prompt if isinstance(prompt, str) else vocabulary.text(tokens)
+        echoed = len(tokens) if request.echo else min(request.echo_last or 0, len(tokens))
+        text = given if request.echo and isinstance(given, str) else vocabulary.text(tokens[len(tokens) - echoed :])
+        pieces: list[str | int] = []
+        if request.raw_output:
+            pieces = list(given) if isinstance(given, list) else fragments(vocabulary, tokens)
+        return ChoiceState(tokens, text, echoed_tokens=echoed, fragments=pieces)
+
+    def _adapter_set(self, request: GenerationRequest) -> AdapterSet:
+        uses = [(adapter.id, adapter.scale) for adapter in request.lora or ()]
+        if not uses:
+            return ()
+        if self._adapters is None:
+            raise InvalidArgument("this deployment has no adapters", field="lora")
+        return self._adapters.resolve(uses)
+
+    def _prompt_tokens(self, request: GenerationRequest) -> list[tuple[list[int], Given]]:
+        """Each prompt as its token ids and as it was given (None: made by a template, or cut)."""
+        if isinstance(request, ChatRequest):
+            return [(self._chat_tokens(request, conversation(request)), None)]
+        assert isinstance(request, CompletionRequest)
+        return self._raw_prompts.read(request)
+
+    def _chat_tokens(self, request: ChatRequest, talk: Conversation) -> list[int]:
+        """The conversation, without its oldest turns when the request says how long it may be."""
+        if request.prompt_truncate_len is None:
+            return self._prompts.chat(talk)
+        limit = self._raw_prompts.limit(request.prompt_truncate_len)
+
+        def tokens_of(messages: list[Json]) -> list[int] | None:
+            size = sum(len(str(message["content"]).encode("utf-8")) for message in messages)
+            if len(messages) > limit or size > limit * self._model.vocabulary.longest_piece_bytes:
+                return None  # too long whatever its tokens are: not even rendered
+            tokens = self._prompts.chat(replace(talk, messages=messages))
+            return tokens if len(tokens) <= limit else None
+
+        tokens = fit_turns(talk.messages, tokens_of)
+        if tokens is None:
+            raise InvalidArgument(
+                f"the last turn alone, with the system's messages, is over {limit} tokens", field="prompt_truncate_len"
+            )
+        return tokens
 
     def _max_tokens(self, request: GenerationRequest, prompt_tokens: int) -> int:
         """How many tokens may be generated. Clamped to the context unless the request wants an error instead."""
@@ -129,17 +189,9 @@ class Inference:
             )
         return min(DEFAULT_MAX_TOKENS if asked is None else asked, room)
 
-    def _grammar(self, gbnf: str) -> Grammar:
-        """The grammar, tried once here on a worker thread: one that is slow would stall a step of everyone."""
-        started = time.monotonic()
-        try:
-            made = Grammar.parse(self._model.vocabulary, gbnf)
-        except ValueError as error:
-            raise InvalidArgument(str(error), field="response_format") from None
-        made.mask(np.zeros(self._model.vocabulary.size, np.float32))
-        if time.monotonic() - started > GRAMMAR_PROBE_S:
-            raise InvalidArgument("the grammar is too ambiguous to evaluate in time", field="response_format")
-        return made
+    def _grammar(self, demand: Demand) -> Grammar | None:
+        """The grammar at its beginning, tried once in the checker's process; None where the answer is free."""
+        return None if demand.gbnf is None else self._grammars.parse(demand.gbnf, demand.field, demand.special_text)
 
 
 def _choices(first: Job, count: int) -> list[Job]:
@@ -177,7 +229,7 @@ def _gbnf(response_format: ResponseFormat | None) -> str | None:
     return grammar.any_json_object() if schema is None else grammar.schema_to_gbnf(schema)
 
 
-def _style(request: GenerationRequest) -> Style:
+def _style(request: GenerationRequest, gbnf: str | None) -> Style:
     chat = isinstance(request, ChatRequest)
     return Style(
         identifier=("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12),
@@ -187,5 +239,9 @@ def _style(request: GenerationRequest) -> Style:
         logprobs=request.logprobs_asked,
         legacy_logprobs=request.legacy_logprobs,
         token_ids=bool(request.return_token_ids),
-        echo=bool(getattr(request, "echo", False)),
+        echo=request.echoes,
+        generated=request.choices,
+        kept=request.n or 1,
+        raw_output=bool(request.raw_output),
+        grammar=gbnf,
     )

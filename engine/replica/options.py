@@ -20,6 +20,8 @@ SAMPLING_FIELDS = (
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
+    "mirostat_target",
+    "mirostat_lr",
 )
 
 
@@ -35,12 +37,14 @@ class OptionsMaker:
     def options(self, request: GenerationRequest) -> SamplingOptions:
         """Raises InvalidArgument for a bias on what is no token of the model."""
         given = {name: getattr(request, name) for name in SAMPLING_FIELDS if getattr(request, name) is not None}
+        # The best of several is known by its tokens' log-probabilities, whether they are shown or not.
+        scored = 0 if request.choices > (request.n or 1) else None
         seed = request.seed if request.seed is not None else self._seeds.getrandbits(63)
         return SamplingOptions(
             **{**self._defaults, **given},
             logit_bias=self._logit_bias(request.logit_bias or {}),
             seed=seed,
-            top_logprobs=request.top_count,
+            top_logprobs=scored if request.top_count is None else request.top_count,
         )
 
     def _logit_bias(self, bias: dict[str, float]) -> dict[int, float]:

@@ -1,15 +1,19 @@
-"""Decides what the next step does. Pure: no clock, no memory, no model; every input is an argument.
+"""Decides what the next round does. Pure: no clock, no memory, no model; every input is an argument.
 
-One step is: some admissions, one decode of every running sequence (in groups), one chunk of one prompt.
-Decode and prefill are separate calls because llama.cpp splits a mixed batch into equal-length parts anyway
-(measured: mixing buys nothing on CPU, and costs the running sequences their rhythm).
+A round is: a turn for each set of adapters that has running sequences (its sequences decode, in calls of least total
+cost), then prompt chunks for as long as the inter-token budget allows. Decode and prefill are separate calls because
+llama.cpp splits a mixed batch into equal-length parts anyway (measured: mixing buys nothing on CPU, and costs the
+running sequences their rhythm).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+MOVES_WEIGHED = 8
 
 
 class StepCost(Protocol):
@@ -24,37 +28,129 @@ class Table:
 
     best_ms: tuple[float, ...]  # of decoding that many consecutive ids, cut at best
     widths: tuple[tuple[int, ...], ...]  # that best cut: the widths of its calls, in order
-
-
-@dataclass(frozen=True, slots=True)
-class Prefilling:
-    """A sequence whose prompt is not in memory yet. `served` is the number of the step that last fed it."""
-
-    sequence: int
-    remaining_tokens: int
-    served: int
-    limit_tokens: int  # a sequence that wants every row scored takes smaller chunks
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Groups of ascending, consecutive ids to decode one call each, then `chunk_tokens` of prompt for `prefill`."""
-
-    groups: tuple[tuple[int, ...], ...]
-    prefill: int | None
-    chunk_tokens: int
+    any_ids: bool = False  # whether ids with gaps between them share a call (shared KV cells)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Chunk sizes: `shared` keeps the gap between tokens short while others decode, `alone` only cancellation."""
+    """Budgets of a round, milliseconds. `shared`: prompt work while others decode, which bounds the gap between their
+    tokens; `alone`: prompt work when nobody decodes, which bounds cancellation. `smallest_chunk_tokens` is worth its
+    overhead even over budget."""
 
     batch_tokens: int
-    shared_chunk_tokens: int
-    alone_chunk_tokens: int
+    smallest_chunk_tokens: int
+    prefill_token_ms: float
+    shared_ms: float
+    alone_ms: float
+    turn_overhead: float = 0.1  # the share of a turn that switching to it may cost, as far as `shared_ms` allows
 
 
-def tabulate(cost: StepCost, slots: int) -> Table:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sequence that decodes, under a set of adapters."""
+
+    sequence: int
+    adapters: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilling:
+    """A sequence whose prompt is not in memory yet. Its next chunk is a multiple of `unit_tokens`, of which
+    `remaining_tokens` is one too, and at most `limit_tokens`. `rank`: lower goes first (who waited longest)."""
+
+    sequence: int
+    adapters: Hashable
+    remaining_tokens: int
+    limit_tokens: int
+    rank: tuple[float, ...]
+    unit_tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The sequences of one adapter set decode `repeats` tokens each, one after another in time."""
+
+    adapters: Hashable
+    sequences: tuple[int, ...]
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Evaluate the next `tokens` of a sequence's prompt."""
+
+    sequence: int
+    adapters: Hashable
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    turns: tuple[Turn, ...]
+    chunks: tuple[Chunk, ...]
+
+
+def plan_round(
+    running: Sequence[Running],
+    prefilling: Iterable[Prefilling],
+    active: Hashable,
+    table: Table,
+    limits: Limits,
+    switch_ms: float = 0.0,
+) -> Plan:
+    """The next round. `active` is the adapter set in force: its turn comes first, so that it need not be switched to;
+    `switch_ms` is what changing adapters costs."""
+    turns = _turns(running, active, table, limits, switch_ms)
+    last = turns[-1].adapters if turns else active
+    return Plan(turns, _chunks(prefilling, bool(running), last, limits))
+
+
+def _turns(
+    running: Sequence[Running], active: Hashable, table: Table, limits: Limits, switch_ms: float
+) -> tuple[Turn, ...]:
+    groups: dict[Hashable, list[int]] = {}
+    for one in running:
+        groups.setdefault(one.adapters, []).append(one.sequence)
+    if len(groups) == 1:
+        switch_ms = 0.0
+    costs = {adapters: total_cost(ids, table) for adapters, ids in groups.items()}
+    round_ms = sum(costs.values()) + switch_ms * len(groups)
+    ordered = sorted(groups, key=lambda adapters: adapters != active)
+    return tuple(Turn(a, tuple(sorted(groups[a])), _repeats(costs[a], round_ms, switch_ms, limits)) for a in ordered)
+
+
+def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -> int:
+    """How many tokens a turn decodes: enough to keep switching cheap, as long as a round stays within the budget."""
+    if switch_ms <= 0 or own_ms <= 0:
+        return 1
+    wanted = math.ceil(switch_ms / (limits.turn_overhead * own_ms))
+    return max(1, min(wanted, int(limits.shared_ms / round_ms)))
+
+
+def _chunks(
+    prefilling: Iterable[Prefilling], shared: bool, active: Hashable, limits: Limits
+) -> tuple[Chunk, ...]:
+    """Prompt chunks in the order of rank until the budget is used up; the first is always taken."""
+    left_ms = limits.shared_ms if shared else limits.alone_ms
+    chunks: list[Chunk] = []
+    for one in sorted(prefilling, key=lambda p: p.rank):
+        affordable = int(left_ms / limits.prefill_token_ms)
+        unit, least = one.unit_tokens, max(limits.smallest_chunk_tokens, one.unit_tokens)
+        if chunks and affordable < min(least, one.remaining_tokens):
+            break
+        most = min(max(affordable, least), one.remaining_tokens, one.limit_tokens, limits.batch_tokens)
+        tokens = max(unit, most // unit * unit)
+        chunks.append(Chunk(one.sequence, one.adapters, tokens))
+        left_ms -= tokens * limits.prefill_token_ms
+        if left_ms <= 0:
+            break
+    return tuple(sorted(chunks, key=lambda c: c.adapters != active))
+
+
+# How the sequences of a turn share decode calls
+
+
+def tabulate(cost: StepCost, slots: int, *, any_ids: bool = False) -> Table:
     """Dynamic programming over cut points: best[n] = min over w of cost(w) + best[n - w]. Wider wins a tie."""
     single = [0.0] + [cost(width) for width in range(1, slots + 1)]
     best, widths = [0.0], [()]  # type: tuple[list[float], list[tuple[int, ...]]]
@@ -62,32 +158,35 @@ def tabulate(cost: StepCost, slots: int) -> Table:
         least, negated = min((single[w] + best[n - w], -w) for w in range(1, n + 1))
         best.append(least)
         widths.append((-negated, *widths[n + negated]))
-    return Table(tuple(best), tuple(widths))
-
-
-def plan_step(running: Sequence[int], prefilling: Sequence[Prefilling], table: Table, limits: Limits) -> Plan:
-    """The next step: all of `running` decode; the prompt that waited longest for a chunk gets one."""
-    groups = partition(running, table)
-    if not prefilling:
-        return Plan(groups, None, 0)
-    chosen = min(prefilling, key=lambda p: (p.served, p.sequence))
-    chunk = limits.shared_chunk_tokens if running else limits.alone_chunk_tokens
-    tokens = min(chunk, chosen.remaining_tokens, chosen.limit_tokens, limits.batch_tokens)
-    return Plan(groups, chosen.sequence, max(1, tokens))
+    return Table(tuple(best), tuple(widths), any_ids)
 
 
 def partition(active: Sequence[int], table: Table) -> tuple[tuple[int, ...], ...]:
     """Split the active ids into decode calls of least total cost.
 
-    Ids that are not consecutive never share a call: llama.cpp would run them one by one inside it. Within a run of
-    consecutive ids any cut is allowed, because two narrow steps can cost less than a wide one on a CPU.
+    Ids that are not consecutive never share a call unless `table.any_ids`: llama.cpp would run them one by one inside
+    it. Within a run of consecutive ids any cut is allowed, because two narrow steps can cost less than a wide one on a
+    CPU.
     """
     groups: list[tuple[int, ...]] = []
-    for first, length in consecutive_runs(active):
-        for width in table.widths[length]:
-            groups.append(tuple(range(first, first + width)))
-            first += width
+    for run in _shareable(active, table):
+        at = 0
+        for width in table.widths[len(run)]:
+            groups.append(tuple(run[at : at + width]))
+            at += width
     return tuple(groups)
+
+
+def total_cost(active: Sequence[int], table: Table) -> float:
+    """Milliseconds to decode one token for each active id, partitioned at its best."""
+    return sum(table.best_ms[len(run)] for run in _shareable(active, table))
+
+
+def _shareable(ids: Sequence[int], table: Table) -> list[Sequence[int]]:
+    """The ids, ascending, cut where no call can span."""
+    if table.any_ids:
+        return [sorted(ids)] if ids else []
+    return [range(first, first + length) for first, length in consecutive_runs(ids)]
 
 
 def consecutive_runs(ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -106,27 +205,27 @@ def consecutive_runs(ids: Sequence[int]) -> list[tuple[int, int]]:
     return [*runs, (first, last - first + 1)]
 
 
-def total_cost(active: Sequence[int], table: Table) -> float:
-    """Milliseconds to decode one token for each active id, partitioned at its best."""
-    return sum(table.best_ms[length] for _first, length in consecutive_runs(active))
+def compaction(
+    groups: Iterable[Sequence[int]], free: Sequence[int], table: Table, *, gain: float
+) -> tuple[int, int] | None:
+    """A move (from, to) of one running sequence into a free id that makes each step of its group at least `gain` times
+    cheaper. A group: the ids that decode together, those of one adapter set.
 
-
-def compaction(running: Sequence[int], free: Sequence[int], table: Table, *, gain: float) -> tuple[int, int] | None:
-    """A move (from, to) of one running sequence into a free id that makes each step at least `gain` times cheaper.
-
-    Gaps appear when requests finish; without moves, eight sequences at ids 0, 2, 4, ... never share a step. Only two
-    moves are weighed, from either end inwards: the highest id to the lowest free one, and the mirror image.
+    Gaps appear when requests finish; without moves, eight sequences at ids 0, 2, 4, ... never share a step. Weighed
+    are moves of either end of the group to a free id beside another member.
     """
-    if not running or not free:
+    if not free or table.any_ids:
         return None
-    lowest, highest = min(running), max(running)
-    if highest - lowest + 1 == len(running):
-        return None
-    now = total_cost(running, table)
-    below, inside = min(free), max((i for i in free if i < highest), default=-1)
-    inwards = [(highest, below)] * (below < highest) + [(lowest, inside)] * (inside > lowest)
-    moves = [(total_cost([*(i for i in running if i != a), b], table), b, a) for a, b in inwards]
-    if not moves:
-        return None
-    cheapest, target, source = min(moves)
-    return (source, target) if cheapest * gain < now else None
+    for ids in groups:
+        if len(ids) < 2 or max(ids) - min(ids) + 1 == len(ids):
+            continue
+        beside = sorted({i + side for i in ids for side in (-1, 1)}.intersection(free))[:MOVES_WEIGHED]
+        moves = [
+            (total_cost([*(i for i in ids if i != source), target], table), target, source)
+            for source in {max(ids), min(ids)}
+            for target in beside
+        ]
+        if moves and min(moves)[0] * gain < total_cost(ids, table):
+            _cost, target, source = min(moves)
+            return source, target
+    return None

@@ -1,6 +1,7 @@
 """From one row of logits to one token, in numpy: pure but for the per-sequence penalty counts.
 
-Order of the steps (llama-server's): logit bias, penalties, top-k, typical, top-p, min-p, temperature, draw.
+Order of the steps (llama-server's): logit bias, penalties, top-k, typical, top-p, min-p, temperature, draw. With
+Mirostat: logit bias, penalties, temperature, Mirostat's own limit, draw.
 The draw for the i-th generated token is the i-th number of a stream that depends on (seed, choice) alone, so text
 does not depend on load, and a speculative step can look at draw i+k without having spent draws i..i+k-1.
 """
@@ -36,6 +37,8 @@ class SamplingOptions:
     presence_penalty: float = 0.0  # output only
     frequency_penalty: float = 0.0  # output only
     logit_bias: dict[int, float] = field(default_factory=dict)
+    mirostat_target: float | None = None  # bits a token; None: off, and else instead of the four limits above
+    mirostat_lr: float = 0.1
     seed: int = 0
     choice: int = 0
     top_logprobs: int | None = None  # None: no logprobs at all
@@ -61,8 +64,35 @@ class Choice:
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Mirostat:
+    """Mirostat 2 (arXiv 2007.14966): a limit on surprise that follows the surprise of the text so far.
+
+    `target` is the paper's tau, the mean surprise wanted in bits a token (a perplexity of 2**tau); `rate` its
+    learning rate eta. The limit, mu, begins at twice the target, as in the paper.
+    """
+
+    def __init__(self, target: float, rate: float) -> None:
+        self._target, self._rate = target, rate
+        self._limit = 2.0 * target
+
+    def candidates(self, logits: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The tokens no more surprising than the limit, by id, and their probabilities (sum 1). Never empty."""
+        bits = -np.log2(np.maximum(_softmax(logits), 1e-300))
+        tokens = np.flatnonzero((bits <= self._limit) & (logits > -np.inf))
+        if not tokens.size:
+            tokens = np.array([logits.argmax()])
+        return tokens, _softmax(logits[tokens])
+
+    def observe(self, logprob: float) -> None:
+        """Move the limit by what was generated; `logprob` is natural, among the candidates it was drawn from."""
+        self._limit -= self._rate * (-logprob / np.log(2.0) - self._target)
+
+
 class Sampler:
-    """The state that sampling one sequence needs: counts for penalties, banned tokens, the stream of draws."""
+    """The state that sampling one sequence needs: counts for penalties, banned tokens, the stream of draws.
+
+    All of it moves in `accept` alone: a draft that is looked at and rejected leaves no trace.
+    """
 
     def __init__(self, options: SamplingOptions, *, prompt: Iterable[int] = (), banned: Iterable[int] = ()) -> None:
         self.options = options
@@ -71,6 +101,9 @@ class Sampler:
         self._bias = np.fromiter(options.logit_bias.values(), np.float32)
         self._seen = set(prompt) if options.repetition_penalty != 1.0 else set()
         self._output: Counter[int] = Counter()
+        target = options.mirostat_target
+        self._mirostat = None if target is None else Mirostat(target, options.mirostat_lr)
+        self._chosen: tuple[int, float] = (-1, 0.0)  # the latest choice and its log-probability when drawn
         self._drawn = 0
         self._block, self._block_number = np.empty(0), -1
 
@@ -80,7 +113,7 @@ class Sampler:
 
     def choose_shaped(self, raw: Logits, shaped: Logits) -> Choice:
         """Like `choose`, for logits that went through `shape` and possibly a grammar."""
-        token, sampling_logprob = self._draw(shaped)
+        token, sampling_logprob = self._chosen = self._draw(shaped)
         if self.options.top_logprobs is None:
             return Choice(token)
         logprobs = log_softmax(raw)
@@ -98,8 +131,10 @@ class Sampler:
         return row
 
     def accept(self, token: int) -> None:
-        """Record that `token` was generated."""
+        """Record that `token` was generated. Mirostat learns only from a token that was its latest choice."""
         self._drawn += 1
+        if self._mirostat is not None and token == self._chosen[0]:
+            self._mirostat.observe(self._chosen[1])
         if self.options.shapes_logits:
             self._output[token] += 1
             if self.options.repetition_penalty != 1.0:
@@ -118,7 +153,10 @@ class Sampler:
     def _draw(self, row: Logits) -> tuple[int, float]:
         if self.options.greedy:
             return int(row.argmax()), 0.0
-        tokens, probabilities = candidates(row, self.options)
+        if self._mirostat is not None:
+            tokens, probabilities = self._mirostat.candidates(row.astype(np.float64) / self.options.temperature)
+        else:
+            tokens, probabilities = candidates(row, self.options)
         cumulative = np.cumsum(probabilities)
         at = min(int(np.searchsorted(cumulative, self._uniform() * cumulative[-1], side="right")), len(tokens) - 1)
         return int(tokens[at]), float(np.log(max(probabilities[at], 1e-300)))

@@ -1,9 +1,9 @@
-"""The one thread that owns the context: admits jobs, steps sequences, sends events. Continuous batching.
+"""The one thread that owns the context: admits jobs, plans rounds, sends events. Continuous batching.
 
-    submit / cancel (any thread) --commands--> [ drain commands, admit, plan, decode groups, prefill a chunk ] --> sinks
+    submit / cancel (any thread) --commands--> [ drain commands, admit, plan a round, carry it out ] --> sinks
 
-Jobs join and leave between decode calls. A decode call that fails is repeated one sequence at a time, so that only
-the sequence at fault fails. The loop sleeps when there is no work.
+Jobs join and leave between rounds. Who goes first is the waiting line's business (fair.py), what a round does the
+planner's, how calls are made the stepper's, where KV state lies the memory's. The loop sleeps when there is no work.
 """
 
 from __future__ import annotations
@@ -12,65 +12,63 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
 
-import numpy as np
-
-from client.errors import FiredeckError, Internal, ResourceExhausted, Unavailable
+from client.errors import DeadlineExceeded, FiredeckError, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from engine.replica import planner
-from engine.replica.costs import CostTable
+from engine.replica.admission import Admission
+from engine.replica.fair import WaitingLine
 from engine.replica.job import Delta, Event, Failed, Finished, Job, Started
-from engine.replica.llama import Context, Model
-from engine.replica.prefix import Placement, PrefixCache
-from engine.replica.sequence import Sequence
-from engine.replica.waiting import WaitingLine
+from engine.replica.llama import Logits
+from engine.replica.loaded import Loaded
+from engine.replica.memory import Memory
+from engine.replica.meters import Meters
+from engine.replica.sequence import NotNumbers, Sequence
+from engine.replica.stepper import Stepper
 
-# How long a prompt chunk may hold up running sequences: with a decode step of 10 to 40 ms beside it, streams keep ten
+# How long prompt chunks may hold up running sequences: with a decode step of 10 to 40 ms beside it, streams keep ten
 # tokens a second or more. Chunks below 32 tokens cost too much a token, so slow models are held up for longer.
 SHARED_CHUNK_MS = 60.0
 ALONE_CHUNK_MS = 500.0  # how long a cancelled prompt may keep the context, and a new one wait for its turn
+SMALLEST_CHUNK_TOKENS = 32
 MAX_WAITING = 1024
 COMPACTION_GAIN = 1.15  # a move costs about a millisecond and a cached prefix
-
-
-@dataclass(slots=True)
-class Counters:
-    """Totals since the process started."""
-
-    requests_total: int = 0
-    request_errors_total: int = 0
-    prompt_tokens_total: int = 0
-    cached_prompt_tokens_total: int = 0
-    generated_tokens_total: int = 0
-    decode_steps_total: int = 0
-    decode_tokens_total: int = 0
-    cancelled_total: int = 0
 
 
 class Scheduler:
     """`submit` and `cancel` are thread safe, as are the read-only properties; the rest runs on the owning thread."""
 
-    def __init__(self, model: Model, context: Context, costs: CostTable, on_events: Callable[[], None]) -> None:
-        self.counters = Counters()
-        self._model, self._context = model, context
-        self._table = planner.tabulate(costs, context.slots)
-        self._flush = on_events  # called after events were pushed: wakes the readers once a decode call
-        self._stop_tokens = model.vocabulary.end_tokens
-        self._cache = PrefixCache(context.slots)
-        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._waiting = WaitingLine()
-        self._active: dict[int, Sequence] = {}
-        self._queued = 0
-        self._lock = threading.Lock()
-        self._steps = 0
-        self._progress_at = time.monotonic()
-        self._stopping = False
+    def __init__(self, loaded: Loaded, on_events: Callable[[], None]) -> None:
+        self.meters = Meters()
+        context = loaded.context
+        self._loaded, self._context = loaded, context
+        self._table = planner.tabulate(loaded.costs, context.slots, any_ids=context.unified)
         self._limits = planner.Limits(
             batch_tokens=context.batch,
-            shared_chunk_tokens=costs.chunk_tokens(SHARED_CHUNK_MS, context.batch),
-            alone_chunk_tokens=costs.chunk_tokens(ALONE_CHUNK_MS, context.batch),
+            smallest_chunk_tokens=SMALLEST_CHUNK_TOKENS,
+            prefill_token_ms=loaded.costs.prefill_token_ms,
+            shared_ms=SHARED_CHUNK_MS,
+            alone_ms=ALONE_CHUNK_MS,
         )
+        drafter = loaded.draft_model
+        self._draft_chunk_tokens = max(1, int(SHARED_CHUNK_MS / drafter.prefill_token_ms)) if drafter else 0
+        self._flush = on_events  # called after events were pushed: wakes the readers once a decode call
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._active: dict[int, Sequence] = {}
+        self._waiting = WaitingLine()
+        self.memory = Memory(
+            context,
+            can_reuse=loaded.model.can_reuse_prefix,
+            budget_bytes=loaded.prefix_bytes,
+            block=loaded.block,
+        )
+        self._stepper = Stepper(loaded, self._table, self.meters, self._active, self)
+        self._admission = Admission(loaded, self.memory, self._waiting, self._active, self.meters)
+        self._queued = 0
+        self._lock = threading.Lock()
+        self._rounds = 0
+        self._progress_at = time.monotonic()
+        self._stopping = False
 
     # What other threads may call
 
@@ -99,7 +97,7 @@ class Scheduler:
         self._commands.put(self._count_error)
 
     def stop(self) -> None:
-        """End the loop after the current step."""
+        """End the loop after the current round."""
         self._commands.put(None)
 
     @property
@@ -111,16 +109,9 @@ class Scheduler:
         return max(0, self._queued - len(self._active))
 
     @property
-    def kv_used_tokens(self) -> int:
-        return self._cache.tokens_held()
-
-    @property
     def last_progress_age_s(self) -> float:
         """Seconds since the last token or prompt chunk while there is work, else 0: a wedge shows as a growing age."""
         return time.monotonic() - self._progress_at if self._queued else 0.0
-
-    def totals(self) -> dict[str, int]:
-        return asdict(self.counters)
 
     # The loop
 
@@ -128,11 +119,13 @@ class Scheduler:
         """Serve until `stop`. An error of ours fails the jobs at hand, never the loop."""
         while self._drain_commands():
             try:
+                self._end_overdue()
                 self._admit()
-                self._step()
+                self._round()
             except Exception as error:  # a bug here must cost the jobs at hand, not every later one
                 self._fail_everything(Internal(f"the replica's scheduler failed: {error!r}"))
-                self._forget_memory()
+                self._context.clear()
+                self.memory.forget()
             self._flush()
 
     def abort(self, error: FiredeckError) -> None:
@@ -164,218 +157,199 @@ class Scheduler:
             idle = False
 
     def _enqueue(self, jobs: list[Job]) -> None:
-        self.counters.requests_total += 1
-        self._waiting.add(jobs)
+        self.meters.counters.requests_total += 1
+        self._waiting.add(jobs, time.monotonic())
 
     def _count_error(self) -> None:
-        self.counters.request_errors_total += 1
+        self.meters.counters.request_errors_total += 1
 
     def _cancel(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.cancelled = True
             if self._waiting.remove(job):
-                self._end_job(job)
-                self.counters.cancelled_total += 1
+                self._end_unstarted(job)
+                self.meters.counters.cancelled_total += 1
         for sequence in [s for s in self._active.values() if s.job.cancelled]:
             self._release(sequence)
-            self.counters.cancelled_total += 1
+            self.meters.counters.cancelled_total += 1
+
+    def _end_overdue(self) -> None:
+        now = time.monotonic()
+        overdue = [s for s in self._active.values() if s.job.deadline is not None and s.job.deadline < now]
+        for sequence in overdue:
+            self.fail(sequence, _too_late())
+        for job in self._waiting.expired(now):
+            self._waiting.remove(job)
+            self._fail_unstarted(job, _too_late())
 
     def _fail_everything(self, error: FiredeckError) -> None:
         for sequence in list(self._active.values()):
-            self._fail(sequence, error)
+            self.fail(sequence, error)
         for job in list(self._waiting):
             self._waiting.remove(job)
             self._fail_unstarted(job, error)
 
-    def _forget_memory(self) -> None:
-        self._context.clear()
-        self._cache = PrefixCache(self._context.slots)
-
-    # Admission
+    # Rounds
 
     def _admit(self) -> None:
-        """Give free ids to waiting jobs, in the order of the waiting line."""
-        free = [i for i in range(self._context.slots) if i not in self._active]
-        while free and (job := self._waiting.take()) is not None:
-            try:
-                free.remove(self._start(job, free))
-            except Exception as error:  # which of the free ids was touched is unknown
-                self._fail_unstarted(job, Internal(f"the request could not be started: {error!r}"))
-                self._distrust(free)
+        for job, error in self._admission.admit(self._stepper.in_use()):
+            self._fail_unstarted(job, error)
 
-    def _distrust(self, identifiers: list[int]) -> None:
-        """Reuse nothing of what these ids hold."""
-        for identifier in identifiers:
-            self._cache.drop(identifier)
-
-    def _start(self, job: Job, free: list[int]) -> int:
-        max_reuse = 0 if job.score_prompt or not self._model.can_reuse_prefix else job.cache_max_tokens
-        placement = self._cache.place(job.prompt, job.cache_key, free, max_reuse=max_reuse)
-        reused = self._prepare(placement)
-        sequence = Sequence(job, placement.target, reused, self._model.vocabulary, self._stop_tokens)
-        sequence.served = self._steps
-        self._cache.hold(placement.target, job.cache_key, sequence.held)
-        self._active[placement.target] = sequence
-        job.times.admitted = time.monotonic()
-        if job.leader is None:
-            self.counters.prompt_tokens_total += len(job.prompt)
-            self.counters.cached_prompt_tokens_total += reused
-        return placement.target
-
-    def _prepare(self, placement: Placement) -> int:
-        """Bring the memory of the target id to exactly the reused prefix; returns its length."""
-        if placement.source is not None:
-            self._context.copy(placement.source, placement.target)
-        return placement.reuse if self._context.keep(placement.target, placement.reuse) else 0
-
-    # One step
-
-    def _step(self) -> None:
-        self._steps += 1
+    def _round(self) -> None:
+        self._rounds += 1
         self._compact()
-        running = [i for i, s in self._active.items() if s.running]
-        plan = planner.plan_step(running, self._prefilling(), self._table, self._limits)
-        for group in plan.groups:
-            self._decode([self._active[i] for i in group])
-            self._flush()
-        if plan.prefill is not None:
-            self._prefill(self._active[plan.prefill], plan.chunk_tokens)
+        self._draft_ahead()
+        running = [planner.Running(i, s.job.adapters) for i, s in self._active.items() if s.running]
+        plan = planner.plan_round(
+            running, self._prefilling(), self._stepper.in_force, self._table, self._limits, self._stepper.switch_ms
+        )
+        for turn in plan.turns:
+            for _token in range(turn.repeats):
+                self._stepper.decode_turn(turn)
+                self._flush()
+        for chunk in plan.chunks:
+            if chunk.sequence in self._active:
+                self._active[chunk.sequence].served = self._rounds
+                self._stepper.prefill(chunk)
+        self._loaded.adapters.sweep(self._stepper.in_use())
 
-    def _prefilling(self) -> list[planner.Prefilling]:
-        return [
-            planner.Prefilling(i, s.remaining_prompt, s.served, self._chunk_limit(s))
-            for i, s in self._active.items()
-            if not s.running
-        ]
+    def _prefilling(self) -> Iterable[planner.Prefilling]:
+        for identifier, sequence in self._active.items():
+            if sequence.prefilling:
+                block = self._loaded.block if sequence.in_blocks else 1
+                rank = (-sequence.priority, sequence.served, identifier)
+                left, limit = sequence.remaining_prompt, self._chunk_limit(sequence)
+                yield planner.Prefilling(identifier, sequence.job.adapters, left, limit, rank, block)
 
     def _chunk_limit(self, sequence: Sequence) -> int:
-        return self._context.rows if sequence.job.score_prompt else self._context.batch
+        limit = self._context.rows if sequence.scores_prompt else self._context.batch
+        blocks = sequence.in_blocks or self._loaded.block == 1
+        return limit if blocks else min(limit, self._loaded.block - 1)
+
+    def _draft_ahead(self) -> None:
+        """Give one sequence's draft model a chunk of what it has yet to read, within the budget of a prompt chunk."""
+        for sequence in self._active.values():
+            speculator = sequence.speculator
+            if speculator is not None and sequence.running and speculator.needs_catch_up:
+                speculator.catch_up(self._draft_chunk_tokens)
+                return
 
     def _compact(self) -> None:
-        """Close a gap between active ids when that makes steps cheaper; the id left behind stays as a cached prefix."""
-        if not self._model.can_reuse_prefix:
+        """Close a gap between active ids when that makes turns cheaper; the id left behind stays as a cached prefix."""
+        if not self._loaded.model.can_reuse_prefix:
             return
-        running = [i for i, s in self._active.items() if s.running]
-        free = [i for i in range(self._context.slots) if i not in self._active]
-        move = planner.compaction(running, free, self._table, gain=COMPACTION_GAIN)
-        if move is None:
-            return
-        source, target = move
+        groups: dict[object, list[int]] = {}
+        for identifier, sequence in self._active.items():
+            if sequence.running:
+                groups.setdefault(sequence.job.adapters, []).append(identifier)
+        move = planner.compaction(groups.values(), self._admission.free(), self._table, gain=COMPACTION_GAIN)
+        if move is not None:
+            self._move(*move)
+
+    def _move(self, source: int, target: int) -> None:
         sequence = self._active[source]
         try:
-            self._context.copy(source, target)
+            self.memory.move(source, target)
         except Exception as error:  # neither id can be trusted now
-            self._fail(sequence, Internal(f"a sequence could not be moved: {error!r}"))
-            self._distrust([source, target])
+            self.fail(sequence, Internal(f"a sequence could not be moved: {error!r}"))
+            self.memory.drop(target)
             return
         del self._active[source]
-        self._cache.hold(source, sequence.job.cache_key, list(sequence.held))
-        self._cache.hold(target, sequence.job.cache_key, sequence.held)
         sequence.identifier = target
         self._active[target] = sequence
 
-    def _decode(self, group: list[Sequence]) -> None:
-        """One token for each of `group`; on failure each alone, and who fails alone fails."""
-        tokens = [s.next_token if s.next_token is not None else 0 for s in group]
-        code = self._context.decode_step([s.identifier for s in group], tokens, [len(s.held) for s in group])
-        if code != 0:
-            self._decode_failed(group, code)
-            return
-        self.counters.decode_steps_total += 1
-        self.counters.decode_tokens_total += len(group)
-        rows = self._context.logits(len(group))
-        for sequence, token, row in zip(group, tokens, rows, strict=True):
-            sequence.held.append(token)
-            self._take(sequence, row)
+    # What the stepper tells (see stepper.Outcome)
+
+    def progressed(self) -> None:
         self._progress_at = time.monotonic()
 
-    def _decode_failed(self, group: list[Sequence], code: int) -> None:
-        if len(group) == 1:
-            self._fail_decode(group[0], code)
-            return
-        for sequence in group:
-            self._context.keep(sequence.identifier, len(sequence.held))  # some of the batch may have been done
-            self._decode([sequence])
+    def make_room(self, sequence: Sequence, tokens: int) -> bool:
+        """Shared cells only: idle prefixes give way first, then the sequence that would be missed least."""
+        while not self.memory.make_room(tokens, self._admission.free()):
+            victim = self._admission.least_missed()
+            if victim is sequence:
+                if len(self._active) == 1:
+                    self.fail(sequence, InvalidArgument("this request needs more memory than the replica has"))
+                else:
+                    self._admission.park(sequence)
+                return False
+            self._admission.park(victim)
+        return True
 
-    def _prefill(self, sequence: Sequence, count: int) -> None:
-        sequence.served = self._steps
-        start = len(sequence.held)
-        tokens = sequence.job.prompt[start : start + count]
-        last = start + len(tokens) == len(sequence.job.prompt)
-        rows = "all" if sequence.job.score_prompt else "last" if last else "none"
-        code = self._context.prefill(sequence.identifier, np.asarray(tokens, np.int32), start, rows=rows)
-        if code != 0:
-            self._fail_decode(sequence, code)
-            return
-        sequence.held.extend(tokens)
-        self._progress_at = time.monotonic()
-        logits = None if rows == "none" else self._context.logits(len(tokens) if rows == "all" else 1)
-        if sequence.job.score_prompt and logits is not None:
-            sequence.score(logits, start)
-        if last and logits is not None:
-            self._prompt_done(sequence)
-            self._take(sequence, logits[-1])
-
-    def _prompt_done(self, sequence: Sequence) -> None:
-        job = sequence.job
-        job.prefilled_or_over = True
-        job.times.prefilled = time.monotonic()
+    def prompt_done(self, sequence: Sequence) -> None:
+        job, times = sequence.job, sequence.job.times
+        times.prefilled = time.monotonic()
+        self.meters.ttft_s.observe(times.prefilled - times.submitted)
+        self.meters.prefill_s.observe(times.prefilled - times.admitted)
         self._send(job, Started(job.index, sequence.cached_tokens, tuple(sequence.scores)))
 
-    def _take(self, sequence: Sequence, row: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-        """Sample one token of one sequence; its errors end it alone."""
+    def take(self, sequence: Sequence, row: Logits) -> bool:
+        """Sample one token of one sequence; its errors end it alone. False: it is over."""
         before = sequence.generated
         try:
             event = sequence.take(row)
         except FiredeckError as error:
-            self._fail(sequence, error)
-            return
+            self.fail(sequence, error)
+            return False
         except Exception as error:  # a request must never fail another
-            self._fail(sequence, Internal(f"sampling failed: {error!r}"))
-            return
-        self.counters.generated_tokens_total += sequence.generated - before
+            self.fail(sequence, Internal(f"sampling failed: {error!r}"))
+            return False
+        made = sequence.generated - before
+        self.meters.counters.generated_tokens_total += made
+        self._waiting.charge(sequence.job, made)
         if isinstance(event, Finished):
-            self._finish(sequence, event, sequence.last_delta)
-        elif event is not None:
+            self._finish(sequence, event)
+            return False
+        if event is not None:
             self._send(sequence.job, event)
+        return True
 
     # Endings
 
-    def _finish(self, sequence: Sequence, event: Finished, rest: Delta | None) -> None:
-        if rest is not None:
-            self._send(sequence.job, rest)
+    def _finish(self, sequence: Sequence, event: Finished) -> None:
+        if sequence.last_delta is not None:
+            self._send(sequence.job, sequence.last_delta)
         self._send(sequence.job, event)
+        self.meters.finished(event)
         self._release(sequence)
 
-    def _fail_decode(self, sequence: Sequence, code: int) -> None:
-        identifier = sequence.identifier
-        self._fail(sequence, Internal(f"llama.cpp could not evaluate this request (llama_decode returned {code})"))
-        self._context.keep(identifier, 0)
-        self._cache.drop(identifier)
-
-    def _fail(self, sequence: Sequence, error: FiredeckError) -> None:
-        self.counters.request_errors_total += 1
+    def fail(self, sequence: Sequence, error: FiredeckError) -> None:
+        """End one sequence with `error`. Nothing of what its id holds is trusted any more."""
+        if self._active.get(sequence.identifier) is not sequence:
+            return
+        self.meters.counters.request_errors_total += 1
         self._send(sequence.job, Failed(sequence.job.index, error))
         self._release(sequence)
+        if isinstance(error, NotNumbers):
+            self.memory.scrub(sequence.identifier, alone=not self._active)
+        else:
+            self.memory.drop(sequence.identifier)
 
     def _fail_unstarted(self, job: Job, error: FiredeckError) -> None:
-        self.counters.request_errors_total += 1
+        self.meters.counters.request_errors_total += 1
         self._send(job, Failed(job.index, error))
+        self._end_unstarted(job)
+
+    def _end_unstarted(self, job: Job) -> None:
+        self._admission.discard(job)
         self._end_job(job)
 
     def _release(self, sequence: Sequence) -> None:
         """Free the id. What it holds stays as a prefix for later prompts."""
         del self._active[sequence.identifier]
-        self._cache.touch(sequence.identifier)
+        self.memory.release(sequence.identifier)
         sequence.close()
         self._end_job(sequence.job)
 
     def _end_job(self, job: Job) -> None:
-        job.prefilled_or_over = True
         job.grammar = None  # shared by the choices of a request: freed with the last of them
         with self._lock:
             self._queued -= 1
 
-    def _send(self, job: Job, event: Event) -> None:
+    def _send(self, job: Job, event: Event | Delta) -> None:
         if not job.cancelled:
             job.sink.push(event)
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the request's deadline passed before it was finished")

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import time
 
-from client.errors import InvalidArgument
+import numpy as np
+
+from client.errors import Internal, InvalidArgument
 from engine.replica.detokenize import TextStream
-from engine.replica.job import Delta, Event, Finished, Job, Token
+from engine.replica.job import AdapterSet, CacheKey, Delta, DraftCounts, Event, Finished, Job, Token
 from engine.replica.llama import Logits, Vocabulary
 from engine.replica.sampling import Choice, Sampler, log_softmax, top_tokens
+from engine.replica.speculation import Proposal, Speculator
 
-GRAMMAR_STEP_S = 1.0
+
+class NotNumbers(Internal):
+    """Logits that are no numbers. What the sequence left in memory would spoil others."""
 
 
 class Sequence:
-    """A job that owns a sequence id of the context."""
+    """`held` is what the context's memory has of it, `pending` what has to be there before it can decode."""
 
     def __init__(
-        self, job: Job, identifier: int, reused: int, vocabulary: Vocabulary, stop_tokens: frozenset[int]
+        self,
+        job: Job,
+        identifier: int,
+        vocabulary: Vocabulary,
+        stop_tokens: frozenset[int],
+        block: int = 1,
     ) -> None:
         self.job = job
         self.identifier = identifier
-        self.cached_tokens = reused
-        self.held = job.prompt[:reused]  # tokens whose KV state is in memory; shared with the prefix cache
-        self.served = 0
+        self.cached_tokens = 0
+        self.pending = job.prompt
+        self.blocks_end = len(job.prompt) // block * block  # so many tokens are evaluated in whole blocks
+        self.held: list[int] = []  # shared with the memory's bookkeeping
+        self.priority = job.priority  # as it counted when it came: waiting raises it
+        self.served = 0  # the round that last fed its prompt
         self.generated = 0
         self.next_token: int | None = None  # sampled, not decoded yet
         self.scores: list[Token] = []
+        self.last_delta: Delta | None = None  # text and tokens still unsent when the job ended
+        self.drafts = DraftCounts()
+        self.speculator: Speculator | None = None
+        self.parked_tokens = 0
+        self._taken_up = (0, 0)
         self._vocabulary = vocabulary
         self._ends = stop_tokens
         # A grammar that is complete allows nothing but an end token, so it outranks ignore_eos.
@@ -34,31 +52,87 @@ class Sequence:
         self._grammar = None if job.grammar is None else job.grammar.clone()
         self._sampler = Sampler(job.sampling, prompt=job.prompt, banned=banned)
         self._text = TextStream(job.stops)
-        self._pending: list[Token] = []
-        self.last_delta: Delta | None = None  # text and tokens still unsent when the job ended
+        self._unsent: list[Token] = []
+
+    @property
+    def scope(self) -> tuple[AdapterSet, CacheKey]:
+        """What makes KV state foreign to other sequences."""
+        return self.job.adapters, self.job.cache_key
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the next chunk of the prompt has to be whole blocks."""
+        return len(self.held) < self.blocks_end
 
     @property
     def remaining_prompt(self) -> int:
-        return len(self.job.prompt) - len(self.held)
+        """Tokens until the blocks end, and then until the prompt ends."""
+        return (self.blocks_end if self.in_blocks else len(self.pending)) - len(self.held)
+
+    @property
+    def prefilling(self) -> bool:
+        return len(self.held) < len(self.pending)
 
     @property
     def running(self) -> bool:
-        """Prompt evaluated, next token known: takes part in decode steps."""
-        return self.next_token is not None
+        """Prompt evaluated, next token known: takes part in decode turns."""
+        return self.next_token is not None and not self.prefilling
+
+    @property
+    def scores_prompt(self) -> bool:
+        return self.job.score_prompt and self.next_token is None
+
+    def occupy(self, identifier: int, held: int) -> None:
+        """Take an id whose memory has the first `held` pending tokens."""
+        self.identifier = identifier
+        self.held = self.pending[:held]
+        self._taken_up = (held, self.generated)
+        if not held and self.next_token is None:
+            self.scores = []
+
+    def park(self) -> None:
+        """Give the id up: what was held has to be there again before the next token."""
+        self.parked_tokens = len(self.held)
+        if self.running:
+            self.pending = list(self.held)
+
+    @property
+    def worth_parking(self) -> bool:
+        """Something was computed since it came, so that giving way in turns cannot go round without progress."""
+        held, generated = self._taken_up
+        return len(self.held) > held or self.generated > generated
+
+    # Drafts
+
+    def propose(self, plain_ms: float, rows: int, context_length: int) -> Proposal | None:
+        """Drafts behind the next token, when they pay. `rows`: how many one call can verify."""
+        if self.speculator is None:
+            return None
+        limit = min(rows, context_length - len(self.held) - 1)
+        proposal = self.speculator.propose(limit, plain_ms, self.job.max_tokens - self.generated)
+        return proposal if proposal.tokens else None
+
+    def verified(self, proposal: Proposal, accepted: int) -> None:
+        if self.speculator is not None:
+            self.speculator.verified(proposal, accepted)
 
     def take(self, row: Logits) -> Event | None:
         """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
+        if np.isnan(row.max()):  # weights or an adapter that overflow
+            raise NotNumbers("the model's numbers overflowed", hint="check the adapter and its scale")
         if self.generated >= self.job.max_tokens:
             return self._finish("length")
         choice = self._choose(row)
-        if choice is None or choice.token in self._ends:
+        if choice.token in self._ends:
             return self._finish("stop")
         self.next_token = choice.token
         self.generated += 1
         self._sampler.accept(choice.token)
+        if self.speculator is not None:
+            self.speculator.advance(choice.token)
         token = Token(choice.token, self._text.length, choice.logprob, choice.sampling_logprob, choice.top)
-        self._pending.append(token)
-        text = self._text.push(self._vocabulary.piece(choice.token))
+        self._unsent.append(token)
+        text = self._text.push(self._piece(choice.token))
         if self._text.stopped:
             return self._finish("stop", text)
         if self.generated >= self.job.max_tokens:
@@ -66,40 +140,40 @@ class Sequence:
         return self._delta(text) if text else None
 
     def close(self) -> None:
-        """Free the grammar's state. The sequence takes no more tokens."""
+        """Free the grammar's state and the draft model's slot. The sequence takes no more tokens."""
+        if self.speculator is not None:
+            self.speculator.close()
         if self._grammar is not None:
             self._grammar.close()
 
+    def _piece(self, token: int) -> bytes:
+        """Control tokens have no text, but for those that the request's reader looks for."""
+        return self._vocabulary.piece(token, special=token in self.job.special_text)
+
     def _finish(self, reason: str, text: str = "") -> Finished:
         text += self._text.finish()
-        if text or self._pending:
+        if text or self._unsent:
             self.last_delta = self._delta(text)
         self.job.times.finished = time.monotonic()
-        return Finished(self.job.index, reason, self.generated, self.job.times)
+        return Finished(self.job.index, reason, self.generated, self.job.times, self.drafts)
 
     def _delta(self, text: str) -> Delta:
-        tokens, self._pending = tuple(self._pending), []
+        tokens, self._unsent = tuple(self._unsent), []
         return Delta(self.job.index, text, tokens)
 
-    def _choose(self, row: Logits) -> Choice | None:
-        """The next token, or None when a grammar leaves nothing to say."""
+    def _choose(self, row: Logits) -> Choice:
+        """The next token; what the grammar forbids is chosen anew among what it allows."""
         grammar = self._grammar
         shaped = self._sampler.shape(row)
         choice = self._sampler.choose_shaped(row, shaped)
-        if grammar is None:
+        # Trying one token is 100 times cheaper than masking the vocabulary, and most tokens fit.
+        if grammar is None or grammar.advance(choice.token):
             return choice
-        started = time.monotonic()
-        # Checking one token is 100x cheaper than masking the vocabulary, and most tokens fit.
-        if not grammar.allows(choice.token):
-            masked = grammar.mask(shaped)
-            if masked.max() == float("-inf"):
-                return None
-            choice = self._sampler.choose_shaped(row, masked)
-        if choice.token not in self._ends:
-            grammar.accept(choice.token)
-        # Readings can also multiply while text is written: end the request before they stall everyone.
-        if time.monotonic() - started > GRAMMAR_STEP_S:
-            raise InvalidArgument("the grammar became too ambiguous to follow", field="response_format")
+        masked = grammar.mask(shaped)
+        if masked.max() == float("-inf"):
+            raise InvalidArgument("the grammar leads to a point where no token fits", field="response_format")
+        choice = self._sampler.choose_shaped(row, masked)
+        grammar.advance(choice.token)
         return choice
 
     def score(self, rows: Logits, start: int) -> None:

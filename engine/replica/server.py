@@ -3,6 +3,8 @@
 GET  /health               how it is: status, progress, load (503 unless ready)
 GET  /stats                counters, memory, model, measured costs
 POST /v1/chat/completions  POST /v1/completions
+POST /v1/embeddings        POST /v1/rerank
+GET  /adapters             PUT, DELETE /adapters/{name}: see adapter_routes
 """
 
 from __future__ import annotations
@@ -13,20 +15,26 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from client.errors import FiredeckError, Internal, InvalidArgument, NotFound, Unauthenticated
+from client.errors import FiredeckError, Internal, InvalidArgument, NotFound, Unauthenticated, Unavailable
+from engine.replica import adapter_routes
 from engine.replica.call import Call, ClientGone
+from engine.replica.embeddings import embed
 from engine.replica.mailbox import Mailbox, Outbox
+from engine.replica.pooler import Pooler
+from engine.replica.rerank import rerank
 from engine.replica.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+PoolingAnswer = Callable[[Pooler, bytes, threading.Event], Awaitable[tuple[bytes, int]]]  # JSON and its prompt tokens
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +42,6 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_ID_CHARS = 128
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-HEADER_METRICS = (
-    "prompt-tokens",
-    "cached-prompt-tokens",
-    "server-time-to-first-token",
-    "server-processing-time",
-    "tokenizer-duration",
-    "prefill-queue-duration",
-    "prefill-duration",
-    "generation-duration",
-    "num-concurrent-requests",
-    "deployment",
-    "backend-host",
-)
 
 
 class BodyTooLarge(InvalidArgument):
@@ -101,6 +96,11 @@ class App:
         if path in ("/v1/chat/completions", "/v1/completions"):
             _require(method, "POST")
             await self._generate(receive, send, headers, request_id, chat=path == "/v1/chat/completions")
+        elif path in ("/v1/embeddings", "/v1/rerank"):
+            _require(method, "POST")
+            await self._pool(receive, send, request_id, embed if path == "/v1/embeddings" else rerank)
+        elif adapter_routes.serves(path):
+            await self._adapters(method, path, receive, send)
         elif path == "/health":
             _require(method, "GET")
             await self._health(send)
@@ -134,11 +134,11 @@ class App:
     ) -> None:
         inference = self._runtime.accepting()
         raw = await _read_body(receive)
-        mailbox = Mailbox(self._outbox)
+        mailbox, arrived = Mailbox(self._outbox), time.monotonic()
         # Template, tokeniser and grammar can take a while on a long prompt: not on the loop that streams for others.
-        call = await asyncio.to_thread(inference.prepare, raw, headers, mailbox, chat=chat)
+        call = await asyncio.to_thread(inference.prepare, raw, headers, mailbox, chat=chat, arrived=arrived)
         call.submit()
-        watcher = asyncio.create_task(_watch(receive, mailbox))
+        watcher = asyncio.create_task(_watch(receive, mailbox.close))
         try:
             if call.request.stream:
                 await _stream(send, call, request_id, self._unforeseen)
@@ -148,18 +148,37 @@ class App:
             watcher.cancel()
             call.close()
 
+    async def _adapters(self, method: str, path: str, receive: Receive, send: Send) -> None:
+        adapters = self._runtime.adapters
+        if adapters is None:
+            raise Unavailable(f"this replica is {self._runtime.status}", retry_after_s=1.0)
+        await _send_json(send, 200, await adapter_routes.answer(adapters, method, path, await _read_body(receive)))
 
-async def _watch(receive: Receive, mailbox: Mailbox) -> None:
-    """Close the mailbox when the client goes away, so that its sequence is freed within a step."""
+    async def _pool(self, receive: Receive, send: Send, request_id: str, answer: PoolingAnswer) -> None:
+        pooler = self._runtime.pooling()
+        raw = await _read_body(receive)
+        arrived, gone = time.monotonic(), threading.Event()
+        watcher = asyncio.create_task(_watch(receive, gone.set))
+        try:
+            body, tokens = await answer(pooler, raw, gone)
+        finally:
+            watcher.cancel()
+            gone.set()  # whatever is still being read is read for nobody
+        metrics = {"prompt-tokens": tokens, "server-processing-time": round(time.monotonic() - arrived, 6)}
+        headers = [(f"fireworks-{name}".encode(), _header_value(value)) for name, value in metrics.items()]
+        await _send_raw(send, 200, body, [*headers, (b"x-request-id", request_id.encode("latin-1"))])
+
+
+async def _watch(receive: Receive, on_gone: Callable[[], None]) -> None:
+    """Tell when the client goes away, so that what works for it can stop."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    mailbox.close()
+    on_gone()
 
 
 async def _whole(send: Send, call: Call, request_id: str) -> None:
     body = await call.body()
-    perf = call.perf()
-    metrics = [(f"fireworks-{name}".encode(), _header_value(perf[name])) for name in HEADER_METRICS]
+    metrics = [(f"fireworks-{name}".encode(), _header_value(value)) for name, value in call.perf().items()]
     await _send_json(send, 200, body, [*metrics, (b"x-request-id", request_id.encode("latin-1"))])
 
 
@@ -215,7 +234,10 @@ def _dumps(value: object) -> bytes:
 
 
 async def _send_json(send: Send, status: int, body: object, headers: Headers | None = None) -> None:
-    raw = _dumps(body)
+    await _send_raw(send, status, _dumps(body), headers)
+
+
+async def _send_raw(send: Send, status: int, raw: bytes, headers: Headers | None = None) -> None:
     every = [JSON_TYPE, (b"content-length", str(len(raw)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": every})
     await send({"type": "http.response.body", "body": raw})

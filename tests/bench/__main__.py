@@ -1,117 +1,132 @@
-"""`make bench`: figures of this machine, each beside what it should be compared with in the same run.
+"""`make bench`: this machine's figures, each beside what it should be compared with, measured turn about in one run.
 
-1. Streams through the gateway at widths 1 to 16: tokens per second, TTFT, and the part of it that the gateway added
-   (what the client measured less what the replica reports in `perf_metrics`).
-2. Cold start: from a deployment at zero to the first token, beside a warm first token.
+The peer is llama-server, built once from the source that our llama.cpp bindings carry. Nothing is asserted.
+    python -m tests.bench --only unrelated,shared --quick
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
-import statistics
+import platform
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from client.resources import Client
-from client.types import AutoscalingPolicy, DeploymentSpec
-from tests.conftest import until_ready
-from tests.processes import SMOLLM2, EngineProcess
+import uvloop
 
-WIDTHS = (1, 2, 4, 8, 16)
-TOKENS = 64
-ROUNDS = 3
-COLD_STARTS = 5
-NAME = "accounts/local/deployments/bench"
+from tests.bench import footprint, gateway, peer, speculation, throughput
+from tests.bench.measure import Bench
+from tests.bench.rows import NotMeasured, Rows, told
+from tests.bench.servers import ROOT, NotServed, Starter
+
+Part = Callable[[Bench], Awaitable[Rows]]
+PARTS: dict[str, Part] = {
+    "unrelated": throughput.unrelated,
+    "shared": throughput.shared,
+    "single": throughput.single,
+    "adapters": throughput.adapters,
+    "predicted": speculation.predicted,
+    "harmless": speculation.harmless,
+    "startup": footprint.startup,
+    "memory": footprint.memory,
+    "widths": throughput.widths,
+}
+GATEWAY = "gateway"  # prints tables of its own
+ON_GPU_ONLY = frozenset({"widths"})
+ROUNDS, QUICK_ROUNDS = 4, 2
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One streamed answer; seconds as the client saw them, `replica_ttft_s` as the replica reports it."""
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, GATEWAY])}")
+    parser.add_argument("--quick", action="store_true", help="few rounds, few variants")
+    parser.add_argument("--rounds", type=int, help="of each comparison")
+    parser.add_argument("--threads", default="1,2", help="CPU threads of both servers, with commas")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose replica is measured")
+    options = parser.parse_args()
+    options.only = [name for name in options.only.split(",") if name]
+    if unknown := set(options.only) - {*PARTS, GATEWAY}:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
 
-    ttft_s: float
-    replica_ttft_s: float
-    tokens: int
+
+def _machine(gpu: bool) -> dict[str, object]:
+    names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    return {
+        "host": platform.node(),
+        "cpu": next(names, platform.processor() or platform.machine()),
+        "cores": os.cpu_count(),
+        "gpu_build": gpu,
+        "load_before": os.getloadavg()[0],
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
-async def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        engine = EngineProcess(Path(folder) / "data").start()
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+async def _measure(bench: Bench, names: list[str], rows: Rows) -> None:
+    """Append each part's rows as it ends, so that an interruption keeps what was measured."""
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
-            async with Client(engine.context) as client:
-                await _bench(client)
-        finally:
-            engine.stop()
+            rows += await PARTS[name](bench)
+        except (peer.NoPeer, NotServed, TimeoutError) as why:
+            rows.append(NotMeasured(name, str(why) or type(why).__name__))
 
 
-async def _bench(client: Client) -> None:
-    policy = AutoscalingPolicy(scale_to_zero_window=timedelta(seconds=1))
-    spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, autoscaling_policy=policy)
-    await client.deployments.create(spec, "bench")
-    await until_ready(client, "bench")
-    replica = (await client.fleet.status("bench")).replicas[0]
-    load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f}, device {replica.device}, {SMOLLM2}, {TOKENS} tokens a stream\n")
-    await _widths(client)
-    await _cold(client)
+def _peer(gpu: bool) -> Path | peer.NoPeer:
+    try:
+        return peer.binary(gpu=gpu)
+    except peer.NoPeer as why:
+        return why
 
 
-async def _widths(client: Client) -> None:
-    print(f"{'streams':>8} {'tok/s':>8} {'of 1':>6} {'TTFT p50':>10} {'p95':>10} {'gateway adds p50':>17} {'max':>9}")
-    await _stream(client)
-    alone = 0.0
-    for width in WIDTHS:
-        began = time.monotonic()
-        answers: list[Answer] = []
-        for _ in range(ROUNDS):
-            answers += await asyncio.gather(*(_stream(client) for _ in range(width)))
-        speed = sum(a.tokens for a in answers) / (time.monotonic() - began)
-        alone = alone or speed
-        ttft = sorted(a.ttft_s for a in answers)
-        added = sorted(a.ttft_s - a.replica_ttft_s for a in answers)
-        print(
-            f"{width:>8} {speed:>8.0f} {speed / alone:>5.2f}x {_ms(statistics.median(ttft))} {_ms(_p95(ttft))} "
-            f"{_ms(statistics.median(added), 17)} {_ms(added[-1], 9)}"
-        )
+def _rows(options: argparse.Namespace, parts: list[str], *, gpu: bool) -> Rows:
+    """Measure the parts; Ctrl-C leaves it at those that have ended."""
+    rows: Rows = []
+    with tempfile.TemporaryDirectory(prefix="fdbench-") as folder:
+        starter = Starter(_peer(gpu), Path(folder), options.tree.resolve())
+        threads = [int(count) for count in options.threads.split(",")][: 1 if options.quick or gpu else None]
+        rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+        bench = Bench(starter, rounds, threads, options.quick, gpu)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_measure(bench, parts, rows))
+        except KeyboardInterrupt:
+            rows.append(NotMeasured("the rest", "interrupted"))
+    return rows
 
 
-async def _cold(client: Client) -> None:
-    warm = [(await _stream(client, tokens=1)).ttft_s for _ in range(COLD_STARTS)]
-    await client.deployments.update("bench", DeploymentSpec(min_replica_count=0))
-    cold = []
-    for _ in range(COLD_STARTS):
-        while (await client.deployments.get("bench")).replica_count:
-            await asyncio.sleep(0.1)
-        cold.append((await _stream(client, tokens=1)).ttft_s)
-    print(f"\nfirst token, warm {_ms(statistics.median(warm))}   from zero {_ms(statistics.median(cold))}", end="")
-    print(f"   ratio {statistics.median(cold) / statistics.median(warm):.0f}x   (medians of {COLD_STARTS})")
-
-
-async def _stream(client: Client, tokens: int = TOKENS) -> Answer:
-    body = {
-        "model": NAME, "prompt": f"Run {time.monotonic_ns()}. The lighthouse", "max_tokens": tokens, "temperature": 0,
-        "ignore_eos": True, "perf_metrics_in_response": True,
-    }  # fmt: skip
-    began, first, reported, count = time.monotonic(), 0.0, 0.0, 0
-    async for event in client.inference.stream_completion(body):
-        if not first and any(choice.get("text") for choice in event.get("choices", [])):
-            first = time.monotonic() - began
-        count = (event.get("usage") or {}).get("completion_tokens", count)
-        reported = float((event.get("perf_metrics") or {}).get("server-time-to-first-token", reported))
-    return Answer(first, reported, count)
-
-
-def _p95(ordered: Sequence[float]) -> float:
-    return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-
-
-def _ms(seconds: float, width: int = 10) -> str:
-    return f"{seconds * 1000:.1f} ms".rjust(width)
+def main() -> None:
+    options = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no server may outlive this process
+    gpu = peer.offloads()
+    machine = _machine(gpu)
+    wanted = options.only or [name for name in (*PARTS, GATEWAY) if gpu or name not in ON_GPU_ONLY]
+    parts = [name for name in wanted if name != GATEWAY]
+    print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f}, {machine['host']}\n")
+    if parts:
+        rows = _rows(options, parts, gpu=gpu)
+        print(told(rows))
+        machine["load_after"] = os.getloadavg()[0]
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"machine": machine, "rows": [row.as_data() for row in rows]}, indent=2))
+        print(f"\nload {machine['load_after']:.1f} at the end; figures in {options.json}\n")
+    if GATEWAY in wanted:
+        asyncio.run(gateway.main())
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

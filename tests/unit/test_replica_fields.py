@@ -16,6 +16,7 @@ from engine.replica.fields import ChatRequest, CompletionRequest, parse
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
 from engine.replica.strict_json import parse_json
 
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
 EDGES = [
     ("temperature", 0, 2),
@@ -26,7 +27,12 @@ EDGES = [
     ("repetition_penalty", 0, 2),
     ("presence_penalty", -2, 2),
     ("frequency_penalty", -2, 2),
+    ("mirostat_target", 0, 100),
+    ("mirostat_lr", 0, 1),
+    ("top_logprobs", 0, 20),
+    ("prompt_truncate_len", 1, 2**31 - 1),
     ("n", 1, 128),
+    ("best_of", 1, 128),
     ("max_tokens", 0, 2**31 - 1),
 ]
 JSON = st.recursive(
@@ -39,7 +45,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize(("field", "low", "high"), EDGES)
 def test_ranges_hold_at_both_edges(field: str, low: int, high: int) -> None:
     for value in (low, high):
-        assert getattr(parse(ChatRequest, CHAT | {field: value}), field) == value
+        assert getattr(parse(ChatRequest, CHAT | {"logprobs": True, field: value}), field) == value
     for value in (low - 1, high + 1, float("nan"), float("inf"), str(low), True, [low]):
         with pytest.raises(InvalidArgument) as caught:
             parse(ChatRequest, CHAT | {field: value})
@@ -52,7 +58,7 @@ def test_null_means_not_given() -> None:
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.sampled_from([*ChatRequest.model_fields, "id_slot", "lora", "n_discard"]), JSON))
+@given(st.dictionaries(st.sampled_from([*ChatRequest.model_fields, "id_slot", "cache_prompt", "n_discard"]), JSON))
 def test_any_json_gives_a_request_or_a_named_refusal_and_unknown_fields_never_pass(body: dict[str, Any]) -> None:
     try:
         request = parse(ChatRequest, body)
@@ -60,7 +66,7 @@ def test_any_json_gives_a_request_or_a_named_refusal_and_unknown_fields_never_pa
         assert error.message  # noqa: PT017 - either outcome is fine
     else:
         assert not hasattr(request, "id_slot")
-        assert not hasattr(request, "lora")
+        assert not hasattr(request, "n_discard")
 
 
 @settings(deadline=None)
@@ -116,11 +122,12 @@ def test_prompts_times_n_are_bounded(prompts: int, n: int) -> None:
 @pytest.mark.parametrize(
     ("message", "field"),
     [
-        ({"role": "tool", "content": "x"}, "role"),
-        ({"role": "tool", "content": "x", "tool_call_id": "c"}, "role"),
+        ({"role": "robot", "content": "x"}, "role"),
+        ({"role": "tool", "content": "x", "tool_calls": [CALL]}, "tool_calls"),
         ({"role": "user", "content": "x", "tool_call_id": "c"}, "tool_call_id"),
-        ({"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}, "tool_calls"),
-        ({"role": "assistant", "content": None, "function_call": {"name": "f"}}, "function_call"),
+        ({"role": "user", "content": "x", "tool_calls": [CALL]}, "tool_calls"),
+        ({"role": "user", "content": "x", "function_call": {"name": "f", "arguments": "{}"}}, "function_call"),
+        ({"role": "user", "content": "x", "reasoning_content": "hm"}, "reasoning_content"),
         ({"role": "user", "content": "x", "name": "bob"}, "name"),
     ],
 )
@@ -143,6 +150,71 @@ def test_logprobs_true_is_new_style_and_an_integer_legacy() -> None:
     assert parse(ChatRequest, CHAT | {"logprobs": False}).top_count is None
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"prediction": "a b"}, "a b"),
+        ({"prediction": {"type": "content", "content": "a"}}, "a"),
+        ({"prediction": {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}}, "ab"),
+        ({"speculation": "a"}, "a"),
+        ({"speculation": [1, 2]}, [1, 2]),
+        ({"speculation": None, "prediction": None, "rewrite_speculation": True, "adaptive_speculation": None}, ""),
+    ],
+    ids=str,
+)
+def test_expected_output_comes_as_prediction_or_as_speculation(body: dict[str, Any], expected: Any) -> None:
+    assert parse(ChatRequest, CHAT | body).expected == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prediction": "a", "speculation": "a"}, "speculation"),
+        ({"prediction": {"type": "image", "content": "a"}}, "prediction"),
+        ({"prediction": "\ud800"}, "prediction"),
+        ({"speculation": "\ud800"}, "speculation"),
+        ({"speculation": [-1]}, "speculation"),
+        ({"speculation": [True]}, "speculation"),
+        ({"speculation": {}}, "speculation"),
+        ({"disable_speculation": "yes"}, "disable_speculation"),
+        ({"lora": [{"id": "a", "scale": 4.5}]}, "lora.0.scale"),
+        ({"lora": [{"id": ""}]}, "lora.0.id"),
+        ({"lora": [{"id": 0}]}, "lora.0.id"),
+        ({"lora": [{"id": "a"}] * 9}, "lora"),
+        ({"service_tier": "gold"}, "service_tier"),
+        ({"prompt_truncate_len": 5, "safe_tokenization": True}, "prompt_truncate_len"),
+        ({"suffix": "x"}, "suffix"),
+        ({"n": 3, "best_of": 2}, "best_of"),
+        ({"best_of": 2, "stream": True}, "best_of"),
+        ({"echo_last": -1}, "echo_last"),
+        ({"logprobs": 6}, "logprobs"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_refused_by_name(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(ChatRequest, CHAT | body)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("tier", "priority"), [("priority", 1), ("default", 0), ("auto", 0), (None, 0), ("flex", -1)])
+def test_the_service_tier_is_the_priority(tier: str | None, priority: int) -> None:
+    assert parse(ChatRequest, CHAT | {"service_tier": tier}).priority == priority
+
+
+@pytest.mark.parametrize("other", [{"echo": True}, {"echo_last": 1}, {"prompt_truncate_len": 9}, {"prompt": [1]}])
+def test_a_suffix_stands_with_a_whole_text_prompt_only(other: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(CompletionRequest, {"prompt": "x", "suffix": "y"} | other)
+    assert caught.value.field == "suffix"
+
+
+def test_prompts_times_best_of_are_bounded() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(CompletionRequest, {"prompt": ["x", "y"], "best_of": 65})
+    assert caught.value.field == "best_of"
+
+
 def test_text_parts_are_joined_and_other_parts_refused_by_place() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     request = parse(ChatRequest, {"messages": [{"role": "user", "content": parts}]})
@@ -154,11 +226,32 @@ def test_text_parts_are_joined_and_other_parts_refused_by_place() -> None:
 
 
 def test_fields_of_later_versions_are_refused_by_name_unless_empty() -> None:
-    assert parse(ChatRequest, CHAT | {"tools": [], "tool_choice": "auto", "reasoning_effort": "none"})
-    for field, value in [("tools", [{}]), ("functions", [{}]), ("prediction", "x"), ("thinking", {"type": "enabled"})]:
+    assert parse(ChatRequest, CHAT | {"images": []})
+    with pytest.raises(InvalidArgument) as caught:
+        parse(ChatRequest, CHAT | {"images": ["x"]})
+    assert caught.value.field == "images"
+
+
+def test_fields_of_chat_are_refused_by_name_for_completions_unless_they_ask_for_nothing() -> None:
+    assert parse(CompletionRequest, {"prompt": "x", "tools": [], "tool_choice": "none", "reasoning_effort": None})
+    for field, value in [("tools", [{}]), ("functions", [{}]), ("tool_choice", "required"), ("reasoning_effort", 1)]:
         with pytest.raises(InvalidArgument) as caught:
-            parse(ChatRequest, CHAT | {field: value})
+            parse(CompletionRequest, {"prompt": "x", field: value})
         assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", ["schema", "json_schema"])
+def test_a_schema_may_come_as_text(field: str) -> None:
+    def read(given: Any) -> Any:
+        request = parse(ChatRequest, CHAT | {"response_format": {"type": "json_schema", field: given}})
+        assert request.response_format is not None
+        return request.response_format.schema_ or request.response_format.json_schema
+
+    assert read('{"type": "object"}') == read({"type": "object"}) == {"type": "object"}
+    for broken in ("{", "1", '{"a": NaN}', "[" * 5000):
+        with pytest.raises(InvalidArgument) as caught:
+            read(broken)
+        assert caught.value.field == f"response_format.{field}"
 
 
 class TestGrammar:
@@ -232,12 +325,14 @@ class TestGrammar:
         schema = {"type": "object", "properties": {"pattern": {"type": "string"}, "oneOf": {"type": "integer"}}}
         assert "root" in schema_to_gbnf(schema)
 
-    def test_local_references_work_and_recursion_is_refused(self) -> None:
+    def test_local_references_work_and_those_without_end_are_refused(self) -> None:
         shared = {"$defs": {"a": {"type": "string"}}, "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}}
         assert "root" in schema_to_gbnf(shared)
+        assert "root" in schema_to_gbnf({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"})
+        assert "root" in schema_to_gbnf({"properties": {"x": {"$ref": "#"}}})
         for schema in (
-            {"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"},
-            {"properties": {"x": {"$ref": "#"}}},
+            {"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"},
+            {"properties": {"x": {"$ref": "#"}}, "required": ["x"], "type": "object"},
         ):
             with pytest.raises(InvalidArgument):
                 schema_to_gbnf(schema)

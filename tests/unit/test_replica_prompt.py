@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from client.errors import InvalidArgument
+from engine.replica.conversation import Conversation
 from engine.replica.prompt import PromptMaker, longest_run
 
 
@@ -45,7 +46,7 @@ def test_text_that_no_tokenisation_could_fit_is_refused_before_it_is_tokenised(t
         prompts.text(text, parse_special=False)
     assert caught.value.field == "prompt"
     with pytest.raises(InvalidArgument, match="context") as caught:
-        prompts.chat([{"role": "user", "content": text}])
+        prompts.chat(Conversation([{"role": "user", "content": text}]))
     assert caught.value.field == "messages"
     assert vocabulary.asked == 0
 
@@ -53,7 +54,7 @@ def test_text_that_no_tokenisation_could_fit_is_refused_before_it_is_tokenised(t
 def test_text_that_could_fit_is_tokenised() -> None:
     prompts, vocabulary = maker()
     assert len(prompts.text("x" * 400, parse_special=False)) == 400
-    assert len(prompts.chat([{"role": "user", "content": "x" * 400}])) == 400
+    assert len(prompts.chat(Conversation([{"role": "user", "content": "x" * 400}]))) == 400
     assert vocabulary.asked == 2
 
 
@@ -62,7 +63,7 @@ def test_long_runs_are_refused_where_the_vocabulary_splits_by_regular_expression
     prompts, vocabulary = maker(max_run_chars=50)
     for field, ask in (
         ("prompt", lambda: prompts.text(text, parse_special=False)),
-        ("messages", lambda: prompts.chat([{"role": "user", "content": text}])),
+        ("messages", lambda: prompts.chat(Conversation([{"role": "user", "content": text}]))),
     ):
         with pytest.raises(InvalidArgument) as caught:
             ask()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from client.errors import FiredeckError
-from engine.replica.runtime import Runtime, Settings
+from engine.replica.loading import Settings
+from engine.replica.runtime import Runtime
 
 
 @pytest.fixture

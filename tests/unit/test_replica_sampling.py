@@ -21,6 +21,8 @@ OPTIONS = st.builds(
     repetition_penalty=st.floats(0, 2),
     presence_penalty=st.floats(-2, 2),
     frequency_penalty=st.floats(-2, 2),
+    mirostat_target=st.none() | st.floats(0, 100),
+    mirostat_lr=st.floats(0, 1),
     seed=st.integers(-(2**63), 2**63 - 1),
     top_logprobs=st.none() | st.integers(0, 5),
 )
@@ -109,3 +111,46 @@ def test_penalties_act_on_what_they_say() -> None:
 def test_banned_tokens_are_never_chosen() -> None:
     sampler = Sampler(SamplingOptions(temperature=0), banned=[2])
     assert sampler.choose(np.array([0.0, 1.0, 9.0], np.float32)).token == 1
+
+
+@pytest.mark.parametrize("target", [1.0, 3.0, 5.0])
+def test_mirostat_keeps_the_mean_surprise_near_its_target(target) -> None:
+    row = (-np.log(np.arange(1, 5001)) * 1.1).astype(np.float32)  # Zipf's law, as in the paper: 6.6 bits
+    sampler = Sampler(SamplingOptions(mirostat_target=target, mirostat_lr=0.1, top_logprobs=0, seed=3))
+    seen = []
+    for _ in range(3000):
+        choice = sampler.choose(row)
+        seen.append(-choice.sampling_logprob / np.log(2))
+        sampler.accept(choice.token)
+    assert np.mean(seen[200:]) == pytest.approx(target, abs=0.2)
+
+
+@settings(deadline=None)
+@given(ROWS, st.floats(0, 10), st.floats(0, 1), st.integers(0, 2**32), st.lists(st.booleans(), max_size=12))
+def test_drafts_that_are_looked_at_and_rejected_never_move_mirostat(row, target, rate, seed, looks) -> None:
+    options = SamplingOptions(mirostat_target=target, mirostat_lr=rate, seed=seed)
+    plain, watched = Sampler(options), Sampler(options)
+    rejected = row[::-1].copy()
+    for look in looks:
+        if look:
+            watched.choose(rejected)
+        token = plain.choose(row).token
+        assert watched.choose(row).token == token
+        plain.accept(token)
+        watched.accept(token)
+
+
+def test_mirostat_leaves_the_draws_to_seed_choice_and_position() -> None:
+    row = np.zeros(1000, np.float32)
+    free, held = (Sampler(SamplingOptions(seed=9, mirostat_target=t)) for t in (None, 100.0))
+    for _ in range(70):  # a flat row is never cut by so high a limit: the same draws give the same tokens
+        token = free.choose(row).token
+        assert held.choose(row).token == token
+        free.accept(token)
+        held.accept(token)
+
+
+def test_mirostat_with_a_limit_below_every_token_takes_the_likeliest_and_banned_ones_never() -> None:
+    row = np.array([1.0, 1.0, 3.0, 9.0], np.float32)
+    sampler = Sampler(SamplingOptions(mirostat_target=0.0, seed=1), banned=[3])
+    assert {sampler.choose(row).token for _ in range(20)} == {2}

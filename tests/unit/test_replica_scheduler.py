@@ -1,112 +1,39 @@
-"""The scheduler on a fake context: a failing decode costs only the sequence at fault; nothing leaks."""
+"""The scheduler on a model made of arithmetic: a failing decode costs only the sequence at fault, nothing leaks, and
+whatever is reused, moved, pushed aside or drafted, the text is the one that single steps write."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from client.errors import Internal, ResourceExhausted, Unavailable
+from client.errors import DeadlineExceeded, Internal, ResourceExhausted, Unavailable
 from engine.replica.costs import CostTable
-from engine.replica.job import Event, Failed, Finished, Job, Started
+from engine.replica.job import AdapterUse, Event, Failed, Finished, Started
 from engine.replica.sampling import SamplingOptions
 from engine.replica.scheduler import MAX_WAITING, Scheduler
-from engine.replica.waiting import WaitingLine
+from engine.replica.speculation import SpeculationSettings
 from tests.engine.conftest import poll_until
-
-POISON = 7
-FLAT = CostTable({1: 1.0, 8: 1.1}, 0.1)
-
-
-class FakeVocabulary:
-    end_tokens = frozenset({0})
-    size = 16
-
-    def piece(self, token: int) -> bytes:
-        return bytes([97 + token])
-
-
-class FakeModel:
-    vocabulary = FakeVocabulary()
-    can_reuse_prefix = True
-
-
-class FakeContext:
-    """Next token is always 3. A decode that holds a sequence whose prompt began with POISON fails."""
-
-    slots, length, batch, rows = 4, 64, 8, 8
-
-    def __init__(self) -> None:
-        self.held: dict[int, list[int]] = {i: [] for i in range(self.slots)}
-        self.codes: list[int] = []
-
-    def decode_step(self, sequences: Any, tokens: Any, positions: Any) -> int:
-        poisoned = any(self.held[s][:1] == [POISON] for s in sequences)
-        self.codes.append(-3 if poisoned else 0)
-        if not poisoned:
-            for sequence, token, position in zip(sequences, tokens, positions, strict=True):
-                assert position == len(self.held[sequence])
-                self.held[sequence].append(token)
-        return self.codes[-1]
-
-    def prefill(self, sequence: int, tokens: Any, start: int, *, rows: str) -> int:
-        assert start == len(self.held[sequence])
-        self.held[sequence] += [int(t) for t in tokens]
-        return 0
-
-    def logits(self, rows: int) -> Any:
-        out = np.zeros((rows, FakeVocabulary.size), np.float32)
-        out[:, 3] = 9
-        return out
-
-    def keep(self, sequence: int, tokens: int) -> bool:
-        del self.held[sequence][tokens:]
-        return True
-
-    def copy(self, source: int, target: int) -> None:
-        self.held[target] = list(self.held[source])
-
-    def clear(self) -> None:
-        self.held = {i: [] for i in range(self.slots)}
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.over = threading.Event()
-
-    def push(self, event: Event) -> None:
-        self.events.append(event)
-        if isinstance(event, (Finished, Failed)):
-            self.over.set()
-
-
-def job(prompt: list[int], max_tokens: int = 5) -> Job:
-    return Job(0, prompt, max_tokens, SamplingOptions(temperature=0), (), ("",), Sink())
-
-
-def new_scheduler(context: FakeContext) -> Scheduler:
-    return Scheduler(FakeModel(), context, FLAT, lambda: None)  # type: ignore[arg-type]
+from tests.unit.replica_fakes import (
+    POISON,
+    FakeAdapters,
+    FakeContext,
+    Sink,
+    finish,
+    job,
+    new_scheduler,
+    reference,
+    serving,
+    wait,
+)
 
 
 @pytest.fixture
 def scheduler() -> Any:
-    made = new_scheduler(FakeContext())
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    yield made
-    made.stop()
-    thread.join()
-
-
-def finish(scheduler: Scheduler, jobs: list[Job]) -> list[Event]:
-    for one in jobs:
-        scheduler.submit([one])
-    for one in jobs:
-        assert one.sink.over.wait(30)
-    return [one.sink.events[-1] for one in jobs]
+    with serving(new_scheduler()) as running:
+        yield running
 
 
 def test_a_failing_decode_fails_only_the_sequence_at_fault(scheduler: Scheduler) -> None:
@@ -117,7 +44,7 @@ def test_a_failing_decode_fails_only_the_sequence_at_fault(scheduler: Scheduler)
     for end in (ends[0], *ends[2:]):
         assert isinstance(end, Finished)
         assert end.generated_tokens == 20
-    assert scheduler.totals()["request_errors_total"] == 1
+    assert scheduler.meters.totals()["request_errors_total"] == 1
 
 
 def test_a_failed_sequence_leaves_no_prefix_behind(scheduler: Scheduler) -> None:
@@ -132,7 +59,7 @@ def test_more_jobs_than_slots_all_finish_and_leave_nothing(scheduler: Scheduler)
     ends = finish(scheduler, [job([1 + i % 5] * (1 + i % 9), 1 + i % 7) for i in range(40)])
     assert all(isinstance(end, Finished) for end in ends)
     assert [end.generated_tokens for end in ends] == [1 + i % 7 for i in range(40)]
-    assert scheduler.totals()["requests_total"] == 40
+    assert scheduler.meters.totals()["requests_total"] == 40
     poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
     assert scheduler.last_progress_age_s == 0.0
 
@@ -166,19 +93,14 @@ class BrokenCopies(FakeContext):
 
 
 def test_a_job_that_cannot_be_started_fails_and_the_others_go_on() -> None:
-    scheduler = new_scheduler(BrokenCopies())
-    thread = threading.Thread(target=scheduler.run)
-    thread.start()
-    prompt = list(range(1, 9))
-    first = job(prompt, 40)
-    second = Job(1, prompt, 5, first.sampling, (), ("",), Sink(), leader=first)  # its start copies the first one
-    scheduler.submit([first, second])
-    for one, end in ((second, Failed), (first, Finished)):
-        assert one.sink.over.wait(30)
-        assert isinstance(one.sink.events[-1], end)
-    poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
-    scheduler.stop()
-    thread.join()
+    prompt = list(range(1, 7)) * 4
+    first, second = job(prompt, 30), job(prompt, 5)  # the start of the second copies the first one
+    with serving(new_scheduler(BrokenCopies())) as scheduler:
+        scheduler.submit([first])
+        scheduler.submit([second])
+        ends = wait([second, first])
+        poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
+    assert [type(end) for end in ends] == [Failed, Finished]
 
 
 def test_a_sequence_that_cannot_be_moved_fails_and_the_others_go_on() -> None:
@@ -186,18 +108,14 @@ def test_a_sequence_that_cannot_be_moved_fails_and_the_others_go_on() -> None:
     jobs = [job([i + 1], 3 if i == 1 else 30) for i in range(4)]  # the second one ends first and leaves a gap
     for one in jobs:
         scheduler.submit([one])
-    thread = threading.Thread(target=scheduler.run)
-    thread.start()
-    for one in jobs:
-        assert one.sink.over.wait(30)
-    assert sorted(type(one.sink.events[-1]).__name__ for one in jobs) == ["Failed", "Finished", "Finished", "Finished"]
-    poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
-    scheduler.stop()
-    thread.join()
+    with serving(scheduler):
+        ends = wait(jobs)
+        poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
+    assert sorted(type(end).__name__ for end in ends) == ["Failed", "Finished", "Finished", "Finished"]
 
 
 def test_after_its_loop_died_abort_fails_every_job_and_refuses_new_ones() -> None:
-    scheduler = new_scheduler(FakeContext())
+    scheduler = new_scheduler()
     jobs = [job([1, i], 10) for i in range(6)]
     for one in jobs:
         scheduler.submit([one])
@@ -209,38 +127,10 @@ def test_after_its_loop_died_abort_fails_every_job_and_refuses_new_ones() -> Non
         scheduler.submit([job([1])])
 
 
-def test_admission_goes_round_robin_over_requests() -> None:
-    line = WaitingLine()
-    greedy, polite, late = Sink(), Sink(), Sink()
-
-    def of(sink: Sink, index: int) -> Job:
-        return Job(index, [1], 1, SamplingOptions(), (), ("",), sink)
-
-    line.add([of(greedy, i) for i in range(4)])
-    line.add([of(polite, i) for i in range(2)])
-    order = [line.take() for _ in range(2)]
-    line.add([of(late, 0)])
-    order += [line.take() for _ in range(5)]
-    assert [one.sink for one in order if one] == [greedy, polite, greedy, polite, late, greedy, greedy]
-    assert not line
-    assert line.take() is None
-
-
-def test_a_request_whose_choices_wait_for_their_twin_lets_others_pass() -> None:
-    line = WaitingLine()
-    shared, other = Sink(), Sink()
-    leader = Job(0, [1], 1, SamplingOptions(), (), ("",), shared)
-    line.add([leader, *(Job(i, [1], 1, SamplingOptions(), (), ("",), shared, leader=leader) for i in (1, 2))])
-    line.add([Job(0, [1], 1, SamplingOptions(), (), ("",), other)])
-    assert [one and one.sink for one in (line.take(), line.take(), line.take())] == [shared, other, None]
-    leader.prefilled_or_over = True
-    assert [one and one.index for one in (line.take(), line.take(), line.take())] == [1, 2, None]
-
-
 def test_one_request_with_many_choices_does_not_shut_out_the_next() -> None:
-    scheduler = new_scheduler(FakeContext())
+    scheduler = new_scheduler()
     crowd = Sink()
-    scheduler.submit([Job(i, [1, i % 9], 20, SamplingOptions(temperature=0), (), ("",), crowd) for i in range(100)])
+    scheduler.submit([job([1, i % 6], 20, sink=crowd) for i in range(100)])
     done_before: list[int] = []
 
     class Counting(Sink):
@@ -252,9 +142,159 @@ def test_one_request_with_many_choices_does_not_shut_out_the_next() -> None:
     single = job([2], 20)
     single.sink = Counting()
     scheduler.submit([single])
-    thread = threading.Thread(target=scheduler.run)
-    thread.start()
-    assert single.sink.over.wait(30)
+    with serving(scheduler):
+        wait([single])
     assert done_before[0] < 10
-    scheduler.stop()
-    thread.join()
+
+
+# Text that does not depend on what else happens
+
+A, B = ((AdapterUse(name, f"digest of {name}", 1.0),) for name in "ab")
+PROMPTS = st.lists(st.integers(1, 6), min_size=1, max_size=40)
+REQUESTS = st.lists(
+    st.tuples(
+        PROMPTS,
+        st.integers(1, 20),
+        st.sampled_from([(), A, B]),
+        st.sampled_from(["x", "y"]),
+        st.integers(-1, 1),
+        st.sampled_from([("",), ("k",)]),
+        st.lists(st.integers(1, 6), max_size=20),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+class Shared(FakeContext):
+    """All sequences share 80 cells."""
+
+    unified, capacity = True, 80
+
+
+@settings(max_examples=150)
+@given(REQUESTS, st.sampled_from([FakeContext, Shared]), st.sampled_from([0, 200, 1 << 20]), st.sampled_from([0, 2]))
+def test_every_text_is_the_one_that_single_steps_write(requests, kind, prefix_bytes, ngrams) -> None:
+    drafting = SpeculationSettings(ngram_length=ngrams, draft_token_count=4)
+    scheduler = new_scheduler(kind(), prefix_bytes=prefix_bytes, adapters=FakeAdapters(1), drafting=drafting)
+    jobs = [
+        job(prompt, count, adapters=adapters, tenant=tenant, priority=priority, cache_key=key, prediction=prediction)
+        for prompt, count, adapters, tenant, priority, key, prediction in requests
+    ]
+    with serving(scheduler):
+        finish(scheduler, jobs)
+        poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
+    for one in jobs:
+        assert one.sink.error is None
+        assert one.sink.tokens == reference(one.prompt, one.max_tokens, one.adapters)
+
+
+def test_a_shared_prompt_is_computed_once_by_whoever_comes_first() -> None:
+    context = FakeContext()
+    scheduler = new_scheduler(context)
+    prompt = [1 + i % 6 for i in range(40)]
+    jobs = [job([*prompt, 1 + i], 4) for i in range(4)]
+    for one in jobs:
+        scheduler.submit([one])
+    with serving(scheduler):
+        wait(jobs)
+    assert sorted(one.sink.started.cached_tokens for one in jobs) == [0, 40, 40, 40]
+    assert sum(context.prefilled) == 40 + 4
+    assert scheduler.meters.counters.cached_prompt_tokens_total == 120
+
+
+def test_what_lost_its_id_is_found_again_in_ram(scheduler: Scheduler) -> None:
+    first = [1 + i % 5 for i in range(40)]
+    finish(scheduler, [job(first, 2)])
+    for i in range(6):  # more than there are ids
+        finish(scheduler, [job([2 + i % 5, 1 + i] * 20, 2)])
+    again = job(first, 2)
+    finish(scheduler, [again])
+    assert again.sink.started.cached_tokens == 32  # whole blocks
+    assert scheduler.memory.states.hits >= 1
+
+
+def test_a_job_of_higher_priority_pushes_one_aside_which_then_goes_on_where_it_was() -> None:
+    context = FakeContext()
+    scheduler = new_scheduler(context)
+    low = [job([1 + i, 2], 40, priority=0) for i in range(4)]
+    urgent = job([5, 5], 3, priority=1)
+
+    class Submits(Sink):
+        def push(self, event: Event) -> None:  # on the scheduler's thread, when all ids are taken
+            super().push(event)
+            if len(self.events) == 10:
+                scheduler.submit([urgent])
+
+    low[3].sink = Submits()
+    for one in low:
+        scheduler.submit([one])
+    with serving(scheduler):
+        wait([urgent, *low])
+    assert scheduler.meters.counters.preemptions_total == 1
+    for one in (*low, urgent):
+        assert one.sink.tokens == reference(one.prompt, one.max_tokens)
+    assert sum(context.prefilled) == 2 * 5  # nothing was computed twice
+
+
+def test_a_job_past_its_deadline_ends_with_an_error_running_or_waiting() -> None:
+    scheduler = new_scheduler()
+    jobs = [job([1 + i % 5], 60, deadline=0.0) for i in range(6)]
+    with serving(scheduler):
+        ends = finish(scheduler, jobs)
+    assert all(isinstance(end, Failed) and isinstance(end.error, DeadlineExceeded) for end in ends)
+
+
+def test_more_adapters_than_fit_take_turns_and_all_finish() -> None:
+    scheduler = new_scheduler(adapters=FakeAdapters(1))
+    jobs = [job([1, 2], 8, adapters=A if i % 2 else B) for i in range(8)]
+    with serving(scheduler):
+        ends = finish(scheduler, jobs)
+    assert all(isinstance(end, Finished) for end in ends)
+    assert scheduler.meters.counters.adapter_switches_total < 8 * 8
+
+
+def test_no_more_sequences_use_adapters_than_the_deployment_allows() -> None:
+    class Counting(FakeContext):
+        def decode_step(self, sequences: Any, tokens: Any, positions: Any) -> int:
+            if self.adapters:
+                assert len(sequences) <= 2
+            return super().decode_step(sequences, tokens, positions)
+
+    scheduler = new_scheduler(Counting(), adapter_sequences=2)
+    jobs = [job([1 + i % 5, 2], 12, adapters=A) for i in range(6)] + [job([3], 12)]
+    for one in jobs:
+        scheduler.submit([one])
+    with serving(scheduler):
+        assert all(isinstance(end, Finished) for end in wait(jobs))
+
+
+def test_a_right_prediction_saves_steps_and_is_counted() -> None:
+    context = FakeContext()
+    costs = CostTable({1: 10.0, 8: 10.5}, 1.0, {8: 10.5, 32: 11.0})
+    scheduler = new_scheduler(context, costs=costs)
+    one = job([1, 2, 3], 40, prediction=reference([1, 2, 3], 40))
+    with serving(scheduler):
+        (end,) = finish(scheduler, [one])
+    assert isinstance(end, Finished)
+    assert one.sink.tokens == reference([1, 2, 3], 40)
+    assert end.drafts.predicted_accepted == end.drafts.predicted > 20
+    assert len(context.widths) + len(context.prefilled) < 20
+
+
+def test_a_request_that_wants_no_speculation_gets_none() -> None:
+    one = job([1, 2, 3], 30, prediction=reference([1, 2, 3], 30), speculate=False)
+    with serving(new_scheduler()) as scheduler:
+        (end,) = finish(scheduler, [one])
+    assert isinstance(end, Finished)
+    assert end.drafts.drafted == 0
+
+
+def test_a_request_larger_than_the_shared_cells_fails_alone() -> None:
+    class Tiny(FakeContext):
+        unified, capacity = True, 20
+
+    big, small = job([1] * 18, 30), job([2, 3], 4)
+    with serving(new_scheduler(Tiny())) as scheduler:
+        ends = finish(scheduler, [big, small])
+    assert [type(end) for end in ends] == [Failed, Finished]

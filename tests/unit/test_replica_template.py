@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 
 import pytest
@@ -135,6 +136,28 @@ def test_ordinary_building_stays_free() -> None:
     )
     assert render(source, "aa", "c").text == "bb\nc\nx, 1p-qayauser|user3[1, 2]6"
     assert len(render(source, *["word " * 2000] * 20).text) > 200_000
+
+
+def test_tools_and_variables_reach_the_template_and_their_control_tokens_are_found() -> None:
+    source = "{{ tools | map(attribute='name') | tojson }}{{ mode }}{{ messages[0].content }}"
+    template = ChatTemplate(source, bos_token="", eos_token="")
+    rendered = template.render(
+        [{"role": "user", "content": "hi"}],
+        tools=[{"name": "a<end>b", "type": "<kept>"}, {"name": "c"}],
+        variables={"mode": "m"},
+        control=re.compile("<end>"),
+    )
+    assert rendered.text == '["a<end>b", "c"]mhi'
+    assert [s.text for s in rendered.segments if s.is_content] == ["a<end>b", "hi"]
+
+
+def test_text_methods_work_inside_of_loops_with_variables_of_their_own() -> None:
+    source = "{% for m in messages %}{% set c = m.content %}{{ c.replace('a', 'b').strip() }}{% endfor %}"
+    assert render(source, "aa ", "ca").text == "bbcb"
+
+
+def test_what_trainers_mark_as_generated_renders_as_it_stands() -> None:
+    assert render("a{% generation %}{{ messages[0].content }}{% endgeneration %}b", "x").text == "axb"
 
 
 @pytest.mark.parametrize("source", ["{% for %}", "{{", "{% endfor %}", "x" * 300_000])

@@ -4,27 +4,44 @@
     Model       a loaded GGUF file: weights, metadata, chat template
     Vocabulary  text <-> token ids (thread safe: llama.cpp only reads)
     Context     the KV memory and `decode` (one thread owns it)
-    Grammar     a GBNF automaton that masks logits
+    Automaton   a position in a GBNF grammar (in the grammar child only)
+    Pooling     a second context on a model: texts to vectors or relevance
+    Adapter     a LoRA beside the model, and `set_adapters` for a context
 
 llama.cpp aborts the process on several kinds of bad input (n_tokens > n_batch, a foreign seq id, accepting a token
 that a grammar forbids), so each method here refuses them with a Python error first.
 """
 
-from engine.replica.llama.backend import LoadCancelled, LoadError, gpu_available, start_backend
-from engine.replica.llama.context import Context, Logits, Tokens
-from engine.replica.llama.grammar import Grammar
+from engine.replica.llama.adapter import Adapter, set_adapters
+from engine.replica.llama.backend import LoadCancelled, LoadError, gpu_available, gpu_count, start_backend
+from engine.replica.llama.context import Context, Logits, Shape, State, Tokens
+from engine.replica.llama.grammar import Automaton, load_vocabulary, mark_unfit
 from engine.replica.llama.model import Model
+from engine.replica.llama.pooling import Kind, Pooling, Stopped, Vectors, pooling_kind, relevance_column
 from engine.replica.llama.vocabulary import Vocabulary
 
 __all__ = [
+    "Adapter",
+    "Automaton",
     "Context",
-    "Grammar",
+    "Kind",
     "LoadCancelled",
     "LoadError",
     "Logits",
     "Model",
+    "Pooling",
+    "Shape",
+    "State",
+    "Stopped",
     "Tokens",
+    "Vectors",
     "Vocabulary",
     "gpu_available",
+    "gpu_count",
+    "load_vocabulary",
+    "mark_unfit",
+    "pooling_kind",
+    "relevance_column",
+    "set_adapters",
     "start_backend",
 ]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from pathlib import Path
 
 import llama_cpp.llama_cpp as C
+from llama_cpp._ctypes_extensions import load_shared_library
 
 GGML_LOG_ERROR = 4
+GGML_DEVICE_GPU = 1  # ggml-backend.h: ggml_backend_dev_type
+
+_ggml = load_shared_library("ggml", Path(C.__file__).parent / "lib")  # what of it the bindings leave out
 
 last_errors: deque[str] = deque(maxlen=20)  # llama.cpp reports why a load failed only in its log
 
@@ -37,6 +42,18 @@ def start_backend() -> None:
 def gpu_available() -> bool:
     """Whether this build of llama.cpp can offload layers to an accelerator."""
     return bool(C.llama_supports_gpu_offload())
+
+
+def gpu_count() -> int:
+    """How many GPUs llama.cpp sees, the integrated ones left out. 0 in a build for CPUs."""
+    if not gpu_available():
+        return 0
+    _ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    _ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    _ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    _ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    devices = (_ggml.ggml_backend_dev_get(place) for place in range(_ggml.ggml_backend_dev_count()))
+    return sum(_ggml.ggml_backend_dev_type(device) == GGML_DEVICE_GPU for device in devices)
 
 
 def why_load_failed() -> str:

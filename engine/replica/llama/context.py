@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import llama_cpp.llama_cpp as C
@@ -15,32 +16,57 @@ from engine.replica.llama.model import Model
 
 Logits: TypeAlias = NDArray[np.float32]
 Tokens: TypeAlias = NDArray[np.int32]
+State: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a context is. `kv_tokens` below slots x context makes all sequences share that many cells."""
+
+    slots: int
+    context: int  # tokens one sequence may hold
+    threads: int
+    batch: int = 512  # tokens a decode call may carry
+    rows: int = 32  # tokens of one sequence whose logits can be read after one call
+    kv_tokens: int | None = None
+
+    @property
+    def unified(self) -> bool:
+        return self.kv_tokens is not None and self.kv_tokens < self.slots * self.context
 
 
 class Context:
-    """`slots` sequences of `context` tokens each, decoded together.
+    """Up to `slots` sequences, decoded together.
 
-    `kv_unified=False`: quantized weights then give bit-identical logits whatever else is in the batch, which is
-    what "same seed, same text" rests on. Its price: only runs of consecutive, ascending sequence ids share a step.
+    Unless `shape.unified`, each sequence has cells of its own (`kv_unified=False`): quantized weights then give
+    bit-identical logits whatever else is in the batch, which is what "same seed, same text" rests on. Its price: only
+    runs of consecutive, ascending sequence ids share a step. Shared cells save memory and have neither the promise
+    nor the price.
     """
 
-    def __init__(self, model: Model, *, slots: int, context: int, threads: int, batch: int, scored_rows: int) -> None:
+    def __init__(self, model: Model, shape: Shape) -> None:
         params = C.llama_context_default_params()
-        params.n_ctx, params.n_seq_max = slots * context, slots
-        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = shape.slots
+        params.n_ctx = shape.kv_tokens if shape.unified else shape.slots * shape.context
+        params.n_batch = params.n_ubatch = shape.batch  # on a GPU wide enough to fill it, see hardware.py
         # Bounds the logits buffer: 512 rows of gemma's 262k vocabulary would be half a gigabyte.
-        params.n_outputs_max = max(slots, scored_rows)
-        params.n_threads = params.n_threads_batch = threads
-        params.kv_unified, params.offload_kqv = False, True
+        params.n_outputs_max = max(shape.slots, shape.rows)
+        params.n_threads = params.n_threads_batch = shape.threads
+        params.kv_unified = shape.unified
+        params.offload_kqv = params.op_offload = True
         self.pointer = C.llama_init_from_model(model.pointer, params)
         if not self.pointer:
-            raise LoadError(f"no context of {slots} x {context} tokens: {why_load_failed()}")
+            raise LoadError(f"no context of {shape.slots} x {shape.context} tokens: {why_load_failed()}")
         self.slots: int = C.llama_n_seq_max(self.pointer)
-        self.length: int = C.llama_n_ctx_seq(self.pointer)
-        self.batch: int = min(batch, C.llama_n_batch(self.pointer))
-        self.rows = max(slots, scored_rows)
-        self._n_vocab = model.vocabulary.size
+        self.unified = shape.unified
+        self.capacity: int = C.llama_n_ctx(self.pointer)  # cells, over all sequences
+        self.length: int = min(shape.context, self.capacity) if self.unified else C.llama_n_ctx_seq(self.pointer)
+        self.batch: int = min(shape.batch, C.llama_n_batch(self.pointer))
+        self.rows = max(shape.slots, shape.rows)
+        self.vocabulary_size = model.vocabulary.size
         self._memory = C.llama_get_memory(self.pointer)
+        self._arriving: set[int] = set()  # copies that the next decode carries out: their targets
+        self._leaving: set[int] = set()  # and their sources
         self._allocate(self.batch)
 
     def _allocate(self, capacity: int) -> None:
@@ -81,12 +107,14 @@ class Context:
 
     def _decode(self, n: int) -> int:
         self._batch.n_tokens = n
+        self._arriving.clear()
+        self._leaving.clear()
         return int(C.llama_decode(self.pointer, self._batch))
 
     def logits(self, rows: int) -> Logits:
         """A view (rows, n_vocab) of the last decode's logits, in batch order; valid until the next decode."""
         pointer = C.llama_get_logits(self.pointer)
-        return np.ctypeslib.as_array(pointer, (rows, self._n_vocab))
+        return np.ctypeslib.as_array(pointer, (rows, self.vocabulary_size))
 
     def keep(self, sequence: int, tokens: int) -> bool:
         """Forget everything of a sequence after its first `tokens`; False when the memory cannot (then it is empty)."""
@@ -99,13 +127,36 @@ class Context:
         """Make `target` a copy of `source` (whole: a partial copy aborts the process). Data moves at next decode."""
         C.llama_memory_seq_rm(self._memory, target, -1, -1)
         C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._arriving.add(target)
+        self._leaving.add(source)
+
+    def save(self, sequence: int) -> State | None:
+        """The KV state of a sequence as bytes, bit for bit; None while a copy into it has not been carried out."""
+        if sequence in self._arriving:
+            return None
+        state = np.empty(C.llama_state_seq_get_size(self.pointer, sequence), np.uint8)
+        pointer = state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        written = C.llama_state_seq_get_data(self.pointer, pointer, state.size, sequence)
+        return state[:written] if written else None
+
+    def load(self, sequence: int, state: State) -> bool:
+        """Make a sequence what `state` holds; False when it does not fit (the sequence is then empty)."""
+        if sequence in self._arriving or sequence in self._leaving:  # a copy under way would be spoilt
+            return False
+        C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        pointer = np.ascontiguousarray(state).ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        if C.llama_state_seq_set_data(self.pointer, pointer, state.size, sequence):
+            return True
+        C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return False
 
     def synchronize(self) -> None:
         C.llama_synchronize(self.pointer)
 
-    def clear(self) -> None:
-        """Forget all sequences. The cells keep their bytes: zeroing hundreds of megabytes would be felt."""
-        C.llama_memory_clear(self._memory, False)
+    def clear(self, *, wipe: bool = False) -> None:
+        """Forget all sequences. Unless `wipe` the cells keep their bytes: zeroing hundreds of megabytes would be
+        felt."""
+        C.llama_memory_clear(self._memory, wipe)
 
     def close(self) -> None:
         C.llama_free(self.pointer)

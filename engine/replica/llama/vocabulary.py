@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as C
 
@@ -24,12 +24,21 @@ SAFE_PRETOKENIZERS = frozenset({
 MAX_RUN_CHARS = 4096  # a run of text and the run of spaces after it can become one match
 
 
+class InfillTokens(NamedTuple):
+    """The control tokens around what stands before a gap, after it, and in it."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
 class Vocabulary:
     """Token ids of one model. Every method may be called from any thread."""
 
     def __init__(self, model: Any) -> None:
         self.pointer = C.llama_model_get_vocab(model)
         self.size: int = C.llama_vocab_n_tokens(self.pointer)
+        self.kind: int = C.llama_vocab_type(self.pointer)  # the family of tokenizer, LLAMA_VOCAB_TYPE_*
         self.bos: int = C.llama_vocab_bos(self.pointer)
         self.eos: int = C.llama_vocab_eos(self.pointer)
         self.adds_bos: bool = bool(C.llama_vocab_get_add_bos(self.pointer))
@@ -51,6 +60,18 @@ class Vocabulary:
             count = C.llama_tokenize(self.pointer, raw, len(raw), buffer, -count, add_special, parse_special)
         return list(buffer[:count])
 
+    def pair(self, first: Sequence[int], second: Sequence[int]) -> list[int]:
+        """Two texts (tokenised without opening tokens) as cross-encoders read them together.
+
+        [CLS] first [SEP] second [SEP] for BERT, <s> first </s></s> second </s> for RoBERTa: the tokens with which
+        this vocabulary opens and ends a single text.
+        """
+        bos = [self.bos] if self.adds_bos else []
+        eos = [self.eos] if C.llama_vocab_get_add_eos(self.pointer) else []
+        sep = [C.llama_vocab_sep(self.pointer)] if C.llama_vocab_get_add_sep(self.pointer) else []
+        joined = [*bos, *first, *eos, *sep, *second, *(eos or sep)]
+        return [token for token in joined if token >= 0]
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token stands for (b"" for control tokens unless `special`)."""
         known = self._pieces.get((token, special))
@@ -65,6 +86,12 @@ class Vocabulary:
             buffer = ctypes.create_string_buffer(-count)
             count = C.llama_token_to_piece(self.pointer, token, buffer, -count, 0, special)
         return buffer.raw[:count]
+
+    def spelling(self, token: int) -> bytes:
+        """How the file spells a token (escapes and all): equal spellings of equal ids mean equal vocabularies."""
+        if not 0 <= token < self.size:
+            raise ValueError(f"token {token} is not one of {self.size}")
+        return C.llama_vocab_get_text(self.pointer, token) or b""
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text, control tokens spelled out, broken UTF-8 replaced."""
@@ -92,6 +119,15 @@ class Vocabulary:
                 if text:
                     found[text.decode("utf-8", "replace")] = token
         return found
+
+    @cached_property
+    def infill_tokens(self) -> InfillTokens | None:
+        """For fill-in-the-middle; None when the model was not made for it."""
+        pointer = self.pointer
+        tokens = InfillTokens(
+            C.llama_vocab_fim_pre(pointer), C.llama_vocab_fim_suf(pointer), C.llama_vocab_fim_mid(pointer)
+        )
+        return tokens if min(tokens) >= 0 else None
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:

@@ -1,0 +1,168 @@
+"""Which waiting job may start, on which id, from which prefix; and who gives way when there is no id left.
+
+A job starts when an id is free, its adapters fit beside those in use, and no running sequence is about to have more of
+its prompt in memory. A job of higher priority, or of a tenant that has nothing running while another has several,
+pushes aside the sequence that is missed least: its state goes to RAM and comes back bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from client.errors import FiredeckError, Internal, ResourceExhausted
+from engine.replica import speculation
+from engine.replica.fair import WaitingLine
+from engine.replica.job import Job
+from engine.replica.loaded import Loaded
+from engine.replica.memory import Memory, Prefix
+from engine.replica.meters import Meters
+from engine.replica.sequence import Sequence
+from engine.replica.states import Handle
+
+FAIR_AFTER_S = 2.0  # how long a tenant without a running sequence waits before another's gives way
+GROWTH_TOKENS = 64  # what a job should be able to write before it is pushed aside again
+LOOK_AHEAD = 64  # jobs looked at in one round
+
+
+class Admission:
+    """`active` is the scheduler's own map of running sequences by id; admitted ones are added to it here."""
+
+    def __init__(
+        self, loaded: Loaded, memory: Memory, waiting: WaitingLine, active: dict[int, Sequence], meters: Meters
+    ) -> None:
+        self._loaded, self._memory, self._waiting = loaded, memory, waiting
+        self._active, self._meters = active, meters
+        self._slots = loaded.context.slots
+        self._parked: dict[Job, tuple[Sequence, Handle | None]] = {}
+
+    def free(self) -> list[int]:
+        return [i for i in range(self._slots) if i not in self._active]
+
+    def admit(self, in_use: Collection[str]) -> Iterator[tuple[Job, FiredeckError]]:
+        """Start what may start. Yields the jobs that cannot, with the reason."""
+        now = time.monotonic()
+        digests, adapters_taken, moved = set(in_use), False, False
+        for job in list(islice(self._waiting.candidates(now), LOOK_AHEAD)):
+            if job.adapters and (adapters_taken or not self._adapters_fit(job, digests)):
+                adapters_taken = True  # those behind must not keep the adapters that this one waits for
+                continue
+            victim = None if self.free() else self._victim(job, now)
+            if victim is None and not self.free():
+                break
+            if not self._has_room(job):
+                break
+            prefix = self._prefix(job)  # after making room, which takes prefixes away
+            if prefix.awaited:
+                continue
+            if victim is not None:
+                self.park(victim)
+            priority = self._waiting.admit(job, now)
+            moved = True
+            try:
+                self._start(job, prefix).priority = priority
+            except Exception as error:  # which of the free ids was touched is unknown
+                self._distrust()
+                yield job, error if isinstance(error, FiredeckError) else Internal(f"could not be started: {error!r}")
+                continue
+            digests.update(use.digest for use in job.adapters)
+        if not self._active and not moved:
+            yield from self._stuck()
+
+    def _stuck(self) -> Iterator[tuple[Job, FiredeckError]]:
+        """With nothing running nothing will change: whatever still waits can never start."""
+        for job in list(self._waiting):
+            self._waiting.remove(job)
+            yield job, ResourceExhausted("this request does not fit the replica")
+
+    def _adapters_fit(self, job: Job, in_use: Collection[str]) -> bool:
+        most = self._loaded.adapter_sequences
+        busy = sum(1 for sequence in self._active.values() if sequence.job.adapters)
+        return (most is None or busy < most) and self._loaded.adapters.can_serve(job.adapters, in_use)
+
+    def _has_room(self, job: Job) -> bool:
+        """With shared cells: whether the job's tokens and a few more fit beside those that run."""
+        parked = self._parked.get(job)
+        tokens = parked[0].parked_tokens if parked else len(job.prompt)
+        return not self._active or self._memory.make_room(tokens + GROWTH_TOKENS, self.free())
+
+    def _prefix(self, job: Job) -> Prefix:
+        if job in self._parked or job.score_prompt:
+            return Prefix()
+        return self._memory.find((job.adapters, job.cache_key), job.prompt_array, max_reuse=job.cache_max_tokens)
+
+    # Starting
+
+    def _start(self, job: Job, prefix: Prefix) -> Sequence:
+        if job in self._parked:
+            return self._resume(job)
+        target, reused = self._memory.place(prefix, self.free())
+        model = self._loaded.model
+        sequence = Sequence(job, target, model.vocabulary, model.vocabulary.end_tokens, self._loaded.block)
+        if job.speculate and model.can_reuse_prefix:  # rejected drafts have to be forgotten
+            sequence.speculator = speculation.begin(
+                self._loaded.speculation, self._loaded.drafting, prompt=job.prompt, prediction=job.prediction,
+                counts=sequence.drafts, scope=sequence.scope,
+            )  # fmt: skip
+        sequence.cached_tokens = reused
+        self._occupy(sequence, target, reused)
+        job.times.admitted = time.monotonic()
+        self._meters.admitted(job, reused)
+        self._waiting.charge(job, len(job.prompt) - reused)
+        return sequence
+
+    def _occupy(self, sequence: Sequence, target: int, held: int) -> None:
+        sequence.occupy(target, held)
+        self._memory.hold(target, sequence.scope, sequence.held, sequence.pending, sequence.blocks_end)
+        self._active[target] = sequence
+
+    def _resume(self, job: Job) -> Sequence:
+        sequence, handle = self._parked.pop(job)
+        target, restored = self._memory.resume(handle, self.free())
+        self._occupy(sequence, target, sequence.parked_tokens if restored else 0)
+        return sequence
+
+    def _distrust(self) -> None:
+        for identifier in self.free():
+            self._memory.drop(identifier)
+
+    # Giving way
+
+    def _victim(self, job: Job, now: float) -> Sequence | None:
+        """The sequence that `job` has the right to push aside, if any."""
+        victim: Sequence | None = self.least_missed()
+        if victim is not None and victim.priority >= job.priority:
+            victim = self._of_greedy_tenant(job, now)
+        return victim if victim is not None and victim.worth_parking else None
+
+    def _of_greedy_tenant(self, job: Job, now: float) -> Sequence | None:
+        """The last admitted sequence of the tenant with the most, when `job`'s tenant has had none for a while."""
+        counts = Counter(s.job.tenant for s in self._active.values())
+        tenant, most = counts.most_common(1)[0]
+        if most < 2 or counts[job.tenant] or now - job.times.submitted < FAIR_AFTER_S:
+            return None
+        of_tenant = [s for s in self._active.values() if s.job.tenant == tenant and s.priority <= job.priority]
+        return max(of_tenant, key=lambda s: s.job.times.admitted, default=None)
+
+    def least_missed(self) -> Sequence:
+        """Of the running sequences, the one of lowest priority that came last."""
+        return min(self._active.values(), key=lambda s: (s.priority, -s.job.times.admitted))
+
+    def park(self, sequence: Sequence) -> None:
+        """Set a running sequence aside; it waits for an id at the head of its tenant's line."""
+        handle = self._memory.park(sequence.identifier)
+        sequence.park()
+        del self._active[sequence.identifier]
+        self._parked[sequence.job] = (sequence, handle)
+        self._waiting.put_back(sequence.job, time.monotonic())
+        self._meters.counters.preemptions_total += 1
+
+    def discard(self, job: Job) -> None:
+        """`job` ended while it waited: free what was kept for it."""
+        if job in self._parked:
+            sequence, handle = self._parked.pop(job)
+            sequence.close()
+            if handle is not None:
+                self._memory.discard(handle)

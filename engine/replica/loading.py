@@ -1,0 +1,128 @@
+"""From a replica's settings to a loaded model: weights, context, measured costs, adapters, draft model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.replica import cost_memory, costs, hardware, llama
+from engine.replica.adapters import Adapters
+from engine.replica.hardware import Layout
+from engine.replica.loaded import Loaded
+from engine.replica.speculation import DraftModel, SharedSpeculation, SpeculationSettings
+
+MIB = 1024 * 1024
+DRAFT_BATCH_TOKENS = 256
+NO_DRAFTS = SpeculationSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One replica's configuration.
+
+    `gpu_layers`, `devices` None: all that are there. `kv_tokens` below slots x context: all sequences share so many
+    cells. `adapters_cached`: LoRA adapters in the model's memory at once (numPeftDeviceCached); `adapter_sequences`:
+    sequences that may use one at once (maxPeftBatchSize), None for all. `prefix_ram_mib`: RAM for saved prefixes and
+    preempted sequences. `seed`: of requests that name none; None for random. `costs_file`: where measured costs are
+    remembered.
+    """
+
+    deployment: str
+    replica: str
+    model_path: str
+    slots: int = 8
+    context: int = 2048
+    threads: int = 1
+    gpu_layers: int | None = None
+    devices: int | None = None
+    kv_tokens: int | None = None
+    prefix_ram_mib: int = 256
+    adapters_cached: int = 8
+    adapter_sequences: int | None = None
+    drafting: SpeculationSettings = NO_DRAFTS
+    seed: int | None = None
+    costs_file: str | None = None
+
+
+def lay_out(settings: Settings) -> Layout:
+    """How the model will lie on this machine."""
+    return hardware.lay_out(
+        gpu_layers=settings.gpu_layers,
+        devices=settings.devices,
+        threads=settings.threads,
+        can_offload=llama.gpu_available(),
+        found=llama.gpu_count(),
+    )
+
+
+def open_model(settings: Settings, layout: Layout, progress: Callable[[float], bool]) -> llama.Model:
+    """The weights. Raises LoadError, LoadCancelled when `progress(fraction)` returned False."""
+    return llama.Model(
+        settings.model_path,
+        gpu_layers=layout.gpu_layers,
+        tensor_split=hardware.tensor_split(layout),
+        progress=progress,
+    )
+
+
+def load(settings: Settings, layout: Layout, model: llama.Model) -> Loaded:
+    """Everything that text generation needs around a model. Raises LoadError."""
+    context = llama.Context(model, _shape(settings, layout, model))
+    table = _costs(settings, layout, model, context)
+    draft_model = _draft_model(settings, layout, model, context.length)
+    return Loaded(
+        model=model,
+        context=context,
+        costs=table,
+        adapters=Adapters(model, Path(settings.model_path), max_cached=settings.adapters_cached),
+        speculation=SharedSpeculation(table.verify, draft_model),
+        drafting=settings.drafting,
+        draft_model=draft_model,
+        layout=layout,
+        prefix_bytes=settings.prefix_ram_mib * MIB,
+        adapter_sequences=settings.adapter_sequences,
+        block=layout.block if table.batch_invariant else 1,
+    )
+
+
+def free(loaded: Loaded) -> None:
+    """Give everything but the model back. Nothing of `loaded` may be used afterwards."""
+    if loaded.draft_model is not None:
+        loaded.draft_model.close()
+    loaded.context.close()
+
+
+def _shape(settings: Settings, layout: Layout, model: llama.Model) -> llama.Shape:
+    return llama.Shape(
+        slots=settings.slots,
+        context=min(settings.context, model.context_trained),  # past the trained length a model writes garbage
+        threads=layout.threads,
+        batch=layout.batch,
+        rows=layout.rows,
+        kv_tokens=settings.kv_tokens,
+    )
+
+
+def _costs(settings: Settings, layout: Layout, model: llama.Model, context: llama.Context) -> costs.CostTable:
+    """Measured here, or remembered from an earlier replica of the same kind."""
+    key = cost_memory.fingerprint(
+        Path(settings.model_path), slots=settings.slots, context=context.length, capacity=context.capacity,
+        threads=layout.threads, gpu_layers=layout.gpu_layers, devices=layout.devices,
+    )  # fmt: skip
+    file = Path(settings.costs_file) if settings.costs_file else None
+    return cost_memory.recall_or_measure(file, key, lambda: costs.measure(context, max(model.vocabulary.bos, 0)))
+
+
+def _draft_model(settings: Settings, layout: Layout, model: llama.Model, context_length: int) -> DraftModel | None:
+    path = settings.drafting.draft_model_path
+    if path is None or not settings.drafting.uses_draft_model:
+        return None
+    draft = llama.Model(path, gpu_layers=layout.gpu_layers, tensor_split=hardware.tensor_split(layout))
+    shape = llama.Shape(
+        slots=settings.slots,
+        context=min(context_length, draft.context_trained),
+        threads=layout.threads,
+        batch=min(layout.batch, DRAFT_BATCH_TOKENS),
+    )
+    return DraftModel(draft, model.vocabulary, shape=shape)

@@ -1,0 +1,260 @@
+"""Which sequence id of the context holds which tokens, and every move of KV state: reuse, copy, save, restore.
+
+Three kinds of state can serve a new prompt, all found through a radix index under the same scope (adapters and
+isolation key; the model and its context are one a process):
+
+    residents   what an id holds: of a finished sequence, or the computed part of a running one
+    states      saved in RAM within a byte budget, least recently used out first
+    promised    the rest of a prompt that a running sequence computes right now: worth waiting for
+
+An id that is needed for something new gives its tokens to RAM first. Preempted sequences are saved pinned.
+
+State is reused only where a cold run would have computed it in the same way: whole blocks of a prompt for whole
+blocks, anything else for anything else (`reusable`, and hardware.CPU_BLOCK_TOKENS for the reason).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.replica.llama import State
+from engine.replica.radix import RadixIndex, Tokens
+from engine.replica.states import Handle, StateStore
+
+MIN_REUSE_TOKENS = 4  # a copy costs about a millisecond
+MIN_SAVED_TOKENS = 32  # shorter prefixes are cheaper to compute than to keep
+MAX_LOSS_TOKENS = 16  # a resident that loses no more to its successor is taken over in place
+
+
+class Cells(Protocol):
+    """What memory needs of the context."""
+
+    slots: int
+    capacity: int
+    unified: bool
+
+    def keep(self, sequence: int, tokens: int) -> bool: ...
+    def copy(self, source: int, target: int) -> None: ...
+    def save(self, sequence: int) -> State | None: ...
+    def load(self, sequence: int, state: State) -> bool: ...
+    def clear(self, *, wipe: bool = False) -> None: ...
+
+
+@dataclass(slots=True)
+class Resident:
+    """Tokens whose state an id holds. `tokens` is shared with a running sequence and grows; `promised` is how many
+    there will be when its prompt is through; the first `blocks_end` are, or will be, computed in whole blocks."""
+
+    scope: Hashable
+    tokens: list[int]
+    promised: int
+    blocks_end: int
+    used: int  # logical time of the last use
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The best start for a prompt: its first `tokens` lie at id `source` or in `state`. `awaited`: a running sequence
+    will soon hold so much more that waiting pays."""
+
+    tokens: int = 0
+    source: int | None = None
+    state: Handle | None = None
+    awaited: bool = False
+
+
+class Memory:
+    """`free` arguments are the ids that no running sequence owns. Scheduler's thread only."""
+
+    def __init__(self, cells: Cells, *, can_reuse: bool, budget_bytes: int, block: int = 1) -> None:
+        self._block = block
+        self.states: StateStore[Hashable] = StateStore(budget_bytes)
+        self._cells, self._can_reuse = cells, can_reuse
+        self._residents: dict[int, Resident] = {}
+        self._index: RadixIndex[Hashable, int] = RadixIndex()
+        self._time = 0
+
+    # Finding and placing a prompt
+
+    def find(self, scope: Hashable, prompt: Tokens, *, max_reuse: int | None = None) -> Prefix:
+        """What a prompt can start from. At least its last token is left to evaluate: its logits are not stored."""
+        limit = max(0, len(prompt) - 1 if max_reuse is None else min(max_reuse, len(prompt) - 1))
+        if not self._can_reuse or limit < MIN_REUSE_TOKENS:
+            return Prefix()
+        wanted, blocks_end = prompt[:limit], len(prompt) // self._block * self._block
+        best = self._resident(scope, wanted, blocks_end)
+        shared, holders = self._index.longest(scope, wanted, eligible=self._is_promise)
+        promised = 0
+        for holder in holders:
+            resident = self._residents[holder]
+            promised = max(promised, self._reusable(shared, resident.blocks_end, blocks_end))
+            computed = self._reusable(min(shared, len(resident.tokens)), resident.blocks_end, blocks_end)
+            if computed > best.tokens:
+                best = Prefix(computed, source=holder)
+        saved, handle = self.states.longest(scope, wanted)
+        saved = self._reusable(saved, len(prompt), blocks_end)
+        if saved > best.tokens:
+            best = Prefix(saved, state=handle)
+        if promised - best.tokens >= MIN_REUSE_TOKENS:
+            return Prefix(awaited=True)
+        return best if best.tokens >= MIN_REUSE_TOKENS else Prefix()
+
+    def _resident(self, scope: Hashable, wanted: Tokens, blocks_end: int) -> Prefix:
+        shared, holders = self._index.longest(scope, wanted, eligible=lambda h: not self._is_promise(h))
+        usable = {h: self._reusable(shared, self._residents[h].blocks_end, blocks_end) for h in holders}
+        best = max(holders, key=lambda h: usable[h], default=None)
+        return Prefix(usable[best], source=best) if best is not None and usable[best] else Prefix()
+
+    def _reusable(self, shared: int, theirs: int, ours: int) -> int:
+        return reusable(shared, theirs, ours, self._block)
+
+    def _is_promise(self, holder: int) -> bool:
+        resident = self._residents[holder]
+        return len(resident.tokens) < resident.promised
+
+    def place(self, prefix: Prefix, free: Collection[int]) -> tuple[int, int]:
+        """Take an id out of `free` and bring the prefix there: (id, tokens of it that are in place)."""
+        source = prefix.source
+        if source is not None and source in free and (len(free) == 1 or self._loses_little(source, prefix.tokens)):
+            if not self._loses_little(source, prefix.tokens):
+                self._save(source)
+            return source, self._trim(source, prefix.tokens)
+        # Read first: making room at the target may put its tokens where this state is.
+        state = self.states.get(prefix.state) if prefix.state in self.states and prefix.state is not None else None
+        target = self._least_valuable(free, spare=source)
+        self._vacate(target)
+        if source is not None:
+            self._cells.copy(source, target)
+            return target, self._trim(target, prefix.tokens)
+        if state is not None and self._cells.load(target, state):
+            return target, self._trim(target, prefix.tokens)
+        return target, 0
+
+    def _trim(self, target: int, tokens: int) -> int:
+        return tokens if self._cells.keep(target, tokens) else 0
+
+    def _loses_little(self, source: int, kept: int) -> bool:
+        return len(self._residents[source].tokens) - kept < MAX_LOSS_TOKENS
+
+    def _least_valuable(self, free: Collection[int], spare: int | None = None) -> int:
+        """An empty id if there is one, else the one used longest ago; the lowest id wins ties."""
+        candidates = [i for i in free if i != spare] or list(free)
+        return min(candidates, key=lambda i: (self._residents[i].used if i in self._residents else -1, i))
+
+    def _vacate(self, identifier: int) -> None:
+        self._save(identifier)
+        self.drop(identifier)
+
+    def _save(self, identifier: int) -> None:
+        """Keep in RAM what the id holds, unless it is short or other ids hold it too."""
+        resident = self._residents.get(identifier)
+        if resident is None or not self._can_reuse or len(resident.tokens) < MIN_SAVED_TOKENS:
+            return
+        others, _holders = self._index.longest(resident.scope, resident.tokens, eligible=lambda h: h != identifier)
+        if others >= len(resident.tokens):
+            return
+        tokens = resident.tokens[: resident.blocks_end] if self._block > 1 else resident.tokens
+        state = self._cells.save(identifier) if tokens else None
+        if state is not None:
+            self.states.put(resident.scope, tokens, state)
+
+    # What running sequences do to it
+
+    def hold(
+        self, identifier: int, scope: Hashable, tokens: list[int], prompt: Sequence[int], blocks_end: int = 0
+    ) -> None:
+        """`identifier` now holds `tokens` (the list is shared: it may grow) and will hold all of `prompt`, the first
+        `blocks_end` of it computed in whole blocks."""
+        self._time += 1
+        self._residents[identifier] = Resident(scope, tokens, len(prompt), blocks_end, self._time)
+        self._index.insert(scope, prompt, identifier)
+
+    def release(self, identifier: int) -> None:
+        """The sequence at `identifier` is over; what it holds stays as a prefix for later prompts."""
+        resident = self._residents.get(identifier)
+        if resident is None:
+            return
+        self._cells.keep(identifier, len(resident.tokens))  # a rejected draft may lie behind
+        self.hold(identifier, resident.scope, list(resident.tokens), resident.tokens, resident.blocks_end)
+
+    def drop(self, identifier: int) -> None:
+        """Forget what `identifier` holds: it is not wanted any more, or cannot be trusted."""
+        self._cells.keep(identifier, 0)
+        if self._residents.pop(identifier, None) is not None:
+            self._index.remove(identifier)
+
+    def move(self, source: int, target: int) -> None:
+        """The running sequence at `source` goes on at `target`; a copy stays behind as a prefix."""
+        self._vacate(target)
+        self._cells.copy(source, target)
+        resident = self._residents[source]
+        self.hold(target, resident.scope, resident.tokens, resident.tokens, resident.blocks_end)
+        self.hold(source, resident.scope, list(resident.tokens), resident.tokens, resident.blocks_end)
+
+    def scrub(self, identifier: int, *, alone: bool) -> None:
+        """Like `drop`, for cells that hold no numbers: masked or not, they would spoil whatever is computed beside
+        them. A copy brings the cells of another id; `alone`: nothing runs, so all cells can be zeroed instead."""
+        self.drop(identifier)
+        others = [i for i in range(self._cells.slots) if i != identifier]
+        if others and not self._cells.unified:
+            self._cells.copy(others[0], identifier)
+            self._cells.keep(identifier, 0)
+        elif alone:
+            self._cells.clear(wipe=True)
+            self.forget()
+
+    def park(self, identifier: int) -> Handle | None:
+        """Save a running sequence, pinned, and free its id. None: no room in RAM, so it has to be computed again."""
+        resident = self._residents[identifier]
+        state = self._cells.save(identifier)
+        handle = None
+        if state is not None and resident.tokens:
+            # Under a scope of its own: what was generated is nobody's prompt.
+            handle = self.states.put(("parked", identifier, self._time), resident.tokens, state, pin=True)
+        self.release(identifier)
+        return handle
+
+    def resume(self, handle: Handle | None, free: Collection[int]) -> tuple[int, bool]:
+        """Take an id out of `free` for a parked sequence: (id, whether its state is there)."""
+        target = self._least_valuable(free)
+        self._vacate(target)
+        if handle is None:
+            return target, False
+        return target, self._cells.load(target, self.states.take(handle))
+
+    def discard(self, handle: Handle) -> None:
+        """A parked sequence ended before it was resumed."""
+        self.states.drop(handle)
+
+    def forget(self) -> None:
+        """Forget all ids; what is saved in RAM stays."""
+        for identifier in list(self._residents):
+            self._index.remove(identifier)
+        self._residents.clear()
+
+    # Room
+
+    def make_room(self, tokens: int, free: Collection[int]) -> bool:
+        """With shared cells: whether `tokens` more fit, after idle residents were moved to RAM as need be."""
+        if not self._cells.unified:
+            return True
+        while self.tokens_held() + tokens > self._cells.capacity:
+            idle = [i for i in free if i in self._residents]
+            if not idle:
+                return False
+            self._vacate(self._least_valuable(idle))
+        return True
+
+    def tokens_held(self) -> int:
+        """Tokens in memory over all ids, running and idle."""
+        return sum(len(resident.tokens) for resident in list(self._residents.values()))
+
+
+def reusable(shared: int, theirs: int, ours: int, block: int) -> int:
+    """How many of `shared` leading tokens a prompt can take over from another sequence. `theirs` and `ours`: how many
+    tokens each computes in whole blocks."""
+    if block == 1 or (theirs == ours and shared >= ours):
+        return shared
+    return min(shared, theirs, ours) // block * block

@@ -1,0 +1,93 @@
+"""The wire of POST /v1/rerank: documents ordered by how relevant a cross-encoder finds them for a query.
+
+Source: https://docs.fireworks.ai/api-reference/rerank-documents
+The answer says the same under `data` (Fireworks' API) and under `results` (Fireworks' older SDK, Cohere, Jina).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, PlainValidator
+
+from client.errors import InvalidArgument
+from engine.replica.pooler import Pooler
+from engine.replica.strict_json import parse_json
+from engine.replica.template import Rendered, Segment
+from engine.replica.wire_types import Body, Integer, Text, validated, whole_text
+
+MAX_DOCUMENTS = 1024
+_NOT_BUILT = ("task", "lora")  # the model's own instruction and weights are used
+
+
+def _documents(value: Any) -> list[str]:
+    """Texts, or objects with a `text`."""
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_DOCUMENTS:
+        raise ValueError(f"must be a list of 1 to {MAX_DOCUMENTS} texts")
+    texts: list[Any] = [one.get("text") if isinstance(one, dict) else one for one in value]
+    if not all(isinstance(one, str) and one for one in texts):
+        raise ValueError("must be texts, none of them empty")
+    return [whole_text(one) for one in texts]
+
+
+class RerankRequest(Body):
+    model: Text = ""
+    query: Annotated[Text, Field(min_length=1)]
+    documents: Annotated[list[str], PlainValidator(_documents)]
+    top_n: Annotated[Integer, Field(ge=1)] | None = None
+    return_documents: bool | None = None
+
+
+async def rerank(pooler: Pooler, raw: bytes, gone: threading.Event) -> tuple[bytes, int]:
+    """The answer's body and the tokens read. Raises FiredeckError for what is wrong, ClientGone once `gone` is set."""
+    pooler.require_relevance()
+    request, pairs = await asyncio.to_thread(_prepare, pooler, raw)
+    scores = await pooler.relevance(pairs, gone)
+    tokens = sum(map(len, pairs))
+    order = np.argsort(-scores, kind="stable")[: request.top_n]  # equals stay in the client's order
+    ranked = [_result(request, int(index), float(scores[index])) for index in order]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    answer = {"object": "list", "model": request.model, "data": ranked, "results": ranked, "usage": usage}
+    return json.dumps(answer).encode(), tokens
+
+
+def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
+    result: dict[str, Any] = {"index": index, "relevance_score": score}
+    if request.return_documents is not False:
+        result["document"] = request.documents[index]
+    return result
+
+
+def _prepare(pooler: Pooler, raw: bytes) -> tuple[RerankRequest, list[list[int]]]:
+    body = parse_json(raw)
+    request = validated(RerankRequest, body)
+    for field in _NOT_BUILT:
+        if body.get(field) is not None:
+            raise InvalidArgument(f"{field}: not supported", field=field)
+    template = pooler.model.rerank_template
+    if template is not None:
+        filled_in = (filled(template, request.query, document) for document in request.documents)
+        pairs = [pooler.prompts.filled(rendered, "documents") for rendered in filled_in]
+    else:
+        query = _plain(pooler, request.query, "query")
+        pairs = [
+            pooler.model.vocabulary.pair(query, _plain(pooler, document, "documents")) for document in request.documents
+        ]
+    pooler.check(pairs, "documents")
+    return request, pairs
+
+
+def _plain(pooler: Pooler, text: str, field: str) -> list[int]:
+    return pooler.prompts.text(text, parse_special=False, add_special=False, field=field)
+
+
+def filled(template: str, query: str, document: str) -> Rendered:
+    """The template with both texts in place, marked as content: a control token spelled out in them stays text."""
+    texts = {"{query}": query, "{document}": document}
+    pieces = re.split(r"(\{query\}|\{document\})", template)
+    return Rendered(tuple(Segment(texts.get(piece, piece), piece in texts) for piece in pieces if piece))
