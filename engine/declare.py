@@ -33,6 +33,8 @@ DEFAULT_LOAD_TARGETS = {"default": 0.8}
 DEFAULT_SLOTS = 8  # sequences that one replica runs at once
 DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
 CONTEXT_TOKENS_MIN = 256
+DRAFT_TOKENS_MAX = 31  # a step reads the logits of 32 tokens: the drafted ones and the sequence's own next
+NGRAM_LENGTH_MAX = 16
 HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
 HOLD_TIMEOUT_MAX = timedelta(hours=1)
 
@@ -207,6 +209,12 @@ def _check_speculation(deployment: Deployment) -> None:
             field="draftTokenCount",
             hint="4 suits most draft models; 0 turns speculation off",
         )
+    for field, value, most in (
+        ("draftTokenCount", deployment.draft_token_count, DRAFT_TOKENS_MAX),
+        ("ngramSpeculationLength", ngram, NGRAM_LENGTH_MAX),
+    ):
+        if value is not None and value > most:
+            raise InvalidArgument(f"{field} {value} is more than {most}, the most that a step can use", field=field)
 
 
 def _check_served(deployment: Deployment) -> None:
@@ -215,8 +223,6 @@ def _check_served(deployment: Deployment) -> None:
     Wishes about hardware, placement and shapes are kept as they were declared; this machine has what it has.
     """
     asked = {
-        "draftTokenCount": deployment.draft_token_count,
-        "enableAddons": deployment.enable_addons,
         "enableMtp": deployment.enable_mtp,
         "enableHotLoad": deployment.enable_hot_load,
         "directRouteApiKeys": deployment.direct_route_api_keys,

@@ -38,13 +38,13 @@ class Library:
         mine = f"accounts/{account}/"
         return [_with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
 
-    def get(self, name: str) -> Model:
-        """The model, or NotFound."""
+    def get(self, name: str, field: str = "baseModel") -> Model:
+        """The model, or NotFound naming the `field` that asked for it."""
         if name in self._entries:
             return _listed(self._entries[name])
         if name in self._own:
             return _with_file_state(self._own[name])
-        raise NotFound(f"model {name!r} does not exist", field="baseModel", hint="`firedeck model list` shows all")
+        raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
     async def create(self, account: str, model_id: str, file: str, display_name: str | None) -> Model:
         """Register a GGUF file on this machine. Raises InvalidArgument for a file that cannot be served."""
@@ -114,6 +114,7 @@ def _listed(entry: Entry) -> Model:
         context_length=entry.context_length,
         public=True,
         use_hf_apply_chat_template=entry.supports_chat,
+        supports_tools=entry.supports_chat,
         base_model_details=BaseModelDetails(
             parameter_count=str(entry.parameter_count) if entry.parameter_count else None, model_type=entry.architecture
         ),
@@ -143,6 +144,7 @@ def _registered(name: str, checked: own_models.OwnModel, display_name: str | Non
         update_time=now,
         context_length=info.context_length,
         use_hf_apply_chat_template=info.has_chat_template,
+        supports_tools=info.has_chat_template,
         base_model_details=BaseModelDetails(
             parameter_count=str(info.parameter_count), model_type=info.architecture
         ),

@@ -41,9 +41,13 @@ def settings(command: Any) -> Any:
             click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
             click.option("--max-context-length", type=int, help="Tokens a sequence."),
             click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
-            click.option("--draft-model"),
-            click.option("--draft-token-count", type=int),
-            click.option("--ngram-speculation-length", type=int),
+            click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
+            click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
+            click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
+            click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
+            click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
+            click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
+            click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
         )
     ):

@@ -29,10 +29,16 @@ async def create(
     caller: Caller,
     deployment_id: Annotated[str | None, Query(alias="deploymentId")] = None,
     validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
+    disable_speculative_decoding: Annotated[bool, Query(alias="disableSpeculativeDecoding")] = False,
 ) -> Deployment:
-    """A new deployment (CREATING); with `validateOnly` what it would be, nothing being made."""
+    """A new deployment (CREATING); with `validateOnly` what it would be, nothing being made.
+
+    `disableSpeculativeDecoding` makes `draftTokenCount` 0: neither draft model nor n-grams.
+    """
     caller.may(account, write=True)
     spec = declare.read(body)
+    if disable_speculative_decoding:
+        spec.draft_token_count = 0
     return await house.fleet.create(account, spec, deployment_id, by=caller.user, validate_only=validate_only)
 
 

@@ -21,6 +21,7 @@ from engine.fleet.settings import Settings
 from engine.placement.port import Placed
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
+from engine.telemetry.gpu import gpu_names
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,9 @@ class Fleet:
                 f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
             )
         model = self._model_of(spec, account)
-        named = spec.model_copy(update={"base_model": model})
+        named = spec.model_copy(update={"base_model": model, "draft_model": _draft_name(spec, account)})
         whole = declare.create(named, name, self._context(model), self.settings.limits)
+        self._check_draft(whole)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
@@ -122,12 +124,15 @@ class Fleet:
         """The deployment with the changed fields."""
         keeper = self._living(name)
         context = self._context(keeper.deployment.base_model or "")
+        account = name.split("/")[1]
         if changes.base_model is not None:
-            account = name.split("/")[1]
             changes.base_model = str(Name.of(changes.base_model, "models", account, "baseModel"))
+        if changes.draft_model is not None:
+            changes.draft_model = _draft_name(changes, account)
 
         def changed(current: Deployment) -> Deployment:
             new = declare.update(current, changes, mask, context, self.settings.limits)
+            self._check_draft(new)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:
@@ -174,6 +179,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
+        self._check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -182,11 +188,12 @@ class Fleet:
         return declared
 
     def uses(self, model: str) -> list[str]:
-        """The living deployments of a model."""
-        return [k.name for k in self._keepers.values() if k.deployment.base_model == model and not k.deleted]
+        """The living deployments of a model, as their base or their draft model."""
+        living = [k for k in self._keepers.values() if not k.deleted]
+        return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
     def _keep(self, deployment: Deployment) -> Keeper:
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._threads)
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._threads, len(gpu_names()))
         return keeper
 
     def _living(self, name: str) -> Keeper:
@@ -201,6 +208,11 @@ class Fleet:
         name = str(Name.of(spec.base_model, "models", account, "baseModel"))
         self.rooms.library.get(name)
         return name
+
+    def _check_draft(self, deployment: Deployment) -> None:
+        """Whether the two vocabularies agree is seen when a replica loads both."""
+        if deployment.draft_model:
+            self.rooms.library.get(deployment.draft_model, "draftModel")
 
     def _context(self, model: str) -> int | None:
         return self.rooms.library.get(model).context_length
@@ -255,6 +267,10 @@ class Fleet:
         for stray in self.rooms.driver.strays(frozenset(adopted)):
             log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
             self.rooms.driver.stop(stray, force=True)
+
+
+def _draft_name(spec: Deployment, account: str) -> str | None:
+    return str(Name.of(spec.draft_model, "models", account, "draftModel")) if spec.draft_model else None
 
 
 def _placed(record: ReplicaRecord) -> Placed | None:

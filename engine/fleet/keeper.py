@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,7 +20,8 @@ from engine.control.lifecycle import Facts
 from engine.control.reconcile import STARTING, Backoff, Declared, Stage, steps
 from engine.fleet.lobby import Lobby
 from engine.fleet.replica import POLL_TIMEOUT_S, Replica
-from engine.fleet.replica_set import ReplicaSet, Rooms, Template
+from engine.fleet.replica_set import ReplicaSet, Rooms
+from engine.fleet.template import template_of
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
 from engine.telemetry.meter import Meter
@@ -41,16 +41,17 @@ RETRY_AFTER_S = 5.0
 class Keeper:
     """One deployment: its declaration, its replicas, its queue and its numbers."""
 
-    def __init__(self, deployment: Deployment, rooms: Rooms, threads: int) -> None:
+    def __init__(self, deployment: Deployment, rooms: Rooms, threads: int, gpus: int) -> None:
         self.deployment = deployment
         self.replicas = ReplicaSet(rooms, self.announce, self.wake)
         self.lobby = Lobby(self.ready, self.wake, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
+        self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.recorder = Recorder()
         self.decision: Decision | None = None
         self.decided_at: float = 0.0
         self._rooms = rooms
-        self._threads = threads
+        self._threads, self._gpus = threads, gpus  # a replica's where its declaration names none; this machine's
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
         self._awake = asyncio.Event()
@@ -157,7 +158,7 @@ class Keeper:
         """Observe, decide, step."""
         now = self._rooms.clock.monotonic()
         self._sample(now)
-        template = self._template()
+        template = template_of(self.deployment, threads=self._threads, gpus=self._gpus)
         self.replicas.forgive(template.generation)
         await self._decide(now)
         declared = Declared(self._desired(), template.generation, self.deleted)
@@ -184,22 +185,22 @@ class Keeper:
     def _desired(self) -> int:
         return self.decision.desired if self.decision and not self.deleted else 0
 
-    def _template(self) -> Template:
-        d = self.deployment
-        threads = (d.firedeck.threads if d.firedeck else None) or self._threads
-        settings = (d.base_model or "", d.max_batch_size or 1, d.max_context_length or 0, threads)
-        return Template(d.name, *settings, generation=hashlib.sha256(repr(settings).encode()).hexdigest()[:12])
-
     def _sample(self, now: float) -> None:
         """One sample of the load for the autoscaler, and of the speed for the charts."""
         produced = [r.take_produced() for r in self.replicas]
         prompt, generated = sum(p.prompt for p in produced), sum(p.generated for p in produced)
         self.meter.produced(prompt, generated)
+        self._take_figures()
         concurrency = self.running() + self.lobby.held
         requests, self._sampled_requests = self.meter.requests - self._sampled_requests, self.meter.requests
         if concurrency or requests or self._arriving():
             self._idle_since = now
         self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
+
+    def _take_figures(self) -> None:
+        for replica in self.replicas:
+            self.figures.take(replica.id, replica.report.body, from_birth=not replica.taken_over)
+        self.figures.keep(self.replicas.replicas.keys())
 
     def _arriving(self) -> bool:
         """A replica is on its way: not idle but slow to start, or else one that loads for longer than the

@@ -72,6 +72,7 @@ class Replica:
         self.wedged = False
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
+        self.taken_over = False  # an earlier engine started it
         self.http: httpx.AsyncClient | None = None
         self._produced = Produced()
         self._speed = Rate(SPEED_WINDOW_S)

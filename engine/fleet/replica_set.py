@@ -18,6 +18,7 @@ from client.names import random_id
 from engine.clock import Clock
 from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
 from engine.fleet.replica import Replica, failure_text
+from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement.port import Driver, Launch, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
@@ -27,18 +28,6 @@ log = logging.getLogger(__name__)
 PLACEMENT_RETRY_S = 5.0
 LAST_WORDS_LINES = 3
 STABLE_AFTER_S = 10.0  # of serving, after which earlier failures no longer count
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What a replica of the current settings is started with; `generation` is a digest of them."""
-
-    deployment: str
-    model: str
-    slots: int
-    context_tokens: int
-    threads: int
-    generation: str
 
 
 class Announce(Protocol):
@@ -99,6 +88,7 @@ class ReplicaSet:
     def adopt(self, record: ReplicaRecord, placed: Placed) -> None:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
+        replica.taken_over = True
         replica.attach(placed)
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
         self.replicas[record.id] = replica
@@ -129,7 +119,8 @@ class ReplicaSet:
         """Download -> place -> load -> probe -> ready, then watch."""
         try:
             file = await self._fetch(replica, template.model)
-            placed = await self._place(replica, template, file)
+            draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
+            placed = await self._place(replica, template, template.launch(replica.id, replica.key, file, draft))
         except Exception as error:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
@@ -144,13 +135,9 @@ class ReplicaSet:
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
         return await library.bring(model, lambda part: setattr(replica, "progress", part))
 
-    async def _place(self, replica: Replica, template: Template, file: Path) -> Placed:
+    async def _place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
         """A process for this replica; while there is no room, wait and ask again."""
         driver = self._rooms.driver
-        launch = Launch(
-            replica=replica.id, deployment=template.deployment, model_file=file, key=replica.key, slots=template.slots,
-            context_tokens=template.context_tokens, threads=template.threads,
-        )  # fmt: skip
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
@@ -200,6 +187,8 @@ class ReplicaSet:
         if step.fault:
             replica.wedged = True
             await self._announce("Warning", "ReplicaUnhealthy", step.why, replica.id)
+        elif replica.placed is not None:
+            await replica.look()  # what it counted last is not to be lost with it
         self._term(replica, step.why if step.fault else replica.reason or step.why)
 
     def _term(self, replica: Replica, why: str) -> None:

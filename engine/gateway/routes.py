@@ -155,15 +155,16 @@ class Gateway:
         deployment = keeper.deployment
         model = self._house.library.get(deployment.base_model or "")
         library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
+        chats = bool(model.use_hf_apply_chat_template)
         return {
             "id": model_id,
             "object": "model",
             "created": int(deployment.create_time.timestamp()) if deployment.create_time else 0,
             "owned_by": LIBRARY_ACCOUNT if library else LOCAL_ACCOUNT,
             "kind": model.kind,
-            "supports_chat": bool(model.use_hf_apply_chat_template),
+            "supports_chat": chats,
             "supports_image_input": False,
-            "supports_tools": False,
+            "supports_tools": chats,  # a replica tells the tools to a template that knows of none as text
             "context_length": deployment.max_context_length,
         }
 

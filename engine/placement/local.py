@@ -102,7 +102,8 @@ class LocalDriver:
             log.unlink(missing_ok=True)
 
     def _check_room(self, launch: Launch) -> None:
-        needed = launch.model_file.stat().st_size + MEMORY_OVER_FILE_BYTES
+        files = [file for file in (launch.model_file, launch.draft_file) if file is not None]
+        needed = sum(file.stat().st_size for file in files) + MEMORY_OVER_FILE_BYTES
         free = psutil.virtual_memory().available - MEMORY_RESERVE_BYTES
         if needed > free:
             raise Stockout(f"{needed / 2**20:.0f} MiB of memory wanted, {max(free, 0) / 2**20:.0f} MiB free")
@@ -116,12 +117,26 @@ class LocalDriver:
             "--model", str(launch.model_file), "--slots", str(launch.slots),
             "--context", str(launch.context_tokens), "--threads", str(launch.threads),
             "--orphan-timeout", str(self._orphan_timeout_s), "--costs", str(self._costs_file),
+            *options_of(launch),
         ]  # fmt: skip
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(launch.key),
                 cwd=self._run_dir, start_new_session=True,
             )  # fmt: skip
+
+
+def options_of(launch: Launch) -> list[str]:
+    """The arguments that are left out where the replica decides by itself, or where a thing is off."""
+    given = {
+        "--draft-model": launch.draft_file,
+        "--draft-token-count": launch.draft_tokens or None,
+        "--ngram-speculation-length": launch.ngram_length or None,
+        "--adapters-cached": launch.adapters_cached,
+        "--adapter-sequences": launch.adapter_sequences,
+        "--devices": launch.devices,
+    }
+    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
 def _environment(key: str) -> dict[str, str]:

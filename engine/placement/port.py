@@ -17,7 +17,12 @@ class Stockout(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that a replica process needs to know. `context_tokens` is per sequence."""
+    """Everything that a replica process needs to know. `context_tokens` is per sequence.
+
+    `draft_tokens`, the most drafted a step, and `ngram_length` are 0 where they are off. `adapters_cached`: LoRA
+    adapters in memory at once; `adapter_sequences`: sequences that may use one at once; `devices`: accelerators to
+    split the model over; None leaves each to the replica.
+    """
 
     replica: str
     deployment: str
@@ -26,6 +31,12 @@ class Launch:
     slots: int
     context_tokens: int
     threads: int
+    draft_file: Path | None = None
+    draft_tokens: int = 0
+    ngram_length: int = 0
+    adapters_cached: int | None = None
+    adapter_sequences: int | None = None
+    devices: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

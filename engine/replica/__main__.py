@@ -14,6 +14,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 KEY_VARIABLE = "FIREDECK_REPLICA_KEY"
 EXIT_USAGE = 2
+# How long a thread may keep Python's lock from another that wants it. At the default of 5 ms the scheduler would wait
+# that long after many a decode call for the thread that reads requests, and so would the loading of the model.
+SWITCH_INTERVAL_S = 0.0005
 
 
 def _positive(text: str) -> int:
@@ -69,9 +72,9 @@ def main() -> int:
         print(f"{KEY_VARIABLE} is not set", file=sys.stderr)
         return EXIT_USAGE
     # After the OpenMP variables: this loads llama.cpp.
-    from engine.replica import lifecycle
-    from engine.replica.loading import Settings
-    from engine.replica.speculation import SpeculationSettings
+    from engine.replica.preload import Preload
+    from engine.replica.settings import Settings
+    from engine.replica.speculation.settings import SpeculationSettings
 
     drafting = SpeculationSettings(options.draft_model, options.ngram_speculation_length, options.draft_token_count)
     try:
@@ -96,9 +99,14 @@ def main() -> int:
         seed=options.seed,
         costs_file=options.costs,
     )
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    preload = Preload(settings)
+    from engine.replica import lifecycle  # imports all the rest, while the model is being read
+
     listener = lifecycle.bind(options.socket)
     life = lifecycle.serve(
         settings,
+        preload,
         listener,
         key,
         orphan_timeout_s=options.orphan_timeout,

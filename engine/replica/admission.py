@@ -91,6 +91,10 @@ class Admission:
     def _prefix(self, job: Job) -> Prefix:
         if job in self._parked or job.score_prompt:
             return Prefix()
+        if job.leader is not None:
+            whole = self._memory.find_whole((job.adapters, job.cache_key), job.prompt_array)
+            if whole.awaited or (whole.tokens and job.leader.prompt_row is not None):
+                return whole
         return self._memory.find((job.adapters, job.cache_key), job.prompt_array, max_reuse=job.cache_max_tokens)
 
     # Starting
@@ -100,7 +104,7 @@ class Admission:
             return self._resume(job)
         target, reused = self._memory.place(prefix, self.free())
         model = self._loaded.model
-        sequence = Sequence(job, target, model.vocabulary, model.vocabulary.end_tokens, self._loaded.block)
+        sequence = Sequence(job, target, model.vocabulary, model.vocabulary.end_tokens, self._loaded.wide)
         if job.speculate and model.can_reuse_prefix:  # rejected drafts have to be forgotten
             sequence.speculator = speculation.begin(
                 self._loaded.speculation, self._loaded.drafting, prompt=job.prompt, prediction=job.prediction,
@@ -115,7 +119,7 @@ class Admission:
 
     def _occupy(self, sequence: Sequence, target: int, held: int) -> None:
         sequence.occupy(target, held)
-        self._memory.hold(target, sequence.scope, sequence.held, sequence.pending, sequence.blocks_end)
+        self._memory.hold(target, sequence.scope, sequence.held, sequence.pending, sequence.wide_end)
         self._active[target] = sequence
 
     def _resume(self, job: Job) -> Sequence:

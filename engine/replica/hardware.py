@@ -11,23 +11,23 @@ ALL_LAYERS = -1
 # On a CPU a chunk is bounded by the time it takes anyway; on a GPU wide batches are what fills it.
 CPU_BATCH_TOKENS = 512
 GPU_BATCH_TOKENS = 2048
-# llama.cpp's CPU attention takes another way, which rounds differently, when a call holds 64 or more tokens of one
-# sequence (ggml-cpu/ops.cpp, tiled flash attention). So that text does not depend on how a prompt was cut, whole
-# blocks of a prompt always go that way, and what is left over never.
-CPU_BLOCK_TOKENS = 64
-READ_ROWS = 64  # tokens of one sequence whose logits one call returns: drafts, and prompts that are scored
+# llama.cpp's CPU attention takes another way, faster and with other rounding, when a call holds 64 or more tokens of
+# one sequence (ggml-cpu/ops.cpp, tiled flash attention). So that text does not depend on how a prompt was cut, prompts
+# of so many tokens are evaluated in such wide calls only, and everything else never.
+CPU_WIDE_TOKENS = 64
+READ_ROWS = 32  # tokens of one sequence whose logits one call returns: drafts, and prompts that are scored
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """`devices`: accelerators to split the layers over, 0 on a CPU. `batch`: tokens a decode call may carry.
-    `block`: tokens of a prompt that are always evaluated together."""
+    `wide`: tokens from which on a call rounds differently; 1: it makes no difference."""
 
     gpu_layers: int
     devices: int
     threads: int
     batch: int
-    block: int
+    wide: int
     rows: int = READ_ROWS
 
     @property
@@ -43,7 +43,7 @@ def lay_out(*, gpu_layers: int | None, devices: int | None, threads: int, can_of
     usable = can_offload and found > 0
     layers = (ALL_LAYERS if gpu_layers is None else gpu_layers) if usable else 0
     if layers == 0:
-        return Layout(0, 0, threads, CPU_BATCH_TOKENS, CPU_BLOCK_TOKENS)
+        return Layout(0, 0, threads, CPU_BATCH_TOKENS, CPU_WIDE_TOKENS)
     return Layout(layers, min(devices or found, found), threads, GPU_BATCH_TOKENS, 1)
 
 

@@ -125,7 +125,9 @@ class Job:
     tenant: str = ""  # whose fair share this counts against
     priority: int = 0  # higher goes first, and may push lower ones aside
     deadline: float | None = None  # monotonic seconds; past it the job ends with DeadlineExceeded
-    leader: Job | None = None  # the first choice of the same prompt, which counts the prompt's tokens
+    leader: Job | None = None  # the first choice of the same prompt, which evaluates and counts it
+    followed: bool = False  # whether it is a leader
+    prompt_row: NDArray[np.float32] | None = None  # a leader's logits after its prompt: its followers begin with them
     times: Times = field(default_factory=Times)
     cancelled: bool = False
     prompt_array: NDArray[np.int32] = field(init=False, repr=False)  # the prompt, as indexes compare it

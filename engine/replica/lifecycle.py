@@ -18,10 +18,11 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from engine.replica.loading import Settings
 from engine.replica.mailbox import Outbox
+from engine.replica.preload import Preload
 from engine.replica.runtime import Runtime
 from engine.replica.server import App
+from engine.replica.settings import Settings
 
 EXIT_OK, EXIT_BAD_MODEL, EXIT_DIED = 0, 3, 4
 TICK_S = 0.2
@@ -61,12 +62,18 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def serve(
-    settings: Settings, listener: socket.socket, key: str, *, orphan_timeout_s: float, drain_timeout_s: float
+    settings: Settings,
+    preload: Preload,
+    listener: socket.socket,
+    key: str,
+    *,
+    orphan_timeout_s: float,
+    drain_timeout_s: float,
 ) -> int:
     """Run until the end of the replica's life; returns its exit code."""
     loop = asyncio.get_running_loop()
     outbox = Outbox(loop)
-    runtime = Runtime(settings, outbox.flush)
+    runtime = Runtime(settings, preload, outbox.flush)
     app = App(runtime, outbox, key)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.drain)
@@ -117,6 +124,7 @@ def _config(app: App) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(STOP_TIMEOUT_S),

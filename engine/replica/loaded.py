@@ -14,7 +14,7 @@ from engine.replica.speculation import DraftModel, SharedSpeculation, Speculatio
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """`prefix_bytes`: RAM for saved prefixes and preempted sequences. `adapter_sequences`: how many running sequences
-    may use adapters at once (maxPeftBatchSize), None for all. `block`: see hardware.Layout; 1 where text is not
+    may use adapters at once (maxPeftBatchSize), None for all. `wide`: see hardware.Layout; 1 where text is not
     independent of the batch anyway."""
 
     model: Model
@@ -27,4 +27,4 @@ class Loaded:
     layout: Layout
     prefix_bytes: int
     adapter_sequences: int | None = None
-    block: int = 1
+    wide: int = 1

@@ -1,69 +1,18 @@
-"""From a replica's settings to a loaded model: weights, context, measured costs, adapters, draft model."""
+"""What text generation needs around a model: context, measured costs, adapters, draft model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.replica import cost_memory, costs, hardware, llama
 from engine.replica.adapters import Adapters
 from engine.replica.hardware import Layout
 from engine.replica.loaded import Loaded
-from engine.replica.speculation import DraftModel, SharedSpeculation, SpeculationSettings
+from engine.replica.settings import Settings
+from engine.replica.speculation import DraftModel, SharedSpeculation
 
 MIB = 1024 * 1024
 DRAFT_BATCH_TOKENS = 256
-NO_DRAFTS = SpeculationSettings()
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One replica's configuration.
-
-    `gpu_layers`, `devices` None: all that are there. `kv_tokens` below slots x context: all sequences share so many
-    cells. `adapters_cached`: LoRA adapters in the model's memory at once (numPeftDeviceCached); `adapter_sequences`:
-    sequences that may use one at once (maxPeftBatchSize), None for all. `prefix_ram_mib`: RAM for saved prefixes and
-    preempted sequences. `seed`: of requests that name none; None for random. `costs_file`: where measured costs are
-    remembered.
-    """
-
-    deployment: str
-    replica: str
-    model_path: str
-    slots: int = 8
-    context: int = 2048
-    threads: int = 1
-    gpu_layers: int | None = None
-    devices: int | None = None
-    kv_tokens: int | None = None
-    prefix_ram_mib: int = 256
-    adapters_cached: int = 8
-    adapter_sequences: int | None = None
-    drafting: SpeculationSettings = NO_DRAFTS
-    seed: int | None = None
-    costs_file: str | None = None
-
-
-def lay_out(settings: Settings) -> Layout:
-    """How the model will lie on this machine."""
-    return hardware.lay_out(
-        gpu_layers=settings.gpu_layers,
-        devices=settings.devices,
-        threads=settings.threads,
-        can_offload=llama.gpu_available(),
-        found=llama.gpu_count(),
-    )
-
-
-def open_model(settings: Settings, layout: Layout, progress: Callable[[float], bool]) -> llama.Model:
-    """The weights. Raises LoadError, LoadCancelled when `progress(fraction)` returned False."""
-    return llama.Model(
-        settings.model_path,
-        gpu_layers=layout.gpu_layers,
-        tensor_split=hardware.tensor_split(layout),
-        progress=progress,
-    )
 
 
 def load(settings: Settings, layout: Layout, model: llama.Model) -> Loaded:
@@ -82,7 +31,7 @@ def load(settings: Settings, layout: Layout, model: llama.Model) -> Loaded:
         layout=layout,
         prefix_bytes=settings.prefix_ram_mib * MIB,
         adapter_sequences=settings.adapter_sequences,
-        block=layout.block if table.batch_invariant else 1,
+        wide=layout.wide if table.batch_invariant else 1,
     )
 
 

@@ -9,8 +9,8 @@ isolation key; the model and its context are one a process):
 
 An id that is needed for something new gives its tokens to RAM first. Preempted sequences are saved pinned.
 
-State is reused only where a cold run would have computed it in the same way: whole blocks of a prompt for whole
-blocks, anything else for anything else (`reusable`, and hardware.CPU_BLOCK_TOKENS for the reason).
+State is reused only where a cold run would have computed it in the same way: in wide calls or in narrow ones
+(`reusable`, and hardware.CPU_WIDE_TOKENS for the reason).
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Cells(Protocol):
 @dataclass(slots=True)
 class Resident:
     """Tokens whose state an id holds. `tokens` is shared with a running sequence and grows; `promised` is how many
-    there will be when its prompt is through; the first `blocks_end` are, or will be, computed in whole blocks."""
+    there will be when its prompt is through; the first `wide_end` are, or will be, computed in wide calls."""
 
     scope: Hashable
     tokens: list[int]
     promised: int
-    blocks_end: int
+    wide_end: int
     used: int  # logical time of the last use
 
 
@@ -68,8 +68,8 @@ class Prefix:
 class Memory:
     """`free` arguments are the ids that no running sequence owns. Scheduler's thread only."""
 
-    def __init__(self, cells: Cells, *, can_reuse: bool, budget_bytes: int, block: int = 1) -> None:
-        self._block = block
+    def __init__(self, cells: Cells, *, can_reuse: bool, budget_bytes: int, wide: int = 1) -> None:
+        self._wide = wide
         self.states: StateStore[Hashable] = StateStore(budget_bytes)
         self._cells, self._can_reuse = cells, can_reuse
         self._residents: dict[int, Resident] = {}
@@ -83,32 +83,40 @@ class Memory:
         limit = max(0, len(prompt) - 1 if max_reuse is None else min(max_reuse, len(prompt) - 1))
         if not self._can_reuse or limit < MIN_REUSE_TOKENS:
             return Prefix()
-        wanted, blocks_end = prompt[:limit], len(prompt) // self._block * self._block
-        best = self._resident(scope, wanted, blocks_end)
+        wanted, wide_end = prompt[:limit], len(prompt) if len(prompt) >= self._wide else 0
+        best = self._resident(scope, wanted, wide_end)
         shared, holders = self._index.longest(scope, wanted, eligible=self._is_promise)
         promised = 0
         for holder in holders:
             resident = self._residents[holder]
-            promised = max(promised, self._reusable(shared, resident.blocks_end, blocks_end))
-            computed = self._reusable(min(shared, len(resident.tokens)), resident.blocks_end, blocks_end)
+            promised = max(promised, self._reusable(shared, resident.wide_end, wide_end))
+            computed = self._reusable(min(shared, len(resident.tokens)), resident.wide_end, wide_end)
             if computed > best.tokens:
                 best = Prefix(computed, source=holder)
         saved, handle = self.states.longest(scope, wanted)
-        saved = self._reusable(saved, len(prompt), blocks_end)
+        saved = self._reusable(saved, saved, wide_end)  # only wide parts are saved
         if saved > best.tokens:
             best = Prefix(saved, state=handle)
         if promised - best.tokens >= MIN_REUSE_TOKENS:
             return Prefix(awaited=True)
         return best if best.tokens >= MIN_REUSE_TOKENS else Prefix()
 
-    def _resident(self, scope: Hashable, wanted: Tokens, blocks_end: int) -> Prefix:
+    def find_whole(self, scope: Hashable, prompt: Tokens) -> Prefix:
+        """Where all of a prompt lies, for one whose last logits are known; `awaited` while it is being computed."""
+        shared, holders = self._index.longest(scope, prompt)
+        if not self._can_reuse or shared < len(prompt):
+            return Prefix()
+        ready = [holder for holder in holders if len(self._residents[holder].tokens) >= shared]
+        return Prefix(shared, source=ready[0]) if ready else Prefix(awaited=True)
+
+    def _resident(self, scope: Hashable, wanted: Tokens, wide_end: int) -> Prefix:
         shared, holders = self._index.longest(scope, wanted, eligible=lambda h: not self._is_promise(h))
-        usable = {h: self._reusable(shared, self._residents[h].blocks_end, blocks_end) for h in holders}
+        usable = {h: self._reusable(shared, self._residents[h].wide_end, wide_end) for h in holders}
         best = max(holders, key=lambda h: usable[h], default=None)
         return Prefix(usable[best], source=best) if best is not None and usable[best] else Prefix()
 
     def _reusable(self, shared: int, theirs: int, ours: int) -> int:
-        return reusable(shared, theirs, ours, self._block)
+        return reusable(shared, theirs, ours, self._wide)
 
     def _is_promise(self, holder: int) -> bool:
         resident = self._residents[holder]
@@ -155,7 +163,7 @@ class Memory:
         others, _holders = self._index.longest(resident.scope, resident.tokens, eligible=lambda h: h != identifier)
         if others >= len(resident.tokens):
             return
-        tokens = resident.tokens[: resident.blocks_end] if self._block > 1 else resident.tokens
+        tokens = resident.tokens[: resident.wide_end] if self._wide > 1 else resident.tokens
         state = self._cells.save(identifier) if tokens else None
         if state is not None:
             self.states.put(resident.scope, tokens, state)
@@ -163,12 +171,12 @@ class Memory:
     # What running sequences do to it
 
     def hold(
-        self, identifier: int, scope: Hashable, tokens: list[int], prompt: Sequence[int], blocks_end: int = 0
+        self, identifier: int, scope: Hashable, tokens: list[int], prompt: Sequence[int], wide_end: int = 0
     ) -> None:
         """`identifier` now holds `tokens` (the list is shared: it may grow) and will hold all of `prompt`, the first
-        `blocks_end` of it computed in whole blocks."""
+        `wide_end` of it computed in wide calls."""
         self._time += 1
-        self._residents[identifier] = Resident(scope, tokens, len(prompt), blocks_end, self._time)
+        self._residents[identifier] = Resident(scope, tokens, len(prompt), wide_end, self._time)
         self._index.insert(scope, prompt, identifier)
 
     def release(self, identifier: int) -> None:
@@ -177,7 +185,7 @@ class Memory:
         if resident is None:
             return
         self._cells.keep(identifier, len(resident.tokens))  # a rejected draft may lie behind
-        self.hold(identifier, resident.scope, list(resident.tokens), resident.tokens, resident.blocks_end)
+        self.hold(identifier, resident.scope, list(resident.tokens), resident.tokens, resident.wide_end)
 
     def drop(self, identifier: int) -> None:
         """Forget what `identifier` holds: it is not wanted any more, or cannot be trusted."""
@@ -190,8 +198,8 @@ class Memory:
         self._vacate(target)
         self._cells.copy(source, target)
         resident = self._residents[source]
-        self.hold(target, resident.scope, resident.tokens, resident.tokens, resident.blocks_end)
-        self.hold(source, resident.scope, list(resident.tokens), resident.tokens, resident.blocks_end)
+        self.hold(target, resident.scope, resident.tokens, resident.tokens, resident.wide_end)
+        self.hold(source, resident.scope, list(resident.tokens), resident.tokens, resident.wide_end)
 
     def scrub(self, identifier: int, *, alone: bool) -> None:
         """Like `drop`, for cells that hold no numbers: masked or not, they would spoil whatever is computed beside
@@ -252,9 +260,12 @@ class Memory:
         return sum(len(resident.tokens) for resident in list(self._residents.values()))
 
 
-def reusable(shared: int, theirs: int, ours: int, block: int) -> int:
+def reusable(shared: int, theirs: int, ours: int, wide: int) -> int:
     """How many of `shared` leading tokens a prompt can take over from another sequence. `theirs` and `ours`: how many
-    tokens each computes in whole blocks."""
-    if block == 1 or (theirs == ours and shared >= ours):
+    tokens each computes in calls of at least `wide` tokens; for ours that is the whole prompt, or nothing of it.
+
+    What a wide prompt has left to evaluate must be a wide call again.
+    """
+    if wide == 1 or theirs == ours == 0:
         return shared
-    return min(shared, theirs, ours) // block * block
+    return max(0, min(shared, theirs, ours - wide))

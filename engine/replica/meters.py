@@ -98,6 +98,11 @@ class Meters:
         self.counters.drafted_tokens_total += event.drafts.drafted
         self.counters.accepted_tokens_total += event.drafts.accepted
 
+    @property
+    def progress_tokens(self) -> int:
+        """Tokens evaluated since the process started; while work is going on it grows with every call."""
+        return self.counters.decode_tokens_total + self.counters.prefilled_tokens_total
+
     def totals(self) -> dict[str, int | float]:
         return asdict(self.counters)
 

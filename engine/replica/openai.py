@@ -208,6 +208,7 @@ def _choices(first: Job, count: int) -> list[Job]:
         )
         for choice in range(1, count)
     ]
+    first.followed = bool(followers)
     return [first, *followers]
 
 

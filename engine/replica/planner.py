@@ -55,15 +55,15 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Prefilling:
-    """A sequence whose prompt is not in memory yet. Its next chunk is a multiple of `unit_tokens`, of which
-    `remaining_tokens` is one too, and at most `limit_tokens`. `rank`: lower goes first (who waited longest)."""
+    """A sequence whose prompt is not in memory yet. Its next chunk has from `least_tokens` to `limit_tokens`, and leaves
+    nothing or at least `least_tokens` too (which twice fit the batch and the limit). `rank`: lower goes first (who waited longest)."""
 
     sequence: int
     adapters: Hashable
     remaining_tokens: int
     limit_tokens: int
     rank: tuple[float, ...]
-    unit_tokens: int = 1
+    least_tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +135,13 @@ def _chunks(
     chunks: list[Chunk] = []
     for one in sorted(prefilling, key=lambda p: p.rank):
         affordable = int(left_ms / limits.prefill_token_ms)
-        unit, least = one.unit_tokens, max(limits.smallest_chunk_tokens, one.unit_tokens)
+        least = max(limits.smallest_chunk_tokens, one.least_tokens)
         if chunks and affordable < min(least, one.remaining_tokens):
             break
-        most = min(max(affordable, least), one.remaining_tokens, one.limit_tokens, limits.batch_tokens)
-        tokens = max(unit, most // unit * unit)
+        tokens = min(max(affordable, least), one.remaining_tokens, one.limit_tokens, limits.batch_tokens)
+        if 0 < one.remaining_tokens - tokens < one.least_tokens:
+            whole = one.remaining_tokens < 2 * one.least_tokens
+            tokens = one.remaining_tokens - (0 if whole else one.least_tokens)
         chunks.append(Chunk(one.sequence, one.adapters, tokens))
         left_ms -= tokens * limits.prefill_token_ms
         if left_ms <= 0:

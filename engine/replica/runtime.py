@@ -18,10 +18,11 @@ from engine.replica import llama, loading, stats
 from engine.replica.adapters import Adapters
 from engine.replica.call import Identity
 from engine.replica.loaded import Loaded
-from engine.replica.loading import Settings
 from engine.replica.openai import Inference
 from engine.replica.pooler import Pooler
+from engine.replica.preload import Preload
 from engine.replica.scheduler import Scheduler
+from engine.replica.settings import Settings
 
 NEXT = {"loading": ("ready", "draining", "failed"), "ready": ("draining", "failed")}  # the others are final
 
@@ -29,21 +30,20 @@ NEXT = {"loading": ("ready", "draining", "failed"), "ready": ("draining", "faile
 class Runtime:
     """`status` is "loading", "ready", "failed" or "draining"; `reason` says why it failed (one line)."""
 
-    def __init__(self, settings: Settings, flush: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, preload: Preload, flush: Callable[[], None]) -> None:
         self.settings = settings
         self.status = "loading"
         self._status_lock = threading.Lock()  # SIGTERM may come at the very end of loading
         self.reason = ""
-        self.progress = 0.0
+        self.served = False  # whether it was ever ready
         self.inference: Inference | None = None
         self.scheduler: Scheduler | None = None
         self.loaded: Loaded | None = None
-        self._flush = flush
+        self._preload, self._flush = preload, flush
         self._model: llama.Model | None = None
         self._pooler: Pooler | None = None
-        self._load_s = 0.0
-        self._stopping = threading.Event()  # no new requests
-        self._stopped = threading.Event()  # no requests at all
+        self._started, self._load_s = time.monotonic(), 0.0
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ class Runtime:
     def drain(self) -> None:
         """Take no new requests from now on; what runs goes on."""
         self._advance("draining")
-        self._stopping.set()
+        self._preload.cancel()
 
     def _advance(self, status: str) -> bool:
         """The only place that changes `status`; False when there is no way there from the present one."""
@@ -69,7 +69,7 @@ class Runtime:
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread and free the model; False when it did not end in time (a wedged decode)."""
-        self._stopping.set()
+        self._preload.cancel()
         self._stopped.set()
         if self.scheduler is not None:
             self.scheduler.stop()
@@ -108,7 +108,6 @@ class Runtime:
             raise Unavailable(f"this replica is {self.status}", retry_after_s=1.0)
 
     def _run(self) -> None:
-        llama.start_backend()
         try:
             self._load()
         except llama.LoadCancelled:
@@ -132,35 +131,25 @@ class Runtime:
             self._failed(f"the scheduler died: {error!r}")
             scheduler.abort(Unavailable("this replica failed", retry_after_s=1.0))
 
-    @property
-    def served(self) -> bool:
-        """Whether the model was ever ready."""
-        return self.progress == 1.0
-
     def _failed(self, reason: str) -> None:
         self.reason = " ".join(reason.split())  # told with the status, so it has to be there first
         self._advance("failed")
 
     def _load(self) -> None:
-        started = time.monotonic()
-        settings = self.settings
-        layout = loading.lay_out(settings)
-        self._model = model = loading.open_model(settings, layout, self._on_progress)
-        self._pooler = Pooler(model, threads=layout.threads, context=settings.context, on_gpu=layout.on_gpu)
-        if model.generates:
-            self.loaded = loaded = loading.load(settings, layout, model)
+        settings, opened = self.settings, self._preload.wait()
+        self._model, layout = opened.model, opened.layout
+        self._pooler = Pooler(opened.model, threads=layout.threads, context=settings.context, on_gpu=layout.on_gpu)
+        if opened.loaded is not None:
+            self.loaded = loaded = opened.loaded
             self.scheduler = Scheduler(loaded, self._flush)
             identity = Identity(settings.deployment, settings.replica)
             self.inference = Inference(
-                model, self.scheduler, loaded.context.length, identity, settings.seed, loaded.adapters
+                loaded.model, self.scheduler, loaded.context.length, identity, settings.seed, loaded.adapters
             )
-        self.progress, self._load_s = 1.0, time.monotonic() - started
+        self._load_s = time.monotonic() - self._started
         if not self._advance("ready"):
             raise llama.LoadCancelled("a drain came while the model was loading")
-
-    def _on_progress(self, fraction: float) -> bool:
-        self.progress = round(min(fraction, 0.99), 2)  # 1.0 is said when requests are served
-        return not self._stopping.is_set()
+        self.served = True
 
     def _free(self) -> None:
         if self._pooler is not None:
@@ -171,6 +160,11 @@ class Runtime:
             self._model.close()
 
     # What the HTTP face reads
+
+    @property
+    def progress(self) -> float:
+        """How much of the model is loaded, below 1 until requests are served."""
+        return 1.0 if self.served else round(min(self._preload.progress, 0.99), 2)
 
     @property
     def adapters(self) -> Adapters | None:

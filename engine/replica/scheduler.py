@@ -60,7 +60,7 @@ class Scheduler:
             context,
             can_reuse=loaded.model.can_reuse_prefix,
             budget_bytes=loaded.prefix_bytes,
-            block=loaded.block,
+            wide=loaded.wide,
         )
         self._stepper = Stepper(loaded, self._table, self.meters, self._active, self)
         self._admission = Admission(loaded, self.memory, self._waiting, self._active, self.meters)
@@ -144,17 +144,15 @@ class Scheduler:
     def _drain_commands(self) -> bool:
         """Carry out all that was asked; waits when there is nothing else to do. False: stop."""
         idle = not self._active and not self._waiting
-        while True:
-            try:
-                command = self._commands.get(block=idle)
-            except queue.Empty:
-                return True
+        while idle or not self._commands.empty():
+            command = self._commands.get()
             if command is None:
                 with self._lock:
                     self._stopping = True
                 return False
             command()
             idle = False
+        return True
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self.meters.counters.requests_total += 1
@@ -194,6 +192,15 @@ class Scheduler:
     def _admit(self) -> None:
         for job, error in self._admission.admit(self._stepper.in_use()):
             self._fail_unstarted(job, error)
+        for sequence in [s for s in self._active.values() if s.needs_first_token]:
+            self._begin_as_leader(sequence)
+
+    def _begin_as_leader(self, sequence: Sequence) -> None:
+        """A further choice of a prompt: what its leader computed is all there, down to the logits."""
+        leader = sequence.job.leader
+        if leader is not None and leader.prompt_row is not None:
+            self.prompt_done(sequence)
+            self.take(sequence, leader.prompt_row)
 
     def _round(self) -> None:
         self._rounds += 1
@@ -216,15 +223,15 @@ class Scheduler:
     def _prefilling(self) -> Iterable[planner.Prefilling]:
         for identifier, sequence in self._active.items():
             if sequence.prefilling:
-                block = self._loaded.block if sequence.in_blocks else 1
+                least = self._loaded.wide if sequence.in_wide_part else 1
                 rank = (-sequence.priority, sequence.served, identifier)
                 left, limit = sequence.remaining_prompt, self._chunk_limit(sequence)
-                yield planner.Prefilling(identifier, sequence.job.adapters, left, limit, rank, block)
+                yield planner.Prefilling(identifier, sequence.job.adapters, left, limit, rank, least)
 
     def _chunk_limit(self, sequence: Sequence) -> int:
         limit = self._context.rows if sequence.scores_prompt else self._context.batch
-        blocks = sequence.in_blocks or self._loaded.block == 1
-        return limit if blocks else min(limit, self._loaded.block - 1)
+        narrow = self._loaded.wide > 1 and not sequence.in_wide_part
+        return min(limit, self._loaded.wide - 1) if narrow else limit
 
     def _draft_ahead(self) -> None:
         """Give one sequence's draft model a chunk of what it has yet to read, within the budget of a prompt chunk."""
@@ -278,7 +285,7 @@ class Scheduler:
 
     def prompt_done(self, sequence: Sequence) -> None:
         job, times = sequence.job, sequence.job.times
-        times.prefilled = time.monotonic()
+        times.prefilled = sequence.last_token_at = time.monotonic()
         self.meters.ttft_s.observe(times.prefilled - times.submitted)
         self.meters.prefill_s.observe(times.prefilled - times.admitted)
         self._send(job, Started(job.index, sequence.cached_tokens, tuple(sequence.scores)))

@@ -27,15 +27,17 @@ class Sequence:
         identifier: int,
         vocabulary: Vocabulary,
         stop_tokens: frozenset[int],
-        block: int = 1,
+        wide: int = 1,
     ) -> None:
         self.job = job
         self.identifier = identifier
         self.cached_tokens = 0
         self.pending = job.prompt
-        self.blocks_end = len(job.prompt) // block * block  # so many tokens are evaluated in whole blocks
+        # So many tokens are evaluated in wide calls (hardware.CPU_WIDE_TOKENS): all of a long prompt, or none.
+        self.wide_end = len(job.prompt) if len(job.prompt) >= wide > 1 and not job.score_prompt else 0
         self.held: list[int] = []  # shared with the memory's bookkeeping
         self.priority = job.priority  # as it counted when it came: waiting raises it
+        self.last_token_at = 0.0  # monotonic seconds
         self.served = 0  # the round that last fed its prompt
         self.generated = 0
         self.next_token: int | None = None  # sampled, not decoded yet
@@ -60,14 +62,14 @@ class Sequence:
         return self.job.adapters, self.job.cache_key
 
     @property
-    def in_blocks(self) -> bool:
-        """Whether the next chunk of the prompt has to be whole blocks."""
-        return len(self.held) < self.blocks_end
+    def in_wide_part(self) -> bool:
+        """Whether the next chunk of the prompt has to be a wide call."""
+        return len(self.held) < self.wide_end
 
     @property
     def remaining_prompt(self) -> int:
-        """Tokens until the blocks end, and then until the prompt ends."""
-        return (self.blocks_end if self.in_blocks else len(self.pending)) - len(self.held)
+        """Tokens until the wide part ends, and then until everything pending is there."""
+        return (self.wide_end if self.in_wide_part else len(self.pending)) - len(self.held)
 
     @property
     def prefilling(self) -> bool:
@@ -77,6 +79,11 @@ class Sequence:
     def running(self) -> bool:
         """Prompt evaluated, next token known: takes part in decode turns."""
         return self.next_token is not None and not self.prefilling
+
+    @property
+    def needs_first_token(self) -> bool:
+        """Everything of the prompt is there, and nothing was sampled yet."""
+        return self.next_token is None and not self.prefilling
 
     @property
     def scores_prompt(self) -> bool:
@@ -118,7 +125,7 @@ class Sequence:
 
     def take(self, row: Logits) -> Event | None:
         """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
-        if np.isnan(row.max()):  # weights or an adapter that overflow
+        if np.isnan(row[row.argmax()]):  # weights or an adapter that overflow
             raise NotNumbers("the model's numbers overflowed", hint="check the adapter and its scale")
         if self.generated >= self.job.max_tokens:
             return self._finish("length")

@@ -229,8 +229,11 @@ def _require(method: str, wanted: str) -> None:
         raise MethodNotAllowed(f"use {wanted}")
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _dumps(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _encoder.encode(value).encode("utf-8", "replace")
 
 
 async def _send_json(send: Send, status: int, body: object, headers: Headers | None = None) -> None:

@@ -11,12 +11,14 @@ from engine.replica.speculation import SpeculationTotals
 
 
 def load_figures(scheduler: Scheduler | None, pooler: Pooler | None) -> dict[str, Any]:
-    """Running, waiting and the age of the last progress; zeros while there is nothing to run."""
+    """Running, waiting, and progress: its age, and the tokens evaluated so far, by which a supervisor tells a long
+    prompt from a wedge. Zeros while there is nothing to run."""
     ages = [part.last_progress_age_s for part in (scheduler, pooler) if part is not None]
     return {
         "running": sum(part.running for part in (scheduler, pooler) if part is not None),
         "waiting": scheduler.waiting if scheduler else 0,
         "last_progress_age_s": round(max(ages, default=0.0), 3),
+        "progress_tokens": scheduler.meters.progress_tokens if scheduler else 0,
     }
 
 

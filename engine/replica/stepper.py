@@ -61,9 +61,9 @@ class Stepper:
         self._table, self._meters = table, meters
         self._active, self._outcome = active, outcome
         self._just_switched = False
-        # A token and its drafts must not count as a block of a prompt.
+        # A token and its drafts must not become a wide call.
         rows = loaded.context.rows
-        self._most_drafts = min(rows, loaded.block - 1 if loaded.block > 1 else rows) - 1
+        self._most_drafts = min(rows, loaded.wide - 1 if loaded.wide > 1 else rows) - 1
 
     # Adapters
 
@@ -119,8 +119,15 @@ class Stepper:
         self._decoded(len(group), time.perf_counter() - started)
         for sequence, token, row in zip(group, tokens, rows, strict=True):
             sequence.held.append(token)
+            self._paced(sequence, 1)
             self._outcome.take(sequence, row)
         self._outcome.progressed()
+
+    def _paced(self, sequence: Sequence, tokens: int) -> None:
+        """Note the time since the sequence's last tokens, a share for each of the new ones."""
+        now = time.monotonic()
+        self._meters.inter_token_s.observe((now - sequence.last_token_at) / tokens, tokens)
+        sequence.last_token_at = now
 
     def _decoded(self, width: int, seconds: float) -> None:
         self._meters.decoded(width, width, seconds)
@@ -155,7 +162,7 @@ class Stepper:
             return
         rows = self._context.logits(len(tokens))
         self._meters.decoded(1, len(tokens), time.perf_counter() - started)
-        accepted = 0
+        accepted, generated = 0, sequence.generated
         for token, draft, row in zip(tokens, [*proposal.tokens, None], rows, strict=True):
             sequence.held.append(token)
             before = sequence.generated
@@ -164,6 +171,7 @@ class Stepper:
             accepted += agreed
             if not (alive and agreed):
                 break
+        self._paced(sequence, max(1, sequence.generated - generated))
         sequence.verified(proposal, accepted)
         self._context.keep(sequence.identifier, len(sequence.held))
         self._outcome.progressed()
@@ -197,6 +205,8 @@ class Stepper:
         if scored:
             sequence.score(logits, start)
         if last:
+            if sequence.job.followed:
+                sequence.job.prompt_row = np.array(logits[-1])
             self._outcome.prompt_done(sequence)
             self._outcome.take(sequence, logits[-1])
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from engine.telemetry.replica_metrics import ReplicaMetrics
+
 REGISTRY = CollectorRegistry()
 
 _TTFT_BUCKETS_S = (
@@ -34,6 +36,8 @@ RUNNING = Gauge("firedeck_requests_running", "Requests being served.", ["deploym
 REPLICAS = Gauge("firedeck_replicas", "Replicas by stage.", ["deployment", "stage"], registry=REGISTRY)
 DESIRED = Gauge("firedeck_replicas_desired", "Replicas that the autoscaler wants.", ["deployment"], registry=REGISTRY)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
+REPLICA_FIGURES = ReplicaMetrics()
+REGISTRY.register(REPLICA_FIGURES)
 
 
 def exposition() -> bytes:
@@ -46,3 +50,4 @@ def forget(deployment: str) -> None:
     for gauge in (HELD, RUNNING, DESIRED):
         gauge.remove_by_labels({"deployment": deployment})
     REPLICAS.remove_by_labels({"deployment": deployment})
+    REPLICA_FIGURES.forget(deployment)

@@ -74,6 +74,31 @@ async def test_a_killed_replica_is_replaced_and_requests_without_a_token_are_ser
     assert successor.pid != victim.pid
 
 
+async def test_what_a_killed_replica_had_counted_stays_in_the_totals(own_engine: EngineProcess) -> None:
+    await deploy(own_engine, "d", min_replica_count=1)
+    context = own_engine.context
+
+    def counted() -> dict[str, float]:
+        lines = httpx.get(f"{context.base_url}/metrics").text.splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith("firedeck_replica_"))
+        totals = ("_total{", "_bucket{", "_sum{", "_count{")
+        return {name: float(value) for name, value in pairs if any(part in name for part in totals)}
+
+    generated = f'firedeck_replica_request_generated_tokens_sum{{deployment="{NAME}"}}'
+    await asyncio.to_thread(ask, context, 40)
+    poll(lambda: counted().get(generated, 0) >= 40)
+    before = counted()
+    (victim,) = own_engine.replicas()
+    victim.kill()
+    async with Client(context) as client:
+        while "ReplicaDied" not in {event.reason for event in await client.fleet.events("d")}:
+            await asyncio.sleep(0.05)
+        assert all(counted()[name] >= value for name, value in before.items())
+        await asyncio.to_thread(ask, context, 20)
+    poll(lambda: counted()[generated] >= before[generated] + 20)
+    assert all(counted()[name] >= value for name, value in before.items())
+
+
 async def test_a_replica_that_somebody_else_ends_is_replaced_before_it_is_gone(own_engine: EngineProcess) -> None:
     await deploy(own_engine, "d", min_replica_count=1)
     (victim,) = own_engine.replicas()

@@ -22,13 +22,13 @@ SIZE = 16
 FLAT = CostTable({1: 1.0, 8: 1.1}, 0.1, {32: 1.2})
 
 
-BLOCK = 8
-Cell = tuple[int, AdapterSet, bool]  # a token, the adapters that it was computed under, whether in a whole block
+WIDE = 8
+Cell = tuple[int, AdapterSet, bool]  # a token, the adapters that it was computed under, whether in a wide call
 
 
 def next_token(cells: list[Cell]) -> int:
     """What the fake model writes after `cells`: anything but 0, which ends a text, and POISON."""
-    weights = (sum(len(use.name) + ord(use.name[-1]) for use in adapters) + block for _t, adapters, block in cells)
+    weights = (sum(len(use.name) + ord(use.name[-1]) for use in adapters) + wide for _t, adapters, wide in cells)
     token = sum((i + 3) * (cell[0] + w) for i, (cell, w) in enumerate(zip(cells, weights, strict=True)))
     token = (token + 5 * len(cells)) % (SIZE - 1) + 1
     return 1 if token == POISON else token
@@ -36,8 +36,7 @@ def next_token(cells: list[Cell]) -> int:
 
 def reference(prompt: list[int], count: int, adapters: AdapterSet = ()) -> list[int]:
     """The `count` tokens that the fake model writes after `prompt`, worked out one by one."""
-    blocks_end = len(prompt) // BLOCK * BLOCK
-    cells: list[Cell] = [(token, adapters, at < blocks_end) for at, token in enumerate(prompt)]
+    cells: list[Cell] = [(token, adapters, len(prompt) >= WIDE) for token in prompt]
     for _ in range(count):
         cells.append((next_token(cells), adapters, False))
     return [token for token, *_how in cells[len(prompt) :]]
@@ -101,7 +100,7 @@ class FakeContext:
             return 1
         for sequence, token, position in zip(sequences, tokens, positions, strict=True):
             assert position == len(self.held[sequence])
-            self._append(sequence, token, in_block=False)
+            self._append(sequence, token, wide=False)
         self._rows = [self._next(s) for s in sequences]
         return 0
 
@@ -114,16 +113,16 @@ class FakeContext:
         self.prefilled.append(len(tokens))
         self._rows = []
         for token in tokens:
-            self._append(sequence, int(token), in_block=len(tokens) >= BLOCK)
+            self._append(sequence, int(token), wide=len(tokens) >= WIDE)
             self._rows.append(self._next(sequence))
         if rows == "last":
             self._rows = self._rows[-1:]
         return 0
 
-    def _append(self, sequence: int, token: int, *, in_block: bool) -> None:
+    def _append(self, sequence: int, token: int, *, wide: bool) -> None:
         del self._how[sequence][len(self.held[sequence]) :]
         self.held[sequence].append(token)
-        self._how[sequence].append((self.adapters, in_block))
+        self._how[sequence].append((self.adapters, wide))
 
     def _next(self, sequence: int) -> int:
         return next_token([(t, *how) for t, how in zip(self.held[sequence], self._how[sequence], strict=True)])
@@ -214,8 +213,8 @@ def new_scheduler(
         speculation=SharedSpeculation(costs.verify),
         drafting=drafting or SpeculationSettings(),
         draft_model=None,
-        layout=Layout(0, 0, 1, 8, BLOCK),
-        block=BLOCK,
+        layout=Layout(0, 0, 1, 8, WIDE),
+        wide=WIDE,
         prefix_bytes=prefix_bytes,
         adapter_sequences=adapter_sequences,
     )

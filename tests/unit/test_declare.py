@@ -113,6 +113,9 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"draftModel": MODEL, "ngramSpeculationLength": 2, "draftTokenCount": 0}, "ngramSpeculationLength"),
         ({"draftModel": MODEL}, "draftTokenCount"),
         ({"ngramSpeculationLength": 2}, "draftTokenCount"),
+        ({"ngramSpeculationLength": 17, "draftTokenCount": 4}, "ngramSpeculationLength"),
+        ({"draftModel": MODEL, "draftTokenCount": 32}, "draftTokenCount"),
+        ({"draftTokenCount": -1}, "draftTokenCount"),
         ({"firedeck": {"coldPolicy": "sleep"}}, "firedeck.coldPolicy"),
         ({"firedeck": {"holdTimeout": "0s"}}, "firedeck.holdTimeout"),
         ({"firedeck": {"holdTimeout": "61m"}}, "firedeck.holdTimeout"),
@@ -144,6 +147,10 @@ def test_what_is_out_of_bounds_is_refused_naming_its_wire_field(body, field):
         {"maxContextLength": 256},
         {"draftModel": MODEL, "draftTokenCount": 0},
         {"ngramSpeculationLength": 3, "draftTokenCount": 0},
+        {"draftModel": MODEL, "draftTokenCount": 31},
+        {"ngramSpeculationLength": 16, "draftTokenCount": 1},
+        {"draftTokenCount": 4},
+        {"enableAddons": True, "numPeftDeviceCached": 2, "maxPeftBatchSize": 4},
         {"acceleratorType": "NVIDIA_H200_141GB", "precision": "PRECISION_UNSPECIFIED"},
         {"placement": {"regions": ["US_IOWA_1"]}},
         {"firedeck": {"holdTimeout": "1h", "threads": 256, "coldPolicy": "reject"}},
@@ -170,10 +177,10 @@ def test_a_rehearsal_allows_a_scale_to_zero_window_of_seconds():
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"draftModel": MODEL, "draftTokenCount": 4}, "draftTokenCount"),
-        ({"ngramSpeculationLength": 2, "draftTokenCount": 4}, "draftTokenCount"),
-        ({"enableAddons": True}, "enableAddons"),
         ({"precision": "FP8"}, "precision"),
+        ({"enableMtp": True}, "enableMtp"),
+        ({"enableHotLoad": True}, "enableHotLoad"),
+        ({"directRouteApiKeys": ["k"]}, "directRouteApiKeys"),
     ],
 )
 def test_what_this_version_would_store_but_not_do_is_refused_as_not_served(body, field):

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from client.errors import FiredeckError
-from engine.replica.loading import Settings
+from engine.replica.preload import Preload
 from engine.replica.runtime import Runtime
+from engine.replica.settings import Settings
 
 
 @pytest.fixture
 def runtime() -> Runtime:
-    return Runtime(Settings("d", "r", "no-such-file"), lambda: None)
+    settings = Settings("d", "r", "no-such-file")
+    return Runtime(settings, Preload(settings), lambda: None)
 
 
 def test_a_drain_while_loading_is_not_overwritten_by_ready_or_failed(runtime: Runtime) -> None:

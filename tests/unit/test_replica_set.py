@@ -10,7 +10,8 @@ import pytest
 from engine.clock import FakeClock
 from engine.control.reconcile import Backoff, Do, Stage, Step
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import STABLE_AFTER_S, ReplicaSet, Rooms, Template
+from engine.fleet.replica_set import STABLE_AFTER_S, ReplicaSet, Rooms
+from engine.fleet.template import Template
 from engine.placement.port import Placed
 
 NEW, OLD = "new", "old"

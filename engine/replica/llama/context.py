@@ -65,6 +65,7 @@ class Context:
         self.rows = max(shape.slots, shape.rows)
         self.vocabulary_size = model.vocabulary.size
         self._memory = C.llama_get_memory(self.pointer)
+        self._views: dict[tuple[int, int], Logits] = {}  # by address and rows
         self._arriving: set[int] = set()  # copies that the next decode carries out: their targets
         self._leaving: set[int] = set()  # and their sources
         self._allocate(self.batch)
@@ -113,8 +114,14 @@ class Context:
 
     def logits(self, rows: int) -> Logits:
         """A view (rows, n_vocab) of the last decode's logits, in batch order; valid until the next decode."""
-        pointer = C.llama_get_logits(self.pointer)
-        return np.ctypeslib.as_array(pointer, (rows, self.vocabulary_size))
+        address = ctypes.cast(C.llama_get_logits(self.pointer), ctypes.c_void_p).value
+        if address is None:
+            raise RuntimeError("llama.cpp has no logits to read")
+        if (address, rows) not in self._views:  # making a view takes ten times as long as finding it again
+            self._views = {key: view for key, view in self._views.items() if key[0] == address}
+            floats = (ctypes.c_float * (rows * self.vocabulary_size)).from_address(address)
+            self._views[address, rows] = np.frombuffer(floats, np.float32).reshape(rows, -1)
+        return self._views[address, rows]
 
     def keep(self, sequence: int, tokens: int) -> bool:
         """Forget everything of a sequence after its first `tokens`; False when the memory cannot (then it is empty)."""

@@ -1,0 +1,82 @@
+"""What the replicas of one deployment report, as totals that only grow and gauges of those that live. No I/O.
+
+A replica counts from 0 since its process started. Here only what it counted since the last look is added, so that
+what a dead one had done stays in the totals, and one that begins at 0 takes nothing back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[str | int, ...]  # ("counter", name), ("sum", histogram), ("bucket", histogram, i), (count, source[, i])
+Body = Mapping[str, Any]  # an answer of a replica's `/stats`
+
+PER_SOURCE = ("drafts", "drafted", "accepted")
+PER_POSITION = ("drafted_at", "accepted_at")
+
+
+@dataclass(slots=True)
+class ReplicaFigures:
+    """`totals` by key; `bounds` are the upper bounds of each histogram's buckets; `living` the last report by id."""
+
+    totals: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
+    bounds: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    living: dict[str, Body] = field(default_factory=dict)
+    _seen: dict[str, dict[Key, float]] = field(default_factory=dict)
+
+    def take(self, replica: str, body: Body, *, from_birth: bool) -> None:
+        """Take over a report. `from_birth`: this engine started the replica, so that its first report is all new;
+        that of a replica that was taken over is the past, which an earlier engine has counted."""
+        if "counters" not in body or self.living.get(replica) is body:
+            return
+        now = dict(self._read(body))
+        before = self._seen.get(replica, {} if from_birth else now)
+        for key, value in now.items():
+            self.totals[key] += max(0.0, value - before.get(key, 0.0))
+        self._seen[replica], self.living[replica] = now, body
+
+    def keep(self, replicas: Set[str]) -> None:
+        """Only these exist still: the others' counts stay, their gauges go."""
+        for gone in self.living.keys() - replicas:
+            del self.living[gone], self._seen[gone]
+
+    def gauges(self, *path: str) -> list[float]:
+        """One figure of each living replica that reports it."""
+        return [value for body in self.living.values() if (value := _at(body, path)) is not None]
+
+    def by_source(self, count: str) -> dict[Key, float]:
+        """The totals below one of PER_SOURCE or PER_POSITION, by source or by source and position."""
+        return {key[1:]: total for key, total in self.totals.items() if key[0] == count}
+
+    def cumulative(self, histogram: str) -> list[tuple[float, float]]:
+        """(upper bound, count at most that) in Prometheus' sense, the last bound being infinity; [] if unknown."""
+        whole: list[tuple[float, float]] = []
+        count = 0.0
+        for i, bound in enumerate((*self.bounds[histogram], float("inf")) if histogram in self.bounds else ()):
+            count += self.totals.get(("bucket", histogram, i), 0.0)
+            whole.append((bound, count))
+        return whole
+
+    def _read(self, body: Body) -> Iterator[tuple[Key, float]]:
+        for name, value in body["counters"].items():
+            yield ("counter", name), value
+        for name, histogram in body.get("histograms", {}).items():
+            bounds = tuple(histogram["bounds"])
+            if self.bounds.setdefault(name, bounds) != bounds:
+                continue  # a replica of another version: buckets of other bounds cannot be added up
+            yield ("sum", name), histogram["sum"]
+            yield from ((("bucket", name, i), count) for i, count in enumerate(histogram["counts"]) if count)
+        for source, drafts in body.get("speculation", {}).items():
+            yield from (((count, source), drafts[count]) for count in PER_SOURCE)
+            for count in PER_POSITION:
+                yield from (((count, source, i), tokens) for i, tokens in enumerate(drafts[count]) if tokens)
+
+
+def _at(body: Body, path: tuple[str, ...]) -> float | None:
+    value: Any = body
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int | float) else None

@@ -1,0 +1,146 @@
+"""What a replica answers against a reference: a process that has served nothing else, and llama.cpp called directly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.models.quantize import quantize
+from tests import adapter_files
+from tests.engine.conftest import ROOT, SMOLLM2, Launch, Replica, model_file
+from tests.engine.promises import SIZE, SLOTS, Answer, Body, answer, ask_all, certainty_lost, gather, real_prompts
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+
+# Adapters and isolation keys against cold processes
+
+PROMPT = "Every evening the keeper of the lighthouse climbed the stairs and lit the lamp; then she wrote a letter. " * 4
+ADAPTERS = ("a", "b", None)
+KEYS = ("tenant-1", "tenant-2", None)
+
+
+def body_of(adapter: str | None, key: str | None) -> Body:
+    body: Body = {"prompt": PROMPT, "max_tokens": 16, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
+    body |= {"lora": [{"id": adapter}]} if adapter else {}
+    return body | ({"prompt_cache_isolation_key": key} if key else {})
+
+
+@pytest.fixture
+def adapters(smollm2: Path, tmp_path: Path) -> Path:
+    """A folder with two random adapters."""
+    folder = tmp_path / "adapters"
+    folder.mkdir()
+    adapter_files.make(folder / "a.gguf", smollm2, seed=1)
+    adapter_files.make(folder / "b.gguf", smollm2, seed=2, rank=8, strength=0.2)
+    return folder
+
+
+def fresh(launch: Launch, model: Path, adapters: Path) -> Replica:
+    replica = launch(model, *SIZE)
+    replica.wait_ready()
+    with replica.client() as client:
+        for name in ("a", "b"):
+            assert client.put(f"/adapters/{name}", json={"path": str(adapters / f"{name}.gguf")}).status_code == 200
+    return replica
+
+
+def test_every_adapter_under_every_isolation_key_answers_as_a_cold_process_does(
+    launch: Launch, smollm2: Path, adapters: Path
+) -> None:
+    cold = {name: ask_all(fresh(launch, smollm2, adapters), [body_of(name, None)])[0].tokens for name in ADAPTERS}
+    assert len(set(cold.values())) == len(ADAPTERS)
+    replica = fresh(launch, smollm2, adapters)
+    pairs = [(name, key) for key in KEYS for name in ADAPTERS]
+    bodies = [body_of(name, key) for name, key in pairs]
+    first, second, together = ask_all(replica, bodies), ask_all(replica, bodies), ask_all(replica, bodies * 2, SLOTS)
+    for answers in (first, second, together):
+        assert [one.tokens for one in answers] == [cold[name] for name, _key in pairs] * (len(answers) // len(pairs))
+    assert not any(one.cached for one in first)
+    assert all(one.cached for one in second)
+
+
+async def test_requests_under_different_keys_at_the_same_time_share_nothing(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, *SIZE)
+    replica.wait_ready()
+    async with replica.async_client() as client:
+        alone = await answer(client, body_of(None, "first"))
+        keys = [str(number) for number in range(SLOTS)]
+        answers = await gather(client, [body_of(None, key) for key in keys], SLOTS)
+        header = {"x-prompt-cache-isolation-key": "in a header"}
+        in_header = (await client.post("/v1/completions", json=body_of(None, None), headers=header)).json()
+    assert [one.tokens for one in answers] == SLOTS * [alone.tokens]
+    assert not any(one.cached for one in answers)
+    assert in_header["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+    assert tuple(in_header["choices"][0]["token_ids"]) == alone.tokens
+
+
+# Greedy text against llama.cpp itself
+
+BLOCK = 64
+TOKENS = 16
+LEAST_CERTAIN = 0.5  # difference of two tokens' log-probabilities
+# Attention as llama.cpp itself chooses ("auto" is flash attention on a CPU, too); the class below would switch it off.
+DIRECT = """
+import json, sys
+from llama_cpp import Llama, llama_cpp
+
+model = Llama(sys.argv[1], n_ctx=512, n_threads=1, n_threads_batch=1, flash_attn=True, verbose=False)
+vocabulary = llama_cpp.llama_model_get_vocab(model._model.model)
+
+def greedy(prompt, in_blocks):
+    model.reset()
+    if in_blocks:
+        model.eval(prompt[: len(prompt) // 64 * 64])
+    made = []
+    for token in model.generate(prompt, temp=0.0, repeat_penalty=1.0):
+        if llama_cpp.llama_vocab_is_eog(vocabulary, token):
+            break
+        made.append(token)
+        if len(made) == int(sys.argv[2]):
+            break
+    return made
+
+print(json.dumps([[greedy(prompt, in_blocks) for prompt in prompts] for prompts, in_blocks in json.load(sys.stdin)]))
+"""
+
+
+def ask_greedy(replica: Replica, prompts: list[list[int]]) -> list[Answer]:
+    common = {"max_tokens": TOKENS, "temperature": 0, "return_token_ids": True, "logprobs": True, "top_logprobs": 5}
+    return ask_all(replica, [{"prompt": prompt} | common for prompt in prompts], at_once=SLOTS)
+
+
+def direct(model: Path, *runs: tuple[list[list[int]], bool]) -> list[list[list[int]]]:
+    """For each run of prompts, whose whole blocks may be evaluated first, the tokens that llama.cpp writes."""
+    command = [sys.executable, "-c", DIRECT, str(model), str(TOKENS)]
+    done = subprocess.run(command, cwd=ROOT, input=json.dumps(runs), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    texts: list[list[list[int]]] = json.loads(done.stdout)
+    return texts
+
+
+@pytest.fixture(scope="module")
+def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quantize(model_file(SMOLLM2), tmp_path_factory.mktemp("model") / "q4_0.gguf", "Q4_0")
+
+
+def test_greedy_text_is_that_of_llama_cpp_called_directly(launch: Launch, q4_0: Path) -> None:
+    """llama.cpp evaluates a prompt in one call, a replica its whole blocks first and then the rest. So the text is the
+    same token for token for prompts below a block, for prompts of whole blocks, and for all others when llama.cpp gets
+    them in the same two parts. In one call those may differ where two tokens are about as likely."""
+    replica = launch(q4_0, *SIZE)
+    replica.wait_ready()
+    prompts = real_prompts(q4_0, 80)
+    short = [p for p in prompts if len(p) < BLOCK][:50]
+    whole = [p[: len(p) // BLOCK * BLOCK] for p in prompts if len(p) >= BLOCK][:10]
+    other = [p for p in prompts if len(p) > BLOCK and len(p) % BLOCK][:10]
+    exact = short + whole
+    assert len(short) == 50
+    said, in_parts, at_once = direct(q4_0, (exact, False), (other, True), (other, False))
+    assert [list(one.tokens) for one in ask_greedy(replica, exact)] == said
+    ours = ask_greedy(replica, other)
+    assert [list(one.tokens) for one in ours] == in_parts
+    assert max(certainty_lost(want, tuple(got)) for want, got in zip(ours, at_once, strict=True)) <= LEAST_CERTAIN
