@@ -56,7 +56,7 @@ class Running:
 @dataclass(frozen=True, slots=True)
 class Prefilling:
     """A sequence whose prompt is not in memory yet. Its next chunk has from `least_tokens` to `limit_tokens`, and leaves
-    nothing or at least `least_tokens` too (which twice fit the batch and the limit). `rank`: lower goes first (who waited longest)."""
+    nothing or at least `least_tokens` too (twice that fits the batch and the limit). `rank`: lower goes first."""
 
     sequence: int
     adapters: Hashable

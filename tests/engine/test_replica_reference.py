@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.models.quantize import quantize
-from tests import adapter_files
+from tests import adapter_files, real_text
 from tests.engine.conftest import ROOT, SMOLLM2, Launch, Replica, model_file
 from tests.engine.promises import SIZE, SLOTS, Answer, Body, answer, ask_all, certainty_lost, gather, real_prompts
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 
 # Adapters and isolation keys against cold processes
 
-PROMPT = "Every evening the keeper of the lighthouse climbed the stairs and lit the lamp; then she wrote a letter. " * 4
+PROMPT = " ".join(real_text.sentences()[40:46])  # more than a block
 ADAPTERS = ("a", "b", None)
 KEYS = ("tenant-1", "tenant-2", None)
 
@@ -34,7 +34,7 @@ def adapters(smollm2: Path, tmp_path: Path) -> Path:
     """A folder with two random adapters."""
     folder = tmp_path / "adapters"
     folder.mkdir()
-    adapter_files.make(folder / "a.gguf", smollm2, seed=1)
+    adapter_files.make(folder / "a.gguf", smollm2, seed=1, rank=8, strength=0.2)
     adapter_files.make(folder / "b.gguf", smollm2, seed=2, rank=8, strength=0.2)
     return folder
 

@@ -119,8 +119,8 @@ class Context:
             raise RuntimeError("llama.cpp has no logits to read")
         if (address, rows) not in self._views:  # making a view takes ten times as long as finding it again
             self._views = {key: view for key, view in self._views.items() if key[0] == address}
-            floats = (ctypes.c_float * (rows * self.vocabulary_size)).from_address(address)
-            self._views[address, rows] = np.frombuffer(floats, np.float32).reshape(rows, -1)
+            pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+            self._views[address, rows] = np.ctypeslib.as_array(pointer, (rows, self.vocabulary_size))
         return self._views[address, rows]
 
     def keep(self, sequence: int, tokens: int) -> bool:
