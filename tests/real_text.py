@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pydoc_data.topics import topics
 
-BOUNDARIES = (64, 63, 65, 128, 200)  # tokens: around the blocks that prompts are evaluated in
+BOUNDARIES = (64, 63, 65, 128, 200)  # tokens: about where llama.cpp's CPU attention changes its way
 WORDS_A_PASSAGE = 220  # more than 200 tokens of them
 REPEATED_TOKENS = 35
 
@@ -23,8 +23,8 @@ def passages(count: int) -> list[str]:
 
 
 def cut(passages: list[list[int]]) -> list[list[int]]:
-    """Passages as token ids, cut to prompts of 8 to 200 tokens. Of twenty, sixteen are of 8 to 40; one ends around a
-    block; one says the same again and again, as text that quotes does; two begin with the words of two others."""
+    """Passages as token ids, cut to prompts of 8 to 200 tokens. Of twenty, sixteen are of 8 to 40; one ends about where
+    attention changes; one says the same again and again, as text that quotes does; two begin as others do."""
     beginnings = passages[0][:70], passages[1][:130]
     prompts = []
     for i, own in enumerate(passages):

@@ -7,8 +7,13 @@ import asyncio
 import contextlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
-# Read by OpenMP when llama.cpp is loaded: spinning barriers make contended cores many times slower (measured).
+if TYPE_CHECKING:
+    from engine.replica.settings import Settings
+
+# Read by OpenMP when llama.cpp is loaded, which is why our own imports come later, inside functions: spinning barriers
+# make contended cores many times slower (measured).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
@@ -71,18 +76,22 @@ def main() -> int:
     if not key:
         print(f"{KEY_VARIABLE} is not set", file=sys.stderr)
         return EXIT_USAGE
-    # After the OpenMP variables: this loads llama.cpp.
-    from engine.replica.preload import Preload
+    try:
+        settings = _settings(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    return _serve(settings, key, options)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """What to serve and how. ValueError for flags that do not go together, with one line for people."""
     from engine.replica.settings import Settings
     from engine.replica.speculation.settings import SpeculationSettings
 
     drafting = SpeculationSettings(options.draft_model, options.ngram_speculation_length, options.draft_token_count)
-    try:
-        drafting.check()
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return EXIT_USAGE
-    settings = Settings(
+    drafting.check()
+    return Settings(
         deployment=options.deployment,
         replica=options.replica,
         model_path=options.model,
@@ -99,6 +108,11 @@ def main() -> int:
         seed=options.seed,
         costs_file=options.costs,
     )
+
+
+def _serve(settings: Settings, key: str, options: argparse.Namespace) -> int:
+    from engine.replica.preload import Preload
+
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     preload = Preload(settings)
     from engine.replica import lifecycle  # imports all the rest, while the model is being read

@@ -1,4 +1,4 @@
-"""Which waiting job may start, on which id, from which prefix; and who gives way when there is no id left.
+"""Which waiting job may start, on which id, from which prefix; and who gives way when no id or no room is left.
 
 A job starts when an id is free, its adapters fit beside those in use, and no running sequence is about to have more of
 its prompt in memory. A job of higher priority, or of a tenant that has nothing running while another has several,
@@ -24,7 +24,7 @@ from engine.replica.states import Handle
 
 FAIR_AFTER_S = 2.0  # how long a tenant without a running sequence waits before another's gives way
 GROWTH_TOKENS = 64  # what a job should be able to write before it is pushed aside again
-LOOK_AHEAD = 64  # jobs looked at in one round
+LOOK_AHEAD = 64  # jobs looked at in one round, those not counted that are behind one that waits for adapters
 
 
 class Admission:
@@ -45,14 +45,24 @@ class Admission:
         """Start what may start. Yields the jobs that cannot, with the reason."""
         now = time.monotonic()
         digests, adapters_taken, moved = set(in_use), False, False
-        for job in list(islice(self._waiting.candidates(now), LOOK_AHEAD)):
-            if job.adapters and (adapters_taken or not self._adapters_fit(job, digests)):
+        looked_at = 0
+        for job in list(islice(self._waiting.candidates(now), None if self.free() else LOOK_AHEAD)):
+            if job.adapters and adapters_taken:
+                continue
+            looked_at += 1
+            if looked_at > LOOK_AHEAD:
+                break
+            if job.adapters and not self._adapters_fit(job, digests):
                 adapters_taken = True  # those behind must not keep the adapters that this one waits for
                 continue
             victim = None if self.free() else self._victim(job, now)
             if victim is None and not self.free():
                 break
             if not self._has_room(job):
+                victim = victim or self._victim(job, now)
+                if victim is not None:  # the next round sees whether that was enough
+                    self.park(victim)
+                    moved = True
                 break
             prefix = self._prefix(job)  # after making room, which takes prefixes away
             if prefix.awaited:
@@ -85,7 +95,7 @@ class Admission:
     def _has_room(self, job: Job) -> bool:
         """With shared cells: whether the job's tokens and a few more fit beside those that run."""
         parked = self._parked.get(job)
-        tokens = parked[0].parked_tokens if parked else len(job.prompt)
+        tokens = len(parked[0].pending if parked else job.prompt)
         return not self._active or self._memory.make_room(tokens + GROWTH_TOKENS, self.free())
 
     def _prefix(self, job: Job) -> Prefix:
@@ -123,9 +133,10 @@ class Admission:
         self._active[target] = sequence
 
     def _resume(self, job: Job) -> Sequence:
-        sequence, handle = self._parked.pop(job)
+        sequence, handle = self._parked[job]
         target, restored = self._memory.resume(handle, self.free())
         self._occupy(sequence, target, sequence.parked_tokens if restored else 0)
+        del self._parked[job]
         return sequence
 
     def _distrust(self) -> None:

@@ -112,7 +112,7 @@ class Writer:
         closing = self._choice(event.index, "", ())
         closing["finish_reason"] = state.finish_reason
         if self.style.raw_output:
-            closing["raw_output"] = self._raw_output(self.choices[event.index])
+            closing["raw_output"] = self._raw_output(state)
         return [*rest, self._chunk([closing], usage, perf)]
 
     def usage_only(self, usage: Json) -> Json:

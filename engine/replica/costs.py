@@ -19,7 +19,6 @@ BUDGET_S = 1.0
 REPEATS = 3
 PREFILL_SAMPLE_TOKENS = 32
 VERIFY_TOKENS = (17, 5, 2, 9, 3, 32)  # in the order of what they tell
-CHUNKS = (32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,6 @@ class CostTable:
         if not self.verify_ms:
             return self.step_ms[1] * tokens
         return _interpolated({1: self.step_ms[1], **self.verify_ms}, tokens)
-
-    def chunk_tokens(self, budget_ms: float, limit: int) -> int:
-        """The largest prompt chunk that fits `budget_ms` (never below the smallest chunk worth its overhead)."""
-        fitting = [size for size in CHUNKS if size * self.prefill_token_ms <= budget_ms]
-        return min(limit, fitting[-1] if fitting else CHUNKS[0])
 
 
 def _interpolated(known: dict[int, float], width: int) -> float:

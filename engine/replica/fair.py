@@ -158,11 +158,6 @@ class WaitingLine:
         self._next_deadline = min((job.deadline for job in self._jobs if job.deadline is not None), default=inf)
         return [job for job in self._jobs if job.deadline is not None and job.deadline <= now]
 
-    def most_urgent_priority(self) -> int | None:
-        """The highest priority that waits, None when none does. Aging lifts nobody above it, so it is what a running
-        job of lower priority may be preempted for."""
-        return self._top() if self._lines else None
-
     def _enter(self, job: Job, now: float) -> _Line:
         """Count `job` as waiting; the line that it shall stand in."""
         if job in self._jobs:
@@ -184,6 +179,7 @@ class WaitingLine:
         return levels
 
     def _top(self) -> int:
+        """The highest priority that waits: aging lifts nobody above it."""
         return max((line.priority for line in self._lines.values()), default=0)
 
 

@@ -80,11 +80,6 @@ class Grammar:
             self.tokens.append(token)
         return allowed
 
-    def accept(self, token: int) -> None:
-        """Move past a token that the caller has checked; ValueError if it does not fit after all."""
-        if not self.advance(token):
-            raise ValueError("the grammar does not allow this token")
-
     def mask(self, logits: Logits) -> Logits:
         """A copy of one row of logits with -inf where the grammar forbids the token."""
         return np.where(self._processes.stepper.row(self), logits, np.float32(-np.inf))

@@ -83,7 +83,7 @@ class Memory:
         limit = max(0, len(prompt) - 1 if max_reuse is None else min(max_reuse, len(prompt) - 1))
         if not self._can_reuse or limit < MIN_REUSE_TOKENS:
             return Prefix()
-        wanted, wide_end = prompt[:limit], len(prompt) if len(prompt) >= self._wide else 0
+        wanted, wide_end = prompt[:limit], self._wide_end(prompt)
         best = self._resident(scope, wanted, wide_end)
         shared, holders = self._index.longest(scope, wanted, eligible=self._is_promise)
         promised = 0
@@ -102,8 +102,12 @@ class Memory:
         return best if best.tokens >= MIN_REUSE_TOKENS else Prefix()
 
     def find_whole(self, scope: Hashable, prompt: Tokens) -> Prefix:
-        """Where all of a prompt lies, for one whose last logits are known; `awaited` while it is being computed."""
-        shared, holders = self._index.longest(scope, prompt)
+        """Where all of a prompt lies, computed as it would be, for one whose last logits are known; `awaited` while
+        that is being done."""
+        wide_end = self._wide_end(prompt)
+        shared, holders = self._index.longest(
+            scope, prompt, eligible=lambda h: min(self._residents[h].wide_end, len(prompt)) == wide_end
+        )
         if not self._can_reuse or shared < len(prompt):
             return Prefix()
         ready = [holder for holder in holders if len(self._residents[holder].tokens) >= shared]
@@ -114,6 +118,10 @@ class Memory:
         usable = {h: self._reusable(shared, self._residents[h].wide_end, wide_end) for h in holders}
         best = max(holders, key=lambda h: usable[h], default=None)
         return Prefix(usable[best], source=best) if best is not None and usable[best] else Prefix()
+
+    def _wide_end(self, prompt: Tokens) -> int:
+        """How many tokens of a new prompt are evaluated in wide calls."""
+        return len(prompt) if len(prompt) >= self._wide > 1 else 0
 
     def _reusable(self, shared: int, theirs: int, ours: int) -> int:
         return reusable(shared, theirs, ours, self._wide)
@@ -233,8 +241,9 @@ class Memory:
         return target, self._cells.load(target, self.states.take(handle))
 
     def discard(self, handle: Handle) -> None:
-        """A parked sequence ended before it was resumed."""
-        self.states.drop(handle)
+        """A parked sequence ended before it was resumed, or on the way."""
+        if handle in self.states:
+            self.states.drop(handle)
 
     def forget(self) -> None:
         """Forget all ids; what is saved in RAM stays."""

@@ -55,7 +55,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Prefilling:
-    """A sequence whose prompt is not in memory yet. Its next chunk has from `least_tokens` to `limit_tokens`, and leaves
+    """A sequence whose prompt is not in memory yet. Its next chunk has `least_tokens` to `limit_tokens`, and leaves
     nothing or at least `least_tokens` too (twice that fits the batch and the limit). `rank`: lower goes first."""
 
     sequence: int
@@ -127,9 +127,7 @@ def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -
     return max(1, min(wanted, int(limits.shared_ms / round_ms)))
 
 
-def _chunks(
-    prefilling: Iterable[Prefilling], shared: bool, active: Hashable, limits: Limits
-) -> tuple[Chunk, ...]:
+def _chunks(prefilling: Iterable[Prefilling], shared: bool, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:
     """Prompt chunks in the order of rank until the budget is used up; the first is always taken."""
     left_ms = limits.shared_ms if shared else limits.alone_ms
     chunks: list[Chunk] = []

@@ -4,8 +4,8 @@
                                   |  --[7]----> leaf {slot 1, slot 2}
 
 Every node but a root has a holder or at least two children, so the tree has fewer than two nodes for each holder.
-Splitting and merging keep the lower node, so a holder's node changes only when the holder itself is inserted or
-extended. Edges are copies: a view would keep the whole prompt it was cut from.
+Splitting and merging keep the lower node, so a holder's node changes only when the holder itself is inserted.
+Edges are copies: a view would keep the whole prompt it was cut from.
 """
 
 from __future__ import annotations
@@ -56,17 +56,9 @@ class RadixIndex(Generic[S, H]):
         wanted = as_tokens(tokens)
         self.remove(holder)
         root = self._roots.setdefault(scope, _Node(as_tokens(()), 0, None))
-        self._place(scope, self._grow(root, wanted), holder)
-
-    def extend(self, holder: H, more: Sequence[int] | NDArray[np.integer]) -> None:
-        """Record that `holder` now has `more` after its tokens. KeyError when it has no entry."""
-        wanted = as_tokens(more)
-        scope, node = self._places[holder]
-        target = self._grow(node, wanted)
-        if target is not node:
-            del node.holders[holder]
-            self._place(scope, target, holder)
-            self._tidy(scope, node)
+        node = self._grow(root, wanted)
+        node.holders[holder] = None
+        self._places[holder] = scope, node
 
     def remove(self, holder: H) -> None:
         """Forget `holder`; nothing happens when it has no entry."""
@@ -111,10 +103,10 @@ class RadixIndex(Generic[S, H]):
         node, shared = self._descend(root, as_tokens(tokens))
         return [holder for step in _upwards(node) if step.end <= shared for holder in step.holders]
 
-    def _descend(self, start: _Node[H], wanted: Tokens) -> tuple[_Node[H], int]:
-        """Follow `wanted` down from `start`: the last node whose edge was entered, and the tokens shared from the
-        root on (the node's `end`, or less when its edge matched in part)."""
-        node, position = start, 0
+    def _descend(self, root: _Node[H], wanted: Tokens) -> tuple[_Node[H], int]:
+        """Follow `wanted` down from `root`: the last node whose edge was entered, and the tokens shared (the node's
+        `end`, or less when its edge matched in part)."""
+        node, position = root, 0
         while position < len(wanted):
             child = node.children.get(int(wanted[position]))
             if child is None:
@@ -123,23 +115,19 @@ class RadixIndex(Generic[S, H]):
             node, position = child, position + same
             if same < len(child.edge):
                 break
-        return node, start.end + position
+        return node, position
 
-    def _grow(self, start: _Node[H], wanted: Tokens) -> _Node[H]:
-        """The node where `wanted`, read from `start` on, ends: found, or made by a split and a new leaf."""
-        node, shared = self._descend(start, wanted)
+    def _grow(self, root: _Node[H], wanted: Tokens) -> _Node[H]:
+        """The node where `wanted` ends: found, or made by a split and a new leaf."""
+        node, shared = self._descend(root, wanted)
         if shared < node.end:
             node = _split(node, shared)
-        rest = wanted[shared - start.end :]
+        rest = wanted[shared:]
         if not len(rest):
             return node
         leaf = _Node(rest.copy(), shared + len(rest), node)
         node.children[int(rest[0])] = leaf
         return leaf
-
-    def _place(self, scope: S, node: _Node[H], holder: H) -> None:
-        node.holders[holder] = None
-        self._places[holder] = scope, node
 
     def _tidy(self, scope: S, node: _Node[H]) -> None:
         """Restore the invariant at `node`, which has just lost a holder or a child."""

@@ -122,7 +122,8 @@ class Runtime:
             self._serve(self.scheduler)
         else:
             self._stopped.wait()
-        self._free()
+        if self.status != "failed":  # else the process ends, and the system frees: /stats may still be reading
+            self._free()
 
     def _serve(self, scheduler: Scheduler) -> None:
         try:

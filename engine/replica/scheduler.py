@@ -117,8 +117,10 @@ class Scheduler:
 
     def run(self) -> None:
         """Serve until `stop`. An error of ours fails the jobs at hand, never the loop."""
-        while self._drain_commands():
+        while True:
             try:
+                if not self._drain_commands():
+                    return
                 self._end_overdue()
                 self._admit()
                 self._round()
@@ -182,7 +184,8 @@ class Scheduler:
 
     def _fail_everything(self, error: FiredeckError) -> None:
         for sequence in list(self._active.values()):
-            self.fail(sequence, error)
+            with contextlib.suppress(Exception):  # an id that cannot be freed: the others are told all the same
+                self.fail(sequence, error)
         for job in list(self._waiting):
             self._waiting.remove(job)
             self._fail_unstarted(job, error)
@@ -344,9 +347,9 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         """Free the id. What it holds stays as a prefix for later prompts."""
         del self._active[sequence.identifier]
-        self.memory.release(sequence.identifier)
         sequence.close()
         self._end_job(sequence.job)
+        self.memory.release(sequence.identifier)
 
     def _end_job(self, job: Job) -> None:
         job.grammar = None  # shared by the choices of a request: freed with the last of them

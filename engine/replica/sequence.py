@@ -46,6 +46,8 @@ class Sequence:
         self.drafts = DraftCounts()
         self.speculator: Speculator | None = None
         self.parked_tokens = 0
+        self._verifying: Proposal | None = None
+        self._accepted = 0  # of its tokens
         self._taken_up = (0, 0)
         self._vocabulary = vocabulary
         self._ends = stop_tokens
@@ -119,9 +121,22 @@ class Sequence:
         proposal = self.speculator.propose(limit, plain_ms, self.job.max_tokens - self.generated)
         return proposal if proposal.tokens else None
 
-    def verified(self, proposal: Proposal, accepted: int) -> None:
-        if self.speculator is not None:
-            self.speculator.verified(proposal, accepted)
+    def verify(self, proposal: Proposal) -> None:
+        """The tokens to come are compared with the proposal's, until `verified` or the end."""
+        self._verifying, self._accepted = proposal, 0
+
+    def verified(self) -> None:
+        """Count what was accepted; nothing happens when that was done at the end."""
+        proposal, self._verifying = self._verifying, None
+        if proposal is not None and self.speculator is not None:
+            self.speculator.verified(proposal, self._accepted)
+
+    def _compare(self, token: int) -> None:
+        drafted = self._verifying.tokens if self._verifying is not None else ()
+        if self._accepted < len(drafted) and drafted[self._accepted] == token:
+            self._accepted += 1
+
+    # Tokens
 
     def take(self, row: Logits) -> Event | None:
         """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
@@ -137,6 +152,7 @@ class Sequence:
         self._sampler.accept(choice.token)
         if self.speculator is not None:
             self.speculator.advance(choice.token)
+            self._compare(choice.token)
         token = Token(choice.token, self._text.length, choice.logprob, choice.sampling_logprob, choice.top)
         self._unsent.append(token)
         text = self._text.push(self._piece(choice.token))
@@ -158,6 +174,7 @@ class Sequence:
         return self._vocabulary.piece(token, special=token in self.job.special_text)
 
     def _finish(self, reason: str, text: str = "") -> Finished:
+        self.verified()
         text += self._text.finish()
         if text or self._unsent:
             self.last_delta = self._delta(text)

@@ -31,7 +31,7 @@ class _Entry(Generic[S]):
 class StateStore(Generic[S]):
     """States by handle, within `budget_bytes` of state (8 bytes for each token come on top). One thread.
 
-    A handle ends with its entry: `put`, `take`, `drop` and `unpin` can end others than the one they are about, so a
+    A handle ends with its entry: `put`, `take` and `drop` can end others than the one they are about, so a
     handle from `longest` is good until the next of these calls. A dead handle raises KeyError.
     """
 
@@ -94,19 +94,6 @@ class StateStore(Generic[S]):
         """Keep the state no longer, pinned or not."""
         self._forget(handle)
 
-    def unpin(self, handle: Handle) -> None:
-        """Make a pinned state an ordinary one, used just now. It goes at once when another one covers it."""
-        entry = self._entries[handle]
-        if not entry.pinned:
-            return
-        self._forget(handle)
-        if self._cover(entry.scope, entry.tokens) is not None:
-            return
-        for covered in list(self._covered(entry.scope, entry.tokens)):
-            self._forget(covered)
-        entry.pinned = False
-        self._keep(entry, handle)
-
     def _cover(self, scope: S, tokens: Tokens) -> Handle | None:
         """An entry that begins with all of `tokens`."""
         shared, handle = self.longest(scope, tokens)
@@ -132,10 +119,9 @@ class StateStore(Generic[S]):
                 self.evictions += 1
         return True
 
-    def _keep(self, entry: _Entry[S], handle: Handle | None = None) -> Handle:
-        if handle is None:
-            self._last_handle += 1
-            handle = Handle(self._last_handle)
+    def _keep(self, entry: _Entry[S]) -> Handle:
+        self._last_handle += 1
+        handle = Handle(self._last_handle)
         self._entries[handle] = entry
         self._index.insert(entry.scope, entry.tokens, handle)
         self.bytes_used += entry.state.nbytes

@@ -69,13 +69,12 @@ class Stepper:
 
     def activate(self, wanted: AdapterSet, affected: Ordered[Sequence]) -> bool:
         """Bring `wanted` into force; when that cannot be done, those who asked for it fail, and nobody else."""
-        if wanted == self.in_force:
-            return True
-        try:
+        try:  # asked each time: what nobody used for a while may have been taken out of force
             switched = self._adapters.activate(self._context, wanted, in_use=self.in_use())
-        except FiredeckError as error:
+        except Exception as error:
+            ours = error if isinstance(error, FiredeckError) else Internal(f"an adapter could not be set: {error!r}")
             for sequence in affected:
-                self._outcome.fail(sequence, error)
+                self._outcome.fail(sequence, ours)
             return False
         self.in_force = wanted
         self._just_switched = switched
@@ -162,17 +161,14 @@ class Stepper:
             return
         rows = self._context.logits(len(tokens))
         self._meters.decoded(1, len(tokens), time.perf_counter() - started)
-        accepted, generated = 0, sequence.generated
+        generated = sequence.generated
+        sequence.verify(proposal)
         for token, draft, row in zip(tokens, [*proposal.tokens, None], rows, strict=True):
             sequence.held.append(token)
-            before = sequence.generated
-            alive = self._outcome.take(sequence, row)
-            agreed = sequence.generated > before and sequence.next_token == draft
-            accepted += agreed
-            if not (alive and agreed):
+            if not self._outcome.take(sequence, row) or sequence.next_token != draft:
                 break
         self._paced(sequence, max(1, sequence.generated - generated))
-        sequence.verified(proposal, accepted)
+        sequence.verified()
         self._context.keep(sequence.identifier, len(sequence.held))
         self._outcome.progressed()
 

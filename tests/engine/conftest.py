@@ -109,7 +109,8 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 @pytest.fixture(scope="session")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """One SmolLM2 replica for all tests that leave it as they found it."""
-    running = _start(tmp_path_factory.mktemp("replica"), model_file(SMOLLM2), "--context", "512")
+    patient = ("--orphan-timeout", "3600")  # tests of other replicas may take longer than an orphan waits
+    running = _start(tmp_path_factory.mktemp("replica"), model_file(SMOLLM2), "--context", "512", *patient)
     running.wait_ready()
     yield running
     _stop(running)

@@ -36,7 +36,8 @@ class Answer:
 class Known:
     """What a model answers when each request is all that a replica has to do, and no state is taken over from another.
 
-    `costs`: of this model on this machine, changed so that drafts are always made. `draft`: a model to draft for it.
+    `costs`: of this model on this machine, changed so that steps are shared and drafts are made at every occasion.
+    `draft`: a model to draft for it.
     """
 
     model: Path
@@ -88,7 +89,8 @@ def _make_drafts_pay(costs: Path) -> None:
 
 
 def serve(launch: Launch, known: Known, *options: str) -> Replica:
-    replica = launch(known.model, *SIZE, *options)
+    """A replica that shares steps and makes drafts whenever it can, whether that pays on this machine or not."""
+    replica = launch(known.model, *SIZE, "--costs", str(known.costs), *options)
     replica.wait_ready()
     return replica
 

@@ -203,6 +203,7 @@ def new_scheduler(
     drafting: SpeculationSettings | None = None,
     costs: CostTable = FLAT,
     adapter_sequences: int | None = None,
+    drafter: Any = None,
 ) -> Scheduler:
     """A scheduler on the fake model; nothing runs until `run` or `serving`."""
     loaded: Any = Loaded(
@@ -210,9 +211,9 @@ def new_scheduler(
         context=context or FakeContext(),
         costs=costs,
         adapters=adapters or FakeAdapters(),
-        speculation=SharedSpeculation(costs.verify),
+        speculation=SharedSpeculation(costs.verify, drafter),
         drafting=drafting or SpeculationSettings(),
-        draft_model=None,
+        draft_model=drafter,
         layout=Layout(0, 0, 1, 8, WIDE),
         wide=WIDE,
         prefix_bytes=prefix_bytes,

@@ -111,7 +111,6 @@ class LineAgainstSet(RuleBasedStateMachine):
         assert len(offered) == len(self.line) == len(self.waiting)
         assert set(offered) == set(self.line) == self.waiting
         assert bool(self.line) == bool(self.waiting)
-        assert self.line.most_urgent_priority() == max((j.priority for j in self.waiting), default=None)
 
     @invariant()
     def an_empty_line_remembers_nobody(self) -> None:

@@ -44,16 +44,6 @@ class IndexAgainstBruteForce(RuleBasedStateMachine):
         self.index.insert(scope, tokens, holder)
         self.model[holder] = scope, tokens
 
-    @rule(holder=HOLDER, more=TOKENS)
-    def extend(self, holder, more) -> None:
-        if holder in self.model:
-            self.index.extend(holder, more)
-            scope, tokens = self.model[holder]
-            self.model[holder] = scope, tokens + more
-        else:
-            with pytest.raises(KeyError):
-                self.index.extend(holder, more)
-
     @rule(holder=HOLDER)
     def remove(self, holder) -> None:
         self.index.remove(holder)

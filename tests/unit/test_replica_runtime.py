@@ -55,3 +55,25 @@ def test_a_dead_scheduler_makes_the_replica_failed_and_fails_what_is_open(runtim
     assert "no way on" in runtime.reason
     assert scheduler.aborted is not None
     assert scheduler.aborted.status == 503
+
+
+def test_after_its_scheduler_died_a_replica_frees_nothing_that_stats_may_be_reading(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DeadScheduler:
+        def run(self) -> None:
+            raise RuntimeError("no way on")
+
+        def abort(self, _error: FiredeckError) -> None:
+            return
+
+    def load() -> None:
+        scheduler: Any = DeadScheduler()
+        runtime.scheduler = scheduler
+        runtime._advance("ready")
+
+    freed: list[bool] = []
+    monkeypatch.setattr(runtime, "_load", load)
+    monkeypatch.setattr(runtime, "_free", lambda: freed.append(True))
+    runtime._run()
+    assert (runtime.status, freed) == ("failed", [])

@@ -71,18 +71,13 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 self.touch(handle)
                 self.hits += 1
 
-    @rule(data=st.data(), how=st.sampled_from(["take", "drop", "unpin"]))
+    @rule(data=st.data(), how=st.sampled_from(["take", "drop"]))
     def leave(self, data, how) -> None:
         if not self.model:
             return
         entry = data.draw(st.sampled_from(self.model))
-        handle, scope, tokens, size, pinned = entry
-        getattr(self.store, how)(handle)
-        if how == "unpin" and not pinned:
-            return
+        getattr(self.store, how)(entry[0])
         self.model.remove(entry)
-        if how == "unpin" and not self.covering(scope, tokens):
-            self.model = [*self.without_covered(scope, tokens), (handle, scope, tokens, size, False)]
 
     @invariant()
     def the_store_holds_what_the_model_holds_within_the_budget(self) -> None:
