@@ -46,6 +46,7 @@ def figures(loaded: Loaded, scheduler: Scheduler) -> dict[str, Any]:
         "device": device(loaded),
         "step_cost_ms": {str(width): round(ms, 3) for width, ms in loaded.costs.step_ms.items()},
         "verify_cost_ms": {str(width): round(ms, 3) for width, ms in loaded.costs.verify_ms.items()},
+        "batch_invariant": loaded.costs.batch_invariant,
         "prefill_token_ms": round(loaded.costs.prefill_token_ms, 3),
     }
 
