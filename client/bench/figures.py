@@ -3,6 +3,9 @@
 Percentiles interpolate linearly between the two nearest order statistics (type 7 of Hyndman and Fan, "Sample
 quantiles in statistical packages", 1996; the default of numpy and R). Goodput counts requests that meet every
 objective, after DistServe (arXiv 2401.09670).
+
+Every figure is of one population, the requests that a run started, and every rate is over one span, from the first
+start to the last end. So the tail in which the last answers end lowers the rates; the longer the run, the less.
 """
 
 from __future__ import annotations
@@ -56,11 +59,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One setting, measured. Rates are per second of `span_s`; goodput is None without an objective."""
+    """One setting, measured. Rates are per second of `span_s`; goodput is None without an objective.
+
+    `errors` counts failures by kind; `messages` holds the first message of each kind that came with one.
+    """
 
     requests: int
     succeeded: int
     errors: Mapping[str, int]
+    messages: Mapping[str, str]
     span_s: float
     requests_per_s: float
     output_tokens_per_s: float
@@ -76,6 +83,11 @@ class Figures:
     goodput_per_s: float | None
     good_share: float | None
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether there were requests and none was answered."""
+        return self.requests > 0 and self.succeeded == 0
+
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
     """The value below which `percent` of the ascending values lie, interpolated; None when there are none."""
@@ -89,22 +101,29 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     return min(ordered[above], ordered[below] + (ordered[above] - ordered[below]) * part)
 
 
+def span_of(samples: Sequence[Sample]) -> float:
+    """Seconds from the first start to the last end; 0 when there are none."""
+    return max((s.end_s for s in samples), default=0.0) - min((s.due_s for s in samples), default=0.0)
+
+
 def figures(samples: Sequence[Sample], span_s: float, objective: Objective | None = None) -> Figures:
-    """The run's figures. `span_s` is the measured time: tokens that came later count in no rate."""
+    """The figures of all `samples`; their rates are per second of `span_s`, see `span_of`."""
     good = [s for s in samples if s.error is None]
     met = sum(objective.met_by(s) for s in samples) if objective else None
     prompt = sum(s.prompt_tokens for s in good)
+    output = sum(s.output_tokens for s in good)
     seconds = max(span_s, 1e-9)
     return Figures(
         requests=len(samples),
         succeeded=len(good),
         errors=dict(sorted(Counter(s.error for s in samples if s.error is not None).items())),
+        messages=_first_messages(samples),
         span_s=span_s,
-        requests_per_s=sum(s.end_s <= span_s for s in good) / seconds,
-        output_tokens_per_s=sum(s.tokens_within(0.0, span_s) for s in good) / seconds,
-        input_tokens_per_s=sum(s.prompt_tokens for s in good if s.arrivals_s and s.arrivals_s[0] <= span_s) / seconds,
+        requests_per_s=len(good) / seconds,
+        output_tokens_per_s=output / seconds,
+        input_tokens_per_s=prompt / seconds,
         prompt_tokens=prompt / len(good) if good else None,
-        output_tokens=sum(s.output_tokens for s in good) / len(good) if good else None,
+        output_tokens=output / len(good) if good else None,
         cached_share=sum(s.cached_tokens for s in good) / prompt if prompt else None,
         counted_by_server=all(s.counted_by_server for s in good),
         ttft=Spread.of(s.ttft_s for s in good if s.ttft_s is not None),
@@ -114,3 +133,11 @@ def figures(samples: Sequence[Sample], span_s: float, objective: Objective | Non
         goodput_per_s=None if met is None else met / seconds,
         good_share=None if met is None or not samples else met / len(samples),
     )
+
+
+def _first_messages(samples: Sequence[Sample]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for sample in samples:
+        if sample.error is not None and sample.message:
+            first.setdefault(sample.error, sample.message)
+    return dict(sorted(first.items()))

@@ -38,8 +38,7 @@ class Limit:
 class Run:
     """One run: what was seen until now, even when it is cut short.
 
-    `span_s` is the measured time: the limit in seconds when there is one and it was reached, else until the last
-    answer ended. What is still running at the limit is waited for, and counts in latencies but not in throughput.
+    What is still running at the limit is waited for and counts like the rest.
     """
 
     wire: Wire
@@ -55,11 +54,6 @@ class Run:
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._began
-
-    @property
-    def span_s(self) -> float:
-        last = max((s.end_s for s in self.samples), default=0.0)
-        return last if self.limit.seconds is None else min(last, self.limit.seconds)
 
     async def closed(self, concurrency: int) -> None:
         """`concurrency` clients at once, until the limit."""
@@ -89,23 +83,26 @@ class Run:
     async def _one(self, due_s: float) -> None:
         body = json.dumps(self.body(next(self._numbers)), separators=(",", ":")).encode()
         self.running += 1
-        answer, error = None, None
+        answer, error, message = None, None, None
         try:
             async with asyncio.timeout(self.timeout_s):
                 answer = await self.wire.post(self.path, body)
         except TimeoutError:
-            error = "timeout"
-        except ConnectionRefusedError:
-            error = "connection refused"
-        except OSError:
-            error = "connection failed"
+            error, message = "timeout", f"no whole answer within {self.timeout_s:g} s"
+        except ConnectionRefusedError as refused:
+            error, message = "connection refused", str(refused)
+        except OSError as failed:
+            error, message = "connection failed", str(failed)
         finally:
             self.running -= 1
-        self.samples.append(self._sample(due_s, self.elapsed_s, answer, error))
+        if answer is None:
+            self.samples.append(Sample(due_s, self.elapsed_s, error=error, message=message))
+        else:
+            self.samples.append(self._sample(due_s, self.elapsed_s, answer))
 
-    def _sample(self, due_s: float, end_s: float, answer: Answer | None, error: str | None) -> Sample:
-        if answer is None or (error := answer.error_kind) is not None:
-            return Sample(due_s, end_s, error=error)
+    def _sample(self, due_s: float, end_s: float, answer: Answer) -> Sample:
+        if (error := answer.error_kind) is not None:
+            return Sample(due_s, end_s, error=error, message=answer.error_message)
         usage = answer.usage
         details = usage.get("prompt_tokens_details")
         output = _count(usage.get("completion_tokens"))

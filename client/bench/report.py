@@ -15,6 +15,8 @@ HEADER = (
     "p99", "END-TO-END p50", "p95",
 )  # fmt: skip
 UNKNOWN = "-"
+METHOD = "rates: all requests of a setting over the time from its first start to its last end"
+DIGITS = 6  # after the point in JSON: microseconds
 
 
 def header(objective: Objective) -> tuple[str, ...]:
@@ -42,13 +44,29 @@ def row(measured: Measured, objective: Objective) -> tuple[str, ...]:
 
 
 def notes(measured: Sequence[Measured]) -> list[str]:
-    """What the table alone would hide: lengths as the server counted them, cache hits, errors by kind."""
-    lines = []
+    """What the table alone would hide: the method, lengths as the server counted them, cache hits, errors by kind."""
+    return [METHOD, *_told_lengths(measured), *_told_errors(measured)]
+
+
+def _told_lengths(measured: Sequence[Measured]) -> list[str]:
+    """Each line once, after the settings that it is true of; without them when it is true of all."""
+    labels: dict[str, list[str]] = {}
     for one in measured:
-        f, label = one.figures, one.setting.label
-        if f.succeeded:
-            lines.append(f"{label}: {_lengths(f)}")
-        lines += [f"{label}: {count} x {kind}" for kind, count in f.errors.items()]
+        if one.figures.succeeded:
+            labels.setdefault(_lengths(one.figures), []).append(one.setting.label)
+    if len(labels) == 1:
+        return list(labels)
+    return [f"{', '.join(of)}: {line}" for line, of in labels.items()]
+
+
+def _told_errors(measured: Sequence[Measured]) -> list[str]:
+    """Counts of each setting; a kind's first message where the kind is first seen with one."""
+    lines, said = [], set[str]()
+    for one in measured:
+        for kind, count in one.figures.errors.items():
+            message = one.figures.messages.get(kind) if kind not in said else None
+            said |= {kind} if message else set()
+            lines.append(f"{one.setting.label}: {count} x {kind}" + (f": {message}" if message else ""))
     return lines
 
 
@@ -66,12 +84,19 @@ def as_data(measured: Sequence[Measured], sizing: Sizing | None, **about: Any) -
             "concurrency": one.setting.concurrency,
             "rate": one.setting.rate,
             "whole": one.whole,
-            **asdict(one.figures),
+            **_rounded(asdict(one.figures)),
         }
         for one in measured
     ]
-    data = {**about, "percentiles": "linear interpolation (Hyndman-Fan type 7)", "settings": settings}
-    return data if sizing is None else data | {"sizing": asdict(sizing)}
+    methods = {"percentiles": "linear interpolation (Hyndman-Fan type 7)", "rates": METHOD.removeprefix("rates: ")}
+    data = {**about, **methods, "settings": settings}
+    return data if sizing is None else data | {"sizing": _rounded(asdict(sizing))}
+
+
+def _rounded(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _rounded(value) for key, value in data.items()}
+    return round(data, DIGITS) if isinstance(data, float) else data
 
 
 def _milliseconds(spread: Spread) -> tuple[str, str, str]:

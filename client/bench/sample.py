@@ -11,7 +11,8 @@ class Sample:
 
     `due_s` is when the request was to start: in an open loop the scheduled arrival, so that a client or server that
     falls behind is charged for the wait. `arrivals_s` holds the moment of every event that carried text.
-    `error` is the kind of failure, None for success; a failed request counts in no latency.
+    `error` is the kind of failure, None for success; a failed request counts in no latency. `message` is what the
+    server, or the system, said about it.
     """
 
     due_s: float
@@ -22,6 +23,7 @@ class Sample:
     output_tokens: int = 0
     counted_by_server: bool = True
     error: str | None = None
+    message: str | None = None
 
     @property
     def ttft_s(self) -> float | None:
@@ -43,10 +45,3 @@ class Sample:
         if self.output_tokens < 2 or not self.arrivals_s:
             return None
         return (self.arrivals_s[-1] - self.arrivals_s[0]) / (self.output_tokens - 1)
-
-    def tokens_within(self, from_s: float, until_s: float) -> float:
-        """Output tokens that came in [from_s, until_s]; an event carries its equal share of the request's tokens."""
-        if not self.arrivals_s:
-            return 0.0
-        inside = sum(from_s <= at <= until_s for at in self.arrivals_s)
-        return self.output_tokens * inside / len(self.arrivals_s)

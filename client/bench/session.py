@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from client.bench.figures import Figures, Objective, figures
+from client.bench.figures import Figures, Objective, figures, span_of
 from client.bench.load import DEFAULT_TIMEOUT_S, Limit, Run
 from client.bench.prompts import Workload
 from client.bench.wire import Endpoint, Wire
@@ -51,6 +51,18 @@ class Session:
     measured: list[Measured] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
+    def plan(self, setting: Setting) -> str:
+        """What measuring this setting will take: warm-up, then the limit, then what is still running."""
+        limit, parts = self.limit, list[str]()
+        if limit.requests is not None:
+            # An open loop sends them at a known pace, a closed one as fast as they are answered.
+            pace = f" in about {limit.requests / setting.rate:.3g} s" if setting.rate is not None else ""
+            parts.append(f"{limit.requests} request{'s' * (limit.requests != 1)}{pace}")
+        if limit.seconds is not None:
+            parts.append(f"{limit.seconds:.3g} s" if not parts else f"at most {limit.seconds:.3g} s")
+        warmup = f"{self.warmup} warm-up request{'s' * (self.warmup != 1)}, then " if self.warmup else ""
+        return f"{setting.label}: {warmup}{', '.join(parts)}, and until the last answer ends"
+
     async def measure(self, setting: Setting) -> Measured:
         """Warm up, run one setting, remember and return its figures."""
         wire = Wire(self.endpoint)
@@ -62,7 +74,7 @@ class Session:
             whole = await self._until_stopped(self._loop(run, setting))
         finally:
             wire.close()
-        self.measured.append(Measured(setting, figures(run.samples, run.span_s, self.objective), whole))
+        self.measured.append(Measured(setting, figures(run.samples, span_of(run.samples), self.objective), whole))
         return self.measured[-1]
 
     def _run(self, wire: Wire, limit: Limit) -> Run:

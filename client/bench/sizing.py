@@ -4,7 +4,8 @@ Method: open-loop probes at rates between one that holds and one that fails, hal
 are within a tolerance. A rate holds when the TTFT percentile meets the objective and nearly nothing fails; the
 waiting of an open loop makes this a statement about queueing, which a closed loop hides. Replicas = ceil(target
 rate / highest rate that held). A router that knows the load of its replicas does at least as well as this, because
-they then share one queue; a prompt cache that is spread over several replicas may do worse.
+they then share one queue; a prompt cache that is spread over several replicas may do worse. A rate that held above
+one that failed is not believed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ START_SHARE = 0.7  # of the closed loop's throughput
 GROWTH = 1.5
 LEAST_SHARE = 1 / 64  # of the first probe: below it the objective cannot be met at any useful rate
 MOST_PROBES = 12
-FEW_REQUESTS = 20  # below it the 95th percentile is hardly more than the worst request
+FEW_ANSWERS = 20  # below it the 95th percentile is hardly more than the worst request
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Probe:
     requests: int
     succeeded: int
     ttft_p95_s: float | None
+
+    @property
+    def weak(self) -> bool:
+        return self.succeeded < FEW_ANSWERS
 
     def holds(self, ttft_s: float) -> bool:
         answered = self.requests - self.succeeded <= FAILURES_ALLOWED * self.requests
@@ -63,10 +68,10 @@ def next_rate(probes: Sequence[Probe], ttft_s: float, start: float) -> float | N
 
 def size(target: float, probes: Sequence[Probe], ttft_s: float, measured_replicas: int = 1) -> Sizing:
     """Replicas for `target` requests a second, from probes of a deployment that has `measured_replicas`."""
-    reasons = [_told(probe, ttft_s) for probe in probes]
     good, bad = _bracket(probes, ttft_s)
+    reasons = [*(_told(probe, ttft_s) for probe in probes), *_doubts(probes, ttft_s, bad)]
     if good is None:
-        reasons.append(f"no rate kept TTFT p95 within {ttft_s * 1000:.0f} ms: faster replicas are needed, not more")
+        reasons.append(_nothing_held(probes, ttft_s, bad))
         return Sizing(None, None, None, tuple(reasons))
     each = good / measured_replicas
     upper = "no higher rate was probed" if bad is None else f"{bad:.3g} failed"
@@ -89,6 +94,27 @@ def _bracket(probes: Sequence[Probe], ttft_s: float) -> tuple[float | None, floa
 def _told(probe: Probe, ttft_s: float) -> str:
     ttft = "no answer" if probe.ttft_p95_s is None else f"TTFT p95 {probe.ttft_p95_s * 1000:.0f} ms"
     failed = probe.requests - probe.succeeded
-    few = ", too few for a firm p95" if probe.requests < FEW_REQUESTS else ""
+    few = f" (weak: {probe.succeeded} answered, fewer than {FEW_ANSWERS})" if probe.weak else ""
     verdict = "holds" if probe.holds(ttft_s) else "fails"
     return f"{probe.rate:.3g} req/s: {verdict}: {ttft}, {failed} of {probe.requests} requests failed{few}"
+
+
+def _doubts(probes: Sequence[Probe], ttft_s: float, bad: float | None) -> list[str]:
+    """Why the probes should not be trusted too far."""
+    doubts = []
+    above = [p.rate for p in probes if bad is not None and p.rate >= bad and p.holds(ttft_s)]
+    if above:
+        doubts.append(f"not monotonic: {bad:.3g} req/s failed but {max(above):.3g} held: the lower is used")
+    weak = sum(p.weak for p in probes)
+    if weak:
+        doubts.append(f"{weak} of {len(probes)} probes are weak: a longer --duration gives a firmer answer")
+    return doubts
+
+
+def _nothing_held(probes: Sequence[Probe], ttft_s: float, bad: float | None) -> str:
+    limit = f"TTFT p95 within {ttft_s * 1000:.0f} ms"
+    if not any(p.succeeded for p in probes):
+        return f"no probe had an answer: nothing is known about {limit}"
+    if any(p.holds(ttft_s) for p in probes):
+        return f"no rate below {bad:.3g} req/s kept {limit}: measure again"
+    return f"no rate kept {limit}: faster replicas are needed, not more"

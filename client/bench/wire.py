@@ -26,6 +26,7 @@ _TEXT = re.compile(rb'"(?:text|content|reasoning_content|arguments)"\s*:\s*"[^"]
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR = re.compile(rb'^data:\s*\{\s*"error"\s*:\s*[^n]')
 MAX_ERROR_BYTES = 4096
+MAX_MESSAGE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,24 @@ class Answer:
         if self.failed_event is not None:
             return f"error event{_code_of(self.failed_event[5:])}"
         return None if self.done else "stream cut short"
+
+    @property
+    def error_message(self) -> str | None:
+        """What the server said about the failure, on one line; None when it said nothing."""
+        return _message_of(self._error if self.failed_event is None else self.failed_event[5:])
+
+
+def _message_of(body: bytes) -> str | None:
+    """The message in an error body: OpenAI's envelope, google.rpc.Status, `detail`, or else the body as it is."""
+    text = body.decode(errors="replace")
+    with contextlib.suppress(ValueError):
+        data = json.loads(text)
+        told = data.get("error", data) if isinstance(data, dict) else data
+        found = told.get("message", told.get("detail")) if isinstance(told, dict) else told
+        text = found if isinstance(found, str) else text
+    # It goes to a terminal: no line breaks, no control sequences.
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(line.split())[:MAX_MESSAGE_CHARACTERS] or None
 
 
 def _code_of(body: bytes) -> str:

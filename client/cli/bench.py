@@ -88,17 +88,17 @@ def bench(output: str, account: str | None, api_key: str | None, base_url: str |
     """Measure an OpenAI-compatible endpoint under load: the current engine, or any --base-url.
 
     Ctrl-C ends the measuring and prints what was seen so far. Latencies of an open loop count from the moment a
-    request was due. Percentiles interpolate between neighbours.
+    request was due. Percentiles interpolate between neighbours. Rates are of all requests that a setting started, over
+    the time from its first start to its last end. A setting in which every request fails is the last; exit status 1.
     """
     try:
         asked = _checked(given, output)
         context = Context.resolve(base_url, api_key, account)
-        interrupted = _run(_bench(context, base_url, asked, given))
+        status = _run(_bench(context, base_url, asked, given))
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
         sys.exit(1)
-    if interrupted:
-        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(status)
 
 
 def _checked(given: dict[str, Any], output: str) -> Asked:
@@ -108,18 +108,33 @@ def _checked(given: dict[str, Any], output: str) -> Asked:
     rates: tuple[float, ...] = given["rate"]
     target, ttft = None, given["ttft"]
     if given["size"]:
-        if len(rates) != 1 or clients or ttft is None:
-            raise InvalidArgument("--size needs one --rate (the load to carry) and --ttft (what its p95 may be)")
+        _check_sizing(clients, rates, ttft)
         target = rates[0]
         clients, rates = (SIZING_CLIENTS,), ()
     else:
+        if given["replicas"] is not None:
+            raise InvalidArgument("--replicas says on how many --size measures", hint="add --size, or leave it out")
         clients = clients or (() if rates else DEFAULT_SWEEP)
     settings = (*(Setting(concurrency=c) for c in clients), *(Setting(rate=r) for r in rates))
     return Asked(settings, target, given["replicas"], ttft, given["json_too"] or output == "json")
 
 
-async def _bench(context: Context, base_url: str | None, asked: Asked, given: dict[str, Any]) -> bool:
-    """Measure and print; whether it was interrupted."""
+def _check_sizing(clients: tuple[int, ...], rates: tuple[float, ...], ttft: timedelta | None) -> None:
+    missing = []
+    if not rates:
+        missing.append("--rate (the load to carry)")
+    if ttft is None:
+        missing.append("--ttft (what the p95 of the time to first token may be)")
+    if missing:
+        raise InvalidArgument(f"--size needs {' and '.join(missing)}")
+    if len(rates) > 1:
+        raise InvalidArgument("--size takes one --rate", hint="run it once for each")
+    if clients:
+        raise InvalidArgument("--size chooses its own load: --concurrency has no meaning with it")
+
+
+async def _bench(context: Context, base_url: str | None, asked: Asked, given: dict[str, Any]) -> int:
+    """Measure and print; the exit status."""
     from client.bench import report
 
     session = await _session(context, base_url, given)
@@ -135,7 +150,17 @@ async def _bench(context: Context, base_url: str | None, asked: Asked, given: di
             out.say(line)
         if sizing and not session.stop.is_set():
             out.say(f"replicas: {sizing.replicas if sizing.replicas is not None else 'no number is enough'}")
-    return session.stop.is_set()
+    if session.stop.is_set():
+        return EXIT_INTERRUPTED
+    if _nothing_works(session):
+        click.echo(f"error: every request failed at {session.measured[-1].setting.label}; measuring ended", err=True)
+        return 1
+    return 0
+
+
+def _nothing_works(session: Session) -> bool:
+    """Whether the last setting had no answer at all: another would only wait for the same."""
+    return bool(session.measured) and session.measured[-1].figures.all_failed
 
 
 async def _session(context: Context, base_url: str | None, given: dict[str, Any]) -> Session:
@@ -166,31 +191,36 @@ async def _session(context: Context, base_url: str | None, given: dict[str, Any]
 
 async def _sweep(session: Session, asked: Asked) -> None:
     for setting in asked.settings:
-        click.echo(f"measuring {setting.label} ...", err=True)
+        click.echo(f"measuring {session.plan(setting)} ...", err=True)
         await session.measure(setting)
-        if session.stop.is_set():
+        if session.stop.is_set() or _nothing_works(session):
             return
 
 
-async def _size(session: Session, context: Context, asked: Asked) -> Sizing:
+async def _size(session: Session, context: Context, asked: Asked) -> Sizing | None:
+    """The sizing, or None when the endpoint stopped answering."""
     from client.bench.discover import ready_replicas
     from client.bench.session import Setting
-    from client.bench.sizing import START_SHARE, Probe, next_rate, size
+    from client.bench.sizing import MOST_PROBES, START_SHARE, Probe, next_rate, size
 
     assert asked.ttft is not None
     assert asked.target_rate is not None
     ttft_s, probes = asked.ttft.total_seconds(), list[Probe]()
     serving = asked.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
-    click.echo(f"sizing on {serving} replica(s); first {asked.settings[0].label} in a closed loop ...", err=True)
+    click.echo(f"sizing on {serving} replica(s), at most {MOST_PROBES} probes after a closed loop", err=True)
+    click.echo(f"measuring {session.plan(asked.settings[0])} ...", err=True)
     start = (await session.measure(asked.settings[0])).figures.requests_per_s * START_SHARE
-    if start <= 0 and not session.stop.is_set():
-        raise InvalidArgument("no request was answered in time", hint="try a longer --duration, or `-c 1` to see more")
-    while not session.stop.is_set() and (rate := next_rate(probes, ttft_s, start)) is not None:
-        click.echo(f"probing {rate:.3g} req/s ...", err=True)
+    while not session.stop.is_set() and not _nothing_works(session):
+        rate = next_rate(probes, ttft_s, start)
+        if rate is None:
+            break
+        click.echo(f"probing {session.plan(Setting(rate=rate))} ...", err=True)
         measured = await session.measure(Setting(rate=rate))
         if measured.whole:
             f = measured.figures
             probes.append(Probe(rate, f.requests, f.succeeded, f.ttft.p95))
+    if _nothing_works(session):
+        return None
     now = asked.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
     if now != serving:
         click.echo(f"warning: it scaled from {serving} to {now} meanwhile: set its minimum to its maximum", err=True)
@@ -201,11 +231,11 @@ def _seconds(length: timedelta | None) -> float | None:
     return None if length is None else length.total_seconds()
 
 
-def _run(work: Any) -> bool:
+def _run(work: Any) -> int:
     """On uvloop where it exists: the generator must cost less than what it measures."""
     try:
         import uvloop
     except ImportError:
-        return bool(asyncio.run(work))
+        return int(asyncio.run(work))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return bool(runner.run(work))
+        return int(runner.run(work))

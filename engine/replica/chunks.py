@@ -83,7 +83,7 @@ class Writer:
         elif isinstance(event, Finished):
             choice.finish_reason, choice.spoken = event.reason, {}
             if choice.answer is not None:
-                choice.spoken = choice.answer.delta(choice.answer.finish())
+                choice.spoken = choice.answer.delta(choice.answer.finish(cut=event.reason == "length"))
                 choice.finish_reason = choice.answer.finish_reason(event.reason)
 
     def started(self, event: Started) -> list[Json]:

@@ -33,7 +33,7 @@ from engine.replica.tool_fields import (
     ToolFields,
     check_tools,
 )
-from engine.replica.wire_types import Body, Integer, Number, Schema, Text, whole_text
+from engine.replica.wire_types import Body, Integer, Number, Schema, Text, refusal, whole_text
 
 MAX_STOPS = 4
 MAX_STOP_CHARS = 256
@@ -42,6 +42,8 @@ MAX_CHOICES = 128  # of one request: its prompts times n
 MAX_PROMPT_TOKENS = 2**20  # given as ids; beyond any model's context
 MAX_MESSAGES = 4096
 MAX_CONTENT_PARTS = 1024
+MAX_LEGACY_LOGPROBS = 5
+MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1
 DEFAULT_MAX_TOKENS = 2048
 
 # Given and not one of these harmless values: refused.
@@ -98,8 +100,24 @@ def _token_ids(value: Any) -> list[int]:
     return value
 
 
+def _logprobs(value: Any) -> bool | int:
+    """A switch or a number; by hand, because a union complains of whichever branch it tried first."""
+    if isinstance(value, bool) or (type(value) is int and 0 <= value <= MAX_LEGACY_LOGPROBS):
+        return value
+    raise ValueError(f"must be a whole number from 0 to {MAX_LEGACY_LOGPROBS}, or true")
+
+
+def _seed(value: Any) -> int:
+    """By hand, because pydantic's complaints round numbers of this size."""
+    if type(value) is int and MIN_SEED <= value <= MAX_SEED:
+        return value
+    raise ValueError(f"must be a whole number from {MIN_SEED} to {MAX_SEED}")
+
+
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS), AfterValidator(whole_text)]
 Prompt = Annotated[str | list[int] | list[str] | list[list[int]], PlainValidator(_prompt)]
+Logprobs = Annotated[bool | int, PlainValidator(_logprobs)]
+Seed = Annotated[int, PlainValidator(_seed)]
 TokenLimit = Annotated[Integer, Field(ge=0, lt=2**31)]
 LogitBias = Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MAX_LOGIT_BIAS)]
 
@@ -168,11 +186,11 @@ class GenerationRequest(ServingFields):
     logit_bias: LogitBias | None = None
     n: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = None
     best_of: Annotated[Integer, Field(ge=1, le=MAX_CHOICES)] | None = None
-    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Seed | None = None
     stop: StopText | Annotated[list[StopText], Field(fail_fast=True, max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    logprobs: bool | Annotated[int, Field(ge=0, le=5)] | None = None
+    logprobs: Logprobs | None = None
     top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     echo_last: Annotated[Integer, Field(ge=0)] | None = None
@@ -253,7 +271,7 @@ def parse(kind: type[Request], body: Any) -> Request:
     try:
         request = kind.model_validate(body)
     except ValidationError as error:
-        raise _named(error) from None
+        raise refusal(error) from None
     _check_together(request)
     return request
 
@@ -295,7 +313,17 @@ def _check_together(request: GenerationRequest) -> None:
         _check_suffix(request)
     _check_choices(request)
     if isinstance(request, ChatRequest):
+        _check_contents(request.messages)
         check_tools(request)
+
+
+def _check_contents(messages: list[Message]) -> None:
+    """Only the assistant may say nothing, and only beside calls or reasoning."""
+    for place, message in enumerate(messages):
+        instead = message.tool_calls or message.function_call or message.reasoning_content
+        if message.content is None and not instead:
+            field = f"messages.{place}.content"
+            raise InvalidArgument(f"{field}: is required", field=field)
 
 
 def _check_choices(request: GenerationRequest) -> None:
@@ -314,13 +342,3 @@ def _check_suffix(request: CompletionRequest) -> None:
         raise InvalidArgument("suffix needs the prompt as text", field="suffix")
     if request.echoes or request.prompt_truncate_len is not None:
         raise InvalidArgument("suffix does not go with echo, echo_last or prompt_truncate_len", field="suffix")
-
-
-def _named(error: ValidationError) -> InvalidArgument:
-    """The first complaint, with the field's path as the wire spells it (pydantic's union branches left out)."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    path = first["loc"]
-    names = [str(p) for i, p in enumerate(path) if i == 0 or isinstance(p, int) or str(p).isidentifier()]
-    kept = [name for name in names if name not in ("str", "int", "bool", "constrained-str")]
-    field = ".".join(kept) or None
-    return InvalidArgument(f"{field or 'body'}: {first['msg'].removeprefix('Value error, ')}", field=field)

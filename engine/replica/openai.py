@@ -31,7 +31,7 @@ from engine.replica.llama import Model
 from engine.replica.mailbox import Mailbox
 from engine.replica.options import OptionsMaker
 from engine.replica.plain_text import expected_tokens, fragments
-from engine.replica.prompt import PromptMaker
+from engine.replica.prompt import TOO_LONG_HINT, PromptMaker
 from engine.replica.raw_prompt import Given, RawPrompts
 from engine.replica.scheduler import Scheduler
 from engine.replica.strict_json import parse_json
@@ -181,6 +181,7 @@ class Inference:
             raise InvalidArgument(
                 f"the prompt has {prompt_tokens} tokens, this deployment's context is {self._context_length}",
                 field=field,
+                hint=TOO_LONG_HINT,
             )
         if request.context_length_exceeded_behavior == "error" and asked is not None and asked > room:
             raise InvalidArgument(
@@ -220,14 +221,15 @@ def _gbnf(response_format: ResponseFormat | None) -> str | None:
         if not response_format.grammar:
             raise InvalidArgument("give the grammar", field="response_format.grammar")
         return grammar.check_gbnf(response_format.grammar)
-    schema = response_format.schema_
+    schema, field = response_format.schema_, "response_format.schema"
     if response_format.type == "json_schema":
-        schema = schema if schema is not None else response_format.json_schema
         if schema is None:
-            raise InvalidArgument("give the schema", field="response_format.json_schema")
+            schema, field = response_format.json_schema, "response_format.json_schema"
+        if schema is None:
+            raise InvalidArgument("give the schema", field=field)
         if isinstance(schema.get("schema"), dict):  # OpenAI's {name, schema, strict} around the schema itself
-            schema = schema["schema"]
-    return grammar.any_json_object() if schema is None else grammar.schema_to_gbnf(schema)
+            schema, field = schema["schema"], f"{field}.schema"
+    return grammar.any_json_object() if schema is None else grammar.schema_to_gbnf(schema, field)
 
 
 def _style(request: GenerationRequest, gbnf: str | None) -> Style:

@@ -42,7 +42,8 @@ class Limits:
     prefill_token_ms: float
     shared_ms: float
     alone_ms: float
-    turn_overhead: float = 0.1  # the share of a turn that switching to it may cost, as far as `shared_ms` allows
+    turns_ms: float = 150.0  # how long the turns of all adapters may take, which is the gap between bursts of tokens
+    turn_overhead: float = 0.1  # the share of a turn that switching to it may cost, as far as `turns_ms` allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -
     if switch_ms <= 0 or own_ms <= 0:
         return 1
     wanted = math.ceil(switch_ms / (limits.turn_overhead * own_ms))
-    return max(1, min(wanted, int(limits.shared_ms / round_ms)))
+    return max(1, min(wanted, int(limits.turns_ms / round_ms)))
 
 
 def _chunks(prefilling: Iterable[Prefilling], shared: bool, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:

@@ -26,6 +26,8 @@ from engine.replica.tools.family import detect, has_think_switch, mentions_tools
 
 Json = dict[str, Any]
 
+TOO_LONG_HINT = "raise maxContextLength of the deployment or shorten the prompt"
+
 
 class PromptMaker:
     """Chat messages and raw text to token ids of one model with `context_length` tokens of memory. Any thread."""
@@ -173,6 +175,7 @@ class PromptMaker:
             raise InvalidArgument(
                 f"{size} bytes of text are too long for this deployment's context of {self._context_length} tokens",
                 field=field,
+                hint=TOO_LONG_HINT,
             )
 
     def _check_runs(self, text: str, field: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.bench.figures import Objective, Spread, figures, percentile
+from client.bench.figures import Objective, Spread, figures, percentile, span_of
 from client.bench.sample import Sample
 
 seconds = st.floats(0, 1e4, allow_nan=False)
@@ -54,19 +54,35 @@ def test_every_request_is_counted_once_as_success_or_by_its_error(run: list[Samp
     assert found.succeeded + sum(found.errors.values()) == found.requests == len(run)
 
 
-@given(st.lists(samples(), max_size=20))
-def test_over_the_whole_run_every_token_of_a_success_counts(run: list[Sample]) -> None:
-    span_s = max((s.end_s for s in run), default=0.0) + 1.0
+@given(st.lists(samples(), max_size=20), st.floats(0.1, 200))
+def test_every_token_of_a_success_counts(run: list[Sample], span_s: float) -> None:
     found = figures(run, span_s)
     tokens = sum(s.output_tokens for s in run if s.error is None)
     assert found.output_tokens_per_s * span_s == pytest.approx(tokens)
     assert found.requests_per_s * span_s == pytest.approx(found.succeeded)
 
 
-@given(st.lists(samples(), max_size=20), st.floats(0.1, 200))
-def test_tokens_after_the_measured_time_count_in_no_rate(run: list[Sample], span_s: float) -> None:
-    tokens = sum(s.output_tokens for s in run if s.error is None)
-    assert figures(run, span_s).output_tokens_per_s * span_s <= tokens * (1 + 1e-9)
+@given(st.lists(samples(), max_size=20), seconds)
+def test_goodput_never_exceeds_throughput(run: list[Sample], limit: float) -> None:
+    found = figures(run, span_of(run), Objective(ttft_s=limit))
+    assert found.goodput_per_s is not None
+    assert found.goodput_per_s <= found.requests_per_s
+
+
+@given(st.lists(samples(), min_size=1, max_size=20))
+def test_the_span_is_from_the_first_start_to_the_last_end(run: list[Sample]) -> None:
+    assert all(s.duration_s <= span_of(run) for s in run)
+    assert span_of(run) == max(s.end_s for s in run) - min(s.due_s for s in run)
+    assert span_of([]) == 0.0
+
+
+def test_each_error_kind_keeps_its_first_message() -> None:
+    failed = [("HTTP 429", "busy"), ("HTTP 429", "later"), ("timeout", None), ("HTTP 404", "no such model")]
+    found = figures([Sample(0, 1, error=kind, message=message) for kind, message in failed], 1.0)
+    assert found.errors == {"HTTP 404": 1, "HTTP 429": 2, "timeout": 1}
+    assert found.messages == {"HTTP 404": "no such model", "HTTP 429": "busy"}
+    assert found.all_failed
+    assert not figures([], 1.0).all_failed
 
 
 @given(st.lists(samples(), max_size=20), seconds, seconds)
@@ -99,7 +115,6 @@ def test_several_tokens_in_one_event_share_its_time() -> None:
     sample = Sample(0, 2.0, (1.0, 2.0), output_tokens=11)
     assert sample.gaps_s == (1.0,)
     assert sample.token_time_s == 0.1
-    assert sample.tokens_within(0, 1.5) == 5.5
 
 
 def test_the_cached_share_is_of_prompt_tokens() -> None:

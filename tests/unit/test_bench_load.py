@@ -134,6 +134,7 @@ async def test_errors_are_counted_by_kind(endpoint: Endpoint, script: Script) ->
     script.refuse_every = 3
     found = (await session(endpoint).measure(Setting(concurrency=2))).figures
     assert found.errors == {"HTTP 429 RESOURCE_EXHAUSTED": 4}
+    assert found.messages == {"HTTP 429 RESOURCE_EXHAUSTED": "busy"}
     assert found.succeeded == 8
 
 
@@ -267,6 +268,44 @@ async def test_ctrl_c_prints_what_was_measured_so_far(script: Script) -> None:
     (setting,) = json.loads(out)["settings"]
     assert (setting["concurrency"], setting["whole"]) == (1, False)
     assert setting["succeeded"] >= 1
+
+
+async def test_what_ends_after_the_window_counts_in_rates_as_in_latencies(endpoint: Endpoint, script: Script) -> None:
+    script.hold = asyncio.Event()
+    running = asyncio.create_task(session(endpoint, limit=Limit(seconds=0.05)).measure(Setting(concurrency=2)))
+    await asyncio.sleep(0.3)
+    script.hold.set()
+    found = (await running).figures
+    assert found.succeeded == found.end_to_end.count == 2
+    assert found.requests_per_s * found.span_s == pytest.approx(2)
+    assert found.output_tokens_per_s * found.span_s == pytest.approx(2 * TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"error": {"message": "no such model", "code": "NOT_FOUND"}}', "no such model"),
+        (b'{"error": "no such model"}', "no such model"),
+        (b'{"code": 5, "message": "no such model", "details": []}', "no such model"),
+        (b'{"detail": "Not Found"}', "Not Found"),
+        (b"<h1>502</h1>\r\n\x1b[2Jnginx \xff", "<h1>502</h1> [2Jnginx \ufffd"),
+        (b"[1, 2]", "[1, 2]"),
+        (b"", None),
+    ],
+)
+def test_the_servers_own_words_are_kept_in_whatever_form_it_says_them(body: bytes, told: str | None) -> None:
+    answer = Answer()
+    answer.status = 502
+    answer.feed(body, 1.0)
+    assert answer.error_message == told
+
+
+@given(st.binary(max_size=500))
+def test_any_error_body_makes_one_printable_line(body: bytes) -> None:
+    answer = Answer()
+    answer.status = 500
+    answer.feed(body, 1.0)
+    assert (answer.error_message or "").isprintable()
 
 
 async def test_a_run_of_seconds_takes_no_request_after_them(endpoint: Endpoint) -> None:

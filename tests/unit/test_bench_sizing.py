@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.bench.sizing import FAILURES_ALLOWED, MOST_PROBES, TOLERANCE, Probe, next_rate, size
+from client.bench.sizing import FAILURES_ALLOWED, FEW_ANSWERS, MOST_PROBES, TOLERANCE, Probe, next_rate, size
 
 TTFT_S = 0.5
 rates = st.floats(0.05, 1e3)
@@ -62,7 +62,28 @@ def test_an_objective_that_no_rate_meets_has_no_number_of_replicas() -> None:
 
 def test_a_rate_that_held_above_one_that_failed_is_not_believed() -> None:
     lucky = [probe(1.0, holds=True), probe(2.0, holds=False), probe(3.0, holds=True)]
-    assert size(4.0, lucky, TTFT_S).replicas == 4
+    found = size(4.0, lucky, TTFT_S)
+    assert found.replicas == 4
+    assert "not monotonic: 2 req/s failed but 3 held: the lower is used" in found.reasons
+
+
+def test_a_rate_that_held_above_failures_only_is_told_and_not_used() -> None:
+    found = size(4.0, [probe(2.0, holds=False), probe(3.0, holds=True)], TTFT_S)
+    assert found.replicas is None
+    assert "measure again" in found.reasons[-1]
+
+
+def test_a_probe_with_few_answers_is_marked_weak() -> None:
+    few = Probe(1.0, FEW_ANSWERS, FEW_ANSWERS - 1, 0.1)
+    found = size(1.0, [few, probe(2.0, holds=True)], TTFT_S)
+    assert f"weak: {FEW_ANSWERS - 1} answered" in found.reasons[0]
+    assert "weak" not in found.reasons[1]
+    assert any("1 of 2 probes are weak" in reason for reason in found.reasons)
+    assert not any("weak" in reason for reason in size(1.0, [probe(2.0, holds=True)], TTFT_S).reasons)
+
+
+def test_probes_without_an_answer_say_nothing_about_the_objective() -> None:
+    assert "nothing is known" in size(1.0, [Probe(0.1, 0, 0, None)], TTFT_S).reasons[-1]
 
 
 def test_the_next_rate_halves_the_ratio_of_the_bracket() -> None:

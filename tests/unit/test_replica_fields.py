@@ -14,6 +14,7 @@ from client.errors import InvalidArgument
 from engine.replica import ambiguity
 from engine.replica.fields import ChatRequest, CompletionRequest, parse
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
+from engine.replica.openai import _gbnf
 from engine.replica.strict_json import parse_json
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -167,10 +168,84 @@ def test_expected_output_comes_as_prediction_or_as_speculation(body: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"messages": []}, "messages: must not be empty"),
+        ({"messages": None}, "messages: must be a list"),
+        ({"messages": [{}]}, "messages.0.role: is required"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content: must be text or a list"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+            "messages.0.content.0.text: must be text",
+        ),
+        ({"prediction": {"type": "content"}}, "prediction.content: is required"),
+        ({"prediction": {"type": "z", "content": "a"}}, "prediction.type: must be 'content'"),
+        ({"prediction": {"content": [{"type": "text"}]}}, "prediction.content.0.text: is required"),
+        ({"prediction": 5}, "prediction: must be text or an object"),
+        ({"logprobs": 50}, "logprobs: must be a whole number from 0 to 5, or true"),
+        ({"logprobs": "a"}, "logprobs: must be a whole number from 0 to 5, or true"),
+        ({"seed": "abc"}, f"seed: must be a whole number from {-(2**63)} to {2**63 - 1}"),
+        ({"seed": 2**63}, f"seed: must be a whole number from {-(2**63)} to {2**63 - 1}"),
+        ({"seed": True}, f"seed: must be a whole number from {-(2**63)} to {2**63 - 1}"),
+        ({"max_tokens": "abc"}, "max_tokens: must be a whole number"),
+        ({"max_tokens": 2**31}, f"max_tokens: must be less than {2**31}"),
+        ({"n": 1.5}, "n: must be a whole number"),
+        ({"temperature": "hot"}, "temperature: must be a number"),
+        ({"temperature": 3}, "temperature: must be less than or equal to 2"),
+        ({"stream": "yes"}, "stream: must be true or false"),
+        ({"stop": ""}, "stop: must not be empty"),
+        ({"stop": [5]}, "stop.0: must be text"),
+        ({"response_format": "json"}, "response_format: must be an object"),
+    ],
+    ids=str,
+)
+def test_a_refusal_says_what_to_send_in_the_words_of_the_wire(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(ChatRequest, CHAT | fields)
+    assert caught.value.message == message
+    assert caught.value.field == message.partition(":")[0]
+
+
+def test_seeds_hold_at_both_edges() -> None:
+    assert [parse(ChatRequest, CHAT | {"seed": seed}).seed for seed in (-(2**63), 2**63 - 1)] == [-(2**63), 2**63 - 1]
+
+
+@pytest.mark.parametrize("role", ["user", "system", "developer", "assistant"])
+def test_a_message_without_content_is_refused_by_place(role: str) -> None:
+    for empty in ({"role": role}, {"role": role, "content": None}):
+        with pytest.raises(InvalidArgument) as caught:
+            parse(ChatRequest, {"messages": [*CHAT["messages"], empty]})
+        assert (caught.value.field, caught.value.status) == ("messages.1.content", 400)
+    assert parse(ChatRequest, {"messages": [{"role": role, "content": ""}]})
+
+
+@pytest.mark.parametrize("instead", [{"tool_calls": [CALL]}, {"function_call": CALL["function"]}])
+def test_an_assistant_that_calls_need_not_say_anything(instead: dict[str, Any]) -> None:
+    assert parse(ChatRequest, {"messages": [{"role": "assistant"} | instead]})
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"type": "json_schema", "json_schema": {"name": "x", "schema": {"oneOf": []}}}, "json_schema.schema.oneOf"),
+        ({"type": "json_schema", "json_schema": {"oneOf": []}}, "json_schema.oneOf"),
+        ({"type": "json_schema", "schema": {"oneOf": []}}, "schema.oneOf"),
+        ({"type": "json_object", "schema": {"oneOf": []}}, "schema.oneOf"),
+    ],
+    ids=str,
+)
+def test_a_schemas_fault_is_named_where_the_request_has_it(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        _gbnf(parse(ChatRequest, CHAT | {"response_format": given}).response_format)
+    assert caught.value.field == f"response_format.{field}"
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"prediction": "a", "speculation": "a"}, "speculation"),
-        ({"prediction": {"type": "image", "content": "a"}}, "prediction"),
+        ({"prediction": {"type": "image", "content": "a"}}, "prediction.type"),
+        ({"prediction": {"type": "content"}}, "prediction.content"),
         ({"prediction": "\ud800"}, "prediction"),
         ({"speculation": "\ud800"}, "speculation"),
         ({"speculation": [-1]}, "speculation"),

@@ -66,7 +66,7 @@ def test_turns_longer_than_a_token_keep_the_round_within_the_budget(world, activ
     table = tabulate(cost, SLOTS)
     turns = plan_round(world[0], [], active, table, limits, switch_ms).turns
     round_ms = sum(total_cost(turn.sequences, table) + switch_ms for turn in turns)
-    assert all(turn.repeats == 1 or turn.repeats * round_ms <= limits.shared_ms + 1e-6 for turn in turns)
+    assert all(turn.repeats == 1 or turn.repeats * round_ms <= limits.turns_ms + 1e-6 for turn in turns)
 
 
 @given(worlds(), ACTIVE, COSTS, LIMITS)
@@ -111,7 +111,7 @@ def test_a_slow_switch_makes_turns_longer_and_a_single_adapter_never() -> None:
     table = tabulate(CostTable({1: 2.0, 8: 2.1}, 0.01), SLOTS)
     limits = Limits(512, 32, 1.0, 60.0, 500.0)
     two = [Running(0, "a"), Running(1, "b")]
-    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 2.0).turns] == [7, 7]
+    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 2.0).turns] == [10, 10]
     assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 0.1).turns] == [1, 1]
     assert [turn.repeats for turn in plan_round(two[:1], [], "b", table, limits, 50.0).turns] == [1]
 

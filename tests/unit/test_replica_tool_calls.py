@@ -45,11 +45,11 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in pairwise(borders)]
 
 
-def read(plan: AnswerPlan, pieces: list[str]) -> Answer:
+def read(plan: AnswerPlan, pieces: list[str], *, limited: bool = False) -> Answer:
     answer = Answer(plan)
     for piece in pieces:
         answer.push(piece)
-    answer.finish()
+    answer.finish(cut=limited)
     return answer
 
 
@@ -69,6 +69,54 @@ def test_every_family_reads_what_it_writes_in_any_cut(
     assert [(name, json.loads(given)) for name, given in told(answer)[2]] == calls
     assert answer.content == before.strip()
     assert answer.finish_reason("stop") == "tool_calls"
+    assert answer.finish_reason("length") == "length"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family.name}-{family.spelling.before}")
+@given(calls=CALLS, before=st.sampled_from(["", "Let me look.\n"]), length=st.integers(0, 999))
+def test_a_limit_anywhere_in_calls_leaves_none_of_their_spelling_in_the_content(
+    family: Family, calls: list[tuple[str, dict[str, Any]]], before: str, length: int
+) -> None:
+    way = family.spelling
+    if family.channels or (family.bare and not way.before.startswith(family.opening)):
+        before = ""  # the call stands first
+    whole = before + spelled(family, calls)
+    text = whole[: len(before) + length % (len(whole) - len(before) + 1)]
+    content, _, made = told(read(AnswerPlan(family, NAMES), list(text), limited=True))
+    assert [name for name, _ in made] == [name for name, _ in calls[: len(made)]]
+    if not made and family.bare and not way.before.startswith(family.opening):
+        assert content in (text, "")  # an object that may be an answer in JSON
+    else:
+        assert content in (before, before.rstrip())
+
+
+@pytest.mark.parametrize(
+    "end", ["<", "<tool_", "<tool_call>", "\n<", "\n<tool_call>", "\n<tool_call>\n", '<tool_call>{"na']
+)
+def test_a_marker_that_a_limit_left_without_its_call_is_content_only_where_the_model_has_ended(end: str) -> None:
+    plan, call = AnswerPlan(detect(HERMES), NAMES), '<tool_call>{"name": "add", "arguments": {}}</tool_call>'
+    for before, said in (("", ""), ("Well.", "Well."), (call, ""), (call + "\n", "")):
+        for pieces in ([before + end], list(before + end)):
+            content, _, calls = told(read(plan, pieces, limited=True))
+            assert (content, len(calls)) == (said, before.count("add"))
+    assert told(read(plan, ["Well." + end]))[0] == "Well." + end
+    assert told(read(AnswerPlan(detect(HERMES), dropped=("</tool_call>",)), ["Well." + end], limited=True))[0] == (
+        "Well." + end
+    )
+
+
+def test_a_limit_takes_nothing_from_text_that_began_no_call() -> None:
+    plan = AnswerPlan(detect("{{ messages }}"), NAMES)
+    for text in ("So \n", "a < b", "a <tool> b", "\n", '{"name": "Al', '{"city": "R', "<tool_call> is a tag {"):
+        assert told(read(plan, list(text), limited=True)) == (text, "", [])
+
+
+def test_a_stream_that_a_limit_ends_says_what_the_whole_body_says() -> None:
+    answer = Answer(AnswerPlan(detect(HERMES), NAMES))
+    deltas = [answer.delta(answer.push(piece)) for piece in ("Well", ".", "\n", "<tool", "_call>", "\n")]
+    deltas.append(answer.delta(answer.finish(cut=True)))
+    assert [delta for delta in deltas if delta] == [{"content": "Well"}, {"content": "."}]
+    assert answer.message() == {"content": "Well."}
     assert answer.finish_reason("length") == "length"
 
 
@@ -99,9 +147,10 @@ def test_no_cut_changes_what_any_text_means(
         inside=data.draw(st.booleans()),
         dropped=data.draw(st.sampled_from([(), family.closings])),
     )
-    whole = told(read(plan, [text]))
-    assert told(read(plan, cut(text, places))) == whole
-    assert told(read(plan, list(text))) == whole
+    for limited in (False, True):
+        whole = told(read(plan, [text], limited=limited))
+        assert told(read(plan, cut(text, places), limited=limited)) == whole
+        assert told(read(plan, list(text), limited=limited)) == whole
 
 
 @each_family

@@ -13,6 +13,7 @@ from engine.replica.answers import AnswerMaker
 from engine.replica.conversation import Conversation, conversation
 from engine.replica.fields import ChatRequest, parse
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
+from engine.replica.openai import Inference
 from engine.replica.prompt import PromptMaker
 from engine.replica.tools import either_gbnf, forced_gbnf
 from engine.replica.tools.family import FAMILIES, Family
@@ -191,6 +192,19 @@ def test_ids_of_calls_get_the_form_that_mistral_wants() -> None:
     result = {"role": "tool", "content": "sunny", "tool_call_id": "call_1"}
     text = text_of(prompt(template, request(messages=[{"role": "assistant", "tool_calls": [CALL]}, result])))
     assert re.search(r"([0-9a-f]{9})=\1$", text)
+
+
+def test_a_prompt_that_does_not_fit_says_what_would_help() -> None:
+    with pytest.raises(InvalidArgument, match="context of 4096 tokens") as caught:
+        prompt(PLAIN, request(messages=[{"role": "user", "content": "x" * 64 * 4097}]))
+    assert caught.value.field == "messages"
+    assert caught.value.hint == "raise maxContextLength of the deployment or shorten the prompt"
+    inference = object.__new__(Inference)
+    inference._context_length = 8
+    assert inference._max_tokens(request(max_tokens=99), 7) == 1
+    with pytest.raises(InvalidArgument, match="has 8 tokens") as counted:
+        inference._max_tokens(request(), 8)
+    assert counted.value.hint == caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Reader(Protocol):
     """Text in any cut -> parts."""
 
     def push(self, text: str) -> list[Part]: ...
-    def finish(self) -> list[Part]: ...
+    def finish(self, *, cut: bool = False) -> list[Part]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,11 @@ class Answer:
     def push(self, text: str) -> Spoken:
         return self._spoken(self._through([Content(text)] if text else [], 0))
 
-    def finish(self) -> Spoken:
+    def finish(self, *, cut: bool = False) -> Spoken:
+        """`cut`: a limit has ended the text, not the model; what was going to be a call is then no content."""
         parts: list[Part] = []
         for place, reader in enumerate(self._readers):
-            parts += self._through(reader.finish(), place + 1)
+            parts += self._through(reader.finish(cut=cut), place + 1)
         return self._spoken(parts)
 
     def finish_reason(self, reason: str) -> str:

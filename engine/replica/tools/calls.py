@@ -3,6 +3,7 @@
 Text outside of calls is content, as it stands. What might become a call is held back until it is one (then its
 arguments flow as they arrive) or cannot be one (then it is content, its markers too). A call counts when it names a
 declared function. Space beside calls belongs to their spelling. However the text is cut, the joined result is one.
+When a limit ends the text, a marker or its beginning that nothing could follow any more is neither call nor content.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class CallParser:
         self._family, self._names, self._single = family, frozenset(names), single
         self._schemas, self._tagged = schemas, TaggedArguments(QWEN_TAGS, {})
         self._noise = tuple(dict.fromkeys((*family.noise, *dropped)))
+        self._marks = tuple(mark for mark in (family.opening, *self._noise) if mark)
         self._state: Callable[[], bool] = self._content
         self._held = ""  # not given out yet
         self._opened = ""  # what stood before `held` and is content should there be no call
@@ -64,16 +66,32 @@ class CallParser:
         self._held += text
         return self._run()
 
-    def finish(self) -> list[Part]:
-        """The parts still held when the text ends. An unfinished call keeps the arguments it has."""
-        out = self._run()
+    def finish(self, *, cut: bool = False) -> list[Part]:
+        """The parts still held when the text ends. An unfinished call keeps the arguments it has.
+
+        `cut`: a limit has ended the text. What began as a call is then dropped, where functions may be called at all.
+        """
+        out, cut = self._run(), cut and bool(self._names)
         while self._state in (self._header, self._object):
+            if cut and self._surely_call():
+                self._held, self._state = "", self._nothing
+                return out
             self._malformed()
             out += self._run()
-        if self._state == self._content and not (self._calls and self._at_start and not self._held.strip(self._space)):
-            self._say(self._held)
+        if self._state == self._content:
+            self._say(self._left(cut=cut))
         self._held = ""
         return out + self._run()
+
+    def _surely_call(self) -> bool:
+        """Whether what has begun cannot be content: a marker opened it, or it follows a call. Other objects may."""
+        return bool(self._opened.strip(self._space)) or (self._calls > 0 and self._at_start)
+
+    def _left(self, *, cut: bool) -> str:
+        """What is content of the text held at the end: the beginning of a marker only when no limit has `cut` it."""
+        keep = max((overlap(self._held, mark) for mark in self._marks), default=0) if cut else 0
+        left = self._held[: len(self._held) - keep].rstrip(self._space) if keep else self._held
+        return "" if self._calls and self._at_start and not left.strip(self._space) else left
 
     def _run(self) -> list[Part]:
         while self._state():
@@ -90,8 +108,7 @@ class CallParser:
 
     def _content(self) -> bool:
         opening = self._family.opening
-        marks = [m for m in (opening, *self._noise) if m]
-        found = [(at, -len(m), m) for m in marks if (at := self._held.find(m)) >= 0]
+        found = [(at, -len(m), m) for m in self._marks if (at := self._held.find(m)) >= 0]
         at, _, mark = min(found, default=(len(self._held), 0, ""))
         if self._family.bare and self._at_start and (start := self._bare_start(at)) is not None:
             return self._begin(start, "", self._object)
@@ -102,7 +119,7 @@ class CallParser:
             return True
         if mark:
             return self._begin(at, mark, self._header)
-        self._release(marks)
+        self._release()
         return False
 
     @property
@@ -125,9 +142,9 @@ class CallParser:
         self._scanner, self._scanned = JsonScanner(), 0
         return True
 
-    def _release(self, marks: list[str]) -> None:
+    def _release(self) -> None:
         """Give out content, but no end that may be a marker's beginning, nor the space before one."""
-        keep = max((overlap(self._held, mark) for mark in marks), default=0)
+        keep = max((overlap(self._held, mark) for mark in self._marks), default=0)
         certain = self._held[: len(self._held) - keep]
         said = certain.rstrip(self._space)
         self._say(said)

@@ -38,10 +38,12 @@ class ChannelReader:
             pass
         return out
 
-    def finish(self) -> list[Part]:
-        """The parts still held when the text ends."""
+    def finish(self, *, cut: bool = False) -> list[Part]:
+        """The parts still held when the text ends. `cut`: by a limit; a header without its message is then nothing."""
         text, self._held = self._held, ""
-        return self._said(text) if self._kind else [Content(text)] if text else []
+        if self._kind:
+            return self._said(text)
+        return [Content(text)] if text and not cut else []
 
     def _step(self, out: list[Part]) -> bool:
         return self._body(out) if self._kind else self._header(out)

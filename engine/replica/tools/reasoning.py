@@ -30,7 +30,7 @@ class ReasoningSplitter:
             out += self._answer()
         return out
 
-    def finish(self) -> list[Part]:
+    def finish(self, *, cut: bool = False) -> list[Part]:
         """The parts still held when the text ends. Reasoning that never closes stays reasoning."""
         text, self._held = self._held, ""
         if self._inside:
