@@ -18,8 +18,7 @@ from pydantic import Field, PlainValidator
 from client.errors import InvalidArgument
 from engine.replica.llama import Vectors
 from engine.replica.pooler import Pooler
-from engine.replica.strict_json import parse_json
-from engine.replica.wire_types import Body, Integer, Text, validated, whole_text
+from engine.replica.wire_types import Body, Integer, Text, read, whole_text
 
 MAX_INPUTS = 2048
 MAX_INPUT_IDS = 2**20  # beyond any model's context
@@ -70,11 +69,7 @@ async def embed(pooler: Pooler, raw: bytes, gone: threading.Event) -> tuple[byte
 
 
 def _prepare(pooler: Pooler, raw: bytes) -> tuple[EmbeddingRequest, list[list[int]]]:
-    body = parse_json(raw)
-    request = validated(EmbeddingRequest, body)
-    for field in _NOT_BUILT:
-        if body.get(field) is not None:
-            raise InvalidArgument(f"{field}: not supported", field=field)
+    request = read(EmbeddingRequest, raw, _NOT_BUILT)
     largest = pooler.model.dimensions
     if request.dimensions is not None and request.dimensions > largest:
         raise InvalidArgument(f"dimensions: this model's vectors have {largest}", field="dimensions")

@@ -13,41 +13,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from client.errors import InvalidArgument, Unavailable
 from engine.replica import grammar_wire as wire
+from engine.replica.grammar_link import Child, Died, Late
 
 Logits = NDArray[np.float32]
 
 STEP_S = 0.25  # CPU time that one operation of a running sequence may take
 CHECK_S = 0.5  # the same for the first look at a grammar
 REPLAY_TOKEN_S = 0.001  # more for each token that is taken again
-PATIENCE = 40  # times as much wall time, for machines with more to do than cores
-START_S = 60.0
 QUEUE_S = 5.0  # for the others that want their grammars looked at
 MAX_CHECKED = 256
 FIELD = "response_format"
-
-
-class _Late(Exception):
-    """The child took too long over one request."""
-
-
-class _Died(Exception):
-    """The child is gone."""
 
 
 @dataclass(eq=False, slots=True)
@@ -63,7 +49,7 @@ class Grammar:
     field: str  # of the request, for errors
     tokens: list[int] = dataclasses.field(default_factory=list)  # taken so far
     number: int = 0  # in the child `home`
-    home: _Child | None = None
+    home: Child | None = None
 
     def clone(self) -> Grammar:
         """Another reader at the same position; opened in the child when it is first used."""
@@ -97,104 +83,11 @@ class Grammar:
         self.close()
 
 
-class _Child:
-    """One child process and the way to it. One thread at a time, but for `closed`."""
-
-    def __init__(self, model_path: str, memory_file: int, memory: wire.Memory, rows: list[int]) -> None:
-        """`rows` are the free rows of the memory; the child has one of them until its end."""
-        self.closed: deque[int] = deque()  # positions to free; filled by any thread, told with the next request
-        self._numbers = itertools.count(1)
-        self._memory, self._rows = memory, rows
-        self._row = rows.pop()
-        self._channel, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "engine.replica.grammar_child"]
-        arguments = [model_path, str(theirs.fileno()), str(memory_file), str(self._row)]
-        with theirs:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # the last line of ours is the reason why a replica ended
-                pass_fds=(theirs.fileno(), memory_file),
-            )
-        self._ready = False
-
-    def wait_ready(self) -> None:
-        """Wait until the vocabulary is loaded. Raises _Died, or _Late past START_S."""
-        if not self._ready:
-            self._channel.settimeout(START_S)
-            self._ready = self._receive() == wire.READY
-
-    def open(self, grammar: Grammar, limit_s: float) -> None:
-        """Give the child a position; InvalidArgument when llama.cpp cannot read the grammar."""
-        number, body = next(self._numbers), grammar.opening()
-        if self.request(wire.OPEN, number, 0, limit_s + REPLAY_TOKEN_S * len(grammar.tokens), body) != wire.YES:
-            raise InvalidArgument("llama.cpp cannot parse the grammar", field=grammar.field)
-        grammar.number, grammar.home = number, self
-
-    def request(self, operation: int, number: int, token: int, limit_s: float, body: bytes = b"") -> int:
-        """One request and its answer. Raises _Late or _Died."""
-        while self.closed:
-            self._send(wire.HEADER.pack(wire.CLOSE, self.closed.popleft(), 0, 0))
-        self._channel.settimeout(limit_s)
-        self._send(wire.HEADER.pack(operation, number, token, len(body)) + body)
-        return self._answer(limit_s)
-
-    def row(self) -> wire.Flags:
-        """The flags of the last FILL, to be copied before the next request."""
-        row: wire.Flags = self._memory.rows[self._row]
-        return row
-
-    def end(self) -> None:
-        """Kill and reap."""
-        self._channel.close()
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self._rows.append(self._row)
-
-    def _answer(self, limit_s: float) -> int:
-        """A child that got too little of a busy machine's time is given more, up to PATIENCE times the limit."""
-        for _ in range(PATIENCE):
-            with contextlib.suppress(TimeoutError):
-                return self._receive()
-            if self._used_s() > limit_s * 0.9:
-                break
-        raise _Late
-
-    def _used_s(self) -> float:
-        """CPU seconds of the child since its request began."""
-        try:
-            times = psutil.Process(self.process.pid).cpu_times()
-        except psutil.Error:
-            raise _Died from None
-        return float(times.user + times.system - self._memory.clocks[self._row])
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._channel.sendall(data)
-        except TimeoutError:
-            raise _Late from None
-        except OSError:
-            raise _Died from None
-
-    def _receive(self) -> int:
-        try:
-            answer = self._channel.recv(1)
-        except TimeoutError:
-            raise
-        except OSError:
-            raise _Died from None
-        if not answer:
-            raise _Died
-        return answer[0]
-
-
 class Line:
     """The child of one purpose, replaced when it is killed or dies. Any thread."""
 
-    def __init__(self, start: Callable[[], _Child], limit_s: float, reserve: Line | None) -> None:
-        self.child: _Child | None = None
+    def __init__(self, start: Callable[[], Child], limit_s: float, reserve: Line | None) -> None:
+        self.child: Child | None = None
         self._start, self._limit_s, self._reserve = start, limit_s, reserve
         self._lock = threading.Lock()
 
@@ -218,7 +111,7 @@ class Line:
             finally:
                 self._lock.release()
 
-    def give_up(self) -> _Child | None:
+    def give_up(self) -> Child | None:
         """The child, for another line; None when there is none or it is busy."""
         if not self._lock.acquire(blocking=False):
             return None
@@ -252,25 +145,32 @@ class Line:
             try:
                 child = self._ready()
                 if grammar.home is not child:
-                    child.open(grammar, self._limit_s)
+                    self._open(grammar, child)
                 return child.request(operation, grammar.number, token, self._limit_s)
-            except _Late:
+            except Late:
                 self._replace()
                 raise InvalidArgument("the grammar became too ambiguous to follow", field=grammar.field) from None
-            except _Died:
+            except Died:
                 self._replace()
                 if last:
                     raise InvalidArgument("llama.cpp cannot follow the grammar", field=grammar.field) from None
         raise AssertionError
 
-    def _ready(self) -> _Child:
+    def _open(self, grammar: Grammar, child: Child) -> None:
+        """Make the child the position's home. InvalidArgument when llama.cpp cannot read the grammar."""
+        number = child.open(grammar.opening(), self._limit_s + REPLAY_TOKEN_S * len(grammar.tokens))
+        if number is None:
+            raise InvalidArgument("llama.cpp cannot parse the grammar", field=grammar.field)
+        grammar.number, grammar.home = number, child
+
+    def _ready(self) -> Child:
         """The child once it answers. Unavailable when none can be started."""
         for last in (False, True):
             self.child = self.child or self._start()
             try:
                 self.child.wait_ready()
                 return self.child
-            except (_Died, TimeoutError):
+            except (Died, TimeoutError):
                 self.child.end()
                 self.child = None
                 if last:
@@ -332,5 +232,5 @@ class GrammarProcesses:
         finally:
             trial.close()
 
-    def _start(self) -> _Child:
-        return _Child(self._model_path, self._file.fileno(), self._memory, self._rows)
+    def _start(self) -> Child:
+        return Child(self._model_path, self._file.fileno(), self._memory, self._rows)

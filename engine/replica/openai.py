@@ -23,7 +23,6 @@ from engine.replica.fields import (
     CompletionRequest,
     GenerationRequest,
     ResponseFormat,
-    parse,
 )
 from engine.replica.grammar_process import Grammar, GrammarProcesses
 from engine.replica.job import AdapterSet, Job, Times
@@ -33,6 +32,7 @@ from engine.replica.options import OptionsMaker
 from engine.replica.plain_text import expected_tokens, fragments
 from engine.replica.prompt import TOO_LONG_HINT, PromptMaker
 from engine.replica.raw_prompt import Given, RawPrompts
+from engine.replica.request_body import parse
 from engine.replica.scheduler import Scheduler
 from engine.replica.strict_json import parse_json
 from engine.replica.truncation import fit_turns

@@ -15,11 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, PlainValidator
 
-from client.errors import InvalidArgument
 from engine.replica.pooler import Pooler
-from engine.replica.strict_json import parse_json
 from engine.replica.template import Rendered, Segment
-from engine.replica.wire_types import Body, Integer, Text, validated, whole_text
+from engine.replica.wire_types import Body, Integer, Text, read, whole_text
 
 MAX_DOCUMENTS = 1024
 _NOT_BUILT = ("task", "lora")  # the model's own instruction and weights are used
@@ -64,11 +62,7 @@ def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
 
 
 def _prepare(pooler: Pooler, raw: bytes) -> tuple[RerankRequest, list[list[int]]]:
-    body = parse_json(raw)
-    request = validated(RerankRequest, body)
-    for field in _NOT_BUILT:
-        if body.get(field) is not None:
-            raise InvalidArgument(f"{field}: not supported", field=field)
+    request = read(RerankRequest, raw, _NOT_BUILT)
     template = pooler.model.rerank_template
     if template is not None:
         filled_in = (filled(template, request.query, document) for document in request.documents)

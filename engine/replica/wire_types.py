@@ -85,10 +85,20 @@ def validated(kind: type[Kind], body: Any) -> Kind:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise refusal(error) from None
+        raise _refusal(error) from None
 
 
-def refusal(error: ValidationError) -> InvalidArgument:
+def read(kind: type[Kind], raw: bytes, not_built: Sequence[str]) -> Kind:
+    """The body as `kind`. Raises InvalidArgument, also for the fields of `not_built`, which would go unheeded."""
+    body = parse_json(raw)
+    request = validated(kind, body)
+    for field in not_built:
+        if body.get(field) is not None:
+            raise InvalidArgument(f"{field}: not supported", field=field)
+    return request
+
+
+def _refusal(error: ValidationError) -> InvalidArgument:
     """The first complaint, with the field's path and in the words of the wire.
 
     A union complains once for each branch. The branch that the client meant is the one that understood most: the

@@ -67,13 +67,20 @@ class TestShapes:
         assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == whole
         assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
 
-    def test_usage_rides_with_the_finish_reason_and_done_comes_last(self, client: httpx.Client) -> None:
-        stream = events(client, chat(stream_options={"include_usage": True}))
-        assert stream[-1] == "[DONE]"
-        assert stream[-2]["choices"] == []
-        assert stream[-3]["choices"][0]["finish_reason"] == "length"
-        assert stream[-3]["usage"] == stream[-2]["usage"]
-        assert stream[-3]["usage"]["completion_tokens"] == 16
+    def test_usage_is_told_once_with_the_finish_reason(self, client: httpx.Client) -> None:
+        *chunks, done = events(client, chat())
+        assert done == "[DONE]"
+        assert [c for c in chunks if "usage" in c] == chunks[-1:]
+        assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+        assert chunks[-1]["usage"]["completion_tokens"] == 16
+
+    def test_usage_is_told_once_after_it_to_who_asks_for_that(self, client: httpx.Client) -> None:
+        *chunks, done = events(client, chat(stream_options={"include_usage": True}))
+        assert done == "[DONE]"
+        assert [c for c in chunks if "usage" in c] == chunks[-1:]
+        assert chunks[-1]["choices"] == []
+        assert chunks[-2]["choices"][0]["finish_reason"] == "length"
+        assert chunks[-1]["usage"]["completion_tokens"] == 16
 
     def test_the_model_string_is_echoed_and_the_metrics_are_in_headers_and_body(self, client: httpx.Client) -> None:
         answer = client.post(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -15,16 +16,17 @@ from tests.engine.conftest import Launch, poll_until
 pytestmark = pytest.mark.model
 
 
-def test_the_socket_answers_before_the_model_is_loaded(launch: Launch, gemma: Path) -> None:
-    replica = launch(gemma, "--slots", "1", "--context", "256")
+def test_the_socket_answers_before_the_model_is_loaded(launch: Launch, tmp_path: Path) -> None:
+    endless = tmp_path / "endless.gguf"  # a pipe that nobody writes to: reading it takes as long as this test likes
+    os.mkfifo(endless)
+    replica = launch(endless, "--slots", "1", "--context", "256")
     poll_until(replica.socket.exists)
     with replica.client() as client:
-        seen = client.get("/health").json()
-        assert seen["status"] in ("loading", "ready")
-        if seen["status"] == "loading":
-            refused = client.post("/v1/completions", json={"prompt": "x"})
-            assert refused.status_code in (503, 200)
-    replica.wait_ready()
+        assert client.get("/health").json()["status"] == "loading"
+        refused = client.post("/v1/completions", json={"prompt": "x"})
+        assert refused.status_code == 503
+        assert refused.json()["error"]["message"] == "this replica is loading"
+        assert int(refused.headers["retry-after"]) > 0
 
 
 def test_a_base_model_completes_and_says_that_it_cannot_chat(launch: Launch, gemma: Path) -> None:

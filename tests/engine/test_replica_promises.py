@@ -153,8 +153,16 @@ def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Known:
     """Two dozen prompts, greedy and seeded; `make soak` has 100, with longer answers and more precisions."""
+    draft = made_from(model_file(SMOLLM2), tmp_path_factory, "Q8_0")  # of those that are sometimes wrong, a fast one
     prompts = real_prompts(q4_0, 24)
-    return ask_alone(tmp_path_factory.mktemp("alone"), q4_0, model_file(SMOLLM2), greedy_and_seeded(prompts))
+    return ask_alone(tmp_path_factory.mktemp("alone"), q4_0, draft, greedy_and_seeded(prompts))
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, q4_0: Path) -> Known:
+    """The same of the model as it comes, with half the prompts: it is slow."""
+    bodies = greedy_and_seeded(real_prompts(smollm2, 12), max_tokens=8)
+    return ask_alone(tmp_path_factory.mktemp("alone"), smollm2, q4_0, bodies)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -162,14 +170,21 @@ def test_text_is_the_same_as_when_asked_alone(launch: Launch, known: Known, way:
     WAYS[way](launch, known)
 
 
-def test_text_of_the_embedded_model_is_the_same_in_all_ways(
-    launch: Launch, smollm2: Path, q4_0: Path, tmp_path: Path
+@pytest.mark.parametrize("way", WAYS)
+def test_text_of_the_embedded_model_is_the_same_as_when_asked_alone(launch: Launch, embedded: Known, way: str) -> None:
+    WAYS[way](launch, embedded)
+
+
+@pytest.mark.parametrize("fields", [{"mirostat_target": 3.0}, {"best_of": 3}], ids=str)
+def test_drafts_change_nothing_of_what_mirostat_or_best_of_choose(
+    launch: Launch, known: Known, fields: dict[str, Any]
 ) -> None:
-    bodies = greedy_and_seeded(real_prompts(smollm2, 12), max_tokens=8)
-    (tmp_path / "alone").mkdir()
-    known = ask_alone(tmp_path / "alone", smollm2, q4_0, bodies)
-    for way in WAYS.values():
-        way(launch, known)
+    replica = serve(launch, known)
+    body = {"prompt": "Once upon a time", "max_tokens": 24, "temperature": 0.7, "seed": 2, "return_token_ids": True}
+    (plain,) = ask_all(replica, [body | fields | {"disable_speculation": True}])
+    (drafted,) = ask_all(replica, [body | fields | {"speculation": plain.tokens}])
+    assert drafted.tokens == plain.tokens
+    assert stats(replica)["speculation"]["prediction"]["accepted"] > 0
 
 
 @pytest.mark.soak
@@ -215,12 +230,13 @@ def test_a_turn_that_contains_the_answers_before_it_is_answered_as_when_cold(
 # What is weaker without quantized weights
 
 
+@pytest.mark.parametrize("count", [10, pytest.param(60, marks=pytest.mark.soak)])
 def test_bf16_text_differs_only_where_two_tokens_are_about_as_likely(
-    launch: Launch, tmp_path_factory: pytest.TempPathFactory
+    launch: Launch, tmp_path_factory: pytest.TempPathFactory, count: int
 ) -> None:
     model = made_from(model_file(SMOLLM2), tmp_path_factory, "BF16")
     scores = {"logprobs": True, "top_logprobs": 5}
-    bodies = [body | scores for body in greedy_and_seeded(real_prompts(model, 20), max_tokens=16)[::2]]
+    bodies = [body | scores for body in greedy_and_seeded(real_prompts(model, count), max_tokens=16)[::2]]
     known = ask_alone(tmp_path_factory.mktemp("alone"), model, model, bodies)
     replica = serve(launch, known)
     for cold in (COLD, {}):  # among others, then with prefixes of others and of its own, too

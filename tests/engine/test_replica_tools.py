@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from engine.replica.tools.forced import MAX_CALLS
 from tests import marked_model
 from tests.engine.conftest import Launch
 
@@ -109,7 +110,16 @@ def test_a_named_function_is_the_one_that_is_called(client: httpx.Client) -> Non
 
 def test_several_required_calls_all_follow_their_schemas(client: httpx.Client) -> None:
     choice = ask(client, chat(tool_choice="required", max_tokens=300))
-    assert 1 <= len(choice["message"]["tool_calls"]) <= 8
+    assert 2 <= len(choice["message"]["tool_calls"]) <= 8
+    for call in choice["message"]["tool_calls"]:
+        check(**call["function"])
+
+
+def test_a_model_that_never_wants_to_end_is_stopped_after_eight_calls(client: httpx.Client) -> None:
+    ends = {"0": -100, "2": -100}
+    choice = ask(client, chat(tools=[TIME], tool_choice="required", max_tokens=None, logit_bias=ends))
+    assert choice["finish_reason"] == "tool_calls"
+    assert len(choice["message"]["tool_calls"]) == MAX_CALLS
     for call in choice["message"]["tool_calls"]:
         check(**call["function"])
 
@@ -191,11 +201,13 @@ def test_reasoning_that_the_prompt_opens_is_told_apart(marked: httpx.Client) -> 
 
 
 def test_a_response_format_holds_from_the_end_of_the_reasoning(marked: httpx.Client) -> None:
-    bias = {str(marked_model.THINK_END): 5}
-    body = chat(tools=None, reasoning_effort="high", response_format={"type": "json_object"}, max_tokens=200)
-    message = ask(marked, body | {"logit_bias": bias})["message"]
-    assert message["content"] == "" or message["content"].startswith("{")
-    assert message["content"] or message["reasoning_content"]
+    body = chat(tools=None, reasoning_effort="high", response_format={"type": "json_object"}, max_tokens=12)
+    thinking = ask(marked, body)["message"]
+    assert thinking["content"] == ""
+    assert not thinking["reasoning_content"].lstrip().startswith("{")
+    # Biased to the control token "</think>" it ends the reasoning at once; the grammar allows the token nowhere else.
+    answered = ask(marked, body | {"logit_bias": {str(marked_model.THINK_END): 100}})["message"]
+    assert answered["content"].startswith("{")
 
 
 def test_the_official_sdk_reads_a_streamed_call(openai_client: openai.OpenAI) -> None:

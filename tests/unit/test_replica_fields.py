@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
 from engine.replica import ambiguity
-from engine.replica.fields import ChatRequest, CompletionRequest, parse
+from engine.replica.fields import ChatRequest, CompletionRequest
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
 from engine.replica.openai import _gbnf
+from engine.replica.request_body import parse
 from engine.replica.strict_json import parse_json
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -11,10 +11,11 @@ import pytest
 from client.errors import InvalidArgument
 from engine.replica.answers import AnswerMaker
 from engine.replica.conversation import Conversation, conversation
-from engine.replica.fields import ChatRequest, parse
+from engine.replica.fields import ChatRequest
 from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
 from engine.replica.openai import Inference
 from engine.replica.prompt import PromptMaker
+from engine.replica.request_body import parse
 from engine.replica.tools import either_gbnf, forced_gbnf
 from engine.replica.tools.family import FAMILIES, Family
 from engine.replica.tools.forced import prefixed

@@ -3,6 +3,7 @@
     backend     one a process: start, log, devices
     Model       a loaded GGUF file: weights, metadata, chat template
     Vocabulary  text <-> token ids (thread safe: llama.cpp only reads)
+    Batch       the tokens of one call, for the two contexts
     Context     the KV memory and `decode` (one thread owns it)
     Automaton   a position in a GBNF grammar (in the grammar child only)
     Pooling     a second context on a model: texts to vectors or relevance
@@ -14,7 +15,8 @@ that a grammar forbids), so each method here refuses them with a Python error fi
 
 from engine.replica.llama.adapter import Adapter, set_adapters
 from engine.replica.llama.backend import LoadCancelled, LoadError, gpu_available, gpu_count, start_backend
-from engine.replica.llama.context import Context, Logits, Shape, State, Tokens
+from engine.replica.llama.batch import Tokens
+from engine.replica.llama.context import Context, Logits, Shape, State
 from engine.replica.llama.grammar import Automaton, load_vocabulary, mark_unfit
 from engine.replica.llama.model import Model
 from engine.replica.llama.pooling import Kind, Pooling, Stopped, Vectors, pooling_kind, relevance_column

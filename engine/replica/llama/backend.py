@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp.llama_cpp as C
@@ -17,12 +19,28 @@ _ggml = load_shared_library("ggml", Path(C.__file__).parent / "lib")  # what of 
 last_errors: deque[str] = deque(maxlen=20)  # llama.cpp reports why a load failed only in its log
 
 
+_watching: list[list[str]] = []
+
+
 def _on_log(level: int, text: bytes, _user: object) -> None:
+    for lines in _watching:
+        lines.append((text or b"").decode("utf-8", "replace"))
     if level == GGML_LOG_ERROR and text:
         last_errors.append(text.decode("utf-8", "replace").strip())
 
 
 _log_callback = C.llama_log_callback(_on_log)  # kept: llama.cpp holds only the raw pointer
+
+
+@contextlib.contextmanager
+def watch_log() -> Iterator[list[str]]:
+    """All that llama.cpp logs meanwhile, on any thread: some of its decisions are told nowhere else."""
+    lines: list[str] = []
+    _watching.append(lines)
+    try:
+        yield lines
+    finally:
+        _watching[:] = [one for one in _watching if one is not lines]
 
 
 class LoadError(Exception):

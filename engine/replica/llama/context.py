@@ -11,12 +11,14 @@ import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.replica.llama.backend import LoadError, why_load_failed
+from engine.replica.llama.backend import LoadError, watch_log, why_load_failed
+from engine.replica.llama.batch import Batch, Tokens
 from engine.replica.llama.model import Model
 
 Logits: TypeAlias = NDArray[np.float32]
-Tokens: TypeAlias = NDArray[np.int32]
 State: TypeAlias = NDArray[np.uint8]
+
+FLASH_ATTENTION_ON = "Flash Attention enabled"  # llama.cpp tells what came of AUTO in its log alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,14 @@ class Context:
         params.n_batch = params.n_ubatch = shape.batch  # on a GPU wide enough to fill it, see hardware.py
         # Bounds the logits buffer: 512 rows of gemma's 262k vocabulary would be half a gigabyte.
         params.n_outputs_max = max(shape.slots, shape.rows)
-        params.n_threads = params.n_threads_batch = shape.threads
+        params.n_threads = params.n_threads_batch = self.threads = shape.threads
+        # On wherever the device has a kernel for it; demanded outright, attention without one would go to the CPU.
+        params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.kv_unified = shape.unified
         params.offload_kqv = params.op_offload = True
-        self.pointer = C.llama_init_from_model(model.pointer, params)
+        with watch_log() as told:
+            self.pointer = C.llama_init_from_model(model.pointer, params)
+        self.flash_attention = any(FLASH_ATTENTION_ON in line for line in told)
         if not self.pointer:
             raise LoadError(f"no context of {shape.slots} x {shape.context} tokens: {why_load_failed()}")
         self.slots: int = C.llama_n_seq_max(self.pointer)
@@ -68,31 +74,16 @@ class Context:
         self._views: dict[tuple[int, int], Logits] = {}  # by address and rows
         self._arriving: set[int] = set()  # copies that the next decode carries out: their targets
         self._leaving: set[int] = set()  # and their sources
-        self._allocate(self.batch)
-
-    def _allocate(self, capacity: int) -> None:
-        """Our own arrays behind one llama_batch: filling by numpy slices is 100x faster than by ctypes elements."""
-        self._token, self._pos, self._seq = (np.zeros(capacity, np.int32) for _ in range(3))
-        self._n_seq, self._logits = np.ones(capacity, np.int32), np.zeros(capacity, np.int8)
-        self._seq_pointers = self._seq.ctypes.data + 4 * np.arange(capacity, dtype=np.uint64)
-        pointer_to = ctypes.POINTER
-        self._batch = C.llama_batch(
-            0,
-            self._token.ctypes.data_as(pointer_to(C.llama_token)),
-            None,
-            self._pos.ctypes.data_as(pointer_to(C.llama_pos)),
-            self._n_seq.ctypes.data_as(pointer_to(ctypes.c_int32)),
-            self._seq_pointers.ctypes.data_as(pointer_to(pointer_to(C.llama_seq_id))),
-            self._logits.ctypes.data_as(pointer_to(ctypes.c_int8)),
-        )
+        self._batch = Batch(self.batch)
 
     def decode_step(self, sequences: Sequence[int], tokens: Sequence[int], positions: Sequence[int]) -> int:
         """One token for each sequence (ids ascending). Returns llama_decode's code; 0 means `logits(n)` is ready."""
         n = len(sequences)
         if not 0 < n <= self.slots:
             raise ValueError(f"a step takes 1 to {self.slots} sequences, not {n}")
-        self._seq[:n], self._token[:n], self._pos[:n] = sequences, tokens, positions
-        self._logits[:n] = 1
+        batch = self._batch
+        batch.sequences[:n], batch.tokens[:n], batch.positions[:n] = sequences, tokens, positions
+        batch.outputs[:n] = 1
         return self._decode(n)
 
     def prefill(self, sequence: int, tokens: Tokens, start: int, *, rows: str) -> int:
@@ -100,17 +91,15 @@ class Context:
         n = len(tokens)
         if not 0 < n <= self.batch or (rows == "all" and n > self.rows):
             raise ValueError(f"a prefill chunk takes 1 to {self.batch} tokens, not {n}")
-        self._seq[:n], self._token[:n] = sequence, tokens
-        self._pos[:n] = np.arange(start, start + n, dtype=np.int32)
-        self._logits[:n] = rows == "all"
-        self._logits[n - 1] = rows != "none"
+        self._batch.write(0, sequence, tokens, start)
+        self._batch.outputs[:n] = rows == "all"
+        self._batch.outputs[n - 1] = rows != "none"
         return self._decode(n)
 
     def _decode(self, n: int) -> int:
-        self._batch.n_tokens = n
         self._arriving.clear()
         self._leaving.clear()
-        return int(C.llama_decode(self.pointer, self._batch))
+        return int(C.llama_decode(self.pointer, self._batch.first(n)))
 
     def logits(self, rows: int) -> Logits:
         """A view (rows, n_vocab) of the last decode's logits, in batch order; valid until the next decode."""
@@ -156,6 +145,11 @@ class Context:
             return True
         C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return False
+
+    def use_threads(self, count: int) -> None:
+        """Take `count` CPU threads from the next call on."""
+        C.llama_set_n_threads(self.pointer, count, count)
+        self.threads = count
 
     def synchronize(self) -> None:
         C.llama_synchronize(self.pointer)

@@ -13,7 +13,6 @@ moves by up to 0.02 with its neighbours (measured). Encoders, mostly F16 or F32,
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.replica.llama.backend import LoadError, why_load_failed
+from engine.replica.llama.batch import Batch
 from engine.replica.llama.model import Model
 
 Kind: TypeAlias = Literal["mean", "cls", "last", "rank"]
@@ -83,7 +83,8 @@ class Pooling:
             self.close()
             raise LoadError("the model file says that it generates, and its attention has no direction")
         self._width: int = C.llama_model_n_cls_out(model.pointer) if self.kind == "rank" else model.dimensions
-        self._allocate()
+        self._batch = Batch(self._call)
+        self._batch.outputs[:] = 1
 
     def _params(self, threads: int) -> Any:
         params = C.llama_context_default_params()
@@ -93,22 +94,6 @@ class Pooling:
         params.embeddings, params.kv_unified, params.offload_kqv = True, False, True
         params.pooling_type = TYPES[self.kind] if self._in_graph else C.LLAMA_POOLING_TYPE_NONE
         return params
-
-    def _allocate(self) -> None:
-        """Numpy arrays behind one llama_batch, as in `Context`."""
-        n, pointer_to = self._call, ctypes.POINTER
-        self._token, self._pos, self._seq = (np.zeros(n, np.int32) for _ in range(3))
-        self._n_seq, self._output = np.ones(n, np.int32), np.ones(n, np.int8)
-        self._seq_pointers = self._seq.ctypes.data + 4 * np.arange(n, dtype=np.uint64)
-        self._batch = C.llama_batch(
-            0,
-            self._token.ctypes.data_as(pointer_to(C.llama_token)),
-            None,
-            self._pos.ctypes.data_as(pointer_to(C.llama_pos)),
-            self._n_seq.ctypes.data_as(pointer_to(ctypes.c_int32)),
-            self._seq_pointers.ctypes.data_as(pointer_to(pointer_to(C.llama_seq_id))),
-            self._output.ctypes.data_as(pointer_to(ctypes.c_int8)),
-        )
 
     def embed(self, inputs: Sequence[Sequence[int]], keep_on: Callable[[], bool]) -> Vectors:
         """One vector (float32, not normalised) for each input: an array (n, model.dimensions)."""
@@ -160,8 +145,8 @@ class Pooling:
         """Hidden states pooled here, in double precision."""
         sums = np.zeros((len(inputs), self._width), np.float64)
         for pieces in self._calls(inputs):
-            self._evaluate(pieces, keep_on)
-            rows = np.ctypeslib.as_array(C.llama_get_embeddings(self.pointer), (self._batch.n_tokens, self._width))
+            count = self._evaluate(pieces, keep_on)
+            rows = np.ctypeslib.as_array(C.llama_get_embeddings(self.pointer), (count, self._width))
             at = 0
             for sequence, start, tokens in pieces:
                 mine = rows[at : at + len(tokens)]
@@ -184,19 +169,17 @@ class Pooling:
         for start in range(0, len(inputs[0]), self._call):
             yield [(0, start, inputs[0][start : start + self._call])]
 
-    def _evaluate(self, pieces: list[tuple[int, int, Sequence[int]]], keep_on: Callable[[], bool]) -> None:
+    def _evaluate(self, pieces: list[tuple[int, int, Sequence[int]]], keep_on: Callable[[], bool]) -> int:
+        """One decode call. Returns how many tokens it read."""
         if not keep_on():
             raise Stopped
-        at = 0
+        count = 0
         for sequence, start, tokens in pieces:
-            end = at + len(tokens)
-            self._token[at:end], self._seq[at:end] = tokens, sequence
-            self._pos[at:end] = np.arange(start, start + len(tokens), dtype=np.int32)
-            at = end
-        self._batch.n_tokens = at
-        code = (C.llama_encode if self._encodes else C.llama_decode)(self.pointer, self._batch)
+            count = self._batch.write(count, sequence, tokens, start)
+        code = (C.llama_encode if self._encodes else C.llama_decode)(self.pointer, self._batch.first(count))
         if code:
             raise RuntimeError(f"llama.cpp could not read the batch (code {code})")
+        return count
 
     def close(self) -> None:
         C.llama_free(self.pointer)

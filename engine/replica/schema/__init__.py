@@ -1,12 +1,13 @@
 """JSON Schema to GBNF, soundly: whatever the grammar allows validates; what cannot be promised is refused by name.
 
-    document    the client's schema: bounds, numbered parts, references
-    shapes      what a schema allows of one JSON type; conjunctions of two
-    keywords    which keywords are understood; a schema's own shapes
-    complement  what a shape does not allow (for `not` and conditions)
-    expand      schemas to unions of shapes
-    strings     characters, formats, keys        numbers  bounds, digit by digit
-    rules       grammar rules as data            writer   shapes to rules
+    document     the client's schema: bounds, numbered parts, references
+    shapes       what a schema allows of one JSON type
+    keywords     which keywords are understood; a schema's own shapes
+    conjunction  what two shapes have in common; which values are of a shape
+    complement   what a shape does not allow (for `not` and conditions)
+    expand       schemas to unions of shapes
+    strings      characters, formats, keys        numbers  bounds, digit by digit
+    rules        grammar rules as data            writer   shapes to rules
 
 JSON Schema 2020-12 (json-schema.org/draft/2020-12); `items` with a list, `definitions` and `dependencies` as before.
 """

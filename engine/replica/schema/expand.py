@@ -6,33 +6,25 @@ places), text made from it still validates, but its negation would allow too muc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from client.errors import InvalidArgument
 from engine.replica.schema.complement import complement
+from engine.replica.schema.conjunction import accepts, both, size, void
 from engine.replica.schema.document import Document
 from engine.replica.schema.keywords import APPLICATORS, TYPES, check_keywords, shape_of_type
-from engine.replica.schema.numbers import highest_integer, lowest_integer
 from engine.replica.schema.shapes import (
     EVERY_TYPE,
     UNBOUNDED,
     Array,
     Literals,
-    Number,
     Object,
     Shape,
     State,
-    Text,
-    both_arrays,
-    both_numbers,
-    both_objects,
-    both_texts,
     canonical,
-    decimal,
-    type_of,
 )
 
 MAX_ALTERNATIVES = 2_000
@@ -93,7 +85,7 @@ class Expander:
         shapes: Shapes = tuple(EVERY_TYPE.values())
         for part in parts:
             met = (self._both(a, b) for a in shapes for b in part)
-            shapes = tuple(shape for shape in met if shape is not None and not self._void(shape))
+            shapes = tuple(shape for shape in met if shape is not None and not void(shape))
             if len(shapes) > MAX_ALTERNATIVES:
                 raise self.document.refuse("has too many combinations of alternatives")
         return shapes
@@ -110,7 +102,7 @@ class Expander:
 
     def allows(self, state: State, value: Any) -> bool:
         """Whether a value is valid under `state`."""
-        return any(self._accepts(shape, value) for shape in self.expand(state))
+        return any(accepts(shape, value, self.allows) for shape in self.expand(state))
 
     def empty(self, state: State) -> bool:
         """Whether `state` certainly allows nothing (False when that would need endless unrolling)."""
@@ -156,7 +148,7 @@ class Expander:
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
             self.inexact()
             rest = tuple(self._evaluated(schema, shape) for shape in shapes)
-            shapes = tuple(shape for shape in rest if not self._void(shape))
+            shapes = tuple(shape for shape in rest if not void(shape))
         return shapes
 
     def _own(self, schema: dict[str, Any]) -> Shapes:
@@ -170,7 +162,7 @@ class Expander:
         shapes = [shape_of_type(self.document, schema, name, "type" in schema) for name in dict.fromkeys(names)]
         if "contains" in schema:
             shapes = [found for shape in shapes for found in self._containing(schema, shape)]
-        return tuple(shape for shape in shapes if not self._void(shape))
+        return tuple(shape for shape in shapes if not void(shape))
 
     def _containing(self, schema: dict[str, Any], shape: Shape) -> list[Shape]:
         """Arrays whose items that must match stand together, at any place of the prefix or right after it."""
@@ -265,41 +257,12 @@ class Expander:
             shape = replace(shape, prefix=prefix, rest=shape.rest | rest, evaluated=UNBOUNDED)
         return shape
 
-    # Two shapes
-
     def _both(self, a: Shape, b: Shape) -> Shape | None:
-        """What both allow; None for nothing."""
-        self._count_work(_size(a) + _size(b))
-        if isinstance(a, Literals) and isinstance(b, Literals):
-            known = {canonical(value) for value in b.values}
-            kept = tuple(value for value in a.values if canonical(value) in known)
-            return Literals(kept, a.asked or b.asked) if kept else None
-        if isinstance(a, Literals) or isinstance(b, Literals):
-            literals, other = (a, b) if isinstance(a, Literals) else (b, a)
-            assert isinstance(literals, Literals)
-            kept = tuple(value for value in literals.values if self._accepts(other, value))
-            return Literals(kept, a.asked or b.asked) if kept else None
-        for kind, meet in _MEET:
-            if isinstance(a, kind):
-                return meet(a, b) if isinstance(b, kind) else None
-        return None
-
-    def _count_work(self, size: int) -> None:
-        self._work += size
+        """What both allow, within the work that a schema may cost."""
+        self._work += size(a) + size(b)
         if self._work > MAX_WORK:
             raise self.document.refuse("has too many combinations of alternatives")
-
-    def _void(self, shape: Shape) -> bool:
-        """Whether nothing can be of this shape, whatever the values inside are."""
-        if isinstance(shape, Literals):
-            return not shape.values
-        if isinstance(shape, Number):
-            return _no_number(shape)
-        if isinstance(shape, Text):
-            return shape.least > shape.most
-        if isinstance(shape, Array):
-            return shape.least > shape.most
-        return max(shape.least, len(shape.required)) > shape.most
+        return both(a, b, self.allows)
 
     def _void_inside(self, shape: Shape) -> bool:
         """Whether something that a shape needs inside certainly allows nothing."""
@@ -309,54 +272,6 @@ class Expander:
             return any(self.empty(shape.at(name)) for name in shape.required)
         return False
 
-    def _accepts(self, shape: Shape, value: Any) -> bool:
-        if isinstance(shape, Literals):
-            return canonical(value) in {canonical(each) for each in shape.values}
-        kind = type_of(value)
-        if isinstance(shape, Number):
-            return kind == "number" and _within(shape, value)
-        if isinstance(shape, Text):
-            return kind == "string" and shape.least <= len(value) <= shape.most
-        if isinstance(shape, Array):
-            fits = kind == "array" and shape.least <= len(value) <= shape.most
-            return fits and all(self.allows(shape.at(i), item) for i, item in enumerate(value))
-        fits = kind == "object" and shape.least <= len(value) <= shape.most and all(n in value for n in shape.required)
-        return fits and all(
-            self.allows(shape.at(name), item) and self.allows(shape.names, name) for name, item in value.items()
-        )
-
-
-_MEET: tuple[tuple[type, Callable[[Any, Any], Shape]], ...] = (
-    (Number, both_numbers),
-    (Text, both_texts),
-    (Array, both_arrays),
-    (Object, both_objects),
-)
-
 
 def _union(parts: Iterable[Shapes]) -> Shapes:
     return tuple(shape for part in parts for shape in part)
-
-
-def _size(shape: Shape) -> int:
-    """How much work it is to look at a shape."""
-    if isinstance(shape, Object):
-        return 1 + len(shape.properties) + len(shape.required)
-    if isinstance(shape, Literals):
-        return 1 + len(shape.values)
-    return 1 + len(shape.prefix) if isinstance(shape, Array) else 1
-
-
-def _no_number(shape: Number) -> bool:
-    if shape.low is None or shape.high is None:
-        return False
-    if shape.integer:
-        return (lowest_integer(shape) or 0) > (highest_integer(shape) or 0)
-    return shape.low > shape.high or (shape.low == shape.high and (shape.low_open or shape.high_open))
-
-
-def _within(shape: Number, value: float) -> bool:
-    exact = decimal(value)
-    low = shape.low is None or exact > shape.low or (exact == shape.low and not shape.low_open)
-    high = shape.high is None or exact < shape.high or (exact == shape.high and not shape.high_open)
-    return low and high and (not shape.integer or float(value).is_integer())

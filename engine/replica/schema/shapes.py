@@ -1,4 +1,4 @@
-"""What a schema allows, one JSON type at a time: the pieces that a conjunction of schemas is worked out with.
+"""What a schema allows, one JSON type at a time: the pieces that schemas are worked out with.
 
 A `State` is a set of schemas that must hold together; the empty one allows anything. A `Shape` is what a state allows
 of one type, with states for the values inside. A union of shapes is a schema in disjunctive form.
@@ -139,47 +139,3 @@ def _plain(value: Any) -> Any:
 def decimal(number: float) -> Decimal:
     """A JSON number as it was written (a float's shortest spelling)."""
     return Decimal(repr(number))
-
-
-def both_numbers(a: Number, b: Number) -> Number:
-    low, low_open = _tighter((a.low, a.low_open), (b.low, b.low_open), 1)
-    high, high_open = _tighter((a.high, a.high_open), (b.high, b.high_open), -1)
-    return Number(a.integer or b.integer, low, high, low_open, high_open, a.asked or b.asked)
-
-
-def _tighter(a: tuple[Decimal | None, bool], b: tuple[Decimal | None, bool], sign: int) -> tuple[Decimal | None, bool]:
-    if a[0] is None or b[0] is None:
-        return b if a[0] is None else a
-    return max(a, b, key=lambda bound: ((bound[0] or Decimal()) * sign, bound[1]))
-
-
-def both_texts(a: Text, b: Text) -> Text:
-    return Text(max(a.least, b.least), min(a.most, b.most), a.formats | b.formats, a.asked or b.asked)
-
-
-def both_arrays(a: Array, b: Array) -> Array:
-    length = max(len(a.prefix), len(b.prefix))
-    return Array(
-        prefix=tuple(a.at(i) | b.at(i) for i in range(length)),
-        rest=a.rest | b.rest,
-        least=max(a.least, b.least),
-        most=min(a.most, b.most),
-        evaluated=max(a.evaluated, b.evaluated),
-        asked=a.asked or b.asked,
-    )
-
-
-def both_objects(a: Object, b: Object) -> Object:
-    return Object(
-        properties={name: a.at(name) | b.at(name) for name in [*a.properties, *b.properties]},
-        required=tuple(dict.fromkeys(a.required + b.required)),
-        additional=a.additional | b.additional,
-        names=a.names | b.names,
-        least=max(a.least, b.least),
-        most=min(a.most, b.most),
-        open=a.open or b.open,
-        listed=a.listed or b.listed,
-        evaluated=a.evaluated | b.evaluated,
-        evaluated_all=a.evaluated_all or b.evaluated_all,
-        asked=a.asked or b.asked,
-    )
