@@ -30,6 +30,7 @@ from engine.library import Library
 from engine.placement.local import LocalDriver
 from engine.store.store import Store
 from engine.telemetry import metrics
+from engine.telemetry.gpu import usable_gpus
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Engine:
         """Bring back everything that the data folder holds."""
         store = await Store.open(settings.data_dir / DATABASE)
         library, keyring = Library(store), Keyring(store)
-        driver = LocalDriver(settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+        driver = LocalDriver(settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s, gpus=usable_gpus())
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)

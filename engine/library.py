@@ -46,6 +46,17 @@ class Library:
             return _with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
+    def resolve(self, text: str, account: str, field: str = "baseModel") -> str:
+        """The full name that `text` stands for, whether there is such a model or not. A bare id may be the account's
+        own or the library's: InvalidArgument when it is both."""
+        name = str(Name.of(text, "models", account, field))
+        if "/" in text:
+            return name
+        library = str(Name(LIBRARY_ACCOUNT, "models", text))
+        if name in self._own and library in self._entries:
+            raise InvalidArgument(f"{text!r} may be {name} or {library}", field=field, hint="write the full name")
+        return library if library in self._entries else name
+
     async def create(self, account: str, model_id: str, file: str, display_name: str | None) -> Model:
         """Register a GGUF file on this machine. Raises InvalidArgument for a file that cannot be served."""
         name = str(Name.of(model_id, "models", account, "modelId"))

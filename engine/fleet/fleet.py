@@ -18,10 +18,11 @@ from engine import declare
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
+from engine.fleet.template import cores_each
 from engine.placement.port import Placed
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
-from engine.telemetry.gpu import gpu_names
+from engine.telemetry.gpu import usable_gpus
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,6 @@ class Fleet:
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
         self._sweeping: asyncio.Task[None] | None = None
-        # One thread a replica: on few cores two narrow replicas beat one wide one, and spinning pools are a cliff.
-        self._threads = 1 if (os.cpu_count() or 1) <= 4 else (os.cpu_count() or 1) // 4
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
@@ -95,7 +94,7 @@ class Fleet:
                 f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
             )
         model = self._model_of(spec, account)
-        named = spec.model_copy(update={"base_model": model, "draft_model": _draft_name(spec, account)})
+        named = spec.model_copy(update={"base_model": model, "draft_model": self._draft_name(spec, account)})
         whole = declare.create(named, name, self._context(model), self.settings.limits)
         self._check_draft(whole)
         now = self.rooms.clock.wall()
@@ -126,9 +125,9 @@ class Fleet:
         context = self._context(keeper.deployment.base_model or "")
         account = name.split("/")[1]
         if changes.base_model is not None:
-            changes.base_model = str(Name.of(changes.base_model, "models", account, "baseModel"))
+            changes.base_model = self.rooms.library.resolve(changes.base_model, account)
         if changes.draft_model is not None:
-            changes.draft_model = _draft_name(changes, account)
+            changes.draft_model = self._draft_name(changes, account)
 
         def changed(current: Deployment) -> Deployment:
             new = declare.update(current, changes, mask, context, self.settings.limits)
@@ -193,8 +192,12 @@ class Fleet:
         return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
     def _keep(self, deployment: Deployment) -> Keeper:
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._threads, len(gpu_names()))
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, len(usable_gpus()))
         return keeper
+
+    def _cores_each(self) -> int:
+        replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
+        return cores_each(_usable_cores(), replicas)
 
     def _living(self, name: str) -> Keeper:
         keeper = self.get(name)
@@ -205,9 +208,12 @@ class Fleet:
     def _model_of(self, spec: Deployment, account: str) -> str:
         if not spec.base_model:
             raise InvalidArgument("baseModel is required", field="baseModel")
-        name = str(Name.of(spec.base_model, "models", account, "baseModel"))
+        name = self.rooms.library.resolve(spec.base_model, account)
         self.rooms.library.get(name)
         return name
+
+    def _draft_name(self, spec: Deployment, account: str) -> str | None:
+        return self.rooms.library.resolve(spec.draft_model, account, "draftModel") if spec.draft_model else None
 
     def _check_draft(self, deployment: Deployment) -> None:
         """Whether the two vocabularies agree is seen when a replica loads both."""
@@ -269,8 +275,8 @@ class Fleet:
             self.rooms.driver.stop(stray, force=True)
 
 
-def _draft_name(spec: Deployment, account: str) -> str | None:
-    return str(Name.of(spec.draft_model, "models", account, "draftModel")) if spec.draft_model else None
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _placed(record: ReplicaRecord) -> Placed | None:

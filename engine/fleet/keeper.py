@@ -41,7 +41,7 @@ RETRY_AFTER_S = 5.0
 class Keeper:
     """One deployment: its declaration, its replicas, its queue and its numbers."""
 
-    def __init__(self, deployment: Deployment, rooms: Rooms, threads: int, gpus: int) -> None:
+    def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
         self.deployment = deployment
         self.replicas = ReplicaSet(rooms, self.announce, self.wake)
         self.lobby = Lobby(self.ready, self.wake, rooms.clock)
@@ -51,7 +51,7 @@ class Keeper:
         self.decision: Decision | None = None
         self.decided_at: float = 0.0
         self._rooms = rooms
-        self._threads, self._gpus = threads, gpus  # a replica's where its declaration names none; this machine's
+        self._cores, self._gpus = cores, gpus  # that each replica may use, at this moment; that this machine has
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
         self._awake = asyncio.Event()
@@ -158,7 +158,7 @@ class Keeper:
         """Observe, decide, step."""
         now = self._rooms.clock.monotonic()
         self._sample(now)
-        template = template_of(self.deployment, threads=self._threads, gpus=self._gpus)
+        template = template_of(self.deployment, cores=self._cores(), gpus=self._gpus)
         self.replicas.forgive(template.generation)
         await self._decide(now)
         declared = Declared(self._desired(), template.generation, self.deleted)

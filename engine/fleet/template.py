@@ -17,14 +17,16 @@ from engine.placement.port import Launch
 class Template:
     """What a replica of the current settings is started with; `generation` is a digest of them.
 
-    Fields as in `placement.port.Launch`; models are names, whose files come from the library.
+    Fields as in `placement.port.Launch`; models are names, whose files come from the library. `cores` is no part of
+    the digest: another deployment changes it, and that shall replace no replica.
     """
 
     deployment: str
     model: str
     slots: int
     context_tokens: int
-    threads: int
+    cores: int
+    threads: int | None = None
     generation: str = ""
     draft_model: str | None = None
     draft_tokens: int = 0
@@ -42,6 +44,7 @@ class Template:
             key=key,
             slots=self.slots,
             context_tokens=self.context_tokens,
+            cores=self.cores,
             threads=self.threads,
             draft_file=draft_file,
             draft_tokens=self.draft_tokens,
@@ -52,8 +55,17 @@ class Template:
         )
 
 
-def template_of(declared: Deployment, *, threads: int, gpus: int) -> Template:
-    """The template of a declaration. `threads`: where it names none; `gpus`: how many this machine has.
+def cores_each(cores: int, replicas: int) -> int:
+    """How many of a machine's cores each of its replicas may use when there are as many as there may be, at least 1.
+
+    One is left to the gateway and everything else: a replica whose threads share a core with it is slower than one with
+    fewer threads (replica/threads.py has the figures).
+    """
+    return max(1, (cores - 1) // max(1, replicas))
+
+
+def template_of(declared: Deployment, *, cores: int, gpus: int) -> Template:
+    """The template of a declaration. `cores`: that each replica may use; `gpus`: how many this machine has.
 
     What has no effect (a draft model that is switched off, accelerators where there are none) is left out, so that a
     change of it replaces no replica.
@@ -64,7 +76,8 @@ def template_of(declared: Deployment, *, threads: int, gpus: int) -> Template:
         model=declared.base_model or "",
         slots=declared.max_batch_size or 1,
         context_tokens=declared.max_context_length or 0,
-        threads=(declared.firedeck.threads if declared.firedeck else None) or threads,
+        cores=cores,
+        threads=declared.firedeck.threads if declared.firedeck else None,
         draft_model=(declared.draft_model or None) if drafts else None,
         draft_tokens=drafts if declared.draft_model or declared.ngram_speculation_length else 0,
         ngram_length=(declared.ngram_speculation_length or 0) if drafts else 0,
@@ -72,5 +85,5 @@ def template_of(declared: Deployment, *, threads: int, gpus: int) -> Template:
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=min(declared.accelerator_count or gpus, gpus) or None,
     )
-    settings = astuple(replace(template, deployment=""))
+    settings = astuple(replace(template, deployment="", cores=0))
     return replace(template, generation=hashlib.sha256(repr(settings).encode()).hexdigest()[:12])

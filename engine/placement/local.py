@@ -6,17 +6,20 @@ only this user can enter, and a log file. Replicas outlive a killed engine and a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from client.errors import FailedPrecondition
+from engine.placement import devices
 from engine.placement.port import Launch, Placed, Stockout
 
 SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
@@ -25,19 +28,21 @@ LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
 MEMORY_OVER_FILE_BYTES = 200 * 1024 * 1024  # a replica's own needs beside the weights (measured on a 135M model)
-_PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+_PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", devices.VISIBLE, "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 class LocalDriver:
-    """Starts `python -m engine.replica` processes, as many as memory allows."""
+    """Starts `python -m engine.replica` processes, as many as memory allows, each with its own of the `gpus`: ids as
+    CUDA_VISIBLE_DEVICES takes them."""
 
     simulated = False
 
-    def __init__(self, data_dir: Path, *, orphan_timeout_s: float) -> None:
+    def __init__(self, data_dir: Path, *, orphan_timeout_s: float, gpus: Sequence[str] = ()) -> None:
         self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
+        self._gpus = tuple(gpus)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._run_dir.stat().st_uid != os.getuid():
@@ -115,15 +120,22 @@ class LocalDriver:
             sys.executable, "-m", "engine.replica",
             "--deployment", launch.deployment, "--replica", launch.replica, "--socket", str(socket),
             "--model", str(launch.model_file), "--slots", str(launch.slots),
-            "--context", str(launch.context_tokens), "--threads", str(launch.threads),
+            "--context", str(launch.context_tokens), "--cores", str(launch.cores),
             "--orphan-timeout", str(self._orphan_timeout_s), "--costs", str(self._costs_file),
             *options_of(launch),
         ]  # fmt: skip
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(launch.key),
-                cwd=self._run_dir, start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=_environment(launch.key) | self._visible(launch), cwd=self._run_dir, start_new_session=True,
             )  # fmt: skip
+
+    def _visible(self, launch: Launch) -> dict[str, str]:
+        """The GPUs that a replica will see, as a part of its environment; nothing where there are none."""
+        if not self._gpus:
+            return {}
+        chosen = devices.assign(launch.devices or len(self._gpus), self._gpus, _held())
+        return {devices.VISIBLE: ",".join(chosen)}
 
 
 def options_of(launch: Launch) -> list[str]:
@@ -134,7 +146,7 @@ def options_of(launch: Launch) -> list[str]:
         "--ngram-speculation-length": launch.ngram_length or None,
         "--adapters-cached": launch.adapters_cached,
         "--adapter-sequences": launch.adapter_sequences,
-        "--devices": launch.devices,
+        "--threads": launch.threads,
     }
     return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
@@ -158,6 +170,17 @@ def run_dir(data_dir: Path) -> Path:
         return inside
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"firedeck-{os.getuid()}-{digest}"
+
+
+def _held() -> list[list[str]]:
+    """The GPUs of each replica that lives on this machine, this engine's or not. Read from their environment, they need
+    no record that could outlive a process or die with the engine."""
+    held = []
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if _runs_on(pid) is not None:
+                held.append(psutil.Process(pid).environ().get(devices.VISIBLE, "").split(","))
+    return held
 
 
 def _runs_on(pid: int) -> Path | None:

@@ -21,7 +21,8 @@ class Launch:
 
     `draft_tokens`, the most drafted a step, and `ngram_length` are 0 where they are off. `adapters_cached`: LoRA
     adapters in memory at once; `adapter_sequences`: sequences that may use one at once; `devices`: accelerators to
-    split the model over; None leaves each to the replica.
+    split the model over; `threads`: of the CPU, at most `cores` of which are this replica's where it chooses by itself.
+    None leaves each to the replica.
     """
 
     replica: str
@@ -30,7 +31,8 @@ class Launch:
     key: str = field(repr=False)
     slots: int
     context_tokens: int
-    threads: int
+    cores: int
+    threads: int | None = None
     draft_file: Path | None = None
     draft_tokens: int = 0
     ngram_length: int = 0

@@ -31,6 +31,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _threads(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 1, or 0 to let the replica choose")
+    return value
+
+
 def _slots(text: str) -> int:
     value = _positive(text)
     if value > 256:
@@ -53,7 +60,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="GGUF file")
     parser.add_argument("--slots", type=_slots, default=8, help="sequences decoded together")
     parser.add_argument("--context", type=_context, default=2048, help="tokens a sequence may hold")
-    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads of llama.cpp")
+    parser.add_argument("--threads", type=_threads, default=0, help="CPU threads of llama.cpp; 0: as many as pay")
+    parser.add_argument("--cores", type=_positive, default=1, help="CPU cores of this replica's own, for --threads 0")
     parser.add_argument("--gpu-layers", type=int, default=None, help="-1: all; default: all if this build can offload")
     parser.add_argument("--devices", type=_positive, default=None, help="GPUs to split the model over; default: all")
     parser.add_argument("--kv-tokens", type=_positive, default=None, help="cells that all sequences share")
@@ -98,6 +106,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         slots=options.slots,
         context=options.context,
         threads=options.threads,
+        cores=options.cores,
         gpu_layers=options.gpu_layers,
         devices=options.devices,
         kv_tokens=options.kv_tokens,

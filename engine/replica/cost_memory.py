@@ -52,11 +52,14 @@ def _table(entry: object, now: float) -> CostTable | None:
         steps, verify = (
             {int(width): float(ms) for width, ms in entry[name].items()} for name in ("step_ms", "verify_ms")
         )
-        prefill = float(entry["prefill_token_ms"])
+        prefill, threads = float(entry["prefill_token_ms"]), int(entry["threads"])
+        thread_ms = {int(count): float(ms) for count, ms in entry["thread_ms"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     usable = len(steps) > 0 and 1 in steps and all(ms > 0 for ms in (*steps.values(), *verify.values(), prefill))
-    return CostTable(steps, prefill, verify, entry["batch_invariant"] is True) if usable else None
+    if not usable or (threads not in thread_ms if thread_ms else threads < 1):
+        return None
+    return CostTable(steps, prefill, verify, entry["batch_invariant"] is True, threads, thread_ms)
 
 
 def _read(file: Path) -> dict[str, object]:

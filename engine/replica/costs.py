@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from engine.replica import invariance
+from engine.replica import invariance, threads
 from engine.replica.llama import Context
 
 BUDGET_S = 1.0
@@ -25,12 +26,15 @@ VERIFY_TOKENS = (17, 5, 2, 9, 3, 32)  # in the order of what they tell
 class CostTable:
     """Milliseconds of one decode call. `step_ms`: by how many sequences take one token each. `verify_ms`: by how many
     tokens of one sequence have their logits read. Between the widths measured it interpolates. `batch_invariant`:
-    whether logits came out bit for bit the same at every width tried."""
+    whether logits came out bit for bit the same at every width tried. All at `threads` CPU threads; `thread_ms`: what
+    that number was chosen by (see threads.py), empty where it was given."""
 
     step_ms: dict[int, float]
     prefill_token_ms: float
     verify_ms: dict[int, float] = field(default_factory=dict)
     batch_invariant: bool = False
+    threads: int = 1
+    thread_ms: dict[int, float] = field(default_factory=dict)
 
     def __call__(self, width: int) -> float:
         """One decode call of `width` sequences; beyond the widest measured, proportional to it."""
@@ -51,9 +55,11 @@ def _interpolated(known: dict[int, float], width: int) -> float:
     return known[widths[-1]] * width / widths[-1]
 
 
-def measure(context: Context, token: int, clock: Callable[[], float] = time.perf_counter) -> CostTable:
+def measure(
+    context: Context, token: int, *, tune: bool = False, clock: Callable[[], float] = time.perf_counter
+) -> CostTable:
     """Time decode steps of 1, 2, 4, 8, ... sequences, one prompt chunk and a few verifications of drafts; leaves the
-    context empty.
+    context empty. With `tune` first choose how many of the context's threads pay; it keeps that many.
 
     A model too slow for the time allowed gets the narrowest and the widest; the rest is interpolated.
     """
@@ -61,6 +67,8 @@ def measure(context: Context, token: int, clock: Callable[[], float] = time.perf
     chunk = np.full(min(PREFILL_SAMPLE_TOKENS, context.rows, context.batch), token, np.int32)
     context.prefill(0, chunk, 0, rows="last")  # the first graph is built here, outside the timing
     context.keep(0, 0)
+    step_ms = partial(_step_ms, context, token, clock)
+    thread_ms = threads.choose(context, step_ms, clock) if tune else {}
     prefill_ms = _timed_ms(lambda: context.prefill(0, chunk, 0, rows="last"), context, clock)
     context.clear()
     steps: dict[int, float] = {}
@@ -70,15 +78,21 @@ def measure(context: Context, token: int, clock: Callable[[], float] = time.perf
         for width in _widths(context.slots):
             if len(steps) > 1 and clock() > deadline:
                 break
-            steps[width] = min(_step_ms(context, token, width, clock), steps.get(width, float("inf")))
-            context.clear()
+            steps[width] = min(step_ms(width), steps.get(width, float("inf")))
         for tokens in VERIFY_TOKENS:
             if tokens > context.rows or (verifications and clock() > deadline):
                 continue
             taken = _verify_ms(context, token, tokens, clock)
             verifications[tokens] = min(taken, verifications.get(tokens, float("inf")))
             context.clear()
-    return CostTable(steps, prefill_ms / len(chunk), _rising(verifications, steps[1]), invariance.probe(context))
+    return CostTable(
+        steps,
+        prefill_ms / len(chunk),
+        _rising(verifications, steps[1]),
+        invariance.probe(context),
+        context.threads,
+        thread_ms,
+    )
 
 
 def _rising(measured: dict[int, float], single_ms: float) -> dict[int, float]:
@@ -95,8 +109,10 @@ def _widths(slots: int) -> list[int]:
     return [1, *([slots] if slots > 1 else []), *between]
 
 
-def _step_ms(context: Context, token: int, width: int, clock: Callable[[], float]) -> float:
-    return _timed_ms(lambda: context.decode_step(range(width), [token] * width, [0] * width), context, clock)
+def _step_ms(context: Context, token: int, clock: Callable[[], float], width: int) -> float:
+    taken = _timed_ms(lambda: context.decode_step(range(width), [token] * width, [0] * width), context, clock)
+    context.clear()
+    return taken
 
 
 def _verify_ms(context: Context, token: int, tokens: int, clock: Callable[[], float]) -> float:

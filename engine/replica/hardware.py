@@ -1,6 +1,15 @@
 """How a model is laid out on the machine at hand: layers on accelerators, threads, batch sizes. Pure.
 
 CPU and GPU run the same code: they differ in the figures here, and in the costs measured afterwards.
+
+Fixed, by what was measured on CPUs:
+- Cells of its own for each sequence (`kv_unified=False`, see llama.Context). With quantized weights and one thread
+  logits are then the same bits alone, among others, after copies and restored states; with shared cells they differ by
+  up to 1 and texts part. It is 5 to 14 % faster too. Shared cells come only where `--kv-tokens` asks for fewer cells
+  than all sequences could fill.
+- OpenMP's threads sleep while they wait (`OMP_WAIT_POLICY=passive`, set before llama.cpp is loaded): where another
+  process took one of two cores, spinning ones made half of the tokens per second.
+Measured at load: how many threads pay (threads.py), and what calls of each width cost (costs.py).
 """
 
 from __future__ import annotations
@@ -20,8 +29,9 @@ READ_ROWS = 32  # tokens of one sequence whose logits one call returns: drafts, 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`devices`: accelerators to split the layers over, 0 on a CPU. `batch`: tokens a decode call may carry.
-    `wide`: tokens from which on a call rounds differently; 1: it makes no difference."""
+    """`devices`: accelerators to split the layers over, 0 on a CPU. `threads`: of the CPU; with `tune` the most, of
+    which measuring finds how many pay. `batch`: tokens a decode call may carry. `wide`: tokens from which on a call
+    rounds differently; 1: it makes no difference."""
 
     gpu_layers: int
     devices: int
@@ -29,22 +39,28 @@ class Layout:
     batch: int
     wide: int
     rows: int = READ_ROWS
+    tune: bool = False
 
     @property
     def on_gpu(self) -> bool:
         return self.gpu_layers != 0
 
 
-def lay_out(*, gpu_layers: int | None, devices: int | None, threads: int, can_offload: bool, found: int) -> Layout:
-    """The layout for what was asked (None: decide) and what is there (`found` accelerators, if the build can use them).
+def lay_out(
+    *, gpu_layers: int | None, devices: int | None, threads: int, cores: int, can_offload: bool, found: int
+) -> Layout:
+    """The layout for what was asked and what is there: `found` accelerators, if the build can use them, and `cores`
+    for this replica. None, or no `threads`: decide.
 
     Everything goes to the accelerators when there are any: a layer left on the CPU costs more than all others.
     """
     usable = can_offload and found > 0
     layers = (ALL_LAYERS if gpu_layers is None else gpu_layers) if usable else 0
+    tune = threads == 0 and cores > 1
+    threads = threads or cores
     if layers == 0:
-        return Layout(0, 0, threads, CPU_BATCH_TOKENS, CPU_WIDE_TOKENS)
-    return Layout(layers, min(devices or found, found), threads, GPU_BATCH_TOKENS, 1)
+        return Layout(0, 0, threads, CPU_BATCH_TOKENS, CPU_WIDE_TOKENS, tune=tune)
+    return Layout(layers, min(devices or found, found), threads, GPU_BATCH_TOKENS, 1, tune=tune)
 
 
 def tensor_split(layout: Layout) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engine.replica import cost_memory, costs, hardware, llama
@@ -19,6 +20,8 @@ def load(settings: Settings, layout: Layout, model: llama.Model) -> Loaded:
     """Everything that text generation needs around a model. Raises LoadError."""
     context = llama.Context(model, _shape(settings, layout, model))
     table = _costs(settings, layout, model, context)
+    layout = replace(layout, threads=table.threads, tune=False)
+    context.use_threads(layout.threads)  # where the choice was remembered, nothing has set it yet
     draft_model = _draft_model(settings, layout, model, context.length)
     return Loaded(
         model=model,
@@ -57,10 +60,11 @@ def _costs(settings: Settings, layout: Layout, model: llama.Model, context: llam
     """Measured here, or remembered from an earlier replica of the same kind."""
     key = cost_memory.fingerprint(
         Path(settings.model_path), slots=settings.slots, context=context.length, capacity=context.capacity,
-        threads=layout.threads, gpu_layers=layout.gpu_layers, devices=layout.devices,
+        threads=layout.threads, tune=layout.tune, gpu_layers=layout.gpu_layers, devices=layout.devices,
     )  # fmt: skip
     file = Path(settings.costs_file) if settings.costs_file else None
-    return cost_memory.recall_or_measure(file, key, lambda: costs.measure(context, max(model.vocabulary.bos, 0)))
+    token = max(model.vocabulary.bos, 0)
+    return cost_memory.recall_or_measure(file, key, lambda: costs.measure(context, token, tune=layout.tune))
 
 
 def _draft_model(settings: Settings, layout: Layout, model: llama.Model, context_length: int) -> DraftModel | None:

@@ -70,7 +70,8 @@ class Preload:
             return Opened(model, layout, None)
         from engine.replica import loading  # while it is imported here, the main thread imports the rest
 
-        return Opened(model, layout, loading.load(self._settings, layout, model))
+        loaded = loading.load(self._settings, layout, model)
+        return Opened(model, loaded.layout, loaded)  # its threads are chosen by now
 
     def _on_progress(self, fraction: float) -> bool:
         self.progress = fraction
@@ -83,6 +84,7 @@ def _lay_out(settings: Settings) -> Layout:
         gpu_layers=settings.gpu_layers,
         devices=settings.devices,
         threads=settings.threads,
+        cores=settings.cores,
         can_offload=llama.gpu_available(),
         found=llama.gpu_count(),
     )

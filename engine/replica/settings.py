@@ -13,7 +13,8 @@ NO_DRAFTS = SpeculationSettings()
 class Settings:
     """One replica's configuration.
 
-    `gpu_layers`, `devices` None: all that are there. `kv_tokens` below slots x context: all sequences share so many
+    `threads` 0: as many of `cores`, the CPU cores that are its own, as pay. `gpu_layers`, `devices` None: all that are
+    there. `kv_tokens` below slots x context: all sequences share so many
     cells. `adapters_cached`: LoRA adapters in the model's memory at once (numPeftDeviceCached); `adapter_sequences`:
     sequences that may use one at once (maxPeftBatchSize), None for all. `prefix_ram_mib`: RAM for saved prefixes and
     preempted sequences. `seed`: of requests that name none; None for random. `costs_file`: where measured costs are
@@ -25,7 +26,8 @@ class Settings:
     model_path: str
     slots: int = 8
     context: int = 2048
-    threads: int = 1
+    threads: int = 0
+    cores: int = 1
     gpu_layers: int | None = None
     devices: int | None = None
     kv_tokens: int | None = None

@@ -48,6 +48,7 @@ def figures(loaded: Loaded, scheduler: Scheduler) -> dict[str, Any]:
         "verify_cost_ms": {str(width): round(ms, 3) for width, ms in loaded.costs.verify_ms.items()},
         "batch_invariant": loaded.costs.batch_invariant,
         "prefill_token_ms": round(loaded.costs.prefill_token_ms, 3),
+        "thread_cost_ms": {str(count): round(ms, 3) for count, ms in sorted(loaded.costs.thread_ms.items())},
     }
 
 
@@ -84,4 +85,5 @@ def device(loaded: Loaded) -> dict[str, Any]:
         "devices": layout.devices,
         "gpu_layers": loaded.model.layers + 1 if layout.gpu_layers < 0 else layout.gpu_layers,
         "threads": layout.threads,
+        "flash_attention": loaded.context.flash_attention,
     }

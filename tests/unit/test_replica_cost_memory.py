@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from engine.replica.cost_memory import FRESH_FOR_S, fingerprint, recall_or_measure
 from engine.replica.costs import CostTable
 
-TABLE = CostTable({1: 5.0, 8: 20.0}, 1.5)
+TABLE = CostTable({1: 5.0, 8: 20.0}, 1.5, {5: 9.0}, True, threads=2, thread_ms={4: 10.0, 2: 10.5, 1: 16.0})
 
 
 class Measuring:
@@ -50,6 +52,25 @@ def test_a_file_that_cannot_be_used_is_measured_anew_and_mended(tmp_path, text):
     assert recall_or_measure(file, "k", measure, now=lambda: 1.0) == TABLE
     assert recall_or_measure(file, "k", measure, now=lambda: 2.0) == TABLE
     assert measure.times == 1
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"threads": 0}, {"threads": 3}, {"threads": None}, {"thread_ms": None}, {"thread_ms": {}, "threads": 0}],
+)
+def test_a_number_of_threads_that_was_not_measured_is_not_believed(tmp_path, spoilt):
+    file, measure = tmp_path / "costs.json", Measuring()
+    recall_or_measure(file, "k", measure)
+    entries = json.loads(file.read_text())
+    file.write_text(json.dumps({"k": entries["k"] | spoilt}))
+    assert recall_or_measure(file, "k", measure) == TABLE
+    assert measure.times == 2
+
+
+def test_a_number_of_threads_that_was_given_needs_no_measurements(tmp_path):
+    given = CostTable({1: 5.0}, 1.5, threads=3)
+    recall_or_measure(tmp_path / "costs.json", "k", lambda: given)
+    assert recall_or_measure(tmp_path / "costs.json", "k", Measuring()) == given
 
 
 def test_a_folder_that_cannot_be_written_only_costs_the_memory(tmp_path):

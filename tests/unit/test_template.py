@@ -11,7 +11,7 @@ from client.names import Name
 from client.types import Deployment
 from engine import declare
 from engine.control.windows import PRODUCT
-from engine.fleet.template import Template, template_of
+from engine.fleet.template import Template, cores_each, template_of
 from engine.placement.local import options_of
 from engine.replica.__main__ import arguments
 
@@ -27,7 +27,7 @@ def declared(**body) -> Deployment:
 
 
 def template(*, gpus: int = 0, **body) -> Template:
-    return template_of(declared(**body), threads=1, gpus=gpus)
+    return template_of(declared(**body), cores=1, gpus=gpus)
 
 
 def words(made: Template) -> list[str]:
@@ -51,6 +51,7 @@ def words(made: Template) -> list[str]:
         ({"numPeftDeviceCached": 2, "maxPeftBatchSize": 3}, ["--adapters-cached", "2", "--adapter-sequences", "3"]),
         ({"numPeftDeviceCached": 0, "maxPeftBatchSize": 0, "enableAddons": True}, []),
         ({"acceleratorCount": 4}, []),
+        ({"firedeck": {"threads": 3}}, ["--threads", "3"]),
     ],
 )
 def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, expected):
@@ -59,16 +60,24 @@ def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, 
 
 @pytest.mark.parametrize(("body", "devices"), [({}, 1), ({"acceleratorCount": 2}, 2), ({"acceleratorCount": 8}, 4)])
 def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_are(body, devices):
-    assert words(template(gpus=4, **body)) == ["--devices", str(devices)]
+    assert template(gpus=4, **body).launch("r", "key", FILES[0], None).devices == devices
+
+
+@pytest.mark.parametrize(
+    ("cores", "replicas", "each"),
+    [(1, 1, 1), (2, 1, 1), (2, 3, 1), (4, 1, 3), (4, 4, 1), (8, 2, 3), (16, 0, 15), (16, 3, 5), (16, 100, 1)],
+)
+def test_cores_are_divided_among_all_replicas_that_may_be_and_one_is_left_to_the_rest(cores, replicas, each):
+    assert cores_each(cores, replicas) == each
 
 
 def test_a_replica_takes_every_argument_that_it_can_be_given():
-    body = DRAFTING | {"numPeftDeviceCached": 2, "maxPeftBatchSize": 3, "acceleratorCount": 2}
+    body = DRAFTING | {"numPeftDeviceCached": 2, "maxPeftBatchSize": 3, "firedeck": {"threads": 2}}
     given = arguments(
-        ["--deployment", "d", "--replica", "r", "--socket", "s", "--model", "m", *words(template(gpus=2, **body))]
+        ["--deployment", "d", "--replica", "r", "--socket", "s", "--model", "m", *words(template(**body))]
     )
     assert (given.draft_model, given.draft_token_count) == (str(FILES[1]), 4)
-    assert (given.adapters_cached, given.adapter_sequences, given.devices) == (2, 3, 2)
+    assert (given.adapters_cached, given.adapter_sequences, given.threads) == (2, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +116,11 @@ def test_a_change_that_reaches_no_replica_replaces_none(before, after):
 def test_deployments_alike_have_the_same_generation():
     one = declared()
     other = one.model_copy(update={"name": "accounts/local/deployments/other"})
-    made = [template_of(d, threads=1, gpus=0) for d in (one, other)]
+    made = [template_of(d, cores=1, gpus=0) for d in (one, other)]
     assert made[0] == replace(made[1], deployment=one.name)
+
+
+def test_other_deployments_change_the_share_of_cores_and_replace_no_replica():
+    few, many = (template_of(declared(), cores=cores, gpus=0) for cores in (1, 8))
+    assert few.generation == many.generation
+    assert [made.launch("r", "key", FILES[0], None).cores for made in (few, many)] == [1, 8]
