@@ -32,9 +32,7 @@ class Context:
     prod: bool = False
 
     @classmethod
-    def resolve(
-        cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None
-    ) -> Context:
+    def resolve(cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None) -> Context:
         """Arguments first, then the environment, then the local engine's own files; its key goes to it alone.
 
         `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.

@@ -34,7 +34,9 @@ class Client:
     async def __aenter__(self) -> Client:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # noqa: E501
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.transport.close()
 
     async def accounts(self) -> list[Account]:
@@ -58,9 +60,7 @@ class Deployments(_Resource):
         """The new deployment (CREATING); with `validate_only` what it would be, nothing being made."""
         query = {"deploymentId": deployment_id, "validateOnly": validate_only or None}
         path = f"/v1/accounts/{self._account}/deployments"
-        return Deployment.model_validate(
-            await self._transport.send("POST", path, query=query, body=_spec_body(spec))
-        )
+        return Deployment.model_validate(await self._transport.send("POST", path, query=query, body=_spec_body(spec)))
 
     async def get(self, deployment: str) -> Deployment:
         return Deployment.model_validate(await self._transport.get(self._path(deployment)))

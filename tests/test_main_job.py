@@ -101,9 +101,7 @@ async def create_in_the_dialog(pilot: Pilot[None]) -> None:
     await pilot.click("#confirm")
 
 
-async def test_the_main_job_from_the_first_deployment_to_the_last(
-    own_engine: EngineProcess, deck: Pilot[None]
-) -> None:
+async def test_the_main_job_from_the_first_deployment_to_the_last(own_engine: EngineProcess, deck: Pilot[None]) -> None:
     context = own_engine.context
 
     # Create: in the dashboard, with the plan shown first.

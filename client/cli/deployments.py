@@ -86,7 +86,7 @@ def create(
     model: str, deployment_id: str | None, dry_run: bool, wait: bool, wait_timeout: Any, output: str,
     base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Deploy MODEL (`accounts/fireworks/models/ID`, or the id of a model of your own)."""
+    """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
 
     async def work(client: Client) -> None:
         made = await client.deployments.create(
@@ -94,14 +94,14 @@ def create(
         )
         if wait and not dry_run:
             made = await _until_ready(client, made.name, wait_timeout.total_seconds())
-        _show(made, output)
+        _show(made, output, rehearsed="this would be created" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
 
 @deployment.command(name="list")
 @click.option("--show-deleted", is_flag=True, help="Deleted ones too: they can be brought back.")
-@click.option("--filter", "filter_text", help='e.g. \'state=READY AND display_name="chat"\'')
+@click.option("--filter", "filter_text", help="e.g. 'state=READY AND display_name=\"chat\"'")
 @shared
 def list_all(
     show_deleted: bool, filter_text: str | None, output: str,
@@ -130,7 +130,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 @deployment.command()
 @click.argument("name")
-@click.option("--dry-run", is_flag=True)
+@click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
 @settings
 @shared
 def update(
@@ -139,7 +139,8 @@ def update(
     """Change what is given, nothing else."""
 
     async def work(client: Client) -> None:
-        _show(await client.deployments.update(name, _spec(given), validate_only=dry_run), output)
+        changed = await client.deployments.update(name, _spec(given), validate_only=dry_run)
+        _show(changed, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
@@ -164,7 +165,7 @@ def scale(
 @click.argument("name")
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @shared
 def delete(
     name: str, hard: bool, ignore_checks: bool, dry_run: bool, output: str,
@@ -175,7 +176,7 @@ def delete(
     async def work(client: Client) -> None:
         found = await client.deployments.get(name)
         if dry_run:
-            _show(found, output)
+            _show(found, output, rehearsed="this would be deleted")
             return
         await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
         again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
@@ -243,5 +244,8 @@ def _stage(d: Deployment) -> str:
     return f"{d.state}: " + (", ".join(f"{n} {stage}" for stage, n in counts.items() if n) or "no replica yet")
 
 
-def _show(d: Deployment, output: str) -> None:
+def _show(d: Deployment, output: str, *, rehearsed: str = "") -> None:
+    """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON."""
+    if rehearsed:
+        click.echo(f"dry run: nothing was changed; {rehearsed}:", err=True)
     out.say(out.as_json(d) if output == "json" else out.deployment_lines(d))

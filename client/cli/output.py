@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,9 +56,20 @@ def deployment_lines(d: Deployment) -> str:
         ("  Scale Down Window", _window(policy.scale_down_window if policy else None)),
         ("  Scale To Zero Window", _window(policy.scale_to_zero_window if policy else None)),
         ("Base Model", d.base_model or ""),
+        *_speculation(d),
         ("Model String", d.model_string),
     ]
     return "\n".join(f"{key}: {value}".rstrip() for key, value in lines)
+
+
+def _speculation(d: Deployment) -> Iterator[tuple[str, str]]:
+    """What drafts; nothing where nothing was declared."""
+    if d.draft_model:
+        yield "Draft Model", d.draft_model
+    if d.draft_token_count is not None:  # 0 says that nothing drafts
+        yield "Draft Token Count", str(d.draft_token_count)
+    if d.ngram_speculation_length is not None:
+        yield "Ngram Speculation Length", str(d.ngram_speculation_length)
 
 
 def model_table(models: Sequence[Model]) -> str:

@@ -154,9 +154,7 @@ def _has_drained(replica: Observed) -> bool:
     return replica.stage == Stage.DRAINING and replica.in_flight == 0
 
 
-def _retire_old(
-    declared: Declared, well: Sequence[Observed], serving: Sequence[Observed], desired: int
-) -> list[Step]:
+def _retire_old(declared: Declared, well: Sequence[Observed], serving: Sequence[Observed], desired: int) -> list[Step]:
     """Old settings' replicas go as new ones become ready: never fewer ready than desired because of a rollout."""
     old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     ready_new = sum(r.stage == Stage.READY for r in serving)

@@ -47,18 +47,24 @@ _GENERATE = {"/v1/chat/completions", "/v1/completions"}
 _POOL = {"/v1/embeddings", "/v1/rerank"}
 _INFER = _GENERATE | _POOL
 _PREFIX = "/inference"
+_MODELS = "/v1/models"
+_ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
 
 
 class Gateway:
-    """ASGI: `owns(path)` says whether a request is ours; everything else belongs to the control plane."""
+    """ASGI: `owns(path)` says whether a request is ours; everything else belongs to the control plane.
+
+    Whatever is refused here, an unknown path too, is refused in the inference API's one envelope.
+    """
 
     def __init__(self, house: House) -> None:
         self._house = house
 
     @staticmethod
     def owns(path: str) -> bool:
-        inner = path.removeprefix(_PREFIX)
-        return inner in _INFER or inner == "/v1/models" or inner.startswith("/v1/models/")
+        inner = path.removeprefix(_PREFIX) if path.startswith(f"{_PREFIX}/") else path
+        below = inner != path or inner.startswith("/v1/")
+        return below and inner != _ACCOUNTS and not inner.startswith(f"{_ACCOUNTS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
@@ -73,20 +79,20 @@ class Gateway:
             log.exception("request %s failed", request_id)
             await send_error(send, Internal("the gateway failed; its log says why"), request_id)
 
-    async def _route(
-        self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str
-    ) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str) -> None:
         path = scope["path"].removeprefix(_PREFIX)
         if path in _INFER:
             _allow(scope, "POST")
             await self._generate(path, scope, receive, send, caller, request_id)
             return
+        if path != _MODELS and not path.startswith(f"{_MODELS}/"):
+            raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, _MODELS})))
         _allow(scope, "GET")
         models = self._models(caller)
-        if path == "/v1/models":
+        if path == _MODELS:
             await send_json(send, 200, {"object": "list", "data": models})
             return
-        wanted = unquote(scope["raw_path"].decode("latin-1").removeprefix(_PREFIX)).removeprefix("/v1/models/")
+        wanted = unquote(scope["raw_path"].decode("latin-1").removeprefix(_PREFIX)).removeprefix(f"{_MODELS}/")
         found = next((m for m in models if m["id"] == wanted), None)
         if found is None:
             raise NotFound(NOT_DEPLOYED, field="model")

@@ -41,10 +41,10 @@ class Admission:
     def free(self) -> list[int]:
         return [i for i in range(self._slots) if i not in self._active]
 
-    def admit(self, in_use: Collection[str]) -> Iterator[tuple[Job, FiredeckError]]:
+    def admit(self) -> Iterator[tuple[Job, FiredeckError]]:
         """Start what may start. Yields the jobs that cannot, with the reason."""
         now = time.monotonic()
-        digests, adapters_taken, moved = set(in_use), False, False
+        adapters_taken, moved = False, False
         looked_at = 0
         for job in list(islice(self._waiting.candidates(now), None if self.free() else LOOK_AHEAD)):
             if job.adapters and adapters_taken:
@@ -52,32 +52,35 @@ class Admission:
             looked_at += 1
             if looked_at > LOOK_AHEAD:
                 break
-            if job.adapters and not self._adapters_fit(job, digests):
+            fits = self._adapters_fit(job)
+            aside = self._in_the_way(job, now) if fits else self._adapter_victims(job)
+            if not fits and not aside:
                 adapters_taken = True  # those behind must not keep the adapters that this one waits for
                 continue
-            victim = None if self.free() else self._victim(job, now)
-            if victim is None and not self.free():
+            if aside is None:
                 break
-            if not self._has_room(job):
-                victim = victim or self._victim(job, now)
-                if victim is not None:  # the next round sees whether that was enough
-                    self.park(victim)
-                    moved = True
-                break
-            prefix = self._prefix(job)  # after making room, which takes prefixes away
+            prefix = self._prefix(job)
             if prefix.awaited:
                 continue
-            if victim is not None:
-                self.park(victim)
+            if not self._has_room(job, prefix):
+                victim = None if aside else self._victim(job, now)
+                for sequence in aside or filter(None, [victim]):  # the next round sees whether that was enough
+                    self.park(sequence)
+                    moved = True
+                break
+            if self._loaded.context.unified:  # making room may have taken the prefix away
+                prefix = self._prefix(job)
+                if prefix.awaited:
+                    continue
+            for sequence in aside:
+                self.park(sequence)
             priority = self._waiting.admit(job, now)
             moved = True
             try:
                 self._start(job, prefix).priority = priority
             except Exception as error:  # which of the free ids was touched is unknown
-                self._distrust()
                 yield job, error if isinstance(error, FiredeckError) else Internal(f"could not be started: {error!r}")
-                continue
-            digests.update(use.digest for use in job.adapters)
+                self._distrust()
         if not self._active and not moved:
             yield from self._stuck()
 
@@ -87,16 +90,26 @@ class Admission:
             self._waiting.remove(job)
             yield job, ResourceExhausted("this request does not fit the replica")
 
-    def _adapters_fit(self, job: Job, in_use: Collection[str]) -> bool:
+    def _adapters_fit(self, job: Job, without: Collection[Sequence] = ()) -> bool:
+        """Whether the adapters of `job` fit beside those that run, `without` some of them."""
+        if not job.adapters:
+            return True
         most = self._loaded.adapter_sequences
-        busy = sum(1 for sequence in self._active.values() if sequence.job.adapters)
-        return (most is None or busy < most) and self._loaded.adapters.can_serve(job.adapters, in_use)
+        users = [s.job for s in self._active.values() if s.job.adapters and s not in without]
+        in_use = {use.digest for user in users for use in user.adapters}
+        return (most is None or len(users) < most) and self._loaded.adapters.can_serve(job.adapters, in_use)
 
-    def _has_room(self, job: Job) -> bool:
-        """With shared cells: whether the job's tokens and a few more fit beside those that run."""
+    def _has_room(self, job: Job, prefix: Prefix) -> bool:
+        """With shared cells: whether the job's tokens and a few more fit beside those that run. Tokens of a prefix that
+        it will share are there already."""
+        if not self._active:
+            return True
         parked = self._parked.get(job)
-        tokens = len(parked[0].pending if parked else job.prompt)
-        return not self._active or self._memory.make_room(tokens + GROWTH_TOKENS, self.free())
+        tokens = len(parked[0].pending if parked else job.prompt) + GROWTH_TOKENS
+        others = [i for i in self.free() if i != prefix.source]
+        if prefix.source is not None and self._memory.make_room(tokens - prefix.tokens, others):
+            return True
+        return self._memory.make_room(tokens, self.free())
 
     def _prefix(self, job: Job) -> Prefix:
         if job in self._parked or job.score_prompt:
@@ -145,6 +158,13 @@ class Admission:
 
     # Giving way
 
+    def _in_the_way(self, job: Job, now: float) -> list[Sequence] | None:
+        """Whom `job` pushes aside for an id, if there is need; None when it has no right to."""
+        if self.free():
+            return []
+        victim = self._victim(job, now)
+        return None if victim is None else [victim]
+
     def _victim(self, job: Job, now: float) -> Sequence | None:
         """The sequence that `job` has the right to push aside, if any."""
         victim: Sequence | None = self.least_missed()
@@ -161,9 +181,22 @@ class Admission:
         of_tenant = [s for s in self._active.values() if s.job.tenant == tenant and s.priority <= job.priority]
         return max(of_tenant, key=lambda s: s.job.times.admitted, default=None)
 
+    def _adapter_victims(self, job: Job) -> list[Sequence]:
+        """Those that `job` has the right to push aside so that its adapters fit, no more than need be; none when that
+        would not be enough."""
+        less_urgent = [s for s in self._active.values() if s.priority < job.priority and s.worth_parking]
+        victims = sorted((s for s in less_urgent if s.job.adapters), key=_regret)
+        if not self._adapters_fit(job, victims):
+            return []
+        for sequence in reversed(victims):  # the most missed is the first to be spared
+            others = [s for s in victims if s is not sequence]
+            if self._adapters_fit(job, others):
+                victims = others
+        return victims
+
     def least_missed(self) -> Sequence:
         """Of the running sequences, the one of lowest priority that came last."""
-        return min(self._active.values(), key=lambda s: (s.priority, -s.job.times.admitted))
+        return min(self._active.values(), key=_regret)
 
     def park(self, sequence: Sequence) -> None:
         """Set a running sequence aside; it waits for an id at the head of its tenant's line."""
@@ -181,3 +214,8 @@ class Admission:
             sequence.close()
             if handle is not None:
                 self._memory.discard(handle)
+
+
+def _regret(sequence: Sequence) -> tuple[float, float]:
+    """How much a running sequence would be missed; less is less."""
+    return sequence.priority, -sequence.job.times.admitted

@@ -65,6 +65,10 @@ class Call:
 
     async def chunks(self) -> AsyncIterator[Json]:
         """Stream chunks in order. Raises the FiredeckError that ended the request, or ClientGone."""
+        # Once, or clients that add up count it twice. Fireworks has it in the chunk of the last finish_reason and knows
+        # no stream_options; who sends them speaks OpenAI's way: usage in an extra last chunk and in none before it.
+        options = self.request.stream_options
+        usage_apart = options is not None and bool(options.include_usage)
         async for event in self._events():
             if isinstance(event, Started):
                 for chunk in self._writer.started(event):
@@ -75,10 +79,9 @@ class Call:
             elif isinstance(event, Finished):
                 last = not self._open
                 perf = self.perf() if last and self.request.perf_metrics_in_response else None
-                for chunk in self._writer.finished(event, self.usage() if last else None, perf):
+                for chunk in self._writer.finished(event, self.usage() if last and not usage_apart else None, perf):
                     yield chunk
-        options = self.request.stream_options
-        if options is not None and options.include_usage:
+        if usage_apart:
             yield self._writer.usage_only(self.usage())
 
     async def body(self) -> Json:

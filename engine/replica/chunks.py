@@ -1,7 +1,8 @@
 """Answers in Fireworks' and OpenAI's shapes (https://docs.fireworks.ai/api-reference): whole bodies and stream chunks.
 
 Formatting only. Rules the SDKs hold us to: a new-style logprob item parses only when complete, legacy arrays hold
-no null (the first echoed token is 0.0 and {}), usage rides in the chunk that carries the last finish_reason.
+no null (the first echoed token is 0.0 and {}), usage rides in the chunk that carries the last finish_reason, or in one
+of its own where stream_options ask for that.
 """
 
 from __future__ import annotations

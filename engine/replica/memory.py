@@ -17,29 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from engine.replica.llama import State
+from engine.replica.cells import Cells, SharedCells
 from engine.replica.radix import RadixIndex, Tokens
 from engine.replica.states import Handle, StateStore
 
 MIN_REUSE_TOKENS = 4  # a copy costs about a millisecond
 MIN_SAVED_TOKENS = 32  # shorter prefixes are cheaper to compute than to keep
 MAX_LOSS_TOKENS = 16  # a resident that loses no more to its successor is taken over in place
-
-
-class Cells(Protocol):
-    """What memory needs of the context."""
-
-    slots: int
-    capacity: int
-    unified: bool
-
-    def keep(self, sequence: int, tokens: int) -> bool: ...
-    def copy(self, source: int, target: int) -> None: ...
-    def save(self, sequence: int) -> State | None: ...
-    def load(self, sequence: int, state: State) -> bool: ...
-    def clear(self, *, wipe: bool = False) -> None: ...
 
 
 @dataclass(slots=True)
@@ -74,6 +59,8 @@ class Memory:
         self._cells, self._can_reuse = cells, can_reuse
         self._residents: dict[int, Resident] = {}
         self._index: RadixIndex[Hashable, int] = RadixIndex()
+        self._shared = SharedCells()
+        self._spoilt: set[int] = set()  # empty ids whose cells hold no numbers
         self._time = 0
 
     # Finding and placing a prompt
@@ -143,13 +130,16 @@ class Memory:
         self._vacate(target)
         if source is not None:
             self._cells.copy(source, target)
+            self._shared.copy(source, target, prefix.tokens)
             return target, self._trim(target, prefix.tokens)
         if state is not None and self._cells.load(target, state):
             return target, self._trim(target, prefix.tokens)
         return target, 0
 
     def _trim(self, target: int, tokens: int) -> int:
-        return tokens if self._cells.keep(target, tokens) else 0
+        kept = tokens if self._cells.keep(target, tokens) else 0
+        self._shared.cut(target, kept)
+        return kept
 
     def _loses_little(self, source: int, kept: int) -> bool:
         return len(self._residents[source].tokens) - kept < MAX_LOSS_TOKENS
@@ -162,6 +152,8 @@ class Memory:
     def _vacate(self, identifier: int) -> None:
         self._save(identifier)
         self.drop(identifier)
+        if identifier in self._spoilt:
+            self._clean(identifier)
 
     def _save(self, identifier: int) -> None:
         """Keep in RAM what the id holds, unless it is short or other ids hold it too."""
@@ -198,6 +190,7 @@ class Memory:
     def drop(self, identifier: int) -> None:
         """Forget what `identifier` holds: it is not wanted any more, or cannot be trusted."""
         self._cells.keep(identifier, 0)
+        self._shared.drop(identifier)
         if self._residents.pop(identifier, None) is not None:
             self._index.remove(identifier)
 
@@ -206,24 +199,48 @@ class Memory:
         self._vacate(target)
         self._cells.copy(source, target)
         resident = self._residents[source]
+        self._shared.copy(source, target, len(resident.tokens))
         self.hold(target, resident.scope, resident.tokens, resident.tokens, resident.wide_end)
         self.hold(source, resident.scope, list(resident.tokens), resident.tokens, resident.wide_end)
 
-    def scrub(self, identifier: int, *, alone: bool) -> None:
+    def scrub(self, identifier: int) -> None:
         """Like `drop`, for cells that hold no numbers: masked or not, they would spoil whatever is computed beside
-        them. A copy brings the cells of another id; `alone`: nothing runs, so all cells can be zeroed instead."""
+        them. An id's own cells are cleaned before it is used again; shared ones need a `cleanse` at once."""
         self.drop(identifier)
-        others = [i for i in range(self._cells.slots) if i != identifier]
-        if others and not self._cells.unified:
-            self._cells.copy(others[0], identifier)
-            self._cells.keep(identifier, 0)
-        elif alone:
+        if not self._cells.unified:
+            self._spoilt.add(identifier)
+
+    def _clean(self, identifier: int) -> None:
+        """Bring good cells to an empty id: a copy of another id's, whatever they hold."""
+        good = next((i for i in range(self._cells.slots) if i not in self._spoilt), None)
+        if good is None:  # so nothing runs
             self._cells.clear(wipe=True)
             self.forget()
+            self._spoilt.clear()
+            return
+        self._cells.copy(good, identifier)
+        self._cells.keep(identifier, 0)
+        self._spoilt.discard(identifier)
+
+    def cleanse(self, running: Collection[int]) -> list[int]:
+        """With shared cells: zero them all and write back what the ids hold, the `running` ones first. Returns the ids
+        that hold nothing any more: what shared cells before may need more of them now."""
+        if not self._cells.unified:
+            return []
+        held = [i for i in sorted(self._residents, key=lambda i: i not in running) if self._residents[i].tokens]
+        states = {identifier: self._cells.save(identifier) for identifier in held}
+        self._cells.clear(wipe=True)
+        self._shared.clear()
+        lost = [i for i, state in states.items() if state is None or not self._cells.load(i, state)]
+        for identifier in lost:
+            self.drop(identifier)
+        return lost
 
     def park(self, identifier: int) -> Handle | None:
         """Save a running sequence, pinned, and free its id. None: no room in RAM, so it has to be computed again."""
-        resident = self._residents[identifier]
+        resident = self._residents.get(identifier)
+        if resident is None:  # lost by `cleanse`
+            return None
         state = self._cells.save(identifier)
         handle = None
         if state is not None and resident.tokens:
@@ -250,6 +267,7 @@ class Memory:
         for identifier in list(self._residents):
             self._index.remove(identifier)
         self._residents.clear()
+        self._shared.clear()
 
     # Room
 
@@ -265,8 +283,9 @@ class Memory:
         return True
 
     def tokens_held(self) -> int:
-        """Tokens in memory over all ids, running and idle."""
-        return sum(len(resident.tokens) for resident in list(self._residents.values()))
+        """Tokens in memory over all ids, running and idle; those in shared cells count once."""
+        lengths = {identifier: len(resident.tokens) for identifier, resident in self._residents.copy().items()}
+        return self._shared.used(lengths) if self._cells.unified else sum(lengths.values())
 
 
 def reusable(shared: int, theirs: int, ours: int, wide: int) -> int:

@@ -33,17 +33,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Budgets of a round, milliseconds. `shared`: prompt work while others decode, which bounds the gap between their
-    tokens; `alone`: prompt work when nobody decodes, which bounds cancellation. `smallest_chunk_tokens` is worth its
-    overhead even over budget."""
+    """Budgets of a round, milliseconds. `shared`: prompt work while at least as many others decode, which bounds the
+    gap between their tokens; `alone`: prompt work when nobody decodes, which bounds cancellation.
+    `smallest_chunk_tokens` is worth its overhead even over budget."""
 
     batch_tokens: int
     smallest_chunk_tokens: int
     prefill_token_ms: float
     shared_ms: float
     alone_ms: float
-    turns_ms: float = 150.0  # how long the turns of all adapters may take, which is the gap between bursts of tokens
-    turn_overhead: float = 0.1  # the share of a turn that switching to it may cost, as far as `turns_ms` allows
+    turns_ms: float = 400.0  # how long the turns of all adapters may take, which is the gap between bursts of tokens
+    turn_overhead: float = 0.05  # the share of a turn that switching to it may cost, as far as `turns_ms` allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def plan_round(
     `switch_ms` is what changing adapters costs."""
     turns = _turns(running, active, table, limits, switch_ms)
     last = turns[-1].adapters if turns else active
-    return Plan(turns, _chunks(prefilling, bool(running), last, limits))
+    return Plan(turns, _chunks(list(prefilling), len(running), last, limits))
 
 
 def _turns(
@@ -128,9 +128,15 @@ def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -
     return max(1, min(wanted, int(limits.turns_ms / round_ms)))
 
 
-def _chunks(prefilling: Iterable[Prefilling], shared: bool, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:
-    """Prompt chunks in the order of rank until the budget is used up; the first is always taken."""
-    left_ms = limits.shared_ms if shared else limits.alone_ms
+def _chunks(prefilling: Sequence[Prefilling], running: int, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:
+    """Prompt chunks in the order of rank until the budget is used up; the first is always taken.
+
+    A chunk delays all that run, a decode turn delays all that wait for their first token: where more wait than run,
+    the budget grows in proportion.
+    """
+    left_ms = limits.alone_ms
+    if running:
+        left_ms = min(left_ms, limits.shared_ms * max(1.0, len(prefilling) / running))
     chunks: list[Chunk] = []
     for one in sorted(prefilling, key=lambda p: p.rank):
         affordable = int(left_ms / limits.prefill_token_ms)

@@ -15,7 +15,11 @@ from engine.replica.speculation import Proposal, Speculator
 
 
 class NotNumbers(Internal):
-    """Logits that are no numbers. What the sequence left in memory would spoil others."""
+    """Logits that are no numbers: weights or an adapter that overflow. What the sequence left in memory would spoil
+    others."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's numbers overflowed", hint="check the adapter and its scale")
 
 
 class Sequence:
@@ -94,6 +98,8 @@ class Sequence:
     def occupy(self, identifier: int, held: int) -> None:
         """Take an id whose memory has the first `held` pending tokens."""
         self.identifier = identifier
+        if self.speculator is not None:
+            self.speculator.resume()
         self.held = self.pending[:held]
         self._taken_up = (held, self.generated)
         if not held and self.next_token is None:
@@ -102,6 +108,8 @@ class Sequence:
     def park(self) -> None:
         """Give the id up: what was held has to be there again before the next token."""
         self.parked_tokens = len(self.held)
+        if self.speculator is not None:
+            self.speculator.park()
         if self.running:
             self.pending = list(self.held)
 
@@ -140,8 +148,8 @@ class Sequence:
 
     def take(self, row: Logits) -> Event | None:
         """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
-        if np.isnan(row[row.argmax()]):  # weights or an adapter that overflow
-            raise NotNumbers("the model's numbers overflowed", hint="check the adapter and its scale")
+        if np.isnan(row[row.argmax()]):
+            raise NotNumbers
         if self.generated >= self.job.max_tokens:
             return self._finish("length")
         choice = self._choose(row)

@@ -21,7 +21,15 @@ import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from client.errors import FiredeckError, Internal, InvalidArgument, NotFound, Unauthenticated, Unavailable
+from client.errors import (
+    FiredeckError,
+    Internal,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from engine.replica import adapter_routes
 from engine.replica.call import Call, ClientGone
 from engine.replica.embeddings import embed
@@ -42,14 +50,6 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_ID_CHARS = 128
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-
-
-class BodyTooLarge(InvalidArgument):
-    status = 413
-
-
-class MethodNotAllowed(InvalidArgument):
-    status = 405
 
 
 class App:
@@ -219,14 +219,14 @@ async def _read_body(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
+            raise PayloadTooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
         if not message.get("more_body"):
             return b"".join(parts)
 
 
 def _require(method: str, wanted: str) -> None:
     if method != wanted:
-        raise MethodNotAllowed(f"use {wanted}")
+        raise MethodNotAllowed(f"{method} is not possible here", hint=f"use {wanted}")
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

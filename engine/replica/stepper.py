@@ -19,7 +19,7 @@ from engine.replica.job import AdapterSet
 from engine.replica.llama import Logits
 from engine.replica.loaded import Loaded
 from engine.replica.meters import Meters
-from engine.replica.sequence import Sequence
+from engine.replica.sequence import NotNumbers, Sequence
 from engine.replica.speculation import Proposal
 
 SWITCH_MS = 3.0  # what a change of adapters costs until it has been seen
@@ -40,6 +40,9 @@ class Outcome(Protocol):
 
     def make_room(self, sequence: Sequence, tokens: int) -> bool:
         """Whether `tokens` more fit the cells, by making others give way; False: not now."""
+
+    def cleanse(self) -> None:
+        """Shared cells: rid them of what is no number."""
 
     def progressed(self) -> None: ...
 
@@ -115,6 +118,9 @@ class Stepper:
             self._decode_failed(group, code)
             return
         rows = self._context.logits(len(group))
+        if self._context.unified and len(group) > 1 and _overflowed(rows):  # in shared cells one spoils the others
+            self._one_by_one(group)
+            return
         self._decoded(len(group), time.perf_counter() - started)
         for sequence, token, row in zip(group, tokens, rows, strict=True):
             sequence.held.append(token)
@@ -138,9 +144,15 @@ class Stepper:
     def _decode_failed(self, group: list[Sequence], code: int) -> None:
         if len(group) == 1:
             self._fail(group[0], code)
-            return
+        else:
+            self._one_by_one(group)
+
+    def _one_by_one(self, group: list[Sequence]) -> None:
+        """What a call could not do for all of `group` without telling at whose fault."""
         for sequence in group:
             self._context.keep(sequence.identifier, len(sequence.held))  # some of the batch may have been done
+        self._outcome.cleanse()
+        for sequence in group:
             self._decode([sequence])
 
     def _verify(self, sequence: Sequence, proposal: Proposal) -> None:
@@ -185,7 +197,10 @@ class Stepper:
             return
         last = start + len(tokens) == len(sequence.pending)
         scored = sequence.scores_prompt
-        rows = "all" if scored else "last" if last and sequence.next_token is None else "none"
+        first = last and sequence.next_token is None
+        # Overflow is looked for in each chunk where it would spoil others, or would stay when the rest never comes.
+        watched = self._context.unified or bool(sequence.job.adapters)
+        rows = "all" if scored else "last" if first or watched else "none"
         began = time.perf_counter()
         code = self._context.prefill(sequence.identifier, np.asarray(tokens, np.int32), start, rows=rows)
         if code != 0:
@@ -198,9 +213,12 @@ class Stepper:
         self._outcome.progressed()
         if logits is None:
             return
+        if watched and _overflowed(logits):
+            self._outcome.fail(sequence, NotNumbers())
+            return
         if scored:
             sequence.score(logits, start)
-        if last:
+        if first:
             if sequence.job.followed:
                 sequence.job.prompt_row = np.array(logits[-1])
             self._outcome.prompt_done(sequence)
@@ -214,3 +232,7 @@ class Stepper:
     def _fail(self, sequence: Sequence, code: int) -> None:
         what = "does not fit the memory" if code == NO_ROOM else f"failed in llama.cpp (llama_decode returned {code})"
         self._outcome.fail(sequence, Internal(f"this request {what}"))
+
+
+def _overflowed(rows: Logits) -> bool:
+    return bool(np.isnan(rows.max(axis=1)).any())

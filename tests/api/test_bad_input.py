@@ -92,9 +92,7 @@ def test_a_body_of_20_megabytes_is_refused(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", [COMPLETIONS, DEPLOYMENTS, "/v1/models", "/firedeck/v1/fleet", "/v1/accounts"])
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
-def test_a_bad_or_missing_key_is_a_401_with_a_remedy(
-    engine: EngineProcess, path: str, headers: dict[str, str]
-) -> None:
+def test_a_bad_or_missing_key_is_a_401_with_a_remedy(engine: EngineProcess, path: str, headers: dict[str, str]) -> None:
     method = "POST" if path == COMPLETIONS else "GET"
     answer = httpx.request(method, engine.context.base_url + path, headers=headers)
     assert answer.status_code == 401
@@ -167,17 +165,45 @@ def test_a_taken_id_tells_the_sdk_not_to_try_again(http: httpx.Client) -> None:
         ("GET", f"{DEPLOYMENTS}?filter=%3D%3D", None, 400),
         ("GET", "/v1/accounts/other/deployments", None, 403),
         ("POST", "/v1/accounts/fireworks/deployments", {"baseModel": SMOLLM2}, 403),
-        ("GET", "/v1/nowhere", None, 404),
+        ("GET", "/v1/accounts/local/nowhere", None, 404),
+        ("GET", "/inference/v1/accounts/local/nowhere", None, 404),
+        ("GET", "/firedeck/v1/nowhere", None, 404),
         ("PUT", DEPLOYMENTS, {}, 405),
-        ("GET", COMPLETIONS, None, 405),
     ],
 )
-def test_a_wrong_control_call_is_refused(
-    http: httpx.Client, method: str, path: str, body: Any, status: int
-) -> None:
+def test_a_wrong_control_call_is_refused(http: httpx.Client, method: str, path: str, body: Any, status: int) -> None:
     answer = http.request(method, path, json=body)
     assert answer.status_code == status, answer.text
-    assert answer.json().get("message") or answer.json()["error"]["message"]
+    assert answer.json()["message"]
+    assert answer.json()["code"] in {3, 5, 7, 9, 12}
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/inference/v1"])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nowhere", b"", 404, "NOT_FOUND"),
+        ("POST", "/responses", b"{}", 404, "NOT_FOUND"),
+        ("POST", "/chat/completions/", b"{}", 404, "NOT_FOUND"),
+        ("POST", "/accountsandmore", b"{}", 404, "NOT_FOUND"),
+        ("GET", "/models/nope", b"", 404, "NOT_FOUND"),
+        ("GET", "/chat/completions", b"", 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", "/embeddings", b"", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/models", b"{}", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/completions", b"{", 400, "INVALID_ARGUMENT"),
+        ("POST", "/rerank", b"\xff", 400, "INVALID_ARGUMENT"),
+        ("POST", "/embeddings", b"[]", 400, "INVALID_ARGUMENT"),
+    ],
+)
+def test_whatever_is_wrong_with_an_inference_call_comes_in_one_envelope(
+    http: httpx.Client, prefix: str, method: str, path: str, body: bytes, status: int, code: str
+) -> None:
+    answer = http.request(method, prefix + path, content=body)
+    assert answer.status_code == status, answer.text
+    told = answer.json()
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert set(told["error"]) == {"message", "type", "code", "param"}
+    assert (told["error"]["type"], told["error"]["code"]) == ("error", code)
 
 
 def test_a_file_that_is_no_gguf_is_refused_with_the_reason(http: httpx.Client, tmp_path: Any) -> None:
@@ -187,6 +213,7 @@ def test_a_file_that_is_no_gguf_is_refused_with_the_reason(http: httpx.Client, t
         answer = http.post("/firedeck/v1/accounts/local/models", json={"modelId": "own", "file": str(path)})
         assert answer.status_code == 400, answer.text
         assert path.name in answer.json()["message"]
-    assert "GGUF" in http.post(
-        "/firedeck/v1/accounts/local/models", json={"modelId": "own", "file": str(file)}
-    ).json()["message"]
+    assert (
+        "GGUF"
+        in http.post("/firedeck/v1/accounts/local/models", json={"modelId": "own", "file": str(file)}).json()["message"]
+    )

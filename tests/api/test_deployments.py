@@ -147,9 +147,7 @@ async def test_a_rejecting_deployment_at_zero_answers_the_documented_503_and_wak
     assert ask(engine, OWN).choices[0].text
 
 
-async def test_load_above_the_target_adds_a_replica_and_the_reasons_say_why(
-    own: Client, engine: EngineProcess
-) -> None:
+async def test_load_above_the_target_adds_a_replica_and_the_reasons_say_why(own: Client, engine: EngineProcess) -> None:
     policy = AutoscalingPolicy(
         scale_up_window=timedelta(seconds=1), scale_down_window=timedelta(seconds=2),
         load_targets={"concurrent_requests": 2.0},

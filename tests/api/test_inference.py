@@ -27,15 +27,21 @@ def test_a_stream_gives_the_text_that_the_whole_answer_gives(openai_client: open
     assert len([c for c in chunks if c.choices and c.choices[0].delta.content]) > 1
 
 
-def test_usage_comes_with_the_finish_reason_and_again_when_openai_asks_for_it(openai_client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_both_sdks_find_the_usage_once_in_the_last_chunk(
+    engine: EngineProcess, openai_client: openai.OpenAI, asked_for: bool
+) -> None:
     asked = {"model": DEPLOYMENT, "messages": HELLO, "max_tokens": 4, "temperature": 0, "stream": True}
-    chunks = list(openai_client.chat.completions.create(**asked, stream_options={"include_usage": True}))
-    finished = next(c for c in chunks if c.choices and c.choices[0].finish_reason)
-    assert finished.choices[0].finish_reason == "length"
-    assert finished.usage is not None
-    assert finished.usage.completion_tokens == 4
-    assert chunks[-1].choices == []
-    assert chunks[-1].usage == finished.usage
+    options = {"stream_options": {"include_usage": True}} if asked_for else {}
+    with fireworks.Fireworks(api_key=engine.key, account_id="local", base_url=engine.context.base_url) as sdk:
+        streams = (
+            openai_client.chat.completions.create(**asked, **options),
+            sdk.chat.completions.create(**asked, extra_body=options),
+        )
+        for chunks in map(list, streams):
+            assert [c.usage.completion_tokens for c in chunks if c.usage] == [4]
+            assert chunks[-1].usage is not None
+            assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
 
 
 @pytest.mark.parametrize(

@@ -385,5 +385,34 @@ def test_an_adapter_whose_products_are_no_numbers_spoils_no_later_answer(
         register(client, "huge", huge)
         before = text_of(client, [], **long)
         for _ in range(4):
-            client.post("/v1/completions", json=body_of([("huge", 1.0)], **long))
+            failed = client.post("/v1/completions", json=body_of([("huge", 1.0)], **long))
+            assert (failed.status_code, failed.json()["error"]["code"]) == (500, "INTERNAL")
         assert [text_of(client, [], **long, prompt_cache_isolation_key=str(n)) for n in range(4)] == 4 * [before]
+
+
+@pytest.mark.parametrize("options", [("--slots", "3"), ("--slots", "3", "--kv-tokens", "1024")], ids=["own", "shared"])
+def test_requests_beside_one_whose_numbers_overflow_are_answered(
+    launch: Launch, smollm2: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    huge = adapter_files.make(tmp_path / "huge.gguf", smollm2, seed=1, strength=1e6, layers=None)
+    replica = launch(smollm2, "--context", "512", *options)
+    replica.wait_ready()
+    statuses: list[int] = []
+
+    def beside() -> None:
+        with replica.client() as client:
+            statuses.append(client.post("/v1/completions", json=body_of([], max_tokens=300)).status_code)
+
+    with replica.client() as client:
+        register(client, "huge", huge)
+        threads = [threading.Thread(target=beside) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        long = "The capital of France is " * 30
+        failed = [client.post("/v1/completions", json=body_of([("huge", 1.0)], prompt=long)) for _ in range(6)]
+        for thread in threads:
+            thread.join()
+        assert {answer.status_code for answer in failed} == {500}
+        assert statuses == [200, 200]
+        for n in range(6):
+            assert text_of(client, [], prompt=long, prompt_cache_isolation_key=str(n))

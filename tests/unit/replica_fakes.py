@@ -128,7 +128,9 @@ class FakeContext:
         return next_token([(t, *how) for t, how in zip(self.held[sequence], self._how[sequence], strict=True)])
 
     def _full(self, more: int) -> bool:
-        return self.unified and sum(map(len, self.held.values())) + more > self.capacity
+        """Whether that many more cells are not there; a copy shares the cells of its source, entry by entry."""
+        cells = {id(cell) for cells in self._how.values() for cell in cells}
+        return self.unified and len(cells) + more > self.capacity
 
     def logits(self, rows: int) -> Any:
         out = np.zeros((rows, SIZE), np.float32)
@@ -149,8 +151,12 @@ class FakeContext:
         return np.asarray([len(self._saved) - 1, *self.held[sequence]], np.int32).view(np.uint8)
 
     def load(self, sequence: int, state: Any) -> bool:
-        number, *self.held[sequence] = state.view(np.int32).tolist()
-        self._how[sequence] = list(self._saved[number])
+        number, *held = state.view(np.int32).tolist()
+        self.keep(sequence, 0)
+        if self._full(len(held)):
+            return False
+        self.held[sequence] = held
+        self._how[sequence] = [(adapters, wide) for adapters, wide in self._saved[number]]
         return True
 
     def synchronize(self) -> None:

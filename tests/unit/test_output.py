@@ -37,6 +37,17 @@ def test_a_deployment_starts_with_its_name_and_ends_with_what_to_put_into_a_requ
     assert "Min Replica Count: 0" in lines
 
 
+def test_speculation_is_shown_where_it_was_declared_and_only_there():
+    drafted = CHAT.model_copy(update={"draft_model": "accounts/fireworks/models/small", "draft_token_count": 4})
+    looked_up = CHAT.model_copy(update={"ngram_speculation_length": 3, "draft_token_count": 0})
+    lines = output.deployment_lines(drafted).splitlines()
+    assert lines[-3:-1] == ["Draft Model: accounts/fireworks/models/small", "Draft Token Count: 4"]
+    lines = output.deployment_lines(looked_up).splitlines()
+    assert lines[-3:-1] == ["Draft Token Count: 0", "Ngram Speculation Length: 3"]
+    assert "Draft" not in output.deployment_lines(CHAT)
+    assert "Ngram" not in output.deployment_lines(CHAT)
+
+
 def test_the_list_shows_ready_of_desired_and_the_total():
     header, row, total = output.deployment_table([CHAT]).splitlines()
     assert header.split()[:3] == ["NAME", "STATE", "READY"]

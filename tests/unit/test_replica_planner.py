@@ -87,7 +87,9 @@ def test_chunks_never_exceed_the_batch_the_prompt_or_its_limit_nor_the_budget_by
     for chunk in chunks:
         fed = by_id.pop(chunk.sequence)
         assert 1 <= chunk.tokens <= min(limits.batch_tokens, fed.remaining_tokens, fed.limit_tokens)
-    budget_ms = limits.shared_ms if running else limits.alone_ms
+    budget_ms = limits.alone_ms
+    if running:
+        budget_ms = min(budget_ms, limits.shared_ms * max(1.0, len(prefilling) / len(running)))
     spent = [chunk.tokens * limits.prefill_token_ms for chunk in chunks]
     assert sum(spent) - max(spent, default=0) <= budget_ms + 1e-6
 
@@ -107,11 +109,23 @@ def test_nobody_starves_each_prompt_gets_a_chunk_within_as_many_rounds_as_there_
     assert fed == set(waiting)
 
 
+def test_prompts_get_more_of_a_round_where_more_of_them_wait_than_run() -> None:
+    table, limits = tabulate(CostTable({1: 2.0, 8: 2.1}, 1.0), SLOTS), Limits(512, 1, 1.0, 60.0, 300.0)
+    waiting = [Prefilling(i, "", 1000, 1000, (i,)) for i in range(6)]
+    given = {
+        runs: sum(
+            c.tokens for c in plan_round([Running(7 - i, "") for i in range(runs)], waiting, "", table, limits).chunks
+        )
+        for runs in (0, 1, 2, 3, 6)
+    }
+    assert given == {0: 300, 1: 300, 2: 180, 3: 120, 6: 60}
+
+
 def test_a_slow_switch_makes_turns_longer_and_a_single_adapter_never() -> None:
     table = tabulate(CostTable({1: 2.0, 8: 2.1}, 0.01), SLOTS)
     limits = Limits(512, 32, 1.0, 60.0, 500.0)
     two = [Running(0, "a"), Running(1, "b")]
-    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 2.0).turns] == [10, 10]
+    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 2.0).turns] == [20, 20]
     assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 0.1).turns] == [1, 1]
     assert [turn.repeats for turn in plan_round(two[:1], [], "b", table, limits, 50.0).turns] == [1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.errors import FailedPrecondition
+from client.errors import FailedPrecondition, Unavailable
 from engine.replica.costs import CostTable
 from engine.replica.job import AdapterSet, AdapterUse, Event, Failed, Finished
 from engine.replica.speculation import SpeculationSettings
@@ -295,3 +295,36 @@ def test_an_urgent_job_that_lacks_cells_pushes_aside_one_that_has_them() -> None
     assert over == [False]
     for one in (low, urgent):
         assert one.sink.tokens == reference(one.prompt, one.max_tokens)
+
+
+def test_when_the_loop_is_told_to_end_nobody_is_left_waiting() -> None:
+    scheduler = new_scheduler()
+    before, after = job([1, 2], 50), job([3, 4], 50)
+    scheduler.submit([before])
+    scheduler.stop()
+    scheduler.submit([after])  # came in before the loop saw that it was to end
+    scheduler.run()
+    for one in (before, after):
+        assert isinstance(one.sink.error, Unavailable)
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def test_a_job_that_cannot_be_started_is_told_even_if_no_id_can_be_freed() -> None:
+    class Uncopied(Cells):
+        def copy(self, source: int, target: int) -> None:
+            raise RuntimeError("no copies today")
+
+    context = Uncopied()
+    scheduler = new_scheduler(context)
+    running, started = job([1, 2, 3, 4, 5, 6], 50), job([1, 2, 3, 4, 5, 1], 4)
+
+    def start_another() -> None:
+        context.broken = "keep"
+        scheduler.submit([started])
+
+    running.sink = Breaks(5, start_another)
+    scheduler.submit([running])
+    with serving(scheduler):
+        wait([running, started])
+        poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
+    assert isinstance(started.sink.events[-1], Failed)

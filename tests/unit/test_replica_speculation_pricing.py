@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.replica.job import DraftCounts
 from engine.replica.speculation import SharedSpeculation, SpeculationSettings
 from engine.replica.speculation.ledger import FIRST_WAIT_TOKENS, TRIAL_DRAFTS, Ledger, Trials
-from engine.replica.speculation.pricing import DEPTHS, Acceptance, Curve, best_length, expected_tokens
+from engine.replica.speculation.pricing import DEPTHS, Acceptance, Curve, best_length, expected_tokens, pays_to_wait
 from tests.unit.speculation_simulation import (
     MEASURED,
     NGRAM,
@@ -246,3 +246,15 @@ def test_a_draft_model_that_could_not_pay_even_if_always_right_is_never_asked() 
         cost(1) * 400
     )
     assert oracle.computed == oracle.prefilled == 0
+
+
+@pytest.mark.parametrize(("first", "waits"), [(0.1, True), (0.3, True), (0.9, False)])
+def test_after_a_miss_a_plain_step_shows_first_whether_the_source_is_right_again(first: float, waits: bool) -> None:
+    chances, cost = Curve(first, 0.97), table(MEASURED["BF16"])
+    expected = expected_tokens(chances, 0, 16)
+    assert pays_to_wait(chances, 0, expected, 16 if len(expected) > 16 else len(expected) - 1, cost, cost(1)) == waits
+
+
+def test_a_source_that_was_right_for_long_is_not_waited_for() -> None:
+    chances, cost = Curve(0.3, 0.97), table(MEASURED["BF16"])
+    assert not pays_to_wait(chances, 16, expected_tokens(chances, 16, 16), 16, cost, cost(1))

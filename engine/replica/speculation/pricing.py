@@ -12,6 +12,9 @@ from typing import Protocol
 VerifyCost = Callable[[int], float]  # milliseconds of one decode call of that many tokens of one sequence
 
 MIN_GAIN = 1.05
+# A source that is always right looks better after each step more, so waiting must promise much, or it never ends (the
+# best of 1.0 to 1.3 in tests/unit/speculation_simulation.py).
+WAITING_GAIN = 1.3
 LEAST_ADDED = 0.02  # expected tokens: no draft pays for less, and most are priced in a microsecond or two
 DEPTHS = (0, 1, 2, 3, 4, 6, 9, 16)  # runs of right tokens that are told apart: the first of each class
 _CLASS = [max(i for i, first in enumerate(DEPTHS) if first <= run) for run in range(DEPTHS[-1] + 1)]
@@ -90,3 +93,23 @@ def best_length(
         if rate > best_rate:
             best, best_rate = k, rate
     return best
+
+
+def pays_to_wait(
+    chances: Chances, run: int, expected: Sequence[float], k: int, verify_ms: VerifyCost, plain_ms: float
+) -> bool:
+    """Whether a plain step now, and drafts only if it shows the source to be right, beats `k` drafts at once.
+
+    After a miss it often does: the step costs little and tells whether all of a long draft would be lost. `expected`
+    as of `expected_tokens` for `run`; the source drafts at no cost.
+    """
+    chance = chances.chance(run)
+    later = expected_tokens(chances, run + 1, len(expected) - 1)
+    longest = best_length(later, verify_ms, _free, plain_ms, len(later) - 1)
+    then_ms = verify_ms(longest + 1) if longest else plain_ms
+    waiting = (1.0 + chance * later[longest]) / (plain_ms + chance * then_ms)
+    return waiting > WAITING_GAIN * expected[k] / verify_ms(k + 1)
+
+
+def _free(_tokens: int) -> float:
+    return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
 
@@ -10,6 +11,8 @@ from engine.replica.speculation.pricing import Acceptance, VerifyCost
 from engine.replica.speculation.settings import MAX_DRAFT_TOKENS
 from engine.replica.speculation.sources import Drafter, Drafting, shared_record
 from engine.replica.speculation.totals import Source, SpeculationTotals
+
+log = logging.getLogger(__name__)
 
 
 class SharedSpeculation:
@@ -32,19 +35,40 @@ class SharedSpeculation:
     def acquire(self, tokens: Sequence[int], scope: Hashable, limit: int) -> Drafting | None:
         """A slot of the draft model, or None when there is none. It keeps what it held only for the same `scope`:
         cached state of one isolation key never serves another."""
-        drafter = self._drafter
-        if drafter is None or not self._free:
+        if self._drafter is None:
+            return None
+        slot = self._take_slot(self._drafter, tokens, scope)
+        if slot is None:
+            return None
+        return Drafting(self._drafter, slot, self.records[Source.DRAFT_MODEL], tokens, limit, scope)
+
+    def regain(self, drafting: Drafting) -> bool:
+        """A slot once more for a request that released its own; False when none is free."""
+        slot = self._take_slot(drafting.drafter, drafting.tokens, drafting.scope)
+        if slot is not None:
+            drafting.slot = slot
+        return slot is not None
+
+    def _take_slot(self, drafter: Drafter, tokens: Sequence[int], scope: Hashable) -> int | None:
+        if not self._free:
             return None
         own = [slot for slot in self._free if self._scopes.get(slot) == scope]
-        slot = min(own, key=lambda s: drafter.missing(s, tokens)) if own else self._free[0]
-        if not own:
-            drafter.forget(slot)
+        try:
+            slot = min(own, key=lambda s: drafter.missing(s, tokens)) if own else self._free[0]
+            if not own:
+                drafter.forget(slot)
+        except Exception as error:  # a request goes without drafts rather than fail
+            log.warning("the draft model failed: %r", error)
+            return None
         self._free.remove(slot)
         self._scopes[slot] = scope
-        return Drafting(drafter, slot, self.records[Source.DRAFT_MODEL], tokens, limit)
+        return slot
 
-    def release(self, drafting: Drafting) -> None:
+    def release(self, drafting: Drafting, *, broken: bool = False) -> None:
+        """The slot is free; `broken`: nobody may build on what it holds."""
         self._free.append(drafting.slot)
+        if broken:
+            self._scopes.pop(drafting.slot, None)
 
     def allow(self, plain_ms: float) -> None:
         """A token was emitted: the ledgers get the allowance of what it takes plainly."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from engine.replica.speculation.pricing import Acceptance, Chances, Curve
@@ -82,10 +82,12 @@ class Lookup:
 
 
 class Drafting:
-    """A slot of the draft model that drafts for one request, and the request's tokens."""
+    """A slot of the draft model that drafts for one request, and the request's tokens. `scope`: whose state it is."""
 
-    def __init__(self, drafter: Drafter, slot: int, shared: Acceptance, tokens: Sequence[int], limit: int) -> None:
-        self.drafter, self.slot, self.limit = drafter, slot, limit
+    def __init__(
+        self, drafter: Drafter, slot: int, shared: Acceptance, tokens: Sequence[int], limit: int, scope: Hashable = ()
+    ) -> None:
+        self.drafter, self.slot, self.limit, self.scope = drafter, slot, limit, scope
         self.tokens = list(tokens)
         self.record = Record(Source.DRAFT_MODEL, shared)
 

@@ -9,16 +9,19 @@ when the worst case is more than the replica's ledger may lose.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.replica.job import DraftCounts
 from engine.replica.speculation.ledger import Ledger
-from engine.replica.speculation.pricing import best_length, expected_tokens
+from engine.replica.speculation.pricing import best_length, expected_tokens, pays_to_wait
 from engine.replica.speculation.settings import MAX_DRAFT_TOKENS
 from engine.replica.speculation.shared import SharedSpeculation
 from engine.replica.speculation.sources import Drafting, Lookup
 from engine.replica.speculation.totals import Source
+
+log = logging.getLogger(__name__)
 
 TRIAL_TOKENS = 4
 WORTH = 2.0  # what catching up must promise to save, in terms of its cost
@@ -44,6 +47,7 @@ class Speculator:
         self, shared: SharedSpeculation, lookups: Sequence[Lookup], drafting: Drafting | None, counts: DraftCounts
     ) -> None:
         self._shared, self._lookups, self._drafting, self._counts = shared, lookups, drafting, counts
+        self._set_aside: Drafting | None = None  # while the request is pushed aside, without a slot
         self._open: Proposal = NOTHING
         self._plain_ms = 0.0
         self._room = 0
@@ -58,7 +62,7 @@ class Speculator:
         self._plain_ms, self._room = plain_ms, room
         limit = min(limit, room - 1, MAX_DRAFT_TOKENS)
         if limit > 0 and plain_ms > 0:
-            self._open = self._look_up(limit) or self._draft(limit) or NOTHING
+            self._open = self._look_up(limit) or self._try_draft(limit) or NOTHING
         return self._open
 
     def verified(self, proposal: Proposal, accepted: int) -> None:
@@ -92,13 +96,78 @@ class Speculator:
     def needs_catch_up(self) -> bool:
         """Whether the draft model should evaluate tokens of this request now, in steps of the scheduler's choice."""
         drafting = self._drafting
-        return drafting is not None and drafting.missing_tokens > 0 and self._worth_catching_up(drafting)
+        if drafting is None:
+            return False
+        try:
+            return drafting.missing_tokens > 0 and self._worth_catching_up(drafting)
+        except Exception as error:
+            self._give_up(error)
+            return False
 
     def catch_up(self, budget_tokens: int) -> int:
         """Let the draft model evaluate at most so many tokens; returns how many are then missing.
 
         Where it gets no further (its context is full, a decode failed) it drafts no more for this request.
         """
+        try:
+            return self._catch_up(budget_tokens)
+        except Exception as error:
+            self._give_up(error)
+            return 0
+
+    def park(self) -> None:
+        """The request is pushed aside: its draft slot serves others until `resume`."""
+        self._take_back()
+        self._set_aside = self._drafting
+        self._stop_drafting()
+
+    def resume(self) -> None:
+        """The request goes on, with a draft slot again if one is free; nothing happens when it had not been parked."""
+        drafting, self._set_aside = self._set_aside, None
+        if drafting is not None and self._shared.regain(drafting):
+            self._drafting = drafting
+
+    def close(self) -> None:
+        """The request is over: its draft slot is free."""
+        self._take_back()
+        self._stop_drafting()
+
+    def _stop_drafting(self, *, broken: bool = False) -> None:
+        if self._drafting is not None:
+            self._shared.release(self._drafting, broken=broken)
+            self._drafting = None
+
+    def _give_up(self, error: Exception) -> None:
+        """The draft model raised: that costs this request its drafts, and nobody anything else."""
+        log.warning("the draft model failed, a request goes on without it: %r", error)
+        self._stop_drafting(broken=True)
+
+    # Free sources
+
+    def _look_up(self, limit: int) -> Proposal | None:
+        for lookup in self._lookups:
+            follower = lookup.follower
+            if follower.expected is None:
+                continue
+            expected = expected_tokens(lookup.record.chances, follower.run, min(limit, lookup.limit))
+            tokens = follower.propose(self._affordable(len(expected) - 1, 0.0))
+            verify_ms, chances = self._shared.verify_ms, lookup.record.chances
+            k = best_length(expected, verify_ms, _free, self._plain_ms, len(tokens))
+            if k == 0 or pays_to_wait(chances, follower.run, expected, k, verify_ms, self._plain_ms):
+                continue
+            return self._reserved(tokens[:k], lookup.source, 0.0, trial=False)
+        return None
+
+    # The draft model
+
+    def _try_draft(self, limit: int) -> Proposal | None:
+        try:
+            return self._draft(limit)
+        except Exception as error:
+            self._give_up(error)
+            return None
+
+    def _catch_up(self, budget_tokens: int) -> int:
         drafting = self._drafting
         if drafting is None or budget_tokens < 1:
             return 0 if drafting is None else drafting.missing_tokens
@@ -111,32 +180,6 @@ class Speculator:
         spent_ms = (before - after) * drafting.drafter.prefill_token_ms
         self._shared.pay_catch_up(spent_ms, self._plain_ms, complete=after == 0)
         return after
-
-    def close(self) -> None:
-        """The request is over: its draft slot is free."""
-        self._take_back()
-        self._stop_drafting()
-
-    def _stop_drafting(self) -> None:
-        if self._drafting is not None:
-            self._shared.release(self._drafting)
-            self._drafting = None
-
-    # Free sources
-
-    def _look_up(self, limit: int) -> Proposal | None:
-        for lookup in self._lookups:
-            follower = lookup.follower
-            if follower.expected is None:
-                continue
-            expected = expected_tokens(lookup.record.chances, follower.run, min(limit, lookup.limit))
-            tokens = follower.propose(self._affordable(len(expected) - 1, 0.0))
-            k = best_length(expected, self._shared.verify_ms, _free, self._plain_ms, len(tokens))
-            if k > 0:
-                return self._reserved(tokens[:k], lookup.source, 0.0, trial=False)
-        return None
-
-    # The draft model
 
     def _draft(self, limit: int) -> Proposal | None:
         drafting = self._drafting

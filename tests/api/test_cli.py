@@ -1,0 +1,48 @@
+"""The command line against a real engine: short names of models, and dry runs that say that they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from client.cli.main import main
+from tests.conftest import SHARED
+from tests.processes import SMOLLM2, EngineProcess
+
+pytestmark = pytest.mark.model
+BARE = SMOLLM2.rpartition("/")[2]
+
+
+def firedeck(engine: EngineProcess, words: str) -> Result:
+    connection = ["--base-url", engine.context.base_url, "--api-key", engine.key]
+    return CliRunner().invoke(main, [*words.split(), *connection])
+
+
+def test_a_bare_id_of_the_library_is_deployed_under_its_full_name(engine: EngineProcess) -> None:
+    made = firedeck(engine, f"deployment create {BARE} --draft-model {BARE} --draft-token-count 4 --dry-run -o json")
+    assert made.exit_code == 0, made.output
+    shown = json.loads(made.stdout)
+    assert (shown["baseModel"], shown["draftModel"]) == (SMOLLM2, SMOLLM2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"deployment create {BARE} --deployment-id rehearsed --dry-run",
+        f"deployment update {SHARED} --description rehearsed --dry-run",
+        f"deployment delete {SHARED} --dry-run",
+    ],
+)
+def test_a_dry_run_says_that_nothing_was_changed_and_nothing_was(engine: EngineProcess, words: str) -> None:
+    before = firedeck(engine, "deployment list -o json").stdout
+    told = firedeck(engine, words)
+    assert told.exit_code == 0, told.output
+    assert told.stderr.startswith("dry run: nothing was changed; ")
+    assert told.stdout.startswith("Name: accounts/local/deployments/")
+    assert firedeck(engine, "deployment list -o json").stdout == before
+
+
+def test_what_is_no_dry_run_does_not_say_so(engine: EngineProcess) -> None:
+    assert "dry run" not in firedeck(engine, f"deployment get {SHARED}").output
