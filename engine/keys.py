@@ -116,9 +116,13 @@ class Keyring:
             )
         if record.revoke_time:
             raise Unauthenticated("the API key you provided has been revoked", hint=_ANOTHER)
-        if record.expire_time and datetime.fromisoformat(record.expire_time) <= datetime.now(UTC):
+        if _expired(record):
             raise Unauthenticated("the API key you provided has expired", hint=_ANOTHER)
         return Principal(record.account, record.user, record.role, record.id)
+
+    def stands(self, caller: Principal) -> bool:
+        """Whether the key still lets its owner in: for answers that go on for hours."""
+        return any(r.id == caller.key_id and not _expired(r) for r in self.of(caller.account, caller.user))
 
     def accounts(self) -> frozenset[str]:
         """The accounts that keys belong to."""
@@ -170,6 +174,10 @@ class Keyring:
 
 
 _ANOTHER = "make another: firedeck api-key create, or ask an admin for one"
+
+
+def _expired(record: KeyRecord) -> bool:
+    return record.expire_time is not None and datetime.fromisoformat(record.expire_time) <= datetime.now(UTC)
 
 
 def revoked(records: Sequence[KeyRecord]) -> list[KeyRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from client.access_types import UserSpec
 from client.config import ADMIN_KEY_FILE, Context
@@ -18,6 +20,7 @@ from client.resources import Client
 from engine.app import Engine
 from engine.fleet.settings import Settings
 from engine.keys import KEY_PREFIX
+from engine.serve import base_url, bind
 
 BASE_URL = "http://engine"
 
@@ -73,3 +76,17 @@ async def home(data_dir: Path) -> AsyncIterator[Home]:
         yield Home(engine, data_dir)
     finally:
         await engine.close()
+
+
+@asynccontextmanager
+async def served(data_dir: Path) -> AsyncIterator[tuple[str, Home]]:
+    """The same on a real socket of loopback, for answers that stream: its URL besides."""
+    async with home(data_dir) as opened:
+        listener = bind("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(opened.engine, lifespan="off", log_config=None))
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield base_url(*listener.getsockname()[:2]), opened
+        finally:
+            server.should_exit = True
+            await serving

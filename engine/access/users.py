@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ class Users:
         self._records = records
         self._keyring = keyring
         self._users: dict[str, User] = {}
+        self._changing = asyncio.Lock()  # a key made while its user's role changes must not keep the old one
 
     async def load(self) -> None:
         """All users; the first admin is made when there is none yet."""
@@ -61,51 +63,45 @@ class Users:
         service = bool(spec.service_account)
         if service and user_id is None:
             raise InvalidArgument("a service account needs a userId", field="userId", hint="e.g. userId=ci-bot")
-        if name in self._users:
-            raise AlreadyExists(f"user {whole_id!r} already exists", field="userId", hint="choose another id")
-        email = f"{whole_id}@{account}.sa.fireworks.ai" if service else spec.email or ""
-        self._check_email(account, email, name)
-        now = datetime.now(UTC)
-        made = User(
-            name=name, role=_role(spec.role or USER), display_name=spec.display_name or whole_id, email=email,
-            service_account=service, create_time=now, update_time=now,
-        )  # fmt: skip
-        await self._put(made)
-        return made
+        async with self._changing:
+            if name in self._users:
+                raise AlreadyExists(f"user {whole_id!r} already exists", field="userId", hint="choose another id")
+            email = f"{whole_id}@{account}.sa.fireworks.ai" if service else spec.email or ""
+            self._check_email(account, email, name)
+            now = datetime.now(UTC)
+            made = User(
+                name=name, role=_role(spec.role or USER), display_name=spec.display_name or whole_id, email=email,
+                service_account=service, create_time=now, update_time=now,
+            )  # fmt: skip
+            await self._put(made)
+            return made
 
     async def update(self, account: str, user_id: str, changes: User, mask: frozenset[str] | None) -> User:
         """The fields of `mask` (or those that `changes` sets) change; a new role holds for all of the user's keys."""
-        current = self.get(account, user_id)
         unknown = sorted((mask or frozenset()) - _SETTABLE)
         if unknown:
             raise InvalidArgument(f"unknown field {unknown[0][:60]!r} in the update mask", field="updateMask")
-        taken = {field: getattr(changes, field) for field in (mask or changes.model_fields_set & _SETTABLE)}
-        if "role" in taken:
-            taken["role"] = _role(taken["role"])
-            if current.name == _name(LOCAL_ACCOUNT, FIRST_ADMIN) and taken["role"] != ADMIN:
-                raise FailedPrecondition(
-                    "the engine's own admin stays an admin", field="role", hint="its key lies in the data folder"
-                )
-        if taken.pop("service_account", current.service_account) != current.service_account:
-            raise InvalidArgument("serviceAccount cannot be changed after creation", field="serviceAccount")
-        if taken.get("email", current.email) != current.email:
-            if current.service_account:
-                raise InvalidArgument("a service account's email cannot be changed", field="email")
-            self._check_email(account, taken["email"] or "", current.name)
-        changed = current.model_copy(update={**taken, "update_time": datetime.now(UTC)})
-        keys = [replace(key, role=changed.role or USER) for key in self._keyring.of(account, user_id)]
-        await self._put(changed, keys)
-        return changed
+        async with self._changing:
+            current = self.get(account, user_id)
+            taken = {field: getattr(changes, field) for field in (mask or changes.model_fields_set & _SETTABLE)}
+            changed = current.model_copy(update={**taken, "update_time": datetime.now(UTC)})
+            self._check_change(account, current, changed)
+            keys = [replace(key, role=_role(changed.role)) for key in self._keyring.of(account, user_id)]
+            await self._put(changed, keys)
+            return changed
 
     async def delete(self, account: str, user_id: str) -> None:
-        """The user goes, and every key of theirs is revoked; what they made stays."""
-        user = self.get(account, user_id)
-        if user.name == _name(LOCAL_ACCOUNT, FIRST_ADMIN):
-            raise FailedPrecondition("the engine's own admin cannot be deleted", field="userId", hint="delete others")
-        keys = revoked(self._keyring.of(account, user_id))
-        await self._records.drop_user(user.name, keys)
-        del self._users[user.name]
-        self._keyring.take(keys)
+        """The user goes, and every key of theirs is revoked; what they made stays, and is the next one's of that id."""
+        async with self._changing:
+            user = self.get(account, user_id)
+            if user.name == _name(LOCAL_ACCOUNT, FIRST_ADMIN):
+                raise FailedPrecondition(
+                    "the engine's own admin cannot be deleted", field="userId", hint="delete others"
+                )
+            keys = revoked(self._keyring.of(account, user_id))
+            await self._records.drop_user(user.name, keys)
+            del self._users[user.name]
+            self._keyring.take(keys)
 
     def keys(self, account: str, user_id: str) -> list[ApiKey]:
         user = self.get(account, user_id)
@@ -113,22 +109,36 @@ class Users:
 
     async def create_key(self, account: str, user_id: str, spec: ApiKeySpec) -> ApiKey:
         """A new key, with `key` in it: nobody will ever see it again."""
-        user = self.get(account, user_id)
         if spec.expire_time is not None and spec.expire_time <= datetime.now(UTC):
             raise InvalidArgument("expireTime has passed already", field="apiKey.expireTime", hint="give a later one")
-        record, key = await self._keyring.create(
-            account, user_id, user.role or USER, spec.display_name or DEFAULT_KEY_NAME, spec.expire_time
-        )
+        async with self._changing:
+            user = self.get(account, user_id)
+            record, key = await self._keyring.create(
+                account, user_id, _role(user.role), spec.display_name or DEFAULT_KEY_NAME, spec.expire_time
+            )
         return _shown(record, user).model_copy(update={"key": key})
 
     async def delete_key(self, account: str, user_id: str, key_id: str) -> None:
-        self.get(account, user_id)
-        await self._keyring.revoke(account, user_id, key_id)
+        async with self._changing:
+            self.get(account, user_id)
+            await self._keyring.revoke(account, user_id, key_id)
 
     async def _put(self, user: User, keys: list[KeyRecord] | None = None) -> None:
         await self._records.put_user(user.name, user.model_dump_json(by_alias=True, exclude_none=True), keys or [])
         self._users[user.name] = user
         self._keyring.take(keys or [])
+
+    def _check_change(self, account: str, current: User, changed: User) -> None:
+        if _role(changed.role) != ADMIN and current.name == _name(LOCAL_ACCOUNT, FIRST_ADMIN):
+            raise FailedPrecondition(
+                "the engine's own admin stays an admin", field="role", hint="its key lies in the data folder"
+            )
+        if bool(changed.service_account) != bool(current.service_account):
+            raise InvalidArgument("serviceAccount cannot be changed after creation", field="serviceAccount")
+        if changed.email != current.email:
+            if current.service_account:
+                raise InvalidArgument("a service account's email cannot be changed", field="email")
+            self._check_email(account, changed.email or "", current.name)
 
     def _check_email(self, account: str, email: str, name: str) -> None:
         if email and not _EMAIL.fullmatch(email):

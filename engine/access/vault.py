@@ -6,6 +6,7 @@ beside it. In memory only sealed values are held; `reveal` opens one for the eng
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from client.access_types import SECRET_BYTES_MAX, Secret
@@ -24,6 +25,7 @@ class Vault:
         self._records = records
         self._sealer = sealer
         self._secrets: dict[str, SecretRecord] = {}
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         self._secrets = {record.name: record for record in await self._records.secrets()}
@@ -40,23 +42,26 @@ class Vault:
         name = _name(account, spec.id or key_name)
         if spec.name and "/" in spec.name and Name.parse(spec.name).account != account:
             raise InvalidArgument("name is of another account than the path", field="name")
-        if name in self._secrets:
-            raise AlreadyExists(
-                f"secret {name!r} already exists", field="name", hint="update it, or choose another name"
-            )
-        return await self._put(SecretRecord(name, key_name, self._sealed(name, spec.value)))
+        async with self._changing:
+            if name in self._secrets:
+                raise AlreadyExists(
+                    f"secret {name!r} already exists", field="name", hint="update it, or choose another name"
+                )
+            return await self._put(SecretRecord(name, key_name, self._sealed(name, spec.value)))
 
     async def update(self, account: str, secret_id: str, changes: Secret) -> Secret:
         """A new value, a new key name, or both; what is not given stays."""
-        current = self._record(account, secret_id)
-        key_name = _key_name(changes.key_name) if changes.key_name is not None else current.key_name
-        sealed = current.sealed if changes.value is None else self._sealed(current.name, changes.value)
-        return await self._put(SecretRecord(current.name, key_name, sealed))
+        async with self._changing:
+            current = self._record(account, secret_id)
+            key_name = _key_name(changes.key_name) if changes.key_name is not None else current.key_name
+            sealed = current.sealed if changes.value is None else self._sealed(current.name, changes.value)
+            return await self._put(SecretRecord(current.name, key_name, sealed))
 
     async def delete(self, account: str, secret_id: str) -> None:
-        record = self._record(account, secret_id)
-        await self._records.drop_secret(record.name)
-        del self._secrets[record.name]
+        async with self._changing:
+            record = self._record(account, secret_id)
+            await self._records.drop_secret(record.name)
+            del self._secrets[record.name]
 
     def reveal(self, account: str, secret_id: str) -> str:
         """The value, for the engine itself."""

@@ -82,6 +82,7 @@ class AuditLog:
         self._last_seq = 0
         self._ends: dict[str, _Ends] = {}
         self._unpruned = 0
+        self._lost = 0
         self._flushing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -102,7 +103,9 @@ class AuditLog:
         """To be written with the next commit."""
         if len(self._waiting) >= WAITING_MAX:
             self._waiting.popleft()
-            log.error("an audit record is lost: %d wait for the disk", WAITING_MAX)
+            self._lost += 1
+            if self._lost.bit_count() == 1:  # the 1st, 2nd, 4th, ...: a full disk must not fill with this
+                log.error("%d audit records are lost: %d wait for the disk", self._lost, WAITING_MAX)
         self._waiting.append((seen, self._clock.wall().isoformat(timespec="milliseconds")))
 
     async def commit(self) -> None:
@@ -200,12 +203,16 @@ class AuditLog:
             return {}
 
     async def _flush_for_ever(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
             try:
                 await self.commit()
+                told = ""
             except FiredeckError as error:
-                log.error("the audit log waits: %s", error.text)
+                if error.text != told:
+                    log.error("the audit log waits: %s", error.text)
+                told = error.text
 
 
 def _clean(text: str) -> str:
