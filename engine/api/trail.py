@@ -5,6 +5,7 @@ A change is written down before its answer goes out; what it made belongs from t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from urllib.parse import parse_qs
@@ -87,8 +88,10 @@ def _made(scope: Scope, rule: Rule, status: int, body: bytes) -> str:
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     if not rule.action.startswith("Create") or status != 200 or query.get("validateOnly", [""])[-1].lower() == "true":
         return ""
-    made = json.loads(body)
-    return str(made.get("name", "")) if isinstance(made, dict) else ""
+    with contextlib.suppress(ValueError):
+        made = json.loads(body)
+        return str(made.get("name", "")) if isinstance(made, dict) else ""
+    return ""
 
 
 def _resource(scope: Scope) -> str:

@@ -79,6 +79,7 @@ class AuditLog:
         self._clock = clock
         self._waiting: deque[tuple[Seen, str]] = deque()
         self._writing = asyncio.Lock()
+        self._writers: set[asyncio.Task[None]] = set()
         self._last_seq = 0
         self._ends: dict[str, _Ends] = {}
         self._unpruned = 0
@@ -91,7 +92,7 @@ class AuditLog:
             ends = await self._records.audit_ends(trail)
             if ends:
                 self._ends[trail] = _Ends(*ends, await self._records.audit_digest(ends[1]))
-        self._flushing = asyncio.create_task(self._flush_for_ever(), name="write the audit log")
+        self._flushing = asyncio.create_task(self._flush_for_ever(), name="flush the audit log")
 
     async def close(self) -> None:
         if self._flushing is not None:
@@ -109,7 +110,16 @@ class AuditLog:
         self._waiting.append((seen, self._clock.wall().isoformat(timespec="milliseconds")))
 
     async def commit(self) -> None:
-        """All that waits is on disk, or the store's Unavailable: then it goes on waiting."""
+        """All that waits is on disk, or the store's Unavailable: then it goes on waiting.
+
+        Whoever is cancelled here leaves the writing to its end: the store's thread would not stop half-way either.
+        """
+        writer = asyncio.create_task(self._write(), name="write the audit log")
+        self._writers.add(writer)
+        writer.add_done_callback(self._writers.discard)
+        await asyncio.shield(writer)
+
+    async def _write(self) -> None:
         async with self._writing:
             taken = list(self._waiting)
             if not taken:
@@ -122,7 +132,7 @@ class AuditLog:
                 rows.append(row)
             try:
                 await self._records.add_audit(rows, [(s.resource, s.owner) for s, _ in taken if s.owner])
-            except BaseException:
+            except FiredeckError:
                 self._waiting.extendleft(reversed(taken))
                 raise
             self._ends, self._last_seq = ends, self._last_seq + len(rows)
