@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
+from client.access_resources import ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.config import Context
 from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
 from client.http import Query, Transport
@@ -29,6 +30,11 @@ class Client:
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
         self.fleet = Fleet(self.transport, context.account)
+        self.users = Users(self.transport, context.account)
+        self.api_keys = ApiKeys(self.transport, context.account)
+        self.secrets = Secrets(self.transport, context.account)
+        self.quotas = Quotas(self.transport, context.account)
+        self.audit_logs = AuditLogs(self.transport, context.account)
         self.inference = Inference(self.transport)
 
     async def __aenter__(self) -> Client:

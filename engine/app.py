@@ -13,29 +13,40 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.errors import FiredeckError, Internal, InvalidArgument, Unavailable
 from client.types import DeploymentSpec
-from engine.api import accounts, deployments, models, watch
+from engine.access.quotas import Quotas
+from engine.access.sealing import Sealer
+from engine.access.users import Users
+from engine.access.vault import Vault
+from engine.api import accounts, api_keys, audit_logs, deployments, models, quotas, secrets, users, watch
 from engine.api.common import principal
 from engine.api.paths import normalise
+from engine.api.trail import AuditTrail
 from engine.clock import SystemClock
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway.http import Receive, Scope, Send
 from engine.gateway.routes import Gateway
-from engine.house import House
+from engine.house import Access, House
 from engine.keys import Keyring
 from engine.library import Library
 from engine.placement.local import LocalDriver
+from engine.store.access import AccessRecords
 from engine.store.store import Store
 from engine.telemetry import metrics
+from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.gpu import usable_gpus
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)
 
 DATABASE = "firedeck.db"
+ROUTERS = tuple(
+    module.router for module in (accounts, deployments, models, watch, users, api_keys, secrets, quotas, audit_logs)
+)
 
 
 class Engine:
@@ -46,7 +57,7 @@ class Engine:
         self.house = house
         self._store = store
         self._gateway = Gateway(house)
-        self._control = control_plane(house)
+        self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
@@ -58,7 +69,8 @@ class Engine:
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
-        house = House(fleet, library, keyring, datetime.now(UTC))
+        access = await open_access(settings, store, keyring, fleet)
+        house = House(fleet, library, keyring, access, datetime.now(UTC))
         await fleet.open()
         return cls(settings, house, store)
 
@@ -72,6 +84,7 @@ class Engine:
     async def close(self) -> None:
         """End the replicas, then the rest. What was declared stays."""
         await self.house.fleet.close()
+        await self.house.access.audit.close()
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,12 +96,27 @@ class Engine:
         await self._control(scope, receive, send)
 
 
+async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet) -> Access:
+    """Users, secrets, quotas and the audit log, as the data folder holds them."""
+    records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
+    access = Access(
+        records, Users(records, keyring), Vault(records, sealer),
+        Quotas(records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted]),
+        AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock()),
+    )  # fmt: skip
+    await access.users.load()
+    await access.vault.load()
+    await access.quotas.load()
+    await access.audit.open()
+    return access
+
+
 def control_plane(house: House) -> FastAPI:
     """The control-plane routes, and the few that need no key."""
     app = FastAPI(title="firedeck", version=VERSION, docs_url=None, redoc_url=None)
     app.state.house = house
-    for module in (accounts, deployments, models, watch):
-        app.include_router(module.router, dependencies=[Depends(principal)])
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(principal)])
     app.add_exception_handler(FiredeckError, _render)
     app.add_exception_handler(RequestValidationError, _render_validation)
     app.add_exception_handler(HTTPException, _render_http)
@@ -122,6 +150,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         spec = DeploymentSpec.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         schemas |= spec.pop("$defs", {}) | {"DeploymentSpec": spec, **_SMALL_BODIES}
+        for body in (UserSpec, CreateApiKeyBody, DeleteApiKeyBody, Secret, Quota):
+            described = body.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+            schemas |= described.pop("$defs", {}) | {body.__name__: described}
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -140,6 +171,7 @@ _SMALL_BODIES = {
 
 async def _render(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FiredeckError)
+    request.state.error = error
     headers = {"x-should-retry": "false"} if error.status == 409 else {}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))

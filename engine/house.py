@@ -6,9 +6,25 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from engine.access.quotas import Quotas
+from engine.access.users import Users
+from engine.access.vault import Vault
 from engine.fleet.fleet import Fleet
 from engine.keys import Keyring
 from engine.library import Library
+from engine.store.access import AccessRecords
+from engine.telemetry.audit import AuditLog
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who there is, what they may use, and what they did."""
+
+    records: AccessRecords
+    users: Users
+    vault: Vault
+    quotas: Quotas
+    audit: AuditLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +34,7 @@ class House:
     fleet: Fleet
     library: Library
     keyring: Keyring
+    access: Access
     started_at: datetime
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)

@@ -12,8 +12,11 @@ from typing import Any
 
 import click
 
-VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull"})
-ALIASES = {"ls": "list", "deployments": "deployment", "models": "model"}
+VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify"})
+ALIASES = {
+    "ls": "list", "deployments": "deployment", "models": "model", "users": "user", "api-keys": "api-key",
+    "secrets": "secret", "quotas": "quota", "audit-log": "audit-logs",
+}  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 

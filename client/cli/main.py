@@ -6,10 +6,13 @@ import importlib.metadata
 
 import click
 
+from client.cli.audit import audit_logs
 from client.cli.bench import bench
 from client.cli.deployments import deployment
 from client.cli.grammar import Fireworks
 from client.cli.models import model
+from client.cli.secrets import quota, secret
+from client.cli.users import api_key, user, whoami
 
 
 @click.command(
@@ -24,6 +27,5 @@ def main() -> None:
     """
 
 
-main.add_command(bench)
-main.add_command(deployment)
-main.add_command(model)
+for command in (api_key, audit_logs, bench, deployment, model, quota, secret, user, whoami):
+    main.add_command(command)

@@ -35,7 +35,7 @@ def deployment_table(deployments: Sequence[Deployment]) -> str:
 def _deployment_row(d: Deployment) -> Sequence[str]:
     ready = d.replica_stats.ready_replica_count if d.replica_stats else 0
     counts = (f"{ready}/{d.desired_replica_count or 0}", str(d.min_replica_count), str(d.max_replica_count))
-    return (d.id, d.state, *counts, d.base_model or "", _time(d.create_time))
+    return (d.id, d.state, *counts, d.base_model or "", local_time(d.create_time))
 
 
 def deployment_lines(d: Deployment) -> str:
@@ -43,7 +43,7 @@ def deployment_lines(d: Deployment) -> str:
     policy = d.autoscaling_policy
     lines = [
         ("Name", d.name),
-        ("Create Time", _time(d.create_time)),
+        ("Create Time", local_time(d.create_time)),
         ("Created By", d.created_by or ""),
         ("State", d.state),
         ("Status", f"{d.status.code} {d.status.message}".strip() if d.status else ""),
@@ -97,7 +97,7 @@ def say(text: str) -> None:
     click.echo(text)
 
 
-def _time(value: datetime | None) -> str:
+def local_time(value: datetime | None) -> str:
     return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from fastapi import Depends, Query, Request
 
 from client.errors import InvalidArgument, PayloadTooLarge
 from client.names import Name
+from engine.access.rules import authorise, rule_of
 from engine.house import House
 from engine.keys import Principal
 
@@ -21,9 +23,27 @@ def house(request: Request) -> House:
     return found
 
 
-def principal(request: Request) -> Principal:
-    """The owner of the request's key. All routers ask for it, before any body is read: none can be forgotten open."""
-    return house(request).keyring.identify(dict(request.headers))
+async def principal(request: Request) -> Principal:
+    """The owner of the request's key, who may do what the request asks (`engine.access.rules`).
+
+    All routers ask for it, before any body is read: none can be forgotten open.
+    """
+    here = house(request)
+    caller = here.keyring.identify(dict(request.headers), request.client.host if request.client else "")
+    request.state.principal = caller
+    rule = rule_of(request.method, request.scope["route"].path)
+    account = request.path_params.get("account", caller.account)
+    owner = await _owner(here, request) if rule.others else None
+    authorise(caller, rule, account, change=request.method != "GET", owner=owner)
+    return caller
+
+
+async def _owner(here: House, request: Request) -> str | None:
+    """The user whose resource the path names: users own their keys, everything else belongs to who made it."""
+    if "user_id" in request.path_params:
+        return str(request.path_params["user_id"])
+    _, account, collection, resource_id, *_ = request.scope["path"].partition("/v1/")[2].split("/")
+    return await here.access.records.owner_of(f"accounts/{account}/{collection}/{resource_id.partition(':')[0]}")
 
 
 async def json_body(request: Request) -> Any:
@@ -63,6 +83,15 @@ def list_query(
     order_by: Annotated[str, Query(alias="orderBy")] = "",
 ) -> ListQuery:
     return ListQuery(page_size, page_token, filter_text, order_by)
+
+
+def mask_of(update_mask: str) -> frozenset[str] | None:
+    """The paths of an update mask in our spelling, None when there is no mask."""
+    return frozenset(_snake(path.strip()) for path in update_mask.split(",") if path.strip()) or None
+
+
+def _snake(path: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", path).lower()
 
 
 Listing = Annotated[ListQuery, Depends(list_query)]

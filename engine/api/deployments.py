@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Query
 from client.errors import InvalidArgument
 from client.types import Deployment, DeploymentPage
 from engine import declare
-from engine.api.common import Body, Caller, HouseDep, Listing, deployment_name, documented_body
+from engine.api.common import Body, Caller, HouseDep, Listing, deployment_name, documented_body, mask_of
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
@@ -39,7 +38,11 @@ async def create(
     spec = declare.read(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
-    return await house.fleet.create(account, spec, deployment_id, by=caller.user, validate_only=validate_only)
+    planned = await house.fleet.create(account, spec, deployment_id, by=caller.user, validate_only=True)
+    house.access.quotas.admit_deployment(planned)
+    if validate_only:
+        return planned
+    return await house.fleet.create(account, spec, deployment_id, by=caller.user)
 
 
 @router.get("", response_model_exclude_none=True, response_model_by_alias=True)
@@ -85,8 +88,12 @@ async def update(
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
     caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
-    mask = frozenset(_snake(path.strip()) for path in update_mask.split(",") if path.strip()) or None
-    return await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=validate_only)
+    mask = mask_of(update_mask)
+    planned = await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=True)
+    house.access.quotas.admit_deployment(planned)
+    if validate_only:
+        return planned
+    return await house.fleet.update(name, declare.read(body), mask, by=caller.user)
 
 
 @router.delete(_ONE)
@@ -108,7 +115,9 @@ async def delete(
 @router.post(_ONE + ":undelete", **_SHOW)
 async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
     caller.may(account, write=True)
-    return await house.fleet.undelete(deployment_name(account, deployment_id), by=caller.user)
+    name = deployment_name(account, deployment_id)
+    house.access.quotas.admit_deployment(house.fleet.get(name).deployment)
+    return await house.fleet.undelete(name, by=caller.user)
 
 
 def _replica_count(body: Any) -> int:
@@ -119,7 +128,3 @@ def _replica_count(body: Any) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise InvalidArgument("replicaCount must be a whole number of 0 or more", field="replicaCount")
     return count
-
-
-def _snake(path: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", path).lower()

@@ -1,7 +1,7 @@
 """Lists as AIP-132 and AIP-160 have them: filter, order, pages.
 
-The filter understands `field = value` terms joined by AND (both spellings of a field, quotes optional), which is what
-the SDKs and `firectl` send.
+The filter understands `field = value`, `field != value` and `field : value` (contains, ignoring case) joined by AND
+(both spellings of a field, quotes optional), which is what the SDKs and `firectl` send.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from client.types import Wire
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 200
-_TERM = re.compile(r'([A-Za-z_.]+)\s*(!=|=)\s*(?:"([^"]*)"|([^\s"()=]+))')
+_TERM = re.compile(r'([A-Za-z_.]+)\s*(!=|=|:)\s*(?:"([^"]*)"|([^\s"()=]+))')
 _AND = re.compile(r"\s+AND\s+")
 
 W = TypeVar("W", bound=Wire)
@@ -28,11 +28,12 @@ SortKey = tuple[int, float, str]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`field = value`, or `!=` where `equal` is False."""
+    """`field = value`, `!=` where `equal` is False, `:` where `contains` is True."""
 
     field: str
     equal: bool
     value: str
+    contains: bool = False
 
 
 def page(
@@ -42,11 +43,16 @@ def page(
     terms = parse(filter_text)
     found = _ordered([item for item in items if matches(item, terms)], order_by or default_order)
     start = _start(token)
+    end = start + page_size(size)
+    return found[start:end], str(end) if end < len(found) else "", len(found)
+
+
+def page_size(size: int | None) -> int:
+    """How many a page has: the default for none or 0, the most there may be for more than that."""
     count = min(size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
     if count < 1:
         raise InvalidArgument(f"pageSize {count} is less than 1", field="pageSize")
-    end = start + count
-    return found[start:end], str(end) if end < len(found) else "", len(found)
+    return count
 
 
 def parse(filter_text: str) -> list[Term]:
@@ -60,7 +66,7 @@ def parse(filter_text: str) -> list[Term]:
             raise InvalidArgument(
                 f"filter {text[position:][:80]!r} cannot be read", field="filter", hint='write field="value" AND ...'
             )
-        terms.append(Term(match[1], match[2] == "=", match[3] if match[3] is not None else match[4]))
+        terms.append(Term(match[1], match[2] != "!=", match[3] if match[3] is not None else match[4], match[2] == ":"))
         position = match.end()
     return terms
 
@@ -68,7 +74,11 @@ def parse(filter_text: str) -> list[Term]:
 def matches(item: Wire, terms: Sequence[Term]) -> bool:
     """Whether all terms hold for an item."""
     wire = item.to_wire() if terms else {}
-    return all((_text(_field(item, wire, term.field, "filter")) == term.value) == term.equal for term in terms)
+    return all(_holds(_text(_field(item, wire, term.field, "filter")), term) for term in terms)
+
+
+def _holds(value: str, term: Term) -> bool:
+    return term.value.lower() in value.lower() if term.contains else (value == term.value) == term.equal
 
 
 def _ordered(items: list[W], order_by: str) -> list[W]:

@@ -14,6 +14,7 @@ from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, Histo
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
 from engine.house import House
+from engine.keys import Principal
 
 router = APIRouter(prefix="/firedeck/v1", tags=["firedeck"])
 After = Annotated[int, Query(ge=0, lt=2**63)]
@@ -32,13 +33,13 @@ async def fleet(house: HouseDep, caller: Caller) -> FleetSnapshot:
 async def watch(
     house: HouseDep, caller: Caller, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
 ) -> StreamingResponse:
-    """Server-sent events: a FleetSnapshot now and every `interval` seconds."""
-    return StreamingResponse(_snapshots(house, caller.account, interval), media_type="text/event-stream")
+    """Server-sent events: a FleetSnapshot now and every `interval` seconds, as long as the key is good."""
+    return StreamingResponse(_snapshots(house, caller, interval), media_type="text/event-stream")
 
 
-async def _snapshots(house: House, account: str, interval_s: float) -> AsyncIterator[str]:
-    while not house.closing.is_set():
-        shown = views.snapshot(house.fleet, house.started_at, account)
+async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[str]:
+    while not house.closing.is_set() and house.keyring.stands(caller):
+        shown = views.snapshot(house.fleet, house.started_at, caller.account)
         yield f"data: {shown.model_dump_json(by_alias=True, exclude_none=True)}\n\n"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval_s):

@@ -21,6 +21,7 @@ from client.errors import (
     Unavailable,
 )
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
+from engine.access.rules import INFERENCE, authorise
 from engine.fleet.keeper import Keeper
 from engine.gateway.forward import Exchange, break_off, forward, sent_headers
 from engine.gateway.http import (
@@ -69,7 +70,8 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
         try:
-            caller = self._house.keyring.identify(headers_of(scope))
+            caller = self._house.keyring.identify(headers_of(scope), (scope.get("client") or ("",))[0])
+            authorise(caller, INFERENCE, caller.account, change=False)
             await self._route(scope, receive, send, caller, request_id)
         except ClientGone:
             return
@@ -83,6 +85,7 @@ class Gateway:
         path = scope["path"].removeprefix(_PREFIX)
         if path in _INFER:
             _allow(scope, "POST")
+            self._house.access.quotas.admit_request(caller.account)
             await self._generate(path, scope, receive, send, caller, request_id)
             return
         if path != _MODELS and not path.startswith(f"{_MODELS}/"):

@@ -68,3 +68,37 @@ def m004_events(db: sqlite3.Connection) -> None:
         " kind TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, replica TEXT) STRICT"
     )
     db.execute("CREATE INDEX events_by_deployment ON events (deployment, seq)")
+
+
+@migration
+def m005_access(db: sqlite3.Connection) -> None:
+    """Users, revoked keys, secrets (sealed), quotas, who owns what, and the audit log.
+
+    An audit record is never changed, and only the oldest of its trail may go: the database itself refuses the rest.
+    """
+    db.execute("ALTER TABLE api_keys ADD COLUMN revoke_time TEXT")
+    db.execute("CREATE TABLE users (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")
+    db.execute(
+        "CREATE TABLE secrets (name TEXT PRIMARY KEY, account TEXT NOT NULL, key_name TEXT NOT NULL,"
+        " sealed BLOB NOT NULL) STRICT"
+    )
+    db.execute("CREATE TABLE quotas (name TEXT PRIMARY KEY, value INTEGER NOT NULL, update_time TEXT NOT NULL) STRICT")
+    db.execute("CREATE TABLE owners (name TEXT PRIMARY KEY, user TEXT NOT NULL) STRICT")
+    db.execute(
+        "CREATE TABLE audit_logs (seq INTEGER PRIMARY KEY AUTOINCREMENT, trail TEXT NOT NULL, account TEXT NOT NULL,"
+        " time TEXT NOT NULL, principal TEXT NOT NULL, method TEXT NOT NULL, message TEXT NOT NULL,"
+        " resource TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, admin INTEGER NOT NULL,"
+        " key_id TEXT NOT NULL, client_ip TEXT NOT NULL, user_agent TEXT NOT NULL, former TEXT NOT NULL,"
+        " digest TEXT NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX audit_logs_by_trail ON audit_logs (trail, seq)")
+    db.execute("CREATE INDEX audit_logs_by_account ON audit_logs (account, seq)")
+    db.execute(
+        "CREATE TRIGGER audit_logs_never_change BEFORE UPDATE ON audit_logs"
+        " BEGIN SELECT RAISE(ABORT, 'audit records are never changed'); END"
+    )
+    db.execute(
+        "CREATE TRIGGER audit_logs_go_oldest_first BEFORE DELETE ON audit_logs"
+        " WHEN EXISTS (SELECT 1 FROM audit_logs WHERE trail = OLD.trail AND seq < OLD.seq)"
+        " BEGIN SELECT RAISE(ABORT, 'only the oldest audit record may be removed'); END"
+    )

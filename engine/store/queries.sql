@@ -36,12 +36,17 @@ SELECT id, deployment, generation, socket, key, pid, created_at FROM replicas OR
 DELETE FROM replicas WHERE id = :id;
 
 -- name: put_key
-INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time, expire_time)
-VALUES (:id, :hash, :prefix, :account, :user, :role, :display_name, :create_time, :expire_time)
-ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, prefix = excluded.prefix, expire_time = excluded.expire_time;
+INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time, expire_time, revoke_time)
+VALUES (:id, :hash, :prefix, :account, :user, :role, :display_name, :create_time, :expire_time, :revoke_time)
+ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, prefix = excluded.prefix, role = excluded.role,
+    expire_time = excluded.expire_time, revoke_time = excluded.revoke_time;
 
 -- name: all_keys
-SELECT id, hash, prefix, account, user, role, display_name, create_time, expire_time FROM api_keys ORDER BY create_time;
+SELECT id, hash, prefix, account, user, role, display_name, create_time, expire_time, revoke_time
+FROM api_keys ORDER BY create_time;
+
+-- name: drop_key
+DELETE FROM api_keys WHERE id = :id;
 
 -- name: add_event
 INSERT INTO events (time, deployment, kind, reason, message, replica)

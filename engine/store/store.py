@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -57,6 +57,7 @@ class KeyRecord:
     display_name: str
     create_time: str
     expire_time: str | None = None
+    revoke_time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ class StoredDeployment:
 
 
 def named_queries() -> dict[str, str]:
-    """The statements of queries.sql by name."""
-    text = resources.files("engine.store").joinpath("queries.sql").read_text()
+    """The statements of all `.sql` files here, by name."""
+    files = sorted(file.name for file in resources.files("engine.store").iterdir() if file.name.endswith(".sql"))
+    text = "\n".join(resources.files("engine.store").joinpath(name).read_text() for name in files)
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (sql.strip() for sql in parts[2::2]), strict=True))
 
@@ -139,6 +141,9 @@ class Store:
     async def put_key(self, record: KeyRecord) -> None:
         await self._write("put_key", asdict(record))
 
+    async def drop_key(self, key_id: str) -> None:
+        await self._write("drop_key", {"id": key_id})
+
     async def keys(self) -> list[KeyRecord]:
         return [KeyRecord(**row) for row in await self._read("all_keys")]
 
@@ -161,6 +166,14 @@ class Store:
         page = {"prefix": f"accounts/{account}/", "after": after, "limit": limit}
         return [Event.model_validate(row) for row in await self._read("all_events", page)]
 
+    async def fetch(self, name: str, params: Params | None = None, where: str = "") -> list[dict[str, Any]]:
+        """The rows of a named statement. `where` takes the place of its /*where*/: column names and parameters only."""
+        return await self._run(self._fetch, name, params or {}, where)
+
+    async def transact(self, statements: Sequence[tuple[str, Params]]) -> None:
+        """Named statements in one transaction."""
+        await self._run(self._transact, statements)
+
     async def _read(self, name: str, params: Params | None = None) -> list[dict[str, Any]]:
         return await self._run(self._fetch, name, params or {})
 
@@ -177,8 +190,8 @@ class Store:
                 f"the engine's state cannot be read or written: {error}", hint="is the disk full or read-only?"
             ) from error
 
-    def _fetch(self, name: str, params: Params) -> list[dict[str, Any]]:
-        return [dict(row) for row in self._db.execute(self._sql[name], params)]
+    def _fetch(self, name: str, params: Params, where: str = "") -> list[dict[str, Any]]:
+        return [dict(row) for row in self._db.execute(self._sql[name].replace("/*where*/", where), params)]
 
     def _transact(self, statements: Iterable[tuple[str, Params]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")

@@ -1,0 +1,169 @@
+"""Typed verbs on users, API keys, secrets, quotas and the audit log: `Client.users.create(...)` and friends.
+
+Ids may be bare (`alice`, in the client's account) or full names (`accounts/local/users/alice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from client.access_types import (
+    ApiKey,
+    ApiKeyPage,
+    AuditLogEntry,
+    AuditLogPage,
+    AuditVerification,
+    Quota,
+    QuotaPage,
+    Secret,
+    SecretPage,
+    User,
+    UserPage,
+    UserSpec,
+    WhoAmI,
+)
+from client.http import Query, Transport
+from client.names import Collection, Name
+from client.types import Wire
+
+PAGE_SIZE = 200  # the most that a list answers at once
+
+
+class _Resource:
+    def __init__(self, transport: Transport, account: str) -> None:
+        self._transport = transport
+        self._account = account
+
+    def _collection(self, collection: str) -> str:
+        return f"/v1/accounts/{self._account}/{collection}"
+
+    def _one(self, text: str, collection: Collection, field: str) -> str:
+        return f"/v1/{Name.of(text, collection, self._account, field)}"
+
+    async def _pages(self, path: str, query: Query) -> AsyncIterator[Any]:
+        """The JSON of every page of a list."""
+        token = ""
+        while True:
+            page = await self._transport.get(path, {"pageSize": PAGE_SIZE, **query, "pageToken": token or None})
+            yield page
+            token = page.get("nextPageToken") or ""
+            if not token:
+                return
+
+
+class Users(_Resource):
+    async def whoami(self) -> WhoAmI:
+        """Whose key this client has (firedeck's own)."""
+        return WhoAmI.model_validate(await self._transport.get("/firedeck/v1/whoami"))
+
+    async def create(self, spec: UserSpec, user_id: str | None = None) -> User:
+        """A new user without a key; the id comes from the email when it is not given."""
+        query = {"userId": user_id}
+        raw = await self._transport.send("POST", self._collection("users"), query=query, body=_body(spec))
+        return User.model_validate(raw)
+
+    async def get(self, user: str) -> User:
+        return User.model_validate(await self._transport.get(self._one(user, "users", "user")))
+
+    async def list(self, *, filter: str | None = None) -> list[User]:  # noqa: A002
+        pages = self._pages(self._collection("users"), {"filter": filter})
+        return [user async for page in pages for user in UserPage.model_validate(page).users]
+
+    async def update(self, user: str, changes: UserSpec) -> User:
+        """Only the fields set in `changes` change."""
+        raw = await self._transport.send("PATCH", self._one(user, "users", "user"), body=_body(changes))
+        return User.model_validate(raw)
+
+    async def delete(self, user: str) -> None:
+        """The user goes, their keys are revoked (firedeck's own; `firectl user delete`)."""
+        await self._transport.send("DELETE", self._one(user, "users", "user"))
+
+
+class ApiKeys(_Resource):
+    async def create(self, user: str, display_name: str | None = None, expire_time: datetime | None = None) -> ApiKey:
+        """A new key; `key` is in this answer and never again."""
+        wanted = ApiKey(display_name=display_name, expire_time=expire_time)
+        body = {"apiKey": wanted.model_dump(mode="json", by_alias=True, include={"display_name", "expire_time"})}
+        return ApiKey.model_validate(await self._transport.send("POST", self._of(user), body=body))
+
+    async def list(self, user: str) -> list[ApiKey]:
+        return [
+            key async for page in self._pages(self._of(user), {}) for key in ApiKeyPage.model_validate(page).api_keys
+        ]
+
+    async def delete(self, user: str, key_id: str) -> None:
+        await self._transport.send("POST", self._of(user) + ":delete", body={"keyId": key_id})
+
+    def _of(self, user: str) -> str:
+        return self._one(user, "users", "user") + "/apiKeys"
+
+
+class Secrets(_Resource):
+    async def create(self, key_name: str, value: str) -> Secret:
+        """A new secret named after `key_name`: `MY_SECRET` is `accounts/A/secrets/my-secret`."""
+        body = {"name": key_name, "keyName": key_name, "value": value}
+        return Secret.model_validate(await self._transport.send("POST", self._collection("secrets"), body=body))
+
+    async def get(self, secret: str) -> Secret:
+        return Secret.model_validate(await self._transport.get(self._path(secret)))
+
+    async def list(self) -> list[Secret]:
+        pages = self._pages(self._collection("secrets"), {})
+        return [secret async for page in pages for secret in SecretPage.model_validate(page).secrets]
+
+    async def update(self, secret: str, *, key_name: str | None = None, value: str | None = None) -> Secret:
+        body = {k: v for k, v in {"keyName": key_name, "value": value}.items() if v is not None}
+        return Secret.model_validate(await self._transport.send("PATCH", self._path(secret), body=body))
+
+    async def delete(self, secret: str) -> None:
+        await self._transport.send("DELETE", self._path(secret))
+
+    def _path(self, secret: str) -> str:
+        head, slash, last = secret.rpartition("/")
+        return self._one(head + slash + last.lower().replace("_", "-"), "secrets", "secret")
+
+
+class Quotas(_Resource):
+    async def get(self, quota: str) -> Quota:
+        return Quota.model_validate(await self._transport.get(self._one(quota, "quotas", "quota")))
+
+    async def list(self) -> list[Quota]:
+        pages = self._pages(self._collection("quotas"), {})
+        return [quota async for page in pages for quota in QuotaPage.model_validate(page).quotas]
+
+    async def update(self, quota: str, value: int) -> Quota:
+        body = {"value": str(value)}
+        return Quota.model_validate(await self._transport.send("PATCH", self._one(quota, "quotas", "quota"), body=body))
+
+
+class AuditLogs(_Resource):
+    async def list(
+        self,
+        *,
+        filter: str | None = None,  # noqa: A002
+        order_by: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = PAGE_SIZE,
+    ) -> list[AuditLogEntry]:
+        """At most `limit` records of the last 30 days, newest first unless `order_by` is `timestamp`."""
+        query: Query = {
+            "filter": filter, "orderBy": order_by, "startTime": start.isoformat() if start else None,
+            "endTime": end.isoformat() if end else None, "pageSize": min(limit, PAGE_SIZE),
+        }  # fmt: skip
+        found: list[AuditLogEntry] = []
+        async for page in self._pages(self._collection("auditLogs"), query):
+            found += AuditLogPage.model_validate(page).audit_logs
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def verify(self) -> AuditVerification:
+        """Whether the engine's whole audit log is as it was written (firedeck's own)."""
+        return AuditVerification.model_validate(await self._transport.get("/firedeck/v1/auditLogs:verify"))
+
+
+def _body(spec: Wire) -> dict[str, Any]:
+    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)

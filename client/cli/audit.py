@@ -1,0 +1,73 @@
+"""`firedeck audit-logs list|verify`, with firectl's flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from client.access_types import AuditLogEntry
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.resources import Client
+
+_DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
+
+
+@click.group(name="audit-logs")
+def audit_logs() -> None:
+    """Who did what, when, and what came of it: 30 days back."""
+
+
+@audit_logs.command(name="list")
+@click.option("--filter", "filter_text", help='e.g. \'message="CreateDeployment" AND resource:"chat"\'')
+@click.option("--order-by", help="timestamp, or timestamp desc.  [default: newest first]")
+@click.option("--start", type=_DAY, help="UTC.")
+@click.option("--end", type=_DAY, help="UTC; not included.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@shared
+def list_logs(
+    filter_text: str | None, order_by: str | None, start: datetime | None, end: datetime | None, limit: int,
+    output: str, base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Records, newest first (admins)."""
+
+    async def work(client: Client) -> None:
+        found = await client.audit_logs.list(
+            filter=filter_text, order_by=order_by, start=_utc(start), end=_utc(end), limit=limit
+        )
+        out.say(out.as_json(found) if output == "json" else _table(found))
+
+    run(work, base_url, api_key, account)
+
+
+@audit_logs.command()
+@shared
+def verify(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Check that no record was changed or removed; exit status 1 when one was."""
+
+    async def work(client: Client) -> None:
+        found = await client.audit_logs.verify()
+        good = f"{found.checked} records are as they were written"
+        bad = f"record {found.first_bad_id}: {found.reason} ({found.checked} before it are good)"
+        out.say(out.as_json(found) if output == "json" else good if found.valid else bad)
+        if not found.valid:
+            sys.exit(1)
+
+    run(work, base_url, api_key, account)
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value.replace(tzinfo=UTC) if value else None
+
+
+def _table(entries: Sequence[AuditLogEntry]) -> str:
+    header = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
+    rows = [
+        (out.local_time(e.timestamp), e.principal or "-", e.status.code if e.status else "", e.message, e.resource,
+         e.status.message if e.status else "")
+        for e in entries
+    ]  # fmt: skip
+    return out.table(header, rows)

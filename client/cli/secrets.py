@@ -1,0 +1,165 @@
+"""`firedeck secret ...` and `firedeck quota ...`, with firectl's flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from client.access_types import Quota, Secret
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.errors import InvalidArgument
+from client.resources import Client
+
+
+@click.group()
+def secret() -> None:
+    """Secrets: values that go in and are never shown."""
+
+
+def _value_options(command: click.decorators.FC) -> click.decorators.FC:
+    value = click.option("--value", help="The value; other users of this machine may see it: better --from-file.")
+    return click.option("--from-file", help="A file that holds the value; - is standard input.")(value(command))
+
+
+@secret.command()
+@click.option("--name", required=True, help="e.g. MY_SECRET")
+@_value_options
+@shared
+def create(
+    name: str, value: str | None, from_file: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Keep a secret."""
+
+    async def work(client: Client) -> None:
+        given = _value(value, from_file)
+        if given is None:
+            raise InvalidArgument("a value is needed", hint="--from-file FILE, or --from-file - for standard input")
+        _show([await client.secrets.create(name, given)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@secret.command(name="list")
+@shared
+def list_secrets(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The names of all secrets."""
+
+    async def work(client: Client) -> None:
+        _show(await client.secrets.list(), output)
+
+    run(work, base_url, api_key, account)
+
+
+@secret.command()
+@click.argument("name")
+@shared
+def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One secret, without its value."""
+
+    async def work(client: Client) -> None:
+        _show([await client.secrets.get(name)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@secret.command()
+@click.argument("name")
+@click.option("--key-name", help="Another name for it.")
+@_value_options
+@shared
+def update(
+    name: str, key_name: str | None, value: str | None, from_file: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Give a secret another value."""
+
+    async def work(client: Client) -> None:
+        _show([await client.secrets.update(name, key_name=key_name, value=_value(value, from_file))], output)
+
+    run(work, base_url, api_key, account)
+
+
+@secret.command()
+@click.argument("name")
+@shared
+def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Forget a secret."""
+
+    async def work(client: Client) -> None:
+        await client.secrets.delete(name)
+        click.echo(f"deleted {name}", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+@click.group()
+def quota() -> None:
+    """Quotas: what the account may use, and uses."""
+
+
+@quota.command(name="list")
+@shared
+def list_quotas(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Every quota that is enforced."""
+
+    async def work(client: Client) -> None:
+        _show_quotas(await client.quotas.list(), output)
+
+    run(work, base_url, api_key, account)
+
+
+@quota.command(name="get")
+@click.argument("name")
+@shared
+def get_quota(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One quota."""
+
+    async def work(client: Client) -> None:
+        _show_quotas([await client.quotas.get(name)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@quota.command(name="update")
+@click.argument("name")
+@click.option("--value", type=click.IntRange(min=0), required=True, help="At most the quota's maximum.")
+@shared
+def update_quota(
+    name: str, value: int, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """Set a quota (admins)."""
+
+    async def work(client: Client) -> None:
+        _show_quotas([await client.quotas.update(name, value)], output)
+
+    run(work, base_url, api_key, account)
+
+
+def _value(value: str | None, from_file: str | None) -> str | None:
+    if value is not None and from_file is not None:
+        raise InvalidArgument("--value and --from-file exclude each other")
+    if from_file is None:
+        return value
+    try:
+        return sys.stdin.read() if from_file == "-" else Path(from_file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{from_file} cannot be read: {error}", hint="is it a text file?") from None
+
+
+def _show(secrets: Sequence[Secret], output: str) -> None:
+    rows = [(s.id, s.key_name or "") for s in secrets]
+    text = out.table(("ID", "KEY NAME"), rows) + f"\nTotal size: {len(secrets)}"
+    out.say(out.as_json(secrets) if output == "json" else text)
+
+
+def _show_quotas(quotas: Sequence[Quota], output: str) -> None:
+    rows = [
+        (q.id, q.value or "", q.max_value or "", f"{q.usage or 0:.0f}", out.local_time(q.update_time)) for q in quotas
+    ]
+    text = out.table(("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME"), rows) + f"\nTotal size: {len(quotas)}"
+    out.say(out.as_json(quotas) if output == "json" else text)

@@ -1,0 +1,216 @@
+"""`firedeck user ...`, `firedeck api-key ...`, `firedeck whoami`, with firectl's flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from client.access_types import ROLES, ApiKey, User, UserSpec
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.errors import InvalidArgument
+from client.resources import Client
+
+_ROLE = click.Choice(ROLES)
+
+
+@click.group()
+def user() -> None:
+    """Users and service accounts, and their roles."""
+
+
+@user.command()
+@click.option("--user-id", help="Your own id.  [default: from the email; service accounts need one]")
+@click.option("--email")
+@click.option("--display-name")
+@click.option("--role", type=_ROLE, default="user", show_default=True)
+@click.option("--service-account", is_flag=True, help="For a program: CI, a backend.")
+@shared
+def create(
+    user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Add a user; a key for it is made with `firedeck api-key create --user ID`."""
+    given = {"email": email, "display_name": display_name, "service_account": service_account or None}
+    spec = UserSpec(role=role, **{key: value for key, value in given.items() if value is not None})
+
+    async def work(client: Client) -> None:
+        _show([await client.users.create(spec, user_id)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@user.command(name="list")
+@click.option("--filter", "filter_text", help="e.g. serviceAccount=true")
+@shared
+def list_users(
+    filter_text: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """All users of the account."""
+
+    async def work(client: Client) -> None:
+        _show(await client.users.list(filter=filter_text), output)
+
+    run(work, base_url, api_key, account)
+
+
+@user.command()
+@click.argument("name")
+@shared
+def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One user."""
+
+    async def work(client: Client) -> None:
+        _show([await client.users.get(name)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", type=_ROLE)
+@click.option("--display-name")
+@click.option("--email")
+@shared
+def update(
+    name: str, role: str | None, display_name: str | None, email: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Change what is given; a new role holds at once for all keys of the user."""
+    given = {"role": role, "display_name": display_name, "email": email}
+    changes = UserSpec(**{key: value for key, value in given.items() if value is not None})
+
+    async def work(client: Client) -> None:
+        _show([await client.users.update(name, changes)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@user.command()
+@click.argument("name")
+@shared
+def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Remove a user and revoke their keys; what they made stays."""
+
+    async def work(client: Client) -> None:
+        await client.users.delete(name)
+        click.echo(f"deleted {name}", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+@click.group(name="api-key")
+def api_key() -> None:
+    """API keys: your own, and an admin's of others."""
+
+
+def _whose(command: click.decorators.FC) -> click.decorators.FC:
+    name = click.option("--user", "user_id", help="Whose; others' need an admin's key.  [default: your own]")
+    return click.option("--service-account", "user_id", help="The same, as firectl has it.")(name(command))
+
+
+@api_key.command(name="create")
+@click.option("--key-name", help="[default: default]")
+@click.option("--expire-time", help="'2027-12-31' or '2027-12-31 23:59:59', UTC.  [default: never]")
+@_whose
+@shared
+def create_key(
+    key_name: str | None, expire_time: str | None, user_id: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Make a key. It is shown once: keep it."""
+
+    async def work(client: Client) -> None:
+        made = await client.api_keys.create(await _user(client, user_id), key_name, _instant(expire_time))
+        if output == "json":
+            out.say(out.as_json(made))
+            return
+        out.say(made.key or "")
+        click.echo(f"key {made.key_id}: shown this once, keep it", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+@api_key.command(name="list")
+@_whose
+@shared
+def list_keys(user_id: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The keys of a user, by prefix."""
+
+    async def work(client: Client) -> None:
+        keys = await client.api_keys.list(await _user(client, user_id))
+        out.say(out.as_json(keys) if output == "json" else _key_table(keys))
+
+    run(work, base_url, api_key, account)
+
+
+@api_key.command(name="delete")
+@click.argument("key_id")
+@_whose
+@shared
+def delete_key(
+    key_id: str, user_id: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """Revoke a key, at once."""
+
+    async def work(client: Client) -> None:
+        await client.api_keys.delete(await _user(client, user_id), key_id)
+        click.echo(f"deleted {key_id}", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+@click.command()
+@shared
+def whoami(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Account, user and role of the key in use."""
+
+    async def work(client: Client) -> None:
+        found = await client.users.whoami()
+        out.say(out.as_json(found) if output == "json" else f"{found.user} ({found.role}) of account {found.account}")
+
+    run(work, base_url, api_key, account)
+
+
+async def _user(client: Client, given: str | None) -> str:
+    return given or (await client.users.whoami()).user
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidArgument(f"--expire-time {text!r} is not a time", hint="write '2027-12-31 23:59:59'") from None
+
+
+def _show(users: Sequence[User], output: str) -> None:
+    out.say(out.as_json(users) if output == "json" else _user_table(users))
+
+
+def _user_table(users: Sequence[User]) -> str:
+    header = ("ID", "ROLE", "KIND", "EMAIL", "DISPLAY NAME", "CREATE TIME")
+    rows = [
+        (u.id, u.role or "", "service" if u.service_account else "person", u.email or "-", u.display_name or "-",
+         out.local_time(u.create_time))
+        for u in users
+    ]  # fmt: skip
+    return out.table(header, rows) + f"\nTotal size: {len(users)}"
+
+
+def _key_table(keys: Sequence[ApiKey]) -> str:
+    header = ("KEY ID", "NAME", "PREFIX", "CREATE TIME", "EXPIRE TIME")
+    rows = [
+        (
+            k.key_id,
+            k.display_name or "-",
+            f"{k.prefix}…",
+            out.local_time(k.create_time),
+            out.local_time(k.expire_time) or "never",
+        )
+        for k in keys
+    ]
+    return out.table(header, rows) + f"\nTotal size: {len(keys)}"

@@ -1,0 +1,116 @@
+"""Quotas of an account: what it may use at most, how much it uses now, and the refusal beyond.
+
+Three are enforced: requests a minute (by the gateway), deployments, and replicas (the sum of the deployments'
+maxReplicaCount). `maxValue` is the engine's own ceiling; an admin may set `value` to anything up to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from client.access_types import Quota
+from client.errors import InvalidArgument, NotFound, ResourceExhausted
+from client.types import Deployment
+from engine.store.access import AccessRecords, QuotaRecord
+from engine.telemetry.window import Rate
+
+REQUESTS, DEPLOYMENTS, REPLICAS = "requests-per-minute", "deployment-count", "replica-count"
+CEILINGS = {REQUESTS: 1_000_000, DEPLOYMENTS: 10_000, REPLICAS: 100_000}
+_MINUTE_S = 60.0
+
+Living = Callable[[str], list[Deployment]]  # an account's deployments that are not deleted
+
+
+class Quotas:
+    """Values by account and quota; usage is counted, not stored."""
+
+    def __init__(self, records: AccessRecords, living: Living, now: Callable[[], float] = time.monotonic) -> None:
+        self._records = records
+        self._living = living
+        self._now = now
+        self._set: dict[str, QuotaRecord] = {}
+        self._requests: defaultdict[str, Rate] = defaultdict(lambda: Rate(_MINUTE_S))
+
+    async def load(self) -> None:
+        self._set = {record.name: record for record in await self._records.quotas()}
+
+    def of(self, account: str) -> list[Quota]:
+        return [self.get(account, quota_id) for quota_id in sorted(CEILINGS)]
+
+    def get(self, account: str, quota_id: str) -> Quota:
+        if quota_id not in CEILINGS:
+            raise NotFound(f"quota {quota_id[:80]!r} does not exist", hint="there are " + ", ".join(sorted(CEILINGS)))
+        record = self._set.get(_name(account, quota_id))
+        return Quota(
+            name=_name(account, quota_id), value=str(self._value(account, quota_id)), max_value=str(CEILINGS[quota_id]),
+            usage=self._usage(account, quota_id),
+            update_time=datetime.fromisoformat(record.update_time) if record else None,
+        )  # fmt: skip
+
+    async def update(self, account: str, quota_id: str, changes: Quota) -> Quota:
+        """A new `value`, at most the ceiling. What is used already stays, though it may be more."""
+        current = self.get(account, quota_id)
+        if changes.max_value not in (None, current.max_value):
+            raise InvalidArgument("maxValue is the engine's own and cannot be changed", field="maxValue")
+        if changes.value is None:
+            raise InvalidArgument("value is required", field="value", hint="e.g. firedeck quota update ID --value 100")
+        value = _whole_number(changes.value)
+        if value > CEILINGS[quota_id]:
+            raise InvalidArgument(f"value {value} is more than maxValue {CEILINGS[quota_id]}", field="value")
+        record = QuotaRecord(current.name, value, datetime.now(UTC).isoformat())
+        await self._records.put_quota(record)
+        self._set[record.name] = record
+        return self.get(account, quota_id)
+
+    def admit_request(self, account: str) -> None:
+        """Counts an inference request; ResourceExhausted when the account has had its number for this minute."""
+        now, rate = self._now(), self._requests[account]
+        limit = self._value(account, REQUESTS)
+        if limit < CEILINGS[REQUESTS] and rate.total(now) >= limit:  # the ceiling is beyond what one gateway can do
+            raise ResourceExhausted(
+                f"account {account!r} has used its {limit} requests of this minute ({REQUESTS})",
+                hint="wait, or let an admin raise it: firedeck quota update", retry_after_s=_MINUTE_S / 10,
+            )  # fmt: skip
+        rate.add(now)
+
+    def admit_deployment(self, planned: Deployment) -> None:
+        """ResourceExhausted when the account could not have `planned` besides, or instead of its former self."""
+        account = planned.name.split("/")[1]
+        others = [d for d in self._living(account) if d.name != planned.name]
+        former = {d.name: d for d in self._living(account)}.get(planned.name)
+        replicas = sum(d.max_replica_count or 0 for d in others)
+        self._check(account, DEPLOYMENTS, len(others), 0 if former else 1)
+        before = former.max_replica_count or 0 if former else 0
+        if (planned.max_replica_count or 0) > before:
+            self._check(account, REPLICAS, replicas, planned.max_replica_count or 0)
+
+    def _check(self, account: str, quota_id: str, used: int, more: int) -> None:
+        limit = self._value(account, quota_id)
+        if more and used + more > limit:
+            raise ResourceExhausted(
+                f"quota {quota_id} of account {account!r} is {limit}: {used} are used elsewhere, {more} asked for",
+                hint=f"delete or lower others, or let an admin run: firedeck quota update {quota_id} --value N",
+            )
+
+    def _value(self, account: str, quota_id: str) -> int:
+        record = self._set.get(_name(account, quota_id))
+        return record.value if record else CEILINGS[quota_id]
+
+    def _usage(self, account: str, quota_id: str) -> float:
+        if quota_id == REQUESTS:
+            return self._requests[account].total(self._now())
+        living = self._living(account)
+        return float(len(living) if quota_id == DEPLOYMENTS else sum(d.max_replica_count or 0 for d in living))
+
+
+def _name(account: str, quota_id: str) -> str:
+    return f"accounts/{account}/quotas/{quota_id}"
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise InvalidArgument("value must be a whole number of 0 or more, as text", field="value")
+    return int(text)

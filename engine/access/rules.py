@@ -1,0 +1,126 @@
+"""One table: every route, the least role that may use it, and the name under which the audit log knows it. Pure.
+
+Roles and what each may are Fireworks' (https://docs.fireworks.ai/accounts/users): an inference user sees all resources,
+runs inference and manages keys of its own; a contributor also makes resources and changes those it made; a user
+changes everybody's; an admin also manages users, their keys, quotas, and reads the audit log.
+
+A route that is not in the table is refused for everyone, so that a new one cannot be forgotten open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from client.access_types import ADMIN, CONTRIBUTOR, INFERENCE_USER, ROLES, USER
+from client.errors import Internal, PermissionDenied
+from engine.keys import Principal
+
+Route = tuple[str, str]  # method, path template
+
+_V1 = "/v1/accounts/{account}"
+_OWN = "/firedeck/v1/accounts/{account}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`least` is the least role. `others`: the least role for what another user owns. `library`: what the library's
+    account has may be read with any key."""
+
+    action: str
+    least: str
+    others: str | None = None
+    library: bool = False
+
+
+def _read(action: str) -> Rule:
+    return Rule(action, INFERENCE_USER, library=True)
+
+
+def _make(action: str) -> Rule:
+    return Rule(action, CONTRIBUTOR)
+
+
+def _change(action: str) -> Rule:
+    return Rule(action, CONTRIBUTOR, others=USER)
+
+
+# Without a key: probes and scrapers.
+OPEN: frozenset[Route] = frozenset(
+    {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")}
+)
+
+RULES: Mapping[Route, Rule] = {
+    ("GET", "/v1/accounts"): _read("ListAccounts"),
+    ("GET", _V1): _read("GetAccount"),
+    ("GET", "/verifyApiKey"): _read("VerifyApiKey"),
+    ("GET", "/firedeck/v1/whoami"): _read("WhoAmI"),
+    ("GET", f"{_V1}/models"): _read("ListModels"),
+    ("GET", f"{_V1}/models/{{model_id}}"): _read("GetModel"),
+    ("DELETE", f"{_V1}/models/{{model_id}}"): _change("DeleteModel"),
+    ("POST", f"{_OWN}/models"): _make("CreateModel"),
+    ("GET", f"{_V1}/deployments"): _read("ListDeployments"),
+    ("POST", f"{_V1}/deployments"): _make("CreateDeployment"),
+    ("GET", f"{_V1}/deployments/{{deployment_id}}"): _read("GetDeployment"),
+    ("PATCH", f"{_V1}/deployments/{{deployment_id}}"): _change("UpdateDeployment"),
+    ("PATCH", f"{_V1}/deployments/{{deployment_id}}:scale"): _change("ScaleDeployment"),
+    ("DELETE", f"{_V1}/deployments/{{deployment_id}}"): _change("DeleteDeployment"),
+    ("POST", f"{_V1}/deployments/{{deployment_id}}:undelete"): _change("UndeleteDeployment"),
+    ("GET", "/firedeck/v1/fleet"): _read("GetFleet"),
+    ("GET", "/firedeck/v1/fleet:watch"): _read("WatchFleet"),
+    ("GET", "/firedeck/v1/events"): _read("ListEvents"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}"): _read("GetDeploymentStatus"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}/history"): _read("GetDeploymentHistory"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}/events"): _read("ListDeploymentEvents"),
+    ("GET", f"{_V1}/users"): Rule("ListUsers", INFERENCE_USER),
+    ("GET", f"{_V1}/users/{{user_id}}"): Rule("GetUser", INFERENCE_USER),
+    ("POST", f"{_V1}/users"): Rule("CreateUser", ADMIN),
+    ("PATCH", f"{_V1}/users/{{user_id}}"): Rule("UpdateUser", ADMIN),
+    ("DELETE", f"{_V1}/users/{{user_id}}"): Rule("DeleteUser", ADMIN),
+    ("GET", f"{_V1}/users/{{user_id}}/apiKeys"): Rule("ListApiKeys", INFERENCE_USER, others=ADMIN),
+    ("POST", f"{_V1}/users/{{user_id}}/apiKeys"): Rule("CreateApiKey", INFERENCE_USER, others=ADMIN),
+    ("POST", f"{_V1}/users/{{user_id}}/apiKeys:delete"): Rule("DeleteApiKey", INFERENCE_USER, others=ADMIN),
+    ("GET", f"{_V1}/secrets"): Rule("ListSecrets", INFERENCE_USER),
+    ("GET", f"{_V1}/secrets/{{secret_id}}"): Rule("GetSecret", INFERENCE_USER),
+    ("POST", f"{_V1}/secrets"): _make("CreateSecret"),
+    ("PATCH", f"{_V1}/secrets/{{secret_id}}"): _change("UpdateSecret"),
+    ("DELETE", f"{_V1}/secrets/{{secret_id}}"): _change("DeleteSecret"),
+    ("GET", f"{_V1}/quotas"): Rule("ListQuotas", INFERENCE_USER),
+    ("GET", f"{_V1}/quotas/{{quota_id}}"): Rule("GetQuota", INFERENCE_USER),
+    ("PATCH", f"{_V1}/quotas/{{quota_id}}"): Rule("UpdateQuota", ADMIN),
+    ("GET", f"{_V1}/auditLogs"): Rule("ListAuditLogs", ADMIN),
+    ("GET", "/firedeck/v1/auditLogs:verify"): Rule("VerifyAuditLogs", ADMIN),
+}
+
+# The gateway's routes, below /inference/v1 and /v1: any role may infer, on any deployment of its account.
+INFERENCE = Rule("Infer", INFERENCE_USER)
+
+
+def rule_of(method: str, path: str) -> Rule:
+    """The rule of a route, by its path template; Internal for one that nobody has given a rule."""
+    rule = RULES.get((method, path))
+    if rule is None:
+        raise Internal(
+            f"{method} {path} has no rule of access", hint="it stays closed until engine.access.rules has one"
+        )
+    return rule
+
+
+def authorise(caller: Principal, rule: Rule, account: str, *, change: bool, owner: str | None = None) -> None:
+    """Raises PermissionDenied unless `caller` may do this in `account`. `owner` is the user whose resource it is."""
+    caller.may(account, write=change)
+    if account != caller.account and not rule.library:
+        raise PermissionDenied(f"{rule.action} is for keys of account {account!r} alone", field="account")
+    least = rule.others if rule.others and owner != caller.user else rule.least
+    if rank(caller.role) >= rank(least):
+        return
+    whose = " on what another user owns" if least != rule.least else ""
+    raise PermissionDenied(
+        f"{rule.action}{whose} needs the role {least}; user {caller.user!r} is {caller.role}",
+        hint=f"use another key, or let an admin run: firedeck user update {caller.user} --role {least}",
+    )
+
+
+def rank(role: str) -> int:
+    """Each role may all that those below it may; one that is not known may nothing."""
+    return ROLES.index(role) if role in ROLES else -1

@@ -1,0 +1,37 @@
+"""`/v1/accounts/{account}/users/{user}/apiKeys`: made (shown once), listed by prefix, deleted by id."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from client.access_types import ApiKey, ApiKeyPage, CreateApiKeyBody, DeleteApiKeyBody
+from engine.access import bodies
+from engine.api.common import Body, Caller, HouseDep, Listing, documented_body
+from engine.api.listing import page
+
+router = APIRouter(prefix="/v1/accounts/{account}/users/{user_id}", tags=["api keys"])
+_SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
+
+
+@router.post("/apiKeys", openapi_extra=documented_body("CreateApiKeyBody"), **_SHOW)
+async def create(account: str, user_id: str, body: Body, house: HouseDep, caller: Caller) -> ApiKey:
+    """`{"apiKey": {"displayName", "expireTime"}}`: the answer has `key`, which is shown this once."""
+    wanted = bodies.read(body, CreateApiKeyBody).api_key
+    return await house.access.users.create_key(account, user_id, wanted)
+
+
+@router.get("/apiKeys", **_SHOW)
+async def list_keys(account: str, user_id: str, house: HouseDep, caller: Caller, query: Listing) -> ApiKeyPage:
+    """The user's keys, by prefix."""
+    found, token, total = page(house.access.users.keys(account, user_id), **asdict(query), default_order="createTime")
+    return ApiKeyPage(api_keys=found, next_page_token=token, total_size=total)
+
+
+@router.post("/apiKeys:delete", openapi_extra=documented_body("DeleteApiKeyBody"))
+async def delete(account: str, user_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
+    """`{"keyId"}`: from now on that key is refused."""
+    await house.access.users.delete_key(account, user_id, bodies.read(body, DeleteApiKeyBody).key_id)
+    return {}

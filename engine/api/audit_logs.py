@@ -1,0 +1,106 @@
+"""`/v1/accounts/{account}/auditLogs`: what was done, newest first; and firedeck's own check that nobody mended it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from client.access_types import AuditLogEntry, AuditLogPage, AuditVerification
+from client.errors import InvalidArgument
+from client.types import Status
+from engine.api.common import Caller, HouseDep, Listing, ListQuery
+from engine.api.listing import page_size, parse
+from engine.store.access import AuditQuery, AuditRecord
+from engine.telemetry.audit import KEPT_FOR
+
+router = APIRouter(tags=["audit logs"])
+_SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
+_COLUMNS = {
+    "principal": "principal", "email": "principal", "method": "method", "message": "message", "resource": "resource",
+    "status.code": "code", "apiKeyId": "key_id", "api_key_id": "key_id", "clientIp": "client_ip",
+    "client_ip": "client_ip",
+}  # fmt: skip
+_NEWEST = {"", "timestamp desc"}
+_ORDERS = {*_NEWEST, "timestamp", "timestamp asc"}
+
+
+@router.get("/v1/accounts/{account}/auditLogs", **_SHOW)
+async def list_audit_logs(
+    account: str,
+    house: HouseDep,
+    caller: Caller,
+    query: Listing,
+    start: Annotated[datetime | None, Query(alias="startTime")] = None,
+    end: Annotated[datetime | None, Query(alias="endTime")] = None,
+) -> AuditLogPage:
+    """Records of the last 30 days, newest first (`orderBy=timestamp` for oldest first).
+
+    `filter` takes principal (or email), method, message, resource, status.code, apiKeyId and clientIp, with `=`, `!=`
+    and `:` (contains): `resource:"deployments/chat" AND message="UpdateDeployment"`.
+    """
+    await house.access.audit.commit()
+    wanted, newest_first = _asked(account, query, start, end)
+    size = page_size(query.size)
+    records = house.access.records
+    rows = await records.audit_page(wanted, cursor=_cursor(query.token), limit=size + 1, newest_first=newest_first)
+    more = str(rows[size - 1].seq) if len(rows) > size else ""
+    shown = [_shown(row) for row in rows[:size]]
+    return AuditLogPage(audit_logs=shown, next_page_token=more, total_size=await records.audit_count(wanted))
+
+
+@router.get("/firedeck/v1/auditLogs:verify", **_SHOW)
+async def verify(house: HouseDep, caller: Caller) -> AuditVerification:
+    """Whether every record of this engine is as it was written, and none is missing."""
+    await house.access.audit.commit()
+    return await house.access.audit.verify()
+
+
+def _asked(account: str, query: ListQuery, start: datetime | None, end: datetime | None) -> tuple[AuditQuery, bool]:
+    order = " ".join(query.order_by.split())
+    if order not in _ORDERS:
+        raise InvalidArgument(
+            f"orderBy {order[:60]!r} is not possible here", field="orderBy", hint='"timestamp" or "timestamp desc"'
+        )
+    now = datetime.now(UTC)
+    since, until = _instant(start, now - KEPT_FOR, "startTime"), _instant(end, now + timedelta(days=1), "endTime")
+    return AuditQuery(account, since, until, _conditions(query.filter_text)), order in _NEWEST
+
+
+def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
+    found = []
+    for term in parse(filter_text):
+        if term.field not in _COLUMNS:
+            raise InvalidArgument(
+                f"filter names an unknown field {term.field[:60]!r}",
+                field="filter",
+                hint="known: " + ", ".join(_COLUMNS),
+            )
+        operator = ":" if term.contains else "=" if term.equal else "!="
+        found.append((_COLUMNS[term.field], operator, term.value))
+    return found
+
+
+def _instant(value: datetime | None, default: datetime, field: str) -> str:
+    """As records have it: UTC, to the millisecond."""
+    given = value or default
+    try:
+        aware = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except OverflowError:
+        raise InvalidArgument(f"{field} is out of range", field=field) from None
+    return aware.isoformat(timespec="milliseconds")
+
+
+def _cursor(token: str) -> int | None:
+    if token and (not (token.isascii() and token.isdigit()) or len(token) > 18):
+        raise InvalidArgument("pageToken was not made by this server", field="pageToken")
+    return int(token) if token else None
+
+
+def _shown(row: AuditRecord) -> AuditLogEntry:
+    return AuditLogEntry(
+        id=str(row.seq), timestamp=datetime.fromisoformat(row.time), principal=row.principal, method=row.method,
+        message=row.message, resource=row.resource, status=Status(code=row.code, message=row.detail),
+        is_admin_action=bool(row.admin), api_key_id=row.key_id, client_ip=row.client_ip, user_agent=row.user_agent,
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""Pure ASGI around the control plane: every request with a rule is written into the audit log.
+
+A change is written down before its answer goes out; what it made belongs from then on to whose key it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from urllib.parse import parse_qs
+
+from client.access_types import ADMIN
+from client.errors import FiredeckError, ResourceExhausted
+from engine.access.rules import RULES, Rule
+from engine.gateway.http import Message, Receive, Scope, Send, headers_of
+from engine.house import House
+from engine.keys import Principal
+from engine.telemetry.audit import Seen
+
+log = logging.getLogger(__name__)
+
+
+class AuditTrail:
+    """Wraps an ASGI application whose routes have rules."""
+
+    def __init__(self, app: object, house: House) -> None:
+        self._app = app
+        self._house = house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)  # type: ignore[operator]
+            return
+        held: list[Message] = []
+
+        async def recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if scope["method"] != "GET":
+                    held.append(message)
+                    return
+                self._record(scope, message["status"], b"")
+            elif held:
+                self._record(scope, held[0]["status"], message.get("body", b""))
+                await self._commit()
+                await send(held.pop())
+            await send(message)
+
+        scope.setdefault("state", {})
+        await self._app(scope, receive, recorded)  # type: ignore[operator]
+
+    def _record(self, scope: Scope, status: int, body: bytes) -> None:
+        rule = RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
+        caller: Principal | None = scope["state"].get("principal")
+        error: FiredeckError | None = scope["state"].get("error")
+        account = caller.account if caller else scope.get("path_params", {}).get("account", "")
+        # Nobody may fill the log without a key: strangers count only so far as they are answered at all.
+        stranger = caller is None and (_throttled(error) or account not in self._house.keyring.accounts())
+        if rule is None or stranger:
+            return
+        headers = headers_of(scope)
+        made = _made(scope, rule, status, body)
+        self._house.access.audit.add(
+            Seen(
+                change=scope["method"] != "GET" and caller is not None, account=account,
+                principal=self._house.access.users.principal(caller.account, caller.user) if caller else "",
+                method=scope["method"], message=rule.action, resource=made or _resource(scope),
+                code=error.name if error else "OK" if status < 400 else "INTERNAL",
+                detail=error.message if error else "", admin=rule.least == ADMIN,
+                key_id=caller.key_id if caller else "", client_ip=(scope.get("client") or ("",))[0],
+                user_agent=headers.get("user-agent", ""), owner=caller.user if caller and made else None,
+            )
+        )  # fmt: skip
+
+    async def _commit(self) -> None:
+        try:
+            await self._house.access.audit.commit()
+        except FiredeckError as error:  # the change has been made: saying otherwise would be wrong
+            log.warning("a change is acknowledged before its audit record is on disk: %s", error.text)
+
+
+def _throttled(error: FiredeckError | None) -> bool:
+    return isinstance(error, ResourceExhausted)
+
+
+def _made(scope: Scope, rule: Rule, status: int, body: bytes) -> str:
+    """The name of what a request has made, "" when it made nothing."""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    if not rule.action.startswith("Create") or status != 200 or query.get("validateOnly", [""])[-1].lower() == "true":
+        return ""
+    with contextlib.suppress(ValueError):
+        made = json.loads(body)
+        return str(made.get("name", "")) if isinstance(made, dict) else ""
+    return ""
+
+
+def _resource(scope: Scope) -> str:
+    """The path's resource: `accounts/local/deployments/chat`, without version and verb."""
+    path: str = scope["path"].removeprefix("/firedeck").removeprefix("/v1").removeprefix("/")
+    head, slash, last = path.rpartition("/")
+    return head + slash + last.partition(":")[0]

@@ -1,0 +1,157 @@
+"""Every read and change of the control plane is in the audit log: who, what, on what, with what outcome, when."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from client.access_types import UserSpec
+from client.errors import AlreadyExists, PermissionDenied
+from client.resources import Client
+from client.types import DeploymentSpec
+from tests.house import Home, home
+from tests.processes import SMOLLM2
+
+SPEC = DeploymentSpec(base_model=SMOLLM2, max_replica_count=0)
+
+
+@pytest.fixture
+async def own(tmp_path) -> AsyncIterator[Home]:
+    async with home(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def admin(own: Home) -> AsyncIterator[Client]:
+    async with own.client() as client:
+        yield client
+
+
+async def test_changes_reads_and_refusals_are_recorded_with_who_what_and_outcome(own: Home, admin: Client) -> None:
+    key = await own.person("eve", "inference-user")
+    await admin.users.update("eve", UserSpec(email="eve@example.com"))
+    async with own.client(key) as eve:
+        await eve.deployments.list()
+        with pytest.raises(PermissionDenied):
+            await eve.deployments.create(SPEC, "nope")
+    await admin.deployments.create(SPEC, "chat")
+    with pytest.raises(AlreadyExists):
+        await admin.deployments.create(SPEC, "chat")
+    made = await admin.deployments.create(SPEC)
+    await admin.deployments.scale("chat", 0)
+    seen = [
+        (e.principal, e.method, e.message, e.resource, e.status.code if e.status else None)
+        for e in await admin.audit_logs.list(order_by="timestamp")
+    ]
+    deployments = "accounts/local/deployments"
+    assert seen[-6:] == [
+        ("eve@example.com", "GET", "ListDeployments", deployments, "OK"),
+        ("eve@example.com", "POST", "CreateDeployment", deployments, "PERMISSION_DENIED"),
+        ("admin", "POST", "CreateDeployment", f"{deployments}/chat", "OK"),
+        ("admin", "POST", "CreateDeployment", deployments, "ALREADY_EXISTS"),
+        ("admin", "POST", "CreateDeployment", made.name, "OK"),
+        ("admin", "PATCH", "ScaleDeployment", f"{deployments}/chat", "OK"),
+    ]
+    assert ("admin", "POST", "CreateUser", "accounts/local/users/eve", "OK") in seen
+    assert ("admin", "POST", "CreateApiKey", "accounts/local/users/eve/apiKeys", "OK") in seen
+    newest = (await admin.audit_logs.list(limit=1))[0]
+    assert (newest.message, newest.api_key_id, newest.is_admin_action) == ("ListAuditLogs", "admin", True)
+    assert newest.timestamp is not None
+    assert newest.client_ip == "127.0.0.1"
+
+
+async def test_service_accounts_stand_there_under_their_own_address(own: Home, admin: Client) -> None:
+    await admin.users.create(UserSpec(service_account=True), "ci-bot")
+    async with own.client((await admin.api_keys.create("ci-bot")).key) as bot:
+        await bot.deployments.create(SPEC, "chat")
+    [found] = await admin.audit_logs.list(filter='email="ci-bot@local.sa.fireworks.ai"')
+    assert found.message == "CreateDeployment"
+    assert (await admin.deployments.get("chat")).created_by == "ci-bot"
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "expected"),
+    [
+        ('message="CreateDeployment"', 3), ('message="CreateDeployment" AND resource:"PAGE-2"', 1),
+        ('resource="accounts/local/deployments/page-1"', 2), ("message:Create AND status.code=OK", 3),
+        ('method="GET"', 1), ("message!=CreateDeployment AND method!=GET AND principal=admin", 1),
+        ("principal=nobody", 0), ("apiKeyId=admin AND method=PATCH", 1), ('resource:"%"', 0),
+    ],
+)  # fmt: skip
+async def test_filters_pick_just_what_they_say(own: Home, admin: Client, filter_text, expected) -> None:
+    for number in range(3):
+        await admin.deployments.create(SPEC, f"page-{number}")
+    await admin.deployments.scale("page-1", 0)
+    await admin.deployments.get("page-2")
+    assert len(await admin.audit_logs.list(filter=filter_text)) == expected
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat_while_more_is_written(own: Home, admin: Client) -> None:
+    for number in range(7):
+        await admin.deployments.create(SPEC, f"d{number}")
+    async with own.http(own.admin_key) as http:
+        for order in ("timestamp desc", "timestamp"):
+            seen, token = [], ""
+            while True:
+                query = {"pageSize": 3, "pageToken": token, "orderBy": order, "filter": "message=CreateDeployment"}
+                page = (await http.get("/v1/accounts/local/auditLogs", params=query)).json()
+                assert page["totalSize"] == 7
+                seen += [entry["resource"][-2:] for entry in page["auditLogs"]]
+                token = page["nextPageToken"]
+                if not token:
+                    break
+                await http.get("/v1/accounts")  # writes one more record meanwhile
+            expected = [f"d{number}" for number in range(7)]
+            assert seen == (expected if order == "timestamp" else expected[::-1])
+
+
+async def test_a_span_of_time_has_what_lies_in_it(admin: Client) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await admin.deployments.create(SPEC, "chat")
+    after = datetime.now(UTC) + timedelta(seconds=1)
+    only = "message=CreateDeployment"
+    assert len(await admin.audit_logs.list(filter=only, start=before, end=after)) == 1
+    assert await admin.audit_logs.list(filter=only, end=before) == []
+    assert await admin.audit_logs.list(filter=only, start=after) == []
+
+
+async def test_bad_keys_on_an_account_are_recorded_without_them_and_cannot_fill_the_log(
+    own: Home, admin: Client
+) -> None:
+    async with own.http("fd_" + "canary" * 8, "192.0.2.7") as thief:
+        for _ in range(200):
+            await thief.get("/v1/accounts/local/deployments")
+            await thief.get("/v1/accounts/nowhere/deployments")
+    found = await admin.audit_logs.list(filter='clientIp="192.0.2.7"', limit=1000)
+    assert 0 < len(found) <= 60
+    assert {(e.principal, e.status.code if e.status else "") for e in found} == {("", "UNAUTHENTICATED")}
+
+
+async def test_one_account_does_not_see_anothers_records(own: Home, admin: Client) -> None:
+    async with own.client(await own.stranger()) as stranger:
+        await stranger.users.whoami()
+        stranger.audit_logs._account = "elsewhere"
+        assert {e.message for e in await stranger.audit_logs.list()} == {"WhoAmI"}
+    assert "WhoAmI" not in {e.message for e in await admin.audit_logs.list()}
+
+
+async def test_a_change_is_recorded_before_it_is_acknowledged_and_survives_a_restart(tmp_path) -> None:
+    async with home(tmp_path) as first, first.client() as admin:
+        await admin.deployments.create(SPEC, "chat")
+        audit = first.engine.house.access.audit
+        assert not [seen for seen, _ in audit._waiting if seen.change]
+    async with home(tmp_path) as second, second.client() as admin:
+        assert len(await admin.audit_logs.list(filter="message=CreateDeployment")) == 1
+        verification = await admin.audit_logs.verify()
+        assert verification.valid
+        assert verification.checked >= 2
+
+
+async def test_while_the_disk_is_full_answers_go_out_and_records_wait(own: Home, admin: Client) -> None:
+    store = own.engine._store
+    await store._run(store._db.execute, "PRAGMA query_only = ON")
+    await admin.deployments.list()
+    await store._run(store._db.execute, "PRAGMA query_only = OFF")
+    assert "ListDeployments" in {e.message for e in await admin.audit_logs.list()}
