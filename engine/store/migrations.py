@@ -68,3 +68,8 @@ def m004_events(db: sqlite3.Connection) -> None:
         " kind TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, replica TEXT) STRICT"
     )
     db.execute("CREATE INDEX events_by_deployment ON events (deployment, seq)")
+
+
+@migration
+def m005_served_settings(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE served_settings (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")
