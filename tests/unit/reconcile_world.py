@@ -11,7 +11,17 @@ from itertools import count
 
 from engine.control.backoff import STEADY_AFTER_S, Backoff
 from engine.control.reconcile import (
-    SERVING, STARTING, SURGE, Declared, Do, Fallback, Observed, Stage, Step, steps, stopped,
+    SERVING,
+    STARTING,
+    SURGE,
+    Declared,
+    Do,
+    Fallback,
+    Observed,
+    Stage,
+    Step,
+    steps,
+    stopped,
 )  # fmt: skip
 
 FAULTY_S = 600.0

@@ -49,7 +49,8 @@ def sweep(seeds: range) -> None:
             print(f"FIREDECK_SEED={seed}")
             raise
         ticks, born, stopped = ticks + world.ticks, born + world.born, stopped + world.stopped
-    print(f"{len(seeds)} worlds, {ticks} looks, {born} replicas started, {stopped} roll-outs left stopped, 0 promises broken")
+    told = f"{ticks} looks, {born} replicas started, {stopped} roll-outs stopped, 0 promises broken"
+    print(f"{len(seeds)} worlds, {told}")
 
 
 def test_two_hundred_worlds_of_faults_end_as_declared_and_break_no_promise_on_the_way():
