@@ -194,6 +194,8 @@ def _fill(
     generation: str, same: Sequence[Observed], serving: Sequence[Observed], room: int, backoff: Backoff, now: float
 ) -> list[Step]:
     """At most `room` more replicas of these settings: those that drain are wanted again, then new ones."""
+    if room <= 0:
+        return []
     kept = _kept(same, room)
     starts = _starts(room - len(kept), serving, backoff, now)
     return [
@@ -216,17 +218,16 @@ def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: fl
 
 
 def _drain(serving: Sequence[Observed], surplus: int) -> list[Step]:
-    return [Step(Do.DRAIN, r.id, "scaled down") for r in sorted(serving, key=_victim_order)[: max(0, surplus)]]
+    if surplus <= 0:
+        return []
+    return [Step(Do.DRAIN, r.id, "scaled down") for r in sorted(serving, key=_victim_order)[:surplus]]
 
 
 def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[Step]:
     """End those whose last request has ended, unless they are wanted again."""
-    kept = set(_kept([r for r in well if r.generation == generation], room))
-    return [
-        Step(Do.TERMINATE, r.id, DRAINED)
-        for r in well
-        if r.stage == Stage.DRAINING and r.in_flight == 0 and r.id not in kept
-    ]
+    drained = [r for r in well if r.stage == Stage.DRAINING and r.in_flight == 0]
+    kept = _kept([r for r in well if r.generation == generation], room) if drained else []
+    return [Step(Do.TERMINATE, r.id, DRAINED) for r in drained if r.id not in kept]
 
 
 def _victim_order(replica: Observed) -> tuple[bool, int, float]:

@@ -1,7 +1,8 @@
 """One look at a whole fleet: 1,000 deployments with 10 replicas each, without a single process.
 
 `decide`: the pure function alone. `whole look`: what a keeper does twice a second with that many replicas at rest:
-sample, autoscale, decide, show, record. Medians and worst of a few passes; the aim is at most 100 ms.
+sample, autoscale, decide, show, record. Medians and worst of a few passes, in time of one
+core, which a busy machine does not stretch; the aim is at most 100 ms for a pass of decisions.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ async def main() -> None:
                 for replica in keeper.replicas:
                     replica.vitals.take(replica.report.body, clock.monotonic())
                     replica.report.at = clock.monotonic()
-            began = time.perf_counter()
+            began = time.process_time()
             for keeper in keepers:
                 await keeper.tick()
-            took.append((time.perf_counter() - began) * 1000)
+            took.append((time.process_time() - began) * 1000)
 
         took: list[float] = []
         for _ in range(PASSES + 2):
@@ -84,9 +85,9 @@ _SEEN = [Observed(f"r{i}", Stage.READY, "g", alive=True, in_flight=i % 3) for i 
 async def _timed(work: Callable[[], Awaitable[None]]) -> list[float]:
     took = []
     for _ in range(PASSES):
-        began = time.perf_counter()
+        began = time.process_time()
         await work()
-        took.append((time.perf_counter() - began) * 1000)
+        took.append((time.process_time() - began) * 1000)
     return took
 
 

@@ -1,4 +1,4 @@
-"""A request that crashes replicas: found out after two, and refused, while everybody else is served."""
+"""A request that crashes or wedges replicas: found out after two, and refused, while everybody else is served."""
 
 from __future__ import annotations
 
@@ -57,9 +57,27 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
 
 
+@pytest.mark.soak  # two replicas are each given half a minute to make progress
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
+async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_request_is_found_out(
+    engine: EngineProcess, word: str, why: str
+) -> None:
+    await deploy(engine, "d", min_replica_count=1)
+    async with Client(engine.context) as client, _http(engine) as http:
+        answer = await _ask(http, word, 5)
+        assert answer.status_code == 400
+        assert "ended 2 replicas" in answer.json()["error"]["message"]
+        await until_ready(client, "d")
+        told = [event.message for event in await client.fleet.events("d") if event.reason == "ReplicaUnhealthy"]
+        assert len(told) == 2
+        assert all(why in message for message in told)
+        assert (await _ask(http, "Innocent", 5)).status_code == 200
+
+
 def _http(engine: EngineProcess) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {engine.key}"}
-    return httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=120)
+    return httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=300)
 
 
 async def _ask(http: httpx.AsyncClient, prompt: str, tokens: int) -> httpx.Response:
