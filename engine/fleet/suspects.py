@@ -82,11 +82,12 @@ class Suspects:
 
     async def autopsy(self, replica: Replica, digest: str) -> None:
         """A request's connection broke: if the replica died of itself, the request is one of those to blame."""
-        until = self._clock.monotonic() + AUTOPSY_S
-        while not replica.broken and self._alive(replica):
-            if self._clock.monotonic() >= until:
-                return
+        for _ in range(int(AUTOPSY_S / AUTOPSY_STEP_S)):
+            if replica.broken or not self._alive(replica):
+                break
             await asyncio.sleep(AUTOPSY_STEP_S)
+        else:
+            return
         if replica.stage == Stage.STOPPING and not (replica.wedged or replica.broken):
             return  # it was told to end
         if self._quarantine.blame(digest, replica.id, self._clock.monotonic()):
@@ -98,9 +99,7 @@ class Suspects:
         return [self._view(mark) for mark in self._quarantine.quarantined(self._clock.monotonic())]
 
     def _view(self, mark: Mark) -> QuarantinedRequest:
-        return QuarantinedRequest(
-            digest=mark.digest, replicas=list(mark.replicas), until=self._instant(mark.ends_at())
-        )
+        return QuarantinedRequest(digest=mark.digest, replicas=list(mark.replicas), until=self._instant(mark.ends_at()))
 
     def _instant(self, at: float) -> datetime:
         return self._clock.wall() + timedelta(seconds=at - self._clock.monotonic())

@@ -89,6 +89,7 @@ class World:
         self.born = 0
         self.buried = 0
         self.ticks = 0
+        self.settling_s = 0.0
         self.placeable = True
         self._ids = count()
 
@@ -127,11 +128,15 @@ class World:
             self._happen()
             self.tick(self.tick_s * self.chance.uniform(0.5, 1.5))
 
-    def rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> float:
+        """After how many seconds it was settled for good."""
         self.placeable = True
-        until = self.now + seconds
-        while self.now < until:
+        began = unsettled_at = self.now
+        while self.now < began + seconds:
             self.tick(CALM_TICK_S)
+            if not self.settled():
+                unsettled_at = self.now
+        return unsettled_at - began
 
     def tick(self, seconds: float) -> list[Step]:
         self.now += seconds
