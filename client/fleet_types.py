@@ -98,6 +98,14 @@ class DeploymentStats(Wire):
     last_request_at: Timestamp | None = None
 
 
+class QuarantinedRequest(Wire):
+    """A request that ended two replicas and is refused until then. Nothing of it is kept but its digest."""
+
+    digest: str = Field(description="SHA-256 of its body, hex")
+    replicas: list[str] = Field([], description="those that died while they answered it")
+    until: Timestamp | None = None
+
+
 class DeploymentStatus(Wire):
     """A deployment with all that the dashboard shows beside it."""
 
@@ -105,6 +113,7 @@ class DeploymentStatus(Wire):
     stats: DeploymentStats
     autoscaler: AutoscalerView | None = None
     replicas: list[ReplicaView] = []
+    quarantined: list[QuarantinedRequest] = []
     simulated: bool = False
 
 

@@ -1,14 +1,16 @@
 """The state that a deployment shows, from what is declared and what is there. Pure.
 
 `CREATING -> READY`, `READY -> UPDATING -> READY`, `-> FAILED`, `-> DELETING -> DELETED`. Scaling alone changes counts,
-not the state: a deployment scaled to zero is READY. A FAILED one goes on being tried and may become READY.
+not the state: a deployment scaled to zero is READY. A FAILED one goes on being tried and may become READY; it is
+CREATING again once somebody has changed it. One whose roll-out was stopped is FAILED too, while its former settings go
+on serving.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.control.reconcile import FAILURES_UNTIL_FAILED
+from engine.control.backoff import FAILURES_UNTIL_FAILED
 
 CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
     "CREATING", "READY", "UPDATING", "FAILED", "DELETING", "DELETED",
@@ -25,16 +27,17 @@ class Facts:
     ready: int
     old: int
     failures: int
+    stopped: bool = False  # a roll-out was given up
 
 
 def state(former: str, facts: Facts) -> str:
     """The state to show now, given the one shown before."""
     if facts.deleted:
         return DELETING if facts.living else DELETED
-    if facts.failures >= FAILURES_UNTIL_FAILED and not facts.ready:
+    if facts.stopped or (facts.failures >= FAILURES_UNTIL_FAILED and not facts.ready):
         return FAILED
-    if former == FAILED:
-        return READY if facts.ready else FAILED
-    if former in {CREATING, DELETING, DELETED}:
+    if former == FAILED and facts.failures and not facts.ready:
+        return FAILED
+    if former in {CREATING, DELETING, DELETED} or (former == FAILED and not facts.ready):
         return READY if facts.ready or not facts.desired else CREATING
     return UPDATING if facts.old and facts.desired else READY

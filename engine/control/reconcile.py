@@ -1,8 +1,11 @@
 """What to do next for one deployment: from (declared, observed, now) to steps. Pure.
 
 Level-triggered: the answer depends only on what is, never on what happened, so losing any event costs at most one
-look more. At most one step a replica. Rollouts start new replicas before old ones are drained, so that a change of
-settings fails no request.
+look more. At most one step a replica.
+
+A change of settings rolls out: one replica more than wanted is started, and an old one is drained for each new one
+that is ready. When new ones do not start, the roll-out stops: what runs goes on, and what is missing is started with
+the settings that served before, until somebody changes the declaration.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-BACKOFF_FIRST_S = 1.0
-BACKOFF_MAX_S = 60.0
-FAILURES_UNTIL_FAILED = 5  # starts in a row without one replica that became ready
+from engine.control.backoff import Backoff
+
+SURGE = 1  # replicas more than wanted while a roll-out is under way
 START_TIMEOUT_S = 600.0  # from process start to ready; a large model loads for minutes
-STALLED_AFTER_S = 30.0  # no token and no prefill progress while there is work
+STALLED_AFTER_S = 30.0  # no token and no prompt chunk while there is work
+STALLED_CALLS = 4  # the same in calls, for models whose single call takes long
 SILENT_AFTER_S = 15.0  # no answer from a process that exists (stopped, swapped out, wedged)
 TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drain
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
@@ -39,17 +43,34 @@ SERVING = STARTING | {Stage.READY}
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """The settings that served before those declared, and how their own starts went lately."""
+
+    generation: str
+    backoff: Backoff
+
+
+@dataclass(frozen=True, slots=True)
 class Declared:
-    """What is wanted: `desired` replicas of settings `generation`; none at all when `deleted`."""
+    """What is wanted: `desired` replicas of settings `generation`; none at all when `deleted`.
+
+    `fallback` is None when the declared settings are themselves those that served last, or none are known.
+    """
 
     desired: int
     generation: str
     deleted: bool = False
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One replica as it was last seen. Ages and times are seconds; `in_flight` counts its requests."""
+    """One replica as it was last seen. Ages and times are seconds; `in_flight` counts its requests.
+
+    `silent_s`: since it answered at all. `stalled_s`: since its last token or prompt chunk, 0 without work. `call_s`:
+    what one call of its model takes at most, as measured. `unanswered_s`: how long it has claimed to have no work
+    while a request was with it.
+    """
 
     id: str
     stage: Stage
@@ -60,24 +81,9 @@ class Observed:
     stage_since: float = 0.0
     silent_s: float = 0.0
     stalled_s: float = 0.0
+    call_s: float = 0.0
+    unanswered_s: float = 0.0
     wedged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Failed starts in a row and the instant of the last one."""
-
-    failures: int = 0
-    last_failure_at: float = 0.0
-
-    @property
-    def wait_s(self) -> float:
-        """1, 2, 4 ... 60 seconds."""
-        doublings = min(self.failures - 1, 30)  # 2 ** 1024 is no float any more
-        return min(BACKOFF_FIRST_S * 2**doublings, BACKOFF_MAX_S) if self.failures else 0.0
-
-    def holds_until(self) -> float:
-        return self.last_failure_at + self.wait_s
 
 
 class Do(enum.StrEnum):
@@ -95,16 +101,30 @@ class Step:
     replica: str = ""
     why: str = ""
     fault: bool = False  # the replica is found wedged: short grace, and somebody should know
+    generation: str = ""  # of a START: which settings
 
 
 def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
-    """At most one step a replica, plus starts; an empty list when everything is as declared."""
+    """At most one step a replica, plus starts; an empty list when everything is as declared.
+
+    `backoff` is that of the declared settings.
+    """
     buried = [Step(Do.BURY, r.id, "the process is gone") for r in replicas if not r.alive]
     living = [r for r in replicas if r.alive]
     forced = [step for r in living if (step := _unwell(r, now)) is not None]
     handled = {step.replica for step in forced}
     well = [r for r in living if r.id not in handled]
-    return buried + forced + _count(declared, well, backoff, now)
+    counted = _hold if stopped(declared, well, backoff) else _shift
+    return buried + forced + counted(declared, well, backoff, now)
+
+
+def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) -> bool:
+    """Whether a roll-out is given up: starts of the declared settings fail, and former ones serve or are known."""
+    if declared.deleted or not backoff.hopeless:
+        return False
+    return declared.fallback is not None or any(
+        r.alive and r.stage == Stage.READY and r.generation != declared.generation for r in replicas
+    )
 
 
 def _unwell(replica: Observed, now: float) -> Step | None:
@@ -113,32 +133,79 @@ def _unwell(replica: Observed, now: float) -> Step | None:
     if replica.stage == Stage.STOPPING:
         grace = KILL_GRACE_S if replica.wedged else TERM_GRACE_S
         return Step(Do.KILL, replica.id, f"still there {grace:.0f}s after SIGTERM") if in_stage_s > grace else None
-    if replica.silent_s > SILENT_AFTER_S and replica.stage in {Stage.READY, Stage.DRAINING}:
-        return Step(Do.TERMINATE, replica.id, f"no answer for {replica.silent_s:.0f}s", fault=True)
-    if replica.stalled_s > STALLED_AFTER_S:
-        return Step(Do.TERMINATE, replica.id, f"has work but made no token for {replica.stalled_s:.0f}s", fault=True)
-    if replica.stage == Stage.INITIALIZING and in_stage_s > START_TIMEOUT_S:
-        return Step(Do.TERMINATE, replica.id, f"not ready after {START_TIMEOUT_S:.0f}s", fault=True)
+    why = _wedge(replica)
+    if why is None and replica.stage == Stage.INITIALIZING and in_stage_s > START_TIMEOUT_S:
+        why = f"not ready after {START_TIMEOUT_S:.0f}s"
+    if why is not None:
+        return Step(Do.TERMINATE, replica.id, why, fault=True)
     if replica.stage == Stage.DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
         return Step(Do.TERMINATE, replica.id, f"still busy after {DRAIN_TIMEOUT_S:.0f}s of draining")
     return None
 
 
-def _count(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
-    """Start, keep or drain until the number is right, and end those that have drained."""
+def _wedge(replica: Observed) -> str | None:
+    """Why it must be taken for wedged, or None. An answer on a health path proves nothing: tokens do.
+
+    A long prompt is no wedge: each of its chunks is progress, and a model whose single call is slow gets the time of
+    several. A replica that says it has nothing to do while a request waits in it has lost that request.
+    """
+    if replica.silent_s > SILENT_AFTER_S and replica.stage in {Stage.READY, Stage.DRAINING}:
+        return f"no answer for {replica.silent_s:.0f}s"
+    if replica.stalled_s > max(STALLED_AFTER_S, STALLED_CALLS * replica.call_s):
+        return f"has work but made no token for {replica.stalled_s:.0f}s"
+    if replica.unanswered_s > STALLED_AFTER_S:
+        return f"has had a request for {replica.unanswered_s:.0f}s and says it has no work"
+    return None
+
+
+def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
+    """Towards `desired` replicas of the declared settings. Old ones that are ready stay until new ones are."""
     desired = 0 if declared.deleted else declared.desired
     current = [r for r in well if r.generation == declared.generation]
+    old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     serving = [r for r in current if r.stage in SERVING]
-    missing = desired - len(serving)
-    kept = [r.id for r in current if r.stage == Stage.DRAINING][: max(0, missing)]
-    surplus = sorted(serving, key=_victim_order)[: max(0, -missing)]
+    ready_new = sum(r.stage == Stage.READY for r in serving)
+    useful = sorted((r for r in old if r.stage == Stage.READY), key=lambda r: r.started_at)
+    staying = {r.id for r in useful[: max(0, desired - ready_new)]}
+    room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
+    return [
+        *_fill(declared.generation, current, serving, room, backoff, now),
+        *_drain(serving, -room),
+        *(Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in staying),
+        *_end_drained(well, declared.generation, room),
+    ]
+
+
+def _hold(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
+    """The roll-out is stopped: all that serve count, whatever their settings; more come with the former ones."""
+    spare = declared.fallback or Fallback(declared.generation, backoff)
+    serving = [r for r in well if r.stage in SERVING]
+    room = declared.desired - len(serving)
+    same = [r for r in well if r.generation == spare.generation]
+    under_way = [r for r in same if r.stage in SERVING]
+    return [
+        *_fill(spare.generation, same, under_way, room, spare.backoff, now),
+        *_drain(serving, -room),
+        *_end_drained(well, spare.generation, room),
+    ]
+
+
+def _fill(
+    generation: str, same: Sequence[Observed], serving: Sequence[Observed], room: int, backoff: Backoff, now: float
+) -> list[Step]:
+    """At most `room` more replicas of these settings: those that drain are wanted again, then new ones."""
+    if room <= 0:
+        return []
+    kept = _kept(same, room)
+    starts = _starts(room - len(kept), serving, backoff, now)
     return [
         *(Step(Do.KEEP, replica_id, "wanted again") for replica_id in kept),
-        *[Step(Do.START)] * _starts(missing - len(kept), serving, backoff, now),
-        *(Step(Do.DRAIN, r.id, "scaled down") for r in surplus),
-        *(Step(Do.TERMINATE, r.id, DRAINED) for r in well if _has_drained(r) and r.id not in kept),
-        *_retire_old(declared, well, serving, desired),
+        *[Step(Do.START, generation=generation)] * starts,
     ]
+
+
+def _kept(same: Sequence[Observed], room: int) -> list[str]:
+    return [r.id for r in same if r.stage == Stage.DRAINING][: max(0, room)]
 
 
 def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: float) -> int:
@@ -150,17 +217,17 @@ def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: fl
     return missing
 
 
-def _has_drained(replica: Observed) -> bool:
-    return replica.stage == Stage.DRAINING and replica.in_flight == 0
+def _drain(serving: Sequence[Observed], surplus: int) -> list[Step]:
+    if surplus <= 0:
+        return []
+    return [Step(Do.DRAIN, r.id, "scaled down") for r in sorted(serving, key=_victim_order)[:surplus]]
 
 
-def _retire_old(declared: Declared, well: Sequence[Observed], serving: Sequence[Observed], desired: int) -> list[Step]:
-    """Old settings' replicas go as new ones become ready: never fewer ready than desired because of a rollout."""
-    old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
-    ready_new = sum(r.stage == Stage.READY for r in serving)
-    needed = max(0, desired - ready_new)
-    keep = {r.id for r in sorted(old, key=lambda r: (r.stage != Stage.READY, r.started_at))[:needed]}
-    return [Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in keep]
+def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[Step]:
+    """End those whose last request has ended, unless they are wanted again."""
+    drained = [r for r in well if r.stage == Stage.DRAINING and r.in_flight == 0]
+    kept = _kept([r for r in well if r.generation == generation], room) if drained else []
+    return [Step(Do.TERMINATE, r.id, DRAINED) for r in drained if r.id not in kept]
 
 
 def _victim_order(replica: Observed) -> tuple[bool, int, float]:

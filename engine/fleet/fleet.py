@@ -49,6 +49,9 @@ class Fleet:
             keeper = self._keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
             keeper.begin(stored.deployment.desired_replica_count or 0)
+        for name, doc in (await self.rooms.store.served_settings()).items():
+            if name in self._keepers:
+                self._keepers[name].rollout.restore(doc)
         await self._take_over(await self.rooms.store.replicas())
         for keeper in self._keepers.values():
             keeper.start()

@@ -13,15 +13,18 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from client.errors import FiredeckError, Unavailable
-from client.types import Deployment, ReplicaStats, Status
+from client.types import Deployment
 from engine.control import autoscale, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
-from engine.control.lifecycle import Facts
-from engine.control.reconcile import STARTING, Backoff, Declared, Stage, steps
+from engine.control.reconcile import STARTING, Stage, steps
+from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
+from engine.fleet.record import Record, Seen
 from engine.fleet.replica import POLL_TIMEOUT_S, Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
-from engine.fleet.template import template_of
+from engine.fleet.rollout import Rollout
+from engine.fleet.suspects import Suspects
+from engine.fleet.template import Template, template_of
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
 from engine.telemetry.meter import Meter
@@ -29,11 +32,8 @@ from engine.telemetry.meter import Meter
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-HISTORY_STEP_S = 1.0
-TTFT_WINDOW_S = 10.0  # of one point in the charts
-REQUEST_RATE_WINDOW_S = 5.0
+OVERSLEPT_S = 10.0  # without a look: this process was stopped or held up, and ages that grew meanwhile say nothing
 HISTORY_KEEP_S = 1000.0  # the longest average that a policy can ask for is a fifth of an hour
-TOUCH_INTERVAL_S = 10.0  # how often the instant of the last request is written down
 UNHEARD_AFTER_S = 2 * POLL_TIMEOUT_S  # then its figures count as missing
 RETRY_AFTER_S = 5.0
 
@@ -42,26 +42,34 @@ class Keeper:
     """One deployment: its declaration, its replicas, its queue and its numbers."""
 
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
-        self.deployment = deployment
-        self.replicas = ReplicaSet(rooms, self.announce, self.wake)
+        self.record = Record(deployment, rooms.store)
+        self.replicas = ReplicaSet(rooms, self.announce, self.wake, cores)
+        self.rollout = Rollout(deployment.name, rooms.store, self.announce)
+        self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
         self.lobby = Lobby(self.ready, self.wake, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
-        self.recorder = Recorder()
+        self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
         self.decision: Decision | None = None
         self.decided_at: float = 0.0
         self._rooms = rooms
-        self._cores, self._gpus = cores, gpus  # that each replica may use, at this moment; that this machine has
+        self._gpus = gpus  # that this machine has
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
         self._awake = asyncio.Event()
-        # A declaration and an observation must not overwrite each other's fields on disk.
-        self._writing = asyncio.Lock()
+        self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
         self._idle_since = rooms.clock.monotonic()
+        self._looked_at = rooms.clock.monotonic()
         self._sampled_requests = 0
-        self._recorded_at = self._touched_at = float("-inf")
-        self._touched_requests = 0
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.record.deployment
+
+    @property
+    def recorder(self) -> Recorder:
+        return self.chronicle.recorder
 
     @property
     def name(self) -> str:
@@ -94,8 +102,9 @@ class Keeper:
             return None
         if self.deployment.max_replica_count == 0:
             return Unavailable("the deployment is switched off: its maxReplicaCount is 0", hint="raise it")
-        if self.deployment.state == lifecycle.FAILED:
-            return Unavailable(f"the deployment has failed: {self.replicas.last_failure}", retry_after_s=RETRY_AFTER_S)
+        starts = self.rollout.starts(self.replicas)
+        if starts.hopeless:
+            return Unavailable(f"the deployment has failed: {starts.reason}", retry_after_s=RETRY_AFTER_S)
         return None
 
     def wake(self) -> None:
@@ -114,10 +123,7 @@ class Keeper:
 
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Take over a changed declaration: written first, then acted on. Raises what `change` raises."""
-        async with self._writing:
-            declared = change(self.deployment)
-            await self._rooms.store.put_deployment(declared)
-            self.deployment = declared
+        declared = await self.record.declare(change)
         self.wake()
         return declared
 
@@ -143,7 +149,7 @@ class Keeper:
 
     def retry_now(self) -> None:
         """Somebody has changed something: do not wait for the back-off of failed starts."""
-        self.replicas.backoff = Backoff()
+        self.replicas.retry_now()
         self.wake()
 
     async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
@@ -157,19 +163,32 @@ class Keeper:
     async def tick(self) -> None:
         """Observe, decide, step."""
         now = self._rooms.clock.monotonic()
+        if now - self._looked_at > OVERSLEPT_S:
+            self.replicas.spare()
+        self._looked_at = now
         self._sample(now)
-        template = template_of(self.deployment, cores=self._cores(), gpus=self._gpus)
-        self.replicas.forgive(template.generation)
+        self.replicas.forgive()
         await self._decide(now)
-        declared = Declared(self._desired(), template.generation, self.deleted)
-        for step in steps(declared, self.replicas.observed(), self.replicas.backoff, now):
-            await self.replicas.do(step, template)
+        await self._reconcile(now)
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)
-        await self._show(template.generation)
-        self._record(now)
-        await self._touch(now)
+        await self._show()
+
+    async def _reconcile(self, now: float) -> None:
+        observed = self.replicas.observed()
+        template = self._declared_template()
+        declared = self.rollout.declare(template, self._desired(), self.replicas, deleted=self.deleted)
+        for step in steps(declared, observed, self.replicas.backoff(declared.generation), now):
+            await self.replicas.do(step, self.rollout.template(step.generation))
+        await self.rollout.observe(declared, self.replicas, observed)
+
+    def _declared_template(self) -> Template:
+        """Made anew only when the document has changed: a look at a fleet at rest should cost next to nothing."""
+        deployment = self.deployment
+        if self._template is None or self._template[0] is not deployment:
+            self._template = (deployment, template_of(deployment, gpus=self._gpus))
+        return self._template[1]
 
     async def _keep(self) -> None:
         while True:
@@ -205,7 +224,7 @@ class Keeper:
     def _arriving(self) -> bool:
         """A replica is on its way: not idle but slow to start, or else one that loads for longer than the
         scale-to-zero window would be ended again before it was ever ready."""
-        return not self.replicas.backoff.failures and any(r.stage in STARTING for r in self.replicas)
+        return not self.rollout.starts(self.replicas).failures and any(r.stage in STARTING for r in self.replicas)
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
@@ -247,87 +266,27 @@ class Keeper:
             missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self.replicas if r.stage == Stage.READY),
         )
 
-    async def _show(self, generation: str) -> None:
-        """Write what can be seen from outside into the deployment, and to disk when it changed."""
-        stages = [r.stage for r in self.replicas]
-        facts = Facts(
+    async def _show(self) -> None:
+        """Write what can be seen from outside into the deployment, the gauges and the charts."""
+        generation = self._declared_template().generation
+        seen = Seen(
             deleted=self.deleted,
+            stages=tuple(r.stage for r in self.replicas),
             desired=self._desired(),
-            living=len(stages),
-            ready=stages.count(Stage.READY),
             old=sum(r.generation != generation for r in self.replicas),
-            failures=self.replicas.backoff.failures,
+            stopped=self.rollout.stopped,
+            failures=self.rollout.starts(self.replicas).failures,
+            failure=self.rollout.failure(self.replicas),
         )
-        self._export(stages, facts.desired)
-        former = self.deployment.state
-        async with self._writing:
-            shown = self._shown(facts, stages)
-            if shown == self.deployment:
-                return
-            await self._rooms.store.put_deployment(shown)
-            self.deployment = shown
-        if shown.state != former:
-            kind = "Warning" if shown.state == lifecycle.FAILED else "Normal"
-            why = f": {self.replicas.last_failure}" if shown.state == lifecycle.FAILED else ""
-            await self.announce(kind, "StateChanged", f"{former} -> {shown.state}{why}")
-
-    def _shown(self, facts: Facts, stages: list[Stage]) -> Deployment:
-        failure = self.replicas.last_failure
-        return self.deployment.model_copy(
-            update={
-                "state": lifecycle.state(self.deployment.state, facts),
-                "status": Status(code="UNAVAILABLE", message=failure[:900]) if failure else Status(),
-                "desired_replica_count": facts.desired,
-                "replica_count": facts.living,
-                "replica_stats": _stats(stages),
-            }
-        )
-
-    def _export(self, stages: list[Stage], desired: int) -> None:
-        for stage in Stage:
-            metrics.REPLICAS.labels(self.name, stage.value).set(stages.count(stage))
-        metrics.DESIRED.labels(self.name).set(desired)
-        metrics.HELD.labels(self.name).set(self.lobby.held)
-        metrics.RUNNING.labels(self.name).set(self.running())
-
-    def _record(self, now: float) -> None:
-        if now - self._recorded_at < HISTORY_STEP_S:
-            return
-        self._recorded_at = now
-        serving = self.serves()
-        self.recorder.add(
-            self._rooms.clock.wall().timestamp(),
-            {
-                "ttft_p50_ms": self.meter.ttft_ms(50, TTFT_WINDOW_S),
-                "ttft_p95_ms": self.meter.ttft_ms(95, TTFT_WINDOW_S),
-                "tokens_per_second": self.meter.token_rate() if serving else None,
-                "requests_per_second": self.meter.request_rate(REQUEST_RATE_WINDOW_S),
-                "queue": float(self.queued()),
-                "concurrency": float(self.running() + self.lobby.held),
-                "ready": float(sum(r.stage == Stage.READY for r in self.replicas)),
-                "desired": float(self._desired()),
-            },
-        )
+        changed = await self.record.show(seen)
+        if changed is not None:
+            failed = self.deployment.state == lifecycle.FAILED
+            await self.announce("Warning" if failed else "Normal", "StateChanged", changed)
+        await self.chronicle.write(seen, Work(self.lobby.held, self.running(), self.queued()))
 
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""
         return self.lobby.held + sum(int(r.report.body.get("waiting", 0)) for r in self.replicas)
-
-    async def _touch(self, now: float) -> None:
-        at = self.meter.last_request_at
-        if at is None or self.meter.requests == self._touched_requests or now - self._touched_at < TOUCH_INTERVAL_S:
-            return
-        self._touched_at, self._touched_requests = now, self.meter.requests
-        await self._rooms.store.touch_deployment(self.name, at)
-
-
-def _stats(stages: list[Stage]) -> ReplicaStats:
-    return ReplicaStats(
-        pending_scheduling_replica_count=stages.count(Stage.PENDING_SCHEDULING),
-        downloading_model_replica_count=stages.count(Stage.DOWNLOADING_MODEL),
-        initializing_replica_count=stages.count(Stage.INITIALIZING),
-        ready_replica_count=stages.count(Stage.READY),
-    )
 
 
 def _seconds(window: timedelta | None) -> float:

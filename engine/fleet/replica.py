@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from client.errors import FiredeckError, Unavailable
 from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
+from engine.fleet.vitals import Vitals
 from engine.placement.port import Placed
 from engine.telemetry.window import Rate
 
@@ -41,6 +43,16 @@ class Produced:
     generated: int = 0
 
 
+class Asked:
+    """One request that was sent to a replica. `answered()` once its answer has begun; again does no harm."""
+
+    def __init__(self, vitals: Vitals, now: float) -> None:
+        self._vitals, self._entry = vitals, vitals.asked(now)
+
+    def answered(self) -> None:
+        self._vitals.answered(self._entry)
+
+
 @dataclass(slots=True)
 class Report:
     """The last answer of `/health` or `/stats`."""
@@ -64,16 +76,19 @@ class Replica:
         self.stage_since = now
         self.started_at = now
         self.started_wall = clock.wall()
+        self.ready_at: float | None = None
         self.ready_wall: datetime | None = None
         self.placed: Placed | None = None
         self.report = Report(at=now)
         self.progress: float | None = None
         self.reason = ""
         self.wedged = False
+        self.broken = False  # its engine said so itself
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
         self.taken_over = False  # an earlier engine started it
         self.http: httpx.AsyncClient | None = None
+        self.vitals = Vitals(now)
         self._produced = Produced()
         self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
@@ -84,12 +99,13 @@ class Replica:
         self.stage, self.stage_since, self.reason = stage, self._clock.monotonic(), reason
         self.progress = None
         if stage == Stage.READY and self.ready_wall is None:
-            self.ready_wall = self._clock.wall()
+            self.ready_at, self.ready_wall = self._clock.monotonic(), self._clock.wall()
 
     def attach(self, placed: Placed) -> None:
         """The process exists: talk to it from now on."""
         self.placed = placed
         self.report.at = self._clock.monotonic()
+        self.vitals.spare(self.report.at)
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
                 uds=str(placed.socket),
@@ -107,8 +123,9 @@ class Replica:
     async def look(self) -> None:
         """Ask the process how it is; a silent one only grows older."""
         path = "/stats" if self.stage in {Stage.READY, Stage.DRAINING, Stage.STOPPING} else "/health"
+        if self.http is None or self.http.is_closed:
+            return
         with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
-            assert self.http is not None
             body = (await self.http.get(path, timeout=POLL_TIMEOUT_S)).json()
             if isinstance(body, dict):
                 self._take(body)
@@ -153,6 +170,15 @@ class Replica:
     def slots(self) -> int | None:
         return self.report.body.get("slots")
 
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[Asked]:
+        """For the time of one request to it: as long as the request has no answer, the replica owes one."""
+        asked = Asked(self.vitals, self._clock.monotonic())
+        try:
+            yield asked
+        finally:
+            asked.answered()
+
     def observed(self, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
         now = self._clock.monotonic()
@@ -164,8 +190,10 @@ class Replica:
             in_flight=self.in_flight,
             started_at=self.started_at,
             stage_since=self.stage_since,
-            silent_s=now - self.report.at,
-            stalled_s=float(self.report.body.get("last_progress_age_s", 0.0)),
+            silent_s=self.vitals.silent_s(now),
+            stalled_s=self.vitals.stalled_s(now),
+            call_s=self.vitals.call_s,
+            unanswered_s=self.vitals.unanswered_s(now),
             wedged=self.wedged,
         )
 
@@ -194,7 +222,9 @@ class Replica:
 
     def _take(self, body: dict[str, Any]) -> None:
         old, self.report = self.report, Report(body, self._clock.monotonic())
+        self.vitals.take(body, self.report.at)
         self.suspect = False
+        self.broken = self.broken or body.get("status") == "failed"
         if self.stage == Stage.READY and body.get("status") in {"draining", "failed"}:
             # Somebody else told it to end, or its engine broke: no request may go there any more.
             self.enter(Stage.STOPPING, str(body.get("reason") or "it was told to end from outside"))

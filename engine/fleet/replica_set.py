@@ -16,7 +16,8 @@ from typing import Protocol
 
 from client.names import random_id
 from engine.clock import Clock
-from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
+from engine.control.backoff import STEADY_AFTER_S, Backoff
+from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.fleet.replica import Replica, failure_text
 from engine.fleet.template import Template
 from engine.library import Library
@@ -26,8 +27,8 @@ from engine.store.store import ReplicaRecord, Store
 log = logging.getLogger(__name__)
 
 PLACEMENT_RETRY_S = 5.0
-LAST_WORDS_LINES = 3
-STABLE_AFTER_S = 10.0  # of serving, after which earlier failures no longer count
+LAST_WORDS_LINES = 20
+REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
 
 
 class Announce(Protocol):
@@ -47,23 +48,37 @@ class Rooms:
 
 
 class ReplicaSet:
-    """Replicas by id, and how their starts went. `wake` is called whenever one of them changed."""
+    """Replicas by id, and how their starts went. `wake` is called whenever one of them changed; `cores` tells how many
+    cores a replica that starts now may use."""
 
-    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None]) -> None:
+    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None], cores: Callable[[], int]) -> None:
         self.replicas: dict[str, Replica] = {}
-        self.backoff = Backoff()
         self.restarts = 0
-        self.last_failure = ""
+        self._backoffs: dict[str, Backoff] = {}  # by generation
         self._rooms = rooms
         self._announce = announce
-        self._wake = wake
+        self._wake, self._cores = wake, cores
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(self.replicas.values())
 
     def observed(self) -> list[Observed]:
-        return [r.observed(alive=self._alive(r)) for r in self]
+        return [r.observed(alive=self.alive(r)) for r in self]
+
+    def spare(self) -> None:
+        """Nobody looked at them for a while: their ages begin anew."""
+        now = self._rooms.clock.monotonic()
+        for replica in self:
+            replica.vitals.spare(now)
+
+    def backoff(self, generation: str) -> Backoff:
+        """How starts with these settings went lately."""
+        return self._backoffs.get(generation, Backoff())
+
+    def retry_now(self) -> None:
+        """Forget how starts went."""
+        self._backoffs.clear()
 
     async def do(self, step: Step, template: Template) -> None:
         """One step of the reconciler."""
@@ -103,7 +118,7 @@ class ReplicaSet:
         for replica in self:
             await replica.close()
 
-    def _alive(self, replica: Replica) -> bool:
+    def alive(self, replica: Replica) -> bool:
         return replica.placed is None or self._rooms.driver.alive(replica.placed)
 
     def _start(self, template: Template) -> None:
@@ -120,7 +135,8 @@ class ReplicaSet:
         try:
             file = await self._fetch(replica, template.model)
             draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
-            placed = await self._place(replica, template, template.launch(replica.id, replica.key, file, draft))
+            launch = template.launch(replica.id, replica.key, file, draft, cores=self._cores())
+            placed = await self._place(replica, template, launch)
         except Exception as error:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
@@ -203,37 +219,54 @@ class ReplicaSet:
         replica.stage_since = self._rooms.clock.monotonic()  # SIGKILL takes a moment to be seen
 
     async def _bury(self, replica: Replica) -> None:
-        """The process is gone: as it should be when it was stopping, else a failure with its last words."""
-        if replica.stage == Stage.STOPPING:
+        """The process is gone: as it should be when it was told to end, else a failure with its last words."""
+        told = replica.stage == Stage.STOPPING
+        if told and not replica.wedged and not replica.broken:
             await self._announce("Normal", "ReplicaStopped", replica.reason or "stopped", replica.id)
         else:
-            words = self._rooms.driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
-            why = replica.reason or " | ".join(words) or "it left no message"
-            if replica.ready_wall is None:
-                await self._failed(replica, why)
-            else:
-                self.restarts += 1
-                if self._rooms.clock.monotonic() - replica.stage_since < STABLE_AFTER_S:
-                    # Dying soon after every start is a crash loop too: back off as for a start that failed.
-                    self._count_failure(why)
-                await self._announce("Warning", "ReplicaDied", f"the process died and is replaced: {why}", replica.id)
+            await self._died(replica, replica.reason or self._last_words(replica), told=told)
         await self._drop(replica)
 
+    async def _died(self, replica: Replica, why: str, *, told: bool) -> None:
+        if replica.ready_at is None:
+            await self._failed(replica, why)
+            return
+        self.restarts += 1
+        if self._rooms.clock.monotonic() - replica.ready_at < STEADY_AFTER_S:
+            # Dying soon after every start is a crash loop too: back off as for a start that failed.
+            self._count_failure(replica, why)
+        what = "it was ended and is replaced" if told else "the process died and is replaced"
+        await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
+
+    def _last_words(self, replica: Replica) -> str:
+        lines = self._rooms.driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
+        return " | ".join(lines)[-REASON_CHARS:] or "it left no message"
+
     async def _failed(self, replica: Replica, why: str) -> None:
-        self._count_failure(why)
-        message = f"start {self.backoff.failures} failed, the next in {self.backoff.wait_s:.0f}s: {why}"
+        self._count_failure(replica, why)
+        backoff = self.backoff(replica.generation)
+        message = f"start {backoff.failures} failed, the next not before {backoff.wait_s:.0f}s from now: {why}"
         await self._announce("Warning", "ReplicaFailed", message, replica.id)
 
-    def _count_failure(self, why: str) -> None:
-        self.backoff = Backoff(self.backoff.failures + 1, self._rooms.clock.monotonic())
-        self.last_failure = why
+    def _count_failure(self, replica: Replica, why: str) -> None:
+        backoff = self.backoff(replica.generation)
+        self._backoffs[replica.generation] = backoff.failed(self._rooms.clock.monotonic(), why)
 
-    def forgive(self, generation: str) -> None:
-        """Failures are over once a replica of these settings that came after the last one has served for a while."""
-        now, last = self._rooms.clock.monotonic(), self.backoff.last_failure_at
-        came_after = (r.stage_since for r in self if r.stage == Stage.READY and r.generation == generation)
-        if any(last <= since <= now - STABLE_AFTER_S for since in came_after):
-            self.backoff, self.last_failure = Backoff(), ""
+    def forgive(self) -> None:
+        """Failures of settings are over once a replica of them that came after the last one has served steadily."""
+        now = self._rooms.clock.monotonic()
+        left = {g: b.after(self._ready_since(g), now) for g, b in self._backoffs.items()}
+        self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
+
+    def steady(self, generation: str) -> bool:
+        """Whether a replica of these settings has served for a while, with no failed start since."""
+        now = self._rooms.clock.monotonic()
+        served = any(since <= now - STEADY_AFTER_S for since in self._ready_since(generation))
+        return served and not self.backoff(generation).failures
+
+    def _ready_since(self, generation: str) -> list[float]:
+        ready = (r for r in self if r.stage == Stage.READY and r.generation == generation)
+        return [r.ready_at for r in ready if r.ready_at is not None]
 
     async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
         self.replicas.pop(replica.id, None)

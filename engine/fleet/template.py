@@ -17,15 +17,14 @@ from engine.placement.port import Launch
 class Template:
     """What a replica of the current settings is started with; `generation` is a digest of them.
 
-    Fields as in `placement.port.Launch`; models are names, whose files come from the library. `cores` is no part of
-    the digest: another deployment changes it, and that shall replace no replica.
+    Fields as in `placement.port.Launch`; models are names, whose files come from the library. The cores that a replica
+    may use are not among them: they follow from all deployments, and another one shall replace no replica.
     """
 
     deployment: str
     model: str
     slots: int
     context_tokens: int
-    cores: int
     threads: int | None = None
     generation: str = ""
     draft_model: str | None = None
@@ -35,7 +34,7 @@ class Template:
     adapter_sequences: int | None = None
     devices: int | None = None
 
-    def launch(self, replica: str, key: str, model_file: Path, draft_file: Path | None) -> Launch:
+    def launch(self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int) -> Launch:
         """For one replica, with the files of its models."""
         return Launch(
             replica=replica,
@@ -44,7 +43,7 @@ class Template:
             key=key,
             slots=self.slots,
             context_tokens=self.context_tokens,
-            cores=self.cores,
+            cores=cores,
             threads=self.threads,
             draft_file=draft_file,
             draft_tokens=self.draft_tokens,
@@ -64,8 +63,8 @@ def cores_each(cores: int, replicas: int) -> int:
     return max(1, (cores - 1) // max(1, replicas))
 
 
-def template_of(declared: Deployment, *, cores: int, gpus: int) -> Template:
-    """The template of a declaration. `cores`: that each replica may use; `gpus`: how many this machine has.
+def template_of(declared: Deployment, *, gpus: int) -> Template:
+    """The template of a declaration. `gpus`: how many this machine has.
 
     What has no effect (a draft model that is switched off, accelerators where there are none) is left out, so that a
     change of it replaces no replica.
@@ -76,7 +75,6 @@ def template_of(declared: Deployment, *, cores: int, gpus: int) -> Template:
         model=declared.base_model or "",
         slots=declared.max_batch_size or 1,
         context_tokens=declared.max_context_length or 0,
-        cores=cores,
         threads=declared.firedeck.threads if declared.firedeck else None,
         draft_model=(declared.draft_model or None) if drafts else None,
         draft_tokens=drafts if declared.draft_model or declared.ngram_speculation_length else 0,
@@ -85,5 +83,5 @@ def template_of(declared: Deployment, *, cores: int, gpus: int) -> Template:
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=min(declared.accelerator_count or gpus, gpus) or None,
     )
-    settings = astuple(replace(template, deployment="", cores=0))
+    settings = astuple(replace(template, deployment=""))
     return replace(template, generation=hashlib.sha256(repr(settings).encode()).hexdigest()[:12])

@@ -48,6 +48,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=keeper.serves()),
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
+        quarantined=keeper.suspects.quarantined(),
         simulated=fleet.rooms.driver.simulated,
     )
 

@@ -1,7 +1,8 @@
 """One request through one replica: bytes in, bytes out, and another try elsewhere while nothing was sent.
 
 A replica that dies before it has sent a byte costs the client nothing: the request goes to another one. After that the
-client gets an error event at the end of its stream, never a silent cut.
+client gets an error event at the end of its stream, never a silent cut. Which requests were with a replica when it died
+is told to `engine.fleet.suspects`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from dataclasses import dataclass, field
 import httpx
 
 from client.errors import Internal, InvalidArgument, ScalingUp, Unavailable
+from engine.control.quarantine import digest_of
 from engine.fleet.keeper import Keeper
-from engine.fleet.replica import Replica
+from engine.fleet.replica import Asked, Replica
+from engine.fleet.suspects import Trial
 from engine.gateway.http import Headers, Send
 from engine.gateway.sse import StreamReader, usage_of
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
-DEATHS_MAX = 2  # replicas that may end under one request, before it is the one that is suspected
 SCALING_UP_RETRY_S = 5.0
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 REPLICA_ENDED = "the replica ended while it was answering"
@@ -33,11 +35,11 @@ _PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry")
 
 
 class ReplicaLost(Exception):
-    """The replica cannot answer this and the client has been sent nothing; `died`: it ended under the request."""
+    """The replica cannot answer this; `reached`: it had the request. A stream that had begun has been broken off."""
 
-    def __init__(self, *, died: bool) -> None:
+    def __init__(self, *, reached: bool) -> None:
         super().__init__()
-        self.died = died
+        self.reached = reached
 
 
 @dataclass(slots=True)
@@ -59,6 +61,20 @@ class Exchange:
     def token_seen(self) -> None:
         if self.ttft_s is None:
             self.ttft_s = self.now() - self.began_at
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One request at one replica."""
+
+    replica: Replica
+    asked: Asked
+    trial: Trial
+
+    def answer_begins(self) -> None:
+        """The replica has kept its side: it owes no answer, and whoever is suspected may have the next turn."""
+        self.asked.answered()
+        self.trial.over()
 
 
 def sent_headers(headers: dict[str, str], caller: Principal) -> dict[str, str]:
@@ -90,20 +106,34 @@ async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     left = time_left(exchange)
     until = until if left is None else min(until, exchange.now() + left)
     failed: frozenset[str] = frozenset()
-    deaths = 0
+    digest = digest_of(exchange.body)
     for _ in range(TRIES):
+        keeper.suspects.refuse_quarantined(digest)
         refuse_cold(keeper)
-        async with keeper.lobby.place(max(0.0, until - exchange.now()), failed) as replica:
-            try:
-                await _once(replica, exchange, send)
+        async with keeper.suspects.trial(digest, max(0.0, until - exchange.now())) as trial:
+            async with keeper.lobby.place(max(0.0, until - exchange.now()), failed) as replica:
+                lost = await _once(keeper, replica, exchange, send, trial)
+            if lost is None:
+                keeper.suspects.answered(digest)
                 return
-            except ReplicaLost as loss:
-                failed |= {replica.id}
-                deaths += loss.died
-                keeper.lost(replica)
-        if deaths >= DEATHS_MAX:
-            break
+            if lost.reached:
+                await keeper.suspects.autopsy(replica, digest)
+        if exchange.answering:
+            return
+        failed |= {replica.id}
+    keeper.suspects.refuse_quarantined(digest)
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
+
+
+async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial) -> ReplicaLost | None:
+    """One try; None when it was answered, else how the replica was lost."""
+    with replica.asked() as asked:
+        try:
+            await _ask(Try(replica, asked, trial), exchange, send)
+        except ReplicaLost as loss:
+            keeper.lost(replica)
+            return loss
+    return None
 
 
 def refuse_cold(keeper: Keeper) -> None:
@@ -120,30 +150,33 @@ def refuse_cold(keeper: Keeper) -> None:
         raise ScalingUp(SCALING_UP, retry_after_s=SCALING_UP_RETRY_S)
 
 
-async def _once(replica: Replica, exchange: Exchange, send: Send) -> None:
-    """One try. ReplicaLost when it may be tried elsewhere."""
-    if replica.http is None or replica.http.is_closed:
-        raise ReplicaLost(died=False)
+async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
+    """ReplicaLost when the replica gave no whole answer; unless a stream had begun, it may be tried elsewhere."""
+    http = one.replica.http
+    if http is None or http.is_closed:
+        raise ReplicaLost(reached=False)
     headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
     try:
-        async with replica.http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
+        async with http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
             if response.status_code == 503:
-                raise ReplicaLost(died=False)
+                await one.replica.look()  # is it leaving, or did its engine break?
+                raise ReplicaLost(reached=one.replica.broken)
             if exchange.stream and response.status_code == 200:
-                await _pass_stream(response, exchange, send)
+                await _pass_stream(response, one, exchange, send)
             else:
-                await _pass_whole(response, exchange, send)
+                await _pass_whole(response, one, exchange, send)
     except httpx.HTTPError as error:
-        if not exchange.answering:
-            raise ReplicaLost(died=not isinstance(error, httpx.ConnectError)) from error
-        await break_off(exchange, send, REPLICA_ENDED)
+        if exchange.answering:
+            await break_off(exchange, send, REPLICA_ENDED)
+        raise ReplicaLost(reached=not isinstance(error, httpx.ConnectError)) from error
 
 
-async def _pass_whole(response: httpx.Response, exchange: Exchange, send: Send) -> None:
+async def _pass_whole(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
     content = await response.aread()
+    one.answer_begins()
     exchange.status = response.status_code
     if response.status_code == 200:
         exchange.usage = usage_of(json.loads(content))
@@ -155,10 +188,11 @@ async def _pass_whole(response: httpx.Response, exchange: Exchange, send: Send) 
     await send({"type": "http.response.body", "body": content})
 
 
-async def _pass_stream(response: httpx.Response, exchange: Exchange, send: Send) -> None:
+async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
     reader = StreamReader()
     async for chunk in response.aiter_raw():
+        one.answer_begins()
         if not exchange.answering:
             headers = [*_headers(response, exchange), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -168,13 +202,13 @@ async def _pass_stream(response: httpx.Response, exchange: Exchange, send: Send)
             exchange.token_seen()
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     if not exchange.answering:
-        raise ReplicaLost(died=True)
+        raise ReplicaLost(reached=True)
     exchange.usage = reader.usage or exchange.usage
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:
         await break_off(exchange, send, REPLICA_ENDED)
-        return
+        raise ReplicaLost(reached=True)
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from engine.replica.log_limit import LogLimit
 from engine.replica.mailbox import Outbox
 from engine.replica.preload import Preload
 from engine.replica.runtime import Runtime
@@ -91,7 +92,9 @@ async def serve(
 
 async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_timeout_s: float) -> int:
     """Wait for the reason to end: failure, drain or orphanhood."""
+    log_limit = LogLimit()
     while True:
+        log_limit.check()
         if runtime.status == "failed":
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)

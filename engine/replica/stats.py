@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.replica.loaded import Loaded
 from engine.replica.pooler import Pooler
-from engine.replica.scheduler import Scheduler
+from engine.replica.scheduler import ALONE_CHUNK_MS, SMALLEST_CHUNK_TOKENS, Scheduler
 from engine.replica.speculation import SpeculationTotals
 
 
@@ -49,7 +49,15 @@ def figures(loaded: Loaded, scheduler: Scheduler) -> dict[str, Any]:
         "batch_invariant": loaded.costs.batch_invariant,
         "prefill_token_ms": round(loaded.costs.prefill_token_ms, 3),
         "thread_cost_ms": {str(count): round(ms, 3) for count, ms in sorted(loaded.costs.thread_ms.items())},
+        "longest_call_ms": round(longest_call_ms(loaded), 3),
     }
+
+
+def longest_call_ms(loaded: Loaded) -> float:
+    """What one call takes at most by the measured costs: between two calls no progress can be seen from outside."""
+    costs, smallest = loaded.costs, max(loaded.wide, SMALLEST_CHUNK_TOKENS)
+    steps = [*costs.step_ms.values(), *costs.verify_ms.values()]
+    return max(ALONE_CHUNK_MS, smallest * costs.prefill_token_ms, *steps)
 
 
 def speculation(totals: SpeculationTotals) -> dict[str, Any]:

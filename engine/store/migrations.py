@@ -102,3 +102,8 @@ def m005_access(db: sqlite3.Connection) -> None:
         " WHEN EXISTS (SELECT 1 FROM audit_logs WHERE trail = OLD.trail AND seq < OLD.seq)"
         " BEGIN SELECT RAISE(ABORT, 'only the oldest audit record may be removed'); END"
     )
+
+
+@migration
+def m006_served_settings(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE served_settings (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")

@@ -35,6 +35,16 @@ SELECT id, deployment, generation, socket, key, pid, created_at FROM replicas OR
 -- name: drop_replica
 DELETE FROM replicas WHERE id = :id;
 
+-- name: put_served_settings
+INSERT INTO served_settings (deployment, doc) VALUES (:deployment, :doc)
+ON CONFLICT (deployment) DO UPDATE SET doc = excluded.doc;
+
+-- name: all_served_settings
+SELECT deployment, doc FROM served_settings;
+
+-- name: drop_served_settings
+DELETE FROM served_settings WHERE deployment = :name;
+
 -- name: put_key
 INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time, expire_time, revoke_time)
 VALUES (:id, :hash, :prefix, :account, :user, :role, :display_name, :create_time, :expire_time, :revoke_time)

@@ -114,7 +114,8 @@ class Store:
 
     async def drop_deployment(self, name: str) -> None:
         """The deployment and its events: one made later under the same name must not inherit them."""
-        await self._run(self._transact, [("drop_deployment", {"name": name}), ("drop_events_of", {"deployment": name})])
+        gone = [("drop_deployment", {"name": name}), ("drop_events_of", {"deployment": name})]
+        await self._run(self._transact, [*gone, ("drop_served_settings", {"name": name})])
 
     async def touch_deployment(self, name: str, at: datetime) -> None:
         await self._write("touch_deployment", {"name": name, "at": at.isoformat()})
@@ -137,6 +138,13 @@ class Store:
 
     async def drop_replica(self, replica_id: str) -> None:
         await self._write("drop_replica", {"id": replica_id})
+
+    async def put_served_settings(self, deployment: str, doc: str) -> None:
+        """What replicas were started with that have served steadily (JSON), to return to."""
+        await self._write("put_served_settings", {"deployment": deployment, "doc": doc})
+
+    async def served_settings(self) -> dict[str, str]:
+        return {row["deployment"]: row["doc"] for row in await self._read("all_served_settings")}
 
     async def put_key(self, record: KeyRecord) -> None:
         await self._write("put_key", asdict(record))

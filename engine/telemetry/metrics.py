@@ -35,6 +35,9 @@ HELD = Gauge("firedeck_requests_held", "Requests waiting for a place.", ["deploy
 RUNNING = Gauge("firedeck_requests_running", "Requests being served.", ["deployment"], registry=REGISTRY)
 REPLICAS = Gauge("firedeck_replicas", "Replicas by stage.", ["deployment", "stage"], registry=REGISTRY)
 DESIRED = Gauge("firedeck_replicas_desired", "Replicas that the autoscaler wants.", ["deployment"], registry=REGISTRY)
+QUARANTINED = Counter(
+    "firedeck_requests_quarantined", "Requests found to end replicas.", ["deployment"], registry=REGISTRY
+)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 REPLICA_FIGURES = ReplicaMetrics()
 REGISTRY.register(REPLICA_FIGURES)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, peer, speculation, throughput
+from tests.bench import footprint, gateway, peer, reconcile, speculation, throughput
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
 from tests.bench.servers import ROOT, NotServed, Starter
@@ -37,14 +37,17 @@ PARTS: dict[str, Part] = {
     "memory": footprint.memory,
     "widths": throughput.widths,
 }
-GATEWAY = "gateway"  # prints tables of its own
+TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of their own
+    "gateway": gateway.main,
+    "reconcile": reconcile.main,
+}
 ON_GPU_ONLY = frozenset({"widths"})
 ROUNDS, QUICK_ROUNDS = 4, 2
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, GATEWAY])}")
+    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, *TABLES])}")
     parser.add_argument("--quick", action="store_true", help="few rounds, few variants")
     parser.add_argument("--rounds", type=int, help="of each comparison")
     parser.add_argument("--threads", default="1,2", help="CPU threads of both servers, with commas")
@@ -52,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose replica is measured")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
-    if unknown := set(options.only) - {*PARTS, GATEWAY}:
+    if unknown := set(options.only) - {*PARTS, *TABLES}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 
@@ -109,13 +112,17 @@ def _rows(options: argparse.Namespace, parts: list[str], *, gpu: bool) -> Rows:
     return rows
 
 
+async def _table(part: Callable[[], Awaitable[None]]) -> None:
+    await part()
+
+
 def main() -> None:
     options = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no server may outlive this process
     gpu = peer.offloads()
     machine = _machine(gpu)
-    wanted = options.only or [name for name in (*PARTS, GATEWAY) if gpu or name not in ON_GPU_ONLY]
-    parts = [name for name in wanted if name != GATEWAY]
+    wanted = options.only or [name for name in (*PARTS, *TABLES) if gpu or name not in ON_GPU_ONLY]
+    parts = [name for name in wanted if name in PARTS]
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f}, {machine['host']}\n")
     if parts:
         rows = _rows(options, parts, gpu=gpu)
@@ -124,8 +131,9 @@ def main() -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps({"machine": machine, "rows": [row.as_data() for row in rows]}, indent=2))
         print(f"\nload {machine['load_after']:.1f} at the end; figures in {options.json}\n")
-    if GATEWAY in wanted:
-        asyncio.run(gateway.main())
+    for name in wanted:
+        if name in TABLES:
+            asyncio.run(_table(TABLES[name]))
 
 
 if __name__ == "__main__":

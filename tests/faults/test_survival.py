@@ -102,7 +102,7 @@ async def test_what_a_killed_replica_had_counted_stays_in_the_totals(own_engine:
 async def test_a_replica_that_somebody_else_ends_is_replaced_before_it_is_gone(own_engine: EngineProcess) -> None:
     await deploy(own_engine, "d", min_replica_count=1)
     (victim,) = own_engine.replicas()
-    streaming = stream(own_engine.context, max_tokens=700)
+    streaming = stream(own_engine.context, max_tokens=300)
     first = next(iter(streaming))
     victim.terminate()  # it drains: what runs there goes on, what comes must go elsewhere
     answers = await asyncio.gather(*(asyncio.to_thread(ask, own_engine.context) for _ in range(4)))

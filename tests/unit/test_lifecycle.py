@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.control.backoff import FAILURES_UNTIL_FAILED
 from engine.control.lifecycle import CREATING, DELETED, DELETING, FAILED, READY, UPDATING, Facts, state
-from engine.control.reconcile import FAILURES_UNTIL_FAILED
 
 EDGES = {
     CREATING: {CREATING, READY, FAILED, DELETING, DELETED},
     READY: {READY, UPDATING, FAILED, DELETING, DELETED},
     UPDATING: {UPDATING, READY, FAILED, DELETING, DELETED},
-    FAILED: {FAILED, READY, DELETING, DELETED},
+    # Somebody changed it: tried anew, or rolled out once more.
+    FAILED: {FAILED, READY, CREATING, UPDATING, DELETING, DELETED},
     DELETING: {DELETING, DELETED, CREATING, READY, FAILED},  # undelete goes back through CREATING
     DELETED: {DELETED, DELETING, CREATING, READY, FAILED},
 }
@@ -25,6 +26,7 @@ def facts(draw) -> Facts:
     return Facts(
         deleted=draw(st.booleans()), desired=draw(st.integers(0, 4)), living=living,
         ready=draw(st.integers(0, living)), old=draw(st.integers(0, living)), failures=draw(st.integers(0, 7)),
+        stopped=draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -79,6 +81,18 @@ def test_a_deployment_created_with_no_replicas_is_ready_at_once():
 def test_a_failed_deployment_goes_on_being_tried_and_may_become_ready():
     assert state(FAILED, given_facts(ready=0, failures=1)) == FAILED
     assert state(FAILED, given_facts(ready=1, failures=0)) == READY
+
+
+def test_a_failed_deployment_whose_failures_were_forgotten_is_being_created_again():
+    assert state(FAILED, given_facts(ready=0, failures=0)) == CREATING
+    assert state(FAILED, given_facts(ready=0, failures=0, desired=0)) == READY
+
+
+def test_a_roll_out_that_was_stopped_is_failed_while_the_former_settings_serve_and_reverting_heals_it():
+    assert state(UPDATING, given_facts(old=1, failures=5, stopped=True)) == FAILED
+    assert state(FAILED, given_facts(old=1, failures=5, stopped=True)) == FAILED
+    assert state(FAILED, given_facts(old=0)) == READY
+    assert state(FAILED, given_facts(old=1)) == UPDATING
 
 
 def test_a_change_of_settings_shows_updating_until_the_old_replicas_are_gone():

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.control.backoff import BACKOFF_MAX_S, Backoff
 from engine.control.reconcile import (
-    BACKOFF_MAX_S,
     DRAINED,
     KILL_GRACE_S,
     SERVING,
@@ -19,7 +19,6 @@ from engine.control.reconcile import (
     START_TIMEOUT_S,
     STARTING,
     TERM_GRACE_S,
-    Backoff,
     Declared,
     Do,
     Observed,

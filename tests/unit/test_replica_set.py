@@ -8,14 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from engine.clock import FakeClock
-from engine.control.reconcile import Backoff, Do, Stage, Step
+from engine.control.backoff import STEADY_AFTER_S
+from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import STABLE_AFTER_S, ReplicaSet, Rooms
+from engine.fleet.replica_set import REASON_CHARS, ReplicaSet, Rooms
 from engine.fleet.template import Template
 from engine.placement.port import Placed
 
 NEW, OLD = "new", "old"
-TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, NEW)
+TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, generation=NEW)
 
 
 class Nowhere:
@@ -52,7 +53,9 @@ def house():
         told.append((reason, message))
 
     rooms = Rooms(driver, Forgetful(), None, clock)
-    return SimpleNamespace(clock=clock, driver=driver, told=told, set=ReplicaSet(rooms, announce, lambda: None))
+    return SimpleNamespace(
+        clock=clock, driver=driver, told=told, set=ReplicaSet(rooms, announce, lambda: None, lambda: 1)
+    )
 
 
 def add(house, name: str, stage: Stage, generation: str = NEW) -> Replica:
@@ -74,40 +77,75 @@ async def test_a_start_that_fails_beside_a_steady_replica_is_not_forgiven_by_it(
     for failures in (1, 2, 3):
         add(house, "crashing", Stage.INITIALIZING)
         await bury(house, "crashing")
-        house.set.forgive(NEW)
-        assert house.set.backoff.failures == failures
-        house.clock.advance(STABLE_AFTER_S + 1)
-    assert "it broke" in house.set.last_failure
+        house.set.forgive()
+        assert house.set.backoff(NEW).failures == failures
+        house.clock.advance(STEADY_AFTER_S + 1)
+    assert "it broke" in house.set.backoff(NEW).reason
 
 
 async def test_one_that_came_after_and_served_for_a_while_ends_the_back_off(house):
-    house.set.backoff = Backoff(3, house.clock.monotonic())
+    for _ in range(3):
+        add(house, "crashing", Stage.INITIALIZING)
+        await bury(house, "crashing")
     house.clock.advance(5)
     add(house, "good", Stage.READY)
-    house.clock.advance(STABLE_AFTER_S - 1)
-    house.set.forgive(NEW)
-    assert house.set.backoff.failures == 3
+    house.clock.advance(STEADY_AFTER_S - 1)
+    house.set.forgive()
+    assert house.set.backoff(NEW).failures == 3
     house.clock.advance(1)
-    house.set.forgive(NEW)
-    assert house.set.backoff.failures == 0
+    house.set.forgive()
+    assert house.set.backoff(NEW).failures == 0
 
 
 async def test_dying_right_after_every_start_is_a_crash_loop_and_dying_late_is_not(house):
     add(house, "short-lived", Stage.READY)
     house.clock.advance(1)
     await bury(house, "short-lived")
-    assert house.set.backoff.failures == 1
+    assert house.set.backoff(NEW).failures == 1
     add(house, "long-lived", Stage.READY)
-    house.clock.advance(STABLE_AFTER_S)
+    house.clock.advance(STEADY_AFTER_S)
     await bury(house, "long-lived")
-    assert house.set.backoff.failures == 1
+    assert house.set.backoff(NEW).failures == 1
     assert house.set.restarts == 2
+
+
+async def test_the_failures_of_some_settings_do_not_hold_up_others(house):
+    add(house, "new", Stage.INITIALIZING)
+    await bury(house, "new")
+    assert (house.set.backoff(NEW).failures, house.set.backoff(OLD).failures) == (1, 0)
+
+
+async def test_a_wedge_soon_after_every_start_is_a_crash_loop_too(house):
+    wedged = add(house, "wedged", Stage.READY)
+    await house.set.do(Step(Do.TERMINATE, "wedged", "made no token", fault=True), TEMPLATE)
+    assert wedged.stage == Stage.STOPPING
+    await bury(house, "wedged")
+    assert house.set.backoff(NEW).failures == house.set.restarts == 1
+    assert ("ReplicaDied", "it was ended and is replaced: made no token") in house.told
+
+
+async def test_a_replica_whose_engine_broke_has_failed_although_it_ended_by_itself(house):
+    broken = add(house, "broken", Stage.READY)
+    broken.broken = True
+    broken.enter(Stage.STOPPING, "the scheduler died")
+    await bury(house, "broken")
+    assert house.set.backoff(NEW).reason == "the scheduler died"
+
+
+async def test_the_reason_of_a_failed_start_is_the_end_of_its_log(house, monkeypatch):
+    lines = [f"line {i} " + "x" * 100 for i in range(30)]
+    monkeypatch.setattr(Nowhere, "last_words", lambda self, replica: "\n".join(lines))
+    add(house, "crashing", Stage.INITIALIZING)
+    await bury(house, "crashing")
+    reason = house.set.backoff(NEW).reason
+    assert reason.endswith(lines[-1])
+    assert len(reason) <= REASON_CHARS
 
 
 async def test_an_end_that_was_wanted_is_no_failure(house):
     add(house, "leaving", Stage.STOPPING)
     await bury(house, "leaving")
-    assert house.set.backoff.failures == house.set.restarts == 0
+    assert house.set.backoff(NEW).failures == house.set.restarts == 0
     assert [reason for reason, _ in house.told] == ["ReplicaStopped"]
 
 

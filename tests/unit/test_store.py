@@ -209,6 +209,16 @@ async def test_dropping_what_is_not_there_is_fine(store):
     await store.drop_replica("x")
 
 
+async def test_the_settings_that_served_are_kept_and_gone_with_their_deployment(store):
+    await store.put_deployment(deployment())
+    for doc in ('{"slots": 4}', '{"slots": 8}'):
+        await store.put_served_settings(CHAT, doc)
+    await store.put_served_settings(OTHER, "{}")
+    assert await store.served_settings() == {CHAT: '{"slots": 8}', OTHER: "{}"}
+    await store.drop_deployment(CHAT)
+    assert await store.served_settings() == {OTHER: "{}"}
+
+
 async def test_events_are_numbered_on_and_the_newest_come_oldest_first(store):
     for number in range(6):
         await store.add_event(CHAT if number % 2 else OTHER, "Normal", "R", str(number))

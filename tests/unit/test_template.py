@@ -27,12 +27,12 @@ def declared(**body) -> Deployment:
 
 
 def template(*, gpus: int = 0, **body) -> Template:
-    return template_of(declared(**body), cores=1, gpus=gpus)
+    return template_of(declared(**body), gpus=gpus)
 
 
 def words(made: Template) -> list[str]:
     """The arguments beyond those that every replica gets."""
-    return options_of(made.launch("r", "key", FILES[0], FILES[1] if made.draft_model else None))
+    return options_of(made.launch("r", "key", FILES[0], FILES[1] if made.draft_model else None, cores=1))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, 
 
 @pytest.mark.parametrize(("body", "devices"), [({}, 1), ({"acceleratorCount": 2}, 2), ({"acceleratorCount": 8}, 4)])
 def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_are(body, devices):
-    assert template(gpus=4, **body).launch("r", "key", FILES[0], None).devices == devices
+    assert template(gpus=4, **body).launch("r", "key", FILES[0], None, cores=1).devices == devices
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,5 @@ def test_a_change_that_reaches_no_replica_replaces_none(before, after):
 def test_deployments_alike_have_the_same_generation():
     one = declared()
     other = one.model_copy(update={"name": "accounts/local/deployments/other"})
-    made = [template_of(d, cores=1, gpus=0) for d in (one, other)]
+    made = [template_of(d, gpus=0) for d in (one, other)]
     assert made[0] == replace(made[1], deployment=one.name)
-
-
-def test_other_deployments_change_the_share_of_cores_and_replace_no_replica():
-    few, many = (template_of(declared(), cores=cores, gpus=0) for cores in (1, 8))
-    assert few.generation == many.generation
-    assert [made.launch("r", "key", FILES[0], None).cores for made in (few, many)] == [1, 8]

@@ -1,0 +1,84 @@
+"""What is kept of a deployment over time: gauges now, points for the charts, and when it was used last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.clock import Clock
+from engine.control.reconcile import Stage
+from engine.fleet.record import Seen
+from engine.store.store import Store
+from engine.telemetry import metrics
+from engine.telemetry.history import Recorder
+from engine.telemetry.meter import Meter
+
+HISTORY_STEP_S = 1.0
+TTFT_WINDOW_S = 10.0  # of one point in the charts
+REQUEST_RATE_WINDOW_S = 5.0
+TOUCH_INTERVAL_S = 10.0  # how often the instant of the last request is written down
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Requests now: `held` at the gateway, `running` with replicas, `queued`: held or waiting inside a replica."""
+
+    held: int
+    running: int
+    queued: int
+
+
+class Chronicle:
+    """One deployment's. Times are the clock's."""
+
+    def __init__(self, name: str, meter: Meter, store: Store, clock: Clock) -> None:
+        self.recorder = Recorder()
+        self._name = name
+        self._meter = meter
+        self._store = store
+        self._clock = clock
+        self._recorded_at = self._touched_at = float("-inf")
+        self._touched_requests = 0
+        self._gauged: tuple[Seen, Work] | None = None
+
+    async def write(self, seen: Seen, work: Work) -> None:
+        """After every look."""
+        now = self._clock.monotonic()
+        if (seen, work) != self._gauged:
+            self._gauged = (seen, work)
+            self._gauge(seen, work)
+        if now - self._recorded_at >= HISTORY_STEP_S:
+            self._recorded_at = now
+            self._record(seen, work)
+        await self._touch(now)
+
+    def _gauge(self, seen: Seen, work: Work) -> None:
+        for stage in Stage:
+            metrics.REPLICAS.labels(self._name, stage.value).set(seen.stages.count(stage))
+        metrics.DESIRED.labels(self._name).set(seen.desired)
+        metrics.HELD.labels(self._name).set(work.held)
+        metrics.RUNNING.labels(self._name).set(work.running)
+
+    def _record(self, seen: Seen, work: Work) -> None:
+        meter = self._meter
+        self.recorder.add(
+            self._clock.wall().timestamp(),
+            {
+                "ttft_p50_ms": meter.ttft_ms(50, TTFT_WINDOW_S),
+                "ttft_p95_ms": meter.ttft_ms(95, TTFT_WINDOW_S),
+                "tokens_per_second": meter.token_rate() if seen.ready else None,
+                "requests_per_second": meter.request_rate(REQUEST_RATE_WINDOW_S),
+                "queue": float(work.queued),
+                "concurrency": float(work.running + work.held),
+                "ready": float(seen.ready),
+                "desired": float(seen.desired),
+            },
+        )
+
+    async def _touch(self, now: float) -> None:
+        """The instant of the last request, which idle time after a restart is counted from."""
+        meter = self._meter
+        at = meter.last_request_at
+        if at is None or meter.requests == self._touched_requests or now - self._touched_at < TOUCH_INTERVAL_S:
+            return
+        self._touched_at, self._touched_requests = now, meter.requests
+        await self._store.touch_deployment(self._name, at)

@@ -1,0 +1,90 @@
+"""A deployment's document: what is declared, and what is seen of it, in memory and on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from client.types import Deployment, ReplicaStats, Status
+from engine.control import lifecycle
+from engine.control.lifecycle import Facts
+from engine.control.reconcile import Stage
+from engine.store.store import Store
+
+FAILURE_CHARS = 900  # of the reason in `status`
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One deployment at one look. `old` replicas run with former settings; `failure`: why starts fail, or ""."""
+
+    deleted: bool
+    stages: tuple[Stage, ...]
+    desired: int
+    old: int
+    stopped: bool
+    failures: int
+    failure: str
+
+    @property
+    def ready(self) -> int:
+        return self.stages.count(Stage.READY)
+
+    def facts(self) -> Facts:
+        return Facts(
+            deleted=self.deleted, desired=self.desired, living=len(self.stages), ready=self.ready, old=self.old,
+            failures=self.failures, stopped=self.stopped,
+        )  # fmt: skip
+
+    def stats(self) -> ReplicaStats:
+        return ReplicaStats(
+            pending_scheduling_replica_count=self.stages.count(Stage.PENDING_SCHEDULING),
+            downloading_model_replica_count=self.stages.count(Stage.DOWNLOADING_MODEL),
+            initializing_replica_count=self.stages.count(Stage.INITIALIZING),
+            ready_replica_count=self.ready,
+        )
+
+
+class Record:
+    """One document with two writers, the user's changes and the keeper's observations: they take turns."""
+
+    def __init__(self, deployment: Deployment, store: Store) -> None:
+        self.deployment = deployment
+        self._store = store
+        self._writing = asyncio.Lock()
+
+    async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
+        """Take over a changed declaration: on disk first. Raises what `change` raises."""
+        async with self._writing:
+            declared = change(self.deployment)
+            await self._store.put_deployment(declared)
+            self.deployment = declared
+        return declared
+
+    async def show(self, seen: Seen) -> str | None:
+        """Take over what is seen, to disk when it changed. A change of the state as a sentence, else None."""
+        former = self.deployment.state
+        async with self._writing:
+            shown = self._shown(seen)
+            if shown is self.deployment:
+                return None
+            await self._store.put_deployment(shown)
+            self.deployment = shown
+        if shown.state == former:
+            return None
+        return f"{former} -> {shown.state}" + (f": {seen.failure}" if shown.state == lifecycle.FAILED else "")
+
+    def _shown(self, seen: Seen) -> Deployment:
+        """The document as it should be; the very same object when nothing changed."""
+        status = Status(code="UNAVAILABLE", message=seen.failure[:FAILURE_CHARS]) if seen.failure else Status()
+        fields = {
+            "state": lifecycle.state(self.deployment.state, seen.facts()),
+            "status": status,
+            "desired_replica_count": seen.desired,
+            "replica_count": len(seen.stages),
+            "replica_stats": seen.stats(),
+        }
+        if all(getattr(self.deployment, name) == value for name, value in fields.items()):
+            return self.deployment
+        return self.deployment.model_copy(update=fields)

@@ -1,0 +1,105 @@
+"""Requests under which a replica died: each is tried alone, and refused once it has ended two.
+
+All that were in a replica when it died are suspects at first. They go on one at a time, until the first byte of an
+answer: so the next death has one culprit, and the innocent are cleared by their answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from client.errors import FailedPrecondition, Unavailable
+from client.fleet_types import QuarantinedRequest
+from engine.clock import Clock
+from engine.control.quarantine import Mark, Quarantine
+from engine.control.reconcile import Stage
+from engine.fleet.replica import Replica
+from engine.telemetry import metrics
+
+AUTOPSY_S = 1.0  # how long a process may take to be seen dead after its connections broke
+AUTOPSY_STEP_S = 0.02
+SHOWN_DIGITS = 16  # of a digest, in messages
+
+Announce = Callable[[str, str, str], Awaitable[None]]
+
+
+class Trial:
+    """The turn of one request; `over()` as soon as it is known to be harmless, again does no harm."""
+
+    def __init__(self, lock: asyncio.Lock | None) -> None:
+        self._lock = lock
+
+    def over(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+class Suspects:
+    """Those of one deployment. `alive` tells whether a replica's process exists."""
+
+    def __init__(self, name: str, clock: Clock, alive: Callable[[Replica], bool], announce: Announce) -> None:
+        self._name = name
+        self._clock = clock
+        self._alive = alive
+        self._announce = announce
+        self._quarantine = Quarantine()
+        self._one_at_a_time = asyncio.Lock()
+
+    def refuse_quarantined(self, digest: str) -> None:
+        """Raises FailedPrecondition for a request that has ended replicas."""
+        mark = self._quarantine.mark(digest, self._clock.monotonic())
+        if mark is not None and mark.quarantined:
+            raise FailedPrecondition(
+                f"this very request ended {len(mark.replicas)} replicas ({', '.join(mark.replicas)}) and is not tried"
+                f" again before {self._instant(mark.ends_at()):%H:%M:%S} UTC; body sha256 {digest[:SHOWN_DIGITS]}",
+                hint="change the request; `firedeck --once --json` lists what is quarantined",
+            )
+
+    @asynccontextmanager
+    async def trial(self, digest: str, timeout_s: float) -> AsyncIterator[Trial]:
+        """A suspect's turn; everybody else passes at once. Unavailable when no turn comes within `timeout_s`."""
+        trial = Trial(None)
+        if self._quarantine.mark(digest, self._clock.monotonic()) is not None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._one_at_a_time.acquire()
+            except TimeoutError:
+                raise Unavailable(
+                    "a replica died under this request, and others like it are tried first", hint="retry later"
+                ) from None
+            trial = Trial(self._one_at_a_time)
+        try:
+            yield trial
+        finally:
+            trial.over()
+
+    def answered(self, digest: str) -> None:
+        self._quarantine.answered(digest)
+
+    async def autopsy(self, replica: Replica, digest: str) -> None:
+        """A request's connection broke: if the replica died of itself, the request is one of those to blame."""
+        for _ in range(int(AUTOPSY_S / AUTOPSY_STEP_S)):
+            if replica.broken or not self._alive(replica):
+                break
+            await asyncio.sleep(AUTOPSY_STEP_S)
+        else:
+            return
+        if replica.stage == Stage.STOPPING and not (replica.wedged or replica.broken):
+            return  # it was told to end
+        if self._quarantine.blame(digest, replica.id, self._clock.monotonic()):
+            metrics.QUARANTINED.labels(self._name).inc()
+            message = f"a request ended two replicas and is refused from now on; body sha256 {digest[:SHOWN_DIGITS]}"
+            await self._announce("Warning", "RequestQuarantined", message)
+
+    def quarantined(self) -> list[QuarantinedRequest]:
+        return [self._view(mark) for mark in self._quarantine.quarantined(self._clock.monotonic())]
+
+    def _view(self, mark: Mark) -> QuarantinedRequest:
+        return QuarantinedRequest(digest=mark.digest, replicas=list(mark.replicas), until=self._instant(mark.ends_at()))
+
+    def _instant(self, at: float) -> datetime:
+        return self._clock.wall() + timedelta(seconds=at - self._clock.monotonic())

@@ -1,0 +1,85 @@
+"""A request that crashes or wedges replicas: found out after two, and refused, while everybody else is served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from client.resources import Client
+from tests.conftest import deploy, until_ready
+from tests.processes import EngineProcess
+
+pytestmark = pytest.mark.model
+NAME = "accounts/local/deployments/d"
+POISONOUS = Path(__file__).parent / "poisonous"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    """An engine whose replicas crash on POISON."""
+    path = os.pathsep.join([str(POISONOUS), str(ROOT)])
+    running = EngineProcess(tmp_path / "data", environment={"PYTHONPATH": path}).start()
+    yield running
+    running.stop()
+
+
+async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_nobody_else_an_answer(
+    engine: EngineProcess,
+) -> None:
+    await deploy(engine, "d", min_replica_count=2, max_replica_count=2, max_batch_size=8)
+    async with Client(engine.context) as client, _http(engine) as http:
+        while sum(r.stage == "READY" for r in (await client.fleet.status("d")).replicas) < 2:
+            await asyncio.sleep(0.1)
+        innocent = [asyncio.create_task(_ask(http, f"Innocent {i}: 1, 2,", 80)) for i in range(8)]
+        await asyncio.sleep(0.1)  # they run, on both replicas
+        poison = await _ask(http, "POISON", 5)
+        assert poison.status_code == 400
+        error = poison.json()["error"]
+        assert error["code"] == "FAILED_PRECONDITION"
+        assert "ended 2 replicas" in error["message"]
+        answers = await asyncio.gather(*innocent)
+        assert [answer.status_code for answer in answers] == [200] * 8
+        again = await _ask(http, "POISON", 5)
+        assert again.json()["error"]["message"] == error["message"]
+        await until_ready(client, "d")
+        events = [event.reason for event in await client.fleet.events("d")]
+        assert events.count("ReplicaDied") == 2
+        assert events.count("RequestQuarantined") == 1
+        [quarantined] = (await client.fleet.status("d")).quarantined
+        assert quarantined.digest[:16] in error["message"]
+        assert len(set(quarantined.replicas)) == 2
+        assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
+
+
+@pytest.mark.soak  # two replicas are each given half a minute to make progress
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
+async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_request_is_found_out(
+    engine: EngineProcess, word: str, why: str
+) -> None:
+    await deploy(engine, "d", min_replica_count=1)
+    async with Client(engine.context) as client, _http(engine) as http:
+        answer = await _ask(http, word, 5)
+        assert answer.status_code == 400
+        assert "ended 2 replicas" in answer.json()["error"]["message"]
+        await until_ready(client, "d")
+        told = [event.message for event in await client.fleet.events("d") if event.reason == "ReplicaUnhealthy"]
+        assert len(told) == 2
+        assert all(why in message for message in told)
+        assert (await _ask(http, "Innocent", 5)).status_code == 200
+
+
+def _http(engine: EngineProcess) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    return httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=300)
+
+
+async def _ask(http: httpx.AsyncClient, prompt: str, tokens: int) -> httpx.Response:
+    body = {"model": NAME, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True}
+    return await http.post("/v1/completions", json=body)

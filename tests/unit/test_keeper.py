@@ -1,0 +1,226 @@
+"""One deployment's loop on a clock that tests turn: sleeping engines, jumping clocks, roll-outs remembered.
+
+Replicas are handles without a process; the store is a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from client.types import AutoscalingPolicy, Deployment
+from engine.clock import FakeClock
+from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
+from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
+from engine.fleet.keeper import Keeper
+from engine.fleet.replica import Replica
+from engine.fleet.replica_set import ReplicaSet, Rooms
+from engine.fleet.template import Template, template_of
+from engine.placement.port import Placed
+from engine.store.store import Store
+
+NAME = "accounts/local/deployments/d"
+POLICY = AutoscalingPolicy(
+    scale_up_window=timedelta(seconds=30), scale_down_window=timedelta(minutes=10),
+    scale_to_zero_window=timedelta(hours=1), load_targets={"default": 0.8},
+)  # fmt: skip
+
+
+class JumpingClock(FakeClock):
+    """A wall clock that somebody sets; the monotonic one goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = timedelta()
+
+    def wall(self) -> datetime:
+        return super().wall() + self.offset
+
+
+class Still:
+    """A driver whose processes live until they are killed."""
+
+    simulated = True
+
+    def __init__(self) -> None:
+        self.dead: set[str] = set()
+
+    def alive(self, placed: Placed) -> bool:
+        return placed.replica not in self.dead
+
+    def stop(self, placed: Placed, *, force: bool) -> None:
+        self.dead.add(placed.replica)
+
+    def forget(self, placed: Placed) -> None:
+        return
+
+    def last_words(self, replica: str) -> str:
+        return "it broke"
+
+
+@dataclass
+class House:
+    keeper: Keeper
+    clock: JumpingClock
+    driver: Still
+    store: Store
+
+    async def look(self, after_s: float = 0.5) -> None:
+        """One tick, with all replicas heard just before."""
+        self.clock.advance(after_s)
+        for replica in self.keeper.replicas:
+            self.hear(replica)
+        await self.keeper.tick()
+
+    def hear(self, replica: Replica) -> None:
+        replica.vitals.take({"running": 0, "waiting": 0}, self.clock.monotonic())
+        replica.report.at = self.clock.monotonic()
+
+    def add(self, name: str, generation: str, stage: Stage = Stage.READY) -> Replica:
+        replica = Replica(name, generation, "key", self.clock)
+        replica.placed = Placed(name, Path("/nowhere"), 1)
+        for step in (Stage.INITIALIZING, stage):
+            replica.enter(step)
+        self.keeper.replicas.replicas[name] = replica
+        self.hear(replica)
+        return replica
+
+    def generation(self) -> str:
+        return template_of(self.keeper.deployment, gpus=0).generation
+
+    async def reasons(self) -> list[str]:
+        return [event.reason for event in await self.store.events_of(NAME, 0, 100)]
+
+    async def change(self, **fields: object) -> None:
+        await self.keeper.declare(lambda d: d.model_copy(update=fields))
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    clock, driver, store = JumpingClock(), Still(), await Store.open(tmp_path / "state.db")
+    made = Deployment(
+        name=NAME, base_model="m", state="CREATING", create_time=datetime.now(UTC), min_replica_count=1,
+        max_replica_count=1, max_batch_size=4, max_context_length=512, autoscaling_policy=POLICY,
+    )  # fmt: skip
+    await store.put_deployment(made)
+    keeper = Keeper(made, Rooms(driver, store, None, clock), lambda: 1, 0)  # type: ignore[arg-type]
+    keeper.begin(1)
+    yield House(keeper, clock, driver, store)
+    await keeper.stop()
+    await store.close()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Template]:
+    """What replicas were started with, instead of starting them."""
+    templates: list[Template] = []
+    monkeypatch.setattr(ReplicaSet, "_start", lambda self, template: templates.append(template))
+    return templates
+
+
+async def test_a_wall_clock_that_jumps_an_hour_either_way_fires_nothing(house, started):
+    replica = house.add("r", house.generation())
+    for _ in range(5):
+        await house.look()
+    before = await house.reasons()
+    for hours in (1, -2, 1):
+        house.clock.offset += timedelta(hours=hours)
+        for _ in range(5):
+            await house.look()
+    assert (replica.stage, started, await house.reasons()) == (Stage.READY, [], before)
+    assert house.keeper.deployment.state == "READY"
+
+
+async def test_an_engine_that_was_stopped_for_a_while_does_not_take_its_replicas_for_dead(house, started):
+    replica = house.add("r", house.generation())
+    await house.look()
+    house.clock.advance(3600)
+    await house.keeper.tick()  # before a single replica could be asked again
+    assert replica.stage == Stage.READY
+    for _ in range(int(SILENT_AFTER_S) + 1):
+        house.clock.advance(1)
+        await house.keeper.tick()
+    assert replica.stage == Stage.STOPPING
+
+
+async def fail_to_roll_out(house: House) -> None:
+    """New settings whose replicas fail again and again."""
+    await house.change(max_batch_size=8)
+    await house.look()
+    for i in range(FAILURES_UNTIL_FAILED):
+        house.add(f"new{i}", house.generation(), Stage.INITIALIZING)
+        house.driver.dead.add(f"new{i}")
+        await house.keeper.replicas.do(Step(Do.BURY, f"new{i}"), Template("d", "m", 1, 1))
+    await house.look()
+
+
+async def test_a_stopped_roll_out_is_told_and_the_former_settings_replace_what_dies(house, started):
+    house.add("old", old := house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    shown = house.keeper.deployment
+    assert (shown.state, shown.replica_stats.ready_replica_count) == ("FAILED", 1)
+    assert "roll-out stopped" in shown.status.message
+    assert "it broke" in shown.status.message
+    assert "RolloutStopped" in await house.reasons()
+    assert house.keeper.hopeless() is None
+    started.clear()
+    house.driver.dead.add("old")
+    await house.look(100)  # it is buried
+    await house.look(100)  # after the back-off of its own
+    assert {t.generation for t in started} == {old}
+    assert house.keeper.hopeless() is None
+
+
+async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_replica(house, started):
+    house.add("old", house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    await house.change(max_batch_size=4)
+    house.keeper.retry_now()
+    started.clear()
+    await house.look()
+    shown = house.keeper.deployment
+    assert (shown.state, shown.status.message, started) == ("READY", "", [])
+
+
+async def test_the_settings_that_served_are_remembered_across_engines_and_new_ones_only_when_steady(house, started):
+    house.add("old", old := house.generation())
+    await house.look()
+    stored = json.loads((await house.store.served_settings())[NAME])
+    assert stored["generation"] == old
+    await house.change(max_batch_size=8)
+    house.keeper.replicas.replicas.clear()
+    house.add("new", new := house.generation())
+    await house.look()
+    assert json.loads((await house.store.served_settings())[NAME])["generation"] == old
+    for _ in range(int(STEADY_AFTER_S / 5) + 1):
+        await house.look(5)
+    doc = (await house.store.served_settings())[NAME]
+    assert json.loads(doc)["generation"] == new
+    house.keeper.rollout.restore(doc)
+    assert house.keeper.rollout.template(new).slots == 8
+
+
+async def test_remembered_settings_that_cannot_be_read_are_forgotten(house, started):
+    house.keeper.rollout.restore('{"unknown": 1}')
+    await house.look()
+    assert [t.slots for t in started] == [4]
+
+
+async def test_the_stages_of_replicas_are_counted_as_the_contract_names_them(house, started):
+    for stage in (Stage.READY, Stage.INITIALIZING, Stage.DOWNLOADING_MODEL):
+        house.add(stage.value, house.generation(), stage)
+    waiting = Replica("waiting", house.generation(), "key", house.clock)
+    house.keeper.replicas.replicas["waiting"] = waiting
+    await house.change(max_replica_count=4, min_replica_count=4)
+    await house.look()
+    assert house.keeper.deployment.to_wire()["replicaStats"] == {
+        "pendingSchedulingReplicaCount": 1, "downloadingModelReplicaCount": 1, "initializingReplicaCount": 1,
+        "readyReplicaCount": 1,
+    }  # fmt: skip
