@@ -1,0 +1,85 @@
+"""`--only autoscale`: the tables, and what they say of the two aims. Everything in them is simulated."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from client.cli.output import table
+from tests.bench.autoscaling.contest import WARM_UP_S, Match, Result, entries, front, matches, run
+from tests.bench.autoscaling.replica_model import MEASURED, Model, costs_of
+from tests.bench.autoscaling.traces import FITTED, Trace, load
+
+HEADER = ("POLICY", "TTFT p50", "p99", "REPLICA-SECONDS", "COLD STARTS", "REFUSED", "FRONT")
+START_S = 30.0  # from placing a replica to its first answer: the weights of a mid-sized model from a local disk
+AIM = 0.9  # of the replica-seconds of the best peer, at a tail as good
+SEED = 1
+QUICK_S = 1500.0
+
+
+def main(folder: Path | None, costs: Path | None, start_s: float, *, quick: bool) -> None:
+    """Print a table a trace. `folder` may hold the published traces, `costs` is a `costs.json` of replicas."""
+    model = Model.of(costs_of(costs) if costs else MEASURED, start_s)
+    for name in list(FITTED)[: 1 if quick else None]:
+        print(_told(model, _cut(load(name, folder, SEED), quick), quick=quick), flush=True)
+
+
+def _cut(trace: Trace, quick: bool) -> Trace:
+    return Trace(trace.name, [row for row in trace.rows if row[0] < QUICK_S], trace.made) if quick else trace
+
+
+def _told(model: Model, trace: Trace, *, quick: bool) -> str:
+    results = []
+    for entry in entries(model, trace, quick=quick):
+        print(f"replaying {trace.name}: {entry.policy.name} ...", file=sys.stderr, flush=True)
+        results.append(run(model, trace, entry))
+    best = front(results)
+    return "\n".join(
+        [
+            f"\nSIMULATED: {_named(trace)}; {model.slots} slots, {model.start_s:g} s to start, the first "
+            f"{WARM_UP_S:g} s do not count",
+            table(HEADER, [_cells(result, result in best) for result in results]),
+            *_said(results, best),
+        ]
+    )
+
+
+def _named(trace: Trace) -> str:
+    origin = f"generated, seed {SEED}" if trace.made else "published trace"
+    prompt, output = (statistics.fmean(row[column] for row in trace.rows) for column in (1, 2))
+    return (
+        f"{trace.name} ({origin}), {len(trace.rows)} requests in {trace.seconds / 60:.0f} min, "
+        f"{prompt:.0f} prompt and {output:.0f} output tokens on average"
+    )
+
+
+def _cells(result: Result, best: bool) -> tuple[str, ...]:
+    o = result.outcome
+    return (
+        o.policy, f"{o.ttft_p50_s:.2f}s", f"{o.ttft_p99_s:.2f}s", f"{o.replica_s:,.0f}", str(o.starts), str(o.refused),
+        "*" if best else "",
+    )  # fmt: skip
+
+
+def _said(results: Sequence[Result], best: Sequence[Result]) -> list[str]:
+    mine = [r.outcome.policy for r in best if r.entry.ours]
+    lines = [f"firedeck on the Pareto front of p99, replica-seconds and refusals: {'; '.join(mine) or 'no'}"]
+    for forecasts in (False, True):
+        what = "with" if forecasts else "without"
+        found = matches(results, forecasts=forecasts)
+        lines.append(f"{what} a forecast as floor, against the best peer with as good a p99: {_compared(found)}")
+    return lines
+
+
+def _compared(found: Sequence[Match]) -> str:
+    if not found:
+        return "no peer has one"
+    middle, first = statistics.median(m.ratio for m in found), found[0]
+    met = "met" if first.ratio <= AIM else "not met"
+    return (
+        f"{first.ratio:.2f}x the replica-seconds at best ({first.ours.outcome.policy}: p99 "
+        f"{first.ours.outcome.ttft_p99_s:.2f}s; {first.peer.outcome.policy}: {first.peer.outcome.ttft_p99_s:.2f}s), "
+        f"{middle:.2f}x in the middle of {len(found)} settings; aim {AIM}x {met}"
+    )
