@@ -23,7 +23,7 @@ from tests.bench.autoscaling.traces import Row, Trace
 WARM_UP_S = 300.0
 MOST = 100  # replicas, for every policy
 SHARES = (0.6, 0.7, 0.8, 0.9)  # of what a replica can do
-DOWN_S = (600.0, 120.0, 60.0)
+DOWN_S = (600.0, 120.0)
 TTFT_MS = 4000.0
 
 
@@ -59,16 +59,16 @@ def entries(model: Model, trace: Trace, *, quick: bool) -> Iterator[Entry]:
     yield Entry(Knative(model.slots, least=1, name="Knative, as it comes"))
     yield Entry(RayServe(most=MOST, name="Ray Serve, as it comes"))
     yield Entry(Ours(_rules({}), name="firedeck, as it comes"), ours=True)
-    for share in SHARES[1::2] if quick else SHARES:
-        yield from _tuned(model, able, share, DOWN_S[::2] if quick else DOWN_S)
+    for share in SHARES[1:2] if quick else SHARES:
+        yield from _tuned(model, able, share)
     yield Entry(Ours(_rules({TTFT_TARGET: TTFT_MS}), name=f"firedeck TTFT p99 {TTFT_MS / 1000:g}s"), ours=True)
 
 
-def _tuned(model: Model, able: float, share: float, downs: Sequence[float]) -> Iterator[Entry]:
+def _tuned(model: Model, able: float, share: float) -> Iterator[Entry]:
     rate = share * able
     yield Entry(Knative(model.slots, utilization=share, least=1, name=f"Knative {share:.0%} of slots"))
     yield Entry(Knative(able, by_rate=True, utilization=share, least=1, name=f"Knative {rate:.2f} req/s"))
-    for down_s in downs:
+    for down_s in DOWN_S:
         ongoing = share * model.slots
         named = f"down {down_s:.0f}s"
         yield Entry(RayServe(ongoing, down_delay_s=down_s, most=MOST, name=f"Ray Serve {ongoing:.1f} ongoing, {named}"))

@@ -135,6 +135,12 @@ class Replica:
             instants.append(max(0.0, self.decoding[0][0] - self._decoded) / decode)
         return self._now + min(instants) if instants else None
 
+    def made(self, now: float) -> tuple[float, float]:
+        """(prompt tokens, generated tokens after the first of each request) until `now`, no event lying between."""
+        prefill, decode = self._rates()
+        elapsed = max(0.0, now - self._now)
+        return self.prefilled + elapsed * prefill, self.decoded_tokens + elapsed * decode * len(self.decoding)
+
     def _rates(self) -> tuple[float, float]:
         """(prompt tokens a second, tokens a second of each running sequence)."""
         running = len(self.decoding)

@@ -187,10 +187,6 @@ class Simulation:
     def _look(self) -> None:
         self._count_inside(0)
         elapsed = self.now - self._looked_at
-        for replica in self.replicas:
-            if replica.ready_at <= self.now:
-                replica.advance(self.now, self)
-                self._schedule(replica)
         prompts, generated = self.totals()
         view = View(
             now=self.now,
@@ -210,16 +206,19 @@ class Simulation:
         self._area, self._looked_at, self._arrived, self._tokens = 0.0, self.now, 0, (prompts, generated)
         self._seen = len(self.ttfts_s)
         self._want(self.policy.count(view))
-        self._dispatch()
+        if self.held:
+            self._dispatch()
 
     def totals(self) -> tuple[float, float]:
         """(prompt tokens, generated tokens after the first of each request) ever made."""
-        prompts = self._gone[0] + sum(r.prefilled for r in self.replicas)
-        return prompts, self._gone[1] + sum(r.decoded_tokens for r in self.replicas)
+        made = [self._gone, *(r.made(self.now) for r in self.replicas)]
+        return sum(prompts for prompts, _ in made), sum(generated for _, generated in made)
 
     def _want(self, count: int, *, at_once: bool = False) -> None:
         """Keep draining ones where more are wanted, start the rest; drain where fewer are, as the reconciler does."""
         serving = [r for r in self.replicas if not r.draining]
+        if len(serving) == count:
+            return
         if not self.counts or self.counts[-1][1] != count:
             self.counts.append((self.now, count))
         for replica in [r for r in self.replicas if r.draining][: max(0, count - len(serving))]:
@@ -243,7 +242,8 @@ class Simulation:
     def _remove_if_drained(self, replica: Replica) -> None:
         if replica.draining and not replica.in_flight:
             self.replicas.remove(replica)
-            self._gone = self._gone[0] + replica.prefilled, self._gone[1] + replica.decoded_tokens
+            prompts, generated = replica.made(self.now)
+            self._gone = self._gone[0] + prompts, self._gone[1] + generated
 
     def _outcome(self, arrivals: Sequence[Request]) -> Outcome:
         counted = [r for r in arrivals if r.at >= self.warm_up_s]
