@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.control.autoscale_state import Policy as Rules
 from engine.fleet.lobby import QUEUE_MAX
 from tests.bench.autoscaling import contest, report, traces
-from tests.bench.autoscaling.contest import Entry, Match, Result, capacity, front, matches
+from tests.bench.autoscaling.contest import Entry, Result, capacity, front, matches
 from tests.bench.autoscaling.ours import Ours
 from tests.bench.autoscaling.peers import Fixed, Knative, RayServe
 from tests.bench.autoscaling.replica_model import MEASURED, Model
@@ -207,12 +207,22 @@ def test_the_front_is_what_nobody_beats():
     assert [r.outcome.policy for r in front([result("a", 1, 10, refused=1), result("b", 2, 20)])] == ["a", "b"]
 
 
-def test_ours_is_compared_with_the_cheapest_peer_that_is_as_good():
-    peers = [result("slow", 9, 10), result("good", 4, 40), result("better", 3, 50), result("refuses", 3, 5, refused=1)]
-    [match] = matches([*peers, result("mine", 4.5, 32, ours=True)], forecasts=False)
-    assert isinstance(match, Match)
-    assert (match.peer.outcome.policy, match.ratio) == ("good", pytest.approx(0.8))
-    assert matches([*peers, result("mine", 2, 32, ours=True)], forecasts=False) == []
+def test_each_peer_that_no_other_beats_meets_the_cheapest_of_ours_with_as_good_a_tail():
+    peers = [
+        result("slow", 9, 10),
+        result("good", 4, 40),
+        result("beaten", 4, 41),
+        result("lets few in", 3, 5, refused=1),
+    ]
+    mine = [result("late", 4.5, 20, ours=True), result("quick", 3.5, 32, ours=True), result("dear", 1, 90, ours=True)]
+    found = matches([*peers, *mine], forecasts=False)
+    assert [(m.peer.outcome.policy, m.ours and m.ours.outcome.policy) for m in found] == [
+        ("good", "quick"),
+        ("slow", "late"),
+    ]
+    assert [m.ratio for m in found] == [pytest.approx(0.8), pytest.approx(2.0)]
+    [unmatched] = matches([peers[1], result("worse", 5, 1, ours=True)], forecasts=False)
+    assert (unmatched.ours, unmatched.ratio) == (None, None)
 
 
 def test_what_a_replica_can_do_is_estimated_from_lengths():
@@ -231,5 +241,12 @@ def test_the_report_says_that_it_is_simulated_and_names_the_verdict(monkeypatch,
     report.main(None, None, 5.0, quick=True)
     shown = capsys.readouterr().out
     assert "SIMULATED: conv (generated, seed 1)" in shown
-    for expected in ("Knative, as it comes", "Ray Serve, as it comes", "firedeck, as it comes", "fixed", "Pareto"):
+    for expected in (
+        "Knative, as it comes",
+        "Ray Serve, as it comes",
+        "firedeck, as it comes",
+        "fixed",
+        "Pareto",
+        "At equal p99",
+    ):
         assert expected in shown

@@ -23,8 +23,8 @@ from tests.bench.autoscaling.traces import Row, Trace
 WARM_UP_S = 300.0
 MOST = 100  # replicas, for every policy
 SHARES = (0.6, 0.7, 0.8, 0.9)  # of what a replica can do
-DOWN_S = (600.0, 120.0)
-TTFT_MS = 4000.0
+DOWN_S = (PRODUCT.defaults.down_s, 60.0)  # the second is Knative's stable window
+TTFT_MS = 8000.0
 
 
 @dataclass(frozen=True)
@@ -100,26 +100,27 @@ def front(results: Sequence[Result]) -> list[Result]:
 
 @dataclass(frozen=True)
 class Match:
-    """The cheapest peer that keeps as good a tail as `ours` does, with as few refusals."""
+    """A peer that no other peer beats, and the cheapest of ours with as good a tail and as few refusals, if any."""
 
-    ours: Result
     peer: Result
+    ours: Result | None
 
     @property
-    def ratio(self) -> float:
-        return self.ours.outcome.replica_s / self.peer.outcome.replica_s
+    def ratio(self) -> float | None:
+        """Of replica-seconds, ours to the peer's."""
+        return self.ours.outcome.replica_s / self.peer.outcome.replica_s if self.ours else None
 
 
 def matches(results: Sequence[Result], *, forecasts: bool) -> list[Match]:
-    """Each of ours on the front against its equal in tail, the lowest ratio first."""
-    found = []
-    peers = [r for r in results if not r.entry.ours]
-    for mine in front([r for r in results if r.entry.ours and r.entry.forecasts is forecasts]):
-        as_good = [
-            p
-            for p in peers
-            if p.outcome.ttft_p99_s <= mine.outcome.ttft_p99_s and p.outcome.refused <= mine.outcome.refused
-        ]
-        if as_good:
-            found.append(Match(mine, min(as_good, key=lambda p: p.outcome.replica_s)))
-    return sorted(found, key=lambda match: match.ratio)
+    """At equal tail: every peer of the peers' own front, the best tail first. Peers that refuse requests are left out
+    where others do not: a tail of those that were let in says nothing of the rest."""
+    peers = front([r for r in results if not r.entry.ours])
+    least = min(r.outcome.refused for r in peers)
+    mine = [r for r in results if r.entry.ours and r.entry.forecasts is forecasts]
+    pairs = [(p, _cheapest(mine, p.outcome)) for p in peers if p.outcome.refused == least]
+    return [Match(peer, ours) for peer, ours in sorted(pairs, key=lambda pair: pair[0].outcome.ttft_p99_s)]
+
+
+def _cheapest(mine: Sequence[Result], peer: Outcome) -> Result | None:
+    able = [r for r in mine if r.outcome.ttft_p99_s <= peer.ttft_p99_s and r.outcome.refused <= peer.refused]
+    return min(able, key=lambda r: r.outcome.replica_s, default=None)

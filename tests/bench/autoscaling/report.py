@@ -13,6 +13,9 @@ from tests.bench.autoscaling.replica_model import MEASURED, Model, costs_of
 from tests.bench.autoscaling.traces import FITTED, Trace, load
 
 HEADER = ("POLICY", "TTFT p50", "p99", "REPLICA-SECONDS", "COLD STARTS", "REFUSED", "FRONT")
+EQUAL_HEADER = (
+    "PEER", "p99", "REPLICA-SECONDS", "STARTS", "CHEAPEST FIREDECK", "STARTS", "RATIO", "WITH FORECAST",
+)  # fmt: skip
 START_S = 30.0  # from placing a replica to its first answer: the weights of a mid-sized model from a local disk
 AIM = 0.9  # of the replica-seconds of the best peer, at a tail as good
 SEED = 1
@@ -64,22 +67,36 @@ def _cells(result: Result, best: bool) -> tuple[str, ...]:
 
 
 def _said(results: Sequence[Result], best: Sequence[Result]) -> list[str]:
-    mine = [r.outcome.policy for r in best if r.entry.ours]
-    lines = [f"firedeck on the Pareto front of p99, replica-seconds and refusals: {'; '.join(mine) or 'no'}"]
-    for forecasts in (False, True):
-        what = "with" if forecasts else "without"
-        found = matches(results, forecasts=forecasts)
-        lines.append(f"{what} a forecast as floor, against the best peer with as good a p99: {_compared(found)}")
-    return lines
+    mine = sum(r.entry.ours for r in best)
+    plain, foreseen = (matches(results, forecasts=forecasts) for forecasts in (False, True))
+    return [
+        f"{mine} of the {len(best)} settings on the Pareto front (p99, replica-seconds, refused) are firedeck's",
+        "\nAt equal p99: each peer that no other peer beats, and the cheapest firedeck whose p99 is no higher",
+        table(EQUAL_HEADER, [_pair(*pair) for pair in zip(plain, foreseen, strict=True)]),
+        f"without a forecast: {_summed(plain)}",
+        f"with a forecast as floor: {_summed(foreseen)}; aim: at most {AIM}x",
+    ]
 
 
-def _compared(found: Sequence[Match]) -> str:
-    if not found:
-        return "no peer has one"
-    middle, first = statistics.median(m.ratio for m in found), found[0]
-    met = "met" if first.ratio <= AIM else "not met"
+def _pair(plain: Match, foreseen: Match) -> tuple[str, ...]:
+    peer = plain.peer.outcome
+    mine = plain.ours.outcome if plain.ours else None
     return (
-        f"{first.ratio:.2f}x the replica-seconds at best ({first.ours.outcome.policy}: p99 "
-        f"{first.ours.outcome.ttft_p99_s:.2f}s; {first.peer.outcome.policy}: {first.peer.outcome.ttft_p99_s:.2f}s), "
-        f"{middle:.2f}x in the middle of {len(found)} settings; aim {AIM}x {met}"
+        peer.policy, f"{peer.ttft_p99_s:.2f}s", f"{peer.replica_s:,.0f}", str(peer.starts),
+        mine.policy if mine else "none", str(mine.starts) if mine else "", _ratio(plain), _ratio(foreseen),
+    )  # fmt: skip
+
+
+def _ratio(match: Match) -> str:
+    return "" if match.ratio is None else f"{match.ratio:.2f}x"
+
+
+def _summed(found: Sequence[Match]) -> str:
+    ratios = [m.ratio for m in found if m.ratio is not None]
+    if not ratios:
+        return f"none of {len(found)} peers matched in tail"
+    middle, met = statistics.median(ratios), sum(ratio <= AIM for ratio in ratios)
+    return (
+        f"{min(ratios):.2f}x to {max(ratios):.2f}x the replica-seconds, {middle:.2f}x in the middle; "
+        f"{met} of {len(found)} at most {AIM}x, {len(found) - len(ratios)} without a match"
     )
