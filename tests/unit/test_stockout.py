@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,14 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.types import Deployment
+from engine import declare
 from engine.clock import FakeClock
 from engine.control.reconcile import Stage
 from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, retry_s
+from engine.fleet import views
+from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
 from engine.fleet.scaling import capacity_limited, shortage_of
+from engine.fleet.settings import Settings
 from engine.fleet.template import Template
+from engine.library import Library
 from engine.placement.port import Launch, Placed, Stockout
+from engine.store.store import Store
+from tests.processes import PATIENCE_S, SMOLLM2
 
 TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, "now")
 
@@ -47,6 +55,23 @@ class Full:
         if self.asked < 3:
             raise Stockout(f"{900 + self.asked} MiB of memory wanted, 1 MiB free")
         return Placed(launch.replica, Path("/nowhere"), 1)
+
+
+class Empty(Full):
+    """No room, ever."""
+
+    async def start(self, launch: Launch) -> Placed:
+        self.asked += 1
+        raise Stockout("900 MiB of memory wanted, 1 MiB free")
+
+    def strays(self, known: frozenset[int]) -> list[Placed]:
+        return []
+
+    def forget(self, placed: Placed) -> None:
+        return
+
+    def close(self) -> None:
+        return
 
 
 class Notebook:
@@ -102,6 +127,37 @@ def test_the_condition_names_what_is_wanted_what_is_placed_and_since_when():
         "accelerator": "NVIDIA_L4_24GB", "since": "",
     }  # fmt: skip
     assert condition.since == clock.wall() - timedelta(seconds=90)
+
+
+@pytest.mark.model
+async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_path):
+    store, clock = await Store.open(tmp_path / "db"), FakeClock()
+    fleet = Fleet(Rooms(Empty(), store, Library(store), clock), Settings(tmp_path))
+    await fleet.open()
+    try:
+        spec = declare.read({"baseModel": SMOLLM2, "minReplicaCount": 2, "maxReplicaCount": 3})
+        await fleet.create("local", spec, "big", by="tester")
+        keeper = fleet.get("accounts/local/deployments/big")
+        async with asyncio.timeout(PATIENCE_S):
+            while keeper.deployment.status is None or keeper.deployment.status.code == "OK":
+                await asyncio.sleep(0.05)
+                keeper.wake()
+        shown = views.status(fleet, keeper)
+        assert shown.deployment.status.to_wire() == {
+            "code": "RESOURCE_EXHAUSTED", "message": "no room for 2 more: 900 MiB of memory wanted, 1 MiB free",
+        }  # fmt: skip
+        assert shown.deployment.desired_replica_count == 2
+        assert shown.deployment.replica_stats.pending_scheduling_replica_count == 2
+        assert [(c.type, c.reason, c.wanted, c.placed) for c in shown.conditions] == [
+            ("CapacityLimited", "STOCKOUT", 2, 0)
+        ]
+        clock.advance(120)
+        await keeper.tick()
+        assert "no room for 2 of 2 replicas (900 MiB" in keeper.decision.text
+        assert shown.deployment.state == "CREATING"
+    finally:
+        await fleet.close()
+        await store.close()
 
 
 def test_a_replica_that_is_merely_being_placed_is_no_stockout():
