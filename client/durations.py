@@ -14,7 +14,7 @@ from client.errors import InvalidArgument
 
 _NANOS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_MAX_NANOS = 2**63 - 1
+_MAX_NANOS = {1: 2**63 - 1, -1: 2**63}  # of Go's int64, by sign
 _MAX_CHARS = 200  # longer ones are nobody's duration, and int() refuses to read thousands of digits
 
 
@@ -27,7 +27,7 @@ def parse(text: str, field: str = "duration") -> timedelta:
     while len(rest) <= _MAX_CHARS and (match := _PART.match(rest, position)):
         nanos += _part_nanos(match[1], match[2])
         position = match.end()
-    if not rest or position != len(rest) or nanos > _MAX_NANOS:
+    if not rest or position != len(rest) or nanos > _MAX_NANOS[sign]:
         raise InvalidArgument(
             f"{field} {text[:40]!r} is not a duration", field=field, hint="write it as 30s, 10m or 1h30m"
         )

@@ -75,6 +75,20 @@ class AutoscalerView(Wire):
     next_change_at: Timestamp | None = Field(None, description="the earliest instant at which the count can change")
     next_change: str = Field("", description="what would happen then, as a sentence")
     decided_at: Timestamp | None = None
+    auto_delete_at: Timestamp | None = Field(None, description="when it is deleted for idleness if nobody asks it")
+
+
+class Condition(Wire):
+    """Something that keeps a deployment from being as declared, while it lasts. `wanted` and `placed` are replicas."""
+
+    type: str = Field(description="CapacityLimited")
+    reason: str = Field(description="STOCKOUT: there is no room for a replica")
+    message: str = ""
+    wanted: int
+    placed: int
+    accelerator: str | None = None
+    region: str | None = None
+    since: Timestamp | None = None
 
 
 class DeploymentStats(Wire):
@@ -114,6 +128,7 @@ class DeploymentStatus(Wire):
     autoscaler: AutoscalerView | None = None
     replicas: list[ReplicaView] = []
     quarantined: list[QuarantinedRequest] = []
+    conditions: list[Condition] = []
     simulated: bool = False
 
 

@@ -69,6 +69,7 @@ PRECISIONS = (
 )  # fmt: skip
 LOAD_TARGETS = (
     "default", "tokens_generated_per_second", "prompt_tokens_per_second", "requests_per_second", "concurrent_requests",
+    "firedeck_ttft_p99_ms",  # firedeck's own: milliseconds to the first token that 99 of 100 requests keep
 )  # fmt: skip
 
 CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
@@ -110,15 +111,19 @@ class ReplicaStats(Wire):
 
 
 class ColdOptions(Wire):
-    """firedeck's own: what a request to a deployment at zero replicas meets.
+    """firedeck's own: what a request to a deployment at zero replicas meets, and how the autoscaler treats surprises.
 
     `hold` keeps it until a replica is ready (at most `hold_timeout`), `reject` answers Fireworks' documented
-    503 `DEPLOYMENT_SCALING_UP` at once; both wake the deployment.
+    503 `DEPLOYMENT_SCALING_UP` at once; both wake the deployment. `panic` (on unless false): a burst of twice what is
+    ready does not wait for the scale-up window. `forecast_floor` (off unless true): the count keeps up with the load
+    expected within a minute.
     """
 
     cold_policy: Literal["hold", "reject"] | None = None
     hold_timeout: Duration | None = None
     threads: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
+    panic: Flag | None = None
+    forecast_floor: Flag | None = None
 
 
 class DeploymentSpec(Wire):

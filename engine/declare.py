@@ -139,6 +139,8 @@ def _cold(given: ColdOptions | None) -> ColdOptions:
         cold_policy=given.cold_policy or "hold",
         hold_timeout=_default(given.hold_timeout, HOLD_TIMEOUT_DEFAULT),
         threads=given.threads,
+        panic=given.panic,
+        forecast_floor=given.forecast_floor,
     )
 
 

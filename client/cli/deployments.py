@@ -49,6 +49,8 @@ def settings(command: Any) -> Any:
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
             click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
+            click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
+            click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
         )
     ):
         command = option(command)
@@ -207,8 +209,9 @@ def _spec(given: Given) -> DeploymentSpec:
     }
     if policy:
         set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
-    if "cold_policy" in set_fields:
-        set_fields["firedeck"] = ColdOptions(cold_policy=set_fields.pop("cold_policy"))
+    own = {key: set_fields.pop(key) for key in ("cold_policy", "panic", "forecast_floor") if key in set_fields}
+    if own:
+        set_fields["firedeck"] = ColdOptions(**own)
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
 
 

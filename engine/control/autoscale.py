@@ -10,6 +10,7 @@ windows of Kubernetes' HPA:
    half of what ran in it, and not to zero.
 5. To zero only with a minimum of 0 and no request for the whole scale-to-zero window; from zero only for a request.
 6. What is not measured never scales down.
+7. A forecast is a floor under a count above zero: it raises at once and is not gone below; waking is the requests' own.
 Up, down and zero each are one `Change` with its instant: the same function acts when it is due and announces it before.
 """
 
@@ -24,13 +25,13 @@ from engine.control.autoscale_reasons import (
     Decision,
     Reason,
     Situation,
-    TargetReading,
     announce,
     explain,
     most_wanted,
 )
-from engine.control.autoscale_state import EPSILON_S, MAX_REPLICAS, TARGET_METRICS, Memory, Observed, Policy, Track
+from engine.control.autoscale_state import EPSILON_S, MAX_REPLICAS, Memory, Observed, Policy, Track
 from engine.control.load import HOLD_S, LoadHistory, LoadSample
+from engine.control.targets import TargetReading, demand, read_targets
 
 __all__ = [
     "Decision",
@@ -43,6 +44,7 @@ __all__ = [
     "TargetReading",
     "begin",
     "decide",
+    "demand",
     "scale_to",
     "wake",
 ]
@@ -72,8 +74,8 @@ def decide(
 ) -> tuple[Decision, Memory]:
     """The count that shall be, its reasons, and the memory for the next call. Any spacing of calls will do."""
     before = memory.count if memory.count is not None else policy.clamp(observed.ready + observed.starting)
-    readings = read_targets(policy, history, policy.average_s, now)
-    short = _short_load(policy, history, now)
+    readings = read_targets(policy, history, observed, now)
+    short = demand(policy, history, policy.panic_s, now) if policy.panics else None
     memory = _renew_panic(policy, memory, observed, short, now)
     burst = math.ceil(short - 1e-9) if short is not None and memory.panic_until > now else None
     memory = _record(memory, readings, observed, short, burst, before, now)
@@ -86,31 +88,13 @@ def decide(
     return Decision(count, explain(situation), readings, next_change_at, next_change), memory
 
 
-def read_targets(policy: Policy, history: LoadHistory, seconds: float, now: float) -> tuple[TargetReading, ...]:
-    """Every load target against the mean of its metric over `seconds` (rule 1)."""
-    readings = []
-    for name, target in policy.per_replica().items():
-        mean = history.mean(TARGET_METRICS[name], seconds, now)
-        wanted = None if mean is None else math.ceil(mean / target - 1e-9)
-        readings.append(TargetReading(name, mean, target, wanted))
-    return tuple(readings)
-
-
-def _short_load(policy: Policy, history: LoadHistory, now: float) -> float | None:
-    """The load of the panic window in replicas' worth, not rounded; None when unknown or without panic."""
-    if not policy.panics:
-        return None
-    readings = read_targets(policy, history, policy.panic_s, now)
-    return max((r.observed / r.target for r in readings if r.observed is not None), default=None)
-
-
 def _renew_panic(policy: Policy, memory: Memory, observed: Observed, short: float | None, now: float) -> Memory:
     """Begin a panic, or prolong it, when the short average or a held request is reason to (rule 3)."""
     # A count set by hand stands for one scale-up window: panic would undo it within a second.
     by_hand = memory.manual_at is not None and now - memory.manual_at < policy.up_window_s - EPSILON_S
     if short is None or by_hand:
         return memory
-    late = observed.held > 0 and observed.oldest_held_s > policy.held_slo_s
+    late = observed.held > 0 and observed.oldest_held_s > policy.late_s
     # Twice the load, not twice the count: rounded up, any overload of a single replica would want 2 and be a burst,
     # and the scale-up window would never apply to the commonest step of all.
     sudden = short >= 2 * max(1, observed.ready) - 1e-9
@@ -155,6 +139,9 @@ def _move(
     if burst is not None and policy.clamp(burst) > count:
         count = policy.clamp(burst)
         code = "WOKEN" if code == "WOKEN" else "PANIC"
+    if (floor := policy.floor(observed.forecast)) > count:
+        count = floor
+        code = "WOKEN" if code == "WOKEN" else "FORECAST"
     for change in _changes(policy, memory, observed, count, now):
         if now >= change.at - EPSILON_S:
             return change.to, change.code
@@ -166,7 +153,7 @@ def _changes(policy: Policy, memory: Memory, observed: Observed, count: int, now
     changes = (
         _to_zero(policy, memory, observed, count),
         _up(policy, memory, count, now),
-        _down(policy, memory, count, now),
+        _down(policy, memory, policy.floor(observed.forecast), count, now),
     )
     return tuple(change for change in changes if change is not None)
 
@@ -179,18 +166,18 @@ def _up(policy: Policy, memory: Memory, count: int, now: float) -> Change | None
     return Change(since + policy.up_window_s, policy.clamp(least), "SCALED_UP")
 
 
-def _down(policy: Policy, memory: Memory, count: int, now: float) -> Change | None:
+def _down(policy: Policy, memory: Memory, floor: int, count: int, now: float) -> Change | None:
     """The rate limit is a window too (as HPA's `Percent 50`), else two calls would quarter what one call halves."""
     since = memory.wanted.below_since(count)
     halved_since = memory.counts.below_since(2 * count - 1)  # from here on half of the peak is below `count`
-    if since is None or memory.blind_since is not None or count <= max(1, policy.min_replicas):
+    if since is None or memory.blind_since is not None or count <= max(1, policy.min_replicas, floor):
         return None
     window_s = policy.down_window_s
     at = max(since + window_s, (halved_since or since) + window_s, memory.panic_until)
     start = max(at, now) - window_s
     half = math.ceil(memory.counts.highest(start) / 2)
     most = memory.wanted.highest(max(since, start))
-    return Change(at, policy.clamp(max(1, most, half)), "SCALED_DOWN")
+    return Change(at, policy.clamp(max(1, most, half, floor)), "SCALED_DOWN")
 
 
 def _to_zero(policy: Policy, memory: Memory, observed: Observed, count: int) -> Change | None:

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.control.autoscale_state import DEFAULT_TARGETS, EPSILON_S, Memory, Observed, Policy
+from engine.control.autoscale_state import DEFAULT_TARGETS, EPSILON_S, TTFT_TARGET, Memory, Observed, Policy
+from engine.control.targets import TargetReading
 from engine.control.windows import span
 
 Code = Literal[
     "STEADY", "LOAD_ABOVE_TARGET", "LOAD_BELOW_TARGET", "WAITING_SCALE_UP_WINDOW", "SCALED_UP", "PANIC",
     "WAITING_SCALE_DOWN_WINDOW", "SCALED_DOWN", "IDLE", "WAITING_SCALE_TO_ZERO", "SCALED_TO_ZERO",
-    "AT_MAX", "AT_MIN", "METRICS_MISSING", "WOKEN", "MANUAL",
+    "AT_MAX", "AT_MIN", "METRICS_MISSING", "WOKEN", "MANUAL", "FORECAST", "STOCKOUT",
 ]  # fmt: skip
 
 _UNITS = {
@@ -30,16 +31,6 @@ class Reason:
 
     code: Code
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TargetReading:
-    """One load target: the mean observed, what one replica should carry (same unit), the replicas that makes."""
-
-    name: str
-    observed: float | None
-    target: float
-    wanted: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +130,9 @@ def _load(s: Situation) -> list[Reason]:
 
 def _sentence(reading: TargetReading, policy: Policy) -> str:
     how = ""
+    if reading.name == TTFT_TARGET:
+        seen = "no first token" if reading.observed is None else f"p99 TTFT {_figure(reading.observed)} ms"
+        return f"{seen} over {span(policy.average_s)}, target {_figure(reading.target)} ms: {reading.wanted} wanted"
     if reading.name == "default":
         share = (policy.targets or DEFAULT_TARGETS)["default"]
         how = f" ({share:.0%} of {_plural(policy.slots_per_replica, 'slot')})"
@@ -161,6 +155,8 @@ def _moved(s: Situation) -> list[Reason]:
     if s.code == "SCALED_DOWN":
         lasted = span(s.policy.down_window_s)
         return [Reason("SCALED_DOWN", f"the load has been lower for {lasted}: scaled down {move}")]
+    if s.code == "FORECAST":
+        return [Reason("FORECAST", f"{_expected(s)}: scaled up at once {move}")]
     if s.code == "AT_MAX":
         return [Reason("AT_MAX", f"the maximum is {s.policy.max_replicas}: lowered {move} at once")]
     if s.code == "AT_MIN":
@@ -168,8 +164,12 @@ def _moved(s: Situation) -> list[Reason]:
     return []
 
 
+def _expected(s: Situation) -> str:
+    return f"{_figure(s.observed.forecast or 0.0)} replicas' worth of load expected"
+
+
 def _burst(s: Situation) -> str:
-    if s.observed.oldest_held_s > s.policy.held_slo_s:
+    if s.observed.oldest_held_s > s.policy.late_s:
         held = span(s.observed.oldest_held_s)
         return f"a request has been held for {held}: the last {span(s.policy.panic_s)} want {s.burst}"
     return f"burst: the last {span(s.policy.panic_s)} want {s.burst}, {_plural(s.observed.ready, 'replica')} ready"
@@ -185,6 +185,11 @@ def _kept(s: Situation) -> list[Reason]:
         reasons.append(Reason("AT_MAX", f"the maximum is {s.policy.max_replicas}"))
     if wanted is not None and wanted < s.count == s.policy.min_replicas and s.code != "AT_MIN":
         reasons.append(Reason("AT_MIN", f"kept at the minimum of {s.policy.min_replicas}"))
+    if s.policy.floor(s.observed.forecast) == s.count > max(wanted or 0, s.policy.min_replicas) and not s.code:
+        reasons.append(Reason("FORECAST", f"kept: {_expected(s)}"))
+    if s.observed.unplaced:
+        short = f"{s.observed.unplaced} of {_plural(s.count, 'replica')}"
+        reasons.append(Reason("STOCKOUT", f"no room for {short} ({s.observed.shortage}): asked for again"))
     if s.observed.held and not s.observed.ready + s.observed.starting and s.code != "WOKEN":
         text = f"{_plural(s.observed.held, 'request')} held, no replica started yet of {s.count} asked for"
         reasons.append(Reason("WOKEN", text))

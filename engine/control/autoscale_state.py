@@ -15,6 +15,7 @@ from engine.control.load import Metric
 EPSILON_S = 1e-6  # sums of float seconds: a window is over when it is over by the microsecond
 MAX_REPLICAS = 1000  # of the wire: maxReplicaCount
 DEFAULT_TARGETS: Mapping[str, float] = {"default": 0.8}
+TTFT_TARGET = "firedeck_ttft_p99_ms"  # this project's own: milliseconds to the first token, 99th percentile
 
 # load target of the wire -> the metric it is a figure for, per replica
 TARGET_METRICS: Mapping[str, Metric] = {
@@ -38,11 +39,11 @@ class Policy:
     targets: Mapping[str, float]
     slots_per_replica: int
     panic: bool = True
-    held_slo_s: float = 10.0  # a request held longer than this is a reason to panic
+    held_slo_s: float = 10.0  # a request held longer than this, or than a TTFT target, is a reason to panic
 
     def __post_init__(self) -> None:
         for name, target in self.targets.items():
-            if name not in TARGET_METRICS or not (0 < target < math.inf):
+            if name not in {*TARGET_METRICS, TTFT_TARGET} or not (0 < target < math.inf):
                 raise ValueError(f"load target {name}={target} is not a known name with a figure above zero")
         windows = (self.up_window_s, self.down_window_s, self.zero_window_s)
         if not all(0 <= window < math.inf for window in windows):
@@ -70,10 +71,24 @@ class Policy:
         """How far back a `LoadHistory` for this policy must reach."""
         return max(self.average_s, self.panic_s)
 
+    @property
+    def ttft_p99_ms(self) -> float | None:
+        """The TTFT target, if there is one."""
+        return self.targets.get(TTFT_TARGET)
+
+    @property
+    def late_s(self) -> float:
+        """A request held longer than this is a reason to panic."""
+        return self.held_slo_s if self.ttft_p99_ms is None else min(self.held_slo_s, self.ttft_p99_ms / 1000)
+
     def per_replica(self) -> dict[str, float]:
         """Load target -> what one replica should carry, in the units of its metric (`default` in requests at once)."""
-        targets = self.targets or DEFAULT_TARGETS
+        targets = {name: t for name, t in (self.targets or DEFAULT_TARGETS).items() if name in TARGET_METRICS}
         return {name: t * self.slots_per_replica if name == "default" else t for name, t in targets.items()}
+
+    def floor(self, forecast: float | None) -> int:
+        """What a forecast of the load, in replicas' worth, keeps the count from going below."""
+        return 0 if forecast is None else self.clamp(min(math.ceil(forecast - 1e-9), MAX_REPLICAS))
 
     def clamp(self, count: int) -> int:
         """Into [min, max]; where they cross (the maximum was lowered), the maximum wins."""
@@ -92,6 +107,10 @@ class Observed:
     idle_since: float | None = None  # of a deployment never used: its creation
     oldest_held_s: float = 0.0
     missing: bool = False  # a ready replica did not report
+    ttft_p99_ms: float | None = None  # of the first tokens of the last `Policy.average_s`; None: there were none
+    forecast: float | None = None  # replicas' worth of load to come, where a floor under the count is asked for
+    unplaced: int = 0  # of those starting: no room was found for them
+    shortage: str = ""  # what there was too little of
 
 
 @dataclass(frozen=True, slots=True)

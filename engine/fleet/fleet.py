@@ -15,6 +15,7 @@ from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, No
 from client.names import Name, check_id, random_id
 from client.types import Deployment, ReplicaStats
 from engine import declare
+from engine.control.idle import DELETE_AFTER
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
@@ -241,14 +242,23 @@ class Fleet:
             )
 
     async def _sweep(self) -> None:
-        """Purge what has been deleted for longer than it can be undeleted."""
         while True:
-            now = self.rooms.clock.wall()
-            for keeper in self.keepers():
-                due = keeper.deployment.purge_time
-                if keeper.deleted and due is not None and due <= now:
-                    await self._purge(keeper)
+            try:
+                await self.sweep()
+            except Exception:
+                log.exception("sweeping met an error and goes on")
             await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def sweep(self) -> None:
+        """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week."""
+        now = self.rooms.clock.wall()
+        for keeper in self.keepers():
+            due = keeper.deployment.purge_time
+            if keeper.deleted and due is not None and due <= now:
+                await self._purge(keeper)
+            elif (idle_until := keeper.auto_delete_at()) is not None and idle_until <= now:
+                why = f"nobody, after {DELETE_AFTER.days} days without a request"
+                await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
 
     async def _purge(self, keeper: Keeper) -> None:
         await keeper.stop()

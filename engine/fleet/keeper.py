@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime
 
 from client.errors import FiredeckError, Unavailable
 from client.types import Deployment
-from engine.control import autoscale, lifecycle
+from engine.control import autoscale, idle, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
+from engine.control.forecast import Forecast
 from engine.control.reconcile import STARTING, Stage, steps
 from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
@@ -23,6 +24,7 @@ from engine.fleet.record import Record, Seen
 from engine.fleet.replica import POLL_TIMEOUT_S, Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
 from engine.fleet.rollout import Rollout
+from engine.fleet.scaling import policy_of, shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
 from engine.telemetry import metrics
@@ -56,6 +58,7 @@ class Keeper:
         self._gpus = gpus  # that this machine has
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
+        self._forecast: Forecast | None = None  # only where the declaration asks for one
         self._awake = asyncio.Event()
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
@@ -106,6 +109,13 @@ class Keeper:
         if starts.hopeless:
             return Unavailable(f"the deployment has failed: {starts.reason}", retry_after_s=RETRY_AFTER_S)
         return None
+
+    def auto_delete_at(self) -> datetime | None:
+        """When it is deleted for idleness if nobody asks it before; None where it is not."""
+        if self.deleted or self.running() or self.lobby.held:
+            return None
+        d = self.deployment
+        return idle.delete_at(d.min_replica_count or 0, (d.create_time, d.update_time, self.meter.last_request_at))
 
     def wake(self) -> None:
         """Look now, not at the next tick."""
@@ -215,6 +225,17 @@ class Keeper:
         if concurrency or requests or self._arriving():
             self._idle_since = now
         self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
+        self._foresee(now)
+
+    def _foresee(self, now: float) -> None:
+        """Tell the forecast of the load, where one is asked for."""
+        if not (self.deployment.firedeck and self.deployment.firedeck.forecast_floor):
+            self._forecast = None
+            return
+        self._forecast = self._forecast or Forecast()
+        demand = autoscale.demand(self._policy(), self._history, TICK_S, now)
+        if demand is not None:
+            self._forecast.put(demand, now)
 
     def _take_figures(self) -> None:
         for replica in self.replicas:
@@ -241,21 +262,10 @@ class Keeper:
         await self.announce("Normal", "ScaledUp" if up else "ScaledDown", message)
 
     def _policy(self) -> Policy:
-        d = self.deployment
-        policy = d.autoscaling_policy
-        assert policy is not None  # engine.declare fills it in
-        return Policy(
-            min_replicas=d.min_replica_count or 0,
-            max_replicas=d.max_replica_count or 0,
-            up_window_s=_seconds(policy.scale_up_window),
-            down_window_s=_seconds(policy.scale_down_window),
-            zero_window_s=_seconds(policy.scale_to_zero_window),
-            targets=policy.load_targets or {},
-            slots_per_replica=d.max_batch_size or 1,
-        )
+        return policy_of(self.deployment)
 
     def _observed(self, now: float) -> autoscale.Observed:
-        stages = [r.stage for r in self.replicas]
+        stages, policy, short = [r.stage for r in self.replicas], self._policy(), shortage_of(self.replicas)
         return autoscale.Observed(
             ready=stages.count(Stage.READY),
             starting=sum(stage in STARTING for stage in stages),
@@ -264,6 +274,10 @@ class Keeper:
             idle_since=self._idle_since,
             oldest_held_s=self.lobby.oldest_s(),
             missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self.replicas if r.stage == Stage.READY),
+            ttft_p99_ms=None if policy.ttft_p99_ms is None else self.meter.ttft_ms(99, policy.average_s),
+            forecast=self._forecast.demand if self._forecast else None,
+            unplaced=short.unplaced,
+            shortage=short.text,
         )
 
     async def _show(self) -> None:
@@ -277,6 +291,7 @@ class Keeper:
             stopped=self.rollout.stopped,
             failures=self.rollout.starts(self.replicas).failures,
             failure=self.rollout.failure(self.replicas),
+            shortage=_shortage_text(self.replicas),
         )
         changed = await self.record.show(seen)
         if changed is not None:
@@ -289,5 +304,6 @@ class Keeper:
         return self.lobby.held + sum(int(r.report.body.get("waiting", 0)) for r in self.replicas)
 
 
-def _seconds(window: timedelta | None) -> float:
-    return window.total_seconds() if window else 0.0
+def _shortage_text(replicas: ReplicaSet) -> str:
+    short = shortage_of(replicas)
+    return f"no room for {short.unplaced} more: {short.text}" if short.unplaced else ""

@@ -12,12 +12,13 @@ from engine.control.lifecycle import Facts
 from engine.control.reconcile import Stage
 from engine.store.store import Store
 
-FAILURE_CHARS = 900  # of the reason in `status`
+MESSAGE_CHARS = 900  # of the reason in `status`
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One deployment at one look. `old` replicas run with former settings; `failure`: why starts fail, or ""."""
+    """One deployment at one look. `old` replicas run with former settings; `failure`: why starts fail; `shortage`: for
+    how many there is no room and why; "" where there is nothing to tell."""
 
     deleted: bool
     stages: tuple[Stage, ...]
@@ -26,6 +27,7 @@ class Seen:
     stopped: bool
     failures: int
     failure: str
+    shortage: str = ""
 
     @property
     def ready(self) -> int:
@@ -36,6 +38,13 @@ class Seen:
             deleted=self.deleted, desired=self.desired, living=len(self.stages), ready=self.ready, old=self.old,
             failures=self.failures, stopped=self.stopped,
         )  # fmt: skip
+
+    def status(self) -> Status:
+        if self.failure:
+            return Status(code="UNAVAILABLE", message=self.failure[:MESSAGE_CHARS])
+        if self.shortage:
+            return Status(code="RESOURCE_EXHAUSTED", message=self.shortage[:MESSAGE_CHARS])
+        return Status()
 
     def stats(self) -> ReplicaStats:
         return ReplicaStats(
@@ -77,10 +86,9 @@ class Record:
 
     def _shown(self, seen: Seen) -> Deployment:
         """The document as it should be; the very same object when nothing changed."""
-        status = Status(code="UNAVAILABLE", message=seen.failure[:FAILURE_CHARS]) if seen.failure else Status()
         fields = {
             "state": lifecycle.state(self.deployment.state, seen.facts()),
-            "status": status,
+            "status": seen.status(),
             "desired_replica_count": seen.desired,
             "replica_count": len(seen.stages),
             "replica_stats": seen.stats(),

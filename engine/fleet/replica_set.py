@@ -7,7 +7,9 @@ ends here as an event and a changed stage, and wakes the keeper.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from client.names import random_id
 from engine.clock import Clock
 from engine.control.backoff import STEADY_AFTER_S, Backoff
 from engine.control.reconcile import Do, Observed, Stage, Step
+from engine.control.stockout import retry_s
 from engine.fleet.replica import Replica, failure_text
 from engine.fleet.template import Template
 from engine.library import Library
@@ -26,7 +29,6 @@ from engine.store.store import ReplicaRecord, Store
 
 log = logging.getLogger(__name__)
 
-PLACEMENT_RETRY_S = 5.0
 LAST_WORDS_LINES = 20
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
 
@@ -160,16 +162,16 @@ class ReplicaSet:
             None, self._rooms.clock.wall().timestamp(),
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
-        while True:
+        for attempt in itertools.count(1):
             try:
                 placed = await driver.start(launch)
                 break
             except Stockout as shortage:
-                if replica.reason != str(shortage):
+                if attempt == 1:  # once: the figures in its text change with every look
                     await self._announce("Warning", "Stockout", f"no room for a replica: {shortage}", replica.id)
                 replica.enter(Stage.PENDING_SCHEDULING)
                 replica.reason = str(shortage)
-                await asyncio.sleep(PLACEMENT_RETRY_S)
+                await asyncio.sleep(retry_s(attempt, random.random()))
         replica.attach(placed)
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from client.fleet_types import AutoscalerView, DeploymentStatus, EngineInfo, FleetSnapshot, Reason, TargetView
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
+from engine.fleet.scaling import capacity_limited, shortage_of
 from engine.telemetry.gpu import gpu_names
 from engine.version import VERSION
 
@@ -42,6 +43,7 @@ def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:
 
 def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
     """One deployment with its numbers, its replicas and the autoscaler's reasons."""
+    limited = capacity_limited(keeper.deployment, shortage_of(keeper.replicas), fleet.rooms.clock)
     in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
     return DeploymentStatus(
         deployment=keeper.deployment,
@@ -49,6 +51,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
+        conditions=[limited] if limited else [],
         simulated=fleet.rooms.driver.simulated,
     )
 
@@ -73,4 +76,5 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
         next_change=decision.next_change,
         decided_at=instant(keeper.decided_at),
+        auto_delete_at=keeper.auto_delete_at(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -165,6 +166,44 @@ async def test_load_above_the_target_adds_a_replica_and_the_reasons_say_why(own:
     events = {event.reason: event.message for event in await own.fleet.events("own")}
     assert "concurrent requests" in events["ScaledUp"]
     assert "2 -> 1" in events["ScaledDown"]
+
+
+async def test_from_zero_to_two_and_back_to_zero_with_no_failed_request(own: Client, engine: EngineProcess) -> None:
+    """The product's windows divided by sixty or more, and everything else real."""
+    policy = AutoscalingPolicy(
+        scale_up_window=timedelta(seconds=1), scale_down_window=timedelta(seconds=3),
+        scale_to_zero_window=timedelta(seconds=9), load_targets={"concurrent_requests": 2.0},
+    )  # fmt: skip
+    await own.deployments.create(
+        DeploymentSpec(base_model=SMOLLM2, max_replica_count=2, autoscaling_policy=policy), "own"
+    )
+    await until_ready(own, "own")
+    await own.deployments.scale("own", 0)
+    await until(own, lambda d: d.replica_count == 0)
+    stop = threading.Event()
+
+    def keep_asking() -> int:
+        asked = 0
+        while not stop.is_set():
+            asked += ask(engine, OWN, max_tokens=16).usage.completion_tokens > 0  # type: ignore[union-attr]
+        return asked
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        loop = asyncio.get_running_loop()
+        askers = [loop.run_in_executor(pool, keep_asking) for _ in range(6)]
+        try:
+            await until(own, lambda d: ready(d) == 2)
+        finally:
+            stop.set()
+        assert all(await asyncio.gather(*askers))
+    await until(own, lambda d: d.replica_count == 0)
+    status = await own.fleet.status("own")
+    assert status.stats.errors_total == 0
+    scalings = [e.message for e in await own.fleet.events("own") if e.reason in {"ScaledUp", "ScaledDown"}]
+    assert [m.partition(" replicas: ")[0] for m in scalings][-4:] == ["0 -> 1", "1 -> 2", "2 -> 1", "1 -> 0"]
+    assert [m.partition(" replicas: ")[2] != "" for m in scalings] == [True] * len(scalings)
+    assert "held at zero" in scalings[-4]
+    assert "no requests for 9s" in scalings[-1]
 
 
 async def test_a_change_that_needs_new_replicas_fails_no_request(own: Client, engine: EngineProcess) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import footprint, gateway, peer, reconcile, speculation, throughput
+from tests.bench.autoscaling import report as autoscaling
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
 from tests.bench.servers import ROOT, NotServed, Starter
@@ -41,23 +42,32 @@ TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of th
     "gateway": gateway.main,
     "reconcile": reconcile.main,
 }
+AUTOSCALE = "autoscale"  # its table needs neither a model nor a peer
 ON_GPU_ONLY = frozenset({"widths"})
 ROUNDS, QUICK_ROUNDS = 4, 2
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, *TABLES])}")
+    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, *TABLES, AUTOSCALE])}")
     parser.add_argument("--quick", action="store_true", help="few rounds, few variants")
     parser.add_argument("--rounds", type=int, help="of each comparison")
     parser.add_argument("--threads", default="1,2", help="CPU threads of both servers, with commas")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    parser.add_argument("--traces", type=Path, default=_folder(), help="autoscale: where published traces lie")
+    parser.add_argument("--costs", type=Path, help="autoscale: a costs.json that replicas have left in a data folder")
+    parser.add_argument("--start", type=float, default=autoscaling.START_S, help="autoscale: seconds a replica starts")
     parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose replica is measured")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
-    if unknown := set(options.only) - {*PARTS, *TABLES}:
+    if unknown := set(options.only) - {*PARTS, *TABLES, AUTOSCALE}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get("FIREDECK_BENCH_TRACES")
+    return Path(folder) if folder else None
 
 
 def _machine(gpu: bool) -> dict[str, object]:
@@ -119,9 +129,12 @@ async def _table(part: Callable[[], Awaitable[None]]) -> None:
 def main() -> None:
     options = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no server may outlive this process
+    if options.only == [AUTOSCALE]:  # needs neither a model nor a peer
+        autoscaling.main(options.traces, options.costs, options.start, quick=options.quick)
+        return
     gpu = peer.offloads()
     machine = _machine(gpu)
-    wanted = options.only or [name for name in (*PARTS, *TABLES) if gpu or name not in ON_GPU_ONLY]
+    wanted = options.only or [name for name in (*PARTS, *TABLES, AUTOSCALE) if gpu or name not in ON_GPU_ONLY]
     parts = [name for name in wanted if name in PARTS]
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f}, {machine['host']}\n")
     if parts:
@@ -134,6 +147,8 @@ def main() -> None:
     for name in wanted:
         if name in TABLES:
             asyncio.run(_table(TABLES[name]))
+    if AUTOSCALE in wanted:
+        autoscaling.main(options.traces, options.costs, options.start, quick=options.quick)
 
 
 if __name__ == "__main__":

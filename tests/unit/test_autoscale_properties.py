@@ -154,6 +154,29 @@ def test_an_empty_or_stale_history_never_lowers_a_busy_deployment(load, spec, si
     assert decision.desired >= run.steps[-1][1]
 
 
+@given(traces(), policies(), TICKS, st.integers(0, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_stockout_never_loses_what_is_wanted(load, spec, tick, room):
+    """With fewer replicas than are wanted, the wanted count is never below that with room for all."""
+    free = simulate(load, spec, until=900, tick=tick, on_time=False)
+    short = simulate(load, spec, until=900, tick=tick, on_time=False, room=lambda at: room)
+    both = [(at, a, b) for at, a in free.log if load.level(at) > 0 for t, b in short.log if t == at]
+    assert all(b.desired >= a.desired for _, a, b in both)
+
+
+@given(traces(), policies(), TICKS, LEVELS, st.floats(0, 2000))
+@settings(max_examples=60, deadline=None)
+def test_asking_again_at_the_same_instant_changes_nothing(load, spec, tick, level, later_s):
+    run, now = simulate(load, spec, until=300, tick=tick), ORIGIN + 301 + later_s
+    history = LoadHistory(spec.lookback_s)
+    history.add(LoadSample(now - 5, level))
+    history.add(LoadSample(now, level))
+    observed = Observed(ready=2, running=round(level), last_request_at=ORIGIN + 300)
+    first, memory = decide(spec, run.memory, history, observed, now)
+    again, same = decide(spec, memory, history, observed, now)
+    assert (again.desired, same) == (first.desired, memory)
+
+
 @given(
     low=st.integers(0, 20),
     high=st.integers(1, 40),

@@ -92,12 +92,14 @@ def simulate(
     start_s: float = 0.0,
     on_time: bool = True,
     missing=lambda at: False,
+    room=lambda at: 1000,
     manual: tuple[tuple[float, int], ...] = (),
 ) -> Run:
     """Run a deployment of `count` replicas under `load`.
 
     `tick` +- `jitter` (a share) apart, a sample is taken and the autoscaler asked; `on_time` also at the instant it
-    announced. A replica takes `start_s` to be ready. The first request at zero wakes at once, as the gateway does.
+    announced. A replica takes `start_s` to be ready, and those beyond `room` find no place. The first request at zero
+    wakes at once, as the gateway does.
     """
     dice, history = random.Random(seed), LoadHistory(spec.lookback_s)
     run = Run(memory=begin(spec, count, ORIGIN))
@@ -107,7 +109,8 @@ def simulate(
         now, level = ORIGIN + at, load.level(at)
         while by_hand and by_hand[0][0] <= at + 1e-9:
             run.memory = scale_to(spec, run.memory, by_hand.pop(0)[1], now)
-        ready = sum(at - begun >= start_s - 1e-9 for begun in started_at)
+        unplaced = max(0, len(started_at) - room(at))
+        ready = sum(at - begun >= start_s - 1e-9 for begun in started_at[: len(started_at) - unplaced])
         held = 0 if ready else round(level)
         if held and not started_at:
             run.memory = wake(spec, run.memory, now)
@@ -120,6 +123,8 @@ def simulate(
             last_request_at=None if ended is None else ORIGIN + ended,
             idle_since=ORIGIN,
             missing=bool(ready) and missing(at),
+            unplaced=unplaced,
+            shortage="2 GiB of memory wanted, 1 GiB free" if unplaced else "",
         )
         history.add(LoadSample(now, 0.0 if observed.missing else level))
         decision, run.memory = decide(spec, run.memory, history, observed, now)
@@ -275,6 +280,14 @@ def test_a_blip_of_missing_figures_does_not_restart_the_scale_down_window():
 def test_a_long_silence_restarts_the_scale_down_window():
     run = simulate(trace((0, 5), (100, 1)), policy(), until=2000, count=2, missing=lambda at: 300 <= at < 400)
     assert run.steps == [(0, 2), (1000, 1)]
+
+
+def test_a_stockout_keeps_what_is_wanted_and_says_so_until_there_is_room():
+    run = simulate(trace((0, 2), (100, 8)), policy(), until=900, room=lambda at: 1 if at < 500 else 9)
+    assert [count for _, count in run.steps] == [1, 2, 3]
+    assert run.steps[-1][0] < 120
+    assert "no room for 2 of 3 replicas (2 GiB of memory wanted, 1 GiB free)" in run.decision_at(400).text
+    assert "STOCKOUT" not in run.codes_at(501)
 
 
 @pytest.mark.parametrize("tick", [0.1, 1.0, 7.0])

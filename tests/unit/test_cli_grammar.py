@@ -109,3 +109,9 @@ def test_an_update_sends_just_what_was_given():
     assert spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) == {
         "maxReplicaCount": 0, "firedeck": {"coldPolicy": "reject"},
     }  # fmt: skip
+
+
+def test_the_autoscalers_own_options_travel_below_firedeck():
+    spec = _spec({"panic": False, "forecast_floor": True, "cold_policy": None})
+    shown = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    assert shown == {"firedeck": {"panic": False, "forecastFloor": True}}

@@ -14,6 +14,8 @@ from client.names import Name
 from client.types import IMMUTABLE, OUTPUT_ONLY, Deployment
 from engine import declare
 from engine.control.windows import PRODUCT, rehearsal
+from engine.fleet.scaling import policy_of
+from engine.fleet.template import template_of
 
 NAME = Name("local", "deployments", "chat")
 MODEL = "accounts/fireworks/models/smollm2-135m-instruct"
@@ -102,6 +104,13 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
             "autoscalingPolicy.loadTargets.concurrent_requests",
         ),
         ({"autoscalingPolicy": {"loadTargets": {"cpu": 1}}}, "autoscalingPolicy.loadTargets.cpu"),
+        ({"autoscalingPolicy": {"loadTargets": {"ttft_p99_ms": 1}}}, "autoscalingPolicy.loadTargets.ttft_p99_ms"),
+        (
+            {"autoscalingPolicy": {"loadTargets": {"firedeck_ttft_p99_ms": 0}}},
+            "autoscalingPolicy.loadTargets.firedeck_ttft_p99_ms",
+        ),
+        ({"firedeck": {"panic": 1}}, "firedeck.panic"),
+        ({"firedeck": {"forecastFloor": "yes"}}, "firedeck.forecastFloor"),
         ({"autoscalingPolicy": 5}, "autoscalingPolicy"),
         ({"maxBatchSize": 0}, "maxBatchSize"),
         ({"maxBatchSize": 257}, "maxBatchSize"),
@@ -142,6 +151,8 @@ def test_what_is_out_of_bounds_is_refused_naming_its_wire_field(body, field):
         {"autoscalingPolicy": {"scaleUpWindow": "0s", "scaleDownWindow": "0s", "scaleToZeroWindow": "0s"}},
         {"autoscalingPolicy": {"scaleUpWindow": "1h", "scaleDownWindow": "1h", "scaleToZeroWindow": "5m"}},
         {"autoscalingPolicy": {"loadTargets": {"default": 1, "concurrent_requests": 0.5}}},
+        {"autoscalingPolicy": {"loadTargets": {"firedeck_ttft_p99_ms": 500}}},
+        {"firedeck": {"panic": False, "forecastFloor": True}},
         {"displayName": "x" * 63, "description": "y" * 999},
         {"maxContextLength": 8192, "maxBatchSize": 256},
         {"maxContextLength": 256},
@@ -162,6 +173,24 @@ def test_what_is_just_within_bounds_is_taken(body):
     for field, value in body.items():
         if not isinstance(value, dict):
             assert whole[field] == value
+
+
+def test_an_unknown_load_target_is_refused_by_name_with_the_known_ones():
+    error = refusal({"autoscalingPolicy": {"loadTargets": {"requests_per_second": 2, "qps": 1}}})
+    assert "unknown load target 'qps'" in error.text
+    for known in ("default", "tokens_generated_per_second", "prompt_tokens_per_second", "firedeck_ttft_p99_ms"):
+        assert known in error.text
+
+
+@pytest.mark.parametrize("own", [{"panic": False}, {"forecastFloor": True}])
+def test_an_own_option_of_the_autoscaler_is_kept_beside_the_others_and_needs_no_new_replicas(own):
+    before = made(firedeck={"coldPolicy": "reject"})
+    after = changed(before, {"firedeck": own})
+    assert after.to_wire()["firedeck"] == {"coldPolicy": "reject", "holdTimeout": "300s", **own}
+    assert [template_of(d, threads=1, gpus=0).generation for d in (before, after)] == [
+        template_of(before, threads=1, gpus=0).generation
+    ] * 2
+    assert policy_of(after).panic is own.get("panic", True)
 
 
 def test_a_scale_to_zero_window_of_zero_means_the_default():
