@@ -51,6 +51,10 @@ class Users:
             raise NotFound(f"user {user_id[:80]!r} does not exist", field="userId", hint="firedeck user list shows all")
         return user
 
+    def is_service(self, account: str, user_id: str) -> bool:
+        user = self._users.get(f"accounts/{account}/users/{user_id}")
+        return user is not None and bool(user.service_account)
+
     def principal(self, account: str, user_id: str) -> str:
         """How the audit log calls a user: by e-mail address, as the product does; by id where there is none."""
         user = self._users.get(f"accounts/{account}/users/{user_id}")

@@ -39,9 +39,13 @@ async def principal(request: Request) -> Principal:
 
 
 async def _owner(here: House, request: Request) -> str | None:
-    """The user whose resource the path names: users own their keys, everything else belongs to who made it."""
-    if "user_id" in request.path_params:
-        return str(request.path_params["user_id"])
+    """The user whose resource the path names: people own their keys, everything else belongs to who made it.
+
+    A service account owns nothing of the kind: its keys are the admins' to make and to take away.
+    """
+    user_id = request.path_params.get("user_id")
+    if user_id is not None:
+        return None if here.access.users.is_service(request.path_params["account"], user_id) else str(user_id)
     _, account, collection, resource_id, *_ = request.scope["path"].partition("/v1/")[2].split("/")
     return await here.access.records.owner_of(f"accounts/{account}/{collection}/{resource_id.partition(':')[0]}")
 

@@ -160,6 +160,15 @@ async def test_everyone_makes_lists_and_deletes_keys_of_their_own_and_only_admin
                 await gone.users.whoami()
 
 
+async def test_the_keys_of_a_service_account_are_the_admins_alone(own: Home, admin: Client) -> None:
+    await admin.users.create(UserSpec(service_account=True), "bot")
+    made = await admin.api_keys.create("bot")
+    async with own.client(made.key) as bot:
+        for call in (bot.api_keys.create("bot"), bot.api_keys.list("bot"), bot.api_keys.delete("bot", made.key_id)):
+            with pytest.raises(PermissionDenied, match="role admin"):
+                await call
+
+
 async def test_a_key_of_somebody_else_is_not_deleted_under_ones_own_name(own: Home, admin: Client) -> None:
     await own.person("a", "user")
     [key] = await admin.api_keys.list("a")

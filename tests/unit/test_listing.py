@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
 from client.types import AutoscalingPolicy, Deployment
-from engine.api.listing import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, page
+from engine.api.listing import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, matches, page, parse
 
 TEXTS = st.sampled_from(["", "a", "b", "rock AND roll", "x=1", "(y)", "ä b", "READY", "10", "9"])
 DEPLOYMENTS = st.lists(
@@ -162,3 +162,14 @@ def test_any_query_is_answered_or_refused_by_name(filter_text, order, token):
     except InvalidArgument as refused:
         fault = refused.field
     assert fault in {None, "filter", "orderBy", "pageToken"}
+
+
+def test_a_colon_asks_whether_a_field_has_a_text_in_either_case() -> None:
+    terms = parse('displayName:"CHAT" AND state!=FAILED')
+    assert [(term.field, term.contains, term.equal) for term in terms] == [
+        ("displayName", True, True),
+        ("state", False, False),
+    ]
+    assert matches(Deployment(display_name="my chatbot", state="READY"), terms)
+    assert not matches(Deployment(display_name="my chatbot", state="FAILED"), terms)
+    assert not matches(Deployment(display_name="other", state="READY"), terms)
