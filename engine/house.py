@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,5 +20,6 @@ class House:
     library: Library
     keyring: Keyring
     started_at: datetime
+    page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)
