@@ -129,6 +129,11 @@ class Model(ModelSpec):
     def is_adapter(self) -> bool:
         return self.kind == "HF_PEFT_ADDON"
 
+    def with_base(self, base_model: str) -> Model:
+        """An adapter of this base, whose rank and targets are not known yet."""
+        details = self.peft_details or PeftDetails(base_model=base_model, r=0, target_modules=[])
+        return self.model_copy(update={"peft_details": details.model_copy(update={"base_model": base_model})})
+
 
 MODEL_OUTPUT_ONLY = frozenset(Model.model_fields) - frozenset(ModelSpec.model_fields)
 
@@ -137,3 +142,20 @@ class ModelPage(Wire):
     models: list[Model] = []
     next_page_token: str = ""
     total_size: int = 0
+
+
+class UploadEndpoint(Wire):
+    """Where each file of a model is to be PUT."""
+
+    filename_to_signed_urls: dict[str, str] = {}
+    filename_to_unsigned_uris: dict[str, str] = {}
+
+
+class UploadValidation(Wire):
+    warnings: list[str] = []
+
+
+class DownloadEndpoint(Wire):
+    """Where each file of a model is to be had."""
+
+    filename_to_signed_urls: dict[str, str] = {}

@@ -189,6 +189,12 @@ class DeploymentPage(Wire):
     total_size: int = 0
 
 
+class DeploymentMetrics(Wire):
+    """Means over a range of time, by name; units as in `fleet_types.HISTORY_SERIES`."""
+
+    metrics: dict[str, float] = {}
+
+
 class AccountPage(Wire):
     accounts: list[Account] = []
     next_page_token: str = ""

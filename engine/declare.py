@@ -226,7 +226,8 @@ def _check_served(deployment: Deployment) -> None:
         "enableMtp": deployment.enable_mtp,
         "enableHotLoad": deployment.enable_hot_load,
         "directRouteApiKeys": deployment.direct_route_api_keys,
-        "precision": deployment.precision not in (None, "PRECISION_UNSPECIFIED"),
+        "extraArgs": deployment.extra_args,
+        "extraValues": deployment.extra_values,
     }
     for field, given in asked.items():
         if given:

@@ -10,6 +10,7 @@ from datetime import datetime
 from engine.fleet.fleet import Fleet
 from engine.keys import Keyring
 from engine.library import Library
+from engine.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class House:
     fleet: Fleet
     library: Library
     keyring: Keyring
+    uploads: Uploads
     started_at: datetime
     page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
     closing: asyncio.Event = field(default_factory=asyncio.Event)

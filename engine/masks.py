@@ -58,7 +58,7 @@ def shown(message: Wire, read_mask: str, within: str = "") -> dict[str, Any]:
         alias = to_camel(within)
         tree = _tree(item, paths)
         return {**wire, alias: [_pruned(one, tree) for one in wire.get(alias, [])]}
-    return _pruned(wire, _tree(kind, paths))
+    return {name: _pruned(value, below) for name, value, below in _kept(wire, _tree(kind, paths))}
 
 
 def _paths(text: str, parameter: str) -> list[str]:
@@ -97,7 +97,11 @@ def _tree(kind: type[Wire], paths: Sequence[str]) -> _Tree:
 def _pruned(wire: Any, tree: _Tree) -> Any:
     if not tree or not isinstance(wire, dict):
         return wire
-    return {name: _pruned(value, tree[name]) for name, value in wire.items() if name in tree}
+    return {name: _pruned(value, below) for name, value, below in _kept(wire, tree)}
+
+
+def _kept(wire: dict[str, Any], tree: _Tree) -> list[tuple[str, Any, _Tree]]:
+    return [(name, value, tree[name]) for name, value in wire.items() if name in tree]
 
 
 def _merged(current: Any, wanted: Any) -> Any:

@@ -13,7 +13,10 @@ from typing import Any
 import click
 
 VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull"})
-ALIASES = {"ls": "list", "deployments": "deployment", "models": "model"}
+ALIASES = {
+    "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",
+    "deployment-shapes": "deployment-shape",
+}  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 

@@ -7,9 +7,11 @@ import importlib.metadata
 import click
 
 from client.cli.bench import bench
+from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
 from client.cli.grammar import Fireworks
 from client.cli.models import model
+from client.cli.shapes import deployment_shape
 
 
 @click.command(
@@ -25,5 +27,9 @@ def main() -> None:
 
 
 main.add_command(bench)
+main.add_command(deployed_model)
 main.add_command(deployment)
+main.add_command(deployment_shape)
+main.add_command(load_lora)
 main.add_command(model)
+main.add_command(unload_lora)

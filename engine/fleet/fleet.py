@@ -13,12 +13,15 @@ from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment, ReplicaStats
+from client.types import Deployment, Model, ReplicaStats
 from engine import declare
+from engine.deployed_rules import check_owner
+from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.placement.port import Placed
+from engine.shapes import ASKED_NOTHING, Asked, check_served, completed, reshaped
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
 from engine.telemetry.gpu import gpu_names
@@ -40,6 +43,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
+        self.deployed = DeployedModels(rooms, self.get)
         self._sweeping: asyncio.Task[None] | None = None
         # One thread a replica: on few cores two narrow replicas beat one wide one, and spinning pools are a cliff.
         self._threads = 1 if (os.cpu_count() or 1) <= 4 else (os.cpu_count() or 1) // 4
@@ -50,6 +54,7 @@ class Fleet:
             keeper = self._keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
             keeper.begin(stored.deployment.desired_replica_count or 0)
+        await self.deployed.load()
         await self._take_over(await self.rooms.store.replicas())
         for keeper in self._keepers.values():
             keeper.start()
@@ -59,6 +64,7 @@ class Fleet:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         driver = self.rooms.driver
@@ -86,7 +92,14 @@ class Fleet:
         return keeper
 
     async def create(
-        self, account: str, spec: Deployment, deployment_id: str | None, *, by: str, validate_only: bool = False
+        self,
+        account: str,
+        spec: Deployment,
+        deployment_id: str | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
@@ -96,8 +109,7 @@ class Fleet:
             )
         model = self._model_of(spec, account)
         named = spec.model_copy(update={"base_model": model, "draft_model": _draft_name(spec, account)})
-        whole = declare.create(named, name, self._context(model), self.settings.limits)
-        self._check_draft(whole)
+        whole = self._whole(named, name, self.rooms.library.get(model), asked)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
@@ -114,12 +126,21 @@ class Fleet:
             del self._keepers[str(name)]
             raise
         keeper.begin(self._first_count(made))
+        if asked.auto_deploy:
+            await self.deployed.add_base(keeper, by=by)
         await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
         keeper.start()
         return made
 
     async def update(
-        self, name: str, changes: Deployment, mask: frozenset[str] | None, *, by: str, validate_only: bool = False
+        self,
+        name: str,
+        changes: Deployment,
+        mask: frozenset[str] | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
@@ -132,6 +153,9 @@ class Fleet:
 
         def changed(current: Deployment) -> Deployment:
             new = declare.update(current, changes, mask, context, self.settings.limits)
+            new = reshaped(current, new, asked)
+            check_served(new, self.rooms.library.get(new.base_model or ""), asked)
+            self._check_addons(current, new)
             self._check_draft(new)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -164,6 +188,7 @@ class Fleet:
         now = self.rooms.clock.wall()
         if not ignore_checks and not keeper.deleted:
             self._check_unused(keeper, now)
+            self._check_hosts_nothing(keeper)
         gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
         if not keeper.deleted:
             await keeper.declare(lambda d: d.model_copy(update=gone))
@@ -206,8 +231,16 @@ class Fleet:
         if not spec.base_model:
             raise InvalidArgument("baseModel is required", field="baseModel")
         name = str(Name.of(spec.base_model, "models", account, "baseModel"))
-        self.rooms.library.get(name)
+        check_owner(self.rooms.library.get(name), account, "baseModel")
         return name
+
+    def _whole(self, spec: Deployment, name: Name, model: Model, asked: Asked) -> Deployment:
+        """What a new deployment is, with what its shape, its model and the platform fill in; checked."""
+        complete = completed(spec, model, asked)
+        whole = declare.create(complete, name, model.context_length, self.settings.limits)
+        check_served(whole, model, asked)
+        self._check_draft(whole)
+        return whole
 
     def _check_draft(self, deployment: Deployment) -> None:
         """Whether the two vocabularies agree is seen when a replica loads both."""
@@ -216,6 +249,22 @@ class Fleet:
 
     def _context(self, model: str) -> int | None:
         return self.rooms.library.get(model).context_length
+
+    def _check_addons(self, current: Deployment, new: Deployment) -> None:
+        takes = new.enable_addons or new.enable_hot_reload_latest_addon
+        hosted = [] if takes else self.deployed.addons_on(current.name)
+        if hosted:
+            raise FailedPrecondition(
+                f"{current.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
+            )
+
+    def _check_hosts_nothing(self, keeper: Keeper) -> None:
+        hosted = [str(record.model) for record in self.deployed.addons_on(keeper.name)]
+        if hosted:
+            raise FailedPrecondition(
+                f"deployment {keeper.name!r} hosts {', '.join(hosted[:3])}", field="name",
+                hint="unload them first, or ignoreChecks=true deletes it anyway",
+            )  # fmt: skip
 
     @staticmethod
     def _first_count(deployment: Deployment) -> int:
@@ -251,6 +300,7 @@ class Fleet:
         await self.rooms.store.drop_deployment(keeper.name)
         metrics.forget(keeper.name)
         self._keepers.pop(keeper.name, None)
+        await self.deployed.forget(keeper.name)
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
         """Replicas that live and belong to a living deployment are adopted; every other one is ended."""

@@ -18,6 +18,7 @@ from engine.control import autoscale, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
 from engine.control.lifecycle import Facts
 from engine.control.reconcile import STARTING, Backoff, Declared, Stage, steps
+from engine.fleet.addons import Addons
 from engine.fleet.lobby import Lobby
 from engine.fleet.replica import POLL_TIMEOUT_S, Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
@@ -43,7 +44,8 @@ class Keeper:
 
     def __init__(self, deployment: Deployment, rooms: Rooms, threads: int, gpus: int) -> None:
         self.deployment = deployment
-        self.replicas = ReplicaSet(rooms, self.announce, self.wake)
+        self.addons = Addons(self.announce, self.wake)
+        self.replicas = ReplicaSet(rooms, self.announce, self.wake, self.addons.bring)
         self.lobby = Lobby(self.ready, self.wake, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
@@ -110,6 +112,7 @@ class Keeper:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+        await self.addons.close()
         await self.replicas.close()
 
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
@@ -164,6 +167,7 @@ class Keeper:
         declared = Declared(self._desired(), template.generation, self.deleted)
         for step in steps(declared, self.replicas.observed(), self.replicas.backoff, now):
             await self.replicas.do(step, template)
+        self.addons.sync(self.replicas)
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)

@@ -17,7 +17,7 @@ from typing import Protocol
 from client.names import random_id
 from engine.clock import Clock
 from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
-from engine.fleet.replica import Replica, failure_text
+from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement.port import Driver, Launch, Placed, Stockout
@@ -47,9 +47,12 @@ class Rooms:
 
 
 class ReplicaSet:
-    """Replicas by id, and how their starts went. `wake` is called whenever one of them changed."""
+    """Replicas by id, and how their starts went. `wake` is called whenever one of them changed, `prepare` before one
+    takes requests."""
 
-    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, rooms: Rooms, announce: Announce, wake: Callable[[], None], prepare: Prepare = as_it_is
+    ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.backoff = Backoff()
         self.restarts = 0
@@ -57,6 +60,7 @@ class ReplicaSet:
         self._rooms = rooms
         self._announce = announce
         self._wake = wake
+        self._prepare = prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:
@@ -162,7 +166,7 @@ class ReplicaSet:
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""
         try:
-            await replica.start_up()
+            await replica.start_up(self._prepare)
         except Exception as error:
             if replica.stage != Stage.STOPPING:  # one that was told to end owes no answer
                 replica.reason = failure_text(error)

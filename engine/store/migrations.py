@@ -68,3 +68,15 @@ def m004_events(db: sqlite3.Connection) -> None:
         " kind TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, replica TEXT) STRICT"
     )
     db.execute("CREATE INDEX events_by_deployment ON events (deployment, seq)")
+
+
+@migration
+def m005_deployed_models(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE deployed_models (name TEXT PRIMARY KEY, deployment TEXT NOT NULL, doc TEXT NOT NULL) STRICT"
+    )
+
+
+@migration
+def m006_signing_keys(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE signing_keys (purpose TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")

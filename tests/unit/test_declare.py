@@ -177,7 +177,8 @@ def test_a_rehearsal_allows_a_scale_to_zero_window_of_seconds():
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"precision": "FP8"}, "precision"),
+        ({"extraArgs": ["--verbose"]}, "extraArgs"),
+        ({"extraValues": {"a": "b"}}, "extraValues"),
         ({"enableMtp": True}, "enableMtp"),
         ({"enableHotLoad": True}, "enableHotLoad"),
         ({"directRouteApiKeys": ["k"]}, "directRouteApiKeys"),

@@ -25,7 +25,7 @@ MINE = [FIRST, SECOND, OWN]
     ],
 )  # fmt: skip
 def test_every_form_finds_its_deployment_and_a_bare_model_its_oldest(model, found):
-    assert resolve(model, MINE, "local") == found.name
+    assert resolve(model, MINE, "local").deployment == found.name
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_refusal_names_what_could_be_asked_for():
 @given(st.text(max_size=40))
 def test_any_text_finds_one_of_the_callers_own_or_nothing(model):
     try:
-        found = resolve(model, MINE, "local")
+        found = resolve(model, MINE, "local").deployment
     except (NotFound, InvalidArgument) as error:
         found = f"refused for {error.field}"
     assert found in {"refused for model", *(d.name for d in MINE)}

@@ -1,0 +1,232 @@
+"""LoRA adapters on deployments: loaded on every replica, asked for by name, unloaded, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.errors import NotFound
+from client.resources import Client
+from client.types import DeploymentSpec
+from tests import adapter_files
+from tests.conftest import PATIENCE_S, until_ready
+from tests.processes import SMOLLM2, EngineProcess, poll
+
+pytestmark = pytest.mark.model
+
+HOST = "accounts/local/deployments/host"
+DEPLOYED_MODELS = "/v1/accounts/local/deployedModels"
+PROMPT = "The lighthouse keeper"
+
+
+@pytest.fixture(scope="module")
+def http(engine: EngineProcess) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    with httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def adapters(http: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Two adapters of SmolLM2 that visibly change it, as models `lora-0` and `lora-1`."""
+    folder = tmp_path_factory.mktemp("adapters")
+    base = Path(http.get(f"/v1/{SMOLLM2}").json()["firedeck"]["file"])
+    names = []
+    for seed in range(2):
+        file = adapter_files.make(folder / f"{seed}.gguf", base, seed=seed, strength=0.3)
+        body = {"modelId": f"lora-{seed}", "file": str(file), "baseModel": SMOLLM2}
+        made = http.post("/firedeck/v1/accounts/local/models", json=body)
+        assert made.status_code == 200, made.text
+        names.append(made.json()["name"])
+    yield names
+    for name in names:
+        assert http.delete(f"/v1/{name}").status_code == 200
+
+
+@pytest.fixture
+async def host(fleet: Client) -> AsyncIterator[Client]:
+    """A READY deployment `host` that takes adapters, one in memory at a time."""
+    spec = DeploymentSpec(
+        base_model=SMOLLM2, min_replica_count=1, max_replica_count=2, enable_addons=True, num_peft_device_cached=1,
+        max_peft_batch_size=1,
+    )  # fmt: skip
+    await fleet.deployments.create(spec, "host")
+    await until_ready(fleet, "host")
+    yield fleet
+    try:
+        await fleet.deployments.delete("host", hard=True, ignore_checks=True)
+    except NotFound:
+        return
+
+
+def load(http: httpx.Client, model: str, **fields: Any) -> dict[str, Any]:
+    answer = http.post(DEPLOYED_MODELS, json={"model": model, "deployment": HOST, **fields})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def until_state(http: httpx.Client, name: str, state: str) -> dict[str, Any]:
+    def seen() -> bool:
+        return bool(http.get(f"/v1/{name}").json().get("state") == state)
+
+    poll(seen)
+    return dict(http.get(f"/v1/{name}").json())
+
+
+def text(http: httpx.Client, model: str, **fields: Any) -> str:
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 12, "temperature": 0, **fields}
+    answer = http.post("/inference/v1/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["text"])
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["message"]
+
+
+def test_an_adapters_model_has_its_details_from_the_file(http: httpx.Client, adapters: list[str]) -> None:
+    model = http.get(f"/v1/{adapters[0]}").json()
+    assert model["kind"] == "HF_PEFT_ADDON"
+    assert model["state"] == "READY"
+    assert model["peftDetails"]["baseModel"] == SMOLLM2
+    assert model["peftDetails"]["r"] == 4
+    assert set(model["peftDetails"]["targetModules"]) == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+
+
+async def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
+    host: Client, http: httpx.Client, adapters: list[str]
+) -> None:
+    plain = await asyncio.to_thread(text, http, HOST)
+    records = [load(http, adapter) for adapter in adapters]
+    assert records[0]["state"] == "DEPLOYING"
+    for record in records:
+        await asyncio.to_thread(until_state, http, record["name"], "DEPLOYED")
+    first, second = [await asyncio.to_thread(text, http, record["name"]) for record in records]
+    assert len({plain, first, second}) == 3
+    assert await asyncio.to_thread(text, http, f"{adapters[0]}#{HOST}") == first
+    assert await asyncio.to_thread(text, http, "lora-0#host") == first
+    assert await asyncio.to_thread(text, http, "local/lora-0") == first
+    assert await asyncio.to_thread(text, http, HOST) == plain
+    both = await asyncio.gather(*(asyncio.to_thread(text, http, a) for a in [*adapters, HOST, *adapters]))
+    assert both == [first, second, plain, first, second]
+    listed = [model["id"] for model in http.get("/v1/models").json()["data"]]
+    assert f"{adapters[0]}#{HOST}" in listed
+
+    await host.deployments.scale("host", 2)
+    await until(host, lambda d: d.replica_stats.ready_replica_count == 2)
+    assert {http.get(f"/v1/{r['name']}").json()["state"] for r in records} == {"DEPLOYED"}
+    replies = await asyncio.gather(*(asyncio.to_thread(text, http, adapters[1]) for _ in range(6)))
+    assert set(replies) == {second}
+    old = {r.pid for r in (await host.fleet.status("host")).replicas}
+    await host.deployments.update("host", DeploymentSpec(max_batch_size=3))
+    async with asyncio.timeout(PATIENCE_S):
+        while {r.pid for r in (await host.fleet.status("host")).replicas} & old:
+            assert await asyncio.to_thread(text, http, adapters[0]) == first  # no request misses it meanwhile
+    loaded = [e for e in await host.fleet.events("host", limit=500) if e.reason == "AddonLoaded"]
+    assert len(loaded) >= 6
+
+    assert http.delete(f"/v1/{records[0]['name']}").json() == {}
+    gone = http.post("/inference/v1/completions", json={"model": adapters[0], "prompt": PROMPT, "max_tokens": 1})
+    assert gone.status_code == 404
+    poll(lambda: http.get(f"/v1/{records[0]['name']}").status_code == 404)
+    assert await asyncio.to_thread(text, http, adapters[1]) == second
+
+
+async def until(client: Client, condition: Callable[[Any], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition(await client.deployments.get("host")):
+            await asyncio.sleep(0.1)
+
+
+async def test_what_does_not_fit_is_refused_with_the_reason(
+    host: Client, http: httpx.Client, adapters: list[str], tmp_path: Path
+) -> None:
+    def post(**fields: Any) -> tuple[int, str]:
+        return refused(http.post(DEPLOYED_MODELS, json={"model": adapters[0], "deployment": HOST, **fields}))
+
+    assert post(model=SMOLLM2)[0] == 400
+    assert post(model="accounts/local/models/nope")[0] == 404
+    assert post(deployment="accounts/local/deployments/nope")[0] == 404
+    assert "enableAddons" in post(deployment="accounts/local/deployments/shared")[1]
+    assert post(serverless=True)[0] == 400
+    assert "colour" in post(colour="red")[1]
+    record = load(http, adapters[0])
+    assert post()[0] == 409
+    status, why = refused(http.delete(f"/v1/{adapters[0]}"))
+    assert (status, HOST in why) == (400, True)
+    with pytest.raises(Exception, match="hosts"):
+        await host.deployments.delete("host")
+    with pytest.raises(Exception, match="unload it first"):
+        await host.deployments.update("host", DeploymentSpec(enable_addons=False))
+    base = next(
+        r for r in http.get(DEPLOYED_MODELS).json()["deployedModels"]
+        if r["deployment"] == HOST and r["model"] == SMOLLM2
+    )  # fmt: skip
+    assert "delete the deployment" in refused(http.delete(f"/v1/{base['name']}"))[1]
+    until_state(http, record["name"], "DEPLOYED")
+    answer = http.post("/inference/v1/embeddings", json={"model": record["name"], "input": "Hi"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+
+
+async def test_an_adapter_whose_file_changed_fails_with_the_reason_and_only_its_requests_do(
+    host: Client, http: httpx.Client, tmp_path: Path
+) -> None:
+    base = Path(http.get(f"/v1/{SMOLLM2}").json()["firedeck"]["file"])
+    file = adapter_files.make(tmp_path / "a.gguf", base, seed=5)
+    body = {"modelId": "changing", "file": str(file), "baseModel": SMOLLM2}
+    model = http.post("/firedeck/v1/accounts/local/models", json=body).json()["name"]
+    record = load(http, model)
+    until_state(http, record["name"], "DEPLOYED")
+    adapter_files.make(file, base, seed=6)
+    await host.deployments.update("host", DeploymentSpec(max_batch_size=2))  # new replicas load it anew
+    failed = await asyncio.to_thread(until_state, http, record["name"], "FAILED")
+    assert "changed" in failed["status"]["message"]
+    answer = http.post("/inference/v1/completions", json={"model": model, "prompt": PROMPT, "max_tokens": 1})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (412, "ADDON_NOT_LOADED")
+    assert await asyncio.to_thread(text, http, HOST)
+    http.delete(f"/v1/{record['name']}")
+    poll(lambda: http.get(f"/v1/{record['name']}").status_code == 404)
+    assert http.delete(f"/v1/{model}").status_code == 200
+
+
+def test_one_record_is_the_default_of_a_model_and_says_where_its_bare_name_goes(
+    engine: EngineProcess, http: httpx.Client
+) -> None:
+    body = {"baseModel": SMOLLM2, "maxReplicaCount": 0}
+    made = http.post("/v1/accounts/local/deployments", params={"deploymentId": "off"}, json=body)
+    assert made.status_code == 200, made.text
+    try:
+        of_model = [r for r in http.get(DEPLOYED_MODELS).json()["deployedModels"] if r["model"] == SMOLLM2]
+        off = next(r for r in of_model if r["deployment"].endswith("/off"))
+        former = next(r for r in of_model if r["default"])
+        assert not off["default"]
+        http.patch(f"/v1/{off['name']}", json={"default": True})
+        answer = http.post("/inference/v1/completions", json={"model": SMOLLM2, "prompt": "Hi", "max_tokens": 1})
+        assert "switched off" in answer.json()["error"]["message"]
+        assert not http.get(f"/v1/{former['name']}").json()["default"]
+        assert "default" in refused(http.patch(f"/v1/{off['name']}", json={"default": False}))[1]
+        changed = http.patch(
+            f"/v1/{off['name']}", params={"updateMask": "display_name"}, json={"displayName": "x", "public": True}
+        ).json()
+        assert (changed["displayName"], changed["public"]) == ("x", False)
+    finally:
+        gone = {"hard": True, "ignoreChecks": True}
+        assert http.delete("/v1/accounts/local/deployments/off", params=gone).status_code == 200
+    assert http.get(f"/v1/{former['name']}").json()["default"]  # handed on when its deployment went
+    refs = http.get(f"/v1/{SMOLLM2}").json()["deployedModelRefs"]
+    assert any(ref["default"] for ref in refs)
+
+
+def test_with_disable_auto_deploy_a_base_has_no_record(http: httpx.Client) -> None:
+    query = {"deploymentId": "alone", "disableAutoDeploy": True}
+    http.post("/v1/accounts/local/deployments", params=query, json={"baseModel": SMOLLM2, "maxReplicaCount": 0})
+    records = http.get(DEPLOYED_MODELS).json()["deployedModels"]
+    assert not any(r["deployment"].endswith("/alone") for r in records)
+    assert http.delete("/v1/accounts/local/deployments/alone", params={"hard": True}).status_code == 200
