@@ -11,8 +11,9 @@ from client.addon_types import DeploymentShape, DeploymentShapePage, DeploymentS
 from client.errors import InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT, Name, check_id
 from engine import shapes
-from engine.api.common import Body, Caller, Listing, ReadMask, documented_body, object_body, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
 from engine.api.listing import page
+from engine.deployed_rules import check_owner
 
 router = APIRouter(prefix="/v1/accounts/{account}", tags=["deployment shapes"])
 _SHAPES = "/deploymentShapes"
@@ -78,15 +79,18 @@ async def get_version(
     response_model=DeploymentShapeVersionPage,
     openapi_extra=documented_body("MatchBody"),
 )
-async def match(account: str, body: Body, caller: Caller, query: Listing) -> Response:
+async def match(account: str, body: Body, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The versions that a deployment of this base model could take: `{"createDeploymentRequest": {"deployment":
-    {"baseModel", "enableAddons"?}}}`."""
+    {"baseModel", "enableAddons"?}}}`. A LoRA adapter stands for its base."""
     caller.may(account, write=False)
     deployment = _wanted(object_body(body))
     model = deployment.get("baseModel", deployment.get("base_model"))
     if not isinstance(model, str) or not model:
         raise InvalidArgument("baseModel is required", field="createDeploymentRequest.deployment.baseModel")
     name = str(Name.of(model, "models", account, "createDeploymentRequest.deployment.baseModel"))
+    found = house.library.get(name, "createDeploymentRequest.deployment.baseModel")
+    check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
+    name = found.peft_details.base_model if found.peft_details else name
     addons = deployment.get("enableAddons", deployment.get("enable_addons"))
     fitting = [v for v in shapes.versions() if v.latest_validated and v.snapshot.base_model == name]
     return _versions([v for v in fitting if addons is not True or v.snapshot.enable_addons], query)
