@@ -12,7 +12,6 @@
     ├── AlreadyExists          ALREADY_EXISTS       409
     ├── ResourceExhausted      RESOURCE_EXHAUSTED   429
     ├── Internal               INTERNAL             500
-    ├── Unimplemented          UNIMPLEMENTED        501
     ├── Unavailable            UNAVAILABLE          503
     │   └── ScalingUp          DEPLOYMENT_SCALING_UP
     └── DeadlineExceeded       DEADLINE_EXCEEDED    504
@@ -108,10 +107,6 @@ class Internal(FiredeckError):
     grpc, name, status = 13, "INTERNAL", 500
 
 
-class Unimplemented(FiredeckError):
-    grpc, name, status = 12, "UNIMPLEMENTED", 501
-
-
 class Unavailable(FiredeckError):
     grpc, name, status = 14, "UNAVAILABLE", 503
 
@@ -134,7 +129,6 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     409: AlreadyExists,
     412: AddonNotLoaded,
     429: ResourceExhausted,
-    501: Unimplemented,
     502: Unavailable,
     503: Unavailable,
     504: DeadlineExceeded,
@@ -143,7 +137,7 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     cls.name: cls
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
-        ResourceExhausted, Internal, Unimplemented, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded,
+        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded,
     )
 }  # fmt: skip
 _BY_GRPC: dict[int, type[FiredeckError]] = {

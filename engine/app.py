@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from client.errors import (
@@ -19,7 +19,6 @@ from client.errors import (
     MethodNotAllowed,
     NotFound,
     Unavailable,
-    Unimplemented,
 )
 from engine.api import accounts, deployed_models, deployments, models, openapi, shapes, transfers, watch
 from engine.api.common import principal
@@ -43,6 +42,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "firedeck.db"
 UPLOADS = "uploads"
+UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 
 class Engine:
@@ -98,8 +98,8 @@ def control_plane(house: House) -> FastAPI:
     app.state.house = house
     # Verbs of a resource (`models/x:verb`) come before the resource, whose id would match them.
     for module in (accounts, deployments, transfers, models, deployed_models, shapes, watch):
-        app.include_router(module.router, dependencies=[Depends(principal)], responses=openapi.ERRORS)
-    app.include_router(transfers.signed, responses=openapi.ERRORS)
+        app.include_router(module.router, dependencies=[Depends(principal)])
+    app.include_router(transfers.signed)
     app.add_exception_handler(FiredeckError, _render)
     app.add_exception_handler(RequestValidationError, _render_validation)
     app.add_exception_handler(HTTPException, _render_http)
@@ -117,7 +117,7 @@ def control_plane(house: House) -> FastAPI:
             raise Unavailable("the engine is being stopped")
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["engine"])
+    @app.get("/metrics", tags=["engine"], response_class=PlainTextResponse)
     async def exposition() -> Response:
         """Prometheus text."""
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -157,7 +157,7 @@ async def _render_http(request: Request, error: Exception) -> JSONResponse:
         ),
     }
     told = known.get(error.status_code, InvalidArgument(str(error.detail)))
-    body = told.control_plane_body() | ({"code": Unimplemented.grpc} if error.status_code == 405 else {})
+    body = told.control_plane_body() | ({"code": UNIMPLEMENTED} if error.status_code == 405 else {})
     return JSONResponse(body, error.status_code, error.headers)
 
 

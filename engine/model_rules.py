@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from client.enums import PRECISIONS, STRICT
-from client.errors import FailedPrecondition, InvalidArgument, Unimplemented
+from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import MODEL_OUTPUT_ONLY, Model
 from engine import masks
 from engine.declare import from_pydantic
@@ -88,7 +88,7 @@ def prepare(model: Model, precision: Any) -> None:
 
 def _check(spec: Model) -> None:
     if spec.kind not in SERVED_KINDS:
-        raise Unimplemented(
+        raise FailedPrecondition(
             f"models of kind {spec.kind} are not served",
             field="kind",
             hint=f"served: {', '.join(sorted(SERVED_KINDS))}",

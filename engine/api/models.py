@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from client.errors import FailedPrecondition, InvalidArgument, Unimplemented
+from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
 from engine import model_rules
@@ -109,7 +109,7 @@ async def prepare(account: str, model_id: str, body: Body, house: HouseDep, call
 async def import_model(account: str, model_id: str, body: Body, caller: Caller) -> dict[str, Any]:
     """Not served: this engine reaches no object store."""
     caller.may(account, write=True)
-    raise Unimplemented(
+    raise FailedPrecondition(
         "models are not imported from object stores",
         hint="fetch the file and register it: firedeck model create ID --file PATH",
     )

@@ -10,16 +10,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from client.addon_types import DeployedModelSpec
 from client.model_types import ModelSpec
 from client.types import DeploymentSpec
-from client.wire import Wire
 
 PATH = "/firedeck/v1/openapi.json"
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[Wire], ...] = (DeploymentSpec, DeployedModelSpec, ModelSpec)
 _TEXT = {"type": "string", "minLength": 1}
 _INT64 = {"oneOf": [{"type": "string", "pattern": "^[0-9]{1,15}$"}, {"type": "integer", "minimum": 0}]}
 _KEYS = {
@@ -38,14 +36,16 @@ class FieldAtFault(BaseModel):
 class Error(BaseModel):
     """google.rpc.Status as JSON. The message ends with what to do next, in parentheses, where there is such."""
 
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
-
     code: int
     message: str
     details: list[FieldAtFault]
 
 
-ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "What went wrong"}}
+_BODIES: tuple[type[BaseModel], ...] = (DeploymentSpec, DeployedModelSpec, ModelSpec, Error)
+_ERROR = {
+    "description": "What went wrong",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
 
 _SMALL_BODIES: dict[str, Any] = {
     "ScaleBody": {
@@ -103,6 +103,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for path, operations in schema["paths"].items():
             for operation in operations.values():
                 operation["responses"].pop("422", None)  # bad parameters are 400s, as everything else
+                operation["responses"]["default"] = _ERROR
                 operation["security"] = [] if path.startswith(_OPEN) else [{name: []} for name in _KEYS]
         app.openapi_schema = schema
     return app.openapi_schema
