@@ -51,7 +51,7 @@ class Fleet:
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         for stored in await self.rooms.store.deployments():
-            keeper = self._keep(stored.deployment)
+            keeper = self.keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
             keeper.begin(stored.deployment.desired_replica_count or 0)
         await self.deployed.load()
@@ -119,7 +119,7 @@ class Fleet:
         )  # fmt: skip
         if validate_only:
             return made
-        keeper = self._keep(made)
+        keeper = self.keep(made)
         try:
             await self.rooms.store.put_deployment(made)
         except BaseException:
@@ -217,7 +217,8 @@ class Fleet:
         living = [k for k in self._keepers.values() if not k.deleted]
         return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
-    def _keep(self, deployment: Deployment) -> Keeper:
+    def keep(self, deployment: Deployment) -> Keeper:
+        """A keeper for a deployment, not started yet."""
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._threads, len(gpu_names()))
         return keeper
 

@@ -1,21 +1,17 @@
-"""LoRA adapters on deployments: loaded on every replica, asked for by name, unloaded, and what is refused with a reason."""
+"""LoRA adapters on deployments: loaded on every replica, asked for by name, unloaded, and refused with a reason."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from client.errors import NotFound
-from client.resources import Client
-from client.types import DeploymentSpec
 from tests import adapter_files
-from tests.conftest import PATIENCE_S, until_ready
-from tests.processes import SMOLLM2, EngineProcess, poll
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 
@@ -49,19 +45,24 @@ def adapters(http: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-async def host(fleet: Client) -> AsyncIterator[Client]:
+def host(http: httpx.Client) -> Iterator[None]:
     """A READY deployment `host` that takes adapters, one in memory at a time."""
-    spec = DeploymentSpec(
-        base_model=SMOLLM2, min_replica_count=1, max_replica_count=2, enable_addons=True, num_peft_device_cached=1,
-        max_peft_batch_size=1,
-    )  # fmt: skip
-    await fleet.deployments.create(spec, "host")
-    await until_ready(fleet, "host")
-    yield fleet
-    try:
-        await fleet.deployments.delete("host", hard=True, ignore_checks=True)
-    except NotFound:
-        return
+    spec = {
+        "baseModel": SMOLLM2, "minReplicaCount": 1, "maxReplicaCount": 2, "enableAddons": True,
+        "numPeftDeviceCached": 1, "maxPeftBatchSize": 1,
+    }  # fmt: skip
+    http.post("/v1/accounts/local/deployments?deploymentId=host", json=spec).raise_for_status()
+    poll(lambda: http.get(f"/v1/{HOST}").json()["state"] == "READY")
+    yield
+    http.delete(f"/v1/{HOST}", params={"hard": True, "ignoreChecks": True})
+
+
+def pids(http: httpx.Client) -> set[int]:
+    return {replica["pid"] for replica in http.get(f"/firedeck/v1/{HOST}").json()["replicas"]}
+
+
+def ready(http: httpx.Client) -> int:
+    return int(http.get(f"/v1/{HOST}").json()["replicaStats"]["readyReplicaCount"])
 
 
 def load(http: httpx.Client, model: str, **fields: Any) -> dict[str, Any]:
@@ -100,53 +101,51 @@ def test_an_adapters_model_has_its_details_from_the_file(http: httpx.Client, ada
     }  # fmt: skip
 
 
-async def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
-    host: Client, http: httpx.Client, adapters: list[str]
+def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
+    host: None, http: httpx.Client, adapters: list[str]
 ) -> None:
-    plain = await asyncio.to_thread(text, http, HOST)
+    plain = text(http, HOST)
     records = [load(http, adapter) for adapter in adapters]
     assert records[0]["state"] == "DEPLOYING"
     for record in records:
-        await asyncio.to_thread(until_state, http, record["name"], "DEPLOYED")
-    first, second = [await asyncio.to_thread(text, http, record["name"]) for record in records]
+        until_state(http, record["name"], "DEPLOYED")
+    first, second = [text(http, record["name"]) for record in records]
     assert len({plain, first, second}) == 3
-    assert await asyncio.to_thread(text, http, f"{adapters[0]}#{HOST}") == first
-    assert await asyncio.to_thread(text, http, "lora-0#host") == first
-    assert await asyncio.to_thread(text, http, "local/lora-0") == first
-    assert await asyncio.to_thread(text, http, HOST) == plain
-    both = await asyncio.gather(*(asyncio.to_thread(text, http, a) for a in [*adapters, HOST, *adapters]))
+    assert text(http, f"{adapters[0]}#{HOST}") == first
+    assert text(http, "lora-0#host") == first
+    assert text(http, "local/lora-0") == first
+    assert text(http, HOST) == plain
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda model: text(http, model), [*adapters, HOST, *adapters]))
     assert both == [first, second, plain, first, second]
     listed = [model["id"] for model in http.get("/v1/models").json()["data"]]
     assert f"{adapters[0]}#{HOST}" in listed
 
-    await host.deployments.scale("host", 2)
-    await until(host, lambda d: d.replica_stats.ready_replica_count == 2)
+    http.patch(f"/v1/{HOST}:scale", json={"replicaCount": 2})
+    poll(lambda: ready(http) == 2)
     assert {http.get(f"/v1/{r['name']}").json()["state"] for r in records} == {"DEPLOYED"}
-    replies = await asyncio.gather(*(asyncio.to_thread(text, http, adapters[1]) for _ in range(6)))
-    assert set(replies) == {second}
-    old = {r.pid for r in (await host.fleet.status("host")).replicas}
-    await host.deployments.update("host", DeploymentSpec(max_batch_size=3))
-    async with asyncio.timeout(PATIENCE_S):
-        while {r.pid for r in (await host.fleet.status("host")).replicas} & old:
-            assert await asyncio.to_thread(text, http, adapters[0]) == first  # no request misses it meanwhile
-    loaded = [e for e in await host.fleet.events("host", limit=500) if e.reason == "AddonLoaded"]
-    assert len(loaded) >= 6
+    with ThreadPoolExecutor() as pool:
+        assert set(pool.map(lambda _: text(http, adapters[1]), range(6))) == {second}
+    old = pids(http)
+    http.patch(f"/v1/{HOST}", json={"maxBatchSize": 3}).raise_for_status()
+
+    def replaced() -> bool:
+        assert text(http, adapters[0]) == first  # no request misses it meanwhile
+        return not pids(http) & old
+
+    poll(replaced)
+    events = http.get(f"/firedeck/v1/{HOST}/events", params={"limit": 500}).json()["events"]
+    assert sum(event["reason"] == "AddonLoaded" for event in events) >= 6
 
     assert http.delete(f"/v1/{records[0]['name']}").json() == {}
     gone = http.post("/inference/v1/completions", json={"model": adapters[0], "prompt": PROMPT, "max_tokens": 1})
     assert gone.status_code == 404
     poll(lambda: http.get(f"/v1/{records[0]['name']}").status_code == 404)
-    assert await asyncio.to_thread(text, http, adapters[1]) == second
+    assert text(http, adapters[1]) == second
 
 
-async def until(client: Client, condition: Callable[[Any], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition(await client.deployments.get("host")):
-            await asyncio.sleep(0.1)
-
-
-async def test_what_does_not_fit_is_refused_with_the_reason(
-    host: Client, http: httpx.Client, adapters: list[str], tmp_path: Path
+def test_what_does_not_fit_is_refused_with_the_reason(
+    host: None, http: httpx.Client, adapters: list[str], tmp_path: Path
 ) -> None:
     def post(**fields: Any) -> tuple[int, str]:
         return refused(http.post(DEPLOYED_MODELS, json={"model": adapters[0], "deployment": HOST, **fields}))
@@ -161,10 +160,8 @@ async def test_what_does_not_fit_is_refused_with_the_reason(
     assert post()[0] == 409
     status, why = refused(http.delete(f"/v1/{adapters[0]}"))
     assert (status, HOST in why) == (400, True)
-    with pytest.raises(Exception, match="hosts"):
-        await host.deployments.delete("host")
-    with pytest.raises(Exception, match="unload it first"):
-        await host.deployments.update("host", DeploymentSpec(enable_addons=False))
+    assert "hosts" in refused(http.delete(f"/v1/{HOST}"))[1]
+    assert "unload it first" in refused(http.patch(f"/v1/{HOST}", json={"enableAddons": False}))[1]
     base = next(
         r for r in http.get(DEPLOYED_MODELS).json()["deployedModels"]
         if r["deployment"] == HOST and r["model"] == SMOLLM2
@@ -175,8 +172,8 @@ async def test_what_does_not_fit_is_refused_with_the_reason(
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
 
 
-async def test_an_adapter_whose_file_changed_fails_with_the_reason_and_only_its_requests_do(
-    host: Client, http: httpx.Client, tmp_path: Path
+def test_an_adapter_whose_file_changed_fails_with_the_reason_and_only_its_requests_do(
+    host: None, http: httpx.Client, tmp_path: Path
 ) -> None:
     base = Path(http.get(f"/v1/{SMOLLM2}").json()["firedeck"]["file"])
     file = adapter_files.make(tmp_path / "a.gguf", base, seed=5)
@@ -185,12 +182,12 @@ async def test_an_adapter_whose_file_changed_fails_with_the_reason_and_only_its_
     record = load(http, model)
     until_state(http, record["name"], "DEPLOYED")
     adapter_files.make(file, base, seed=6)
-    await host.deployments.update("host", DeploymentSpec(max_batch_size=2))  # new replicas load it anew
-    failed = await asyncio.to_thread(until_state, http, record["name"], "FAILED")
+    http.patch(f"/v1/{HOST}", json={"maxBatchSize": 2}).raise_for_status()  # new replicas load it anew
+    failed = until_state(http, record["name"], "FAILED")
     assert "changed" in failed["status"]["message"]
     answer = http.post("/inference/v1/completions", json={"model": model, "prompt": PROMPT, "max_tokens": 1})
     assert (answer.status_code, answer.json()["error"]["code"]) == (412, "ADDON_NOT_LOADED")
-    assert await asyncio.to_thread(text, http, HOST)
+    assert text(http, HOST)
     http.delete(f"/v1/{record['name']}")
     poll(lambda: http.get(f"/v1/{record['name']}").status_code == 404)
     assert http.delete(f"/v1/{model}").status_code == 200

@@ -20,9 +20,7 @@ OFF: dict[str, Any] = {"base_model": SMOLLM2, "max_replica_count": 0}  # declare
 
 @pytest.fixture(scope="module")
 def sdk(engine: EngineProcess) -> Iterator[Fireworks]:
-    with Fireworks(
-        api_key=engine.key, account_id="local", base_url=engine.context.base_url, max_retries=0
-    ) as client:
+    with Fireworks(api_key=engine.key, account_id="local", base_url=engine.context.base_url, max_retries=0) as client:
         yield client
 
 
@@ -133,9 +131,7 @@ def test_a_shape_fills_in_its_settings_and_holds_to_them(sdk: Fireworks) -> None
     assert sdk.deployment_shape_versions.get("v1", account_id="fireworks", deployment_shape_id=name).name == only.name
 
 
-def test_a_model_is_uploaded_validated_deployed_and_downloaded(
-    sdk: Fireworks, deployment: str, tmp_path: Path
-) -> None:
+def test_a_model_is_uploaded_validated_deployed_and_downloaded(sdk: Fireworks, deployment: str, tmp_path: Path) -> None:
     base = sdk.models.get("smollm2-135m-instruct", account_id="fireworks")
     assert base.deployed_model_refs
     file = adapter_files.make(tmp_path / "a.gguf", Path(base.to_dict()["firedeck"]["file"]), seed=3)  # type: ignore[index]
@@ -148,7 +144,8 @@ def test_a_model_is_uploaded_validated_deployed_and_downloaded(
         with pytest.raises(fireworks.BadRequestError, match="UPLOADING"):
             sdk.lora.load(model=made.name or "", deployment="accounts/local/deployments/sdk")
         size = file.stat().st_size
-        urls = sdk.models.get_upload_endpoint("up", filename_to_size={"a.gguf": str(size)}).filename_to_signed_urls or {}
+        endpoint = sdk.models.get_upload_endpoint("up", filename_to_size={"a.gguf": str(size)})
+        urls = endpoint.filename_to_signed_urls or {}
         assert httpx.put(urls["a.gguf"], content=b"x").status_code == 400
         assert httpx.put(urls["a.gguf"][:-1] + "_", content=b"x").status_code == 401
         assert httpx.put(urls["a.gguf"], content=file.read_bytes()).status_code == 200

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, peer, speculation, throughput
+from tests.bench import footprint, gateway, listing, peer, speculation, throughput
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
 from tests.bench.servers import ROOT, NotServed, Starter
@@ -38,13 +38,14 @@ PARTS: dict[str, Part] = {
     "widths": throughput.widths,
 }
 GATEWAY = "gateway"  # prints tables of its own
+LISTING = "listing"  # too
 ON_GPU_ONLY = frozenset({"widths"})
 ROUNDS, QUICK_ROUNDS = 4, 2
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, GATEWAY])}")
+    parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join([*PARTS, GATEWAY, LISTING])}")
     parser.add_argument("--quick", action="store_true", help="few rounds, few variants")
     parser.add_argument("--rounds", type=int, help="of each comparison")
     parser.add_argument("--threads", default="1,2", help="CPU threads of both servers, with commas")
@@ -52,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose replica is measured")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
-    if unknown := set(options.only) - {*PARTS, GATEWAY}:
+    if unknown := set(options.only) - {*PARTS, GATEWAY, LISTING}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     return options
 
@@ -114,8 +115,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no server may outlive this process
     gpu = peer.offloads()
     machine = _machine(gpu)
-    wanted = options.only or [name for name in (*PARTS, GATEWAY) if gpu or name not in ON_GPU_ONLY]
-    parts = [name for name in wanted if name != GATEWAY]
+    wanted = options.only or [name for name in (*PARTS, GATEWAY, LISTING) if gpu or name not in ON_GPU_ONLY]
+    parts = [name for name in wanted if name in PARTS]
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_before']:.1f}, {machine['host']}\n")
     if parts:
         rows = _rows(options, parts, gpu=gpu)
@@ -126,6 +127,8 @@ def main() -> None:
         print(f"\nload {machine['load_after']:.1f} at the end; figures in {options.json}\n")
     if GATEWAY in wanted:
         asyncio.run(gateway.main())
+    if LISTING in wanted:
+        asyncio.run(listing.main())
 
 
 if __name__ == "__main__":
