@@ -38,6 +38,7 @@ class DeployedModels:
         self._rooms = rooms
         self._keeper_of = keeper_of
         self._records: dict[str, DeployedModel] = {}
+        self._changing = asyncio.Lock()  # two loads of one adapter must not both find it absent
         self._withdrawn = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -88,18 +89,26 @@ class DeployedModels:
         if _account(keeper.name) != account:
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
         deployed_rules.check_fits(model, keeper.deployment)
-        if any(r.deployment == keeper.name and r.model == model.name for r in self._records.values()):
-            raise AlreadyExists(f"{model.name} is on {keeper.name} already", field="model", hint="unload it first")
-        if model.is_adapter:
-            await self._rooms.library.check_adapter(model)
-        merged = self._merged(keeper, replace=replace_merged)
-        record = await self._add(keeper, model.name, spec, by)
+        self._check_absent(model.name, keeper)
+        await self._rooms.library.check_adapter(model)
+        async with self._changing:
+            self._check_absent(model.name, keeper)
+            merged = self._merged(keeper, replace=replace_merged)
+            record = await self._add(keeper, model.name, spec, by)
         for former in merged:
             await self.delete(former.name, by=by)
         return self.get(record.name)
 
+    def _check_absent(self, model: str, keeper: Keeper) -> None:
+        if any(r.deployment == keeper.name and r.model == model for r in self._records.values()):
+            raise AlreadyExists(f"{model} is on {keeper.name} already", field="model", hint="unload it first")
+
     async def update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
         """Change `default`, `public`, `displayName` or `description`."""
+        async with self._changing:
+            return await self._update(name, changes, paths)
+
+    async def _update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
         current = self._records[self.get(name).name]
         changed = deployed_rules.updated(current, changes, paths).model_copy(
             update={"update_time": self._rooms.clock.wall()}
@@ -172,7 +181,7 @@ class DeployedModels:
         """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
         record = self.get(offer) if offer is not None else None
         if record is None or record.model == keeper.deployment.base_model:
-            return self.merged_on(keeper)
+            return self._merged_on(keeper)
         if record.state == FAILED:
             why = record.status.message if record.status else ""
             raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
@@ -180,11 +189,13 @@ class DeployedModels:
             raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
         return record.model
 
-    def merged_on(self, keeper: Keeper) -> str | None:
-        """The one adapter that every request to a hot-reload deployment runs with, None where there is none."""
+    def _merged_on(self, keeper: Keeper) -> str | None:
+        """The one adapter that every request to a hot-reload deployment runs with, None while there is none."""
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return None
-        return next((name for name in keeper.addons.wanted), None)
+        usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
+        loaded = (self._shown(r) for r in self.addons_on(keeper.name))
+        return next((r.model for r in loaded if r and r.state in usable), None)
 
     async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
         now, account = self._rooms.clock.wall(), _account(keeper.name)

@@ -126,10 +126,10 @@ class Fleet:
             del self._keepers[str(name)]
             raise
         keeper.begin(self._first_count(made))
-        if asked.auto_deploy:
-            await self.deployed.add_base(keeper, by=by)
         await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
         keeper.start()
+        if asked.auto_deploy:
+            await self.deployed.add_base(keeper, by=by)
         return made
 
     async def update(

@@ -227,3 +227,20 @@ def test_with_disable_auto_deploy_a_base_has_no_record(http: httpx.Client) -> No
     records = http.get(DEPLOYED_MODELS).json()["deployedModels"]
     assert not any(r["deployment"].endswith("/alone") for r in records)
     assert http.delete("/v1/accounts/local/deployments/alone", params={"hard": True}).status_code == 200
+
+
+def test_a_hot_reload_deployment_runs_every_request_with_the_one_adapter_it_has(
+    host: None, http: httpx.Client, adapters: list[str]
+) -> None:
+    plain = text(http, HOST)
+    http.patch(f"/v1/{HOST}", json={"enableHotReloadLatestAddon": True}).raise_for_status()
+    first = load(http, adapters[0])
+    until_state(http, first["name"], "DEPLOYED")
+    with_first = text(http, HOST)
+    assert with_first == text(http, adapters[0]) != plain
+    body = {"model": adapters[1], "deployment": HOST}
+    assert "one adapter at a time" in refused(http.post(DEPLOYED_MODELS, json=body))[1]
+    second = http.post(DEPLOYED_MODELS, params={"replaceMergedAddon": True}, json=body).json()
+    until_state(http, second["name"], "DEPLOYED")
+    poll(lambda: http.get(f"/v1/{first['name']}").status_code == 404)
+    assert text(http, HOST) not in (plain, with_first)
