@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests import adapter_files
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
 
 pytestmark = pytest.mark.model
 
@@ -22,9 +23,13 @@ PROMPT = "The lighthouse keeper"
 
 @pytest.fixture(scope="module")
 def http(engine: EngineProcess) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {engine.key}"}
-    with httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as client:
+    with client_of(engine) as client:
         yield client
+
+
+def client_of(engine: EngineProcess) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +249,55 @@ def test_a_hot_reload_deployment_runs_every_request_with_the_one_adapter_it_has(
     until_state(http, second["name"], "DEPLOYED")
     poll(lambda: http.get(f"/v1/{first['name']}").status_code == 404)
     assert text(http, HOST) not in (plain, with_first)
+
+
+def test_the_command_line_loads_lists_and_unloads(
+    engine: EngineProcess, http: httpx.Client, adapters: list[str]
+) -> None:
+    def told(*words: str) -> str:
+        command = firedeck(*words, "--base-url", engine.context.base_url, "--api-key", engine.key)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+        return done.stdout + done.stderr
+
+    spec = {"baseModel": SMOLLM2, "maxReplicaCount": 0, "deploymentShape": "smollm2-135m-instruct-addons"}
+    http.post("/v1/accounts/local/deployments?deploymentId=quiet", json=spec).raise_for_status()
+    try:
+        assert "lora-0" in told("load-lora", "lora-0", "--deployment", "quiet")
+        assert adapters[0] in told("deployed-model", "list")
+        assert "unloading" in told("unload-lora", "lora-0")
+        poll(lambda: adapters[0] not in told("list", "deployed-models"))
+        assert "smollm2-135m-instruct-fast" in told("deployment-shape", "list", "--model", SMOLLM2)
+    finally:
+        http.delete("/v1/accounts/local/deployments/quiet", params={"hard": True, "ignoreChecks": True})
+
+
+def test_a_killed_engine_comes_back_with_its_adapters_on_the_replicas_that_lived(
+    tmp_path: Path, http: httpx.Client
+) -> None:
+    base = Path(http.get(f"/v1/{SMOLLM2}").json()["firedeck"]["file"])
+    file = adapter_files.make(tmp_path / "a.gguf", base, seed=9, strength=0.3)
+    own = EngineProcess(tmp_path / "data").start()
+    try:
+        with client_of(own) as before:
+            spec = {"baseModel": SMOLLM2, "minReplicaCount": 1, "enableAddons": True}
+            before.post("/v1/accounts/local/deployments?deploymentId=host", json=spec).raise_for_status()
+            body = {"modelId": "lora", "file": str(file), "baseModel": SMOLLM2}
+            before.post("/firedeck/v1/accounts/local/models", json=body).raise_for_status()
+            record = load(before, "accounts/local/models/lora")
+            until_state(before, record["name"], "DEPLOYED")
+            poll(lambda: ready(before) == 1)
+            said, lived = text(before, "lora"), pids(before)
+        own.kill()
+        own.start()
+        with client_of(own) as after:
+            until_state(after, record["name"], "DEPLOYED")
+            poll(lambda: ready(after) == 1)
+            assert (text(after, "lora"), pids(after)) == (said, lived)
+            assert after.delete(f"/v1/{record['name']}").json() == {}
+            own.kill()
+        own.start()
+        with client_of(own) as again:
+            poll(lambda: again.get(f"/v1/{record['name']}").status_code == 404)  # what was acknowledged is done
+            assert text(again, HOST) != said
+    finally:
+        own.stop()

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
+from client.addon_types import DeploymentShapeVersion
+from engine import shapes
 from tests import adapter_files
 from tests.processes import SMOLLM2, EngineProcess, poll
 
@@ -203,3 +205,18 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
         sdk.models.delete("fields")
     with pytest.raises(fireworks.NotFoundError):
         sdk.models.get("fields")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("version", shapes.versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
+def test_every_shape_of_the_library_deploys_and_answers(sdk: Fireworks, version: DeploymentShapeVersion) -> None:
+    sdk.deployments.create(
+        deployment_id="shaped", base_model=version.snapshot.base_model, deployment_shape=version.name,
+        min_replica_count=1,
+    )  # fmt: skip
+    try:
+        poll(lambda: sdk.deployments.get("shaped").state == "READY")
+        answer = sdk.completions.create(model="accounts/local/deployments/shaped", prompt="One, two,", max_tokens=8)
+        assert answer.usage.completion_tokens
+    finally:
+        sdk.deployments.delete("shaped", hard=True, ignore_checks=True)
