@@ -13,6 +13,7 @@ from pathlib import Path
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
+from engine.deployed_rules import check_owner
 from engine.model_facts import listed, of_adapter, of_base, with_file_state
 from engine.models import catalogue, fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
@@ -48,6 +49,10 @@ class Library:
             return with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
+    def is_public(self, name: str) -> bool:
+        """Whether accounts other than its owner may see and use it."""
+        return name in self._entries or bool(name in self._own and self._own[name].public)
+
     async def declare(self, account: str, model_id: str, spec: Model) -> Model:
         """A model whose files are still to be uploaded: UPLOADING."""
         name = self._free_name(account, model_id)
@@ -55,7 +60,7 @@ class Library:
             details, now = spec.peft_details, datetime.now(UTC)
             if details is not None:
                 base = str(Name.of(details.base_model, "models", account, "peftDetails.baseModel"))
-                self.get(base, "peftDetails.baseModel")
+                check_owner(self.get(base, "peftDetails.baseModel"), account, "peftDetails.baseModel")
                 spec = spec.with_base(base)
             times = {"create_time": now, "update_time": now}
             shown = {"name": name, "display_name": spec.display_name or model_id, "state": "UPLOADING"}
@@ -88,6 +93,7 @@ class Library:
                 f"{file.name} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
             )
         base = str(Name.of(base_model, "models", account, "baseModel"))
+        check_owner(self.get(base), account, "baseModel")
         checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
         return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
 

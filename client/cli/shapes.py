@@ -20,9 +20,7 @@ def deployment_shape() -> None:
 @deployment_shape.command(name="list")
 @click.option("--model", help="Only those for this base model.")
 @shared
-def list_all(
-    model: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+def list_all(model: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """The library's shapes."""
 
     async def work(client: Client) -> None:

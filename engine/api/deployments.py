@@ -91,9 +91,7 @@ async def metrics(
 
 
 @router.get(_ONE, response_model=Deployment)
-async def get(
-    account: str, deployment_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
-) -> Response:
+async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
     """A deployment, a soft-deleted one too."""
     caller.may(account, write=False)
     return shown(house.fleet.get(deployment_name(account, deployment_id)).deployment, read_mask)

@@ -13,7 +13,6 @@ from client.names import Name
 from engine import model_rules
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
 from engine.api.listing import page
-from engine.deployed_rules import check_owner
 from engine.house import House
 from engine.masks import update_paths
 
@@ -34,7 +33,7 @@ async def list_models(
     caller.may(account, write=False)
     found, token, total = page(house.library.list(account), **asdict(query), default_order="name", kind=Model)
     if include_refs:
-        found = [_with_refs(house, model) for model in found]
+        found = [_with_refs(house, model, caller.account) for model in found]
     return shown(ModelPage(models=found, next_page_token=token, total_size=total), query.read_mask, "models")
 
 
@@ -54,13 +53,11 @@ async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> R
 
 @router.get(_ONE, response_model=Model)
 async def get(account: str, model_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
-    """A model, with where it is deployed."""
-    model = house.library.get(_name(account, model_id), "name")
-    if model.public:
-        check_owner(model, caller.account, "name")
-    else:
+    """A model, with where it is deployed; a public one of another account too."""
+    name = _name(account, model_id)
+    if not house.library.is_public(name):
         caller.may(account, write=False)
-    return shown(_with_refs(house, model), read_mask)
+    return shown(_with_refs(house, house.library.get(name, "name"), caller.account), read_mask)
 
 
 @router.patch(_ONE, response_model=Model, openapi_extra=documented_body("ModelSpec"))
@@ -79,7 +76,8 @@ async def update(
     if changed.default_draft_model:
         house.library.get(changed.default_draft_model, "defaultDraftModel")
     now = house.fleet.rooms.clock.wall()
-    return shown(_with_refs(house, await house.library.put(changed.model_copy(update={"update_time": now}))))
+    kept = await house.library.put(changed.model_copy(update={"update_time": now}))
+    return shown(_with_refs(house, kept, caller.account))
 
 
 @router.delete(_ONE)
@@ -132,13 +130,15 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
     return shown(await house.library.create(account, model_id, file, display_name, base_model))
 
 
-def _with_refs(house: House, model: Model) -> Model:
+def _with_refs(house: House, model: Model, account: str) -> Model:
+    """The model with where this account finds it deployed."""
     refs = [
         DeployedModelRef(
             name=record.name, deployment=record.deployment or "", state=record.state,
             default=bool(record.default), public=bool(record.public),
         )
         for record in house.fleet.deployed.of_model(model.name)
+        if record.public or record.name.split("/")[1] == account
     ]  # fmt: skip
     return model.model_copy(update={"deployed_model_refs": refs})
 

@@ -68,6 +68,7 @@ class Addons:
         living = {r.id: r for r in replicas}
         for gone in self._held.keys() - living.keys():
             del self._held[gone]
+            self._tasks.pop(gone, None)
         for replica in living.values():
             busy = replica.id in self._tasks and not self._tasks[replica.id].done()
             if replica.stage == Stage.READY and not busy and self._steps(replica):

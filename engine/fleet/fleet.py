@@ -16,6 +16,7 @@ from client.names import Name, check_id, random_id
 from client.types import Deployment, Model, ReplicaStats
 from engine import declare
 from engine.deployed_rules import check_owner
+from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
@@ -155,7 +156,7 @@ class Fleet:
             new = declare.update(current, changes, mask, context, self.settings.limits)
             new = reshaped(current, new, asked)
             check_served(new, self.rooms.library.get(new.base_model or ""), asked)
-            self._check_addons(current, new)
+            check_takes_its_addons(new, self.deployed.addons_on(name))
             self._check_draft(new)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -188,7 +189,7 @@ class Fleet:
         now = self.rooms.clock.wall()
         if not ignore_checks and not keeper.deleted:
             self._check_unused(keeper, now)
-            self._check_hosts_nothing(keeper)
+            check_hosts_nothing(name, self.deployed.addons_on(name))
         gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
         if not keeper.deleted:
             await keeper.declare(lambda d: d.model_copy(update=gone))
@@ -250,22 +251,6 @@ class Fleet:
 
     def _context(self, model: str) -> int | None:
         return self.rooms.library.get(model).context_length
-
-    def _check_addons(self, current: Deployment, new: Deployment) -> None:
-        takes = new.enable_addons or new.enable_hot_reload_latest_addon
-        hosted = [] if takes else self.deployed.addons_on(current.name)
-        if hosted:
-            raise FailedPrecondition(
-                f"{current.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
-            )
-
-    def _check_hosts_nothing(self, keeper: Keeper) -> None:
-        hosted = [str(record.model) for record in self.deployed.addons_on(keeper.name)]
-        if hosted:
-            raise FailedPrecondition(
-                f"deployment {keeper.name!r} hosts {', '.join(hosted[:3])}", field="name",
-                hint="unload them first, or ignoreChecks=true deletes it anyway",
-            )  # fmt: skip
 
     @staticmethod
     def _first_count(deployment: Deployment) -> int:

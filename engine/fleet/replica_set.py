@@ -50,9 +50,7 @@ class ReplicaSet:
     """Replicas by id, and how their starts went. `wake` is called whenever one of them changed, `prepare` before one
     takes requests."""
 
-    def __init__(
-        self, rooms: Rooms, announce: Announce, wake: Callable[[], None], prepare: Prepare = as_it_is
-    ) -> None:
+    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None], prepare: Prepare = as_it_is) -> None:
         self.replicas: dict[str, Replica] = {}
         self.backoff = Backoff()
         self.restarts = 0
