@@ -13,14 +13,18 @@ from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment, ReplicaStats
+from client.types import Deployment, Model, ReplicaStats
 from engine import declare
 from engine.control.idle import DELETE_AFTER
+from engine.deployed_rules import check_owner
+from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons
+from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.fleet.template import cores_each
 from engine.placement.port import Placed
+from engine.shapes import ASKED_NOTHING, Asked, check_served, completed, reshaped
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
 from engine.telemetry.gpu import usable_gpus
@@ -42,14 +46,16 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
+        self.deployed = DeployedModels(rooms, self.get)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         for stored in await self.rooms.store.deployments():
-            keeper = self._keep(stored.deployment)
+            keeper = self.keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
             keeper.begin(stored.deployment.desired_replica_count or 0)
+        await self.deployed.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
             if name in self._keepers:
                 self._keepers[name].rollout.restore(doc)
@@ -62,6 +68,7 @@ class Fleet:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         driver = self.rooms.driver
@@ -89,7 +96,14 @@ class Fleet:
         return keeper
 
     async def create(
-        self, account: str, spec: Deployment, deployment_id: str | None, *, by: str, validate_only: bool = False
+        self,
+        account: str,
+        spec: Deployment,
+        deployment_id: str | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
@@ -99,8 +113,7 @@ class Fleet:
             )
         model = self._model_of(spec, account)
         named = spec.model_copy(update={"base_model": model, "draft_model": self._draft_name(spec, account)})
-        whole = declare.create(named, name, self._context(model), self.settings.limits)
-        self._check_draft(whole)
+        whole = self._whole(named, name, self.rooms.library.get(model), asked)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
@@ -110,7 +123,7 @@ class Fleet:
         )  # fmt: skip
         if validate_only:
             return made
-        keeper = self._keep(made)
+        keeper = self.keep(made)
         try:
             await self.rooms.store.put_deployment(made)
         except BaseException:
@@ -119,10 +132,19 @@ class Fleet:
         keeper.begin(self._first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
         keeper.start()
+        if asked.auto_deploy:
+            await self.deployed.add_base(keeper, by=by)
         return made
 
     async def update(
-        self, name: str, changes: Deployment, mask: frozenset[str] | None, *, by: str, validate_only: bool = False
+        self,
+        name: str,
+        changes: Deployment,
+        mask: frozenset[str] | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
@@ -135,6 +157,9 @@ class Fleet:
 
         def changed(current: Deployment) -> Deployment:
             new = declare.update(current, changes, mask, context, self.settings.limits)
+            new = reshaped(current, new, asked)
+            check_served(new, self.rooms.library.get(new.base_model or ""), asked)
+            check_takes_its_addons(new, self.deployed.addons_on(name))
             self._check_draft(new)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -167,6 +192,7 @@ class Fleet:
         now = self.rooms.clock.wall()
         if not ignore_checks and not keeper.deleted:
             self._check_unused(keeper, now)
+            check_hosts_nothing(name, self.deployed.addons_on(name))
         gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
         if not keeper.deleted:
             await keeper.declare(lambda d: d.model_copy(update=gone))
@@ -195,7 +221,8 @@ class Fleet:
         living = [k for k in self._keepers.values() if not k.deleted]
         return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
-    def _keep(self, deployment: Deployment) -> Keeper:
+    def keep(self, deployment: Deployment) -> Keeper:
+        """A keeper for a deployment, not started yet."""
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, len(usable_gpus()))
         return keeper
 
@@ -213,11 +240,19 @@ class Fleet:
         if not spec.base_model:
             raise InvalidArgument("baseModel is required", field="baseModel")
         name = self.rooms.library.resolve(spec.base_model, account)
-        self.rooms.library.get(name)
+        check_owner(self.rooms.library.get(name), account, "baseModel")
         return name
 
     def _draft_name(self, spec: Deployment, account: str) -> str | None:
         return self.rooms.library.resolve(spec.draft_model, account, "draftModel") if spec.draft_model else None
+
+    def _whole(self, spec: Deployment, name: Name, model: Model, asked: Asked) -> Deployment:
+        """What a new deployment is, with what its shape, its model and the platform fill in; checked."""
+        complete = completed(spec, model, asked)
+        whole = declare.create(complete, name, model.context_length, self.settings.limits)
+        check_served(whole, model, asked)
+        self._check_draft(whole)
+        return whole
 
     def _check_draft(self, deployment: Deployment) -> None:
         """Whether the two vocabularies agree is seen when a replica loads both."""
@@ -270,6 +305,7 @@ class Fleet:
         await self.rooms.store.drop_deployment(keeper.name)
         metrics.forget(keeper.name)
         self._keepers.pop(keeper.name, None)
+        await self.deployed.forget(keeper.name)
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
         """Replicas that live and belong to a living deployment are adopted; every other one is ended."""

@@ -95,7 +95,7 @@ def replicas(told, monkeypatch) -> ReplicaSet:
         slept.append(seconds)
 
     monkeypatch.setattr("engine.fleet.replica_set.asyncio.sleep", sleep)
-    made = ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None)
+    made = ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1)
     made.slept = slept  # type: ignore[attr-defined]
     return made
 
