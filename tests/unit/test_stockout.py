@@ -102,7 +102,7 @@ def replicas(told, monkeypatch) -> ReplicaSet:
 
 async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, told):
     replica = Replica("d-1", "now", "key", FakeClock())
-    placed = await replicas._place(replica, TEMPLATE, TEMPLATE.launch("d-1", "key", Path("/m"), None))
+    placed = await replicas._place(replica, TEMPLATE, TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1))
     await replica.close()
     assert placed.pid == 1
     assert replica.stage == Stage.INITIALIZING
