@@ -306,9 +306,9 @@ class World:
             victim.alive = False
 
     def stick(self) -> None:
-        """SIGSTOP, a wedged decode, a request lost inside, a load that hangs."""
+        """SIGSTOP, a wedged decode, a request lost inside, a load that hangs. A download is no process, and ends."""
         victim = self._victim()
-        if victim and victim.stuck_since is None:
+        if victim and victim.stuck_since is None and victim.stage != Stage.DOWNLOADING_MODEL:
             victim.stuck_since = self.now
             victim.stuck_as = self.chance.choice(["silent", "stalled", "lost"])
 
