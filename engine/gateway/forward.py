@@ -125,9 +125,7 @@ async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
 
 
-async def _once(
-    keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial
-) -> ReplicaLost | None:
+async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial) -> ReplicaLost | None:
     """One try; None when it was answered, else how the replica was lost."""
     with replica.asked() as asked:
         try:
