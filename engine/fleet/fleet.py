@@ -8,23 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment, Model, ReplicaStats
-from engine import declare
+from client.types import Deployment, ReplicaStats
 from engine.control.idle import DELETE_AFTER
-from engine.deployed_rules import check_owner
-from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons
+from engine.fleet import plans
+from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.fleet.template import cores_each
 from engine.placement.port import Placed
-from engine.shapes import ASKED_NOTHING, Asked, check_served, completed, reshaped
+from engine.shapes import ASKED_NOTHING, Asked
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
 from engine.telemetry.gpu import usable_gpus
@@ -32,8 +31,6 @@ from engine.telemetry.gpu import usable_gpus
 log = logging.getLogger(__name__)
 
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
-RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
-
 SWEEP_EVERY_S = 60.0
 SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
 SHUTDOWN_POLL_S = 0.05
@@ -111,9 +108,7 @@ class Fleet:
             raise AlreadyExists(
                 f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
             )
-        model = self._model_of(spec, account)
-        named = spec.model_copy(update={"base_model": model, "draft_model": self._draft_name(spec, account)})
-        whole = self._whole(named, name, self.rooms.library.get(model), asked)
+        whole = plans.whole(spec, name, self.rooms.library, self.settings.limits, asked)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
@@ -130,7 +125,7 @@ class Fleet:
             del self._keepers[str(name)]
             raise
         keeper.begin(self._first_count(made))
-        await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
+        await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {_range(made)} replicas")
         keeper.start()
         if asked.auto_deploy:
             await self.deployed.add_base(keeper, by=by)
@@ -148,19 +143,11 @@ class Fleet:
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
-        context = self._context(keeper.deployment.base_model or "")
-        account = name.split("/")[1]
-        if changes.base_model is not None:
-            changes.base_model = self.rooms.library.resolve(changes.base_model, account)
-        if changes.draft_model is not None:
-            changes.draft_model = self._draft_name(changes, account)
+        plans.resolve(changes, name.split("/")[1], self.rooms.library)
 
         def changed(current: Deployment) -> Deployment:
-            new = declare.update(current, changes, mask, context, self.settings.limits)
-            new = reshaped(current, new, asked)
-            check_served(new, self.rooms.library.get(new.base_model or ""), asked)
+            new = plans.changed(current, changes, mask, self.rooms.library, self.settings.limits, asked)
             check_takes_its_addons(new, self.deployed.addons_on(name))
-            self._check_draft(new)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:
@@ -191,7 +178,7 @@ class Fleet:
         keeper = self.get(name)
         now = self.rooms.clock.wall()
         if not ignore_checks and not keeper.deleted:
-            self._check_unused(keeper, now)
+            check_unused(keeper, now)
             check_hosts_nothing(name, self.deployed.addons_on(name))
         gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
         if not keeper.deleted:
@@ -208,7 +195,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        self._check_draft(keeper.deployment)
+        plans.check_draft(keeper.deployment, self.rooms.library)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -236,45 +223,10 @@ class Fleet:
             raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
         return keeper
 
-    def _model_of(self, spec: Deployment, account: str) -> str:
-        if not spec.base_model:
-            raise InvalidArgument("baseModel is required", field="baseModel")
-        name = self.rooms.library.resolve(spec.base_model, account)
-        check_owner(self.rooms.library.get(name), account, "baseModel")
-        return name
-
-    def _draft_name(self, spec: Deployment, account: str) -> str | None:
-        return self.rooms.library.resolve(spec.draft_model, account, "draftModel") if spec.draft_model else None
-
-    def _whole(self, spec: Deployment, name: Name, model: Model, asked: Asked) -> Deployment:
-        """What a new deployment is, with what its shape, its model and the platform fill in; checked."""
-        complete = completed(spec, model, asked)
-        whole = declare.create(complete, name, model.context_length, self.settings.limits)
-        check_served(whole, model, asked)
-        self._check_draft(whole)
-        return whole
-
-    def _check_draft(self, deployment: Deployment) -> None:
-        """Whether the two vocabularies agree is seen when a replica loads both."""
-        if deployment.draft_model:
-            self.rooms.library.get(deployment.draft_model, "draftModel")
-
-    def _context(self, model: str) -> int | None:
-        return self.rooms.library.get(model).context_length
-
     @staticmethod
     def _first_count(deployment: Deployment) -> int:
         """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
         return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
-
-    def _check_unused(self, keeper: Keeper, now: datetime) -> None:
-        busy = keeper.running() + keeper.lobby.held
-        last = keeper.meter.last_request_at
-        if busy or (last is not None and now - last < RECENT_USE):
-            use = f"{busy} requests are under way" if busy else "it answered a request less than a minute ago"
-            raise FailedPrecondition(
-                f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
-            )
 
     async def _sweep(self) -> None:
         while True:
