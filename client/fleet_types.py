@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from client.types import Deployment, Timestamp, Wire
+from client.types import Deployment, Placement, Timestamp, Wire
 
 # The stages of one replica, in the order it goes through them.
 REPLICA_STAGES = (
@@ -35,6 +35,9 @@ class ReplicaView(Wire):
     stage: str
     pid: int | None = None
     device: str | None = None
+    node: str | None = None
+    region: str | None = None
+    accelerator_type: str | None = None
     progress: float | None = Field(None, description="of the download or load, 0 to 1")
     started_at: Timestamp | None = None
     ready_at: Timestamp | None = None
@@ -98,6 +101,41 @@ class DeploymentStats(Wire):
     last_request_at: Timestamp | None = None
 
 
+class Condition(Wire):
+    """What keeps a deployment from being as it is declared: CapacityLimited, because of a STOCKOUT."""
+
+    type: str
+    reason: str
+    message: str = ""
+    since: Timestamp | None = None
+    retry_at: Timestamp | None = None
+    wanted: int | None = None
+    placed: int | None = None
+    accelerator_type: str | None = None
+    placement: Placement | None = None
+
+
+class NodeView(Wire):
+    """A machine that replicas are placed on."""
+
+    name: str
+    region: str
+    device: str
+    accelerator_type: str | None = None
+    accelerators: int = 0
+    free_accelerators: int = 0
+    memory_bytes: int = 0
+    free_memory_bytes: int = 0
+    free_threads: int = 0
+    price_per_hour: float | None = None
+    closed: str = Field("", description="why it takes no replica at the moment")
+    simulated: bool = False
+
+
+class NodePage(Wire):
+    nodes: list[NodeView] = []
+
+
 class DeploymentStatus(Wire):
     """A deployment with all that the dashboard shows beside it."""
 
@@ -105,6 +143,7 @@ class DeploymentStatus(Wire):
     stats: DeploymentStats
     autoscaler: AutoscalerView | None = None
     replicas: list[ReplicaView] = []
+    conditions: list[Condition] = []
     simulated: bool = False
 
 

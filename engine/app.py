@@ -28,13 +28,15 @@ from engine.house import House
 from engine.keys import Keyring
 from engine.library import Library
 from engine.placement.local import LocalDriver
+from engine.placement.port import Driver
+from engine.placement.simulated import world
+from engine.placement.simulated.driver import SimulatedDriver
+from engine.simulation import DATABASE, check_folder, nominal_models
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)
-
-DATABASE = "firedeck.db"
 
 
 class Engine:
@@ -50,9 +52,12 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
         """Bring back everything that the data folder holds."""
+        check_folder(settings.data_dir, simulate=settings.simulate is not None)
+        simulated = world.read(settings.simulate) if settings.simulate else None
         store = await Store.open(settings.data_dir / DATABASE)
-        library, keyring = Library(store), Keyring(store)
-        driver = LocalDriver(settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+        library = Library(store, nominal_models(simulated) if simulated else None)
+        keyring = Keyring(store)
+        driver: Driver = SimulatedDriver(simulated, SystemClock()) if simulated else _local(settings)
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
@@ -80,6 +85,13 @@ class Engine:
         if scope["type"] == "http":
             scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
         await self._control(scope, receive, send)
+
+
+def _local(settings: Settings) -> LocalDriver:
+    return LocalDriver(
+        settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s,
+        region=settings.region, accelerator_type=settings.accelerator_type,
+    )  # fmt: skip
 
 
 def control_plane(house: House) -> FastAPI:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from client.errors import FiredeckError, Unavailable
-from client.types import Deployment, ReplicaStats, Status
+from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats, Status
 from engine.control import autoscale, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
 from engine.control.lifecycle import Facts
@@ -272,16 +272,24 @@ class Keeper:
             await self.announce(kind, "StateChanged", f"{former} -> {shown.state}{why}")
 
     def _shown(self, facts: Facts, stages: list[Stage]) -> Deployment:
-        failure = self.replicas.last_failure
         return self.deployment.model_copy(
             update={
                 "state": lifecycle.state(self.deployment.state, facts),
-                "status": Status(code="UNAVAILABLE", message=failure[:900]) if failure else Status(),
+                "status": self._status(facts.desired),
+                "region": self.replicas.region() or self.deployment.region,
+                "cluster": SIMULATED_CLUSTER if self._rooms.driver.simulated else None,
                 "desired_replica_count": facts.desired,
                 "replica_count": facts.living,
                 "replica_stats": _stats(stages),
             }
         )
+
+    def _status(self, desired: int) -> Status:
+        """The last failed start, else what holds replicas up, else OK."""
+        if self.replicas.last_failure:
+            return Status(code="UNAVAILABLE", message=self.replicas.last_failure[:900])
+        shortage = self.replicas.shortage(desired)
+        return Status(code="RESOURCE_EXHAUSTED", message=shortage.text[:900]) if shortage else Status()
 
     def _export(self, stages: list[Stage], desired: int) -> None:
         for stage in Stage:

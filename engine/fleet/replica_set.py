@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ from typing import Protocol
 from client.names import random_id
 from engine.clock import Clock
 from engine.control.reconcile import Backoff, Do, Observed, Stage, Step
+from engine.control.stockout import Shortage, retry_s
 from engine.fleet.replica import Replica, failure_text
+from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement.port import Driver, Launch, Placed, Stockout
@@ -25,7 +28,6 @@ from engine.store.store import ReplicaRecord, Store
 
 log = logging.getLogger(__name__)
 
-PLACEMENT_RETRY_S = 5.0
 LAST_WORDS_LINES = 3
 STABLE_AFTER_S = 10.0  # of serving, after which earlier failures no longer count
 
@@ -55,6 +57,7 @@ class ReplicaSet:
         self.restarts = 0
         self.last_failure = ""
         self._rooms = rooms
+        self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
         self._wake = wake
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -64,6 +67,24 @@ class ReplicaSet:
 
     def observed(self) -> list[Observed]:
         return [r.observed(alive=self._alive(r)) for r in self]
+
+    def shortage(self, wanted: int) -> Shortage | None:
+        """What holds replicas up for which there is no room; None when all have been placed."""
+        waiting = [r for r in self if r.short_since is not None and r.placed is None]
+        if not waiting:
+            return None
+        return Shortage(
+            wanted=wanted,
+            placed=sum(r.placed is not None for r in self),
+            reason=waiting[0].reason,
+            since=min(r.short_since or 0.0 for r in waiting),
+            retry_at=min(r.retry_at for r in waiting),
+        )
+
+    def region(self) -> str | None:
+        """Where most of the replicas stand."""
+        regions = [r.node.region for r in self if r.node is not None]
+        return max(sorted(set(regions)), key=regions.count) if regions else None
 
     async def do(self, step: Step, template: Template) -> None:
         """One step of the reconciler."""
@@ -89,7 +110,7 @@ class ReplicaSet:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
         replica.taken_over = True
-        replica.attach(placed)
+        replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
         self.replicas[record.id] = replica
         self._run(replica, self._serve(replica))
@@ -120,7 +141,9 @@ class ReplicaSet:
         try:
             file = await self._fetch(replica, template.model)
             draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
-            placed = await self._place(replica, template, template.launch(replica.id, replica.key, file, draft))
+            await self._sizing.warm(template.model, template.draft_model)
+            need = self._sizing.need(template)
+            placed = await self._place(replica, template, template.launch(replica.id, replica.key, file, draft, need))
         except Exception as error:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
@@ -130,6 +153,8 @@ class ReplicaSet:
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
         library = self._rooms.library
+        if not self._rooms.driver.reads_files:
+            return Path(model)
         if not library.present(model):
             replica.enter(Stage.DOWNLOADING_MODEL)
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
@@ -144,20 +169,29 @@ class ReplicaSet:
             None, self._rooms.clock.wall().timestamp(),
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
+        tries = 0
         while True:
             try:
                 placed = await driver.start(launch)
                 break
             except Stockout as shortage:
-                if replica.reason != str(shortage):
-                    await self._announce("Warning", "Stockout", f"no room for a replica: {shortage}", replica.id)
-                replica.enter(Stage.PENDING_SCHEDULING)
-                replica.reason = str(shortage)
-                await asyncio.sleep(PLACEMENT_RETRY_S)
-        replica.attach(placed)
+                tries += 1
+                await self._held_up(replica, str(shortage), retry_s(tries, random.random()))
+        replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))
         return placed
+
+    async def _held_up(self, replica: Replica, why: str, wait_s: float) -> None:
+        """There is no room: say so, and wait for the next try. The replica stays wanted."""
+        clock = self._rooms.clock
+        if replica.short_since is None:
+            await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
+            replica.short_since = clock.monotonic()
+        replica.enter(Stage.PENDING_SCHEDULING)
+        replica.reason, replica.retry_at = why, clock.monotonic() + wait_s
+        self._wake()
+        await clock.sleep(wait_s)
 
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""

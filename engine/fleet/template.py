@@ -6,18 +6,21 @@ Two declarations with the same template need no new replicas; a change of the te
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from client.types import Deployment
-from engine.placement.port import Launch
+from engine.placement import regions
+from engine.placement.port import Launch, Need
+
+_LABELS = ("accelerator_type", "regions")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """What a replica of the current settings is started with; `generation` is a digest of them.
 
-    Fields as in `placement.port.Launch`; models are names, whose files come from the library.
+    Fields as in `placement.port.Launch` and `Need`; models are names, whose files come from the library.
     """
 
     deployment: str
@@ -32,8 +35,12 @@ class Template:
     adapters_cached: int | None = None
     adapter_sequences: int | None = None
     devices: int | None = None
+    accelerator_type: str | None = None
+    regions: frozenset[str] | None = None
 
-    def launch(self, replica: str, key: str, model_file: Path, draft_file: Path | None) -> Launch:
+    def launch(
+        self, replica: str, key: str, model_file: Path, draft_file: Path | None, need: Need | None = None
+    ) -> Launch:
         """For one replica, with the files of its models."""
         return Launch(
             replica=replica,
@@ -49,6 +56,7 @@ class Template:
             adapters_cached=self.adapters_cached,
             adapter_sequences=self.adapter_sequences,
             devices=self.devices,
+            need=need or Need(),
         )
 
 
@@ -72,5 +80,22 @@ def template_of(declared: Deployment, *, threads: int, gpus: int) -> Template:
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=min(declared.accelerator_count or gpus, gpus) or None,
     )
-    settings = astuple(replace(template, deployment=""))
-    return replace(template, generation=hashlib.sha256(repr(settings).encode()).hexdigest()[:12])
+    unnamed = replace(template, deployment="")
+    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _LABELS)
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+    # The labels cannot change: they are no part of the digest, so that an upgrade of the engine replaces no replica.
+    return replace(
+        template, generation=digest, accelerator_type=wanted_type(declared), regions=wanted_regions(declared)
+    )
+
+
+def wanted_type(declared: Deployment) -> str | None:
+    """The accelerator type that replicas must have, None for any."""
+    kind = declared.accelerator_type
+    return None if kind in (None, "", "ACCELERATOR_TYPE_UNSPECIFIED") else kind
+
+
+def wanted_regions(declared: Deployment) -> frozenset[str] | None:
+    """The regions that replicas may stand in, None for anywhere."""
+    where = declared.placement
+    return None if where is None else regions.allowed(where.multi_region, where.region, where.regions)

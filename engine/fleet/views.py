@@ -5,9 +5,19 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta
 
-from client.fleet_types import AutoscalerView, DeploymentStatus, EngineInfo, FleetSnapshot, Reason, TargetView
+from client.fleet_types import (
+    AutoscalerView,
+    Condition,
+    DeploymentStatus,
+    EngineInfo,
+    FleetSnapshot,
+    NodeView,
+    Reason,
+    TargetView,
+)
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
+from engine.placement.port import Node
 from engine.telemetry.gpu import gpu_names
 from engine.version import VERSION
 
@@ -48,6 +58,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=keeper.serves()),
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
+        conditions=_conditions(fleet, keeper),
         simulated=fleet.rooms.driver.simulated,
     )
 
@@ -72,4 +83,47 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
         next_change=decision.next_change,
         decided_at=instant(keeper.decided_at),
+    )
+
+
+def _conditions(fleet: Fleet, keeper: Keeper) -> list[Condition]:
+    clock, declared = fleet.rooms.clock, keeper.deployment
+    shortage = keeper.replicas.shortage(keeper.decision.desired if keeper.decision else 0)
+    if shortage is None or keeper.deleted:
+        return []
+    wall, now = clock.wall(), clock.monotonic()
+    return [
+        Condition(
+            type="CapacityLimited",
+            reason="STOCKOUT",
+            message=shortage.reason,
+            since=wall + timedelta(seconds=shortage.since - now),
+            retry_at=wall + timedelta(seconds=shortage.retry_at - now),
+            wanted=shortage.wanted,
+            placed=shortage.placed,
+            accelerator_type=declared.accelerator_type,
+            placement=declared.placement,
+        )
+    ]
+
+
+def nodes(fleet: Fleet) -> list[NodeView]:
+    """The nodes that replicas are placed on, with what is free on them."""
+    return [_node(node, simulated=fleet.rooms.driver.simulated) for node in fleet.rooms.driver.nodes()]
+
+
+def _node(node: Node, *, simulated: bool) -> NodeView:
+    return NodeView(
+        name=node.name,
+        region=node.region,
+        device=node.device,
+        accelerator_type=node.accelerator_type,
+        accelerators=node.accelerators,
+        free_accelerators=sum(room > 0 for room in node.free_device_bytes),
+        memory_bytes=node.memory_bytes,
+        free_memory_bytes=max(0, node.free_memory_bytes),
+        free_threads=max(0, node.free_threads),
+        price_per_hour=node.price_per_hour,
+        closed=node.closed,
+        simulated=simulated,
     )

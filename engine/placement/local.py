@@ -1,7 +1,8 @@
 """Replicas as processes of this machine.
 
 Each gets its own process group, an environment of its own (no API keys of the engine's), a unix socket in a folder
-only this user can enter, and a log file. Replicas outlive a killed engine and are found again by pid and socket.
+only this user can enter, a log file, and limits on memory, files and core dumps. Replicas outlive a killed engine and
+are found again by pid and socket. No more are started than the cores, the memory and the GPUs of this machine hold.
 """
 
 from __future__ import annotations
@@ -17,47 +18,99 @@ from pathlib import Path
 import psutil
 
 from client.errors import FailedPrecondition
-from engine.placement.port import Launch, Placed, Stockout
+from engine.placement import fit, machine, rlimits
+from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
 
 SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
 SOCKET_NAME_BYTES = 20  # "/", a random id, ".sock", and some more
 LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
-MEMORY_OVER_FILE_BYTES = 200 * 1024 * 1024  # a replica's own needs beside the weights (measured on a 135M model)
+THREADS_PER_CORE = 4  # idle replicas take no core, so there may be more threads than cores, but not without end
+NODE = "local"
 _PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 class LocalDriver:
-    """Starts `python -m engine.replica` processes, as many as memory allows."""
+    """Starts `python -m engine.replica` processes on the one node that is this machine."""
 
     simulated = False
+    reads_files = True
 
-    def __init__(self, data_dir: Path, *, orphan_timeout_s: float) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        orphan_timeout_s: float,
+        region: str = REGION_UNSPECIFIED,
+        accelerator_type: str | None = None,
+    ) -> None:
+        """`region` and `accelerator_type` are this node's labels; a type that is not given is detected."""
         self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
+        self._region, self._accelerator_type = region, accelerator_type
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._sockets: dict[int, Path] = {}  # of children, by pid
+        self._promised: dict[int, Need] = {}  # by pid
+        self._unpromised: tuple[int, ...] = tuple(gpu.free_bytes for gpu in machine.gpus())  # bytes of each GPU
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._run_dir.stat().st_uid != os.getuid():
             raise FailedPrecondition(f"{self._run_dir} belongs to another user", hint="choose another --data-dir")
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    async def open(self) -> None:
+        """Count what an earlier engine left running: its memory shows by itself, its threads do not."""
+        for stray in self.strays(frozenset()):
+            self._promised[stray.pid] = Need(threads=_threads_of(stray.pid))
+
+    def nodes(self) -> list[Node]:
+        gpus, memory, threads = machine.gpus(), machine.memory(), machine.cores() * THREADS_PER_CORE
+        promised = sum(need.device_bytes for need in self._promised.values())
+        kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
+        return [
+            Node(
+                name=NODE,
+                device=gpus[0].name if gpus else "CPU",
+                memory_bytes=memory.total - MEMORY_RESERVE_BYTES,
+                free_memory_bytes=memory.available - MEMORY_RESERVE_BYTES - self._owed(),
+                threads=threads,
+                free_threads=threads - sum(need.threads for need in self._promised.values()),
+                region=self._region,
+                accelerator_type=kind,
+                accelerators=len(gpus),
+                accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
+                # A replica fills its part seconds after it was promised; somebody else may fill the rest.
+                free_device_bytes=tuple(
+                    max(0, min(gpu.free_bytes, free - promised))
+                    for gpu, free in zip(gpus, self._unpromised, strict=False)
+                ),
+            )
+        ]
+
+    def node_of(self, placed: Placed) -> Node | None:
+        return self.nodes()[0] if self.alive(placed) else None
+
     def socket_of(self, replica: str) -> Path:
         return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
 
     async def start(self, launch: Launch) -> Placed:
-        self._check_room(launch)
+        fit.choose(self.nodes(), launch.need)
         self._prune_logs()
         # Not in a thread: a spawn takes milliseconds, and nothing can cancel us between the process and its record.
         child = self._spawn(launch)
         self._children[child.pid] = child
+        self._sockets[child.pid] = self.socket_of(launch.replica)
+        self._promised[child.pid] = launch.need
+        rlimits.bound(child.pid, launch.need)
         return Placed(launch.replica, self.socket_of(launch.replica), child.pid)
 
     def alive(self, placed: Placed) -> bool:
         child = self._children.get(placed.pid)
-        return child.poll() is None if child is not None else _runs_on(placed.pid) == placed.socket
+        if child is None:
+            return _runs_on(placed.pid) == placed.socket
+        return child.poll() is None and placed.socket == self._sockets[placed.pid]
 
     def stop(self, placed: Placed, *, force: bool) -> None:
         if not self.alive(placed):
@@ -68,7 +121,9 @@ class LocalDriver:
             return
 
     def forget(self, placed: Placed) -> None:
+        self._promised.pop(placed.pid, None)
         child = self._children.pop(placed.pid, None)
+        self._sockets.pop(placed.pid, None)
         if child is not None:
             child.poll()
         placed.socket.unlink(missing_ok=True)
@@ -81,11 +136,11 @@ class LocalDriver:
         except OSError:
             return ""
 
-    def strays(self, known_pids: frozenset[int]) -> list[Placed]:
+    def strays(self, known: frozenset[Path]) -> list[Placed]:
         found = []
         for pid in psutil.pids():
             socket = _runs_on(pid)
-            if socket and socket.parent == self._run_dir and pid not in known_pids:
+            if socket and socket.parent == self._run_dir and socket not in known:
                 found.append(Placed(socket.stem, socket, pid))
         return found
 
@@ -101,12 +156,10 @@ class LocalDriver:
         for log in logs[: -LOGS_KEPT or None]:
             log.unlink(missing_ok=True)
 
-    def _check_room(self, launch: Launch) -> None:
-        files = [file for file in (launch.model_file, launch.draft_file) if file is not None]
-        needed = sum(file.stat().st_size for file in files) + MEMORY_OVER_FILE_BYTES
-        free = psutil.virtual_memory().available - MEMORY_RESERVE_BYTES
-        if needed > free:
-            raise Stockout(f"{needed / 2**20:.0f} MiB of memory wanted, {max(free, 0) / 2**20:.0f} MiB free")
+    def _owed(self) -> int:
+        """Bytes of memory that were promised to living replicas and that they have not taken yet."""
+        taken = {pid: _resident_bytes(pid) for pid in self._promised}
+        return sum(max(0, self._promised[pid].memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
     def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
         socket = self.socket_of(launch.replica)
@@ -170,3 +223,20 @@ def _runs_on(pid: int) -> Path | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else Path(command[command.index("--socket") + 1])
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+def _resident_bytes(pid: int) -> int | None:
+    """None when there is no such process any more."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _threads_of(pid: int) -> int:
+    """The threads that a replica process was started with."""
+    try:
+        command = psutil.Process(pid).cmdline()
+        return int(command[command.index("--threads") + 1])
+    except (psutil.Error, ValueError, IndexError):
+        return 1
