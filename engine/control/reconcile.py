@@ -61,6 +61,7 @@ class Observed:
     silent_s: float = 0.0
     stalled_s: float = 0.0
     wedged: bool = False
+    short: bool = False  # no node has room for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +158,15 @@ def _has_drained(replica: Observed) -> bool:
 def _retire_old(
     declared: Declared, well: Sequence[Observed], serving: Sequence[Observed], desired: int
 ) -> list[Step]:
-    """Old settings' replicas go as new ones become ready: never fewer ready than desired because of a rollout."""
+    """Old settings' replicas go as new ones become ready: never fewer ready than desired because of a rollout.
+
+    One fewer where the new ones find no room and others still serve: else two sets that fit only one by one would
+    wait for each other for ever.
+    """
     old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     ready_new = sum(r.stage == Stage.READY for r in serving)
-    needed = max(0, desired - ready_new)
+    given_up = desired > 1 and any(r.short for r in serving)
+    needed = max(0, desired - ready_new - given_up)
     keep = {r.id for r in sorted(old, key=lambda r: (r.stage != Stage.READY, r.started_at))[:needed]}
     return [Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in keep]
 

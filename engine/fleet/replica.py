@@ -170,6 +170,7 @@ class Replica:
             silent_s=now - self.report.at,
             stalled_s=float(self.report.body.get("last_progress_age_s", 0.0)),
             wedged=self.wedged,
+            short=self.short_since is not None,
         )
 
     def view(self, restarts: int) -> ReplicaView:

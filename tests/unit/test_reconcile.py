@@ -294,3 +294,18 @@ def test_the_start_after_a_failure_comes_exactly_when_the_backoff_ends():
     backoff = Backoff(3, NOW)
     assert steps(Declared(1, NEW), [], backoff, NOW + 3.9) == []
     assert [s.do for s in steps(Declared(1, NEW), [], backoff, NOW + 4)] == [Do.START]
+
+
+def test_a_rollout_without_room_for_both_gives_up_one_old_replica_at_a_time():
+    old = [replica(f"o{n}", generation=OLD) for n in range(3)]
+    new = [replica(f"n{n}", Stage.PENDING_SCHEDULING, short=True) for n in range(3)]
+    assert len(named(steps(Declared(3, NEW), [*old, *new], CALM, NOW), Do.DRAIN)) == 1
+    rest = [*old[:2], replica("o2", Stage.DRAINING, OLD, in_flight=1), *new]
+    assert steps(Declared(3, NEW), rest, CALM, NOW) == []
+    one_in = [*old[:2], replica("n0"), *new[1:]]
+    assert len(named(steps(Declared(3, NEW), one_in, CALM, NOW), Do.DRAIN)) == 1
+
+
+def test_the_only_replica_is_never_given_up_for_one_that_has_no_room():
+    both = [replica("o", generation=OLD), replica("n", Stage.PENDING_SCHEDULING, short=True)]
+    assert steps(Declared(1, NEW), both, CALM, NOW) == []
