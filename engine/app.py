@@ -58,6 +58,7 @@ class Engine:
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
         driver: Driver = SimulatedDriver(simulated, SystemClock()) if simulated else _local(settings)
+        metrics.SIMULATED.set(driver.simulated)
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)

@@ -36,6 +36,7 @@ RUNNING = Gauge("firedeck_requests_running", "Requests being served.", ["deploym
 REPLICAS = Gauge("firedeck_replicas", "Replicas by stage.", ["deployment", "stage"], registry=REGISTRY)
 DESIRED = Gauge("firedeck_replicas_desired", "Replicas that the autoscaler wants.", ["deployment"], registry=REGISTRY)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
+SIMULATED = Gauge("firedeck_simulated", "1 where replicas and answers are simulated.", registry=REGISTRY)
 REPLICA_FIGURES = ReplicaMetrics()
 REGISTRY.register(REPLICA_FIGURES)
 

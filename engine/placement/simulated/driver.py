@@ -36,6 +36,7 @@ class _Running:
 
     def cut(self) -> None:
         """As when a process dies: nothing listens any more, and what was under way breaks off."""
+        self.app.ended = True
         self.server.close()
         for connection in list(self.state.connections):
             transport = getattr(connection, "transport", None)

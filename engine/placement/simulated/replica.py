@@ -39,6 +39,7 @@ class SimulatedReplica:
     ) -> None:
         self.running = self.waiting = 0
         self.draining = False
+        self.ended = False  # its connections are cut: what it still says reaches nobody
         self._launch, self._latency, self._clock, self._device = launch, latency, clock, device
         self._began_at, self._ready_at = clock.monotonic(), ready_at
         self._authorization = f"Bearer {launch.key}".encode()
@@ -63,6 +64,9 @@ class SimulatedReplica:
             await self._route(scope["path"], receive, send)
         except FiredeckError as error:
             await _send_json(send, error.status, error.inference_body())
+        except asyncio.CancelledError:
+            if not self.ended:
+                raise
 
     async def _route(self, path: str, receive: Receive, send: Send) -> None:
         if path == "/health":
@@ -115,9 +119,8 @@ class SimulatedReplica:
             self._slots.release()
 
     def _length(self, asked: dict[str, Any]) -> int:
-        most = asked.get("max_tokens") or asked.get("max_completion_tokens")
-        drawn = self._chance.randint(1, 2 * TOKENS_DEFAULT)
-        return drawn if most is None else max(1, min(int(most), self._launch.context_tokens))
+        drawn, most = self._chance.randint(1, 2 * TOKENS_DEFAULT), _most(asked)
+        return drawn if most is None else min(most, self._launch.context_tokens)
 
     async def _words(self, answer: _Answer) -> AsyncIterator[str]:
         """The tokens, each when the latency model has it ready."""
@@ -156,8 +159,7 @@ class _Answer:
         text = prompt if isinstance(prompt, str) else json.dumps(prompt)
         self.prompt_tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
         self._chat = chat
-        limited = asked.get("max_tokens") or asked.get("max_completion_tokens")
-        self._finish = "length" if limited else "stop"
+        self._finish = "stop" if _most(asked) is None else "length"
         kind = ("chatcmpl", "chat.completion") if chat else ("cmpl", "text_completion")
         self._id, self._object = f"{kind[0]}-simulated-{secrets.token_hex(6)}", kind[1]
         self._model = str(asked.get("model", ""))
@@ -191,10 +193,17 @@ def _parse(raw: bytes) -> dict[str, Any]:
         raise InvalidArgument("the body is not JSON") from None
     if not isinstance(asked, dict) or (asked.get("n") or 1) != 1:
         raise InvalidArgument("a simulated replica gives one answer: n must be 1", field="n")
-    most = asked.get("max_tokens") or asked.get("max_completion_tokens") or 1
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise InvalidArgument("max_tokens must be a whole number of 1 or more", field="max_tokens")
+    _most(asked)
     return asked
+
+
+def _most(asked: dict[str, Any]) -> int | None:
+    """The tokens that the request allows, None where it sets no limit."""
+    most = asked.get("max_tokens")
+    most = asked.get("max_completion_tokens") if most is None else most
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        raise InvalidArgument("max_tokens must be a whole number of 1 or more", field="max_tokens")
+    return most
 
 
 async def _read(receive: Receive) -> bytes:
