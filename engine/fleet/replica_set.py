@@ -23,7 +23,7 @@ from engine.fleet.replica import Replica, failure_text
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Driver, Launch, Placed, Stockout
+from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,8 @@ class ReplicaSet:
         )
 
     def region(self) -> str | None:
-        """Where most of the replicas stand."""
-        regions = [r.node.region for r in self if r.node is not None]
+        """Where most of the replicas stand; None where nodes are in no region."""
+        regions = [r.node.region for r in self if r.node is not None and r.node.region != REGION_UNSPECIFIED]
         return max(sorted(set(regions)), key=regions.count) if regions else None
 
     async def do(self, step: Step, template: Template) -> None:

@@ -36,10 +36,9 @@ def able_nodes(nodes: Sequence[Node], need: Need) -> list[Node]:
     able = [node for node in labelled if not short_ever(node, need)]
     if not able:
         largest = max(labelled, key=lambda n: (n.accelerators * n.accelerator_bytes, n.memory_bytes))
-        count = need.accelerators > max(node.accelerators for node in labelled)
         raise FailedPrecondition(
             f"no node can hold such a replica: {largest.name} {short_ever(largest, need)}",
-            field="acceleratorCount" if count else "maxContextLength",
+            field=_size_field(largest, need),
             hint=f"what there is: {stock_text(nodes)}",
         )
     return able
@@ -112,6 +111,13 @@ def _regions_text(regions: frozenset[str]) -> str:
 def _field(nodes: Sequence[Node], need: Need) -> str:
     """Which of the two labels is at fault."""
     return "placement" if any(need.accelerator_type in (None, n.accelerator_type) for n in nodes) else "acceleratorType"
+
+
+def _size_field(node: Node, need: Need) -> str:
+    """Which wish to lower."""
+    if need.accelerators > node.accelerators:
+        return "acceleratorCount"
+    return "firedeck.threads" if need.threads > node.threads else "maxContextLength"
 
 
 def _left(node: Node) -> int:

@@ -190,16 +190,48 @@ async def test_a_region_out_of_stock_waits_while_another_one_that_is_allowed_is_
     assert found.region == "US_IOWA_1"
 
 
-def test_a_real_fleet_and_a_simulated_one_never_share_a_folder(simulated: EngineProcess, tmp_path: Path):
-    real = subprocess.run(
-        firedeck("serve", "--port", "0", "--data-dir", str(simulated.data_dir)), capture_output=True, text=True,
-        env=environment(),
+async def test_an_engine_that_is_killed_comes_back_with_its_deployments_and_new_virtual_replicas(tmp_path: Path):
+    quick = tmp_path / "fleet.toml"
+    quick.write_text(FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "200ms"'))
+    engine = EngineProcess(tmp_path / "data", ("--simulate", str(quick))).start()
+    try:
+        async with Client(engine.context) as client:
+            await client.deployments.create(DeploymentSpec(base_model=SMALL, min_replica_count=2), "d")
+            await until(client, lambda d: ready(d) == 2)
+        engine.kill()
+        engine.start()
+        async with Client(engine.context) as client:
+            await until(client, lambda d: ready(d) == 2)
+            assert len((await client.fleet.status("d")).replicas) == 2
+        free = [node["freeAccelerators"] for node in (await nodes(engine)).values()]
+        assert sum(free) == 3 * 8 + 3 * 1 - 2
+    finally:
+        engine.stop()
+    real = await asyncio.to_thread(
+        subprocess.run, firedeck("serve", "--port", "0", "--data-dir", str(tmp_path / "data")), capture_output=True,
+        text=True, env=environment(),
     )  # fmt: skip
-    assert real.returncode == 1  # the lock comes first while the simulated one runs
+    assert real.returncode == 1
+    assert "holds a simulated fleet" in real.stderr
+
+
+def test_a_simulated_fleet_never_takes_a_real_ones_folder(tmp_path: Path):
     (tmp_path / "firedeck.db").touch()
-    other = subprocess.run(
+    refused = subprocess.run(
         firedeck("serve", "--port", "0", "--data-dir", str(tmp_path), "--simulate", str(FLEET)),
         capture_output=True, text=True, env=environment(),
     )  # fmt: skip
-    assert other.returncode == 1
-    assert "holds a real fleet" in other.stderr
+    assert refused.returncode == 1
+    assert "holds a real fleet" in refused.stderr
+
+
+def test_a_mistake_in_the_file_ends_the_start_with_its_name(tmp_path: Path):
+    wrong = tmp_path / "fleet.toml"
+    wrong.write_text('[[node]]\nname = "a"\ncolour = "red"\n')
+    refused = subprocess.run(
+        firedeck("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--simulate", str(wrong)),
+        capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "unknown key 'colour'" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -109,3 +109,14 @@ def test_an_update_sends_just_what_was_given():
     assert spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) == {
         "maxReplicaCount": 0, "firedeck": {"coldPolicy": "reject"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("region", "placement"),
+    [
+        ("EUROPE", {"multiRegion": "EUROPE"}), ("US_IOWA_1", {"region": "US_IOWA_1"}),
+        ("US_IOWA_1, EU_PARIS_1", {"regions": ["US_IOWA_1", "EU_PARIS_1"]}),
+    ],
+)  # fmt: skip
+def test_one_flag_says_where_in_all_three_ways_of_the_wire(region, placement):
+    assert _spec({"region": region}).to_wire()["placement"] == placement

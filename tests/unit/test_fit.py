@@ -82,6 +82,7 @@ def test_the_cheapest_is_taken_and_then_the_fullest():
         (Need(regions=frozenset({"EU_PARIS_1"})), "placement", "no node has any accelerator in EU_PARIS_1"),
         (Need(accelerators=5), "acceleratorCount", "gpu has 4 accelerators, not 5"),
         (Need(accelerators=1, model_bytes=81 * GIB), "maxContextLength", "80.00 GiB on each accelerator, and 81.00"),
+        (Need(threads=65), "firedeck.threads", "gpu has room for 64 threads, and 65 are wanted"),
         (Need(model_bytes=65 * GIB), "maxContextLength", "gpu has 64.00 GiB of memory for replicas, and 65.00"),
     ],
 )
