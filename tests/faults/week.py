@@ -10,89 +10,25 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from engine.control import autoscale
-from engine.control.autoscale import LoadHistory, LoadSample, Memory, Policy
-from engine.control.reconcile import SERVING, STARTING, Backoff, Declared, Do, Observed, Stage, Step, steps
+from engine.control.autoscale import LoadHistory, LoadSample, Policy
+from engine.control.reconcile import STARTING, Backoff, Declared, Do, Observed, Stage, Step, steps
 from engine.control.stockout import retry_s
 from engine.placement import fit
 from engine.placement.port import Need, Stockout
 from engine.placement.simulated.cloud import Cloud
 from engine.placement.simulated.world import Closure, VirtualNode, World
+from tests.faults.week_parts import Deployed, Size, Unit
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
-TICK_S, BUSY_TICK_S = 120.0, 5.0
+TICK_S, SHORT_TICK_S, BUSY_TICK_S = 120.0, 30.0, 5.0
 STOP_S = 3.0  # from SIGTERM to the end of a healthy process
 CALM_S = 3 * HOUR_S  # at the end: no faults, no changes, an even load
 STABLE_S = 10.0
+MOST = 39  # replicas of one deployment
 H100, L4 = "NVIDIA_H100_80GB", "NVIDIA_L4_24GB"
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How large and how long. `accelerators` is what all deployments together may ask for, about."""
-
-    deployments: int
-    accelerators: int
-    seconds: float
-    faults_per_day: float = 4.0  # of each deployment
-    changes_per_day: float = 2.0
-    restarts: int = 3  # of the engine
-
-
-@dataclass(slots=True)
-class Unit:
-    """One replica."""
-
-    id: str
-    generation: str
-    started_at: float
-    stage: Stage = Stage.PENDING_SCHEDULING
-    stage_since: float = 0.0
-    retry_at: float = 0.0
-    tries: int = 0
-    in_flight: int = 0
-    placed: bool = False
-    dead: bool = False
-    was_ready: bool = False
-    stuck_since: float | None = None  # it makes no token any more, and ends on SIGKILL alone
-    ends_at: float | None = None
-
-    def enter(self, stage: Stage, now: float) -> None:
-        self.stage, self.stage_since = stage, now
-
-
-@dataclass(slots=True)
-class Deployed:
-    """One deployment: its declaration, its replicas, and the load that it is under."""
-
-    name: str
-    policy: Policy
-    need: Need
-    generation: int = 0
-    deleted: bool = False
-    desired: int = 0
-    memory: Memory = field(default_factory=Memory)
-    history: LoadHistory = field(default_factory=lambda: LoadHistory(1000.0))
-    backoff: Backoff = field(default_factory=Backoff)
-    units: dict[str, Unit] = field(default_factory=dict)
-    load: float = 0.0
-    load_until: float = 0.0
-    idle_since: float = 0.0
-    held_since: float | None = None
-    broken_until: float = 0.0
-    looked_at: float = 0.0
-
-    @property
-    def wanted(self) -> str:
-        return f"g{self.generation}"
-
-    def current(self) -> list[Unit]:
-        return [unit for unit in self.units.values() if unit.generation == self.wanted and unit.stage in SERVING]
-
-    def ready(self) -> list[Unit]:
-        return [unit for unit in self.units.values() if unit.stage == Stage.READY and not unit.dead]
 
 
 class Week:
@@ -128,7 +64,7 @@ class Week:
         chance = self.chance
         low = chance.choice((0, 0, 0, 1, 2))
         policy = Policy(
-            min_replicas=low, max_replicas=max(low, chance.randint(1, 19)), up_window_s=30.0, down_window_s=600.0,
+            min_replicas=low, max_replicas=max(low, chance.randint(1, MOST)), up_window_s=30.0, down_window_s=600.0,
             zero_window_s=chance.choice((300.0, 3600.0)), targets={}, slots_per_replica=8,
         )  # fmt: skip
         regions = chance.choice((None, None, frozenset({"US_IOWA_1"}), frozenset({"US_IOWA_1", "EU_PARIS_1"})))
@@ -164,14 +100,21 @@ class Week:
         self.check_deployment(d)
         d.looked_at = now
         self.counts["looks"] += 1
-        settled = all(unit.stage == Stage.READY for unit in d.units.values()) and len(d.units) == d.desired
-        return TICK_S if settled else BUSY_TICK_S
+        return self._until_next(d, now)
+
+    @staticmethod
+    def _until_next(d: Deployed, now: float) -> float:
+        """Soon while something is under way; where room is all that is missing, when it is asked for again."""
+        if any(unit.placed and unit.stage != Stage.READY for unit in d.units.values()) or len(d.units) != d.desired:
+            return BUSY_TICK_S
+        tries = [unit.retry_at - now for unit in d.units.values() if not unit.placed]
+        return max(SHORT_TICK_S, min([TICK_S, *tries]))
 
     def _happen(self, d: Deployed, now: float) -> None:
         """Load, faults and users' changes since the last look; in the calm at the end only an even load."""
         passed, chance = now - d.looked_at, self.chance
         if now >= d.load_until and now < self.calm_from:
-            d.load = chance.choice((0.0, 0.0, chance.uniform(0, 8), chance.uniform(0, 100)))
+            d.load = chance.choice((0.0, chance.uniform(0, 8), chance.uniform(0, 300), chance.uniform(0, 300)))
             d.load_until = now + chance.uniform(60, 4 * HOUR_S)
         if now >= self.calm_from:
             return
@@ -199,10 +142,10 @@ class Week:
         if kind == "settings":
             d.generation += 1
         elif kind == "maximum":
-            most = max(d.policy.min_replicas, self.chance.randint(0, 19))
+            most = max(d.policy.min_replicas, self.chance.randint(0, MOST))
             d.policy = replace(d.policy, max_replicas=most)
         elif kind == "scale":
-            d.memory = autoscale.scale_to(d.policy, d.memory, self.chance.randint(0, 19), now)
+            d.memory = autoscale.scale_to(d.policy, d.memory, self.chance.randint(0, MOST), now)
         else:
             d.deleted = kind == "delete"
 
@@ -305,12 +248,10 @@ class Week:
         del d.units[unit.id]
 
     def _place(self, d: Deployed, now: float) -> None:
-        for unit in d.units.values():
-            if unit.placed or now < unit.retry_at:
-                continue
-            try:
-                self.cloud.place(unit.id, d.need, now)
-            except Stockout:
+        full = False  # for one replica is for all of them: they need the same
+        for unit in [u for u in d.units.values() if not u.placed and now >= u.retry_at]:
+            full = full or not self._stands(unit, d.need, now)
+            if full:
                 self.counts["stockouts"] += 1
                 unit.tries += 1
                 unit.retry_at = now + retry_s(unit.tries, self.chance.random())
@@ -318,12 +259,19 @@ class Week:
                 unit.placed = True
                 unit.enter(Stage.INITIALIZING, now)
 
+    def _stands(self, unit: Unit, need: Need, now: float) -> bool:
+        try:
+            self.cloud.place(unit.id, need, now)
+        except Stockout:
+            return False
+        return True
+
     def check_deployment(self, d: Deployed) -> None:
         """After every look at it."""
         current = d.current()
         assert len(current) <= d.policy.max_replicas, f"{d.name}: {len(current)} > max {d.policy.max_replicas}"
         old = [unit for unit in d.ready() if unit.generation != d.wanted]
-        assert len(old) <= 19, f"{d.name}: {len(old)} replicas of former settings"
+        assert len(old) <= MOST, f"{d.name}: {len(old)} replicas of former settings"
         assert not d.deleted or not current, f"{d.name} is deleted and has {len(current)} replicas"
 
     def check_fleet(self, now: float) -> None:

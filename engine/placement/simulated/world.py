@@ -47,16 +47,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from client import durations
 from client.errors import FiredeckError, InvalidArgument
 from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.placement.simulated.table import Table
 
 NODES_MAX = 100_000
-_UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?B|)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ def read(file: Path) -> World:
 
 def parse(text: str) -> World:
     try:
-        top = _Table(tomllib.loads(text), "the file")
+        top = Table(tomllib.loads(text), "the file")
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"it is not TOML: {error}") from None
     nodes = tuple(node for table in top.tables("node") for node in _nodes(table))
@@ -180,65 +178,7 @@ def parse(text: str) -> World:
     return world
 
 
-class _Table:
-    """A TOML table whose keys are taken one by one; what nobody took is unknown."""
-
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self._left, self._where = dict(values), where
-
-    def bad(self, key: str, what: str) -> InvalidArgument:
-        return InvalidArgument(f"{key} of {self._where} {what}", field=key)
-
-    def text(self, key: str, known: tuple[str, ...] | None = None) -> str | None:
-        value = self._left.pop(key, None)
-        if value is not None and not (isinstance(value, str) and value and (known is None or value in known)):
-            raise self.bad(key, f"is {value!r:.60}" + (f"; known: {', '.join(known)}" if known else ", not a text"))
-        return value
-
-    def number(self, key: str, default: float | None = None, most: float = 1e15) -> float:
-        value = self._left.pop(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-            raise self.bad(key, f"is {value!r:.60}, not a number from 0 to {most:g}")
-        return value
-
-    def seconds(self, key: str, default: float | None = None) -> float:
-        value = self.text(key)
-        if value is None and default is not None:
-            return default
-        if value is None:
-            raise self.bad(key, "is missing")
-        return durations.parse(value, key).total_seconds()
-
-    def size(self, key: str, default: int | None = None) -> int:
-        value = self.text(key)
-        match = _SIZE.fullmatch(value or "")
-        if value is None and default is not None:
-            return default
-        if match is None or match[2] not in _UNITS:
-            raise self.bad(key, f"is {value!r:.60}, not a size like 80GB or 512GiB")
-        return int(float(match[1]) * _UNITS[match[2]])
-
-    def table(self, key: str) -> _Table:
-        value = self._left.pop(key, {})
-        if not isinstance(value, dict):
-            raise self.bad(key, "is no table")
-        return _Table(value, f"[{key}]")
-
-    def tables(self, key: str) -> list[_Table]:
-        value = self._left.pop(key, [])
-        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-            raise self.bad(key, f"must be written [[{key}]]")
-        return [_Table(one, f"[[{key}]]") for one in value]
-
-    def keys(self) -> list[str]:
-        return list(self._left)
-
-    def nothing_else(self) -> None:
-        for key in self._left:
-            raise InvalidArgument(f"{self._where} has the unknown key {key!r:.60}", field=key)
-
-
-def _nodes(table: _Table) -> list[VirtualNode]:
+def _nodes(table: Table) -> list[VirtualNode]:
     name, count = table.text("name"), int(table.number("count", 1, NODES_MAX))
     if name is None:
         raise table.bad("name", "is missing")
@@ -265,7 +205,7 @@ def _memory_of(kind: str | None) -> int:
     return int(kind.rpartition("_")[2].removesuffix("GB")) * 10**9 if kind else 0
 
 
-def _closure(table: _Table, *, fatal: bool) -> Closure:
+def _closure(table: Table, *, fatal: bool) -> Closure:
     every = table.text("every")
     closure = Closure(
         from_s=table.seconds("from", 0.0),
@@ -282,13 +222,13 @@ def _closure(table: _Table, *, fatal: bool) -> Closure:
     return closure
 
 
-def _latencies(table: _Table) -> dict[str | None, Latency]:
+def _latencies(table: Table) -> dict[str | None, Latency]:
     kinds = [key for key in table.keys() if key in ACCELERATOR_TYPES]  # noqa: SIM118 - no mapping
     special = {kind: table.table(kind) for kind in kinds}
     return {None: _latency(table), **{kind: _latency(one) for kind, one in special.items()}}
 
 
-def _latency(table: _Table) -> Latency:
+def _latency(table: Table) -> Latency:
     usual = Latency()
     latency = Latency(
         first_token_s=table.seconds("first_token", usual.first_token_s),
@@ -303,7 +243,7 @@ def _latency(table: _Table) -> Latency:
     return latency
 
 
-def _model(table: _Table) -> NominalModel:
+def _model(table: Table) -> NominalModel:
     name = table.text("id")
     if name is None or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise table.bad("id", "must be lower-case letters, digits and -")
