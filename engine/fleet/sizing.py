@@ -33,8 +33,16 @@ class Sizing:
         return max((node.accelerators for node in self._labelled(deployment)), default=0)
 
     def need(self, template: Template) -> Need:
-        """What a replica of this template takes."""
-        return _need(template, self.estimate(template, _work(template)))
+        """What a replica of this template takes; no memory where its declaration wants that not looked at."""
+        size = self.estimate(template, _work(template))
+        return Need(
+            accelerator_type=template.accelerator_type,
+            accelerators=template.devices or 0,
+            regions=template.regions,
+            model_bytes=size.model_bytes if template.sized else 0,
+            process_bytes=size.process_bytes if template.sized else 0,
+            threads=template.threads,
+        )
 
     def estimate(self, template: Template, work: Workload) -> Estimate:
         draft = self._library.dimensions(template.draft_model) if template.draft_model else None
@@ -53,7 +61,7 @@ class Sizing:
             template = replace(template, devices=deployment.accelerator_count)
         labels = Need(template.accelerator_type, template.devices or 0, template.regions, threads=template.threads)
         fit.able_nodes(nodes, labels)
-        if deployment.disable_deployment_size_validation or self._fits(nodes, template):
+        if self._fits(nodes, template):
             return
         able = fit.labelled_nodes(nodes, labels)
         need = self.need(template)
@@ -101,14 +109,3 @@ def _work(template: Template) -> Workload:
         template.slots, template.context_tokens, adapters=template.adapters_cached or 0,
         on_accelerator=bool(template.devices),
     )  # fmt: skip
-
-
-def _need(template: Template, size: Estimate) -> Need:
-    return Need(
-        accelerator_type=template.accelerator_type,
-        accelerators=template.devices or 0,
-        regions=template.regions,
-        model_bytes=size.model_bytes,
-        process_bytes=size.process_bytes,
-        threads=template.threads,
-    )

@@ -13,7 +13,7 @@ from client.types import Deployment
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
-_LABELS = ("accelerator_type", "regions")
+_PLACEMENT = ("accelerator_type", "regions", "sized")  # where a replica goes, not what it is started with
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Template:
     devices: int | None = None
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
+    sized: bool = True  # False: placed without asking whether it fits
 
     def launch(
         self, replica: str, key: str, model_file: Path, draft_file: Path | None, need: Need | None = None
@@ -81,11 +82,14 @@ def template_of(declared: Deployment, *, threads: int, gpus: int) -> Template:
         devices=min(declared.accelerator_count or gpus, gpus) or None,
     )
     unnamed = replace(template, deployment="")
-    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _LABELS)
+    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _PLACEMENT)
     digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    # The labels cannot change: they are no part of the digest, so that an upgrade of the engine replaces no replica.
     return replace(
-        template, generation=digest, accelerator_type=wanted_type(declared), regions=wanted_regions(declared)
+        template,
+        generation=digest,
+        accelerator_type=wanted_type(declared),
+        regions=wanted_regions(declared),
+        sized=not declared.disable_deployment_size_validation,
     )
 
 

@@ -125,7 +125,8 @@ async def test_what_cannot_fit_is_refused_with_the_numbers_and_what_would(fleet:
     assert "it would fit with maxContextLength" in refused.value.text
     assert await fleet.deployments.list() == []
     long.disable_deployment_size_validation = True
-    await fleet.deployments.create(long, "d", validate_only=True)
+    await fleet.deployments.create(long, "d")
+    await until_ready(fleet, "d")
 
 
 @pytest.mark.parametrize(
