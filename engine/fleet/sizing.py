@@ -49,10 +49,10 @@ class Sizing:
         return capacity.estimate(self._library.dimensions(template.model), work, draft)
 
     def least_accelerators(self, template: Template, most: int) -> int:
-        """The fewest accelerators that hold a replica; 1 where none of up to `most` do, so that the refusal counts."""
+        """The fewest accelerators that hold a replica, or `most` where not even they do."""
         nodes = self._driver.nodes()
         fitting = (count for count in range(1, most + 1) if self._fits(nodes, replace(template, devices=count)))
-        return next(fitting, 1)
+        return next(fitting, max(1, most))
 
     def check(self, deployment: Deployment, template: Template) -> None:
         """Raises FailedPrecondition when no node could ever hold a replica, with the numbers and what would fit."""
@@ -84,7 +84,9 @@ class Sizing:
         ways = [
             f"maxContextLength {context}" if context else "",
             f"maxBatchSize {slots}" if slots else "",
-            f"acceleratorCount {more}" if more > (template.devices or 0) and template.devices else "",
+            f"acceleratorCount {more}"
+            if template.devices and self._fits(nodes, replace(template, devices=more))
+            else "",
         ]
         said = " or ".join(way for way in ways if way)
         return (
