@@ -60,7 +60,7 @@ def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, 
 
 @pytest.mark.parametrize(("body", "devices"), [({}, 1), ({"acceleratorCount": 2}, 2), ({"acceleratorCount": 8}, 4)])
 def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_are(body, devices):
-    assert template(gpus=4, **body).launch("r", "key", FILES[0], None, cores=1).devices == devices
+    assert template(gpus=4, **body).devices == devices
 
 
 @pytest.mark.parametrize(
