@@ -28,7 +28,7 @@ node = "a"
 from = "1h"
 until = "2h"
 """
-LAUNCH = Launch("d-1", "accounts/local/deployments/d", Path("m"), "key", slots=2, context_tokens=256, threads=1)
+LAUNCH = Launch("d-1", "accounts/local/deployments/d", Path("m"), "key", slots=2, context_tokens=256, cores=1)
 STEP_S = 0.01
 
 
