@@ -69,9 +69,8 @@ class Template:
     @classmethod
     def read(cls, doc: str) -> Template:
         """Raises TypeError or ValueError when it was written by a firedeck that knew other settings."""
-        settings = json.loads(doc)
-        where = settings.get("regions")
-        return cls(**settings | {"regions": None if where is None else frozenset(where)})
+        made = cls(**json.loads(doc))
+        return made if made.regions is None else replace(made, regions=frozenset(made.regions))
 
 
 def cores_each(cores: int, replicas: int) -> int:

@@ -71,6 +71,18 @@ def test_cores_are_divided_among_all_replicas_that_may_be_and_one_is_left_to_the
     assert cores_each(cores, replicas) == each
 
 
+@pytest.mark.parametrize("placement", [{"multiRegion": "GLOBAL"}, {"regions": ["US_IOWA_1", "EU_PARIS_1"]}])
+def test_what_one_engine_writes_down_the_next_one_reads(placement):
+    made = template(gpus=2, placement=placement, acceleratorType="NVIDIA_L4_24GB", **DRAFTING)
+    assert Template.read(made.written()) == made
+
+
+@pytest.mark.parametrize("doc", ["", "[]", "7", '{"deployment": "d"}', '{"colour": "blue"}'])
+def test_settings_of_another_firedeck_are_refused(doc):
+    with pytest.raises((TypeError, ValueError)):
+        Template.read(doc)
+
+
 def test_a_replica_takes_every_argument_that_it_can_be_given():
     body = DRAFTING | {"numPeftDeviceCached": 2, "maxPeftBatchSize": 3, "firedeck": {"threads": 2}}
     given = arguments(
