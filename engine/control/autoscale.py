@@ -175,7 +175,7 @@ def _down(policy: Policy, memory: Memory, floor: int, count: int, now: float) ->
     window_s = policy.down_window_s
     at = max(since + window_s, (halved_since or since) + window_s, memory.panic_until)
     start = max(at, now) - window_s
-    half = math.ceil(memory.counts.highest(start) / 2)
+    half = math.ceil(memory.counts.highest(start) / 2) if window_s > 0 else 1  # nothing ran in a window of no length
     most = memory.wanted.highest(max(since, start))
     return Change(at, policy.clamp(max(1, most, half, floor)), "SCALED_DOWN")
 

@@ -1,9 +1,9 @@
 """Load targets: what each of them makes of the load, in replicas. Pure.
 
 The product's targets are figures that one replica should carry: mean / target, rounded up. The TTFT target is this
-project's own and another kind: time to first token is no load, so it says how wrong the present count is. It wants at
-least a slot for each request; more than is ready, in proportion and at most twice, while the 99th percentile (or the
-wait of the request held longest) is above the target; what is ready while that is within the upper half of the target.
+project's own and another kind: time to first token is no load, so it says how wrong the present count is. It wants what
+is ready in proportion to the 99th percentile (or to the wait of the request held longest) over the target, as HPA does
+with its metrics; at most twice as many, and at least a slot for each request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from engine.control.autoscale_state import TARGET_METRICS, TTFT_TARGET, Observed, Policy
 from engine.control.load import LoadHistory
 
-TTFT_COMFORT = 0.5  # below this share of the target there is time to give: fewer replicas may do
 TTFT_MOST_UP = 2.0  # a queue's delay grows without bound near saturation: no more than twice what is ready at a time
 _ROUNDING = 1e-9
 
@@ -58,6 +57,4 @@ def _for_ttft(policy: Policy, observed: Observed, busy: float, target_ms: float)
         # Nobody has waited for a first token of late: either nobody asks, or all are in the middle of their answers.
         return max(a_slot_each, observed.ready) if busy > 0 else 0
     ratio = max(observed.ttft_p99_ms or 0.0, 1000 * observed.oldest_held_s) / target_ms
-    if ratio > 1:
-        return max(a_slot_each, math.ceil(observed.ready * min(ratio, TTFT_MOST_UP) - _ROUNDING))
-    return max(a_slot_each, observed.ready) if ratio > TTFT_COMFORT else a_slot_each
+    return max(a_slot_each, math.ceil(observed.ready * min(ratio, TTFT_MOST_UP) - _ROUNDING))

@@ -45,6 +45,7 @@ def test_a_base_model_completes_and_says_that_it_cannot_chat(launch: Launch, gem
         assert stats["model"]["vocabulary"] == 262144
         assert stats["device"]["kind"] in ("cpu", "gpu")
         assert float(stats["step_cost_ms"]["1"]) > 0
+        assert stats["longest_call_ms"] >= float(stats["step_cost_ms"]["1"])
 
 
 def test_sigterm_finishes_what_runs_and_refuses_what_is_new(launch: Launch, smollm2: Path) -> None:

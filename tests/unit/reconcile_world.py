@@ -6,7 +6,6 @@ Everything random comes from one seed. Nothing here waits: an hour takes millise
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from itertools import count
 
 from engine.control.backoff import STEADY_AFTER_S, Backoff
@@ -23,51 +22,11 @@ from engine.control.reconcile import (
     steps,
     stopped,
 )  # fmt: skip
+from tests.unit.reconcile_process import LEGAL, Process, Settings
 
 FAULTY_S = 600.0
 SETTLE_S = 1800.0  # a start that hangs is given up after 600 s, and a roll-out goes one by one
 CALM_TICK_S = 10.0
-LEGAL = {
-    None: {Stage.PENDING_SCHEDULING},
-    Stage.PENDING_SCHEDULING: {Stage.INITIALIZING, Stage.DOWNLOADING_MODEL, Stage.STOPPING},
-    Stage.DOWNLOADING_MODEL: {Stage.INITIALIZING, Stage.STOPPING},
-    Stage.INITIALIZING: {Stage.READY, Stage.STOPPING},
-    Stage.READY: {Stage.DRAINING, Stage.STOPPING},
-    Stage.DRAINING: {Stage.READY, Stage.STOPPING},
-    Stage.STOPPING: set(),
-}
-
-
-@dataclass
-class Settings:
-    """How replicas of a generation fare: `crashes` on load, or dies `lives_s` after it was ready."""
-
-    crashes: bool = False
-    lives_s: float | None = None
-
-    @property
-    def good(self) -> bool:
-        return not self.crashes and self.lives_s is None
-
-
-@dataclass
-class Process:
-    """A replica as it is, not as it is seen."""
-
-    id: str
-    generation: str
-    born_at: float
-    stage: Stage = Stage.PENDING_SCHEDULING
-    stage_since: float = 0.0
-    moves_at: float = 0.0
-    alive: bool = True
-    work_ends: list[float] = field(default_factory=list)
-    stuck_since: float | None = None
-    stuck_as: str = ""
-    wedged: bool = False
-    ready_at: float | None = None
-    ends_at: float | None = None  # when SIGTERM takes effect
-    deaf: bool = False  # to SIGTERM
 
 
 class World:
@@ -306,9 +265,9 @@ class World:
             victim.alive = False
 
     def stick(self) -> None:
-        """SIGSTOP, a wedged decode, a request lost inside, a load that hangs."""
+        """SIGSTOP, a wedged decode, a request lost inside, a load that hangs. A download is no process, and ends."""
         victim = self._victim()
-        if victim and victim.stuck_since is None:
+        if victim and victim.stuck_since is None and victim.stage != Stage.DOWNLOADING_MODEL:
             victim.stuck_since = self.now
             victim.stuck_as = self.chance.choice(["silent", "stalled", "lost"])
 

@@ -154,7 +154,7 @@ def test_twice_the_load_of_what_is_ready_does_not_wait_and_is_not_lowered_for_a_
     assert decision.desired == 3
     assert "PANIC" in codes(decision)
     after, _ = run(spec, memory, Observed(ready=3, running=1), 1, [1, 29, 30])
-    assert [d.desired for d in after] == [3, 3, 2]
+    assert [d.desired for d in after] == [3, 3, 1]
     assert "no scale-down for 1s after a burst" in after[1].text
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from engine.control.autoscale import LoadHistory, LoadSample, Memory, Observed, Policy, decide
@@ -13,6 +13,7 @@ from tests.unit.test_autoscale_traces import ORIGIN, Run, Trace, policy, simulat
 
 TICKS = st.sampled_from([1.0, 2.5, 7.0])
 LEVELS = st.integers(0, 40)
+DOWN_AT_ONCE = policy(min_replicas=0, max_replicas=5, up_window_s=0.0, down_window_s=0.0, zero_window_s=1.0)
 
 
 @st.composite
@@ -165,6 +166,7 @@ def test_a_stockout_never_loses_what_is_wanted(load, spec, tick, room):
 
 
 @given(traces(), policies(), TICKS, LEVELS, st.floats(0, 2000))
+@example(Trace(((0, 0), (129.2, 23), (299.7, 0))), DOWN_AT_ONCE, 1.0, 1, 0.0)
 @settings(max_examples=60, deadline=None)
 def test_asking_again_at_the_same_instant_changes_nothing(load, spec, tick, level, later_s):
     run, now = simulate(load, spec, until=300, tick=tick), ORIGIN + 301 + later_s

@@ -35,11 +35,12 @@ def test_the_engine_knows_every_target_that_the_wire_names():
 @pytest.mark.parametrize(
     ("p99_ms", "level", "count"),
     [
-        (100, 6, 2),  # far below: as many as have a slot for each
+        (100, 6, 2),  # far below: still a slot for each
         (100, 3, 1),
-        (251, 3, 2),  # the upper half of the target: what is ready is needed
+        (250, 3, 1),  # in proportion to what is ready ...
+        (251, 3, 2),
         (500, 3, 2),
-        (501, 3, 3),  # above: in proportion ...
+        (501, 3, 3),
         (740, 3, 3),
         (760, 3, 4),
         (50_000, 3, 4),  # ... and at most twice

@@ -8,7 +8,8 @@ import pytest
 
 from engine.control.backoff import FAILURES_UNTIL_FAILED
 from engine.control.reconcile import Stage
-from tests.unit.reconcile_world import FAULTY_S, SETTLE_S, Settings, World
+from tests.unit.reconcile_process import Settings
+from tests.unit.reconcile_world import FAULTY_S, SETTLE_S, World
 
 SEEDS = 200
 SOAK_SEEDS = 10_000

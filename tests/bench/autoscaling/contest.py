@@ -7,6 +7,7 @@ would choose who knew the trace beforehand, and stay the hardest peer.)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,8 +54,8 @@ def entries(model: Model, trace: Trace, *, quick: bool) -> Iterator[Entry]:
     """Defaults first, then what each policy can be tuned to. Policies remember, so each is made for one run."""
     able = capacity(model, (row for row in trace.rows if row[0] < WARM_UP_S))
     mean = len(trace.rows) / trace.seconds / able
-    most = max(4, round(3 * mean))
-    for count in range(max(1, round(0.8 * mean)), most + 1, 2 if quick else 1):
+    peak = max(Counter(row[0] // 60 for row in trace.rows).values()) / 60 / able  # of the busiest minute
+    for count in range(max(1, round(0.8 * mean)), round(1.5 * peak) + 1, 2 if quick else 1):
         yield Entry(Fixed(count))
     yield Entry(Knative(model.slots, least=1, name="Knative, as it comes"))
     yield Entry(RayServe(most=MOST, name="Ray Serve, as it comes"))
