@@ -67,6 +67,15 @@ PRECISIONS = (
     "PRECISION_UNSPECIFIED", "FP16", "FP8", "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2",
     "FP8_MM_KV_ATTN_V2", "NF4", "FP4", "BF16", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
+MULTI_REGIONS = ("MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC")
+REGIONS = (
+    "REGION_UNSPECIFIED", "US_IOWA_1", "US_VIRGINIA_1", "US_VIRGINIA_2", "US_ILLINOIS_1", "AP_TOKYO_1", "EU_LONDON_1",
+    "US_ARIZONA_1", "US_TEXAS_1", "US_ILLINOIS_2", "EU_FRANKFURT_1", "US_TEXAS_2", "EU_PARIS_1", "EU_HELSINKI_1",
+    "US_NEVADA_1", "EU_ICELAND_1", "EU_ICELAND_2", "US_WASHINGTON_1", "US_WASHINGTON_2", "EU_ICELAND_DEV_1",
+    "US_WASHINGTON_3", "US_ARIZONA_2", "AP_TOKYO_2", "US_CALIFORNIA_1", "US_MISSOURI_1", "US_UTAH_1", "US_TEXAS_3",
+    "US_ARIZONA_3", "US_GEORGIA_1", "US_GEORGIA_2", "US_WASHINGTON_4", "US_GEORGIA_3", "NA_BRITISHCOLUMBIA_1",
+    "US_GEORGIA_4", "EU_ICELAND_3", "US_OHIO_1", "US_NEWYORK_1",
+)  # fmt: skip
 LOAD_TARGETS = (
     "default", "tokens_generated_per_second", "prompt_tokens_per_second", "requests_per_second", "concurrent_requests",
     "firedeck_ttft_p99_ms",  # firedeck's own: milliseconds to the first token that 99 of 100 requests keep
@@ -196,11 +205,17 @@ class Deployment(DeploymentSpec):
         return self.name.rpartition("/")[2]
 
     @property
+    def simulated(self) -> bool:
+        """Its replicas stand on virtual nodes, and their answers are made up."""
+        return self.cluster == SIMULATED_CLUSTER
+
+    @property
     def model_string(self) -> str:
         """What to put into a request's `model` to reach just this deployment."""
         return f"{self.base_model}#{self.name}"
 
 
+SIMULATED_CLUSTER = "simulated"
 OUTPUT_ONLY = frozenset(Deployment.model_fields) - frozenset(DeploymentSpec.model_fields)
 IMMUTABLE = frozenset({"base_model", "placement", "accelerator_type"})
 

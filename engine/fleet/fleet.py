@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment, ReplicaStats
+from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine import declare
 from engine.control.idle import DELETE_AFTER
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
-from engine.fleet.template import cores_each
+from engine.fleet.sizing import Sizing
+from engine.fleet.template import Template, cores_each, template_of
+from engine.placement import machine
 from engine.placement.port import Placed
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
-from engine.telemetry.gpu import usable_gpus
 
 log = logging.getLogger(__name__)
 
+SIMULATED_LABEL = "firedeck.simulated"
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
 RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
 
@@ -42,10 +43,12 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
+        self._sizing = Sizing(rooms.driver, rooms.library)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
+        await self.rooms.driver.open()
         for stored in await self.rooms.store.deployments():
             keeper = self._keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
@@ -93,19 +96,23 @@ class Fleet:
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
-        if str(name) in self._keepers:
-            raise AlreadyExists(
-                f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
-            )
+        self._check_free(name)
         model = self._model_of(spec, account)
         named = spec.model_copy(update={"base_model": model, "draft_model": self._draft_name(spec, account)})
         whole = declare.create(named, name, self._context(model), self.settings.limits)
         self._check_draft(whole)
+        await self._sizing.warm(model, whole.draft_model)
+        self._check_free(name)  # somebody else may have been quicker meanwhile
+        if not spec.accelerator_count:
+            whole = self._with_least_accelerators(whole)
+        self._check_size(whole)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
                 "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
+                "cluster": SIMULATED_CLUSTER if self.rooms.driver.simulated else None,
+                "annotations": self._labelled(whole.annotations),
             }
         )  # fmt: skip
         if validate_only:
@@ -132,11 +139,15 @@ class Fleet:
             changes.base_model = self.rooms.library.resolve(changes.base_model, account)
         if changes.draft_model is not None:
             changes.draft_model = self._draft_name(changes, account)
+        await self._sizing.warm(keeper.deployment.base_model, keeper.deployment.draft_model)
 
         def changed(current: Deployment) -> Deployment:
             new = declare.update(current, changes, mask, context, self.settings.limits)
             self._check_draft(new)
-            return new.model_copy(update={"update_time": self.rooms.clock.wall()})
+            if self._template(new) != self._template(current):
+                self._check_size(new)
+            labels = self._labelled(new.annotations)
+            return new.model_copy(update={"update_time": self.rooms.clock.wall(), "annotations": labels})
 
         if validate_only:
             return changed(keeper.deployment)
@@ -196,18 +207,44 @@ class Fleet:
         return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
     def _keep(self, deployment: Deployment) -> Keeper:
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, len(usable_gpus()))
+        gpus = self._sizing.gpus(deployment)
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
         return keeper
 
     def _cores_each(self) -> int:
+        if self.rooms.driver.simulated:
+            return 1  # what a virtual node has does not follow from this machine
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
-        return cores_each(_usable_cores(), replicas)
+        return cores_each(machine.cores(), replicas)
 
     def _living(self, name: str) -> Keeper:
         keeper = self.get(name)
         if keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
         return keeper
+
+    def _labelled(self, annotations: dict[str, str] | None) -> dict[str, str] | None:
+        """What is simulated says so, whatever its owner writes."""
+        kept = {name: text for name, text in (annotations or {}).items() if name != SIMULATED_LABEL}
+        return kept | {SIMULATED_LABEL: "true"} if self.rooms.driver.simulated else annotations and kept
+
+    def _check_free(self, name: Name) -> None:
+        if str(name) in self._keepers:
+            raise AlreadyExists(
+                f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
+            )
+
+    def _check_size(self, deployment: Deployment) -> None:
+        """FailedPrecondition when no node could ever hold a replica of it."""
+        self._sizing.check(deployment, self._template(deployment))
+
+    def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
+        """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
+        least = self._sizing.least_accelerators(self._template(deployment), self._sizing.gpus(deployment))
+        return deployment.model_copy(update={"accelerator_count": least})
+
+    def _template(self, deployment: Deployment) -> Template:
+        return template_of(deployment, gpus=self._sizing.gpus(deployment))
 
     def _model_of(self, spec: Deployment, account: str) -> str:
         if not spec.base_model:
@@ -273,23 +310,20 @@ class Fleet:
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
         """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
-        adopted: set[int] = set()
+        adopted: set[Path] = set()
         for record in records:
             placed = _placed(record)
             keeper = self._keepers.get(record.deployment)
             if placed and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
                 keeper.replicas.adopt(record, placed)
-                adopted.add(placed.pid)
+                adopted.add(placed.socket)
                 await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
             else:
                 await self.rooms.store.drop_replica(record.id)
         for stray in self.rooms.driver.strays(frozenset(adopted)):
             log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
             self.rooms.driver.stop(stray, force=True)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            self.rooms.driver.forget(stray)
 
 
 def _placed(record: ReplicaRecord) -> Placed | None:

@@ -31,7 +31,7 @@ SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please r
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
-_PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry")
+_PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-firedeck-simulated")
 
 
 class ReplicaLost(Exception):
