@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from client.types import Deployment, Timestamp, Wire
+from client.types import Deployment, Placement, Timestamp, Wire
 
 # The stages of one replica, in the order it goes through them.
 REPLICA_STAGES = (
@@ -35,6 +35,9 @@ class ReplicaView(Wire):
     stage: str
     pid: int | None = None
     device: str | None = None
+    node: str | None = None
+    region: str | None = None
+    accelerator_type: str | None = None
     progress: float | None = Field(None, description="of the download or load, 0 to 1")
     started_at: Timestamp | None = None
     ready_at: Timestamp | None = None
@@ -86,9 +89,10 @@ class Condition(Wire):
     message: str = ""
     wanted: int
     placed: int
-    accelerator: str | None = None
-    region: str | None = None
+    accelerator_type: str | None = None
+    placement: Placement | None = None
     since: Timestamp | None = None
+    retry_at: Timestamp | None = Field(None, description="when room is asked for next")
 
 
 class DeploymentStats(Wire):
@@ -118,6 +122,27 @@ class QuarantinedRequest(Wire):
     digest: str = Field(description="SHA-256 of its body, hex")
     replicas: list[str] = Field([], description="those that died while they answered it")
     until: Timestamp | None = None
+
+
+class NodeView(Wire):
+    """A machine that replicas are placed on."""
+
+    name: str
+    region: str
+    device: str
+    accelerator_type: str | None = None
+    accelerators: int = 0
+    free_accelerators: int = 0
+    memory_bytes: int = 0
+    free_memory_bytes: int = 0
+    free_threads: int = 0
+    price_per_hour: float | None = None
+    closed: str = Field("", description="why it takes no replica at the moment")
+    simulated: bool = False
+
+
+class NodePage(Wire):
+    nodes: list[NodeView] = []
 
 
 class DeploymentStatus(Wire):

@@ -14,7 +14,9 @@ from pydantic import Field
 
 from client.enums import ACCELERATOR_TYPES as ACCELERATOR_TYPES
 from client.enums import LOAD_TARGETS as LOAD_TARGETS
+from client.enums import MULTI_REGIONS as MULTI_REGIONS
 from client.enums import PRECISIONS as PRECISIONS
+from client.enums import REGIONS as REGIONS
 from client.enums import (
     AcceleratorType,
     BucketType,
@@ -169,11 +171,17 @@ class Deployment(DeploymentSpec):
         return self.name.rpartition("/")[2]
 
     @property
+    def simulated(self) -> bool:
+        """Its replicas stand on virtual nodes, and their answers are made up."""
+        return self.cluster == SIMULATED_CLUSTER
+
+    @property
     def model_string(self) -> str:
         """What to put into a request's `model` to reach just this deployment."""
         return f"{self.base_model}#{self.name}"
 
 
+SIMULATED_CLUSTER = "simulated"
 OUTPUT_ONLY = frozenset(Deployment.model_fields) - frozenset(DeploymentSpec.model_fields)
 IMMUTABLE = frozenset({"base_model", "placement", "accelerator_type", "engine", "for_training", "spot", "preemptible"})
 

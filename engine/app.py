@@ -45,17 +45,19 @@ from engine.house import Access, House
 from engine.keys import Keyring
 from engine.library import Library
 from engine.placement.local import LocalDriver
+from engine.placement.port import Driver
+from engine.placement.simulated import world
+from engine.placement.simulated.driver import SimulatedDriver
+from engine.simulation import DATABASE, check_folder, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
-from engine.telemetry.gpu import usable_gpus
 from engine.uploads import Uploads
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)
 
-DATABASE = "firedeck.db"
 # Verbs of a resource (`models/x:verb`) come before the resource, whose id would match them.
 ROUTERS = tuple(
     module.router
@@ -81,9 +83,13 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
         """Bring back everything that the data folder holds."""
+        check_folder(settings.data_dir, simulate=settings.simulate is not None)
+        simulated = world.read(settings.simulate) if settings.simulate else None
         store = await Store.open(settings.data_dir / DATABASE)
-        library, keyring = Library(store), Keyring(store)
-        driver = LocalDriver(settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s, gpus=usable_gpus())
+        library = Library(store, nominal_models(simulated) if simulated else None)
+        keyring = Keyring(store)
+        driver: Driver = SimulatedDriver(simulated, SystemClock()) if simulated else _local(settings)
+        metrics.SIMULATED.set(driver.simulated)
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
@@ -130,6 +136,13 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     await access.quotas.load()
     await access.audit.open()
     return access
+
+
+def _local(settings: Settings) -> LocalDriver:
+    return LocalDriver(
+        settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s,
+        region=settings.region, accelerator_type=settings.accelerator_type,
+    )  # fmt: skip
 
 
 def control_plane(house: House) -> FastAPI:

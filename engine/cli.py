@@ -17,6 +17,7 @@ import click
 
 from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
 from client.errors import FiredeckError
+from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.control.windows import PRODUCT, rehearsal
 
 LOG_LEVELS = ["debug", "info", "warning", "error"]
@@ -29,11 +30,20 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's own]")
 @click.option("--demo", is_flag=True, help="Add two deployments, `chat` and `base`, with windows of seconds.")
 @click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below 5 minutes.")
+@click.option("--region", help="This machine's region, e.g. US_IOWA_1.  [default: none]")
+@click.option("--accelerator-type", help="This machine's, e.g. NVIDIA_L4_24GB.  [default: detected]")
+@click.option(
+    "--simulate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="A simulated fleet instead of this machine; in a data folder of its own.",
+)
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
-    host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, log_level: str, until_eof: bool
-) -> None:
+    host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, region: str | None,
+    accelerator_type: str | None, simulate: Path | None, log_level: str, until_eof: bool,
+) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
     from engine.serve import run
@@ -42,10 +52,13 @@ def serve(
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = Settings(
-        data_dir=(data_dir or default_data_dir()).expanduser().absolute(),
+        data_dir=(data_dir or _default_folder(simulated=simulate is not None)).expanduser().absolute(),
         host=host,
         port=port,
         limits=rehearsal(min_zero_s=REHEARSAL_ZERO_S) if demo or rehearse else PRODUCT,
+        region=_known("--region", region, REGIONS) or REGIONS[0],
+        accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
+        simulate=simulate,
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -54,6 +67,17 @@ def serve(
     except FiredeckError as error:
         click.echo(f"firedeck serve: {error.text}", err=True)
         sys.exit(1)
+
+
+def _default_folder(*, simulated: bool) -> Path:
+    """A simulated fleet must not meet the deployments of the real one."""
+    return default_data_dir() / "simulated" if simulated else default_data_dir()
+
+
+def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:
+    if value is not None and value not in known:
+        raise click.BadParameter(f"{value!r} is not known; known: {', '.join(known)}", param_hint=option)
+    return value
 
 
 def _end_with_stdin() -> None:
@@ -93,7 +117,11 @@ class _Greeting:
         assert isinstance(engine, Engine)
         if self._demo:
             await add_demo_deployments(engine.house.fleet)
+        simulate = engine.settings.simulate
         click.echo(f"firedeck serves on {base_url}", err=True)
+        if simulate is not None:
+            nodes = len(engine.house.fleet.rooms.driver.nodes())
+            click.echo(f"  SIMULATED {nodes} virtual nodes of {simulate}: no model answers here", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
         where = "" if self._data_dir == default_data_dir() else f"FIREDECK_DATA_DIR={shlex.quote(str(self._data_dir))} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,6 +17,10 @@ class Clock(Protocol):
         """UTC now: for what people and files read."""
         ...
 
+    async def sleep(self, seconds: float) -> None:
+        """Return when `seconds` of this clock have gone by."""
+        ...
+
 
 class SystemClock:
     def monotonic(self) -> float:
@@ -24,6 +29,9 @@ class SystemClock:
     def wall(self) -> datetime:
         return datetime.now(UTC)
 
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class FakeClock:
     """A clock that stands still until told to move."""
@@ -31,9 +39,24 @@ class FakeClock:
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._start = start
         self._elapsed = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
 
     def advance(self, seconds: float) -> None:
+        """Move, and wake whoever has slept long enough; they run at the next turn of the event loop."""
         self._elapsed += seconds
+        due = [(at, sleeper) for at, sleeper in self._sleepers if at <= self._elapsed]
+        self._sleepers = [(at, sleeper) for at, sleeper in self._sleepers if at > self._elapsed]
+        for _, sleeper in sorted(due, key=lambda one: one[0]):
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._elapsed + seconds, sleeper))
+        await sleeper
 
     def monotonic(self) -> float:
         return self._elapsed

@@ -77,7 +77,7 @@ def update(
         kind = _MESSAGES.get(top)
         taken[top] = masks.taken(taken.get(top, getattr(current, top)), getattr(changes, top), below, kind)
     for field in IMMUTABLE & taken.keys():
-        if taken[field] != getattr(current, field):
+        if _meant(taken[field]) != _meant(getattr(current, field)):
             raise InvalidArgument(
                 f"{_wire(field)} cannot be changed after creation", field=_wire(field), hint="create a new deployment"
             )
@@ -109,6 +109,7 @@ def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deplo
             "max_replica_count": maximum,
             "autoscaling_policy": _policy(spec.autoscaling_policy, limits),
             "accelerator_count": spec.accelerator_count or 1,
+            "placement": spec.placement if _meant(spec.placement) != _meant(None) else Placement(multi_region="GLOBAL"),
             "max_batch_size": spec.max_batch_size or DEFAULT_SLOTS,
             "max_context_length": context,
             "firedeck": _cold(spec.firedeck),
@@ -245,6 +246,15 @@ def _check_placement(deployment: Deployment) -> None:
     given = [name for name in ("multiRegion", "region", "regions") if placement.to_wire().get(name)]
     if len(given) > 1:
         raise InvalidArgument(f"placement takes one of {', '.join(given)}, not several", field="placement")
+
+
+def _meant(value: Any) -> Any:
+    """An immutable field's value with the spellings of "not said" made one: unset, empty, UNSPECIFIED, GLOBAL."""
+    unset = (None, "", "GLOBAL", "MULTI_REGION_UNSPECIFIED", "REGION_UNSPECIFIED", "ACCELERATOR_TYPE_UNSPECIFIED")
+    if isinstance(value, Placement):
+        where = {name: said for name, said in value.to_wire().items() if said not in unset and said != []}
+        return where or None
+    return None if value in unset else value
 
 
 def _path(path: str) -> tuple[str, ...]:

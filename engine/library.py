@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
@@ -15,18 +17,31 @@ from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine.deployed_rules import check_owner
 from engine.model_facts import listed, of_adapter, of_base, with_file_state
-from engine.models import catalogue, fetch, own_adapters, own_models
+from engine.models import catalogue, dimensions, fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
+from engine.models.dimensions import Dimensions
 from engine.store.store import Store
 
 Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
 
 
-class Library:
-    """Models by full name. Catalogue models are always listed, whether their file is here yet or not."""
+@dataclass(frozen=True, slots=True)
+class Nominal:
+    """A model without a file, for simulated replicas: what it is listed as, and what it would take."""
 
-    def __init__(self, store: Store) -> None:
+    model: Model
+    dimensions: Dimensions
+
+
+class Library:
+    """Models by full name. Catalogue models are always listed, whether their file is here yet or not.
+
+    `nominal` ones have no file at all: only a driver that reads none can run them.
+    """
+
+    def __init__(self, store: Store, nominal: Mapping[str, Nominal] | None = None) -> None:
         self._store = store
+        self._nominal = dict(nominal or {})
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
@@ -37,7 +52,7 @@ class Library:
 
     def list(self, account: str) -> list[Model]:
         if account == LIBRARY_ACCOUNT:
-            return [listed(entry) for entry in self._entries.values()]
+            return [*map(listed, self._entries.values()), *(known.model for known in self._nominal.values())]
         mine = f"accounts/{account}/"
         return [with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
 
@@ -45,6 +60,8 @@ class Library:
         """The model, or NotFound naming the `field` that asked for it."""
         if name in self._entries:
             return listed(self._entries[name])
+        if name in self._nominal:
+            return self._nominal[name].model
         if name in self._own:
             return with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
@@ -62,7 +79,8 @@ class Library:
 
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""
-        return name in self._entries or bool(name in self._own and self._own[name].public)
+        library = name in self._entries or name in self._nominal
+        return library or bool(name in self._own and self._own[name].public)
 
     async def declare(self, account: str, model_id: str, spec: Model) -> Model:
         """A model whose files are still to be uploaded: UPLOADING."""
@@ -125,7 +143,7 @@ class Library:
 
     async def delete(self, name: str) -> None:
         """Forget a user's model; its file stays where it is."""
-        if name in self._entries:
+        if name in self._entries or name in self._nominal:
             raise PermissionDenied(f"{name} belongs to the library and cannot be deleted")
         self.get(name)
         await self._store.drop_model(name)
@@ -139,6 +157,20 @@ class Library:
     def file_of(self, name: str) -> Path:
         """Where the model's file lies, or would lie."""
         return Path(self._file(name))
+
+    def dimensions(self, name: str) -> Dimensions:
+        """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
+
+        Reads the file's header the first time, some milliseconds: call it from a thread."""
+        if name in self._nominal:
+            return self._nominal[name].dimensions
+        details = self.get(name).firedeck
+        try:
+            path = self.file_of(name)
+            seen = path.stat()
+            return _dimensions(path, seen.st_mtime_ns, seen.st_size)
+        except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
+            return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
 
     async def bring(self, name: str, progress: Progress) -> Path:
         """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""
@@ -190,3 +222,8 @@ class Library:
     def _file(self, name: str) -> str:
         details = self.get(name).firedeck
         return (details.file if details else None) or ""
+
+
+@lru_cache(maxsize=64)
+def _dimensions(path: Path, changed_ns: int, size_bytes: int) -> Dimensions:
+    return dimensions.read(path)

@@ -15,7 +15,16 @@ from client.cli import output as out
 from client.cli.options import run, shared
 from client.errors import DeadlineExceeded, FiredeckError, NotFound, Unavailable
 from client.resources import Client
-from client.types import FAILED, READY, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
+from client.types import (
+    FAILED,
+    MULTI_REGIONS,
+    READY,
+    AutoscalingPolicy,
+    ColdOptions,
+    Deployment,
+    DeploymentSpec,
+    Placement,
+)
 
 WAIT_POLL_S = 0.5
 WAIT_TIMEOUT_DEFAULT = "1h"
@@ -81,6 +90,8 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
 @click.option("--deployment-shape", help="Settings known to work for the model: a shape's name, or 'default'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
+@click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
+@click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
 @click.option("--wait", is_flag=True, help="Return when the deployment is READY.")
 @click.option("--wait-timeout", default=WAIT_TIMEOUT_DEFAULT, show_default=True, callback=_duration)
 @settings
@@ -212,7 +223,17 @@ def _spec(given: Given) -> DeploymentSpec:
     own = {key: set_fields.pop(key) for key in ("cold_policy", "panic", "forecast_floor") if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
+    if "region" in set_fields:
+        set_fields["placement"] = _placement(set_fields.pop("region"))
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
+
+
+def _placement(where: str) -> Placement:
+    """firectl's one flag for the three forms."""
+    regions = [part.strip() for part in where.split(",")]
+    if where in MULTI_REGIONS:
+        return Placement(multi_region=where)
+    return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
 
 
 async def _until_ready(client: Client, name: str, timeout_s: float) -> Deployment:

@@ -29,7 +29,8 @@ def table(header: Sequence[str], rows: Rows) -> str:
 
 def deployment_table(deployments: Sequence[Deployment]) -> str:
     header = ("NAME", "STATE", "READY", "MIN", "MAX", "BASE MODEL", "CREATE TIME")
-    return table(header, [_deployment_row(d) for d in deployments]) + f"\nTotal size: {len(deployments)}"
+    mark = "\nSIMULATED: no model answers here" if any(d.simulated for d in deployments) else ""
+    return table(header, [_deployment_row(d) for d in deployments]) + f"\nTotal size: {len(deployments)}" + mark
 
 
 def _deployment_row(d: Deployment) -> Sequence[str]:
@@ -46,6 +47,8 @@ def deployment_lines(d: Deployment) -> str:
         ("Create Time", local_time(d.create_time)),
         ("Created By", d.created_by or ""),
         ("State", d.state),
+        ("Cluster", "SIMULATED: no model answers here" if d.simulated else d.cluster or "local"),
+        ("Region", d.region or ""),
         ("Status", f"{d.status.code} {d.status.message}".strip() if d.status else ""),
         ("Min Replica Count", str(d.min_replica_count)),
         ("Max Replica Count", str(d.max_replica_count)),

@@ -98,6 +98,7 @@ RULES: Mapping[Route, Rule] = {
     ("POST", f"{_V1}/deploymentShapeVersions:match"): _read("MatchDeploymentShapeVersions"),
     ("GET", "/firedeck/v1/fleet"): _read("GetFleet"),
     ("GET", "/firedeck/v1/fleet:watch"): _read("WatchFleet"),
+    ("GET", "/firedeck/v1/nodes"): _read("ListNodes"),
     ("GET", "/firedeck/v1/events"): _read("ListEvents"),
     ("GET", f"{_OWN}/deployments/{{deployment_id}}"): _read("GetDeploymentStatus"),
     ("GET", f"{_OWN}/deployments/{{deployment_id}}/history"): _read("GetDeploymentHistory"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History
+from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
 from engine.house import House
@@ -47,6 +47,12 @@ async def _snapshots(house: House, caller: Principal, interval_s: float) -> Asyn
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval_s):
                 await house.closing.wait()
+
+
+@router.get("/nodes", **_SHOW)
+async def nodes(house: HouseDep, caller: Caller) -> NodePage:
+    """The machines that replicas are placed on: labels, capacity, what is free now."""
+    return NodePage(nodes=views.nodes(house.fleet))
 
 
 @router.get("/events", **_SHOW)

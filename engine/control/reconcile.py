@@ -84,6 +84,7 @@ class Observed:
     call_s: float = 0.0
     unanswered_s: float = 0.0
     wedged: bool = False
+    short: bool = False  # no node has room for it
 
 
 class Do(enum.StrEnum):
@@ -159,14 +160,19 @@ def _wedge(replica: Observed) -> str | None:
 
 
 def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
-    """Towards `desired` replicas of the declared settings. Old ones that are ready stay until new ones are."""
+    """Towards `desired` replicas of the declared settings. Old ones that are ready stay until new ones are.
+
+    One fewer stays where new ones find no room and others still serve: else two sets that fit only one by one would
+    wait for each other for ever.
+    """
     desired = 0 if declared.deleted else declared.desired
     current = [r for r in well if r.generation == declared.generation]
     old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     serving = [r for r in current if r.stage in SERVING]
     ready_new = sum(r.stage == Stage.READY for r in serving)
     useful = sorted((r for r in old if r.stage == Stage.READY), key=lambda r: r.started_at)
-    staying = {r.id for r in useful[: max(0, desired - ready_new)]}
+    given_up = desired > 1 and any(r.short for r in serving)
+    staying = {r.id for r in useful[: max(0, desired - ready_new - given_up)]}
     room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
     return [
         *_fill(declared.generation, current, serving, room, backoff, now),

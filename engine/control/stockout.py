@@ -1,9 +1,27 @@
-"""No room for a replica that is wanted: when to ask again. What is wanted stays wanted. Pure."""
+"""No room for a replica that is wanted: what is told of it, when to ask again. What is wanted stays so. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Of one deployment: `unplaced` replicas have no room, `placed` of the same settings stand. `reason`: what there
+    was too little of. On the monotonic axis: `since` when, and when there is the next try."""
+
+    unplaced: int
+    placed: int
+    reason: str
+    since: float
+    retry_at: float
+
+    def text(self, wanted: int) -> str:
+        """A sentence for the status of a deployment that wants so many."""
+        return f"STOCKOUT: {self.placed} of {wanted} replicas placed; {self.reason}"
 
 
 def retry_s(attempts: int, dice: float) -> float:

@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from datetime import timedelta
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
-from client.types import Deployment, ReplicaStats
+from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.control.idle import DELETE_AFTER
-from engine.fleet import plans
 from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
+from engine.fleet.plans import Plans
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.fleet.template import cores_each
+from engine.placement import machine
 from engine.placement.port import Placed
 from engine.shapes import ASKED_NOTHING, Asked
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
-from engine.telemetry.gpu import usable_gpus
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +42,13 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
+        self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
+        await self.rooms.driver.open()
         for stored in await self.rooms.store.deployments():
             keeper = self.keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
@@ -104,16 +105,15 @@ class Fleet:
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
-        if str(name) in self._keepers:
-            raise AlreadyExists(
-                f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
-            )
-        whole = plans.whole(spec, name, self.rooms.library, self.settings.limits, asked)
+        self._check_free(name)
+        whole = await self._plans.whole(spec, name, asked)
+        self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
                 "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
+                "cluster": SIMULATED_CLUSTER if self.rooms.driver.simulated else None,
             }
         )  # fmt: skip
         if validate_only:
@@ -143,10 +143,10 @@ class Fleet:
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
-        plans.resolve(changes, name.split("/")[1], self.rooms.library)
+        await self._plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
-            new = plans.changed(current, changes, mask, self.rooms.library, self.settings.limits, asked)
+            new = self._plans.changed(current, changes, mask, asked)
             check_takes_its_addons(new, self.deployed.addons_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -195,7 +195,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        plans.check_draft(keeper.deployment, self.rooms.library)
+        self._plans.check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -210,12 +210,21 @@ class Fleet:
 
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, len(usable_gpus()))
+        gpus = self._plans.gpus(deployment)
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
         return keeper
 
     def _cores_each(self) -> int:
+        if self.rooms.driver.simulated:
+            return 1  # what a virtual node has does not follow from this machine
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
-        return cores_each(_usable_cores(), replicas)
+        return cores_each(machine.cores(), replicas)
+
+    def _check_free(self, name: Name) -> None:
+        if str(name) in self._keepers:
+            raise AlreadyExists(
+                f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
+            )
 
     def _living(self, name: str) -> Keeper:
         keeper = self.get(name)
@@ -261,23 +270,20 @@ class Fleet:
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
         """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
-        adopted: set[int] = set()
+        adopted: set[Path] = set()
         for record in records:
             placed = _placed(record)
             keeper = self._keepers.get(record.deployment)
             if placed and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
                 keeper.replicas.adopt(record, placed)
-                adopted.add(placed.pid)
+                adopted.add(placed.socket)
                 await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
             else:
                 await self.rooms.store.drop_replica(record.id)
         for stray in self.rooms.driver.strays(frozenset(adopted)):
             log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
             self.rooms.driver.stop(stray, force=True)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            self.rooms.driver.forget(stray)
 
 
 def _placed(record: ReplicaRecord) -> Placed | None:

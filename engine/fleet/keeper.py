@@ -280,13 +280,13 @@ class Keeper:
             missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self.replicas if r.stage == Stage.READY),
             ttft_p99_ms=None if policy.ttft_p99_ms is None else self.meter.ttft_ms(99, policy.average_s),
             forecast=self._forecast.demand if self._forecast else None,
-            unplaced=short.unplaced,
-            shortage=short.text,
+            unplaced=short.unplaced if short else 0,
+            shortage=short.reason if short else "",
         )
 
     async def _show(self) -> None:
         """Write what can be seen from outside into the deployment, the gauges and the charts."""
-        generation = self._declared_template().generation
+        generation, short = self._declared_template().generation, shortage_of(self.replicas)
         seen = Seen(
             deleted=self.deleted,
             stages=tuple(r.stage for r in self.replicas),
@@ -295,7 +295,8 @@ class Keeper:
             stopped=self.rollout.stopped,
             failures=self.rollout.starts(self.replicas).failures,
             failure=self.rollout.failure(self.replicas),
-            shortage=_shortage_text(self.replicas),
+            shortage=short.text(self._desired()) if short else "",
+            region=self.replicas.region(),
         )
         changed = await self.record.show(seen)
         if changed is not None:
@@ -306,8 +307,3 @@ class Keeper:
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""
         return self.lobby.held + sum(int(r.report.body.get("waiting", 0)) for r in self.replicas)
-
-
-def _shortage_text(replicas: ReplicaSet) -> str:
-    short = shortage_of(replicas)
-    return f"no room for {short.unplaced} more: {short.text}" if short.unplaced else ""

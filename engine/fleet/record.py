@@ -18,7 +18,8 @@ MESSAGE_CHARS = 900  # of the reason in `status`
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One deployment at one look. `old` replicas run with former settings; `failure`: why starts fail; `shortage`: for
-    how many there is no room and why; "" where there is nothing to tell."""
+    how many there is no room and why; "" where there is nothing to tell. `region`: where most of them stand,
+    None where that is not known."""
 
     deleted: bool
     stages: tuple[Stage, ...]
@@ -28,6 +29,7 @@ class Seen:
     failures: int
     failure: str
     shortage: str = ""
+    region: str | None = None
 
     @property
     def ready(self) -> int:
@@ -89,6 +91,7 @@ class Record:
         fields = {
             "state": lifecycle.state(self.deployment.state, seen.facts()),
             "status": seen.status(),
+            "region": seen.region or self.deployment.region,
             "desired_replica_count": seen.desired,
             "replica_count": len(seen.stages),
             "replica_stats": seen.stats(),

@@ -17,7 +17,7 @@ from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.vitals import Vitals
-from engine.placement.port import Placed
+from engine.placement.port import Node, Placed
 from engine.telemetry.window import Rate
 
 POLL_INTERVAL_S = 0.5
@@ -86,6 +86,9 @@ class Replica:
         self.ready_at: float | None = None
         self.ready_wall: datetime | None = None
         self.placed: Placed | None = None
+        self.node: Node | None = None  # where it stands, as it was when it was placed
+        self.short_since: float | None = None  # no room for it since then (monotonic)
+        self.retry_at = now  # when there will be another try to place it
         self.report = Report(at=now)
         self.progress: float | None = None
         self.reason = ""
@@ -108,9 +111,9 @@ class Replica:
         if stage == Stage.READY and self.ready_wall is None:
             self.ready_at, self.ready_wall = self._clock.monotonic(), self._clock.wall()
 
-    def attach(self, placed: Placed) -> None:
+    def attach(self, placed: Placed, node: Node | None) -> None:
         """The process exists: talk to it from now on."""
-        self.placed = placed
+        self.placed, self.node, self.short_since = placed, node, None
         self.report.at = self._clock.monotonic()
         self.vitals.spare(self.report.at)
         self.http = httpx.AsyncClient(
@@ -203,6 +206,7 @@ class Replica:
             call_s=self.vitals.call_s,
             unanswered_s=self.vitals.unanswered_s(now),
             wedged=self.wedged,
+            short=self.short_since is not None,
         )
 
     def view(self, restarts: int) -> ReplicaView:
@@ -214,6 +218,9 @@ class Replica:
             stage=self.stage.value,
             pid=self.placed.pid if self.placed else None,
             device=device.get("kind"),
+            node=self.node.name if self.node else None,
+            region=self.node.region if self.node else None,
+            accelerator_type=self.node.accelerator_type if self.node else None,
             progress=self.progress,
             started_at=self.started_wall,
             ready_at=self.ready_wall,

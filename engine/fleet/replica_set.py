@@ -22,9 +22,10 @@ from engine.control.backoff import STEADY_AFTER_S, Backoff
 from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.control.stockout import retry_s
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
+from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Driver, Launch, Placed, Stockout
+from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class ReplicaSet:
         self.restarts = 0
         self._backoffs: dict[str, Backoff] = {}  # by generation
         self._rooms = rooms
+        self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
         self._wake, self._cores, self._prepare = wake, cores, prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -88,6 +90,11 @@ class ReplicaSet:
     def retry_now(self) -> None:
         """Forget how starts went."""
         self._backoffs.clear()
+
+    def region(self) -> str | None:
+        """Where most of the replicas stand; None where nodes are in no region."""
+        regions = [r.node.region for r in self if r.node is not None and r.node.region != REGION_UNSPECIFIED]
+        return max(sorted(set(regions)), key=regions.count) if regions else None
 
     async def do(self, step: Step, template: Template) -> None:
         """One step of the reconciler."""
@@ -113,7 +120,7 @@ class ReplicaSet:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
         replica.taken_over = True
-        replica.attach(placed)
+        replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
         self.replicas[record.id] = replica
         self._run(replica, self._serve(replica))
@@ -144,7 +151,10 @@ class ReplicaSet:
         try:
             file = await self._fetch(replica, template.model)
             draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
-            launch = template.launch(replica.id, replica.key, file, draft, cores=self._cores())
+            await self._sizing.warm(template.model, template.draft_model)
+            cores = self._cores()
+            need = self._sizing.need(template, cores)
+            launch = template.launch(replica.id, replica.key, file, draft, cores=cores, need=need)
             placed = await self._place(replica, template, launch)
         except Exception as error:
             await self._failed(replica, failure_text(error))
@@ -155,6 +165,8 @@ class ReplicaSet:
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
         library = self._rooms.library
+        if not self._rooms.driver.reads_files:
+            return Path(model)
         if not library.present(model):
             replica.enter(Stage.DOWNLOADING_MODEL)
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
@@ -174,15 +186,22 @@ class ReplicaSet:
                 placed = await driver.start(launch)
                 break
             except Stockout as shortage:
-                if attempt == 1:  # once: the figures in its text change with every look
-                    await self._announce("Warning", "Stockout", f"no room for a replica: {shortage}", replica.id)
-                replica.enter(Stage.PENDING_SCHEDULING)
-                replica.reason = str(shortage)
-                await asyncio.sleep(retry_s(attempt, random.random()))
-        replica.attach(placed)
+                await self._held_up(replica, str(shortage), retry_s(attempt, random.random()))
+        replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))
         return placed
+
+    async def _held_up(self, replica: Replica, why: str, wait_s: float) -> None:
+        """There is no room: say so, and wait for the next try. The replica stays wanted."""
+        clock = self._rooms.clock
+        if replica.short_since is None:
+            await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
+            replica.short_since = clock.monotonic()
+        replica.enter(Stage.PENDING_SCHEDULING)
+        replica.reason, replica.retry_at = why, clock.monotonic() + wait_s
+        self._wake()
+        await clock.sleep(wait_s)
 
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""

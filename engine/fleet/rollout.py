@@ -6,9 +6,7 @@ becomes of a roll-out is told.
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict
 
 from client.errors import FiredeckError
 from engine.control.backoff import Backoff
@@ -37,7 +35,7 @@ class Rollout:
     def restore(self, doc: str) -> None:
         """What an earlier engine wrote down. Settings of a firedeck that knew other ones are no use, and forgotten."""
         try:
-            self._served = Template(**json.loads(doc))
+            self._served = Template.read(doc)
         except (TypeError, ValueError):
             log.warning("%s: the settings that served before cannot be read any more", self._name)
 
@@ -96,6 +94,6 @@ class Rollout:
         assert self._declared is not None
         self._served = self._declared
         try:
-            await self._store.put_served_settings(self._name, json.dumps(asdict(self._served)))
+            await self._store.put_served_settings(self._name, self._served.written())
         except FiredeckError as error:
             log.warning("%s: settings that serve were not written down: %s", self._name, error.text)

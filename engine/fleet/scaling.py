@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from client.fleet_types import Condition
 from client.types import Deployment
 from engine.clock import Clock
 from engine.control.autoscale import Policy
-from engine.control.reconcile import Stage
+from engine.control.reconcile import SERVING
+from engine.control.stockout import Shortage
 from engine.fleet.replica import Replica
 
 
@@ -30,35 +30,37 @@ def policy_of(deployment: Deployment) -> Policy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """Replicas that are wanted and have no room. `since`: on the monotonic axis, of the first of them."""
-
-    unplaced: int = 0
-    text: str = ""
-    since: float = 0.0
-
-
-def shortage_of(replicas: Iterable[Replica]) -> Shortage:
-    """What has been refused a place and asks again."""
-    short = [r for r in replicas if r.stage == Stage.PENDING_SCHEDULING and r.reason]
-    return Shortage(len(short), short[-1].reason, min(r.stage_since for r in short)) if short else Shortage()
-
-
-def capacity_limited(deployment: Deployment, short: Shortage, clock: Clock) -> Condition | None:
-    """The condition to show while there is no room for all that is wanted."""
-    if not short.unplaced:
+def shortage_of(replicas: Iterable[Replica]) -> Shortage | None:
+    """What has been refused a place and asks again; None when all have one."""
+    there = list(replicas)
+    short = [r for r in there if r.short_since is not None and r.placed is None]
+    if not short:
         return None
-    wanted = deployment.desired_replica_count or 0
+    generations = {r.generation for r in short}
+    return Shortage(
+        unplaced=len(short),
+        placed=sum(r.placed is not None and r.stage in SERVING and r.generation in generations for r in there),
+        reason=short[-1].reason,
+        since=min(r.short_since or 0.0 for r in short),
+        retry_at=min(r.retry_at for r in short),
+    )
+
+
+def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Clock) -> Condition | None:
+    """The condition to show while there is no room for all that is wanted."""
+    if short is None or deployment.delete_time is not None:
+        return None
+    wall, now = clock.wall(), clock.monotonic()
     return Condition(
         type="CapacityLimited",
         reason="STOCKOUT",
-        message=short.text,
-        wanted=wanted,
-        placed=max(0, wanted - short.unplaced),
-        accelerator=deployment.accelerator_type,
-        region=deployment.placement.region if deployment.placement else None,
-        since=clock.wall() - timedelta(seconds=clock.monotonic() - short.since),
+        message=short.reason,
+        wanted=deployment.desired_replica_count or 0,
+        placed=short.placed,
+        accelerator_type=deployment.accelerator_type,
+        placement=deployment.placement,
+        since=wall + timedelta(seconds=short.since - now),
+        retry_at=wall + timedelta(seconds=short.retry_at - now),
     )
 
 

@@ -6,19 +6,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.control.windows import PRODUCT, Limits
+from engine.placement.port import REGION_UNSPECIFIED
 
 ORPHAN_TIMEOUT_S = 60.0  # a replica that no engine talks to for so long ends by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of one engine. `limits` are the product's unless this server is for rehearsals."""
+    """Settings of one engine. `limits` are the product's unless this server is for rehearsals.
+
+    `region` and `accelerator_type` are the labels of this machine (a type that is None is detected); `simulate` is
+    the TOML file of a simulated fleet that stands in for it.
+    """
 
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8700
     limits: Limits = field(default_factory=lambda: PRODUCT)
     orphan_timeout_s: float = ORPHAN_TIMEOUT_S
+    region: str = REGION_UNSPECIFIED
+    accelerator_type: str | None = None
+    simulate: Path | None = None
 
     @property
     def rehearsal(self) -> bool:

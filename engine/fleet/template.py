@@ -6,19 +6,23 @@ Two declarations with the same template need no new replicas; a change of the te
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, replace
+import json
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from client.types import Deployment
-from engine.placement.port import Launch
+from engine.placement import regions
+from engine.placement.port import Launch, Need
+
+_PLACEMENT = ("accelerator_type", "regions", "sized")  # where a replica goes, not what it is started with
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """What a replica of the current settings is started with; `generation` is a digest of them.
 
-    Fields as in `placement.port.Launch`; models are names, whose files come from the library. The cores that a replica
-    may use are not among them: they follow from all deployments, and another one shall replace no replica.
+    Fields as in `placement.port.Launch` and `Need`; models are names, whose files come from the library. The cores that
+    a replica may use are not among them: they follow from all deployments, and another one shall replace no replica.
     """
 
     deployment: str
@@ -33,8 +37,13 @@ class Template:
     adapters_cached: int | None = None
     adapter_sequences: int | None = None
     devices: int | None = None
+    accelerator_type: str | None = None
+    regions: frozenset[str] | None = None
+    sized: bool = True  # False: placed without asking whether it fits
 
-    def launch(self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int) -> Launch:
+    def launch(
+        self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int, need: Need | None = None
+    ) -> Launch:
         """For one replica, with the files of its models."""
         return Launch(
             replica=replica,
@@ -50,8 +59,18 @@ class Template:
             ngram_length=self.ngram_length,
             adapters_cached=self.adapters_cached,
             adapter_sequences=self.adapter_sequences,
-            devices=self.devices,
+            need=need or Need(),
         )
+
+    def written(self) -> str:
+        """For a later engine, which takes it with `read`."""
+        return json.dumps(asdict(self), default=sorted)
+
+    @classmethod
+    def read(cls, doc: str) -> Template:
+        """Raises TypeError or ValueError when it was written by a firedeck that knew other settings."""
+        made = cls(**json.loads(doc))
+        return made if made.regions is None else replace(made, regions=frozenset(made.regions))
 
 
 def cores_each(cores: int, replicas: int) -> int:
@@ -83,5 +102,25 @@ def template_of(declared: Deployment, *, gpus: int) -> Template:
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=min(declared.accelerator_count or gpus, gpus) or None,
     )
-    settings = astuple(replace(template, deployment=""))
-    return replace(template, generation=hashlib.sha256(repr(settings).encode()).hexdigest()[:12])
+    unnamed = replace(template, deployment="")
+    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _PLACEMENT)
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+    return replace(
+        template,
+        generation=digest,
+        accelerator_type=wanted_type(declared),
+        regions=wanted_regions(declared),
+        sized=not declared.disable_deployment_size_validation,
+    )
+
+
+def wanted_type(declared: Deployment) -> str | None:
+    """The accelerator type that replicas must have, None for any."""
+    kind = declared.accelerator_type
+    return None if kind in (None, "", "ACCELERATOR_TYPE_UNSPECIFIED") else kind
+
+
+def wanted_regions(declared: Deployment) -> frozenset[str] | None:
+    """The regions that replicas may stand in, None for anywhere."""
+    where = declared.placement
+    return None if where is None else regions.allowed(where.multi_region, where.region, where.regions)

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta
 
-from client.fleet_types import AutoscalerView, DeploymentStatus, EngineInfo, FleetSnapshot, Reason, TargetView
+from client.fleet_types import (
+    AutoscalerView,
+    DeploymentStatus,
+    EngineInfo,
+    FleetSnapshot,
+    NodeView,
+    Reason,
+    TargetView,
+)
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.fleet.scaling import capacity_limited, shortage_of
-from engine.telemetry.gpu import gpu_names
+from engine.placement.gpus import gpu_names
+from engine.placement.port import Node
 from engine.version import VERSION
 
 SYNTHETIC_SEEN_S = 60.0
@@ -77,4 +86,26 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         next_change=decision.next_change,
         decided_at=instant(keeper.decided_at),
         auto_delete_at=keeper.auto_delete_at(),
+    )
+
+
+def nodes(fleet: Fleet) -> list[NodeView]:
+    """The nodes that replicas are placed on, with what is free on them."""
+    return [_node(node, simulated=fleet.rooms.driver.simulated) for node in fleet.rooms.driver.nodes()]
+
+
+def _node(node: Node, *, simulated: bool) -> NodeView:
+    return NodeView(
+        name=node.name,
+        region=node.region,
+        device=node.device,
+        accelerator_type=node.accelerator_type,
+        accelerators=node.accelerators,
+        free_accelerators=sum(room > 0 for room in node.free_device_bytes),
+        memory_bytes=node.memory_bytes,
+        free_memory_bytes=max(0, node.free_memory_bytes),
+        free_threads=max(0, node.free_threads),
+        price_per_hour=node.price_per_hour,
+        closed=node.closed,
+        simulated=simulated,
     )

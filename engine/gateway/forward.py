@@ -32,7 +32,7 @@ _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a reque
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
-_PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry")
+_PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-firedeck-simulated")
 
 
 class ReplicaLost(Exception):

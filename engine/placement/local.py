@@ -1,7 +1,8 @@
 """Replicas as processes of this machine.
 
 Each gets its own process group, an environment of its own (no API keys of the engine's), a unix socket in a folder
-only this user can enter, and a log file. Replicas outlive a killed engine and are found again by pid and socket.
+only this user can enter, a log file, and limits on memory, files and core dumps. Replicas outlive a killed engine and
+are found again by pid and socket. No more are started than the cores, the memory and the GPUs of this machine hold.
 """
 
 from __future__ import annotations
@@ -13,56 +14,117 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from client.errors import FailedPrecondition
-from engine.placement import devices
-from engine.placement.port import Launch, Placed, Stockout
+from engine.placement import devices, fit, machine, rlimits
+from engine.placement.gpus import Gpu, gpus
+from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
 
 SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
 SOCKET_NAME_BYTES = 20  # "/", a random id, ".sock", and some more
 LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
-MEMORY_OVER_FILE_BYTES = 200 * 1024 * 1024  # a replica's own needs beside the weights (measured on a 135M model)
+THREADS_PER_CORE = 4  # idle replicas take no core, so there may be more threads than cores, but not without end
+NODE = "local"
+PROMISE = "FIREDECK_REPLICA_NEED"  # what a replica was promised is read there by the next engine
 _PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", devices.VISIBLE, "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 
 
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What one living replica was given. `gpus`: ids; the need's bytes lie on each of them in equal parts."""
+
+    need: Need
+    gpus: tuple[str, ...] = ()
+
+
 class LocalDriver:
-    """Starts `python -m engine.replica` processes, as many as memory allows, each with its own of the `gpus`: ids as
-    CUDA_VISIBLE_DEVICES takes them."""
+    """Starts `python -m engine.replica` processes on the one node that is this machine."""
 
     simulated = False
+    reads_files = True
 
-    def __init__(self, data_dir: Path, *, orphan_timeout_s: float, gpus: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        orphan_timeout_s: float,
+        region: str = REGION_UNSPECIFIED,
+        accelerator_type: str | None = None,
+        gpus: Callable[[], Sequence[Gpu]] = gpus,
+    ) -> None:
+        """`region` and `accelerator_type` are this node's labels; a type that is not given is detected. `gpus` tells
+        which there are to hand out, and what is free on them now."""
         self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
-        self._gpus = tuple(gpus)
+        self._region, self._accelerator_type = region, accelerator_type
+        self._gpus = gpus
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._sockets: dict[int, Path] = {}  # of children, by pid
+        self._promised: dict[int, Promise] = {}  # by pid
+        self._unpromised = {gpu.id: gpu.free_bytes for gpu in gpus()}  # bytes of each GPU that nobody else has
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._run_dir.stat().st_uid != os.getuid():
             raise FailedPrecondition(f"{self._run_dir} belongs to another user", hint="choose another --data-dir")
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    async def open(self) -> None:
+        """Count what an earlier engine left running as what it was promised."""
+        for stray in self.strays(frozenset()):
+            promise = self._promised[stray.pid] = _promise_of(stray.pid)
+            for gpu in promise.gpus:  # taken already: free again once it ends
+                self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
+
+    def nodes(self) -> list[Node]:
+        gpus, memory, threads = self._gpus(), machine.memory(), machine.cores() * THREADS_PER_CORE
+        kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
+        return [
+            Node(
+                name=NODE,
+                device=gpus[0].name if gpus else "CPU",
+                memory_bytes=memory.total - MEMORY_RESERVE_BYTES,
+                free_memory_bytes=memory.available - MEMORY_RESERVE_BYTES - self._owed(),
+                threads=threads,
+                free_threads=threads - sum(promise.need.threads for promise in self._promised.values()),
+                region=self._region,
+                accelerator_type=kind,
+                accelerators=len(gpus),
+                accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
+                free_device_bytes=tuple(self._free_bytes(gpu) for gpu in gpus),
+            )
+        ]
+
+    def node_of(self, placed: Placed) -> Node | None:
+        return self.nodes()[0] if self.alive(placed) else None
+
     def socket_of(self, replica: str) -> Path:
         return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
 
     async def start(self, launch: Launch) -> Placed:
-        self._check_room(launch)
+        fit.choose(self.nodes(), launch.need)
+        promise = Promise(launch.need, self._gpus_for(launch.need))
         self._prune_logs()
         # Not in a thread: a spawn takes milliseconds, and nothing can cancel us between the process and its record.
-        child = self._spawn(launch)
+        child = self._spawn(launch, promise)
         self._children[child.pid] = child
+        self._sockets[child.pid] = self.socket_of(launch.replica)
+        self._promised[child.pid] = promise
+        rlimits.bound(child.pid, launch.need)
         return Placed(launch.replica, self.socket_of(launch.replica), child.pid)
 
     def alive(self, placed: Placed) -> bool:
         child = self._children.get(placed.pid)
-        return child.poll() is None if child is not None else _runs_on(placed.pid) == placed.socket
+        if child is None:
+            return _runs_on(placed.pid) == placed.socket
+        return child.poll() is None and placed.socket == self._sockets[placed.pid]
 
     def stop(self, placed: Placed, *, force: bool) -> None:
         if not self.alive(placed):
@@ -73,7 +135,9 @@ class LocalDriver:
             return
 
     def forget(self, placed: Placed) -> None:
+        self._promised.pop(placed.pid, None)
         child = self._children.pop(placed.pid, None)
+        self._sockets.pop(placed.pid, None)
         if child is not None:
             child.poll()
         placed.socket.unlink(missing_ok=True)
@@ -86,11 +150,11 @@ class LocalDriver:
         except OSError:
             return ""
 
-    def strays(self, known_pids: frozenset[int]) -> list[Placed]:
+    def strays(self, known: frozenset[Path]) -> list[Placed]:
         found = []
         for pid in psutil.pids():
             socket = _runs_on(pid)
-            if socket and socket.parent == self._run_dir and pid not in known_pids:
+            if socket and socket.parent == self._run_dir and socket not in known:
                 found.append(Placed(socket.stem, socket, pid))
         return found
 
@@ -106,14 +170,25 @@ class LocalDriver:
         for log in logs[: -LOGS_KEPT or None]:
             log.unlink(missing_ok=True)
 
-    def _check_room(self, launch: Launch) -> None:
-        files = [file for file in (launch.model_file, launch.draft_file) if file is not None]
-        needed = sum(file.stat().st_size for file in files) + MEMORY_OVER_FILE_BYTES
-        free = psutil.virtual_memory().available - MEMORY_RESERVE_BYTES
-        if needed > free:
-            raise Stockout(f"{needed / 2**20:.0f} MiB of memory wanted, {max(free, 0) / 2**20:.0f} MiB free")
+    def _owed(self) -> int:
+        """Bytes of memory that were promised to living replicas and that they have not taken yet."""
+        taken = {pid: _resident_bytes(pid) for pid in self._promised}
+        return sum(max(0, self._promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
-    def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
+    def _free_bytes(self, gpu: Gpu) -> int:
+        """A replica fills its part seconds after it was promised; somebody else may fill the rest."""
+        promised = sum(one.need.device_bytes for one in self._promised.values() if gpu.id in one.gpus)
+        return max(0, min(gpu.free_bytes, self._unpromised.get(gpu.id, 0) - promised))
+
+    def _gpus_for(self, need: Need) -> tuple[str, ...]:
+        """The ids of GPUs that have room for it, as many as it needs."""
+        if not need.accelerators:
+            return ()
+        free = {gpu.id: self._free_bytes(gpu) for gpu in self._gpus()}
+        roomy = [gpu for gpu, room in free.items() if room > 0 and room >= need.device_bytes]
+        return devices.assign(need.accelerators, roomy, _held())
+
+    def _spawn(self, launch: Launch, promise: Promise) -> subprocess.Popen[bytes]:
         socket = self.socket_of(launch.replica)
         socket.unlink(missing_ok=True)
         command = [
@@ -127,15 +202,15 @@ class LocalDriver:
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=_environment(launch.key) | self._visible(launch), cwd=self._run_dir, start_new_session=True,
+                env=_environment(launch.key) | self._promise(promise), cwd=self._run_dir, start_new_session=True,
             )  # fmt: skip
 
-    def _visible(self, launch: Launch) -> dict[str, str]:
-        """The GPUs that a replica will see, as a part of its environment; nothing where there are none."""
-        if not self._gpus:
-            return {}
-        chosen = devices.assign(launch.devices or len(self._gpus), self._gpus, _held())
-        return {devices.VISIBLE: ",".join(chosen)}
+    def _promise(self, promise: Promise) -> dict[str, str]:
+        """What a replica was promised, as a part of its environment; where GPUs are known it sees its own alone."""
+        known = {devices.VISIBLE: ",".join(promise.gpus)} if self._unpromised else {}
+        need = promise.need
+        counted = [need.accelerators, need.model_bytes, need.process_bytes, need.threads]
+        return known | {PROMISE: ",".join(map(str, counted))}
 
 
 def options_of(launch: Launch) -> list[str]:
@@ -193,3 +268,22 @@ def _runs_on(pid: int) -> Path | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else Path(command[command.index("--socket") + 1])
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+def _resident_bytes(pid: int) -> int | None:
+    """None when there is no such process any more."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _promise_of(pid: int) -> Promise:
+    """What a replica process was promised when it was started; nothing where that cannot be read."""
+    try:
+        environment = psutil.Process(pid).environ()
+        accelerators, model_bytes, process_bytes, threads = map(int, environment.get(PROMISE, "").split(","))
+    except (psutil.Error, ValueError):
+        return Promise(Need())
+    need = Need(accelerators=accelerators, model_bytes=model_bytes, process_bytes=process_bytes, threads=threads)
+    return Promise(need, tuple(environment.get(devices.VISIBLE, "").split(",")) if accelerators else ())

@@ -1,7 +1,8 @@
 """What a placement driver must do: put replica processes somewhere and tell whether they still live.
 
 A driver starts and stops; it never decides. Health, routing and restarts belong to `engine.fleet`. Nothing outside a
-driver may know which one runs: a replica is reached at `Placed.socket` with `Launch.key`, wherever it is.
+driver may know which one runs: a replica is reached at `Placed.socket` with `Launch.key`, wherever it is. What every
+driver must keep to is written down as tests: `tests/placement/conformance.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,62 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+REGION_UNSPECIFIED = "REGION_UNSPECIFIED"
+
 
 class Stockout(Exception):
-    """No room for one more replica now; the message says what is short."""
+    """No room for one more replica now, though there are nodes that could hold one; the message says what is short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one replica takes, and where it may stand.
+
+    `accelerator_type` None: any; `accelerators`: that many of one node, 0: none; `regions` None: anywhere.
+    `model_bytes` (weights, caches, buffers) lie on the accelerators where there are any, else beside `process_bytes`
+    in the node's memory. 0: not known.
+    """
+
+    accelerator_type: str | None = None
+    accelerators: int = 0
+    regions: frozenset[str] | None = None
+    model_bytes: int = 0
+    process_bytes: int = 0
+    threads: int = 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the node's own memory."""
+        return self.process_bytes if self.accelerators else self.process_bytes + self.model_bytes
+
+    @property
+    def device_bytes(self) -> int:
+        """Of the memory of each of its accelerators."""
+        return -(-self.model_bytes // self.accelerators) if self.accelerators else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine with its labels and its capacity; `free_...` is what no replica has been given.
+
+    `accelerator_type` is the wire's word, None where it has none for them; `device` is for people.
+    `free_device_bytes` has an entry for each accelerator; one that is another's alone has 0.
+    `closed` says why it takes no replica at the moment; "" when it does.
+    """
+
+    name: str
+    device: str
+    memory_bytes: int
+    free_memory_bytes: int
+    threads: int
+    free_threads: int
+    region: str = REGION_UNSPECIFIED
+    accelerator_type: str | None = None
+    accelerators: int = 0
+    accelerator_bytes: int = 0
+    free_device_bytes: tuple[int, ...] = ()
+    price_per_hour: float | None = None
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +74,8 @@ class Launch:
     """Everything that a replica process needs to know. `context_tokens` is per sequence.
 
     `draft_tokens`, the most drafted a step, and `ngram_length` are 0 where they are off. `adapters_cached`: LoRA
-    adapters in memory at once; `adapter_sequences`: sequences that may use one at once; `devices`: accelerators to
-    split the model over; `threads`: of the CPU, at most `cores` of which are this replica's where it chooses by itself.
-    None leaves each to the replica.
+    adapters in memory at once; `adapter_sequences`: sequences that may use one at once; `threads`: of the CPU, at most
+    `cores` of which are this replica's where it chooses by itself. None leaves each to the replica.
     """
 
     replica: str
@@ -38,7 +91,7 @@ class Launch:
     ngram_length: int = 0
     adapters_cached: int | None = None
     adapter_sequences: int | None = None
-    devices: int | None = None
+    need: Need = Need()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +110,33 @@ class Driver(Protocol):
     """Where replicas run."""
 
     simulated: bool
+    reads_files: bool  # False: a replica needs no model file, and none is fetched for it
+
+    async def open(self) -> None:
+        """Recover what an earlier engine left running. Called once, before anything else."""
+        ...
+
+    def nodes(self) -> list[Node]:
+        """Every node with its labels and what is free on it now; those that are closed or down too."""
+        ...
 
     def socket_of(self, replica: str) -> Path:
         """Where a replica of this id will listen, known before it starts."""
         ...
 
     async def start(self, launch: Launch) -> Placed:
-        """Start the process (not waiting until it serves); raises Stockout when there is no room."""
+        """Start the process on a node that meets `launch.need`, not waiting until it serves.
+
+        Raises Stockout when none has room now, FailedPrecondition when none could ever have.
+        """
         ...
 
     def alive(self, placed: Placed) -> bool:
         """True while the very process that was placed exists (zombies do not count)."""
+        ...
+
+    def node_of(self, placed: Placed) -> Node | None:
+        """Where a living replica stands; None when it is gone."""
         ...
 
     def stop(self, placed: Placed, *, force: bool) -> None:
@@ -75,7 +144,7 @@ class Driver(Protocol):
         ...
 
     def forget(self, placed: Placed) -> None:
-        """The process is gone: remove what it left behind."""
+        """The process is gone: remove what it left behind, and count its room as free."""
         ...
 
     def last_words(self, replica: str) -> str:
@@ -86,6 +155,6 @@ class Driver(Protocol):
         """The engine ends and has stopped every replica: remove what is empty."""
         ...
 
-    def strays(self, known_pids: frozenset[int]) -> list[Placed]:
-        """Replica processes of this data folder that are not among `known_pids`."""
+    def strays(self, known: frozenset[Path]) -> list[Placed]:
+        """Living replicas of this data folder whose sockets are not among `known`."""
         ...

@@ -34,7 +34,7 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Budgets of a round, milliseconds. `shared`: prompt work while at least as many others decode, which bounds the
-    gap between their tokens; `alone`: prompt work when nobody decodes, which bounds cancellation.
+    gap between their tokens; `alone`: prompt work at most, which bounds how long a cancelled prompt goes on.
     `smallest_chunk_tokens` is worth its overhead even over budget."""
 
     batch_tokens: int

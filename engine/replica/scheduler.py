@@ -1,40 +1,38 @@
 """The one thread that owns the context: admits jobs, plans rounds, sends events. Continuous batching.
 
-    submit / cancel (any thread) --commands--> [ drain commands, admit, plan a round, carry it out ] --> sinks
+    submit / cancel (any thread) --commands--> [ carry out commands, admit, a round ] --> sinks
 
-Jobs join and leave between rounds. Who goes first is the waiting line's business (fair.py), what a round does the
-planner's, how calls are made the stepper's, where KV state lies the memory's. The loop sleeps when there is no work.
+Jobs join between rounds and leave between calls. Who goes first is the waiting line's business (fair.py), what a round
+does the planner's and how it is done that of rounds.py, where KV state lies the memory's. The loop sleeps when there is
+no work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from client.errors import DeadlineExceeded, FiredeckError, Internal, InvalidArgument, ResourceExhausted, Unavailable
+from client.errors import DeadlineExceeded, FiredeckError, Internal, InvalidArgument, Unavailable
 from engine.replica import planner
 from engine.replica.admission import Admission
 from engine.replica.fair import WaitingLine
+from engine.replica.inbox import Inbox
 from engine.replica.job import Delta, Event, Failed, Finished, Job, Started
 from engine.replica.llama import Logits
 from engine.replica.loaded import Loaded
 from engine.replica.memory import Memory
 from engine.replica.meters import Meters
+from engine.replica.rounds import Rounds
 from engine.replica.sequence import NotNumbers, Sequence
-from engine.replica.stepper import Stepper
 
 # How long prompt chunks may hold up running sequences: with a decode step of 10 to 50 ms beside it, streams keep four
-# tokens a second or more. A tighter bound costs throughput, because steps run while an id still reads its prompt, and
-# so narrower than they could be: at 60 ms 8 % less output than at 200 ms (8 streams of 200 + 64 tokens).
+# tokens a second or more, or two where more prompts wait than run (planner._chunks). A tighter bound costs throughput,
+# because steps run while an id still reads its prompt, and so narrower than they could be: at 60 ms 8 % less output
+# than at 200 ms (8 streams of 200 + 64 tokens).
 SHARED_CHUNK_MS = 200.0
-DRAFT_CHUNK_MS = 60.0  # of a draft model that reads on: nobody waits for it
-ALONE_CHUNK_MS = 500.0  # how long a cancelled prompt may keep the context, and a new one wait for its turn
+ALONE_CHUNK_MS = 500.0  # how long a cancelled prompt may keep the context, and prompts alone make a new one wait
 SMALLEST_CHUNK_TOKENS = 32
-MAX_WAITING = 1024
-COMPACTION_GAIN = 1.15  # a move costs about a millisecond and a cached prefix
 
 
 class Scheduler:
@@ -43,19 +41,9 @@ class Scheduler:
     def __init__(self, loaded: Loaded, on_events: Callable[[], None]) -> None:
         self.meters = Meters()
         context = loaded.context
-        self._loaded, self._context = loaded, context
-        self._table = planner.tabulate(loaded.costs, context.slots, any_ids=context.unified)
-        self._limits = planner.Limits(
-            batch_tokens=context.batch,
-            smallest_chunk_tokens=SMALLEST_CHUNK_TOKENS,
-            prefill_token_ms=loaded.costs.prefill_token_ms,
-            shared_ms=SHARED_CHUNK_MS,
-            alone_ms=ALONE_CHUNK_MS,
-        )
-        drafter = loaded.draft_model
-        self._draft_chunk_tokens = max(1, int(DRAFT_CHUNK_MS / drafter.prefill_token_ms)) if drafter else 0
+        self._context = context
         self._flush = on_events  # called after events were pushed: wakes the readers once a decode call
-        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._active: dict[int, Sequence] = {}
         self._waiting = WaitingLine()
         self.memory = Memory(
@@ -64,43 +52,33 @@ class Scheduler:
             budget_bytes=loaded.prefix_bytes,
             wide=loaded.wide,
         )
-        self._stepper = Stepper(loaded, self._table, self.meters, self._active, self)
+        self._rounds = Rounds(loaded, _limits(loaded), self.memory, self.meters, self._active, self)
         self._admission = Admission(loaded, self.memory, self._waiting, self._active, self.meters)
-        self._queued = 0
-        self._lock = threading.Lock()
-        self._rounds = 0
         self._progress_at = time.monotonic()
-        self._stopping = False
 
     # What other threads may call
 
     def submit(self, jobs: list[Job]) -> None:
-        """Queue the jobs of one request, all or none. Raises ResourceExhausted when the queue is full."""
-        with self._lock:
-            if self._stopping:
-                raise Unavailable("this replica is shutting down", retry_after_s=1.0)
-            if self._queued + len(jobs) > MAX_WAITING:
-                raise ResourceExhausted("too many requests are waiting on this replica", retry_after_s=1.0)
-            if not self._queued:
-                self._progress_at = time.monotonic()
-            self._queued += len(jobs)
-            self._commands.put(lambda: self._enqueue(jobs))
+        """Queue the jobs of one request, all or none. Raises ResourceExhausted when the queue is full, Unavailable
+        when the loop is to end."""
+        self._inbox.take_in(len(jobs), lambda: self._enqueue(jobs))
 
     def cancel(self, jobs: list[Job]) -> None:
-        """Stop these jobs within one step; jobs already over are unaffected. No event is sent for them."""
-        self._commands.put(lambda: self._cancel(jobs))
+        """Stop these jobs once the call at hand is over, a decode step or a prompt chunk; jobs already over are
+        unaffected. No event is sent for them."""
+        self._inbox.put(lambda: self._cancel(jobs))
 
     def fail_all(self, error: FiredeckError) -> None:
         """End every job, running or waiting, with `error`."""
-        self._commands.put(lambda: self._fail_everything(error))
+        self._inbox.put(lambda: self._fail_everything(error))
 
     def count_error(self) -> None:
         """Count a request that failed outside this thread."""
-        self._commands.put(self._count_error)
+        self._inbox.put(self._count_error)
 
     def stop(self) -> None:
         """End the loop after the current round."""
-        self._commands.put(None)
+        self._inbox.put(self._inbox.close)
 
     @property
     def running(self) -> int:
@@ -108,24 +86,26 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        return max(0, self._queued - len(self._active))
+        return max(0, self._inbox.jobs - len(self._active))
 
     @property
     def last_progress_age_s(self) -> float:
         """Seconds since the last token or prompt chunk while there is work, else 0: a wedge shows as a growing age."""
-        return time.monotonic() - self._progress_at if self._queued else 0.0
+        since = max(self._progress_at, self._inbox.busy_since)
+        return time.monotonic() - since if self._inbox.jobs else 0.0
 
     # The loop
 
     def run(self) -> None:
         """Serve until `stop`. An error of ours fails the jobs at hand, never the loop."""
-        while True:
+        while not self._inbox.closed:
             try:
-                if not self._drain_commands():
+                self._inbox.obey(wait=not self._active and not self._waiting)
+                if self._inbox.closed:
                     break
                 self._end_overdue()
                 self._admit()
-                self._round()
+                self._rounds.next()
             except Exception as error:  # a bug here must cost the jobs at hand, not every later one
                 self._fail_everything(Internal(f"the replica's scheduler failed: {error!r}"))
                 self._context.clear()
@@ -135,29 +115,10 @@ class Scheduler:
 
     def abort(self, error: FiredeckError) -> None:
         """End every job with `error`, those still on their way too, and take no more. Owning thread."""
-        with self._lock:
-            self._stopping = True
-        with contextlib.suppress(queue.Empty):
-            while True:
-                command = self._commands.get_nowait()
-                if command is not None:
-                    with contextlib.suppress(Exception):  # what killed the loop may be among them
-                        command()
+        self._inbox.close()
+        self._inbox.obey_all()  # what killed the loop may be among them
         self._fail_everything(error)
         self._flush()
-
-    def _drain_commands(self) -> bool:
-        """Carry out all that was asked; waits when there is nothing else to do. False: stop."""
-        idle = not self._active and not self._waiting
-        while idle or not self._commands.empty():
-            command = self._commands.get()
-            if command is None:
-                with self._lock:
-                    self._stopping = True
-                return False
-            command()
-            idle = False
-        return True
 
     def _enqueue(self, jobs: list[Job]) -> None:
         self.meters.counters.requests_total += 1
@@ -193,8 +154,6 @@ class Scheduler:
             self._waiting.remove(job)
             self._fail_unstarted(job, error)
 
-    # Rounds
-
     def _admit(self) -> None:
         for job, error in self._admission.admit():
             self._fail_unstarted(job, error)
@@ -208,70 +167,11 @@ class Scheduler:
             self.prompt_done(sequence)
             self.take(sequence, leader.prompt_row)
 
-    def _round(self) -> None:
-        self._rounds += 1
-        self._compact()
-        self._draft_ahead()
-        running = [planner.Running(i, s.job.adapters) for i, s in self._active.items() if s.running]
-        plan = planner.plan_round(
-            running, self._prefilling(), self._stepper.in_force, self._table, self._limits, self._stepper.switch_ms
-        )
-        for turn in plan.turns:
-            for _token in range(turn.repeats):
-                self._stepper.decode_turn(turn)
-                self._flush()
-        for chunk in plan.chunks:
-            if chunk.sequence in self._active:
-                self._active[chunk.sequence].served = self._rounds
-                self._stepper.prefill(chunk)
-        self._loaded.adapters.sweep(self._stepper.in_use())
+    # What rounds tell (see rounds.Outcome)
 
-    def _prefilling(self) -> Iterable[planner.Prefilling]:
-        for identifier, sequence in self._active.items():
-            if sequence.prefilling:
-                least = self._loaded.wide if sequence.in_wide_part else 1
-                rank = (-sequence.priority, sequence.served, identifier)
-                left, limit = sequence.remaining_prompt, self._chunk_limit(sequence)
-                yield planner.Prefilling(identifier, sequence.job.adapters, left, limit, rank, least)
-
-    def _chunk_limit(self, sequence: Sequence) -> int:
-        limit = self._context.rows if sequence.scores_prompt else self._context.batch
-        narrow = self._loaded.wide > 1 and not sequence.in_wide_part
-        return min(limit, self._loaded.wide - 1) if narrow else limit
-
-    def _draft_ahead(self) -> None:
-        """Give one sequence's draft model a chunk of what it has yet to read, within the budget of a prompt chunk."""
-        for sequence in self._active.values():
-            speculator = sequence.speculator
-            if speculator is not None and sequence.running and speculator.needs_catch_up:
-                speculator.catch_up(self._draft_chunk_tokens)
-                return
-
-    def _compact(self) -> None:
-        """Close a gap between active ids when that makes turns cheaper; the id left behind stays as a cached prefix."""
-        if not self._loaded.model.can_reuse_prefix:
-            return
-        groups: dict[object, list[int]] = {}
-        for identifier, sequence in self._active.items():
-            if sequence.running:
-                groups.setdefault(sequence.job.adapters, []).append(identifier)
-        move = planner.compaction(groups.values(), self._admission.free(), self._table, gain=COMPACTION_GAIN)
-        if move is not None:
-            self._move(*move)
-
-    def _move(self, source: int, target: int) -> None:
-        sequence = self._active[source]
-        try:
-            self.memory.move(source, target)
-        except Exception as error:  # neither id can be trusted now
-            self.fail(sequence, Internal(f"a sequence could not be moved: {error!r}"))
-            self.memory.drop(target)
-            return
-        del self._active[source]
-        sequence.identifier = target
-        self._active[target] = sequence
-
-    # What the stepper tells (see stepper.Outcome)
+    def between_calls(self) -> None:
+        self._flush()
+        self._inbox.obey()
 
     def progressed(self) -> None:
         self._progress_at = time.monotonic()
@@ -363,12 +263,21 @@ class Scheduler:
 
     def _end_job(self, job: Job) -> None:
         job.grammar = None  # shared by the choices of a request: freed with the last of them
-        with self._lock:
-            self._queued -= 1
+        self._inbox.ended()
 
     def _send(self, job: Job, event: Event | Delta) -> None:
         if not job.cancelled:
             job.sink.push(event)
+
+
+def _limits(loaded: Loaded) -> planner.Limits:
+    return planner.Limits(
+        batch_tokens=loaded.context.batch,
+        smallest_chunk_tokens=SMALLEST_CHUNK_TOKENS,
+        prefill_token_ms=loaded.costs.prefill_token_ms,
+        shared_ms=SHARED_CHUNK_MS,
+        alone_ms=ALONE_CHUNK_MS,
+    )
 
 
 def _too_late() -> DeadlineExceeded:

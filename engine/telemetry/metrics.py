@@ -39,6 +39,7 @@ QUARANTINED = Counter(
     "firedeck_requests_quarantined", "Requests found to end replicas.", ["deployment"], registry=REGISTRY
 )
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
+SIMULATED = Gauge("firedeck_simulated", "1 where replicas and answers are simulated.", registry=REGISTRY)
 REPLICA_FIGURES = ReplicaMetrics()
 REGISTRY.register(REPLICA_FIGURES)
 

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from engine.placement.devices import VISIBLE
+from engine.placement.gpus import GIB, Gpu
 from engine.placement.local import LocalDriver
-from engine.placement.port import Launch, Placed
+from engine.placement.port import Launch, Need, Placed, Stockout
 from tests.engine.conftest import poll_until
 
 GPUS = ("GPU-test-a", "GPU-test-b")
@@ -24,14 +25,18 @@ class Machine:
     def __init__(self, folder: Path, model: Path) -> None:
         self._folder, self._model = folder, model
         self.placed: list[Placed] = []
+        self.free: dict[str, int] = {}  # bytes, of GPUs that are not empty
 
-    def driver(self, gpus: tuple[str, ...] = GPUS) -> LocalDriver:
-        return LocalDriver(self._folder, orphan_timeout_s=60, gpus=gpus)
+    def driver(self, ids: tuple[str, ...] = GPUS) -> LocalDriver:
+        gpus = tuple(Gpu(gpu, "NVIDIA L4", 24 * GIB, self.free.get(gpu, 24 * GIB)) for gpu in ids)
+        made = LocalDriver(self._folder, orphan_timeout_s=60, gpus=lambda: gpus)
+        asyncio.run(made.open())
+        return made
 
-    def start(self, driver: LocalDriver, devices: int | None = 1) -> Placed:
+    def start(self, driver: LocalDriver, gpus: int = 1, gib: int = 1) -> Placed:
         launch = Launch(
             replica=f"chat-{len(self.placed)}", deployment="d", model_file=self._model, key="k", slots=1,
-            context_tokens=256, cores=1, devices=devices,
+            context_tokens=256, cores=1, need=Need(accelerators=gpus, model_bytes=gib * GIB),
         )  # fmt: skip
         self.placed.append(asyncio.run(driver.start(launch)))
         return self.placed[-1]
@@ -73,16 +78,45 @@ def test_an_engine_that_starts_again_knows_what_living_replicas_use(machine: Mac
     assert shown(machine.start(machine.driver())) == GPUS[1]
 
 
-def test_a_replica_that_asks_for_more_than_there_are_is_shown_all(machine: Machine) -> None:
-    assert shown(machine.start(machine.driver(), devices=8)) == ",".join(GPUS)
+def test_a_replica_that_needs_no_gpu_is_shown_none(machine: Machine) -> None:
+    assert shown(machine.start(machine.driver(), gpus=0)) == ""
+
+
+def test_a_replica_is_shown_the_gpus_whose_memory_it_was_promised(machine: Machine) -> None:
+    machine.free = {GPUS[0]: 4 * GIB}
+    driver = machine.driver()
+    assert shown(machine.start(driver, gib=10)) == GPUS[1]
+    assert driver.nodes()[0].free_device_bytes == (4 * GIB, 14 * GIB)
+    assert shown(machine.start(driver, gib=10)) == GPUS[1]  # shared, for there alone is room
+    with pytest.raises(Stockout):
+        machine.start(driver, gib=10)
+    assert shown(machine.start(driver, gib=3)) == GPUS[0]
+    assert driver.nodes()[0].free_device_bytes == (1 * GIB, 4 * GIB)
+
+
+def test_what_a_replica_takes_is_split_over_its_gpus(machine: Machine) -> None:
+    driver = machine.driver()
+    assert shown(machine.start(driver, gpus=2, gib=40)) == ",".join(GPUS)
+    assert driver.nodes()[0].free_device_bytes == (4 * GIB, 4 * GIB)
+
+
+def test_an_engine_that_starts_again_knows_what_replicas_were_promised(machine: Machine) -> None:
+    first = machine.start(machine.driver(), gib=20)
+    machine.free = {GPUS[0]: 4 * GIB}
+    driver = machine.driver()
+    assert driver.nodes()[0].free_device_bytes == (4 * GIB, 24 * GIB)
+    machine.free = {}
+    machine.end(driver, first)
+    assert machine.driver().nodes()[0].free_device_bytes == (24 * GIB, 24 * GIB)
+    assert driver._unpromised == {GPUS[0]: 24 * GIB, GPUS[1]: 24 * GIB}
 
 
 def test_without_gpus_nothing_is_said_of_them(machine: Machine) -> None:
-    assert shown(machine.start(machine.driver(()))) is None
+    assert shown(machine.start(machine.driver(()), gpus=0)) is None
 
 
 def test_without_known_gpus_the_engines_own_limit_is_passed_on(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VISIBLE, "7")
-    assert shown(machine.start(machine.driver(()))) == "7"
+    assert shown(machine.start(machine.driver(()), gpus=0)) == "7"

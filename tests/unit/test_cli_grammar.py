@@ -115,3 +115,14 @@ def test_the_autoscalers_own_options_travel_below_firedeck():
     spec = _spec({"panic": False, "forecast_floor": True, "cold_policy": None})
     shown = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     assert shown == {"firedeck": {"panic": False, "forecastFloor": True}}
+
+
+@pytest.mark.parametrize(
+    ("region", "placement"),
+    [
+        ("EUROPE", {"multiRegion": "EUROPE"}), ("US_IOWA_1", {"region": "US_IOWA_1"}),
+        ("US_IOWA_1, EU_PARIS_1", {"regions": ["US_IOWA_1", "EU_PARIS_1"]}),
+    ],
+)  # fmt: skip
+def test_one_flag_says_where_in_all_three_ways_of_the_wire(region, placement):
+    assert _spec({"region": region}).to_wire()["placement"] == placement

@@ -119,6 +119,9 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"acceleratorType": "NVIDIA_H100"}, "acceleratorType"),
         ({"precision": "FP7"}, "precision"),
         ({"placement": {"multiRegion": "US", "region": "US_IOWA_1"}}, "placement"),
+        ({"placement": {"multiRegion": "MARS"}}, "placement.multiRegion"),
+        ({"placement": {"region": "us-east-1"}}, "placement.region"),
+        ({"placement": {"regions": ["US_IOWA_1", "X"]}}, "placement.regions.1"),
         ({"draftModel": MODEL, "ngramSpeculationLength": 2, "draftTokenCount": 0}, "ngramSpeculationLength"),
         ({"draftModel": MODEL}, "draftTokenCount"),
         ({"ngramSpeculationLength": 2}, "draftTokenCount"),
@@ -410,3 +413,19 @@ def test_an_output_only_field_of_the_current_deployment_survives_a_change():
     current = tuned().model_copy(update={"state": "READY", "replica_count": 2})
     after = changed(current, {"state": "FAILED", "replicaCount": 9, "displayName": "new"})
     assert (after.state, after.replica_count, after.display_name) == ("READY", 2, "new")
+
+
+@pytest.mark.parametrize("body", [{}, {"placement": {}}, {"placement": {"multiRegion": "MULTI_REGION_UNSPECIFIED"}}])
+def test_without_a_word_about_it_a_deployment_may_run_anywhere(body):
+    assert made(**body).to_wire()["placement"] == {"multiRegion": "GLOBAL"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"placement": {"multiRegion": "GLOBAL"}}, {"placement": {}},
+        {"acceleratorType": "ACCELERATOR_TYPE_UNSPECIFIED"},
+    ],
+)  # fmt: skip
+def test_another_spelling_of_what_was_not_said_is_no_change(body):
+    assert changed(made(), body).to_wire()["placement"] == {"multiRegion": "GLOBAL"}

@@ -16,6 +16,8 @@ from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
+from engine.placement.simulated.driver import SimulatedDriver
+from engine.placement.simulated.world import VirtualNode, World
 from engine.store.store import Store
 from tests.processes import SMOLLM2
 
@@ -47,8 +49,8 @@ async def house(tmp_path) -> AsyncIterator[SimpleNamespace]:
     store, clock = await Store.open(tmp_path / "db"), FakeClock(T0)
     library = Library(store)
     await library.load()
-    nowhere = SimpleNamespace(simulated=True, close=lambda: None, strays=lambda known: [])
-    fleet = Fleet(Rooms(nowhere, store, library, clock), Settings(tmp_path))
+    driver = SimulatedDriver(World((VirtualNode("n1"),)), clock)
+    fleet = Fleet(Rooms(driver, store, library, clock), Settings(tmp_path))
     await fleet.open()
     yield SimpleNamespace(fleet=fleet, clock=clock, store=store)
     await fleet.close()

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from engine.placement.devices import assign
-from engine.telemetry.gpu import allowed
+from engine.placement.gpus import allowed
 
 GPUS = ("GPU-a", "GPU-b", "GPU-c", "GPU-d")
 

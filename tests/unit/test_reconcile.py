@@ -293,3 +293,20 @@ def test_the_start_after_a_failure_comes_exactly_when_the_backoff_ends():
     backoff = Backoff(3, NOW)
     assert steps(Declared(1, NEW), [], backoff, NOW + 3.9) == []
     assert [s.do for s in steps(Declared(1, NEW), [], backoff, NOW + 4)] == [Do.START]
+
+
+def test_a_rollout_without_room_for_both_gives_up_one_old_replica_at_a_time():
+    old = [replica(f"o{n}", generation=OLD, started_at=float(n)) for n in range(3)]
+    short = [replica(f"n{n}", Stage.PENDING_SCHEDULING, short=True) for n in range(3)]
+    assert named(steps(Declared(3, NEW), [*old, short[0]], CALM, NOW), Do.DRAIN) == {"o2"}
+    rest = [*old[:2], replica("o2", Stage.DRAINING, OLD, in_flight=1), *short[:2]]
+    assert steps(Declared(3, NEW), rest, CALM, NOW) == []
+    starting = [*old[:2], replica("n0", Stage.INITIALIZING), short[1]]
+    assert steps(Declared(3, NEW), starting, CALM, NOW) == []
+    one_in = [*old[:2], replica("n0"), short[1]]
+    assert named(steps(Declared(3, NEW), one_in, CALM, NOW), Do.DRAIN) == {"o1"}
+
+
+def test_the_only_replica_is_never_given_up_for_one_that_has_no_room():
+    both = [replica("o", generation=OLD), replica("n", Stage.PENDING_SCHEDULING, short=True)]
+    assert steps(Declared(1, NEW), both, CALM, NOW) == []

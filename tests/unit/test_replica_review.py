@@ -110,7 +110,7 @@ def test_drafts_that_end_a_request_are_counted() -> None:
     decoded = scheduler.meters.counters.decode_steps_total
     assert end.generated_tokens == 1 + decoded + end.drafts.accepted
     assert scheduler.meters.counters.accepted_tokens_total == end.drafts.accepted
-    assert scheduler._loaded.speculation.totals["prediction"].accepted == end.drafts.accepted  # type: ignore[index]
+    assert scheduler._admission._loaded.speculation.totals["prediction"].accepted == end.drafts.accepted  # type: ignore[index]
 
 
 class Shared(FakeContext):
@@ -195,7 +195,7 @@ def test_a_sequence_that_cannot_come_back_frees_its_draft_slot_and_its_state() -
         wait([urgent, *low])
         poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
     assert sorted(type(one.sink.events[-1]).__name__ for one in low) == ["Failed", "Finished", "Finished", "Finished"]
-    assert len(scheduler._loaded.speculation._free) == Drafter.slots
+    assert len(scheduler._admission._loaded.speculation._free) == Drafter.slots
     assert not [entry for entry in scheduler.memory.states._entries.values() if entry.pinned]
 
 
@@ -231,7 +231,7 @@ def test_a_job_cancelled_while_it_was_pushed_aside_leaves_nothing_behind() -> No
         poll_until(lambda: (scheduler.running, scheduler.waiting) == (0, 0))
     assert scheduler.meters.counters.preemptions_total == 1
     assert scheduler.meters.counters.cancelled_total == 4
-    assert len(scheduler._loaded.speculation._free) == Drafter.slots
+    assert len(scheduler._admission._loaded.speculation._free) == Drafter.slots
     assert not [entry for entry in scheduler.memory.states._entries.values() if entry.pinned]
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from client.errors import DeadlineExceeded, Internal, ResourceExhausted, Unavailable
 from engine.replica.costs import CostTable
+from engine.replica.inbox import MAX_JOBS
 from engine.replica.job import AdapterUse, Event, Failed, Finished, Started
 from engine.replica.sampling import SamplingOptions
-from engine.replica.scheduler import MAX_WAITING, Scheduler
+from engine.replica.scheduler import Scheduler
 from engine.replica.speculation import SpeculationSettings
 from tests.engine.conftest import poll_until
 from tests.unit.replica_fakes import (
@@ -73,7 +74,7 @@ def test_a_sampling_error_fails_its_own_job(scheduler: Scheduler) -> None:
 
 def test_a_full_queue_refuses_with_retry_after(scheduler: Scheduler) -> None:
     with pytest.raises(ResourceExhausted) as caught:
-        scheduler.submit([job([1]) for _ in range(MAX_WAITING + 1)])
+        scheduler.submit([job([1]) for _ in range(MAX_JOBS + 1)])
     assert caught.value.retry_after_s
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.types import Deployment
+from client.types import Deployment, Placement
 from engine import declare
 from engine.clock import FakeClock
 from engine.control.reconcile import Stage
-from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, retry_s
+from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, Shortage, retry_s
 from engine.fleet import views
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
@@ -23,7 +23,7 @@ from engine.fleet.scaling import capacity_limited, shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Launch, Placed, Stockout
+from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import Store
 from tests.processes import PATIENCE_S, SMOLLM2
 
@@ -43,9 +43,19 @@ class Full:
     """A driver that has room only at the third time of asking."""
 
     simulated = True
+    reads_files = True
 
     def __init__(self) -> None:
         self.asked = 0
+
+    async def open(self) -> None:
+        return
+
+    def nodes(self) -> list[Node]:
+        return [Node("n1", "CPU", 8 << 30, 1 << 20, 8, 8)]
+
+    def node_of(self, placed: Placed) -> Node | None:
+        return self.nodes()[0]
 
     def socket_of(self, replica: str) -> Path:
         return Path("/nowhere")
@@ -64,7 +74,7 @@ class Empty(Full):
         self.asked += 1
         raise Stockout("900 MiB of memory wanted, 1 MiB free")
 
-    def strays(self, known: frozenset[int]) -> list[Placed]:
+    def strays(self, known: frozenset[Path]) -> list[Placed]:
         return []
 
     def forget(self, placed: Placed) -> None:
@@ -85,48 +95,58 @@ def told() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def replicas(told, monkeypatch) -> ReplicaSet:
-    slept: list[float] = []
-
+def replicas(told) -> ReplicaSet:
     async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
         told.append((reason, message))
 
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr("engine.fleet.replica_set.asyncio.sleep", sleep)
-    made = ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1)
-    made.slept = slept  # type: ignore[attr-defined]
-    return made
+    return ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1)
 
 
 async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, told):
-    replica = Replica("d-1", "now", "key", FakeClock())
-    placed = await replicas._place(replica, TEMPLATE, TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1))
+    clock = replicas._rooms.clock
+    replica = Replica("d-1", "now", "key", clock)
+    launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
+    placing, seen = asyncio.create_task(replicas._place(replica, TEMPLATE, launch)), []
+    while not placing.done():
+        await asyncio.sleep(0)
+        if (short := shortage_of([replica])) is not None:
+            seen.append((short.reason[:3], short.since, short.retry_at))
+            clock.advance(1)
     await replica.close()
-    assert placed.pid == 1
+    assert placing.result().pid == 1
     assert replica.stage == Stage.INITIALIZING
-    assert len(replicas.slept) == 2  # type: ignore[attr-defined]
-    assert 5 <= replicas.slept[0] <= replicas.slept[1] <= 10  # type: ignore[attr-defined]
+    assert shortage_of([replica]) is None
+    assert {since for _, since, _ in seen} == {0.0}
+    assert [reason for reason, _, _ in seen] == ["901"] * 5 + ["902"] * (len(seen) - 5)
+    assert 10 <= seen[-1][2] <= 15
     assert [reason for reason, _ in told] == ["Stockout"]
 
 
-def test_the_condition_names_what_is_wanted_what_is_placed_and_since_when():
+def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_next_try():
     clock = FakeClock()
-    short, ready = Replica("d-1", "now", "key", clock), Replica("d-2", "now", "key", clock)
-    ready.enter(Stage.READY)
-    short.reason = "900 MiB of memory wanted, 1 MiB free"
+    short, ready, old = (Replica(name, name[:3], "key", clock) for name in ("new-1", "new-2", "old-1"))
+    for standing in (ready, old):
+        standing.placed = Placed(standing.id, Path("/nowhere"), 1)
+        standing.enter(Stage.READY)
+    short.reason, short.short_since, short.retry_at = "900 MiB of memory wanted, 1 MiB free", 0.0, 100.0
     clock.advance(90)
     deployment = Deployment(
-        name="accounts/local/deployments/d", desired_replica_count=2, accelerator_type="NVIDIA_L4_24GB"
-    )
-    condition = capacity_limited(deployment, shortage_of([short, ready]), clock)
+        name="accounts/local/deployments/d", desired_replica_count=2, accelerator_type="NVIDIA_L4_24GB",
+        placement=Placement(region="EU_PARIS_1"),
+    )  # fmt: skip
+    condition = capacity_limited(deployment, shortage_of([short, ready, old]), clock)
     assert condition is not None
-    assert condition.to_wire() | {"since": ""} == {
+    assert condition.to_wire() | {"since": "", "retryAt": ""} == {
         "type": "CapacityLimited", "reason": "STOCKOUT", "message": short.reason, "wanted": 2, "placed": 1,
-        "accelerator": "NVIDIA_L4_24GB", "since": "",
+        "acceleratorType": "NVIDIA_L4_24GB", "placement": {"region": "EU_PARIS_1"}, "since": "", "retryAt": "",
     }  # fmt: skip
     assert condition.since == clock.wall() - timedelta(seconds=90)
+    assert condition.retry_at == clock.wall() + timedelta(seconds=10)
+
+
+def test_a_deleted_deployment_is_short_of_nothing():
+    gone = Deployment(name="d", desired_replica_count=2, delete_time=FakeClock().wall())
+    assert capacity_limited(gone, Shortage(1, 0, "full", 0, 5), FakeClock()) is None
 
 
 @pytest.mark.model
@@ -144,7 +164,8 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
                 keeper.wake()
         shown = views.status(fleet, keeper)
         assert shown.deployment.status.to_wire() == {
-            "code": "RESOURCE_EXHAUSTED", "message": "no room for 2 more: 900 MiB of memory wanted, 1 MiB free",
+            "code": "RESOURCE_EXHAUSTED",
+            "message": "STOCKOUT: 0 of 2 replicas placed; 900 MiB of memory wanted, 1 MiB free",
         }  # fmt: skip
         assert shown.deployment.desired_replica_count == 2
         assert shown.deployment.replica_stats.pending_scheduling_replica_count == 2
@@ -161,5 +182,5 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
 
 
 def test_a_replica_that_is_merely_being_placed_is_no_stockout():
-    assert shortage_of([Replica("d-1", "now", "key", FakeClock())]).unplaced == 0
+    assert shortage_of([Replica("d-1", "now", "key", FakeClock())]) is None
     assert capacity_limited(Deployment(), shortage_of([]), FakeClock()) is None

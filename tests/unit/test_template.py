@@ -60,7 +60,7 @@ def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, 
 
 @pytest.mark.parametrize(("body", "devices"), [({}, 1), ({"acceleratorCount": 2}, 2), ({"acceleratorCount": 8}, 4)])
 def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_are(body, devices):
-    assert template(gpus=4, **body).launch("r", "key", FILES[0], None, cores=1).devices == devices
+    assert template(gpus=4, **body).devices == devices
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,18 @@ def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_a
 )
 def test_cores_are_divided_among_all_replicas_that_may_be_and_one_is_left_to_the_rest(cores, replicas, each):
     assert cores_each(cores, replicas) == each
+
+
+@pytest.mark.parametrize("placement", [{"multiRegion": "GLOBAL"}, {"regions": ["US_IOWA_1", "EU_PARIS_1"]}])
+def test_what_one_engine_writes_down_the_next_one_reads(placement):
+    made = template(gpus=2, placement=placement, acceleratorType="NVIDIA_L4_24GB", **DRAFTING)
+    assert Template.read(made.written()) == made
+
+
+@pytest.mark.parametrize("doc", ["", "[]", "7", '{"deployment": "d"}', '{"colour": "blue"}'])
+def test_settings_of_another_firedeck_are_refused(doc):
+    with pytest.raises((TypeError, ValueError)):
+        Template.read(doc)
 
 
 def test_a_replica_takes_every_argument_that_it_can_be_given():

@@ -17,8 +17,6 @@ GGML_DEVICE_GPU = 1  # ggml-backend.h: ggml_backend_dev_type
 _ggml = load_shared_library("ggml", Path(C.__file__).parent / "lib")  # what of it the bindings leave out
 
 last_errors: deque[str] = deque(maxlen=20)  # llama.cpp reports why a load failed only in its log
-
-
 _watching: list[list[str]] = []
 
 

@@ -105,11 +105,11 @@ def pays_to_wait(
     """
     chance = chances.chance(run)
     later = expected_tokens(chances, run + 1, len(expected) - 1)
-    longest = best_length(later, verify_ms, _free, plain_ms, len(later) - 1)
+    longest = best_length(later, verify_ms, no_cost, plain_ms, len(later) - 1)
     then_ms = verify_ms(longest + 1) if longest else plain_ms
     waiting = (1.0 + chance * later[longest]) / (plain_ms + chance * then_ms)
     return waiting > WAITING_GAIN * expected[k] / verify_ms(k + 1)
 
 
-def _free(_tokens: int) -> float:
+def no_cost(_tokens: int) -> float:
     return 0.0

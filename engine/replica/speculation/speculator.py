@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from engine.replica.job import DraftCounts
 from engine.replica.speculation.ledger import Ledger
-from engine.replica.speculation.pricing import best_length, expected_tokens, pays_to_wait
+from engine.replica.speculation.pricing import best_length, expected_tokens, no_cost, pays_to_wait
 from engine.replica.speculation.settings import MAX_DRAFT_TOKENS
 from engine.replica.speculation.shared import SharedSpeculation
 from engine.replica.speculation.sources import Drafting, Lookup
@@ -152,7 +152,7 @@ class Speculator:
             expected = expected_tokens(lookup.record.chances, follower.run, min(limit, lookup.limit))
             tokens = follower.propose(self._affordable(len(expected) - 1, 0.0))
             verify_ms, chances = self._shared.verify_ms, lookup.record.chances
-            k = best_length(expected, verify_ms, _free, self._plain_ms, len(tokens))
+            k = best_length(expected, verify_ms, no_cost, self._plain_ms, len(tokens))
             if k == 0 or pays_to_wait(chances, follower.run, expected, k, verify_ms, self._plain_ms):
                 continue
             return self._reserved(tokens[:k], lookup.source, 0.0, trial=False)
@@ -262,7 +262,3 @@ class Speculator:
     def _earn(self, gain_ms: float) -> None:
         over_ms = self._ledger.earn(gain_ms, self._plain_ms)
         self._shared.fund_catch_up(over_ms, self._plain_ms)
-
-
-def _free(_tokens: int) -> float:
-    return 0.0

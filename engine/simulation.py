@@ -1,0 +1,62 @@
+"""`firedeck serve --simulate FILE.toml`: the same control plane on a simulated fleet, in a data folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from client.errors import FailedPrecondition
+from client.names import LIBRARY_ACCOUNT
+from client.types import BaseModelDetails, Model, ModelFile
+from engine.library import Nominal
+from engine.models.dimensions import Dimensions
+from engine.placement.simulated.world import NominalModel, World
+
+MARKER = "SIMULATED"  # a file in data folders whose deployments stand on virtual nodes
+DATABASE = "firedeck.db"
+
+
+def check_folder(data_dir: Path, *, simulate: bool) -> None:
+    """A simulated fleet and a real one never share a data folder; FailedPrecondition when they would."""
+    marker = data_dir / MARKER
+    if simulate and not marker.exists():
+        if (data_dir / DATABASE).exists():
+            raise FailedPrecondition(
+                f"{data_dir} holds a real fleet", field="data-dir", hint="choose another folder with --data-dir"
+            )
+        marker.write_text("The deployments of this folder are simulated.\n")
+    if not simulate and marker.exists():
+        raise FailedPrecondition(
+            f"{data_dir} holds a simulated fleet",
+            field="data-dir",
+            hint="start it with --simulate FILE.toml, or choose another folder with --data-dir",
+        )
+
+
+def nominal_models(world: World) -> dict[str, Nominal]:
+    """The models of a simulated fleet by full name, listed in the library's account."""
+    return {f"accounts/{LIBRARY_ACCOUNT}/models/{model.id}": _nominal(model) for model in world.models}
+
+
+def _nominal(model: NominalModel) -> Nominal:
+    listed = Model(
+        name=f"accounts/{LIBRARY_ACCOUNT}/models/{model.id}",
+        display_name=f"{model.id} (simulated)",
+        description="A simulated model: it has dimensions, and no file.",
+        context_length=model.context_length,
+        public=True,
+        use_hf_apply_chat_template=True,
+        supports_tools=False,
+        base_model_details=BaseModelDetails(model_type="simulated"),
+        firedeck=ModelFile(size_bytes=model.size_bytes, quantization="simulated", architecture="simulated"),
+    )
+    dimensions = Dimensions(
+        weights_bytes=model.size_bytes,
+        kv_heads=(model.kv_heads,) * model.layers,
+        key_length=model.head_size,
+        value_length=model.head_size,
+        embedding_length=model.embedding,
+        feed_forward_length=model.feed_forward,
+        vocabulary_size=model.vocabulary,
+        context_length=model.context_length,
+    )
+    return Nominal(listed, dimensions)

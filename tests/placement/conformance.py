@@ -1,0 +1,205 @@
+"""What every placement driver must do, as tests: subclass `Conformance` beside a fixture `place` for your driver.
+
+`place` gives a `Place`: a driver that is open, a way to make another one on the same ground, and how to wait there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from client.errors import FailedPrecondition
+from engine.placement.port import Driver, Launch, Need, Node, Placed, Stockout
+
+TURNS = 6000  # how often something is looked at that should come; never a statement about speed
+UNKNOWN_REGION = "AP_TOKYO_2"  # no driver under test has a node there
+
+
+@dataclass
+class Place:
+    """`again` makes a driver as an engine that was started again would; `turn` lets a little time go by."""
+
+    driver: Driver
+    again: Callable[[], Awaitable[Driver]]
+    turn: Callable[[], Awaitable[None]]
+    model_file: Path
+    need: Need
+
+    def launch(self, **changes: object) -> Launch:
+        launch = Launch(
+            replica=f"d-{secrets.token_hex(4)}", deployment="accounts/local/deployments/d", model_file=self.model_file,
+            key=secrets.token_hex(8), slots=2, context_tokens=512, cores=1, threads=1, need=self.need,
+        )  # fmt: skip
+        return replace(launch, **changes)  # type: ignore[arg-type]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(TURNS):
+            if condition():
+                return
+            await self.turn()
+        raise AssertionError("waited in vain")
+
+    async def end(self, placed: Placed, *, force: bool = True) -> None:
+        self.driver.stop(placed, force=force)
+        await self.until(lambda: not self.driver.alive(placed))
+        self.driver.forget(placed)
+
+    @contextlib.asynccontextmanager
+    async def running(self, launch: Launch):
+        placed = await self.driver.start(launch)
+        try:
+            yield placed
+        finally:
+            await self.end(placed)
+
+    def client(self, launch: Launch, placed: Placed) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(placed.socket)), base_url="http://replica",
+            headers={"Authorization": f"Bearer {launch.key}"}, timeout=60,
+        )  # fmt: skip
+
+    async def ready(self, client: httpx.AsyncClient) -> None:
+        for _ in range(TURNS):
+            with contextlib.suppress(httpx.HTTPError):
+                if (await client.get("/health")).json()["status"] == "ready":
+                    return
+            await self.turn()
+        raise AssertionError("it never became ready")
+
+
+def node_with_room(driver: Driver) -> Node:
+    return max(driver.nodes(), key=lambda node: (node.free_threads, node.name))
+
+
+class Conformance:
+    async def test_a_replica_answers_where_it_was_said_to_be_and_to_its_own_key_alone(self, place: Place):
+        launch = place.launch()
+        where = place.driver.socket_of(launch.replica)
+        async with place.running(launch) as placed:
+            assert placed.socket == where
+            async with place.client(launch, placed) as client:
+                await place.ready(client)
+                asked = {"model": "m", "prompt": "Hello", "max_tokens": 2}
+                answer = (await client.post("/v1/completions", json=asked)).json()
+                assert answer["usage"]["completion_tokens"] == 2
+                assert answer["choices"][0]["text"]
+                wrong = {"Authorization": "Bearer another"}
+                assert (await client.post("/v1/completions", json=asked, headers=wrong)).status_code == 401
+                assert (await client.get("/stats")).json()["counters"]["generated_tokens_total"] >= 2
+
+    async def test_a_stream_comes_in_pieces_and_ends_as_the_wire_says(self, place: Place):
+        launch = place.launch()
+        async with place.running(launch) as placed, place.client(launch, placed) as client:
+            await place.ready(client)
+            asked = {"model": "m", "prompt": "Hello", "max_tokens": 5, "stream": True, "ignore_eos": True}
+            async with client.stream("POST", "/v1/completions", json=asked) as answer:
+                lines = [line async for line in answer.aiter_lines() if line]
+        assert lines[-1] == "data: [DONE]"
+        assert sum(line.startswith("data: {") for line in lines) >= 5
+
+    async def test_what_is_told_to_end_ends_and_is_nowhere_afterwards(self, place: Place):
+        for force in (False, True):
+            launch = place.launch()
+            placed = await place.driver.start(launch)
+            assert place.driver.alive(placed)
+            assert place.driver.node_of(placed) is not None
+            await place.end(placed, force=force)
+            assert not place.driver.alive(placed)
+            assert place.driver.node_of(placed) is None
+            assert not placed.socket.exists()
+            place.driver.stop(placed, force=force)
+            place.driver.forget(placed)
+            assert len(place.driver.last_words(launch.replica)) <= 2000
+
+    async def test_another_process_under_the_same_name_is_not_it(self, place: Place):
+        launch = place.launch()
+        async with place.running(launch) as placed:
+            assert not place.driver.alive(replace(placed, socket=placed.socket.with_name("other.sock")))
+            assert not place.driver.alive(replace(placed, pid=placed.pid + 1))
+
+    async def test_nodes_have_labels_and_no_more_free_than_there_is(self, place: Place):
+        nodes = place.driver.nodes()
+        assert nodes
+        assert len({node.name for node in nodes}) == len(nodes)
+        for node in nodes:
+            assert node.device
+            assert node.region
+            assert 0 <= node.free_memory_bytes <= node.memory_bytes
+            assert 0 < node.free_threads <= node.threads
+            assert len(node.free_device_bytes) == node.accelerators
+            assert all(0 <= free <= node.accelerator_bytes for free in node.free_device_bytes)
+
+    async def test_a_replica_takes_its_room_at_once_and_gives_it_back(self, place: Place):
+        before = {node.name: node for node in place.driver.nodes()}
+        launch = place.launch(need=replace(place.need, threads=2))
+        placed = await place.driver.start(launch)
+        node = place.driver.node_of(placed)
+        assert node is not None
+        assert node.free_threads == before[node.name].free_threads - 2
+        await place.end(placed)
+        after = {node.name: node.free_threads for node in place.driver.nodes()}
+        assert after == {name: node.free_threads for name, node in before.items()}
+
+    async def test_a_full_node_is_a_stockout_until_somebody_leaves(self, place: Place):
+        room = node_with_room(place.driver)
+        everything = replace(place.need, threads=room.free_threads)
+        holders = []
+        while any(node.free_threads >= everything.threads for node in place.driver.nodes()):
+            holders.append(await place.driver.start(place.launch(need=everything)))
+        with pytest.raises(Stockout, match="threads wanted"):
+            await place.driver.start(place.launch(need=everything))
+        assert all(place.driver.alive(placed) for placed in holders)
+        await place.end(holders.pop())
+        holders.append(await place.driver.start(place.launch(need=everything)))
+        for placed in holders:
+            await place.end(placed)
+
+    async def test_starts_at_the_same_time_share_what_there_is(self, place: Place):
+        room = node_with_room(place.driver)
+        big = replace(place.need, threads=max(1, room.threads // 2))
+        fitting = sum(node.free_threads // big.threads for node in place.driver.nodes())
+        tries = (place.driver.start(place.launch(need=big)) for _ in range(fitting + 3))
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        placed = [one for one in outcomes if isinstance(one, Placed)]
+        for one in placed:
+            await place.end(one)
+        assert len(placed) == fitting
+        assert sum(isinstance(one, Stockout) for one in outcomes) == 3
+
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            {"regions": frozenset({UNKNOWN_REGION})}, {"accelerator_type": "AMD_MI350X_288GB"},
+            {"accelerators": 1025}, {"model_bytes": 1 << 60}, {"threads": 1 << 20},
+        ],
+        ids=["region", "type", "count", "memory", "threads"],
+    )  # fmt: skip
+    async def test_what_no_node_could_ever_hold_is_refused_with_what_there_is(self, place: Place, wish):
+        with pytest.raises(FailedPrecondition) as refused:
+            await place.driver.start(place.launch(need=replace(place.need, **wish)))
+        assert refused.value.field
+        assert "what there is" in (refused.value.hint or "")
+
+    async def test_after_a_restart_a_replica_is_found_whole_or_gone_and_never_twice(self, place: Place):
+        launch, other = place.launch(), place.launch()
+        first, second = await place.driver.start(launch), await place.driver.start(other)
+        later = await place.again()
+        strays = later.strays(frozenset({first.socket}))
+        assert first.socket not in {stray.socket for stray in strays}
+        for known, started in ((first, launch), (second, other)):
+            if later.alive(known):
+                assert later.node_of(known) is not None
+                async with place.client(started, known) as client:
+                    await place.ready(client)
+        assert {stray.socket for stray in strays} == ({second.socket} if later.alive(second) else set())
+        place.driver = later
+        for one in (first, *strays):
+            await place.end(one)
+        assert later.strays(frozenset()) == []

@@ -1,0 +1,86 @@
+"""The local driver, with real replica processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from engine.models import fetch
+from engine.models.catalogue import find
+from engine.placement.local import LocalDriver
+from engine.placement.port import Need
+from tests.placement.conformance import Conformance, Place
+from tests.processes import SMOLLM2
+
+pytestmark = pytest.mark.model
+NEED = Need(model_bytes=150 << 20, process_bytes=100 << 20)
+
+
+@pytest.fixture
+async def place(tmp_path):
+    async def make() -> LocalDriver:
+        driver = LocalDriver(tmp_path, orphan_timeout_s=30.0)
+        await driver.open()
+        return driver
+
+    return Place(await make(), make, lambda: asyncio.sleep(0.02), fetch.path_of(find(SMOLLM2)), NEED)
+
+
+class TestLocal(Conformance):
+    pass
+
+
+async def test_a_replica_inherits_nothing_but_what_it_needs(place, monkeypatch):
+    monkeypatch.setenv("FIREWORKS_API_KEY", "canary")
+    monkeypatch.setenv("FIREDECK_API_KEY", "canary")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    reading, _ = os.pipe()
+    os.set_inheritable(reading, True)
+    launch = place.launch()
+    async with place.running(launch) as placed:
+        process = psutil.Process(placed.pid)
+        assert "canary" not in process.environ().values()
+        assert launch.key not in " ".join(process.cmdline())
+        assert os.getpgid(placed.pid) == placed.pid != os.getpgid(0)
+        assert os.getsid(placed.pid) == placed.pid
+        targets = {os.readlink(f"/proc/{placed.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{placed.pid}/fd")}
+        assert os.readlink(f"/proc/self/fd/{reading}") not in targets
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes can be set on Linux alone")
+async def test_a_replica_dumps_no_core_and_its_files_and_memory_are_bounded(place):
+    async with place.running(place.launch()) as placed:
+        assert resource.prlimit(placed.pid, resource.RLIMIT_CORE) == (0, 0)
+        assert resource.prlimit(placed.pid, resource.RLIMIT_NOFILE)[0] <= 4096
+        assert resource.prlimit(placed.pid, resource.RLIMIT_DATA)[0] == 2 * NEED.memory_bytes + (1 << 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes can be set on Linux alone")
+async def test_a_replica_that_takes_far_more_than_it_was_promised_ends_alone(place):
+    greedy = place.launch(slots=64, context_tokens=8192)  # 11.8 GB of KV cache
+    placed = await place.driver.start(greedy)
+    async with place.client(greedy, placed) as client:
+        assert client
+        await place.until(lambda: not place.driver.alive(placed))
+    assert place.driver.last_words(greedy.replica)
+    place.driver.forget(placed)
+
+
+async def test_memory_that_was_promised_and_not_taken_yet_is_not_free(place):
+    (before,) = place.driver.nodes()
+    large = replace(NEED, model_bytes=before.free_memory_bytes // 2)
+    async with place.running(place.launch(need=large)):
+        (after,) = place.driver.nodes()
+        assert after.free_memory_bytes < before.free_memory_bytes - large.model_bytes * 0.8
+
+
+async def test_labels_of_this_machine_are_what_its_settings_say(tmp_path):
+    driver = LocalDriver(tmp_path, orphan_timeout_s=1, region="EU_PARIS_1", accelerator_type="NVIDIA_L4_24GB")
+    (node,) = driver.nodes()
+    assert (node.region, node.accelerator_type) == ("EU_PARIS_1", "NVIDIA_L4_24GB")

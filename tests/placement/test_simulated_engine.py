@@ -1,0 +1,243 @@
+"""A simulated fleet through the very same control plane: real engine process, real sockets, virtual nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from client.errors import FailedPrecondition, InvalidArgument
+from client.resources import Client
+from client.types import Deployment, DeploymentSpec, Placement
+from tests.conftest import until_ready
+from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
+
+FLEET = Path(__file__).parent / "fleet.toml"
+BIG = "accounts/fireworks/models/simulated-70b"
+SMALL = "accounts/fireworks/models/simulated-8b"
+H100, L4 = "NVIDIA_H100_80GB", "NVIDIA_L4_24GB"
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    folder = tmp_path_factory.mktemp("simulated")
+    quick = folder / "fleet.toml"
+    quick.write_text(FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "200ms"'))
+    running = EngineProcess(folder / "data", ("--simulate", str(quick), "--rehearsal")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def fleet(simulated: EngineProcess) -> AsyncIterator[Client]:
+    async with Client(simulated.context) as client:
+        yield client
+        for deployment in await client.deployments.list():
+            await client.deployments.delete(deployment.id, hard=True, ignore_checks=True)
+
+
+async def until(fleet: Client, condition, deployment: str = "d") -> Deployment:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition(found := await fleet.deployments.get(deployment)):
+            await asyncio.sleep(0.1)
+    return found
+
+
+def ready(deployment: Deployment) -> int:
+    return deployment.replica_stats.ready_replica_count if deployment.replica_stats else 0
+
+
+def said(deployment: Deployment) -> str:
+    """What its status says is wrong."""
+    return deployment.status.message if deployment.status else ""
+
+
+async def nodes(engine: EngineProcess) -> dict[str, dict]:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    async with httpx.AsyncClient(base_url=engine.context.base_url, headers=headers) as http:
+        return {node["name"]: node for node in (await http.get("/firedeck/v1/nodes")).json()["nodes"]}
+
+
+async def test_everything_that_is_simulated_says_so(fleet: Client, simulated: EngineProcess):
+    made = await fleet.deployments.create(
+        DeploymentSpec(base_model=SMALL, min_replica_count=1, annotations={"team": "a"}), "d"
+    )
+    assert made.annotations == {"team": "a", "firedeck.simulated": "true"}
+    await until_ready(fleet, "d")
+    status = await fleet.fleet.status("d")
+    assert status.simulated
+    assert status.deployment.cluster == "simulated"
+    assert all((replica.device or "").startswith("simulated ") for replica in status.replicas)
+    assert (await fleet.fleet.snapshot()).engine.simulated
+    assert all(node["simulated"] for node in (await nodes(simulated)).values())
+    shown = await asyncio.to_thread(cli, simulated, "--once")
+    assert "[SIMULATED]" in shown
+    assert "SIMULATED" in await asyncio.to_thread(cli, simulated, "deployment", "list")
+    assert "SIMULATED" in await asyncio.to_thread(cli, simulated, "deployment", "get", "d")
+    assert "SIMULATED" in simulated.log.read_text()
+    with openai.OpenAI(base_url=f"{simulated.context.base_url}/v1", api_key=simulated.key, max_retries=0) as client:
+        raw = await asyncio.to_thread(ask, client, stream=False)
+        assert raw.headers["x-firedeck-simulated"] == "true"
+        answer = raw.parse()
+        assert answer.choices[0].message.content.startswith("[simulated]")
+        assert answer.system_fingerprint == "simulated"
+        assert answer.usage.completion_tokens == 12
+        streamed = await asyncio.to_thread(ask, client, stream=True)
+        assert streamed.headers["x-firedeck-simulated"] == "true"
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in streamed.parse())
+    assert text.startswith("[simulated]")
+    assert len(text.split()) == 12
+
+
+def ask(client: openai.OpenAI, *, stream: bool):
+    return client.chat.completions.with_raw_response.create(
+        model="accounts/local/deployments/d", messages=[{"role": "user", "content": "Hi"}], max_tokens=12, stream=stream
+    )
+
+
+def cli(engine: EngineProcess, *words: str) -> str:
+    own = environment({"FIREDECK_DATA_DIR": str(engine.data_dir)})
+    return subprocess.run(firedeck(*words), env=own, capture_output=True, text=True, check=True).stdout
+
+
+async def test_a_model_gets_the_fewest_accelerators_that_hold_it(fleet: Client):
+    made = await fleet.deployments.create(DeploymentSpec(base_model=BIG, max_replica_count=0), "d", validate_only=True)
+    assert made.accelerator_count == 2  # 141 GB of weights on accelerators of 80 GB
+    small = await fleet.deployments.create(DeploymentSpec(base_model=SMALL), "d", validate_only=True)
+    assert small.accelerator_count == 1
+
+
+async def test_what_cannot_fit_is_refused_with_the_numbers_and_what_would(fleet: Client):
+    one = DeploymentSpec(base_model=BIG, accelerator_count=1)
+    with pytest.raises(FailedPrecondition) as refused:
+        await fleet.deployments.create(one, "d")
+    assert "131.32 weights" in refused.value.text  # GiB
+    assert "acceleratorCount 2" in refused.value.text
+    wide = DeploymentSpec(base_model=BIG, max_context_length=131072, max_batch_size=64)
+    with pytest.raises(
+        FailedPrecondition, match=r"2560\.00 KV cache.*it would fit with maxContextLength \d+ or maxBatch"
+    ):
+        await fleet.deployments.create(wide, "d")
+    long = DeploymentSpec(base_model=SMALL, accelerator_type=L4, max_context_length=131072, max_batch_size=8)
+    with pytest.raises(FailedPrecondition) as refused:
+        await fleet.deployments.create(long, "d")
+    assert "KV cache" in refused.value.text
+    assert "it would fit with maxContextLength" in refused.value.text
+    assert await fleet.deployments.list() == []
+    long.disable_deployment_size_validation = True
+    await fleet.deployments.create(long, "d")
+    await until_ready(fleet, "d")
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        ({"accelerator_type": "AMD_MI300X_192GB"}, "acceleratorType"),
+        ({"accelerator_type": L4, "placement": Placement(multi_region="EUROPE")}, "placement"),
+        ({"placement": Placement(region="US_TEXAS_1")}, "placement"),
+        ({"accelerator_count": 9}, "acceleratorCount"),
+    ],
+)
+async def test_a_wish_that_no_node_can_ever_meet_is_refused_with_what_there_is(fleet: Client, wish, field):
+    with pytest.raises(
+        FailedPrecondition, match=r"what there is:.* 1 node with 8 x NVIDIA_H100_80GB in EU_FRANKFURT_1"
+    ) as refused:
+        await fleet.deployments.create(DeploymentSpec(base_model=SMALL, **wish), "d")
+    assert refused.value.field == field
+
+
+async def test_replicas_stand_where_they_may_and_on_what_they_asked_for(fleet: Client):
+    spec = DeploymentSpec(base_model=SMALL, min_replica_count=2, max_replica_count=2)
+    spec.placement, spec.accelerator_type = Placement(multi_region="US"), H100
+    await fleet.deployments.create(spec, "d")
+    found = await until(fleet, lambda d: ready(d) == 2)
+    assert found.region == "US_IOWA_1"
+    replicas = (await fleet.fleet.status("d")).replicas
+    assert {(r.region, r.accelerator_type) for r in replicas} == {("US_IOWA_1", H100)}
+    for change in (DeploymentSpec(placement=Placement(multi_region="APAC")), DeploymentSpec(accelerator_type=L4)):
+        with pytest.raises(InvalidArgument, match="cannot be changed"):
+            await fleet.deployments.update("d", change)
+
+
+async def test_no_room_now_is_a_stockout_that_keeps_the_wish_and_says_when_it_asks_again(fleet: Client):
+    spec = DeploymentSpec(base_model=SMALL, min_replica_count=4, max_replica_count=4, accelerator_type=L4)
+    await fleet.deployments.create(spec, "d")  # three such machines
+    found = await until(fleet, lambda d: ready(d) == 3 and said(d))
+    assert found.desired_replica_count == 4
+    assert found.status.code == "RESOURCE_EXHAUSTED"
+    assert "STOCKOUT: 3 of 4 replicas placed" in found.status.message
+    status = await fleet.fleet.status("d")
+    (condition,) = status.conditions
+    assert (condition.type, condition.reason, condition.wanted, condition.placed) == (
+        "CapacityLimited", "STOCKOUT", 4, 3,
+    )  # fmt: skip
+    assert condition.retry_at is not None
+    assert condition.since is not None
+    assert condition.retry_at > condition.since
+    assert "Stockout" in {event.reason for event in await fleet.fleet.events("d")}
+    await fleet.deployments.update("d", DeploymentSpec(min_replica_count=3))
+    await fleet.deployments.scale("d", 3)
+    await until(fleet, lambda d: not said(d))
+    assert (await fleet.fleet.status("d")).conditions == []
+
+
+async def test_a_region_out_of_stock_waits_while_another_one_that_is_allowed_is_taken(fleet: Client):
+    pinned = DeploymentSpec(base_model=SMALL, placement=Placement(region="EU_FRANKFURT_1"))
+    await fleet.deployments.create(pinned, "d")
+    await until(fleet, lambda d: "out of stock" in said(d))
+    either = DeploymentSpec(base_model=SMALL, placement=Placement(regions=["EU_FRANKFURT_1", "US_IOWA_1"]))
+    await fleet.deployments.create(either, "e")
+    found = await until(fleet, lambda d: ready(d) == 1, "e")
+    assert found.region == "US_IOWA_1"
+
+
+async def test_an_engine_that_is_killed_comes_back_with_its_deployments_and_new_virtual_replicas(tmp_path: Path):
+    quick = tmp_path / "fleet.toml"
+    quick.write_text(FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "200ms"'))
+    engine = EngineProcess(tmp_path / "data", ("--simulate", str(quick))).start()
+    try:
+        async with Client(engine.context) as client:
+            await client.deployments.create(DeploymentSpec(base_model=SMALL, min_replica_count=2), "d")
+            await until(client, lambda d: ready(d) == 2)
+        engine.kill()
+        engine.start()
+        async with Client(engine.context) as client:
+            await until(client, lambda d: ready(d) == 2)
+            assert len((await client.fleet.status("d")).replicas) == 2
+        free = [node["freeAccelerators"] for node in (await nodes(engine)).values()]
+        assert sum(free) == 3 * 8 + 3 * 1 - 2
+    finally:
+        engine.stop()
+    real = await asyncio.to_thread(
+        subprocess.run, firedeck("serve", "--port", "0", "--data-dir", str(tmp_path / "data")), capture_output=True,
+        text=True, env=environment(),
+    )  # fmt: skip
+    assert real.returncode == 1
+    assert "holds a simulated fleet" in real.stderr
+
+
+def test_a_simulated_fleet_never_takes_a_real_ones_folder(tmp_path: Path):
+    (tmp_path / "firedeck.db").touch()
+    refused = subprocess.run(
+        firedeck("serve", "--port", "0", "--data-dir", str(tmp_path), "--simulate", str(FLEET)),
+        capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "holds a real fleet" in refused.stderr
+
+
+def test_a_mistake_in_the_file_ends_the_start_with_its_name(tmp_path: Path):
+    wrong = tmp_path / "fleet.toml"
+    wrong.write_text('[[node]]\nname = "a"\ncolour = "red"\n')
+    refused = subprocess.run(
+        firedeck("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--simulate", str(wrong)),
+        capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "unknown key 'colour'" in refused.stderr
+    assert "Traceback" not in refused.stderr
