@@ -3,6 +3,7 @@
     FiredeckError
     ├── InvalidArgument        INVALID_ARGUMENT     400
     │   ├── FailedPrecondition FAILED_PRECONDITION  400
+    │   │   └── AddonNotLoaded ADDON_NOT_LOADED     412
     │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
     │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
     ├── Unauthenticated        UNAUTHENTICATED      401
@@ -68,6 +69,12 @@ class FailedPrecondition(InvalidArgument):
     grpc, name, status = 9, "FAILED_PRECONDITION", 400
 
 
+class AddonNotLoaded(FailedPrecondition):
+    """The documented answer where a LoRA adapter could not be loaded."""
+
+    name, status = "ADDON_NOT_LOADED", 412
+
+
 class PayloadTooLarge(InvalidArgument):
     name, status = "REQUEST_TOO_LARGE", 413
 
@@ -120,6 +127,7 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     403: PermissionDenied,
     404: NotFound,
     409: AlreadyExists,
+    412: AddonNotLoaded,
     429: ResourceExhausted,
     502: Unavailable,
     503: Unavailable,
@@ -129,10 +137,12 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     cls.name: cls
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
-        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded,
+        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded,
     )
 }  # fmt: skip
-_BY_GRPC: dict[int, type[FiredeckError]] = {cls.grpc: cls for cls in _BY_NAME.values() if cls is not ScalingUp}
+_BY_GRPC: dict[int, type[FiredeckError]] = {
+    cls.grpc: cls for cls in _BY_NAME.values() if cls not in (ScalingUp, AddonNotLoaded)
+}
 
 
 def from_response(status: int, body: Any, retry_after_s: float | None = None) -> FiredeckError:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from client.access_resources import ApiKeys, AuditLogs, Quotas, Secrets, Users
+from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
 from client.http import Query, Transport
@@ -29,6 +30,8 @@ class Client:
         self.transport = transport or Transport(context.base_url, context.api_key)
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
+        self.deployed_models = DeployedModels(self.transport, context.account)
+        self.shapes = Shapes(self.transport)
         self.fleet = Fleet(self.transport, context.account)
         self.users = Users(self.transport, context.account)
         self.api_keys = ApiKeys(self.transport, context.account)
@@ -123,9 +126,12 @@ class Models(_Resource):
             if not token or not page.models:
                 return found
 
-    async def create_from_file(self, model_id: str, file: str, display_name: str | None = None) -> Model:
-        """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole."""
-        body = {"modelId": model_id, "file": file, "displayName": display_name}
+    async def create_from_file(
+        self, model_id: str, file: str, display_name: str | None = None, base_model: str | None = None
+    ) -> Model:
+        """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole. A LoRA
+        adapter's needs the model that it was trained on."""
+        body = {"modelId": model_id, "file": file, "displayName": display_name, "baseModel": base_model}
         path = f"/firedeck/v1/accounts/{self._account}/models"
         raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
         return Model.model_validate(raw)

@@ -9,18 +9,29 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
-from client.errors import FiredeckError, Internal, InvalidArgument, Unavailable
-from client.types import DeploymentSpec
+from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
 from engine.access.quotas import Quotas
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
-from engine.api import accounts, api_keys, audit_logs, deployments, models, quotas, secrets, users, watch
+from engine.api import (
+    accounts,
+    api_keys,
+    audit_logs,
+    deployed_models,
+    deployments,
+    models,
+    openapi,
+    quotas,
+    secrets,
+    shapes,
+    transfers,
+    users,
+    watch,
+)
 from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
@@ -42,13 +53,21 @@ from engine.store.access import AccessRecords
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
+from engine.uploads import Uploads
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)
 
+# Verbs of a resource (`models/x:verb`) come before the resource, whose id would match them.
 ROUTERS = tuple(
-    module.router for module in (accounts, deployments, models, watch, users, api_keys, secrets, quotas, audit_logs)
-)
+    module.router
+    for module in (
+        accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
+        audit_logs,
+    )
+)  # fmt: skip
+UPLOADS = "uploads"
+UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 
 class Engine:
@@ -76,7 +95,9 @@ class Engine:
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
         access = await open_access(settings, store, keyring, fleet)
-        house = House(fleet, library, keyring, access, datetime.now(UTC))
+        uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
+        page_secret = await store.signing_key("pages")
+        house = House(fleet, library, keyring, access, uploads, datetime.now(UTC), page_secret=page_secret)
         await fleet.open()
         return cls(settings, house, store)
 
@@ -130,6 +151,7 @@ def control_plane(house: House) -> FastAPI:
     app.state.house = house
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(principal)])
+    app.include_router(transfers.signed)
     app.add_exception_handler(FiredeckError, _render)
     app.add_exception_handler(RequestValidationError, _render_validation)
     app.add_exception_handler(HTTPException, _render_http)
@@ -147,39 +169,18 @@ def control_plane(house: House) -> FastAPI:
             raise Unavailable("the engine is being stopped")
         return {"status": "ready"}
 
-    @app.get("/metrics", tags=["engine"])
+    @app.get("/metrics", tags=["engine"], response_class=PlainTextResponse)
     async def exposition() -> Response:
         """Prometheus text."""
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    @app.get(openapi.PATH, include_in_schema=False)
+    async def described() -> dict[str, Any]:
+        """This document."""
+        return app.openapi()
+
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI with the bodies that `engine.declare` validates."""
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        spec = DeploymentSpec.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= spec.pop("$defs", {}) | {"DeploymentSpec": spec, **_SMALL_BODIES}
-        for body in (UserSpec, CreateApiKeyBody, DeleteApiKeyBody, Secret, Quota):
-            described = body.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-            schemas |= described.pop("$defs", {}) | {body.__name__: described}
-        app.openapi_schema = schema
-    return app.openapi_schema
-
-
-_SMALL_BODIES = {
-    "ScaleBody": {
-        "type": "object", "additionalProperties": False,
-        "properties": {"replicaCount": {"type": "integer", "minimum": 0, "maximum": 1000}},
-    },
-    "ModelFileBody": {
-        "type": "object", "required": ["modelId", "file"],
-        "properties": {name: {"type": "string"} for name in ("modelId", "file", "displayName")},
-    },
-}  # fmt: skip
 
 
 async def _render(request: Request, error: Exception) -> JSONResponse:
@@ -196,14 +197,21 @@ async def _render_validation(request: Request, error: Exception) -> JSONResponse
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = str(first["loc"][-1])
-    return await _render(request, InvalidArgument(f"{field}: {first['msg']}", field=field))
+    hint = "the OpenAPI document has the types of all parameters"
+    return await _render(request, InvalidArgument(f"{field}: {first['msg']}", field=field, hint=hint))
 
 
 async def _render_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    grpc = {404: 5, 405: 12}.get(error.status_code, 13)
-    message = {404: "no such path", 405: f"{request.method} is not possible here"}.get(error.status_code, error.detail)
-    return JSONResponse({"code": grpc, "message": message, "details": []}, error.status_code, error.headers)
+    known = {
+        404: NotFound("no such path", hint=f"{openapi.PATH} lists all paths"),
+        405: MethodNotAllowed(
+            f"{request.method} is not possible here", hint=f"use {(error.headers or {}).get('allow', 'another method')}"
+        ),
+    }
+    told = known.get(error.status_code, InvalidArgument(str(error.detail)))
+    body = told.control_plane_body() | ({"code": UNIMPLEMENTED} if error.status_code == 405 else {})
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 async def _render_bug(request: Request, error: Exception) -> JSONResponse:

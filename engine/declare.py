@@ -12,16 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from client import durations
+from client.enums import STRICT
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from client.names import Name
 from client.types import (
-    ACCELERATOR_TYPES,
     IMMUTABLE,
     LOAD_TARGETS,
-    MULTI_REGIONS,
     OUTPUT_ONLY,
-    PRECISIONS,
-    REGIONS,
     AutoscalingPolicy,
     AutoTune,
     ColdOptions,
@@ -29,7 +26,9 @@ from client.types import (
     Placement,
     Wire,
 )
+from engine import masks
 from engine.control.windows import Limits, check
+from engine.wire_paths import find
 
 DEFAULT_LOAD_TARGETS = {"default": 0.8}
 DEFAULT_SLOTS = 8  # sequences that one replica runs at once
@@ -52,7 +51,7 @@ def read(body: Any) -> Deployment:
     if not isinstance(body, dict):
         raise InvalidArgument("the body must be a JSON object")
     try:
-        spec = Deployment.model_validate(body, extra="forbid")
+        spec = Deployment.model_validate(body, extra="forbid", context=STRICT)
     except ValidationError as error:
         raise from_pydantic(error) from None
     for name in OUTPUT_ONLY & spec.model_fields_set:
@@ -74,8 +73,9 @@ def update(
     paths = changes.model_fields_set - OUTPUT_ONLY if mask is None else mask
     taken: dict[str, Any] = {}
     for path in sorted(paths):
-        top, below = _split(path)
-        taken[top] = _merged(taken.get(top, getattr(current, top)), getattr(changes, top), top, below)
+        top, *below = _path(path)
+        kind = _MESSAGES.get(top)
+        taken[top] = masks.taken(taken.get(top, getattr(current, top)), getattr(changes, top), below, kind)
     for field in IMMUTABLE & taken.keys():
         if _meant(taken[field]) != _meant(getattr(current, field)):
             raise InvalidArgument(
@@ -152,8 +152,6 @@ def _check(deployment: Deployment, context_limit: int | None, limits: Limits) ->
     _check_policy(deployment, limits)
     _check_speculation(deployment)
     _check_served(deployment)
-    _check_one_of("acceleratorType", deployment.accelerator_type, ACCELERATOR_TYPES)
-    _check_one_of("precision", deployment.precision, PRECISIONS)
     _check_placement(deployment)
     context = deployment.max_context_length or 0
     if context_limit and context > max(context_limit, CONTEXT_TOKENS_MIN):
@@ -231,7 +229,8 @@ def _check_served(deployment: Deployment) -> None:
         "enableMtp": deployment.enable_mtp,
         "enableHotLoad": deployment.enable_hot_load,
         "directRouteApiKeys": deployment.direct_route_api_keys,
-        "precision": deployment.precision not in (None, "PRECISION_UNSPECIFIED") and deployment.precision in PRECISIONS,
+        "extraArgs": deployment.extra_args,
+        "extraValues": deployment.extra_values,
     }
     for field, given in asked.items():
         if given:
@@ -247,10 +246,6 @@ def _check_placement(deployment: Deployment) -> None:
     given = [name for name in ("multiRegion", "region", "regions") if placement.to_wire().get(name)]
     if len(given) > 1:
         raise InvalidArgument(f"placement takes one of {', '.join(given)}, not several", field="placement")
-    _check_one_of("placement.multiRegion", placement.multi_region, MULTI_REGIONS)
-    _check_one_of("placement.region", placement.region, REGIONS)
-    for region in placement.regions or ():
-        _check_one_of("placement.regions", region, REGIONS)
 
 
 def _meant(value: Any) -> Any:
@@ -262,27 +257,14 @@ def _meant(value: Any) -> Any:
     return None if value in unset else value
 
 
-def _check_one_of(field: str, value: str | None, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise InvalidArgument(f"{field} {value[:60]!r} is not known", field=field, hint="known: " + ", ".join(known))
-
-
-def _split(path: str) -> tuple[str, str]:
-    """A path of an update mask as (field, field of that message or ""); InvalidArgument when there is no such field."""
-    top, dot, below = path.partition(".")
-    known = top in Deployment.model_fields and top not in OUTPUT_ONLY
-    if not known or (dot and below not in _MESSAGES.get(top, Wire).model_fields):
-        raise InvalidArgument(f"unknown field {path[:80]!r} in the update mask", field="updateMask")
-    return top, below
-
-
-def _merged(current: Any, wanted: Any, top: str, below: str) -> Any:
-    """A message is merged field by field (a new window does not reset the targets); a scalar is replaced."""
-    if below:
-        return (current or _MESSAGES[top]()).model_copy(update={below: getattr(wanted, below, None)})
-    if not isinstance(wanted, Wire) or not isinstance(current, Wire):
-        return wanted
-    return current.model_copy(update={name: getattr(wanted, name) for name in wanted.model_fields_set})
+def _path(path: str) -> tuple[str, ...]:
+    """A path of an update mask, by its names; InvalidArgument when no such field can be set."""
+    leaf = find(Deployment, path)
+    if leaf is None or leaf.names[0] in OUTPUT_ONLY:
+        raise InvalidArgument(
+            f"unknown field {path[:80]!r} in the update mask", field="updateMask", hint="name fields that can be set"
+        )
+    return leaf.names
 
 
 def _default(value: timedelta | None, default: timedelta) -> timedelta:

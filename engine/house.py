@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from engine.keys import Keyring
 from engine.library import Library
 from engine.store.access import AccessRecords
 from engine.telemetry.audit import AuditLog
+from engine.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class House:
     library: Library
     keyring: Keyring
     access: Access
+    uploads: Uploads
     started_at: datetime
+    page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)

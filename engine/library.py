@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
-from client.types import BaseModelDetails, Model, ModelFile
-from engine.models import catalogue, dimensions, fetch, own_models
+from client.types import Model
+from engine.deployed_rules import check_owner
+from engine.model_facts import listed, of_adapter, of_base, with_file_state
+from engine.models import catalogue, dimensions, fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.store.store import Store
@@ -49,18 +52,18 @@ class Library:
 
     def list(self, account: str) -> list[Model]:
         if account == LIBRARY_ACCOUNT:
-            return [*map(_listed, self._entries.values()), *(known.model for known in self._nominal.values())]
+            return [*map(listed, self._entries.values()), *(known.model for known in self._nominal.values())]
         mine = f"accounts/{account}/"
-        return [_with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
+        return [with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
 
     def get(self, name: str, field: str = "baseModel") -> Model:
         """The model, or NotFound naming the `field` that asked for it."""
         if name in self._entries:
-            return _listed(self._entries[name])
+            return listed(self._entries[name])
         if name in self._nominal:
             return self._nominal[name].model
         if name in self._own:
-            return _with_file_state(self._own[name])
+            return with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
     def resolve(self, text: str, account: str, field: str = "baseModel") -> str:
@@ -74,23 +77,67 @@ class Library:
             raise InvalidArgument(f"{text!r} may be {name} or {library}", field=field, hint="write the full name")
         return library if library in self._entries else name
 
-    async def create(self, account: str, model_id: str, file: str, display_name: str | None) -> Model:
-        """Register a GGUF file on this machine. Raises InvalidArgument for a file that cannot be served."""
-        name = str(Name.of(model_id, "models", account, "modelId"))
-        if account == LIBRARY_ACCOUNT:
-            raise PermissionDenied(f"account {LIBRARY_ACCOUNT!r} owns the library; create models in your own account")
-        if name in self._own or name in self._being_made:
-            raise AlreadyExists(f"model {name!r} already exists", field="modelId", hint="choose another id")
+    def is_public(self, name: str) -> bool:
+        """Whether accounts other than its owner may see and use it."""
+        return name in self._entries or bool(name in self._own and self._own[name].public)
+
+    async def declare(self, account: str, model_id: str, spec: Model) -> Model:
+        """A model whose files are still to be uploaded: UPLOADING."""
+        name = self._free_name(account, model_id)
+        with self._making(name):
+            details, now = spec.peft_details, datetime.now(UTC)
+            if details is not None:
+                base = self.resolve(details.base_model, account, "peftDetails.baseModel")
+                check_owner(self.get(base, "peftDetails.baseModel"), account, "peftDetails.baseModel")
+                spec = spec.with_base(base)
+            times = {"create_time": now, "update_time": now}
+            shown = {"name": name, "display_name": spec.display_name or model_id, "state": "UPLOADING"}
+            return await self.put(spec.model_copy(update={**shown, **times}))
+
+    async def create(
+        self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None = None
+    ) -> Model:
+        """Make a GGUF file on this machine a model, or an adapter of `base_model`. InvalidArgument and
+        FailedPrecondition say why a file cannot be served."""
+        name = self._free_name(account, model_id)
         if not Path(file).is_absolute():
             raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
-        self._being_made.add(name)
-        try:
-            checked = await asyncio.to_thread(own_models.check, file)
-            model = _registered(name, checked, display_name)
-            await self._store.put_model(model)
-        finally:
-            self._being_made.discard(name)
-        self._own[name] = model
+        with self._making(name):
+            now = datetime.now(UTC)
+            declared = Model(
+                name=name, display_name=display_name, kind="CUSTOM_MODEL", create_time=now, update_time=now
+            )
+            return await self.put(await self.checked(declared, Path(file), base_model))
+
+    async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
+        """`declared`, READY, with what its file says. Reads the whole file."""
+        account = declared.name.split("/")[1]
+        if not await asyncio.to_thread(own_adapters.is_adapter, file):
+            if base_model is not None:
+                raise InvalidArgument(f"{file.name} is no adapter", field="baseModel", hint="leave baseModel out")
+            return of_base(declared, await asyncio.to_thread(own_models.check, file), datetime.now(UTC))
+        if base_model is None:
+            raise InvalidArgument(
+                f"{file.name} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
+            )
+        base = self.resolve(base_model, account)
+        check_owner(self.get(base), account, "baseModel")
+        checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
+        return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
+
+    async def check_adapter(self, model: Model) -> None:
+        """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
+        assert model.peft_details is not None
+        base = await self._base_file(model.peft_details.base_model)
+        found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
+        if model.firedeck is None or found.facts.digest != model.firedeck.digest:
+            changed = f"the file of {model.name} has changed since the model was made"
+            raise FailedPrecondition(changed, field="model", hint="make the model again")
+
+    async def put(self, model: Model) -> Model:
+        """Keep a new or changed model of a user."""
+        await self._store.put_model(model)
+        self._own[model.name] = model
         return model
 
     async def delete(self, name: str) -> None:
@@ -121,6 +168,10 @@ class Library:
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
             return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
 
+    def file_of(self, name: str) -> Path:
+        """Where the model's file lies, or would lie."""
+        return Path(self._file(name))
+
     async def bring(self, name: str, progress: Progress) -> Path:
         """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""
         entry = self._entries.get(name)
@@ -138,6 +189,30 @@ class Library:
             finally:
                 cancel.set()
 
+    async def _base_file(self, base: str) -> Path:
+        model = self.get(base)
+        if model.is_adapter or model.state != "READY":
+            raise FailedPrecondition(f"{base} is no base model that is ready", field="baseModel")
+        return await self.bring(base, lambda part: None)
+
+    def _free_name(self, account: str, model_id: str) -> str:
+        name = Name.of(model_id, "models", account, "modelId")
+        if account == LIBRARY_ACCOUNT:
+            raise PermissionDenied(f"account {LIBRARY_ACCOUNT!r} owns the library; create models in your own account")
+        if name.account != account:
+            raise InvalidArgument(f"modelId {model_id[:80]!r} is of another account", field="modelId")
+        if str(name) in self._own or str(name) in self._being_made:
+            raise AlreadyExists(f"model {str(name)!r} already exists", field="modelId", hint="choose another id")
+        return str(name)
+
+    @contextmanager
+    def _making(self, name: str) -> Iterator[None]:
+        self._being_made.add(name)
+        try:
+            yield
+        finally:
+            self._being_made.discard(name)
+
     def _own_path(self, name: str) -> Path:
         path = Path(self._file(name))
         if not path.exists():
@@ -152,52 +227,3 @@ class Library:
 @lru_cache(maxsize=64)
 def _dimensions(path: Path, changed_ns: int, size_bytes: int) -> Dimensions:
     return dimensions.read(path)
-
-
-def _listed(entry: Entry) -> Model:
-    return Model(
-        name=entry.name,
-        display_name=entry.display_name,
-        description=entry.description,
-        context_length=entry.context_length,
-        public=True,
-        use_hf_apply_chat_template=entry.supports_chat,
-        supports_tools=entry.supports_chat,
-        base_model_details=BaseModelDetails(
-            parameter_count=str(entry.parameter_count) if entry.parameter_count else None, model_type=entry.architecture
-        ),
-        firedeck=ModelFile(
-            file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
-            quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
-            on_disk=fetch.is_present(entry),
-        ),
-    )  # fmt: skip
-
-
-def _with_file_state(model: Model) -> Model:
-    """The model as it is now: its file may have been moved away since it was registered."""
-    file = model.firedeck
-    if file is None or not file.file:
-        return model
-    return model.model_copy(update={"firedeck": file.model_copy(update={"on_disk": Path(file.file).exists()})})
-
-
-def _registered(name: str, checked: own_models.OwnModel, display_name: str | None) -> Model:
-    info, now = checked.info, datetime.now(UTC)
-    return Model(
-        name=name,
-        display_name=display_name or info.name or name.rpartition("/")[2],
-        kind="CUSTOM_MODEL",
-        create_time=now,
-        update_time=now,
-        context_length=info.context_length,
-        use_hf_apply_chat_template=info.has_chat_template,
-        supports_tools=info.has_chat_template,
-        base_model_details=BaseModelDetails(
-            parameter_count=str(info.parameter_count), model_type=info.architecture
-        ),
-        firedeck=ModelFile(
-            file=str(checked.path), size_bytes=info.size_bytes, digest=checked.sha256,
-            quantization=info.quantization, architecture=info.architecture, licence=info.license, on_disk=True,
-        ),
-    )  # fmt: skip

@@ -88,6 +88,7 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
 @deployment.command()
 @click.argument("model")
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
+@click.option("--deployment-shape", help="Settings known to work for the model: a shape's name, or 'default'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
@@ -96,15 +97,14 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
 @settings
 @shared
 def create(
-    model: str, deployment_id: str | None, dry_run: bool, wait: bool, wait_timeout: Any, output: str,
-    base_url: str | None, api_key: str | None, account: str | None, **given: Any,
+    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, wait: bool, wait_timeout: Any,
+    output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
 
     async def work(client: Client) -> None:
-        made = await client.deployments.create(
-            _spec({"base_model": model, **given}), deployment_id, validate_only=dry_run
-        )
+        spec = _spec({"base_model": model, "deployment_shape": deployment_shape, **given})
+        made = await client.deployments.create(spec, deployment_id, validate_only=dry_run)
         if wait and not dry_run:
             made = await _until_ready(client, made.name, wait_timeout.total_seconds())
         _show(made, output, rehearsed="this would be created" if dry_run else "")

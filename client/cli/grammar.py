@@ -14,8 +14,9 @@ import click
 
 VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify"})
 ALIASES = {
-    "ls": "list", "deployments": "deployment", "models": "model", "users": "user", "api-keys": "api-key",
-    "secrets": "secret", "quotas": "quota", "audit-log": "audit-logs",
+    "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",
+    "deployment-shapes": "deployment-shape", "users": "user", "api-keys": "api-key", "secrets": "secret",
+    "quotas": "quota", "audit-log": "audit-logs",
 }  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})

@@ -8,10 +8,12 @@ import click
 
 from client.cli.audit import audit_logs
 from client.cli.bench import bench
+from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
 from client.cli.grammar import Fireworks
 from client.cli.models import model
 from client.cli.secrets import quota, secret
+from client.cli.shapes import deployment_shape
 from client.cli.users import api_key, user, whoami
 
 
@@ -27,5 +29,8 @@ def main() -> None:
     """
 
 
-for command in (api_key, audit_logs, bench, deployment, model, quota, secret, user, whoami):
+for command in (
+    api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, load_lora, model, quota, secret,
+    unload_lora, user, whoami,
+):  # fmt: skip
     main.add_command(command)

@@ -47,17 +47,18 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.argument("model_id")
 @click.option("--file", required=True, help="A GGUF file on the engine's machine.")
 @click.option("--display-name")
+@click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
 @shared
 def create(
-    model_id: str, file: str, display_name: str | None, output: str,
+    model_id: str, file: str, display_name: str | None, base_model: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
-    """Make a GGUF file of your own a model. The file stays where it is."""
+    """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is."""
 
     path = os.path.abspath(os.path.expanduser(file))  # the engine's own folder is another one
 
     async def work(client: Client) -> None:
-        made = await client.models.create_from_file(model_id, path, display_name)
+        made = await client.models.create_from_file(model_id, path, display_name, base_model)
         out.say(out.as_json(made) if output == "json" else out.model_table([made]))
 
     run(work, base_url, api_key, account)

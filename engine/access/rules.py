@@ -10,7 +10,7 @@ A route that is not in the table is refused for everyone, so that a new one cann
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from client.access_types import ADMIN, CONTRIBUTOR, INFERENCE_USER, ROLES, USER
 from client.errors import Internal, PermissionDenied
@@ -25,16 +25,24 @@ _OWN = "/firedeck/v1/accounts/{account}"
 @dataclass(frozen=True, slots=True)
 class Rule:
     """`least` is the least role. `others`: the least role for what another user owns. `library`: what the library's
-    account has may be read with any key."""
+    account has may be read with any key. `public`: so may what its owner has made public, which the route itself tells.
+    `changes`: whether it changes anything, whatever its HTTP verb is."""
 
     action: str
     least: str
     others: str | None = None
     library: bool = False
+    public: bool = False
+    changes: bool = True
 
 
 def _read(action: str) -> Rule:
-    return Rule(action, INFERENCE_USER, library=True)
+    return Rule(action, INFERENCE_USER, library=True, changes=False)
+
+
+def _see(action: str, least: str = INFERENCE_USER, others: str | None = None) -> Rule:
+    """Reading what the account keeps to itself."""
+    return Rule(action, least, others=others, changes=False)
 
 
 def _make(action: str) -> Rule:
@@ -45,10 +53,14 @@ def _change(action: str) -> Rule:
     return Rule(action, CONTRIBUTOR, others=USER)
 
 
-# Without a key: probes and scrapers.
+# Without a key: probes, scrapers, the document of all routes, and files at signed addresses.
 OPEN: frozenset[Route] = frozenset(
-    {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")}
-)
+    {
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
+        ("GET", "/firedeck/v1/openapi.json"),
+        ("GET", "/firedeck/v1/files/{ticket}"), ("PUT", "/firedeck/v1/files/{ticket}"),  # whose path is signed
+    }
+)  # fmt: skip
 
 RULES: Mapping[Route, Rule] = {
     ("GET", "/v1/accounts"): _read("ListAccounts"),
@@ -56,16 +68,34 @@ RULES: Mapping[Route, Rule] = {
     ("GET", "/verifyApiKey"): _read("VerifyApiKey"),
     ("GET", "/firedeck/v1/whoami"): _read("WhoAmI"),
     ("GET", f"{_V1}/models"): _read("ListModels"),
-    ("GET", f"{_V1}/models/{{model_id}}"): _read("GetModel"),
+    ("GET", f"{_V1}/models/{{model_id}}"): replace(_read("GetModel"), public=True),
+    ("POST", f"{_V1}/models"): _make("CreateModel"),
+    ("PATCH", f"{_V1}/models/{{model_id}}"): _change("UpdateModel"),
+    ("POST", f"{_V1}/models/{{model_id}}:prepare"): _change("PrepareModel"),
+    ("POST", f"{_V1}/models/{{model_id}}:import"): _change("ImportModel"),
+    ("POST", f"{_V1}/models/{{model_id}}:getUploadEndpoint"): _change("GetModelUploadEndpoint"),
+    ("GET", f"{_V1}/models/{{model_id}}:validateUpload"): _change("ValidateModelUpload"),
+    ("GET", f"{_V1}/models/{{model_id}}:getDownloadEndpoint"): _read("GetModelDownloadEndpoint"),
     ("DELETE", f"{_V1}/models/{{model_id}}"): _change("DeleteModel"),
     ("POST", f"{_OWN}/models"): _make("CreateModel"),
     ("GET", f"{_V1}/deployments"): _read("ListDeployments"),
+    ("GET", f"{_V1}/deployments/{{deployment_id}}:metrics"): _read("GetDeploymentMetrics"),
     ("POST", f"{_V1}/deployments"): _make("CreateDeployment"),
     ("GET", f"{_V1}/deployments/{{deployment_id}}"): _read("GetDeployment"),
     ("PATCH", f"{_V1}/deployments/{{deployment_id}}"): _change("UpdateDeployment"),
     ("PATCH", f"{_V1}/deployments/{{deployment_id}}:scale"): _change("ScaleDeployment"),
     ("DELETE", f"{_V1}/deployments/{{deployment_id}}"): _change("DeleteDeployment"),
     ("POST", f"{_V1}/deployments/{{deployment_id}}:undelete"): _change("UndeleteDeployment"),
+    ("GET", f"{_V1}/deployedModels"): _read("ListDeployedModels"),
+    ("POST", f"{_V1}/deployedModels"): _make("CreateDeployedModel"),
+    ("GET", f"{_V1}/deployedModels/{{deployed_model_id}}"): _read("GetDeployedModel"),
+    ("PATCH", f"{_V1}/deployedModels/{{deployed_model_id}}"): _change("UpdateDeployedModel"),
+    ("DELETE", f"{_V1}/deployedModels/{{deployed_model_id}}"): _change("DeleteDeployedModel"),
+    ("GET", f"{_V1}/deploymentShapes"): _read("ListDeploymentShapes"),
+    ("GET", f"{_V1}/deploymentShapes/{{shape_id}}"): _read("GetDeploymentShape"),
+    ("GET", f"{_V1}/deploymentShapes/{{shape_id}}/versions"): _read("ListDeploymentShapeVersions"),
+    ("GET", f"{_V1}/deploymentShapes/{{shape_id}}/versions/{{version_id}}"): _read("GetDeploymentShapeVersion"),
+    ("POST", f"{_V1}/deploymentShapeVersions:match"): _read("MatchDeploymentShapeVersions"),
     ("GET", "/firedeck/v1/fleet"): _read("GetFleet"),
     ("GET", "/firedeck/v1/fleet:watch"): _read("WatchFleet"),
     ("GET", "/firedeck/v1/nodes"): _read("ListNodes"),
@@ -73,24 +103,24 @@ RULES: Mapping[Route, Rule] = {
     ("GET", f"{_OWN}/deployments/{{deployment_id}}"): _read("GetDeploymentStatus"),
     ("GET", f"{_OWN}/deployments/{{deployment_id}}/history"): _read("GetDeploymentHistory"),
     ("GET", f"{_OWN}/deployments/{{deployment_id}}/events"): _read("ListDeploymentEvents"),
-    ("GET", f"{_V1}/users"): Rule("ListUsers", INFERENCE_USER),
-    ("GET", f"{_V1}/users/{{user_id}}"): Rule("GetUser", INFERENCE_USER),
+    ("GET", f"{_V1}/users"): _see("ListUsers"),
+    ("GET", f"{_V1}/users/{{user_id}}"): _see("GetUser"),
     ("POST", f"{_V1}/users"): Rule("CreateUser", ADMIN),
     ("PATCH", f"{_V1}/users/{{user_id}}"): Rule("UpdateUser", ADMIN),
     ("DELETE", f"{_V1}/users/{{user_id}}"): Rule("DeleteUser", ADMIN),
-    ("GET", f"{_V1}/users/{{user_id}}/apiKeys"): Rule("ListApiKeys", INFERENCE_USER, others=ADMIN),
+    ("GET", f"{_V1}/users/{{user_id}}/apiKeys"): _see("ListApiKeys", others=ADMIN),
     ("POST", f"{_V1}/users/{{user_id}}/apiKeys"): Rule("CreateApiKey", INFERENCE_USER, others=ADMIN),
     ("POST", f"{_V1}/users/{{user_id}}/apiKeys:delete"): Rule("DeleteApiKey", INFERENCE_USER, others=ADMIN),
-    ("GET", f"{_V1}/secrets"): Rule("ListSecrets", INFERENCE_USER),
-    ("GET", f"{_V1}/secrets/{{secret_id}}"): Rule("GetSecret", INFERENCE_USER),
+    ("GET", f"{_V1}/secrets"): _see("ListSecrets"),
+    ("GET", f"{_V1}/secrets/{{secret_id}}"): _see("GetSecret"),
     ("POST", f"{_V1}/secrets"): _make("CreateSecret"),
     ("PATCH", f"{_V1}/secrets/{{secret_id}}"): _change("UpdateSecret"),
     ("DELETE", f"{_V1}/secrets/{{secret_id}}"): _change("DeleteSecret"),
-    ("GET", f"{_V1}/quotas"): Rule("ListQuotas", INFERENCE_USER),
-    ("GET", f"{_V1}/quotas/{{quota_id}}"): Rule("GetQuota", INFERENCE_USER),
+    ("GET", f"{_V1}/quotas"): _see("ListQuotas"),
+    ("GET", f"{_V1}/quotas/{{quota_id}}"): _see("GetQuota"),
     ("PATCH", f"{_V1}/quotas/{{quota_id}}"): Rule("UpdateQuota", ADMIN),
-    ("GET", f"{_V1}/auditLogs"): Rule("ListAuditLogs", ADMIN),
-    ("GET", "/firedeck/v1/auditLogs:verify"): Rule("VerifyAuditLogs", ADMIN),
+    ("GET", f"{_V1}/auditLogs"): _see("ListAuditLogs", ADMIN),
+    ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
 }
 
 # The gateway's routes, below /inference/v1 and /v1: any role may infer, on any deployment of its account.
@@ -107,9 +137,10 @@ def rule_of(method: str, path: str) -> Rule:
     return rule
 
 
-def authorise(caller: Principal, rule: Rule, account: str, *, change: bool, owner: str | None = None) -> None:
+def authorise(caller: Principal, rule: Rule, account: str, *, owner: str | None = None) -> None:
     """Raises PermissionDenied unless `caller` may do this in `account`. `owner` is the user whose resource it is."""
-    caller.may(account, write=change)
+    if not rule.public:
+        caller.may(account, write=rule.changes)
     if account != caller.account and not rule.library:
         raise PermissionDenied(f"{rule.action} is for keys of account {account!r} alone", field="account")
     least = rule.others if rule.others and owner != caller.user else rule.least

@@ -26,7 +26,7 @@ async def get(account: str, house: HouseDep, caller: Caller) -> Account:
     return _account(house, account)
 
 
-@router.get("/verifyApiKey")
+@router.get("/verifyApiKey", response_class=Response)
 async def verify(caller: Caller) -> Response:
     """200 with the key's account in a header, as the SDK's 0.19 line asks for it."""
     return Response(headers={"x-fireworks-account-id": caller.account})

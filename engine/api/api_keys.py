@@ -5,29 +5,31 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from client.access_types import ApiKey, ApiKeyPage, CreateApiKeyBody, DeleteApiKeyBody
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, documented_body
+from engine.api.common import Body, Caller, HouseDep, Listing, documented_body, shown
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/users/{user_id}", tags=["api keys"])
-_SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
 
 
-@router.post("/apiKeys", openapi_extra=documented_body("CreateApiKeyBody"), **_SHOW)
-async def create(account: str, user_id: str, body: Body, house: HouseDep, caller: Caller) -> ApiKey:
+@router.post("/apiKeys", openapi_extra=documented_body("CreateApiKeyBody"), response_model=ApiKey)
+async def create(account: str, user_id: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """`{"apiKey": {"displayName", "expireTime"}}`: the answer has `key`, which is shown this once."""
     wanted = bodies.read(body, CreateApiKeyBody).api_key
-    return await house.access.users.create_key(account, user_id, wanted)
+    return shown(await house.access.users.create_key(account, user_id, wanted))
 
 
-@router.get("/apiKeys", **_SHOW)
-async def list_keys(account: str, user_id: str, house: HouseDep, caller: Caller, query: Listing) -> ApiKeyPage:
+@router.get("/apiKeys", response_model=ApiKeyPage)
+async def list_keys(account: str, user_id: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The user's keys, by prefix."""
-    found, token, total = page(house.access.users.keys(account, user_id), **asdict(query), default_order="createTime")
-    return ApiKeyPage(api_keys=found, next_page_token=token, total_size=total)
+    found, token, total = page(
+        house.access.users.keys(account, user_id), **asdict(query), default_order="createTime", kind=ApiKey
+    )
+    listed = ApiKeyPage(api_keys=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "api_keys")
 
 
 @router.post("/apiKeys:delete", openapi_extra=documented_body("DeleteApiKeyBody"))

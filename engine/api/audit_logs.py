@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from client.access_types import AuditLogEntry, AuditLogPage, AuditVerification
 from client.errors import InvalidArgument
 from client.types import Status
-from engine.api.common import Caller, HouseDep, Listing, ListQuery
-from engine.api.listing import page_size, parse
+from engine.api.common import Caller, HouseDep, Listing, ListQuery, shown
+from engine.api.listing import page_size
+from engine.api.terms import parse
 from engine.store.access import AuditQuery, AuditRecord
 from engine.telemetry.audit import KEPT_FOR
 
 router = APIRouter(tags=["audit logs"])
-_SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
 _COLUMNS = {
     "principal": "principal", "email": "principal", "method": "method", "message": "message", "resource": "resource",
     "status.code": "code", "apiKeyId": "key_id", "api_key_id": "key_id", "clientIp": "client_ip",
@@ -26,7 +26,7 @@ _NEWEST = {"", "timestamp desc"}
 _ORDERS = {*_NEWEST, "timestamp", "timestamp asc"}
 
 
-@router.get("/v1/accounts/{account}/auditLogs", **_SHOW)
+@router.get("/v1/accounts/{account}/auditLogs", response_model=AuditLogPage)
 async def list_audit_logs(
     account: str,
     house: HouseDep,
@@ -34,7 +34,7 @@ async def list_audit_logs(
     query: Listing,
     start: Annotated[datetime | None, Query(alias="startTime")] = None,
     end: Annotated[datetime | None, Query(alias="endTime")] = None,
-) -> AuditLogPage:
+) -> Response:
     """Records of the last 30 days, newest first (`orderBy=timestamp` for oldest first).
 
     `filter` takes principal (or email), method, message, resource, status.code, apiKeyId and clientIp, with `=`, `!=`
@@ -46,15 +46,16 @@ async def list_audit_logs(
     records = house.access.records
     rows = await records.audit_page(wanted, cursor=_cursor(query.token), limit=size + 1, newest_first=newest_first)
     more = str(rows[size - 1].seq) if len(rows) > size else ""
-    shown = [_shown(row) for row in rows[:size]]
-    return AuditLogPage(audit_logs=shown, next_page_token=more, total_size=await records.audit_count(wanted))
+    entries, total = [_entry(row) for row in rows[:size]], await records.audit_count(wanted)
+    listed = AuditLogPage(audit_logs=entries, next_page_token=more, total_size=total)
+    return shown(listed, query.read_mask, "audit_logs")
 
 
-@router.get("/firedeck/v1/auditLogs:verify", **_SHOW)
-async def verify(house: HouseDep, caller: Caller) -> AuditVerification:
+@router.get("/firedeck/v1/auditLogs:verify", response_model=AuditVerification)
+async def verify(house: HouseDep, caller: Caller) -> Response:
     """Whether every record of this engine is as it was written, and none is missing."""
     await house.access.audit.commit()
-    return await house.access.audit.verify()
+    return shown(await house.access.audit.verify())
 
 
 def _asked(account: str, query: ListQuery, start: datetime | None, end: datetime | None) -> tuple[AuditQuery, bool]:
@@ -77,8 +78,7 @@ def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
                 field="filter",
                 hint="known: " + ", ".join(_COLUMNS),
             )
-        operator = ":" if term.contains else "=" if term.equal else "!="
-        found.append((_COLUMNS[term.field], operator, term.value))
+        found.append((_COLUMNS[term.field], term.operator, term.value))
     return found
 
 
@@ -98,7 +98,7 @@ def _cursor(token: str) -> int | None:
     return int(token) if token else None
 
 
-def _shown(row: AuditRecord) -> AuditLogEntry:
+def _entry(row: AuditRecord) -> AuditLogEntry:
     return AuditLogEntry(
         id=str(row.seq), timestamp=datetime.fromisoformat(row.time), principal=row.principal, method=row.method,
         message=row.message, resource=row.resource, status=Status(code=row.code, message=row.detail),

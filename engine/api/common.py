@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from client.errors import InvalidArgument, PayloadTooLarge
 from client.names import Name
+from client.wire import Wire
+from engine import masks
 from engine.access.rules import authorise, rule_of
 from engine.house import House
 from engine.keys import Principal
 
 BODY_BYTES_MAX = 1 << 20
+
+
+ReadMask = Annotated[str, Query(alias="readMask", description="fields to show, joined by commas; * is all")]
 
 
 def house(request: Request) -> House:
@@ -34,7 +39,7 @@ async def principal(request: Request) -> Principal:
     rule = rule_of(request.method, request.scope["route"].path)
     account = request.path_params.get("account", caller.account)
     owner = await _owner(here, request) if rule.others else None
-    authorise(caller, rule, account, change=request.method != "GET", owner=owner)
+    authorise(caller, rule, account, owner=owner)
     return caller
 
 
@@ -72,36 +77,50 @@ def deployment_name(account: str, deployment_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What every list takes (AIP-132), in `listing.page`'s words."""
+    """What every list takes (AIP-132), in `listing.page`'s words; `scope` and `secret` are for its tokens."""
 
     size: int | None
     token: str
     filter_text: str
     order_by: str
+    read_mask: str
+    scope: str
+    secret: bytes
 
 
 def list_query(
-    page_size: Annotated[int | None, Query(alias="pageSize")] = None,
-    page_token: Annotated[str, Query(alias="pageToken")] = "",
-    filter_text: Annotated[str, Query(alias="filter")] = "",
-    order_by: Annotated[str, Query(alias="orderBy")] = "",
+    request: Request,
+    page_size: Annotated[int | None, Query(alias="pageSize", description="50 if not given, at most 200")] = None,
+    page_token: Annotated[str, Query(alias="pageToken", description="nextPageToken of the page before")] = "",
+    filter_text: Annotated[str, Query(alias="filter", description='e.g. state=READY AND display_name="chat"')] = "",
+    order_by: Annotated[str, Query(alias="orderBy", description="e.g. createTime desc, name")] = "",
+    read_mask: ReadMask = "",
 ) -> ListQuery:
-    return ListQuery(page_size, page_token, filter_text, order_by)
-
-
-def mask_of(update_mask: str) -> frozenset[str] | None:
-    """The paths of an update mask in our spelling, None when there is no mask."""
-    return frozenset(_snake(path.strip()) for path in update_mask.split(",") if path.strip()) or None
-
-
-def _snake(path: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", path).lower()
+    own = {"pageSize", "pageToken", "filter", "orderBy", "readMask"}
+    switches = sorted((name, value) for name, value in request.query_params.items() if name not in own)
+    scope = f"{request.url.path} {switches}"
+    return ListQuery(page_size, page_token, filter_text, order_by, read_mask, scope, house(request).page_secret)
 
 
 Listing = Annotated[ListQuery, Depends(list_query)]
 HouseDep = Annotated[House, Depends(house)]
 Caller = Annotated[Principal, Depends(principal)]
 Body = Annotated[Any, Depends(json_body)]
+
+
+def shown(message: Wire, read_mask: str = "", within: str = "") -> Response:
+    """The message as the answer's JSON, with the fields of `readMask`; `within`: see `masks.shown`."""
+    if not read_mask:
+        content = message.model_dump_json(by_alias=True, exclude_none=True)
+        return Response(content, media_type="application/json")
+    return JSONResponse(masks.shown(message, read_mask, within))
+
+
+def object_body(body: Any) -> dict[str, Any]:
+    """The body if it is an object, else InvalidArgument."""
+    if not isinstance(body, dict):
+        raise InvalidArgument("the body must be a JSON object")
+    return body
 
 
 def documented_body(model: str) -> dict[str, Any]:

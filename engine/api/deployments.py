@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
+from client import durations
 from client.errors import InvalidArgument
-from client.types import Deployment, DeploymentPage
+from client.types import Deployment, DeploymentMetrics, DeploymentPage
 from engine import declare
-from engine.api.common import Body, Caller, HouseDep, Listing, deployment_name, documented_body, mask_of
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, deployment_name, documented_body, shown
 from engine.api.listing import page
+from engine.masks import update_paths
+from engine.shapes import Asked
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
 _ONE = "/{deployment_id}"
-_SHOW: dict[str, Any] = {
-    "response_model": Deployment, "response_model_exclude_none": True, "response_model_by_alias": True,
-}  # fmt: skip
+METRICS_RANGE_MAX_S = 86_400
 
 
-@router.post("", openapi_extra=documented_body("DeploymentSpec"), **_SHOW)
+@router.post("", response_model=Deployment, openapi_extra=documented_body("DeploymentSpec"))
 async def create(
     account: str,
     body: Body,
@@ -28,42 +30,73 @@ async def create(
     caller: Caller,
     deployment_id: Annotated[str | None, Query(alias="deploymentId")] = None,
     validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
+    dry_run: Annotated[bool, Query(alias="dryRun", description="the former name of validateOnly")] = False,
+    disable_auto_deploy: Annotated[bool, Query(alias="disableAutoDeploy")] = False,
     disable_speculative_decoding: Annotated[bool, Query(alias="disableSpeculativeDecoding")] = False,
-) -> Deployment:
+    skip_shape_validation: Annotated[bool, Query(alias="skipShapeValidation")] = False,
+    skip_image_tag_validation: Annotated[bool, Query(alias="skipImageTagValidation")] = False,
+    accept_shapeless_risk: Annotated[bool, Query(alias="acceptShapelessRisk")] = False,
+) -> Response:
     """A new deployment (CREATING); with `validateOnly` what it would be, nothing being made.
 
-    `disableSpeculativeDecoding` makes `draftTokenCount` 0: neither draft model nor n-grams.
+    `disableSpeculativeDecoding` makes `draftTokenCount` 0: neither draft model nor n-grams. With `disableAutoDeploy`
+    the base model gets no deployed model, so that its bare name does not lead here by default.
     """
     caller.may(account, write=True)
     spec = declare.read(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
-    planned = await house.fleet.create(account, spec, deployment_id, by=caller.user, validate_only=True)
+    asked = Asked(
+        auto_deploy=not disable_auto_deploy, check_shape=not skip_shape_validation,
+        check_image=not skip_image_tag_validation, shapeless=accept_shapeless_risk,
+    )  # fmt: skip
+    create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, asked=asked)
+    planned = await create_it(validate_only=True)
     house.access.quotas.admit_deployment(planned)
-    if validate_only:
-        return planned
-    return await house.fleet.create(account, spec, deployment_id, by=caller.user)
+    return shown(planned if validate_only or dry_run else await create_it())
 
 
-@router.get("", response_model_exclude_none=True, response_model_by_alias=True)
+@router.get("", response_model=DeploymentPage)
 async def list_deployments(
     account: str,
     house: HouseDep,
     caller: Caller,
     query: Listing,
     show_deleted: Annotated[bool, Query(alias="showDeleted")] = False,
-) -> DeploymentPage:
+) -> Response:
     """The account's deployments, soft-deleted ones only with `showDeleted`."""
     caller.may(account, write=False)
     items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
-    found, token, total = page(items, **asdict(query), default_order="createTime")
-    return DeploymentPage(deployments=found, next_page_token=token, total_size=total)
+    found, token, total = page(items, **asdict(query), default_order="createTime", kind=Deployment)
+    listed = DeploymentPage(deployments=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "deployments")
 
 
-@router.get(_ONE, **_SHOW)
-async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
+@router.get(_ONE + ":metrics", response_model=DeploymentMetrics)
+async def metrics(
+    account: str,
+    deployment_id: str,
+    house: HouseDep,
+    caller: Caller,
+    time_range: Annotated[str, Query(alias="timeRange", description="e.g. 10m, at most 24h")] = "10m",
+) -> Response:
+    """The mean of each series of the deployment's history over `timeRange`; what was not observed is left out."""
     caller.may(account, write=False)
-    return house.fleet.get(deployment_name(account, deployment_id)).deployment
+    keeper = house.fleet.get(deployment_name(account, deployment_id))
+    seconds = durations.parse(time_range, "timeRange").total_seconds()
+    if not 1 <= seconds <= METRICS_RANGE_MAX_S:
+        raise InvalidArgument(f"timeRange {time_range[:40]} is not within 1s and 24h", field="timeRange")
+    series = keeper.recorder.read(keeper.name, int(seconds)).series
+    observed = {name: [value for value in values if value is not None] for name, values in series.items()}
+    means = {name: sum(values) / len(values) for name, values in observed.items() if values}
+    return shown(DeploymentMetrics(metrics=means))
+
+
+@router.get(_ONE, response_model=Deployment)
+async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A deployment, a soft-deleted one too."""
+    caller.may(account, write=False)
+    return shown(house.fleet.get(deployment_name(account, deployment_id)).deployment, read_mask)
 
 
 @router.patch(_ONE + ":scale", openapi_extra=documented_body("ScaleBody"))
@@ -75,7 +108,7 @@ async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, c
     return {}
 
 
-@router.patch(_ONE, openapi_extra=documented_body("DeploymentSpec"), **_SHOW)
+@router.patch(_ONE, response_model=Deployment, openapi_extra=documented_body("DeploymentSpec"))
 async def update(
     account: str,
     deployment_id: str,
@@ -84,16 +117,19 @@ async def update(
     caller: Caller,
     update_mask: Annotated[str, Query(alias="updateMask")] = "",
     validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
-) -> Deployment:
+    skip_shape_validation: Annotated[bool, Query(alias="skipShapeValidation")] = False,
+    skip_image_tag_validation: Annotated[bool, Query(alias="skipImageTagValidation")] = False,
+) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
     caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
-    mask = mask_of(update_mask)
-    planned = await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=True)
+    mask = update_paths(update_mask)
+    asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
+    planned = await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=True, asked=asked)
     house.access.quotas.admit_deployment(planned)
     if validate_only:
-        return planned
-    return await house.fleet.update(name, declare.read(body), mask, by=caller.user)
+        return shown(planned)
+    return shown(await house.fleet.update(name, declare.read(body), mask, by=caller.user, asked=asked))
 
 
 @router.delete(_ONE)
@@ -112,12 +148,13 @@ async def delete(
     return {}
 
 
-@router.post(_ONE + ":undelete", **_SHOW)
-async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Deployment:
+@router.post(_ONE + ":undelete", response_model=Deployment)
+async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Response:
+    """Bring a soft-deleted deployment back, with what was deployed on it."""
     caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
     house.access.quotas.admit_deployment(house.fleet.get(name).deployment)
-    return await house.fleet.undelete(name, by=caller.user)
+    return shown(await house.fleet.undelete(name, by=caller.user))
 
 
 def _replica_count(body: Any) -> int:

@@ -3,63 +3,150 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Response
 
 from client.errors import FailedPrecondition, InvalidArgument
+from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
-from client.types import Model, ModelPage
-from engine.api.common import Body, Caller, HouseDep, Listing, documented_body
+from engine import model_rules
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
 from engine.api.listing import page
+from engine.house import House
+from engine.masks import update_paths
 
 router = APIRouter(tags=["models"])
 _MODELS = "/v1/accounts/{account}/models"
+_ONE = _MODELS + "/{model_id}"
 
 
-@router.get(_MODELS, response_model_exclude_none=True, response_model_by_alias=True)
-async def list_models(account: str, house: HouseDep, caller: Caller, query: Listing) -> ModelPage:
+@router.get(_MODELS, response_model=ModelPage)
+async def list_models(
+    account: str,
+    house: HouseDep,
+    caller: Caller,
+    query: Listing,
+    include_refs: Annotated[bool, Query(alias="includeDeployedModelRefs")] = False,
+) -> Response:
     """The account's models; `fireworks` owns the library."""
     caller.may(account, write=False)
-    found, token, total = page(house.library.list(account), **asdict(query), default_order="name")
-    return ModelPage(models=found, next_page_token=token, total_size=total)
+    found, token, total = page(house.library.list(account), **asdict(query), default_order="name", kind=Model)
+    if include_refs:
+        found = [_with_refs(house, model, caller.account) for model in found]
+    return shown(ModelPage(models=found, next_page_token=token, total_size=total), query.read_mask, "models")
 
 
-@router.get(_MODELS + "/{model_id}", response_model_exclude_none=True, response_model_by_alias=True)
-async def get(account: str, model_id: str, house: HouseDep, caller: Caller) -> Model:
-    caller.may(account, write=False)
-    return house.library.get(_name(account, model_id))
+@router.post(_MODELS, response_model=Model, openapi_extra=documented_body("ModelCreateBody"))
+async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
+    """`{"modelId", "model"}`: a model whose files are still to be uploaded (UPLOADING). See `:getUploadEndpoint`."""
+    caller.may(account, write=True)
+    fields = object_body(body)
+    unknown = sorted(fields.keys() - {"modelId", "model_id", "model", "cluster"})
+    if unknown:
+        raise InvalidArgument(f"unknown field {unknown[0][:80]!r}", field=unknown[0][:80])
+    model_id = _text(fields.get("modelId", fields.get("model_id")), "modelId")
+    spec = model_rules.read(fields.get("model") or {})
+    model_rules.check_new(spec)
+    return shown(await house.library.declare(account, model_id, spec))
 
 
-@router.delete(_MODELS + "/{model_id}")
+@router.get(_ONE, response_model=Model)
+async def get(account: str, model_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A model, with where it is deployed; a public one of another account too."""
+    name = _name(account, model_id)
+    if not house.library.is_public(name):
+        caller.may(account, write=False)
+    return shown(_with_refs(house, house.library.get(name, "name"), caller.account), read_mask)
+
+
+@router.patch(_ONE, response_model=Model, openapi_extra=documented_body("ModelSpec"))
+async def update(
+    account: str,
+    model_id: str,
+    body: Body,
+    house: HouseDep,
+    caller: Caller,
+    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+) -> Response:
+    """Only the fields of `updateMask` change; without a mask, only those that the body has."""
+    caller.may(account, write=True)
+    current = house.library.get(_name(account, model_id), "name")
+    changed = model_rules.updated(current, model_rules.read(body), update_paths(update_mask))
+    if changed.default_draft_model:
+        house.library.get(changed.default_draft_model, "defaultDraftModel")
+    now = house.fleet.rooms.clock.wall()
+    kept = await house.library.put(changed.model_copy(update={"update_time": now}))
+    return shown(_with_refs(house, kept, caller.account))
+
+
+@router.delete(_ONE)
 async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """Forget a model (its file stays); refused while a deployment uses it."""
+    """Forget a model (a file that was registered stays where it is); refused while a deployment uses it."""
     caller.may(account, write=True)
     name = _name(account, model_id)
-    users = house.fleet.uses(name)
+    users = [*house.fleet.uses(name), *(str(ref.deployment) for ref in house.fleet.deployed.of_model(name))]
     if users:
-        raise FailedPrecondition(f"{name} is used by {', '.join(users)}", field="name", hint="delete those first")
+        used = ", ".join(dict.fromkeys(users))
+        raise FailedPrecondition(f"{name} is used by {used}", field="name", hint="delete those first")
     await house.library.delete(name)
+    house.uploads.forget(name)
     return {}
 
 
-@router.post(
-    "/firedeck" + _MODELS,
-    openapi_extra=documented_body("ModelFileBody"),
-    response_model_exclude_none=True,
-    response_model_by_alias=True,
-)
-async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Model:
-    """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?}`."""
+@router.post(_ONE + ":prepare", openapi_extra=documented_body("PrepareBody"))
+async def prepare(account: str, model_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
+    """`{"precision"}`: nothing is to be done for the precision that the file has; others are refused with a remedy."""
     caller.may(account, write=True)
-    fields = body if isinstance(body, dict) else {}
-    for field in ("modelId", "file"):
-        if not isinstance(fields.get(field), str) or not fields[field]:
-            raise InvalidArgument(f"{field} is required", field=field)
-    display_name = fields.get("displayName")
+    model = house.library.get(_name(account, model_id), "name")
+    model_rules.prepare(model, object_body(body).get("precision"))
+    return {}
+
+
+@router.post(_ONE + ":import", openapi_extra=documented_body("AnyBody"))
+async def import_model(account: str, model_id: str, body: Body, caller: Caller) -> dict[str, Any]:
+    """Not served: this engine reaches no object store."""
+    caller.may(account, write=True)
+    raise FailedPrecondition(
+        "models are not imported from object stores",
+        hint="fetch the file and register it: firedeck model create ID --file PATH",
+    )
+
+
+@router.post("/firedeck" + _MODELS, response_model=Model, openapi_extra=documented_body("ModelFileBody"))
+async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
+    """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?}`.
+
+    The file of a LoRA adapter needs `baseModel`, the model that it was trained on.
+    """
+    caller.may(account, write=True)
+    fields = object_body(body)
+    model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
+    display_name, base_model = fields.get("displayName"), fields.get("baseModel")
     if display_name is not None and (not isinstance(display_name, str) or len(display_name) > 63):
         raise InvalidArgument("displayName must be a text of at most 63 characters", field="displayName")
-    return await house.library.create(account, fields["modelId"], fields["file"], display_name)
+    if base_model is not None:
+        base_model = _text(base_model, "baseModel")
+    return shown(await house.library.create(account, model_id, file, display_name, base_model))
+
+
+def _with_refs(house: House, model: Model, account: str) -> Model:
+    """The model with where this account finds it deployed."""
+    refs = [
+        DeployedModelRef(
+            name=record.name, deployment=record.deployment or "", state=record.state,
+            default=bool(record.default), public=bool(record.public),
+        )
+        for record in house.fleet.deployed.of_model(model.name)
+        if record.public or record.name.split("/")[1] == account
+    ]  # fmt: skip
+    return model.model_copy(update={"deployed_model_refs": refs})
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(f"{field} is required, as a text", field=field)
+    return value
 
 
 def _name(account: str, model_id: str) -> str:

@@ -20,6 +20,8 @@ from engine.telemetry.audit import Seen
 
 log = logging.getLogger(__name__)
 
+_TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})  # as the routes read a switch
+
 
 class AuditTrail:
     """Wraps an ASGI application whose routes have rules."""
@@ -36,7 +38,8 @@ class AuditTrail:
 
         async def recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if scope["method"] != "GET":
+                rule = _rule(scope)
+                if rule is not None and rule.changes:
                     held.append(message)
                     return
                 self._record(scope, message["status"], b"")
@@ -50,7 +53,7 @@ class AuditTrail:
         await self._app(scope, receive, recorded)  # type: ignore[operator]
 
     def _record(self, scope: Scope, status: int, body: bytes) -> None:
-        rule = RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
+        rule = _rule(scope)
         caller: Principal | None = scope["state"].get("principal")
         error: FiredeckError | None = scope["state"].get("error")
         account = caller.account if caller else scope.get("path_params", {}).get("account", "")
@@ -62,7 +65,7 @@ class AuditTrail:
         made = _made(scope, rule, status, body)
         self._house.access.audit.add(
             Seen(
-                change=scope["method"] != "GET" and caller is not None, account=account,
+                change=rule.changes and caller is not None, account=account,
                 principal=self._house.access.users.principal(caller.account, caller.user) if caller else "",
                 method=scope["method"], message=rule.action, resource=made or _resource(scope),
                 code=error.name if error else "OK" if status < 400 else "INTERNAL",
@@ -79,19 +82,28 @@ class AuditTrail:
             log.warning("a change is acknowledged before its audit record is on disk: %s", error.text)
 
 
+def _rule(scope: Scope) -> Rule | None:
+    return RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
+
+
 def _throttled(error: FiredeckError | None) -> bool:
     return isinstance(error, ResourceExhausted)
 
 
 def _made(scope: Scope, rule: Rule, status: int, body: bytes) -> str:
     """The name of what a request has made, "" when it made nothing."""
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    if not rule.action.startswith("Create") or status != 200 or query.get("validateOnly", [""])[-1].lower() == "true":
+    if not rule.action.startswith("Create") or status != 200 or _only_asked(scope):
         return ""
     with contextlib.suppress(ValueError):
         made = json.loads(body)
         return str(made.get("name", "")) if isinstance(made, dict) else ""
     return ""
+
+
+def _only_asked(scope: Scope) -> bool:
+    """Whether the request asked what would be made, and no more."""
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return any(query.get(switch, [""])[-1].lower() in _TRUE for switch in ("validateOnly", "dryRun"))
 
 
 def _resource(scope: Scope) -> str:

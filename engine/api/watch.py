@@ -29,7 +29,10 @@ async def fleet(house: HouseDep, caller: Caller) -> FleetSnapshot:
     return views.snapshot(house.fleet, house.started_at, caller.account)
 
 
-@router.get("/fleet:watch")
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+
+
+@router.get("/fleet:watch", response_class=StreamingResponse, responses=_STREAM)
 async def watch(
     house: HouseDep, caller: Caller, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
 ) -> StreamingResponse:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
-from engine import declare
 from engine.control.idle import DELETE_AFTER
+from engine.fleet import plans
+from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
+from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
@@ -22,6 +24,7 @@ from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template, cores_each, template_of
 from engine.placement import machine
 from engine.placement.port import Placed
+from engine.shapes import ASKED_NOTHING, Asked
 from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
 
@@ -29,8 +32,6 @@ log = logging.getLogger(__name__)
 
 SIMULATED_LABEL = "firedeck.simulated"
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
-RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
-
 SWEEP_EVERY_S = 60.0
 SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
 SHUTDOWN_POLL_S = 0.05
@@ -44,15 +45,17 @@ class Fleet:
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
         self._sizing = Sizing(rooms.driver, rooms.library)
+        self.deployed = DeployedModels(rooms, self.get)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         await self.rooms.driver.open()
         for stored in await self.rooms.store.deployments():
-            keeper = self._keep(stored.deployment)
+            keeper = self.keep(stored.deployment)
             keeper.meter.last_request_at = stored.last_request_at
             keeper.begin(stored.deployment.desired_replica_count or 0)
+        await self.deployed.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
             if name in self._keepers:
                 self._keepers[name].rollout.restore(doc)
@@ -65,6 +68,7 @@ class Fleet:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         driver = self.rooms.driver
@@ -92,18 +96,22 @@ class Fleet:
         return keeper
 
     async def create(
-        self, account: str, spec: Deployment, deployment_id: str | None, *, by: str, validate_only: bool = False
+        self,
+        account: str,
+        spec: Deployment,
+        deployment_id: str | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        model = self._model_of(spec, account)
-        named = spec.model_copy(update={"base_model": model, "draft_model": self._draft_name(spec, account)})
-        whole = declare.create(named, name, self._context(model), self.settings.limits)
-        self._check_draft(whole)
-        await self._sizing.warm(model, whole.draft_model)
+        whole = plans.whole(spec, name, self.rooms.library, self.settings.limits, asked)
+        await self._sizing.warm(whole.base_model, whole.draft_model)
         self._check_free(name)  # somebody else may have been quicker meanwhile
-        if not spec.accelerator_count:
+        if not spec.accelerator_count and not whole.deployment_shape:
             whole = self._with_least_accelerators(whole)
         self._check_size(whole)
         now = self.rooms.clock.wall()
@@ -117,33 +125,37 @@ class Fleet:
         )  # fmt: skip
         if validate_only:
             return made
-        keeper = self._keep(made)
+        keeper = self.keep(made)
         try:
             await self.rooms.store.put_deployment(made)
         except BaseException:
             del self._keepers[str(name)]
             raise
         keeper.begin(self._first_count(made))
-        await keeper.announce("Normal", "Created", f"by {by}: {model}, {_range(made)} replicas")
+        await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {_range(made)} replicas")
         keeper.start()
+        if asked.auto_deploy:
+            await self.deployed.add_base(keeper, by=by)
         return made
 
     async def update(
-        self, name: str, changes: Deployment, mask: frozenset[str] | None, *, by: str, validate_only: bool = False
+        self,
+        name: str,
+        changes: Deployment,
+        mask: frozenset[str] | None,
+        *,
+        by: str,
+        validate_only: bool = False,
+        asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
-        context = self._context(keeper.deployment.base_model or "")
-        account = name.split("/")[1]
-        if changes.base_model is not None:
-            changes.base_model = self.rooms.library.resolve(changes.base_model, account)
-        if changes.draft_model is not None:
-            changes.draft_model = self._draft_name(changes, account)
-        await self._sizing.warm(keeper.deployment.base_model, keeper.deployment.draft_model)
+        plans.resolve(changes, name.split("/")[1], self.rooms.library)
+        await self._sizing.warm(keeper.deployment.base_model, keeper.deployment.draft_model, changes.draft_model)
 
         def changed(current: Deployment) -> Deployment:
-            new = declare.update(current, changes, mask, context, self.settings.limits)
-            self._check_draft(new)
+            new = plans.changed(current, changes, mask, self.rooms.library, self.settings.limits, asked)
+            check_takes_its_addons(new, self.deployed.addons_on(name))
             if self._template(new) != self._template(current):
                 self._check_size(new)
             labels = self._labelled(new.annotations)
@@ -177,7 +189,8 @@ class Fleet:
         keeper = self.get(name)
         now = self.rooms.clock.wall()
         if not ignore_checks and not keeper.deleted:
-            self._check_unused(keeper, now)
+            check_unused(keeper, now)
+            check_hosts_nothing(name, self.deployed.addons_on(name))
         gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
         if not keeper.deleted:
             await keeper.declare(lambda d: d.model_copy(update=gone))
@@ -193,7 +206,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        self._check_draft(keeper.deployment)
+        plans.check_draft(keeper.deployment, self.rooms.library)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -206,7 +219,8 @@ class Fleet:
         living = [k for k in self._keepers.values() if not k.deleted]
         return [k.name for k in living if model in (k.deployment.base_model, k.deployment.draft_model)]
 
-    def _keep(self, deployment: Deployment) -> Keeper:
+    def keep(self, deployment: Deployment) -> Keeper:
+        """A keeper for a deployment, not started yet."""
         gpus = self._sizing.gpus(deployment)
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
         return keeper
@@ -246,37 +260,10 @@ class Fleet:
     def _template(self, deployment: Deployment) -> Template:
         return template_of(deployment, gpus=self._sizing.gpus(deployment))
 
-    def _model_of(self, spec: Deployment, account: str) -> str:
-        if not spec.base_model:
-            raise InvalidArgument("baseModel is required", field="baseModel")
-        name = self.rooms.library.resolve(spec.base_model, account)
-        self.rooms.library.get(name)
-        return name
-
-    def _draft_name(self, spec: Deployment, account: str) -> str | None:
-        return self.rooms.library.resolve(spec.draft_model, account, "draftModel") if spec.draft_model else None
-
-    def _check_draft(self, deployment: Deployment) -> None:
-        """Whether the two vocabularies agree is seen when a replica loads both."""
-        if deployment.draft_model:
-            self.rooms.library.get(deployment.draft_model, "draftModel")
-
-    def _context(self, model: str) -> int | None:
-        return self.rooms.library.get(model).context_length
-
     @staticmethod
     def _first_count(deployment: Deployment) -> int:
         """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
         return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
-
-    def _check_unused(self, keeper: Keeper, now: datetime) -> None:
-        busy = keeper.running() + keeper.lobby.held
-        last = keeper.meter.last_request_at
-        if busy or (last is not None and now - last < RECENT_USE):
-            use = f"{busy} requests are under way" if busy else "it answered a request less than a minute ago"
-            raise FailedPrecondition(
-                f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
-            )
 
     async def _sweep(self) -> None:
         while True:
@@ -307,6 +294,7 @@ class Fleet:
         await self.rooms.store.drop_deployment(keeper.name)
         metrics.forget(keeper.name)
         self._keepers.pop(keeper.name, None)
+        await self.deployed.forget(keeper.name)
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
         """Replicas that live and belong to a living deployment are adopted; every other one is ended."""

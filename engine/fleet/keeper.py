@@ -18,6 +18,7 @@ from engine.control import autoscale, idle, lifecycle
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
 from engine.control.forecast import Forecast
 from engine.control.reconcile import STARTING, Stage, steps
+from engine.fleet.addons import Addons
 from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
@@ -45,7 +46,8 @@ class Keeper:
 
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
         self.record = Record(deployment, rooms.store)
-        self.replicas = ReplicaSet(rooms, self.announce, self.wake, cores)
+        self.addons = Addons(self.announce, self.wake)
+        self.replicas = ReplicaSet(rooms, self.announce, self.wake, cores, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
         self.lobby = Lobby(self.ready, self.wake, rooms.clock)
@@ -129,6 +131,7 @@ class Keeper:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+        await self.addons.close()
         await self.replicas.close()
 
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
@@ -180,6 +183,7 @@ class Keeper:
         self.replicas.forgive()
         await self._decide(now)
         await self._reconcile(now)
+        self.addons.sync(self.replicas)
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,13 @@ class Report:
 
     def count(self, name: str) -> int:
         return int(self.body.get("counters", {}).get(name, 0))
+
+
+async def as_it_is(replica: Replica) -> None:
+    """Nothing is to be done before a replica is ready."""
+
+
+Prepare = Callable[["Replica"], Awaitable[None]]
 
 
 class Replica:
@@ -146,8 +153,8 @@ class Replica:
         if response.status_code != 200:
             raise Unavailable(f"the first request was answered {response.status_code}: {response.text[:300]}")
 
-    async def start_up(self) -> None:
-        """From process to READY, or a FiredeckError that says why not."""
+    async def start_up(self, prepare: Prepare = as_it_is) -> None:
+        """From process to READY, or a FiredeckError that says why not. `prepare`: the last thing before READY."""
         while self.report.body.get("status") != "ready":
             await self.look()
             if self.report.body.get("status") == "failed":
@@ -155,6 +162,7 @@ class Replica:
             self.progress = self.report.body.get("progress")
             await asyncio.sleep(STARTING_POLL_S)
         await self.probe()
+        await prepare(self)
         if self.stage == Stage.INITIALIZING:  # else it was told to end while it answered
             self.enter(Stage.READY)
 

@@ -21,7 +21,7 @@ from engine.clock import Clock
 from engine.control.backoff import STEADY_AFTER_S, Backoff
 from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.control.stockout import retry_s
-from engine.fleet.replica import Replica, failure_text
+from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
@@ -52,16 +52,23 @@ class Rooms:
 
 class ReplicaSet:
     """Replicas by id, and how their starts went. `wake` is called whenever one of them changed; `cores` tells how many
-    cores a replica that starts now may use."""
+    cores a replica that starts now may use; `prepare` is called before one takes requests."""
 
-    def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None], cores: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        announce: Announce,
+        wake: Callable[[], None],
+        cores: Callable[[], int],
+        prepare: Prepare = as_it_is,
+    ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
         self._backoffs: dict[str, Backoff] = {}  # by generation
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
-        self._wake, self._cores = wake, cores
+        self._wake, self._cores, self._prepare = wake, cores, prepare
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:
@@ -199,7 +206,7 @@ class ReplicaSet:
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""
         try:
-            await replica.start_up()
+            await replica.start_up(self._prepare)
         except Exception as error:
             if replica.stage != Stage.STOPPING:  # one that was told to end owes no answer
                 replica.reason = failure_text(error)

@@ -29,6 +29,7 @@ TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 REPLICA_ENDED = "the replica ended while it was answering"
 SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please retry your request in a few minutes."
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
+ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
 _PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-firedeck-simulated")

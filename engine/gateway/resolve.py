@@ -1,11 +1,12 @@
-"""From a request's model string to the deployment that answers it. Pure over names."""
+"""From a request's model string to the deployment that answers it, and the adapter it answers with. Pure over names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from client.errors import InvalidArgument, NotFound
-from client.names import parse_model
+from client.names import ModelString, parse_model
 
 # The SDK's 0.19 line matches this very sentence to decide whether to retry.
 NOT_DEPLOYED = "Model not found, inaccessible, and/or not deployed"
@@ -21,11 +22,30 @@ class Deployed:
         self.model = model
 
 
-def resolve(model: object, deployments: Sequence[Deployed], account: str) -> str:
-    """The full name of the account's deployment that `model` asks for.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A deployed model as routing sees it: which model on which deployment. All names in full."""
 
-    A bare model goes to its oldest deployment (`deployments` come in order of creation). A deployment that is not
-    there, of another account, or of another model is NotFound alike: nothing tells which.
+    name: str
+    model: str
+    deployment: str
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What answers: a deployment, and the deployed model that was meant, None for the deployment's own model."""
+
+    deployment: str
+    offer: str | None = None
+
+
+def resolve(model: object, deployments: Sequence[Deployed], account: str, offers: Sequence[Offer] = ()) -> Target:
+    """What the account's `model` asks for.
+
+    `deployments` are the account's own and `offers` what it may use, both in order of creation. A bare model goes to
+    its default, else to its oldest deployment. What is not there, of another account, or of another model is NotFound
+    alike: nothing tells which.
     """
     if not isinstance(model, str) or not model:
         raise InvalidArgument("model is required and must be a text", field="model")
@@ -35,15 +55,31 @@ def resolve(model: object, deployments: Sequence[Deployed], account: str) -> str
         wanted = parse_model(model, account)
     except InvalidArgument:
         raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments)) from None
-    for deployed in deployments:
-        if wanted.deployment is not None and deployed.name != str(wanted.deployment):
-            continue
-        if wanted.model is not None and deployed.model != str(wanted.model):
-            continue
-        if wanted.model is None and wanted.deployment is None:
-            continue
-        return deployed.name
-    raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments))
+    found = _found(wanted, deployments, offers)
+    if found is None:
+        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments))
+    return found
+
+
+def _found(wanted: ModelString, deployments: Sequence[Deployed], offers: Sequence[Offer]) -> Target | None:
+    name, model = str(wanted.deployment), str(wanted.model)
+    if wanted.deployed_model is not None:
+        return _first(offer for offer in offers if offer.name == str(wanted.deployed_model))
+    if wanted.deployment is not None:
+        named = (d for d in deployments if d.name == name and (wanted.model is None or d.model == model))
+        offered = (o for o in offers if o.deployment == name and o.model == model)
+        return next((Target(d.name) for d in named), None) or _first(offered)
+    if wanted.model is None:
+        return None
+    matching = [offer for offer in offers if offer.model == model]
+    default = _first(offer for offer in matching if offer.default)
+    own = next((Target(d.name) for d in deployments if d.model == model), None)
+    return default or own or _first(iter(matching))
+
+
+def _first(offers: Iterator[Offer]) -> Target | None:
+    found = next(offers, None)
+    return None if found is None else Target(found.deployment, found.name)
 
 
 def _hint(deployments: Sequence[Deployed]) -> str:

@@ -23,7 +23,7 @@ from client.errors import (
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from engine.access.rules import INFERENCE, authorise
 from engine.fleet.keeper import Keeper
-from engine.gateway.forward import Exchange, break_off, forward, sent_headers
+from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
 from engine.gateway.http import (
     ClientGone,
     Receive,
@@ -36,9 +36,10 @@ from engine.gateway.http import (
     send_error,
     send_json,
 )
-from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
+from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
 from engine.keys import Principal
+from engine.model_rules import LORA
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Gateway:
         request_id = secrets.token_hex(8)
         try:
             caller = self._house.keyring.identify(headers_of(scope), (scope.get("client") or ("",))[0])
-            authorise(caller, INFERENCE, caller.account, change=False)
+            authorise(caller, INFERENCE, caller.account)
             await self._route(scope, receive, send, caller, request_id)
         except ClientGone:
             return
@@ -106,14 +107,19 @@ class Gateway:
     ) -> None:
         body = await read_body(receive)
         fields = parse_object(body)
-        keeper = self._keeper(fields.get("model"), caller)
+        keeper, addon = self._target(fields.get("model"), caller)
+        if addon is not None and path in _POOL:
+            raise InvalidArgument(
+                "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"
+            )
         stream = fields.get("stream") if path in _GENERATE else None
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
         headers = headers_of(scope)
         exchange = Exchange(
-            path, body, bool(stream), request_id, time.monotonic(), time.monotonic, sent_headers(headers, caller)
-        )
+            path, body, bool(stream), request_id, time.monotonic(), time.monotonic,
+            sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
+        )  # fmt: skip
         synthetic = SYNTHETIC_HEADER in headers
         await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
 
@@ -145,10 +151,16 @@ class Gateway:
             raise Unavailable("the engine is being stopped", hint="try again when it is back")
         await break_off(exchange, send, "the engine was stopped while it was answering")
 
-    def _keeper(self, model: object, caller: Principal) -> Keeper:
-        mine = [k for k in self._house.fleet.keepers(caller.account) if not k.deleted]
+    def _target(self, model: object, caller: Principal) -> tuple[Keeper, str | None]:
+        """The deployment that answers, and the adapter it answers with."""
+        fleet = self._house.fleet
+        mine = [k for k in fleet.keepers(caller.account) if not k.deleted]
         deployed = [Deployed(k.name, k.deployment.base_model or "") for k in mine]
-        return self._house.fleet.get(resolve(model, deployed, caller.account))
+        records = fleet.deployed.offers(caller.account)
+        offers = [Offer(r.name, r.model or "", r.deployment or "", default=bool(r.default)) for r in records]
+        target = resolve(model, deployed, caller.account, offers)
+        keeper = fleet.get(target.deployment)
+        return keeper, fleet.deployed.route(target.offer, keeper)
 
     def _models(self, caller: Principal) -> list[dict[str, Any]]:
         """What can be asked for now: each deployment under its own name, and its model under the bare one."""
@@ -158,6 +170,9 @@ class Gateway:
                 continue
             for model_id in (keeper.deployment.base_model or "", keeper.name):
                 listed.setdefault(model_id, self._model(model_id, keeper))
+        for record in self._house.fleet.deployed.addons(caller.account):
+            addon = self._model(f"{record.model}#{record.deployment}", self._house.fleet.get(record.deployment or ""))
+            listed.setdefault(addon["id"], addon | {"kind": LORA, "owned_by": caller.account})
         return list(listed.values())
 
     def _model(self, model_id: str, keeper: Keeper) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def check(path: str | Path, progress: Progress = silent, cancel: threading.Event
     Raises InvalidArgument when it is missing, unreadable or not a model that can be served, FailedPrecondition when it
     changes while it is read, Cancelled. Takes about a second per gigabyte: call it from a thread.
     """
-    real = _resolve(path)
+    real = resolve(path)
     with open_regular(real) as fd:
         before = _identity(os.fstat(fd))
         info = gguf.read_open(fd, real.name)
@@ -51,7 +51,7 @@ def check(path: str | Path, progress: Progress = silent, cancel: threading.Event
     return OwnModel(real, info, digest)
 
 
-def _resolve(path: str | Path) -> Path:
+def resolve(path: str | Path) -> Path:
     """The file behind the path, with no link left in it. Links are welcome: Hugging Face's cache is made of them."""
     try:
         return Path(path).expanduser().resolve(strict=True)

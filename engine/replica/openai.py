@@ -38,6 +38,7 @@ from engine.replica.strict_json import parse_json
 from engine.replica.truncation import fit_turns
 
 ISOLATION_HEADER = "x-prompt-cache-isolation-key"
+ADDON_HEADER = "x-firedeck-addon"  # the adapter that the model string stands for; set by the gateway alone
 
 
 class Inference:
@@ -112,7 +113,7 @@ class Inference:
             ignore_eos=bool(request.ignore_eos),
             cache_max_tokens=request.prompt_cache_max_len,
             score_prompt=request.echoes and request.logprobs_asked,
-            adapters=self._adapter_set(request),
+            adapters=self._adapter_set(request, headers.get(ADDON_HEADER)),
             speculate=not request.disable_speculation,
             tenant=standing.tenant(headers),
             priority=request.priority,
@@ -137,8 +138,11 @@ class Inference:
             pieces = list(given) if isinstance(given, list) else fragments(vocabulary, tokens)
         return ChoiceState(tokens, text, echoed_tokens=echoed, fragments=pieces)
 
-    def _adapter_set(self, request: GenerationRequest) -> AdapterSet:
+    def _adapter_set(self, request: GenerationRequest, named: str | None) -> AdapterSet:
+        """What the request itself asks for, beside the adapter that its model string stands for."""
         uses = [(adapter.id, adapter.scale) for adapter in request.lora or ()]
+        if named and all(name != named for name, _ in uses):
+            uses.append((named, 1.0))
         if not uses:
             return ()
         if self._adapters is None:

@@ -107,3 +107,15 @@ def m005_access(db: sqlite3.Connection) -> None:
 @migration
 def m006_served_settings(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE served_settings (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m007_deployed_models(db: sqlite3.Connection) -> None:
+    db.execute(
+        "CREATE TABLE deployed_models (name TEXT PRIMARY KEY, deployment TEXT NOT NULL, doc TEXT NOT NULL) STRICT"
+    )
+
+
+@migration
+def m008_signing_keys(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE signing_keys (purpose TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")

@@ -79,3 +79,22 @@ SELECT * FROM (
     SELECT seq, time, deployment, kind, reason, message, replica FROM events
     WHERE deployment LIKE :prefix || '%' AND seq > :after ORDER BY seq DESC LIMIT :limit
 ) ORDER BY seq;
+
+-- name: put_deployed_model
+INSERT INTO deployed_models (name, deployment, doc) VALUES (:name, :deployment, :doc)
+ON CONFLICT (name) DO UPDATE SET doc = excluded.doc;
+
+-- name: all_deployed_models
+SELECT doc FROM deployed_models ORDER BY rowid;
+
+-- name: drop_deployed_model
+DELETE FROM deployed_models WHERE name = :name;
+
+-- name: drop_deployed_models_of
+DELETE FROM deployed_models WHERE deployment = :deployment;
+
+-- name: add_signing_key
+INSERT INTO signing_keys (purpose, key) VALUES (:purpose, :key) ON CONFLICT (purpose) DO NOTHING;
+
+-- name: signing_key
+SELECT key FROM signing_keys WHERE purpose = :purpose;

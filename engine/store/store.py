@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import Event
 from client.types import Deployment, Model
@@ -113,9 +115,16 @@ class Store:
         ]
 
     async def drop_deployment(self, name: str) -> None:
-        """The deployment and its events: one made later under the same name must not inherit them."""
-        gone = [("drop_deployment", {"name": name}), ("drop_events_of", {"deployment": name})]
-        await self._run(self._transact, [*gone, ("drop_served_settings", {"name": name})])
+        """The deployment, its events and what was deployed on it: one made later under the same name must not inherit
+        them."""
+        of, named = {"deployment": name}, {"name": name}
+        await self._run(
+            self._transact,
+            [
+                ("drop_deployment", named), ("drop_events_of", of), ("drop_served_settings", named),
+                ("drop_deployed_models_of", of),
+            ],
+        )  # fmt: skip
 
     async def touch_deployment(self, name: str, at: datetime) -> None:
         await self._write("touch_deployment", {"name": name, "at": at.isoformat()})
@@ -129,6 +138,27 @@ class Store:
 
     async def drop_model(self, name: str) -> None:
         await self._write("drop_model", {"name": name})
+
+    async def put_deployed_models(self, *records: DeployedModel) -> None:
+        """All of them or none."""
+        rows = [
+            {"name": r.name, "deployment": r.deployment, "doc": r.model_dump_json(by_alias=True, exclude_none=True)}
+            for r in records
+        ]
+        await self._run(self._transact, [("put_deployed_model", row) for row in rows])
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        """In the order in which they were made."""
+        return [DeployedModel.model_validate_json(row["doc"]) for row in await self._read("all_deployed_models")]
+
+    async def drop_deployed_model(self, name: str) -> None:
+        await self._write("drop_deployed_model", {"name": name})
+
+    async def signing_key(self, purpose: str) -> bytes:
+        """32 random bytes for this purpose, the same ever after."""
+        await self._write("add_signing_key", {"purpose": purpose, "key": secrets.token_bytes(32)})
+        [row] = await self._read("signing_key", {"purpose": purpose})
+        return bytes(row["key"])
 
     async def put_replica(self, record: ReplicaRecord) -> None:
         await self._write("put_replica", asdict(record))

@@ -23,7 +23,7 @@ INFERENCE = sorted([*(("POST", path) for path in _INFER), ("GET", "/v1/models"),
 BODIES = {"POST": {}, "PATCH": {}}
 PLACES = {
     "account": "local", "deployment_id": "theirs", "model_id": "theirs", "user_id": "them", "secret_id": "theirs",
-    "quota_id": "replica-count",
+    "quota_id": "replica-count", "deployed_model_id": "theirs", "shape_id": "theirs", "version_id": "v1",
 }  # fmt: skip
 _addresses = (f"10.0.{number // 250}.{number % 250}" for number in count())
 
@@ -134,7 +134,7 @@ async def test_the_library_is_everybodys_to_read_and_nobodys_to_change(shared_ho
         if "{account}" not in route[1]:
             continue
         answer = await ask(shared_home, shared_home.admin_key, route, account="fireworks")
-        readable = RULES[route].library and route[0] == "GET"
+        readable = RULES[route].library and not RULES[route].changes
         assert (answer.status_code == 403) != readable, (route, answer.text)
 
 
@@ -157,7 +157,7 @@ async def test_inference_takes_every_role_and_no_bad_key(shared_home: Home, rout
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("path", sorted(path for _, path in OPEN))
+@pytest.mark.parametrize("path", sorted(path for _, path in OPEN if "{" not in path))
 async def test_probes_and_figures_need_no_key(shared_home: Home, path) -> None:
     assert (await ask(shared_home, None, ("GET", path))).status_code == 200
 

@@ -11,6 +11,8 @@ from client.access_types import UserSpec
 from client.errors import AlreadyExists, PermissionDenied
 from client.resources import Client
 from client.types import DeploymentSpec
+from engine.store.access import AuditQuery
+from engine.telemetry.audit import CHANGES, READS
 from tests.house import Home, home
 from tests.processes import SMOLLM2
 
@@ -60,6 +62,31 @@ async def test_changes_reads_and_refusals_are_recorded_with_who_what_and_outcome
     assert (newest.message, newest.api_key_id, newest.is_admin_action) == ("ListAuditLogs", "admin", True)
     assert newest.timestamp is not None
     assert newest.client_ip == "127.0.0.1"
+
+
+async def test_what_a_route_does_and_not_its_verb_makes_a_change(own: Home, admin: Client) -> None:
+    models = "/v1/accounts/local/models"
+    async with own.http(own.admin_key) as http:
+        assert (await http.post(models, json={"modelId": "up"})).status_code == 200
+        assert (await http.get(f"{models}/up:validateUpload")).status_code == 400
+        wanted = {"createDeploymentRequest": {"deployment": {"baseModel": SMOLLM2}}}
+        assert (await http.post("/v1/accounts/local/deploymentShapeVersions:match", json=wanted)).status_code == 200
+    await admin.audit_logs.list()
+    rows = await own.engine.house.access.records.audit_page(
+        AuditQuery("local", "", "9999", []), cursor=None, limit=20, newest_first=True
+    )
+    trails = {row.message: row.trail for row in rows}
+    assert trails["CreateModel"] == trails["ValidateModelUpload"] == CHANGES
+    assert trails["MatchDeploymentShapeVersions"] == READS
+
+
+@pytest.mark.parametrize("switch", ["validateOnly=true", "dryRun=true", "dryRun=1"])
+async def test_what_was_only_asked_for_belongs_to_nobody(own: Home, switch: str) -> None:
+    path = f"/v1/accounts/local/deployments?deploymentId=chat&{switch}"
+    async with own.http(own.admin_key) as http:
+        answer = await http.post(path, json={"baseModel": SMOLLM2, "maxReplicaCount": 0})
+    assert answer.json()["name"] == "accounts/local/deployments/chat"
+    assert await own.engine.house.access.records.owner_of("accounts/local/deployments/chat") is None
 
 
 async def test_service_accounts_stand_there_under_their_own_address(own: Home, admin: Client) -> None:

@@ -56,6 +56,21 @@ async def test_a_user_is_made_from_an_email_with_the_role_user_and_is_found_agai
     assert [u.id for u in await admin.users.list(filter='email="Ada.Lovelace@example.com"')] == ["ada-lovelace"]
 
 
+async def test_lists_and_single_resources_of_access_show_just_the_fields_of_a_read_mask(own: Home) -> None:
+    async with own.http(own.admin_key) as http:
+        for path, mask, field, item in (
+            ("users", "name,role", "users", {"name": "accounts/local/users/admin", "role": "admin"}),
+            ("users/admin/apiKeys", "keyId", "apiKeys", {"keyId": "admin"}),
+            ("quotas", "max_value", "quotas", {"maxValue": "10000"}),
+            ("auditLogs", "message,status.code", "auditLogs", {"message": "ListQuotas", "status": {"code": "OK"}}),
+        ):
+            answer = await http.get(f"/v1/accounts/local/{path}", params={"readMask": mask})
+            assert answer.json()[field][0] == item
+        one = await http.get("/v1/accounts/local/users/admin", params={"readMask": "role"})
+        assert one.json() == {"role": "admin"}
+        assert (await http.get("/v1/accounts/local/users", params={"readMask": "nonsense"})).status_code == 400
+
+
 async def test_a_service_account_has_a_flag_an_id_and_an_address_of_its_own(admin: Client) -> None:
     made = await admin.users.create(UserSpec(service_account=True, role=CONTRIBUTOR), "ci-bot")
     assert (made.email, made.service_account) == ("ci-bot@local.sa.fireworks.ai", True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, peer, reconcile, speculation, throughput
+from tests.bench import footprint, gateway, listing, peer, reconcile, speculation, throughput
 from tests.bench.autoscaling import report as autoscaling
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
@@ -40,6 +40,7 @@ PARTS: dict[str, Part] = {
 }
 TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of their own
     "gateway": gateway.main,
+    "listing": listing.main,
     "reconcile": reconcile.main,
 }
 AUTOSCALE = "autoscale"  # its table needs neither a model nor a peer

@@ -251,7 +251,7 @@ def test_a_full_disk_refuses_changes_clearly_and_inference_goes_on(tmp_path: Pat
 async def _fill_and_check(engine: EngineProcess, disk: Path) -> None:
     engine.start()
     await deploy(engine, "d", min_replica_count=1)
-    with (disk / "filler").open("wb") as filler:
+    with (disk / "filler").open("wb", buffering=0) as filler:
         try:
             while filler.write(b"x" * 65536):
                 filler.flush()

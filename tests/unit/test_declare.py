@@ -207,7 +207,8 @@ def test_a_rehearsal_allows_a_scale_to_zero_window_of_seconds():
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"precision": "FP8"}, "precision"),
+        ({"extraArgs": ["--verbose"]}, "extraArgs"),
+        ({"extraValues": {"a": "b"}}, "extraValues"),
         ({"enableMtp": True}, "enableMtp"),
         ({"enableHotLoad": True}, "enableHotLoad"),
         ({"directRouteApiKeys": ["k"]}, "directRouteApiKeys"),
@@ -370,10 +371,14 @@ def test_a_mask_path_that_is_no_field_is_refused_as_the_mask(path):
         ({"baseModel": "accounts/fireworks/models/gemma-3-270m"}, "baseModel"),
         ({"placement": {"region": "US_IOWA_1"}}, "placement"),
         ({"acceleratorType": "NVIDIA_H200_141GB"}, "acceleratorType"),
+        ({"engine": "VLLM"}, "engine"),
+        ({"forTraining": True}, "forTraining"),
+        ({"spot": True}, "spot"),
+        ({"preemptible": True}, "preemptible"),
     ],
 )
 def test_what_is_immutable_is_refused_with_a_new_value_and_taken_with_the_same(body, field):
-    assert len(IMMUTABLE) == 3
+    assert len(IMMUTABLE) == 7
     with pytest.raises(InvalidArgument) as refused:
         changed(tuned(), body)
     assert refused.value.field == field

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument, NotFound
-from engine.gateway.resolve import NOT_DEPLOYED, Deployed, resolve
+from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, Target, resolve
 
 LIB = "accounts/fireworks/models/m"
 FIRST = Deployed("accounts/local/deployments/first", LIB)
@@ -25,7 +25,7 @@ MINE = [FIRST, SECOND, OWN]
     ],
 )  # fmt: skip
 def test_every_form_finds_its_deployment_and_a_bare_model_its_oldest(model, found):
-    assert resolve(model, MINE, "local") == found.name
+    assert resolve(model, MINE, "local").deployment == found.name
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,48 @@ def test_the_refusal_names_what_could_be_asked_for():
 @given(st.text(max_size=40))
 def test_any_text_finds_one_of_the_callers_own_or_nothing(model):
     try:
-        found = resolve(model, MINE, "local")
+        found = resolve(model, MINE, "local").deployment
     except (NotFound, InvalidArgument) as error:
         found = f"refused for {error.field}"
     assert found in {"refused for model", *(d.name for d in MINE)}
+
+
+LORA = "accounts/local/models/lora"
+BASES = [
+    Offer("accounts/local/deployedModels/m-1", LIB, FIRST.name),
+    Offer("accounts/local/deployedModels/m-2", LIB, SECOND.name, default=True),
+]
+ADDONS = [
+    Offer("accounts/local/deployedModels/lora-1", LORA, FIRST.name, default=True),
+    Offer("accounts/local/deployedModels/lora-2", LORA, SECOND.name),
+]
+PUBLIC = Offer("accounts/alice/deployedModels/x", "accounts/alice/models/x", "accounts/alice/deployments/d")
+OFFERS = [*BASES, *ADDONS, PUBLIC]
+
+
+@pytest.mark.parametrize(
+    ("model", "deployment", "offer"),
+    [
+        (LIB, SECOND.name, BASES[1].name), (FIRST.name, FIRST.name, None), (f"{LIB}#{FIRST.name}", FIRST.name, None),
+        (LORA, FIRST.name, ADDONS[0].name), ("local/lora", FIRST.name, ADDONS[0].name),
+        (f"{LORA}#{SECOND.name}", SECOND.name, ADDONS[1].name), ("lora#second", SECOND.name, ADDONS[1].name),
+        (ADDONS[1].name, SECOND.name, ADDONS[1].name), (BASES[0].name, FIRST.name, BASES[0].name),
+        ("mine", OWN.name, None), (PUBLIC.name, PUBLIC.deployment, PUBLIC.name),
+        ("alice/x", PUBLIC.deployment, PUBLIC.name), ("alice/x#alice/d", PUBLIC.deployment, PUBLIC.name),
+    ],
+)  # fmt: skip
+def test_a_deployed_model_is_found_by_its_name_its_model_and_both(model, deployment, offer):
+    assert resolve(model, MINE, "local", OFFERS) == Target(deployment, offer)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [f"{LORA}#{OWN.name}", "accounts/local/deployedModels/nope", PUBLIC.deployment, "accounts/alice/models/y", "x"],
+)
+def test_an_adapter_is_only_where_it_was_loaded_and_a_public_one_opens_nothing_else(model):
+    with pytest.raises(NotFound):
+        resolve(model, MINE, "local", OFFERS)
+
+
+def test_a_default_on_a_deployment_that_is_gone_does_not_hide_the_others():
+    assert resolve(LIB, MINE, "local", BASES[:1]) == Target(FIRST.name)

@@ -1,0 +1,85 @@
+"""Typed verbs for what serves what: `Client.deployed_models.load(...)`, `Client.shapes.list()`."""
+
+from __future__ import annotations
+
+from client.addon_types import (
+    DeployedModel,
+    DeployedModelPage,
+    DeployedModelSpec,
+    DeploymentShape,
+    DeploymentShapePage,
+)
+from client.http import Query, Transport
+from client.names import LIBRARY_ACCOUNT, Name
+
+PAGE_SIZE = 200  # the most that a list answers at once
+CHECKING_TIMEOUT_S = 600.0  # the engine reads the whole adapter before it answers
+
+
+class DeployedModels:
+    """LoRA adapters and base models on deployments."""
+
+    def __init__(self, transport: Transport, account: str) -> None:
+        self._transport = transport
+        self._account = account
+        self._path = f"/v1/accounts/{account}/deployedModels"
+
+    async def load(self, model: str, deployment: str, *, replace_merged: bool = False) -> DeployedModel:
+        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
+        body = {
+            "model": str(Name.of(model, "models", self._account, "model")),
+            "deployment": str(Name.of(deployment, "deployments", self._account, "deployment")),
+        }
+        raw = await self._transport.send(
+            "POST", self._path, query={"replaceMergedAddon": replace_merged or None}, body=body,
+            read_timeout_s=CHECKING_TIMEOUT_S,
+        )  # fmt: skip
+        return DeployedModel.model_validate(raw)
+
+    async def get(self, name: str) -> DeployedModel:
+        return DeployedModel.model_validate(await self._transport.get(self._one(name)))
+
+    async def of_model(self, model: str, deployment: str | None = None) -> list[DeployedModel]:
+        """Where a model is deployed, on one deployment or on all."""
+        wanted = str(Name.of(model, "models", self._account, "model"))
+        where = str(Name.of(deployment, "deployments", self._account, "deployment")) if deployment else None
+        return [one for one in await self.list() if one.model == wanted and where in (None, one.deployment)]
+
+    async def list(self) -> list[DeployedModel]:
+        found: list[DeployedModel] = []
+        token = ""
+        while True:
+            query: Query = {"pageSize": PAGE_SIZE, "pageToken": token}
+            page = DeployedModelPage.model_validate(await self._transport.get(self._path, query))
+            found += page.deployed_models
+            token = page.next_page_token
+            if not token or not page.deployed_models:
+                return found
+
+    async def update(self, name: str, changes: DeployedModelSpec) -> DeployedModel:
+        """Only the fields set in `changes` change."""
+        body = changes.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return DeployedModel.model_validate(await self._transport.send("PATCH", self._one(name), body=body))
+
+    async def unload(self, name: str) -> None:
+        await self._transport.send("DELETE", self._one(name))
+
+    def _one(self, name: str) -> str:
+        return f"/v1/{Name.of(name, 'deployedModels', self._account, 'deployedModel')}"
+
+
+class Shapes:
+    """The library's deployment shapes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def list(self, model: str | None = None) -> list[DeploymentShape]:
+        """All, or those for one base model."""
+        query: Query = {"pageSize": PAGE_SIZE, "targetModel": model}
+        raw = await self._transport.get(f"/v1/accounts/{LIBRARY_ACCOUNT}/deploymentShapes", query)
+        return DeploymentShapePage.model_validate(raw).deployment_shapes
+
+    async def get(self, name: str) -> DeploymentShape:
+        full = Name.of(name, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
+        return DeploymentShape.model_validate(await self._transport.get(f"/v1/{full}"))

@@ -1,0 +1,114 @@
+"""`firedeck load-lora`, `unload-lora` and `firedeck deployed-model list|get|update`, with firectl's flags."""
+
+from __future__ import annotations
+
+import click
+
+from client.addon_types import DeployedModel, DeployedModelSpec
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.errors import InvalidArgument, NotFound
+from client.resources import Client
+
+HEADER = ("NAME", "MODEL", "DEPLOYMENT", "STATE", "DEFAULT", "PUBLIC", "STATUS")
+
+
+@click.group(name="deployed-model")
+def deployed_model() -> None:
+    """What is deployed where: base models, and the LoRA adapters beside them."""
+
+
+@deployed_model.command(name="list")
+@shared
+def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """All deployed models of the account."""
+
+    async def work(client: Client) -> None:
+        _show(await client.deployed_models.list(), output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployed_model.command()
+@click.argument("name")
+@shared
+def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One deployed model."""
+
+    async def work(client: Client) -> None:
+        _show([await client.deployed_models.get(name)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployed_model.command()
+@click.argument("name")
+@click.option("--default", "default", is_flag=True, default=None, help="Where the model's bare name goes.")
+@click.option("--public/--no-public", default=None, help="Reachable by other accounts.")
+@click.option("--display-name")
+@shared
+def update(
+    name: str, default: bool | None, public: bool | None, display_name: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Change what is given, nothing else."""
+    given = {"default": default, "public": public, "display_name": display_name}
+    changes = DeployedModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
+
+    async def work(client: Client) -> None:
+        _show([await client.deployed_models.update(name, changes)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@click.command(name="load-lora")
+@click.argument("model")
+@click.option("--deployment", required=True, help="A deployment of the adapter's base, with --enable-addons.")
+@click.option("--replace-merged-addon", is_flag=True, help="In place of the one on a hot-reload deployment.")
+@shared
+def load_lora(
+    model: str, deployment: str, replace_merged_addon: bool, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Load the LoRA adapter MODEL onto a deployment of its base."""
+
+    async def work(client: Client) -> None:
+        _show([await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@click.command(name="unload-lora")
+@click.argument("model")
+@click.option("--deployment", help="Where from, when it is on several.")
+@shared
+def unload_lora(
+    model: str, deployment: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """Take the LoRA adapter MODEL off its deployment; requests under way end with it."""
+
+    async def work(client: Client) -> None:
+        found = await client.deployed_models.of_model(model, deployment)
+        if not found:
+            raise NotFound(f"{model} is not deployed{f' on {deployment}' if deployment else ''}", field="model")
+        if len(found) > 1:
+            places = ", ".join(str(one.deployment) for one in found)
+            raise InvalidArgument(f"{model} is on {places}", field="deployment", hint="say which with --deployment")
+        await client.deployed_models.unload(found[0].name)
+        click.echo(f"unloading {found[0].model} from {found[0].deployment}", err=True)
+
+    run(work, base_url, api_key, account)
+
+
+def _show(found: list[DeployedModel], output: str) -> None:
+    if output == "json":
+        out.say(out.as_json(found))
+        return
+    rows = [
+        (
+            one.id, one.model or "", one.deployment or "", one.state, "yes" if one.default else "",
+            "yes" if one.public else "", one.status.message if one.status else "",
+        )
+        for one in found
+    ]  # fmt: skip
+    out.say(out.table(HEADER, rows))

@@ -1,0 +1,78 @@
+"""What every control-plane message is made of: protojson's names, durations, instants and numbers.
+
+Source: https://protobuf.dev/programming-guides/json/
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from client import durations
+from client.errors import InvalidArgument
+
+INT32_MAX = 2**31 - 1
+
+
+class Wire(BaseModel):
+    """A message of the control plane: camelCase on the wire, snake_case accepted too, unset fields left out."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", protected_namespaces=())
+
+    def to_wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _read_duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value if isinstance(value, timedelta) else _refuse_duration(value)
+    try:
+        return durations.parse(value)
+    except InvalidArgument as error:
+        raise ValueError(error.text) from error
+
+
+def _refuse_duration(value: Any) -> Any:
+    raise ValueError(f"{value!r} is not a duration: write it as a string like '30s', '10m' or '1h30m'")
+
+
+def _in_utc(value: datetime) -> datetime:
+    """An instant without a zone is UTC; one that UTC cannot express is refused."""
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
+
+
+def _write_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_DURATION_SCHEMA = {
+    "type": "string",
+    "description": "seconds with the suffix s, or Go's 1h30m",
+    "pattern": r"^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
+}
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    PlainSerializer(durations.to_proto, return_type=str),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+Timestamp = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(_write_time, return_type=str)]
+Count = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
+ReplicaCount = Annotated[int, Field(strict=True, ge=0, le=1000)]
+Flag = Annotated[bool, Field(strict=True)]
+DisplayName = Annotated[str, Field(max_length=63)]
+Description = Annotated[str, Field(max_length=999)]
+
+
+class Status(Wire):
+    """How the last operation on a resource went: google.rpc's code by name, and a sentence."""
+
+    code: str = "OK"
+    message: str = ""

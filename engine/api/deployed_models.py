@@ -1,0 +1,81 @@
+"""`/v1/accounts/{account}/deployedModels`: load a LoRA adapter onto a deployment, list, change, unload."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from client.addon_types import DeployedModel, DeployedModelPage
+from client.names import Name
+from engine import deployed_rules
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, shown
+from engine.api.listing import page
+from engine.masks import update_paths
+
+router = APIRouter(prefix="/v1/accounts/{account}/deployedModels", tags=["deployed models"])
+_ONE = "/{deployed_model_id}"
+
+
+@router.post("", response_model=DeployedModel, openapi_extra=documented_body("DeployedModelSpec"))
+async def create(
+    account: str,
+    body: Body,
+    house: HouseDep,
+    caller: Caller,
+    replace_merged_addon: Annotated[bool, Query(alias="replaceMergedAddon")] = False,
+) -> Response:
+    """Load an adapter onto a deployment of its base: DEPLOYING, then DEPLOYED, or FAILED with the reason."""
+    caller.may(account, write=True)
+    made = await house.fleet.deployed.create(
+        account, deployed_rules.read(body), by=caller.user, replace_merged=replace_merged_addon
+    )
+    return shown(made)
+
+
+@router.get("", response_model=DeployedModelPage)
+async def list_deployed_models(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
+    """What is deployed on the account's living deployments: their bases, and the adapters beside them."""
+    caller.may(account, write=False)
+    items = house.fleet.deployed.all(account)
+    found, token, total = page(items, **asdict(query), default_order="name", kind=DeployedModel)
+    listed = DeployedModelPage(deployed_models=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "deployed_models")
+
+
+@router.get(_ONE, response_model=DeployedModel)
+async def get(
+    account: str, deployed_model_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
+) -> Response:
+    caller.may(account, write=False)
+    return shown(house.fleet.deployed.get(_name(account, deployed_model_id)), read_mask)
+
+
+@router.patch(_ONE, response_model=DeployedModel, openapi_extra=documented_body("DeployedModelSpec"))
+async def update(
+    account: str,
+    deployed_model_id: str,
+    body: Body,
+    house: HouseDep,
+    caller: Caller,
+    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+) -> Response:
+    """Change `default`, `public`, `displayName` or `description`; a new default takes the place of the former."""
+    caller.may(account, write=True)
+    changes = deployed_rules.read(body)
+    return shown(
+        await house.fleet.deployed.update(_name(account, deployed_model_id), changes, update_paths(update_mask))
+    )
+
+
+@router.delete(_ONE)
+async def delete(account: str, deployed_model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
+    """Unload an adapter: requests under way end with it, new ones do not find it."""
+    caller.may(account, write=True)
+    await house.fleet.deployed.delete(_name(account, deployed_model_id), by=caller.user)
+    return {}
+
+
+def _name(account: str, deployed_model_id: str) -> str:
+    return str(Name.of(deployed_model_id, "deployedModels", account, "deployedModel"))

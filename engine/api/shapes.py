@@ -1,0 +1,114 @@
+"""`/v1/accounts/{account}/deploymentShapes` and their versions: what is known to work for a model. Read only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from client.addon_types import DeploymentShape, DeploymentShapePage, DeploymentShapeVersion, DeploymentShapeVersionPage
+from client.errors import InvalidArgument, NotFound
+from client.names import LIBRARY_ACCOUNT, Name, check_id
+from engine import shapes
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
+from engine.api.listing import page
+from engine.deployed_rules import check_owner
+
+router = APIRouter(prefix="/v1/accounts/{account}", tags=["deployment shapes"])
+_SHAPES = "/deploymentShapes"
+ANY = "-"  # in a shape's place: the versions of all shapes (https://google.aip.dev/159)
+
+
+@router.get(_SHAPES, response_model=DeploymentShapePage)
+async def list_shapes(
+    account: str,
+    caller: Caller,
+    query: Listing,
+    target_model: Annotated[str, Query(alias="targetModel", description="only shapes for this base model")] = "",
+) -> Response:
+    """The shapes that `fireworks` has for the library's models; other accounts have none."""
+    caller.may(account, write=False)
+    model = str(Name.of(target_model, "models", LIBRARY_ACCOUNT, "targetModel")) if target_model else ""
+    items = [s for s in shapes.shapes() if account == LIBRARY_ACCOUNT and model in ("", s.base_model)]
+    found, token, total = page(items, **asdict(query), default_order="createTime", kind=DeploymentShape)
+    listed = DeploymentShapePage(deployment_shapes=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "deployment_shapes")
+
+
+@router.get(_SHAPES + "/{shape_id}", response_model=DeploymentShape)
+async def get_shape(account: str, shape_id: str, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A shape as its latest version has it."""
+    caller.may(account, write=False)
+    name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
+    for shape in shapes.shapes():
+        if shape.name == name:
+            return shown(shape, read_mask)
+    raise _unknown(name)
+
+
+@router.get(_SHAPES + "/{shape_id}/versions", response_model=DeploymentShapeVersionPage)
+async def list_versions(account: str, shape_id: str, caller: Caller, query: Listing) -> Response:
+    """The versions of a shape, or of all shapes of the account for the id `-`."""
+    caller.may(account, write=False)
+    prefix = f"accounts/{account}/deploymentShapes/"
+    items = [v for v in shapes.versions() if v.snapshot.name.startswith(prefix)]
+    if shape_id != ANY:
+        name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
+        items = [v for v in items if v.snapshot.name == name]
+        if not items:
+            raise _unknown(name)
+    return _versions(items, query)
+
+
+@router.get(_SHAPES + "/{shape_id}/versions/{version_id}", response_model=DeploymentShapeVersion)
+async def get_version(
+    account: str, shape_id: str, version_id: str, caller: Caller, read_mask: ReadMask = ""
+) -> Response:
+    caller.may(account, write=False)
+    shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
+    name = f"{shape}/versions/{check_id(version_id, 'version')}"
+    for version in shapes.versions():
+        if version.name == name:
+            return shown(version, read_mask)
+    raise _unknown(name)
+
+
+@router.post(
+    "/deploymentShapeVersions:match",
+    response_model=DeploymentShapeVersionPage,
+    openapi_extra=documented_body("MatchBody"),
+)
+async def match(account: str, body: Body, house: HouseDep, caller: Caller, query: Listing) -> Response:
+    """The versions that a deployment of this base model could take: `{"createDeploymentRequest": {"deployment":
+    {"baseModel", "enableAddons"?}}}`. A LoRA adapter stands for its base."""
+    caller.may(account, write=False)
+    deployment = _wanted(object_body(body))
+    model = deployment.get("baseModel", deployment.get("base_model"))
+    if not isinstance(model, str) or not model:
+        raise InvalidArgument("baseModel is required", field="createDeploymentRequest.deployment.baseModel")
+    name = house.library.resolve(model, account, "createDeploymentRequest.deployment.baseModel")
+    found = house.library.get(name, "createDeploymentRequest.deployment.baseModel")
+    check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
+    name = found.peft_details.base_model if found.peft_details else name
+    addons = deployment.get("enableAddons", deployment.get("enable_addons"))
+    fitting = [v for v in shapes.versions() if v.latest_validated and v.snapshot.base_model == name]
+    return _versions([v for v in fitting if addons is not True or v.snapshot.enable_addons], query)
+
+
+def _wanted(body: dict[str, Any]) -> dict[str, Any]:
+    request = body.get("createDeploymentRequest", body.get("create_deployment_request"))
+    deployment = request.get("deployment") if isinstance(request, dict) else None
+    if not isinstance(deployment, dict):
+        raise InvalidArgument("createDeploymentRequest.deployment is required", field="createDeploymentRequest")
+    return deployment
+
+
+def _versions(items: list[DeploymentShapeVersion], query: Listing) -> Response:
+    found, token, total = page(items, **asdict(query), default_order="createTime", kind=DeploymentShapeVersion)
+    listed = DeploymentShapeVersionPage(deployment_shape_versions=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "deployment_shape_versions")
+
+
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"{name!r} does not exist", field="name", hint="list the shapes of the account fireworks")

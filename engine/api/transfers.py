@@ -1,0 +1,136 @@
+"""Files of models over HTTP: `:getUploadEndpoint`, `:validateUpload`, `:getDownloadEndpoint`, and their signed URLs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from client.errors import FailedPrecondition, InvalidArgument
+from client.model_types import DownloadEndpoint, Model, UploadEndpoint, UploadValidation
+from client.names import Name
+from engine.api.common import Body, Caller, HouseDep, ReadMask, documented_body, object_body, shown
+from engine.house import House
+from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
+
+router = APIRouter(tags=["models"])
+signed = APIRouter(prefix="/firedeck/v1/files", tags=["models"])  # whoever has the URL may use it: no key is asked for
+_ONE = "/v1/accounts/{account}/models/{model_id}"
+
+
+@router.post(
+    _ONE + ":getUploadEndpoint", response_model=UploadEndpoint, openapi_extra=documented_body("UploadEndpointBody")
+)
+async def upload_endpoint(
+    account: str, model_id: str, body: Body, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
+) -> Response:
+    """`{"filenameToSize": {name: bytes}}`: a signed URL for each file, to PUT it to. The model must be UPLOADING."""
+    caller.may(account, write=True)
+    model = _uploading(house, account, model_id)
+    sizes = _sizes(object_body(body))
+    house.uploads.check_room(sizes)
+    urls = {name: _url(request, house, "PUT", model.name, name, size) for name, size in sizes.items()}
+    folder = house.uploads.folder_of(model.name)
+    found = UploadEndpoint(
+        filename_to_signed_urls=urls, filename_to_unsigned_uris={name: (folder / name).as_uri() for name in sizes}
+    )
+    return shown(found, read_mask)
+
+
+@router.get(_ONE + ":validateUpload", response_model=UploadValidation)
+async def validate_upload(
+    account: str,
+    model_id: str,
+    house: HouseDep,
+    caller: Caller,
+    config_only: Annotated[bool, Query(alias="configOnly")] = False,
+    skip_hf_config_validation: Annotated[bool, Query(alias="skipHfConfigValidation")] = False,
+    trust_remote_code: Annotated[bool, Query(alias="trustRemoteCode")] = False,
+) -> Response:
+    """Check what was uploaded and make the model READY. A model is one GGUF file; `configOnly` checks it alone."""
+    caller.may(account, write=True)
+    model = _uploading(house, account, model_id)
+    file = house.uploads.gguf_of(model.name)
+    base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
+    checked = await house.library.checked(model, file, base)
+    if not config_only:
+        await house.library.put(checked)
+    return shown(UploadValidation(warnings=[]))
+
+
+@router.get(_ONE + ":getDownloadEndpoint", response_model=DownloadEndpoint)
+async def download_endpoint(
+    account: str, model_id: str, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
+) -> Response:
+    """A signed URL for the model's file."""
+    caller.may(account, write=False)
+    model = house.library.get(_name(account, model_id), "name")
+    file = model.firedeck
+    if file is None or not file.file or not file.on_disk:
+        raise FailedPrecondition(
+            f"the file of {model.name} is not here yet", field="name", hint="deploy it once, or firedeck model pull"
+        )
+    path = house.library.file_of(model.name)
+    url = _url(request, house, "GET", model.name, path.name, path.stat().st_size)
+    return shown(DownloadEndpoint(filename_to_signed_urls={path.name: url}), read_mask)
+
+
+@signed.put("/{ticket}")
+async def put_file(ticket: str, request: Request, house: HouseDep) -> dict[str, Any]:
+    """Upload a file to its signed URL."""
+    meant = house.uploads.ticket(ticket, "PUT", house.fleet.rooms.clock.wall().timestamp())
+    _still_uploading(house.library.get(meant.model, "name"))
+    await house.uploads.receive(meant, request.stream())
+    return {}
+
+
+@signed.get("/{ticket}", response_class=FileResponse)
+async def get_file(ticket: str, house: HouseDep) -> FileResponse:
+    """Download a file from its signed URL."""
+    meant = house.uploads.ticket(ticket, "GET", house.fleet.rooms.clock.wall().timestamp())
+    path = house.library.file_of(meant.model)
+    if not path.is_file():
+        raise FailedPrecondition(f"the file of {meant.model} is gone", field="name", hint="put it back")
+    return FileResponse(path, media_type="application/octet-stream", filename=meant.file)
+
+
+def _uploading(house: House, account: str, model_id: str) -> Model:
+    model = house.library.get(_name(account, model_id), "name")
+    _still_uploading(model)
+    return model
+
+
+def _still_uploading(model: Model) -> None:
+    if model.state != "UPLOADING":
+        raise FailedPrecondition(
+            f"{model.name} is {model.state}: its files do not change any more", field="name", hint="make a new model"
+        )
+
+
+def _sizes(body: dict[str, Any]) -> dict[str, int]:
+    given = body.get("filenameToSize", body.get("filename_to_size"))
+    if not isinstance(given, dict) or not given or len(given) > FILES_MAX:
+        raise InvalidArgument(
+            f"filenameToSize is required, with 1 to {FILES_MAX} files", field="filenameToSize",
+            hint='e.g. {"model.gguf": "98362432"}',
+        )  # fmt: skip
+    return {name: _size(name, size) for name, size in given.items()}
+
+
+def _size(name: str, size: Any) -> int:
+    """An int64, which protojson writes as a text."""
+    text = str(size) if isinstance(size, int | str) and not isinstance(size, bool) else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise InvalidArgument(f"the size of {name[:80]!r} must be a number of bytes", field="filenameToSize")
+    return int(text)
+
+
+def _url(request: Request, house: House, method: str, model: str, file: str, size: int) -> str:
+    expires = house.fleet.rooms.clock.wall().timestamp() + EXPIRY_S
+    ticket = house.uploads.sign(Ticket(method, model, file, size, expires))
+    return f"{str(request.base_url).rstrip('/')}{signed.prefix}/{ticket}"
+
+
+def _name(account: str, model_id: str) -> str:
+    return str(Name.of(model_id, "models", account, "model"))

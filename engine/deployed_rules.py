@@ -1,0 +1,93 @@
+"""What may be deployed on what, and what of it may change. Pure functions over wire types.
+
+Source: https://docs.fireworks.ai (deploying LoRA adapters) and the SDK's field documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from client.addon_types import DEPLOYED_OUTPUT_ONLY, DeployedModel
+from client.enums import STRICT
+from client.errors import FailedPrecondition, InvalidArgument, NotFound
+from client.names import LIBRARY_ACCOUNT
+from client.types import Deployment, Model
+from engine.declare import from_pydantic
+from engine.wire_paths import find
+
+CHANGEABLE = frozenset({"default", "public", "display_name", "description"})
+
+
+def read(body: Any) -> DeployedModel:
+    """The deployed model in a request's body; unknown fields and wrong types are refused by name."""
+    if not isinstance(body, dict):
+        raise InvalidArgument("the body must be a JSON object")
+    try:
+        spec = DeployedModel.model_validate(body, extra="forbid", context=STRICT)
+    except ValidationError as error:
+        raise from_pydantic(error) from None
+    for name in DEPLOYED_OUTPUT_ONLY & spec.model_fields_set:
+        setattr(spec, name, DeployedModel.model_fields[name].get_default())
+        spec.model_fields_set.discard(name)
+    return spec
+
+
+def check_new(spec: DeployedModel) -> None:
+    for field in ("model", "deployment"):
+        if not getattr(spec, field):
+            raise InvalidArgument(f"{field} is required", field=field)
+    if spec.serverless:
+        raise InvalidArgument(
+            "serverless must not be set: adapters run on a deployment of yours", field="serverless", hint="leave it out"
+        )
+
+
+def check_owner(model: Model, account: str, field: str) -> None:
+    """A model of another account is there for its owner alone, unless it is public."""
+    owner = model.name.split("/")[1]
+    if owner not in (account, LIBRARY_ACCOUNT) and not model.public:
+        raise NotFound(f"model {model.name!r} does not exist", field=field, hint="`firedeck model list` shows all")
+
+
+def check_fits(model: Model, deployment: Deployment) -> None:
+    """Whether a deployment takes an adapter; InvalidArgument and FailedPrecondition say why not."""
+    if deployment.delete_time is not None:
+        raise FailedPrecondition(f"{deployment.name} is deleted", field="deployment", hint="undelete it first")
+    if not model.is_adapter:
+        raise InvalidArgument(
+            f"{model.name} is no LoRA adapter", field="model", hint="deploy it: firedeck deployment create"
+        )
+    if model.state != "READY":
+        raise FailedPrecondition(f"{model.name} is {model.state}", field="model", hint="upload and validate it first")
+    if not (deployment.enable_addons or deployment.enable_hot_reload_latest_addon):
+        raise FailedPrecondition(
+            f"{deployment.name} takes no adapters", field="deployment", hint="set its enableAddons to true"
+        )
+    trained_on = model.peft_details.base_model if model.peft_details else ""
+    if trained_on != deployment.base_model:
+        raise FailedPrecondition(
+            f"{model.name} was trained on {trained_on}, and {deployment.name} serves {deployment.base_model}",
+            field="model",
+            hint="load it onto a deployment of its own base model",
+        )
+
+
+def updated(current: DeployedModel, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
+    """`current` with the fields of the mask `paths`, or else those that `changes` sets."""
+    names = changes.model_fields_set if paths is None else frozenset(_name(path) for path in paths)
+    for name in sorted(names - CHANGEABLE):
+        if getattr(changes, name) != getattr(current, name):
+            raise InvalidArgument(f"{name} cannot be changed", field=name, hint="unload it and load it anew")
+    taken = {name: getattr(changes, name) for name in names & CHANGEABLE}
+    if "default" in taken or "public" in taken:
+        taken |= {flag: bool(taken[flag]) for flag in ("default", "public") if flag in taken}
+    return current.model_copy(update=taken)
+
+
+def _name(path: str) -> str:
+    leaf = find(DeployedModel, path)
+    if leaf is None or len(leaf.names) > 1 or leaf.names[0] in DEPLOYED_OUTPUT_ONLY:
+        raise InvalidArgument(f"unknown field {path[:80]!r} in the update mask", field="updateMask")
+    return leaf.names[0]

@@ -1,0 +1,44 @@
+"""What stands in the way of a change or a delete: adapters that a deployment hosts, requests that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from client.addon_types import DeployedModel
+from client.errors import FailedPrecondition
+from client.types import Deployment
+from engine.fleet.keeper import Keeper
+
+RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
+NAMED = 3  # of those in the way, by an error
+
+
+def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel]) -> None:
+    """FailedPrecondition when a changed deployment would take no adapters any more and has some."""
+    if hosted and not (changed.enable_addons or changed.enable_hot_reload_latest_addon):
+        raise FailedPrecondition(
+            f"{changed.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
+        )
+
+
+def check_hosts_nothing(deployment: str, hosted: Sequence[DeployedModel]) -> None:
+    """FailedPrecondition when a deployment that is to be deleted hosts adapters."""
+    if hosted:
+        named = ", ".join(str(record.model) for record in hosted[:NAMED])
+        raise FailedPrecondition(
+            f"deployment {deployment!r} hosts {named}",
+            field="name",
+            hint="unload them first, or ignoreChecks=true deletes it anyway",
+        )
+
+
+def check_unused(keeper: Keeper, now: datetime) -> None:
+    """FailedPrecondition when a deployment that is to be deleted answers requests, or did a moment ago."""
+    busy = keeper.running() + keeper.lobby.held
+    last = keeper.meter.last_request_at
+    if busy or (last is not None and now - last < RECENT_USE):
+        use = f"{busy} requests are under way" if busy else "it answered a request less than a minute ago"
+        raise FailedPrecondition(
+            f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
+        )

@@ -1,0 +1,301 @@
+"""Which models are deployed where: the base of each deployment, and the LoRA adapters beside it.
+
+A record is written first and then acted on: the deployment's `Addons` bring every replica to it. A base has a record
+too, made with its deployment, so that `default` says where a bare model name goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from client.addon_types import DeployedModel
+from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from client.names import Name, random_id
+from client.types import Status
+from engine import deployed_rules
+from engine.control import lifecycle
+from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
+from engine.fleet.addons import Addon
+from engine.fleet.keeper import Keeper
+from engine.fleet.replica_set import Rooms
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 0.2  # while something is being undeployed
+RETRY_AFTER_S = 1.0
+MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
+_OF_BASE = {
+    lifecycle.CREATING: DEPLOYING, lifecycle.READY: DEPLOYED, lifecycle.UPDATING: DEPLOYED, lifecycle.FAILED: FAILED,
+}  # fmt: skip
+
+
+class DeployedModels:
+    """All records by name. `keeper_of` finds the keeper of a deployment, or raises NotFound."""
+
+    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper]) -> None:
+        self._rooms = rooms
+        self._keeper_of = keeper_of
+        self._records: dict[str, DeployedModel] = {}
+        self._changing = asyncio.Lock()  # two loads of one adapter must not both find it absent
+        self._withdrawn = asyncio.Event()
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """What an earlier engine wrote; their deployments must be there already."""
+        self._records = {record.name: record for record in await self._rooms.store.deployed_models()}
+        for record in self._records.values():
+            self._want(record)
+        self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
+
+    async def close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+
+    def all(self, account: str | None = None) -> list[DeployedModel]:
+        """What is deployed on living deployments, as it is now, in the order in which it was made."""
+        shown = (self._shown(r) for r in self._records.values() if account is None or _account(r.name) == account)
+        return [record for record in shown if record is not None]
+
+    def get(self, name: str) -> DeployedModel:
+        record = self._records.get(name)
+        shown = self._shown(record) if record else None
+        if shown is None:
+            raise NotFound(
+                f"deployed model {name!r} does not exist", field="name", hint="`firedeck deployed-model list` shows all"
+            )
+        return shown
+
+    def of_model(self, model: str) -> list[DeployedModel]:
+        return [record for record in self.all() if record.model == model]
+
+    def addons_on(self, deployment: str) -> list[DeployedModel]:
+        """The adapters on a deployment; the base is none."""
+        base = self._keeper_of(deployment).deployment.base_model
+        return [r for r in self._records.values() if r.deployment == deployment and r.model != base]
+
+    async def add_base(self, keeper: Keeper, *, by: str) -> None:
+        """The record of a new deployment's own model; the first deployment of a model is its default."""
+        await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
+
+    async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
+        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
+        deployed_rules.check_new(spec)
+        model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
+        deployed_rules.check_owner(model, account, "model")
+        keeper = self._keeper_of(str(Name.of(spec.deployment or "", "deployments", account, "deployment")))
+        if _account(keeper.name) != account:
+            raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
+        deployed_rules.check_fits(model, keeper.deployment)
+        self._check_absent(model.name, keeper)
+        await self._rooms.library.check_adapter(model)
+        async with self._changing:
+            self._check_absent(model.name, keeper)
+            merged = self._merged(keeper, replace=replace_merged)
+            record = await self._add(keeper, model.name, spec, by)
+        for former in merged:
+            await self.delete(former.name, by=by)
+        return self.get(record.name)
+
+    def _check_absent(self, model: str, keeper: Keeper) -> None:
+        if any(r.deployment == keeper.name and r.model == model for r in self._records.values()):
+            raise AlreadyExists(f"{model} is on {keeper.name} already", field="model", hint="unload it first")
+
+    async def update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
+        """Change `default`, `public`, `displayName` or `description`."""
+        async with self._changing:
+            return await self._update(name, changes, paths)
+
+    async def _update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
+        current = self._records[self.get(name).name]
+        changed = deployed_rules.updated(current, changes, paths).model_copy(
+            update={"update_time": self._rooms.clock.wall()}
+        )
+        if changed.state == UNDEPLOYING:
+            raise FailedPrecondition(f"{name} is being unloaded", field="name")
+        if changed.default is False and current.default:
+            raise FailedPrecondition(
+                f"{name} is the default of its model", field="default", hint="make another one the default instead"
+            )
+        await self._put(changed, *(self._demoted(changed) if changed.default else ()))
+        return self.get(name)
+
+    async def delete(self, name: str, *, by: str) -> None:
+        """Take a model off its deployment: UNDEPLOYING, then gone. A base goes with its deployment."""
+        shown = self.get(name)
+        keeper = self._keeper_of(shown.deployment or "")
+        if shown.model == keeper.deployment.base_model:
+            raise FailedPrecondition(
+                f"{shown.model} is the base model of {keeper.name}", field="name", hint="delete the deployment"
+            )
+        await self._put(self._records[name].model_copy(update={"state": UNDEPLOYING}))
+        keeper.addons.wanted.pop(shown.model or "", None)
+        keeper.wake()
+        self._withdrawn.set()
+        await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
+
+    async def _sweep(self) -> None:
+        self._withdrawn.set()
+        while True:
+            await self._withdrawn.wait()
+            try:
+                await self._forget_withdrawn()
+            except Exception:
+                log.exception("what was undeployed is not forgotten yet")
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def _forget_withdrawn(self) -> None:
+        """Forget what was withdrawn and is on no replica any more, and hand on defaults."""
+        withdrawn = [r for r in self._records.values() if r.state == UNDEPLOYING]
+        if not withdrawn:
+            self._withdrawn.clear()
+        for record in withdrawn:
+            if not self._is_held(record):
+                await self._rooms.store.drop_deployed_model(record.name)
+                self._records.pop(record.name, None)
+                await self._hand_on(record)
+
+    async def forget(self, deployment: str) -> None:
+        """A deployment is gone for good, and its records with it."""
+        gone = [r for r in self._records.values() if r.deployment == deployment]
+        for record in gone:
+            del self._records[record.name]
+        for record in gone:
+            await self._hand_on(record)
+
+    def addons(self, account: str) -> list[DeployedModel]:
+        """The account's adapters that can be asked for now."""
+        return [r for r in self.all(account) if r.state == DEPLOYED and not self._is_base(r)]
+
+    def offers(self, account: str) -> list[DeployedModel]:
+        """What requests of this account may use: its own, and what others made public."""
+        return [
+            r
+            for r in self._records.values()
+            if (_account(r.name) == account or r.public) and r.state != UNDEPLOYING and self._lives(r)
+        ]
+
+    def route(self, offer: str | None, keeper: Keeper) -> str | None:
+        """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
+        record = self.get(offer) if offer is not None else None
+        if record is None or record.model == keeper.deployment.base_model:
+            return self._merged_on(keeper)
+        if record.state == FAILED:
+            why = record.status.message if record.status else ""
+            raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
+        if record.state != DEPLOYED and keeper.serves():
+            raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
+        return record.model
+
+    def _merged_on(self, keeper: Keeper) -> str | None:
+        """The one adapter that every request to a hot-reload deployment runs with, None while there is none."""
+        if not keeper.deployment.enable_hot_reload_latest_addon:
+            return None
+        usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
+        loaded = (self._shown(r) for r in self.addons_on(keeper.name))
+        return next((r.model for r in loaded if r and r.state in usable), None)
+
+    async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
+        now, account = self._rooms.clock.wall(), _account(keeper.name)
+        new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
+        others = any(r.default for r in self._same(model, account))
+        record = spec.model_copy(
+            update={
+                "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
+                "display_name": spec.display_name or new_id[:63], "default": bool(spec.default) or not others,
+                "public": bool(spec.public), "serverless": False, "state": DEPLOYING, "created_by": by,
+                "create_time": now, "update_time": now,
+            }
+        )  # fmt: skip
+        await self._put(record, *(self._demoted(record) if record.default else ()))
+        self._want(record)
+        keeper.wake()
+        return record
+
+    async def _put(self, *records: DeployedModel) -> None:
+        await self._rooms.store.put_deployed_models(*records)
+        self._records |= {record.name: record for record in records}
+
+    def _demoted(self, new: DeployedModel) -> list[DeployedModel]:
+        """The former default of the same model, which is one no longer."""
+        same = self._same(new.model or "", _account(new.name))
+        return [r.model_copy(update={"default": False}) for r in same if r.default and r.name != new.name]
+
+    def _same(self, model: str, account: str) -> list[DeployedModel]:
+        return [r for r in self._records.values() if r.model == model and _account(r.name) == account]
+
+    async def _hand_on(self, gone: DeployedModel) -> None:
+        """The oldest of those that remain becomes the default in place of one that went."""
+        left = [r for r in self._same(gone.model or "", _account(gone.name)) if r.state != UNDEPLOYING]
+        if gone.default and left and not any(r.default for r in left):
+            await self._put(left[0].model_copy(update={"default": True}))
+
+    def _merged(self, keeper: Keeper, *, replace: bool) -> Sequence[DeployedModel]:
+        """The adapters that a new one pushes out of a hot-reload deployment, which takes one at a time."""
+        if not keeper.deployment.enable_hot_reload_latest_addon:
+            return ()
+        standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
+        if standing and not replace:
+            raise FailedPrecondition(
+                f"{keeper.name} takes one adapter at a time and has {standing[0].model}",
+                field="model",
+                hint="replaceMergedAddon=true puts this one in its place",
+            )
+        return standing
+
+    def _want(self, record: DeployedModel) -> None:
+        """Let the replicas of the deployment hold it, if it is an adapter that is to stay."""
+        try:
+            keeper = self._keeper_of(record.deployment or "")
+            model = self._rooms.library.get(record.model or "", "model")
+        except NotFound:
+            return
+        if model.is_adapter and record.state != UNDEPLOYING and model.name != keeper.deployment.base_model:
+            file = model.firedeck
+            assert file is not None
+            keeper.addons.wanted[model.name] = Addon(self._rooms.library.file_of(model.name), file.digest or "")
+
+    def _shown(self, record: DeployedModel) -> DeployedModel | None:
+        """The record as it is now; None while its deployment is deleted, or gone."""
+        try:
+            keeper = self._keeper_of(record.deployment or "")
+        except NotFound:
+            return None
+        if keeper.deleted:
+            return None
+        state, why = self._state(record, keeper)
+        status = Status(code="FAILED_PRECONDITION", message=why[:900]) if why else Status()
+        return record.model_copy(update={"state": state, "status": status})
+
+    def _is_base(self, record: DeployedModel) -> bool:
+        return record.model == self._keeper_of(record.deployment or "").deployment.base_model
+
+    def _lives(self, record: DeployedModel) -> bool:
+        try:
+            return not self._keeper_of(record.deployment or "").deleted
+        except NotFound:
+            return False
+
+    def _is_held(self, record: DeployedModel) -> bool:
+        try:
+            keeper = self._keeper_of(record.deployment or "")
+        except NotFound:
+            return False
+        return keeper.addons.holds(record.model or "", keeper.replicas)
+
+    @staticmethod
+    def _state(record: DeployedModel, keeper: Keeper) -> tuple[str, str]:
+        if record.state == UNDEPLOYING:
+            return UNDEPLOYING, ""
+        deployment = keeper.deployment
+        if record.model not in keeper.addons.wanted:
+            failed = deployment.status.message if deployment.state == lifecycle.FAILED and deployment.status else ""
+            return _OF_BASE.get(deployment.state, DEPLOYING), failed
+        settled = deployment.state == lifecycle.READY
+        return keeper.addons.state(record.model or "", keeper.replicas, settled=settled)
+
+
+def _account(name: str) -> str:
+    return name.split("/")[1]

@@ -1,0 +1,89 @@
+"""Models as they are shown: from the library's catalogue, or from a checked file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from client.types import BaseModelDetails, Model, ModelFile
+from engine.model_rules import LORA, supported_precisions
+from engine.models import fetch, own_adapters, own_models
+from engine.models.catalogue import Entry
+
+
+def listed(entry: Entry) -> Model:
+    """A model of the library, whether its file is here yet or not."""
+    return Model(
+        name=entry.name,
+        display_name=entry.display_name,
+        description=entry.description,
+        context_length=entry.context_length,
+        public=True,
+        supports_lora=True,
+        use_hf_apply_chat_template=entry.supports_chat,
+        supports_tools=entry.supports_chat,
+        supported_precisions=supported_precisions(entry.quantization),
+        base_model_details=BaseModelDetails(
+            parameter_count=str(entry.parameter_count) if entry.parameter_count else None,
+            model_type=entry.architecture,
+        ),
+        firedeck=ModelFile(
+            file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
+            quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
+            on_disk=fetch.is_present(entry),
+        ),
+    )  # fmt: skip
+
+
+def with_file_state(model: Model) -> Model:
+    """The model as it is now: its file may have been moved away since it was registered."""
+    file = model.firedeck
+    if file is None or not file.file:
+        return model
+    return model.model_copy(update={"firedeck": file.model_copy(update={"on_disk": Path(file.file).exists()})})
+
+
+def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Model:
+    """`declared` with what its checked file says."""
+    info = checked.info
+    return declared.model_copy(
+        update={
+            "display_name": declared.display_name or info.name or declared.id,
+            "state": "READY",
+            "update_time": now,
+            "context_length": info.context_length,
+            "use_hf_apply_chat_template": info.has_chat_template,
+            "supports_tools": info.has_chat_template,
+            "supports_lora": True,
+            "supported_precisions": supported_precisions(info.quantization),
+            "base_model_details": BaseModelDetails(
+                parameter_count=str(info.parameter_count), model_type=info.architecture
+            ),
+            "firedeck": ModelFile(
+                file=str(checked.path), size_bytes=info.size_bytes, digest=checked.sha256,
+                quantization=info.quantization, architecture=info.architecture, licence=info.license, on_disk=True,
+            ),
+        }
+    )  # fmt: skip
+
+
+def of_adapter(declared: Model, checked: own_adapters.OwnAdapter, now: datetime) -> Model:
+    """`declared`, which names its base, with what its checked file says."""
+    assert declared.peft_details is not None
+    facts = checked.facts
+    details = declared.peft_details.model_copy(
+        update={"r": facts.rank, "target_modules": checked.target_modules, "base_model_type": facts.architecture}
+    )
+    return declared.model_copy(
+        update={
+            "display_name": declared.display_name or declared.id,
+            "kind": LORA,
+            "state": "READY",
+            "update_time": now,
+            "peft_details": details,
+            "firedeck": ModelFile(
+                file=str(checked.path), size_bytes=facts.size_bytes, digest=facts.digest,
+                architecture=facts.architecture, on_disk=True,
+            ),
+        }
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""What a valid model is, and what of it may change. Pure functions over wire types.
+
+Source: https://docs.fireworks.ai (uploading models) and the SDK's field documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from client.enums import PRECISIONS, STRICT
+from client.errors import FailedPrecondition, InvalidArgument
+from client.model_types import MODEL_OUTPUT_ONLY, Model
+from engine import masks
+from engine.declare import from_pydantic
+from engine.wire_paths import find
+
+LORA = "HF_PEFT_ADDON"
+SERVED_KINDS = frozenset({"HF_BASE_MODEL", "CUSTOM_MODEL", "EMBEDDING_MODEL", "DRAFT_ADDON", LORA})
+# What the file says, or what the deployments that stand on it rest on.
+FIXED = frozenset({"kind", "peft_details", "context_length", "base_model_details", "use_hf_apply_chat_template"})
+
+# What a GGUF file's quantization is called here, where it has a name at all.
+_PRECISIONS = {"F16": "FP16", "BF16": "BF16"}
+
+
+def read(body: Any) -> Model:
+    """The model in a request's body; unknown fields and wrong types are refused by name."""
+    if not isinstance(body, dict):
+        raise InvalidArgument("model must be a JSON object", field="model")
+    try:
+        spec = Model.model_validate(body, extra="forbid", context=STRICT)
+    except ValidationError as error:
+        raise from_pydantic(error) from None
+    for name in MODEL_OUTPUT_ONLY & spec.model_fields_set:
+        setattr(spec, name, Model.model_fields[name].get_default())
+        spec.model_fields_set.discard(name)
+    _check(spec)
+    return spec
+
+
+def check_new(spec: Model) -> None:
+    """What only a new model must have."""
+    if spec.kind == LORA and spec.peft_details is None:
+        raise InvalidArgument(
+            "peftDetails is required for an adapter", field="model.peftDetails", hint="name its baseModel there"
+        )
+
+
+def updated(current: Model, changes: Model, paths: frozenset[str] | None) -> Model:
+    """`current` with the fields of the mask `paths`, or else those that `changes` sets."""
+    taken: dict[str, Any] = {}
+    for path in sorted(changes.model_fields_set if paths is None else paths):
+        leaf = find(Model, path)
+        if leaf is None or leaf.names[0] in MODEL_OUTPUT_ONLY:
+            raise InvalidArgument(f"unknown field {path[:80]!r} in the update mask", field="updateMask")
+        top, *below = leaf.names
+        kind = find(Model, top)
+        fresh = kind.kind if kind and kind.is_message else None
+        taken[top] = masks.taken(taken.get(top, getattr(current, top)), getattr(changes, top), below, fresh)
+    for field in FIXED & taken.keys():
+        if taken[field] != getattr(current, field):
+            raise InvalidArgument(
+                f"{_wire(field)} cannot be changed after creation", field=_wire(field), hint="make a new model"
+            )
+    return current.model_copy(update=taken)
+
+
+def supported_precisions(quantization: str | None) -> list[str]:
+    """The precisions that a file of this quantization can be served in."""
+    return [_PRECISIONS[quantization]] if quantization in _PRECISIONS else []
+
+
+def prepare(model: Model, precision: Any) -> None:
+    """Whether a model is there in a precision; FailedPrecondition says what to do when it is not."""
+    if precision not in PRECISIONS:
+        raise InvalidArgument(
+            f"precision {str(precision)[:60]!r} is not known", field="precision", hint=f"known: {', '.join(PRECISIONS)}"
+        )
+    if precision not in (model.supported_precisions or ()):
+        raise FailedPrecondition(
+            f"{model.name} cannot be prepared in {precision}: a GGUF file has the one precision that it was made in",
+            field="precision",
+            hint="make a model of a file in that precision: firedeck model create",
+        )
+
+
+def _check(spec: Model) -> None:
+    if spec.kind not in SERVED_KINDS:
+        raise FailedPrecondition(
+            f"models of kind {spec.kind} are not served",
+            field="kind",
+            hint=f"served: {', '.join(sorted(SERVED_KINDS))}",
+        )
+    if spec.conversation_config is not None:
+        raise FailedPrecondition(
+            "conversationConfig is not served: the chat template is the file's own", field="conversationConfig",
+            hint="leave it out, and write the template into the GGUF file",
+        )  # fmt: skip
+
+
+def _wire(field: str) -> str:
+    return Model.model_fields[field].alias or field

@@ -1,0 +1,78 @@
+"""Paths into wire messages, in either spelling: `autoscaling_policy.scaleUpWindow`, `annotations.team`. Pure.
+
+Masks, filters and orders name fields by such paths; the types of the messages say which there are.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from client.wire import Wire
+
+_UPPER = re.compile(r"(?<=[A-Za-z0-9])([A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Where a path ends. `names` are attributes, the last one the key of a map where `keyed`; `kind` is the type there:
+    a scalar, `list`, `dict`, or a message's class."""
+
+    names: tuple[str, ...]
+    kind: Any
+    keyed: bool = False
+
+    @property
+    def is_message(self) -> bool:
+        return isinstance(self.kind, type) and issubclass(self.kind, Wire)
+
+
+def snake(path: str) -> str:
+    """`minReplicaCount` -> `min_replica_count`; what is in snake case stays."""
+    return _UPPER.sub(r"_\1", path).lower()
+
+
+def find(message: type[Wire], path: str) -> Leaf | None:
+    """Where `path` leads in messages of this class, None when there is no such field. A map takes any key."""
+    kind: Any = message
+    names: list[str] = []
+    segments = path.split(".")
+    for position, segment in enumerate(segments):
+        if get_origin(kind) is dict:
+            key, value = ".".join(segments[position:]), get_args(kind)[1]
+            return Leaf((*names, key), _plain(value), keyed=True) if key else None
+        if not (isinstance(kind, type) and issubclass(kind, Wire)) or snake(segment) not in kind.model_fields:
+            return None
+        names.append(snake(segment))
+        kind = _bare(kind.model_fields[names[-1]].annotation)
+    return Leaf(tuple(names), _plain(kind))
+
+
+def read(message: Any, names: Sequence[str]) -> Any:
+    """The value at a path that `find` gave, None where it is not set."""
+    value = message
+    for name in names:
+        if value is None:
+            return None
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name)
+    return value
+
+
+def _plain(annotation: Any) -> Any:
+    """The class behind an annotation: `list` for `list[...]`, `str` for a `Literal` of texts."""
+    bare = _bare(annotation)
+    return str if get_origin(bare) is Literal else get_origin(bare) or bare
+
+
+def _bare(annotation: Any) -> Any:
+    """Without `Annotated` and without `| None`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _bare(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        [only] = [part for part in get_args(annotation) if part is not type(None)]
+        return _bare(only)
+    return annotation

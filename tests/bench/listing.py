@@ -1,0 +1,97 @@
+"""Lists, measured: what one page of 5,000 deployments takes, from the request to the last byte of its answer.
+
+The control plane's routes run in this process, over a fleet whose deployments rest (nothing is reconciled meanwhile).
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from client.names import Name
+from client.types import Deployment
+from engine import declare
+from engine.app import control_plane
+from engine.clock import SystemClock
+from engine.control.windows import PRODUCT
+from engine.fleet.fleet import Fleet
+from engine.fleet.replica_set import Rooms
+from engine.fleet.settings import Settings
+from engine.house import House
+from engine.keys import Keyring
+from engine.library import Library
+from engine.placement.local import LocalDriver
+from engine.store.store import Store
+from engine.uploads import Uploads
+from tests.processes import SMOLLM2
+
+DEPLOYMENTS = 5_000
+PAGES = 25
+WANTED_MS = 50.0
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+QUERIES: dict[str, dict[str, Any]] = {
+    "pages of 50": {},
+    "pages of 200": {"pageSize": 200},
+    "pages of 200, name and state alone": {"pageSize": 200, "readMask": "name,state"},
+    "pages of 50, filtered": {"filter": 'display_name="d-*" AND (state=READY OR min_replica_count>3)'},
+    "pages of 50, by state and newest": {"orderBy": "state, create_time desc"},
+}
+
+
+async def main() -> None:
+    """Print one row a query: the median and the worst page, and the processor's time of the median one."""
+    print(f"lists of {DEPLOYMENTS:,} deployments, {PAGES} pages each (wanted: at most {WANTED_MS:.0f} ms a page)\n")
+    print(f"{'':<36} {'p50':>9} {'worst':>9} {'CPU p50':>9} {'KiB':>6} {'wanted':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        store = await Store.open(Path(folder) / "bench.db")
+        driver = LocalDriver(Path(folder), orphan_timeout_s=60.0)
+        try:
+            async with await _client(Path(folder), store, driver) as http:
+                for what, query in QUERIES.items():
+                    await _row(http, what, query)
+        finally:
+            driver.close()
+            await store.close()
+
+
+async def _client(folder: Path, store: Store, driver: LocalDriver) -> httpx.AsyncClient:
+    keyring = Keyring(store)
+    key = await keyring.ensure_admin(folder)
+    library = Library(store)
+    fleet = Fleet(Rooms(driver, store, library, SystemClock()), Settings(folder))
+    for number in range(DEPLOYMENTS):
+        fleet.keep(_deployment(number))
+    house = House(fleet, library, keyring, Uploads(folder, b"k" * 32), datetime.now(UTC))
+    transport = httpx.ASGITransport(control_plane(house))
+    return httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {key}"})
+
+
+def _deployment(number: int) -> Deployment:
+    name = Name("local", "deployments", f"d-{number:05}")
+    spec = Deployment(base_model=SMOLLM2, description="measured", max_replica_count=1 + number % 4)
+    return declare.create(spec, name, 8192, PRODUCT).model_copy(
+        update={
+            "state": "READY" if number % 3 else "CREATING", "desired_replica_count": 1, "replica_count": 1,
+            "create_time": BEGAN + timedelta(seconds=number * 7919 % 86_400),
+        }
+    )  # fmt: skip
+
+
+async def _row(http: httpx.AsyncClient, what: str, query: dict[str, Any]) -> None:
+    took, busy, size, token = [], [], 0, ""
+    for _ in range(PAGES):
+        began, began_busy = time.perf_counter(), time.process_time()
+        answer = await http.get("/v1/accounts/local/deployments", params={**query, "pageToken": token})
+        took.append((time.perf_counter() - began) * 1000)
+        busy.append((time.process_time() - began_busy) * 1000)
+        size = max(size, len(answer.content))
+        token = answer.raise_for_status().json()["nextPageToken"]
+    met = "met" if max(took) <= WANTED_MS else "not met"
+    p50, cpu = statistics.median(took), statistics.median(busy)
+    print(f"{what:<36} {p50:>6.1f} ms {max(took):>6.1f} ms {cpu:>6.1f} ms {size / 1024:>6.0f} {met:>7}")
