@@ -38,7 +38,7 @@ def deployment(sdk: Fireworks) -> Iterator[str]:
 
 
 EVERY_FIELD: dict[str, Any] = {
-    "accelerator_count": 1, "accelerator_type": "NVIDIA_H200_141GB", "active_model_version": "1",
+    "accelerator_count": 1, "accelerator_type": "ACCELERATOR_TYPE_UNSPECIFIED", "active_model_version": "1",
     "auto_tune": {"long_prompt": True}, "description": "of the SDK", "direct_route_type": "INTERNET",
     "disable_deployment_size_validation": True, "display_name": "Mine", "draft_token_count": 4, "enable_addons": True,
     "enable_hot_reload_latest_addon": False, "enable_session_affinity": True, "expire_time": "2030-01-01T00:00:00Z",
@@ -75,6 +75,8 @@ def test_a_deployments_whole_life(sdk: Fireworks, deployment: str) -> None:
     assert (changed.description, changed.enable_addons) == ("new", True)
     with pytest.raises(fireworks.BadRequestError, match="placement cannot be changed"):
         sdk.deployments.update(deployment, base_model=SMOLLM2, placement={"region": "US_IOWA_1"})
+    with pytest.raises(fireworks.NotFoundError, match="'field': 'draftModel'"):
+        sdk.deployments.update(deployment, base_model=SMOLLM2, draft_model="nope", draft_token_count=4)
     with pytest.raises(fireworks.ConflictError):
         sdk.deployments.create(deployment_id=deployment, **OFF)
     with pytest.raises(fireworks.BadRequestError, match="outside 0 to 0"):
