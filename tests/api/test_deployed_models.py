@@ -149,6 +149,20 @@ def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
     assert text(http, adapters[1]) == second
 
 
+def test_a_roll_out_fails_no_request_for_an_adapter(host: None, http: httpx.Client, adapters: list[str]) -> None:
+    record = load(http, adapters[0])["name"]
+    until_state(http, record, "DEPLOYED")
+    with_adapter, before = text(http, f"{adapters[0]}#{HOST}"), pids(http)
+    http.patch(f"/v1/{HOST}", json={"maxPeftBatchSize": 2}).raise_for_status()
+
+    def renewed() -> bool:
+        assert text(http, f"{adapters[0]}#{HOST}") == with_adapter
+        return not pids(http) & before and ready(http) == 1
+
+    poll(renewed)
+    assert http.delete(f"/v1/{record}").status_code == 200
+
+
 def test_what_does_not_fit_is_refused_with_the_reason(
     host: None, http: httpx.Client, adapters: list[str], tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"placement": {"multiRegion": "US", "region": "US_IOWA_1"}}, "placement"),
         ({"placement": {"multiRegion": "MARS"}}, "placement.multiRegion"),
         ({"placement": {"region": "us-east-1"}}, "placement.region"),
-        ({"placement": {"regions": ["US_IOWA_1", "X"]}}, "placement.regions"),
+        ({"placement": {"regions": ["US_IOWA_1", "X"]}}, "placement.regions.1"),
         ({"draftModel": MODEL, "ngramSpeculationLength": 2, "draftTokenCount": 0}, "ngramSpeculationLength"),
         ({"draftModel": MODEL}, "draftTokenCount"),
         ({"ngramSpeculationLength": 2}, "draftTokenCount"),
