@@ -79,7 +79,8 @@ class Library:
 
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""
-        return name in self._entries or bool(name in self._own and self._own[name].public)
+        library = name in self._entries or name in self._nominal
+        return library or bool(name in self._own and self._own[name].public)
 
     async def declare(self, account: str, model_id: str, spec: Model) -> Model:
         """A model whose files are still to be uploaded: UPLOADING."""
@@ -153,24 +154,23 @@ class Library:
         entry = self._entries.get(name)
         return fetch.is_present(entry) if entry else Path(self._file(name)).exists()
 
+    def file_of(self, name: str) -> Path:
+        """Where the model's file lies, or would lie."""
+        return Path(self._file(name))
+
     def dimensions(self, name: str) -> Dimensions:
         """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
 
         Reads the file's header the first time, some milliseconds: call it from a thread."""
         if name in self._nominal:
             return self._nominal[name].dimensions
-        entry = self._entries.get(name)
         details = self.get(name).firedeck
         try:
-            path = fetch.path_of(entry) if entry else Path(self._file(name))
+            path = self.file_of(name)
             seen = path.stat()
             return _dimensions(path, seen.st_mtime_ns, seen.st_size)
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
             return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
-
-    def file_of(self, name: str) -> Path:
-        """Where the model's file lies, or would lie."""
-        return Path(self._file(name))
 
     async def bring(self, name: str, progress: Progress) -> Path:
         """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""

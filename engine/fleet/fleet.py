@@ -14,14 +14,13 @@ from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.control.idle import DELETE_AFTER
-from engine.fleet import plans
 from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
+from engine.fleet.plans import Plans
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
-from engine.fleet.sizing import Sizing
-from engine.fleet.template import Template, cores_each, template_of
+from engine.fleet.template import cores_each
 from engine.placement import machine
 from engine.placement.port import Placed
 from engine.shapes import ASKED_NOTHING, Asked
@@ -30,7 +29,6 @@ from engine.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-SIMULATED_LABEL = "firedeck.simulated"
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
 SWEEP_EVERY_S = 60.0
 SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
@@ -44,7 +42,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self._keepers: dict[str, Keeper] = {}
-        self._sizing = Sizing(rooms.driver, rooms.library)
+        self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -108,19 +106,14 @@ class Fleet:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        whole = plans.whole(spec, name, self.rooms.library, self.settings.limits, asked)
-        await self._sizing.warm(whole.base_model, whole.draft_model)
+        whole = await self._plans.whole(spec, name, asked)
         self._check_free(name)  # somebody else may have been quicker meanwhile
-        if not spec.accelerator_count and not whole.deployment_shape:
-            whole = self._with_least_accelerators(whole)
-        self._check_size(whole)
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
                 "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
                 "cluster": SIMULATED_CLUSTER if self.rooms.driver.simulated else None,
-                "annotations": self._labelled(whole.annotations),
             }
         )  # fmt: skip
         if validate_only:
@@ -150,17 +143,12 @@ class Fleet:
     ) -> Deployment:
         """The deployment with the changed fields."""
         keeper = self._living(name)
-        plans.resolve(changes, name.split("/")[1], self.rooms.library)
-        plans.check_draft(changes, self.rooms.library)
-        await self._sizing.warm(keeper.deployment.base_model, keeper.deployment.draft_model, changes.draft_model)
+        await self._plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
-            new = plans.changed(current, changes, mask, self.rooms.library, self.settings.limits, asked)
+            new = self._plans.changed(current, changes, mask, asked)
             check_takes_its_addons(new, self.deployed.addons_on(name))
-            if self._template(new) != self._template(current):
-                self._check_size(new)
-            labels = self._labelled(new.annotations)
-            return new.model_copy(update={"update_time": self.rooms.clock.wall(), "annotations": labels})
+            return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:
             return changed(keeper.deployment)
@@ -207,7 +195,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        plans.check_draft(keeper.deployment, self.rooms.library)
+        self._plans.check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
         declared = await keeper.declare(lambda d: d.model_copy(update=back))
         keeper.fresh_start()
@@ -222,7 +210,7 @@ class Fleet:
 
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
-        gpus = self._sizing.gpus(deployment)
+        gpus = self._plans.gpus(deployment)
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
         return keeper
 
@@ -232,34 +220,17 @@ class Fleet:
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
         return cores_each(machine.cores(), replicas)
 
-    def _living(self, name: str) -> Keeper:
-        keeper = self.get(name)
-        if keeper.deleted:
-            raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
-        return keeper
-
-    def _labelled(self, annotations: dict[str, str] | None) -> dict[str, str] | None:
-        """What is simulated says so, whatever its owner writes."""
-        kept = {name: text for name, text in (annotations or {}).items() if name != SIMULATED_LABEL}
-        return kept | {SIMULATED_LABEL: "true"} if self.rooms.driver.simulated else annotations and kept
-
     def _check_free(self, name: Name) -> None:
         if str(name) in self._keepers:
             raise AlreadyExists(
                 f"deployment {str(name)!r} already exists", field="deploymentId", hint="choose another id"
             )
 
-    def _check_size(self, deployment: Deployment) -> None:
-        """FailedPrecondition when no node could ever hold a replica of it."""
-        self._sizing.check(deployment, self._template(deployment))
-
-    def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
-        """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
-        least = self._sizing.least_accelerators(self._template(deployment), self._sizing.gpus(deployment))
-        return deployment.model_copy(update={"accelerator_count": least})
-
-    def _template(self, deployment: Deployment) -> Template:
-        return template_of(deployment, gpus=self._sizing.gpus(deployment))
+    def _living(self, name: str) -> Keeper:
+        keeper = self.get(name)
+        if keeper.deleted:
+            raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
+        return keeper
 
     @staticmethod
     def _first_count(deployment: Deployment) -> int:

@@ -8,50 +8,92 @@ from client.types import Deployment
 from engine import declare
 from engine.control.windows import Limits
 from engine.deployed_rules import check_owner
+from engine.fleet.sizing import Sizing
+from engine.fleet.template import Template, template_of
 from engine.library import Library
+from engine.placement.port import Driver
 from engine.shapes import Asked, check_served, completed, reshaped
 
-
-def whole(spec: Deployment, name: Name, library: Library, limits: Limits, asked: Asked) -> Deployment:
-    """A new deployment as `spec` asks for it. Raises InvalidArgument, NotFound or FailedPrecondition."""
-    if not spec.base_model:
-        raise InvalidArgument("baseModel is required", field="baseModel")
-    named = spec.model_copy()
-    resolve(named, name.account, library)
-    model = library.get(named.base_model or "")
-    check_owner(model, name.account, "baseModel")
-    made = declare.create(completed(named, model, asked), name, model.context_length, limits)
-    check_served(made, model, asked)
-    check_draft(made, library)
-    return made
+SIMULATED_LABEL = "firedeck.simulated"
 
 
-def changed(
-    current: Deployment,
-    changes: Deployment,
-    mask: frozenset[str] | None,
-    library: Library,
-    limits: Limits,
-    asked: Asked,
-) -> Deployment:
-    """`current` with the changed fields; `changes` name their models in full."""
-    context = library.get(current.base_model or "").context_length
-    new = reshaped(current, declare.update(current, changes, mask, context, limits), asked)
-    check_served(new, library.get(new.base_model or ""), asked)
-    check_draft(new, library)
-    return new
+class Plans:
+    """Plans for the models of a library on the nodes of a driver. What cannot be is InvalidArgument, NotFound or
+    FailedPrecondition."""
 
+    def __init__(self, driver: Driver, library: Library, limits: Limits) -> None:
+        self._driver = driver
+        self._library = library
+        self._limits = limits
+        self._sizing = Sizing(driver, library)
 
-def resolve(spec: Deployment, account: str, library: Library) -> None:
-    """Put full names in the place of the models that `spec` names."""
-    if spec.base_model is not None:
-        spec.base_model = library.resolve(spec.base_model, account)
-    if spec.draft_model is not None:
-        spec.draft_model = library.resolve(spec.draft_model, account, "draftModel") if spec.draft_model else None
+    def gpus(self, deployment: Deployment) -> int:
+        """The most accelerators that a node has which this deployment may use."""
+        return self._sizing.gpus(deployment)
 
+    async def whole(self, spec: Deployment, name: Name, asked: Asked) -> Deployment:
+        """A new deployment as `spec` asks for it. Reads the headers of its models' files."""
+        if not spec.base_model:
+            raise InvalidArgument("baseModel is required", field="baseModel")
+        named = spec.model_copy()
+        self._resolve(named, name.account)
+        model = self._library.get(named.base_model or "")
+        check_owner(model, name.account, "baseModel")
+        complete = completed(named, model, asked)
+        made = declare.create(complete, name, model.context_length, self._limits)
+        check_served(made, model, asked)
+        self.check_draft(made)
+        await self._sizing.warm(made.base_model, made.draft_model)
+        if not complete.accelerator_count:
+            made = self._with_least_accelerators(made)
+        self._check_size(made)
+        return self._labelled(made)
 
-def check_draft(deployment: Deployment, library: Library) -> None:
-    """NotFound for a draft model that does not exist. Whether the two vocabularies agree is seen when a replica loads
-    both."""
-    if deployment.draft_model:
-        library.get(deployment.draft_model, "draftModel")
+    async def prepare(self, current: Deployment, changes: Deployment) -> None:
+        """Before `changed`: full names in the place of the models that `changes` names, headers of files read."""
+        self._resolve(changes, current.name.split("/")[1])
+        await self._sizing.warm(current.base_model, current.draft_model, changes.draft_model)
+
+    def changed(
+        self, current: Deployment, changes: Deployment, mask: frozenset[str] | None, asked: Asked
+    ) -> Deployment:
+        """`current` with the changed fields."""
+        model = self._library.get(current.base_model or "")
+        new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), asked)
+        check_served(new, model, asked)
+        self.check_draft(new)
+        if self._template(new) != self._template(current):
+            self._check_size(new)
+        return self._labelled(new)
+
+    def check_draft(self, deployment: Deployment) -> None:
+        """NotFound for a draft model that does not exist. Whether the two vocabularies agree is seen when a replica
+        loads both."""
+        if deployment.draft_model:
+            self._library.get(deployment.draft_model, "draftModel")
+
+    def _resolve(self, spec: Deployment, account: str) -> None:
+        if spec.base_model is not None:
+            spec.base_model = self._library.resolve(spec.base_model, account)
+        if spec.draft_model is not None:
+            draft = spec.draft_model
+            spec.draft_model = self._library.resolve(draft, account, "draftModel") if draft else None
+
+    def _check_size(self, deployment: Deployment) -> None:
+        """FailedPrecondition when no node could ever hold a replica of it."""
+        self._sizing.check(deployment, self._template(deployment))
+
+    def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
+        """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
+        least = self._sizing.least_accelerators(self._template(deployment), self.gpus(deployment))
+        return deployment.model_copy(update={"accelerator_count": least})
+
+    def _template(self, deployment: Deployment) -> Template:
+        return template_of(deployment, gpus=self.gpus(deployment))
+
+    def _labelled(self, deployment: Deployment) -> Deployment:
+        """What is simulated says so, whatever its owner writes."""
+        given = deployment.annotations
+        kept = {name: text for name, text in (given or {}).items() if name != SIMULATED_LABEL}
+        labels = kept | {SIMULATED_LABEL: "true"} if self._driver.simulated else given and kept
+        return deployment.model_copy(update={"annotations": labels})

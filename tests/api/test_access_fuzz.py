@@ -28,7 +28,7 @@ FIELDS = [
 texts = st.sampled_from(WORDS) | st.text(max_size=8)
 ids = st.sampled_from(WORDS) | st.text(min_size=1, max_size=8)  # an empty one is the collection, with a slash too many
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
     max_leaves=6,
 )
