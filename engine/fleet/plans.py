@@ -52,6 +52,7 @@ class Plans:
     async def prepare(self, current: Deployment, changes: Deployment) -> None:
         """Before `changed`: full names in the place of the models that `changes` names, headers of files read."""
         self._resolve(changes, current.name.split("/")[1])
+        self.check_draft(changes)
         await self._sizing.warm(current.base_model, current.draft_model, changes.draft_model)
 
     def changed(
