@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 from urllib.parse import parse_qs
 
 from client.access_types import ADMIN
@@ -20,6 +21,7 @@ from engine.telemetry.audit import Seen
 
 log = logging.getLogger(__name__)
 
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})  # as the routes read a switch
 
 
@@ -69,7 +71,7 @@ class AuditTrail:
                 principal=self._house.access.users.principal(caller.account, caller.user) if caller else "",
                 method=scope["method"], message=rule.action, resource=made or _resource(scope),
                 code=error.name if error else "OK" if status < 400 else "INTERNAL",
-                detail=error.message if error else "", admin=rule.least == ADMIN,
+                detail=_unquoted(error.message) if error else "", admin=rule.least == ADMIN,
                 key_id=caller.key_id if caller else "", client_ip=(scope.get("client") or ("",))[0],
                 user_agent=headers.get("user-agent", ""), owner=caller.user if caller and made else None,
             )
@@ -80,6 +82,11 @@ class AuditTrail:
             await self._house.access.audit.commit()
         except FiredeckError as error:  # the change has been made: saying otherwise would be wrong
             log.warning("a change is acknowledged before its audit record is on disk: %s", error.text)
+
+
+def _unquoted(message: str) -> str:
+    """An error's text without what it quotes of the request: a secret may have been put there by mistake."""
+    return _QUOTED.sub("'...'", message)
 
 
 def _rule(scope: Scope) -> Rule | None:
