@@ -31,10 +31,11 @@ class Transport:
 
     def __init__(self, base_url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
+        identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
         try:
             self._http = httpx.AsyncClient(
                 base_url=self.base_url,
-                headers={"Authorization": f"Bearer {api_key}", "User-Agent": "firedeck"},
+                headers=identity | {"User-Agent": "firedeck"},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
                 transport=transport,

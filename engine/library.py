@@ -73,9 +73,10 @@ class Library:
         if "/" in text:
             return name
         library = str(Name(LIBRARY_ACCOUNT, "models", text))
-        if name in self._own and library in self._entries:
+        is_library = library in self._entries or library in self._nominal
+        if name in self._own and is_library:
             raise InvalidArgument(f"{text!r} may be {name} or {library}", field=field, hint="write the full name")
-        return library if library in self._entries else name
+        return library if is_library else name
 
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""

@@ -151,6 +151,9 @@ def update(
 ) -> None:
     """Change what is given, nothing else."""
 
+    if all(value in (None, ()) for value in given.values()):
+        raise click.UsageError("nothing to change was given")
+
     async def work(client: Client) -> None:
         changed = await client.deployments.update(name, _spec(given), validate_only=dry_run)
         _show(changed, output, rehearsed="it would be this" if dry_run else "")

@@ -147,8 +147,10 @@ def _value(value: str | None, from_file: str | None) -> str | None:
         return value
     try:
         return sys.stdin.read() if from_file == "-" else Path(from_file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{from_file} cannot be read: {error}", hint="is it a text file?") from None
+    except OSError as error:
+        raise InvalidArgument(f"{from_file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"{from_file} is not a text file") from None
 
 
 def _show(secrets: Sequence[Secret], output: str) -> None:

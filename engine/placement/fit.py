@@ -31,7 +31,7 @@ def able_nodes(nodes: Sequence[Node], need: Need) -> list[Node]:
     labelled = labelled_nodes(nodes, need)
     if not labelled:
         raise FailedPrecondition(
-            f"no node has {wish_text(need)}", field=_field(nodes, need), hint=f"what there is: {stock_text(nodes)}"
+            f"there is no node{wish_text(need)}", field=_field(nodes, need), hint=f"what there is: {stock_text(nodes)}"
         )
     able = [node for node in labelled if not short_ever(node, need)]
     if not able:
@@ -82,9 +82,10 @@ def short_now(node: Node, need: Need) -> str:
 
 
 def wish_text(need: Need) -> str:
-    """The labels that are wanted, for people."""
-    kind = need.accelerator_type or "any accelerator"
-    return kind if need.regions is None else f"{kind} in {_regions_text(need.regions)}"
+    """The labels that are wanted, for people: " with NVIDIA_L4_24GB in US_IOWA_1"."""
+    kind = need.accelerator_type or ("any accelerator" if need.accelerators else "")
+    where = "" if need.regions is None else f" in {_regions_text(need.regions)}"
+    return (f" with {kind}" if kind else "") + where
 
 
 def stock_text(nodes: Sequence[Node]) -> str:

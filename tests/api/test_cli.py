@@ -46,3 +46,18 @@ def test_a_dry_run_says_that_nothing_was_changed_and_nothing_was(engine: EngineP
 
 def test_what_is_no_dry_run_does_not_say_so(engine: EngineProcess) -> None:
     assert "dry run" not in firedeck(engine, f"deployment get {SHARED}").output
+
+
+def test_an_update_that_names_nothing_to_change_changes_nothing(engine: EngineProcess) -> None:
+    refused = firedeck(engine, f"deployment update {SHARED}")
+    assert refused.exit_code == 2
+    assert "nothing to change was given" in refused.stderr
+
+
+def test_without_a_key_the_engine_says_what_a_key_is_for(engine: EngineProcess, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    for name in ("FIREDECK_API_KEY", "FIREWORKS_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    refused = CliRunner().invoke(main, ["deployment", "list", "--base-url", engine.context.base_url])
+    assert refused.exit_code != 0
+    assert "no API key" in refused.stderr

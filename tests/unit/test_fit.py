@@ -78,8 +78,8 @@ def test_the_cheapest_is_taken_and_then_the_fullest():
 @pytest.mark.parametrize(
     ("need", "field", "said"),
     [
-        (Need(accelerator_type="NVIDIA_L4_24GB"), "acceleratorType", "no node has NVIDIA_L4_24GB"),
-        (Need(regions=frozenset({"EU_PARIS_1"})), "placement", "no node has any accelerator in EU_PARIS_1"),
+        (Need(accelerator_type="NVIDIA_L4_24GB"), "acceleratorType", "no node with NVIDIA_L4_24GB"),
+        (Need(regions=frozenset({"EU_PARIS_1"})), "placement", "there is no node in EU_PARIS_1"),
         (Need(accelerators=5), "acceleratorCount", "gpu has 4 accelerators, not 5"),
         (Need(accelerators=1, model_bytes=81 * GIB), "maxContextLength", "80.00 GiB on each accelerator, and 81.00"),
         (Need(threads=65), "firedeck.threads", "gpu has room for 64 threads, and 65 are wanted"),

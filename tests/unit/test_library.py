@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from client.errors import InvalidArgument
-from engine.library import Library
+from client.types import Model
+from engine.library import Library, Nominal
+from engine.models.dimensions import Dimensions
 from engine.store.store import Store
 from tests.processes import SMOLLM2
 from tests.unit.test_models_gguf import build
@@ -45,3 +47,11 @@ async def test_a_bare_id_that_two_models_have_is_refused_and_names_both(library:
         library.resolve(BARE, "local")
     assert library.resolve(f"local/{BARE}", "local") == f"accounts/local/models/{BARE}"
     assert library.resolve(BARE, "somebody") == SMOLLM2
+
+
+async def test_a_model_without_a_file_goes_by_its_bare_id_too(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "db")
+    name = "accounts/fireworks/models/simulated-8b"
+    library = Library(store, {name: Nominal(Model(name=name), Dimensions(weights_bytes=1))})
+    assert library.resolve("simulated-8b", "local") == name
+    await store.close()
