@@ -64,14 +64,16 @@ class Session:
         return f"{setting.label}: {warmup}{', '.join(parts)}, and until the last answer ends"
 
     async def measure(self, setting: Setting) -> Measured:
-        """Warm up, run one setting, remember and return its figures."""
+        """Warm up, run one setting, remember and return its figures; those of the warm-up where all of it failed, so
+        that a wrong name is not asked for ten thousand times."""
         wire = Wire(self.endpoint)
         try:
+            run, whole = self._run(wire, Limit(requests=self.warmup)), True
             if self.warmup:
-                warmed = self._run(wire, Limit(requests=self.warmup))
-                await self._until_stopped(warmed.closed(min(self.warmup, setting.concurrency or 1)))
-            run = self._run(wire, self.limit)
-            whole = await self._until_stopped(self._loop(run, setting))
+                whole = await self._until_stopped(run.closed(min(self.warmup, setting.concurrency or 1)))
+            if not run.samples or not all(sample.error for sample in run.samples):
+                run = self._run(wire, self.limit)
+                whole = await self._until_stopped(self._loop(run, setting))
         finally:
             wire.close()
         self.measured.append(Measured(setting, figures(run.samples, span_of(run.samples), self.objective), whole))

@@ -314,3 +314,10 @@ async def test_a_run_of_seconds_takes_no_request_after_them(endpoint: Endpoint) 
     await run.closed(4)
     assert run.samples == []
     wire.close()
+
+
+async def test_a_warm_up_that_fails_whole_is_all_that_is_asked(tmp_path: Path) -> None:
+    nobody = session(Endpoint.of("http://x", "", str(tmp_path / "none")), warmup=2, limit=Limit(seconds=60.0))
+    found = await nobody.measure(Setting(concurrency=4))
+    assert sum(found.figures.errors.values()) == 2
+    assert found.whole
