@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ Launch = Callable[..., Replica]
 
 
 def _start(folder: Path, model: Path, *options: str) -> Replica:
-    socket = folder / f"{len(list(folder.iterdir()))}.sock"
+    socket = folder / f"{secrets.token_hex(4)}.sock"  # never one that another replica will remove when it ends
     command = [sys.executable, "-m", "engine.replica", "--deployment", "accounts/local/deployments/test"]
     command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model), *options]
     environment = os.environ | {"FIREDECK_REPLICA_KEY": KEY, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
