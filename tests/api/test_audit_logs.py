@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,18 +16,6 @@ from tests.house import Home, home
 from tests.processes import SMOLLM2
 
 SPEC = DeploymentSpec(base_model=SMOLLM2, max_replica_count=0)
-
-
-@pytest.fixture
-async def own(tmp_path) -> AsyncIterator[Home]:
-    async with home(tmp_path / "data") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def admin(own: Home) -> AsyncIterator[Client]:
-    async with own.client() as client:
-        yield client
 
 
 async def test_changes_reads_and_refusals_are_recorded_with_who_what_and_outcome(own: Home, admin: Client) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from client.errors import (
@@ -19,18 +17,6 @@ from tests.house import Home, home
 from tests.processes import SMOLLM2
 
 VALUE = "canary-8f1c-never-to-be-seen"
-
-
-@pytest.fixture
-async def own(tmp_path) -> AsyncIterator[Home]:
-    async with home(tmp_path / "data") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def admin(own: Home) -> AsyncIterator[Client]:
-    async with own.client() as client:
-        yield client
 
 
 async def test_a_secret_goes_in_and_never_comes_out(own: Home, admin: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,18 +25,6 @@ from tests.house import Home, home, served
 from tests.processes import PATIENCE_S
 
 VALUE = "canary-8f1c-never-to-be-seen"
-
-
-@pytest.fixture
-async def own(tmp_path) -> AsyncIterator[Home]:
-    async with home(tmp_path / "data") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def admin(own: Home) -> AsyncIterator[Client]:
-    async with own.client() as client:
-        yield client
 
 
 async def test_the_engine_begins_with_one_admin_whose_key_lies_in_the_folder(own: Home, admin: Client) -> None:
