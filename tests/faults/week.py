@@ -15,7 +15,7 @@ from dataclasses import replace
 from engine.control import autoscale
 from engine.control.autoscale import LoadHistory, LoadSample, Policy
 from engine.control.backoff import Backoff
-from engine.control.reconcile import STARTING, SURGE, Declared, Do, Observed, Stage, Step, steps
+from engine.control.reconcile import STARTING, SURGE, Declared, Do, Observed, Stage, Step, steps, stopped
 from engine.control.stockout import retry_s
 from engine.placement import fit
 from engine.placement.port import Need, Stockout
@@ -294,17 +294,23 @@ class Week:
     def check_converged(self) -> None:
         """At the end of the calm every deployment is as declared, or short of room and nothing else.
 
-        Without room a rollout waits as well, rather than give up what serves for what may never be placed.
+        Without room a rollout waits as well, rather than give up what serves for what may never be placed; and after
+        a failed start no more are asked for until those that wait have been placed. A rollout that was stopped has its
+        full count, of former settings.
         """
         for d in self.fleet:
+            observed = [self._seen(unit, self.size.seconds) for unit in d.units.values()]
+            held = stopped(Declared(d.desired, d.wanted, d.deleted), observed, d.backoff)
             states = Counter(unit.stage for unit in d.units.values())
             short = states[Stage.PENDING_SCHEDULING]
             old = sum(unit.generation != d.wanted for unit in d.units.values())
             waits = short and (d.desired == 1 or states[Stage.READY] < d.desired)
-            assert not old or waits, f"{d.name}: old settings still run"
+            assert not old or waits or held, f"{d.name}: old settings still run"
             assert not any(unit.dead or unit.stuck_since is not None for unit in d.units.values()), d.name
             there = states[Stage.READY] + states[Stage.INITIALIZING] + short
-            assert there == len(d.units) == d.desired + min(old, SURGE), f"{d.name}: {states}, and {d.desired} wanted"
+            wanted = d.desired + (0 if held else min(old, SURGE))
+            fewer = short and d.backoff.failures and there < wanted
+            assert there == len(d.units) and (there == wanted or fewer), f"{d.name}: {states}, and {wanted} wanted"
             assert not short or all(self._lacks(d)), f"{d.name} waits though there is room"
         self.counts["ready at the end"] = sum(len(d.ready()) for d in self.fleet)
         self.counts["short at the end"] = sum(not unit.placed for d in self.fleet for unit in d.units.values())
