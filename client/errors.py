@@ -11,6 +11,7 @@
     ├── NotFound               NOT_FOUND            404
     ├── AlreadyExists          ALREADY_EXISTS       409
     ├── ResourceExhausted      RESOURCE_EXHAUSTED   429
+    │   └── SpendLimitExceeded MONTHLY_SPEND_LIMIT_EXCEEDED 402
     ├── Internal               INTERNAL             500
     ├── Unavailable            UNAVAILABLE          503
     │   └── ScalingUp          DEPLOYMENT_SCALING_UP
@@ -103,6 +104,12 @@ class ResourceExhausted(FiredeckError):
     grpc, name, status = 8, "RESOURCE_EXHAUSTED", 429
 
 
+class SpendLimitExceeded(ResourceExhausted):
+    """The documented answer over an account's limits of spending: 402, which no SDK tries again by itself."""
+
+    name, status = "MONTHLY_SPEND_LIMIT_EXCEEDED", 402
+
+
 class Internal(FiredeckError):
     grpc, name, status = 13, "INTERNAL", 500
 
@@ -124,6 +131,7 @@ class DeadlineExceeded(FiredeckError):
 _BY_STATUS: dict[int, type[FiredeckError]] = {
     400: InvalidArgument,
     401: Unauthenticated,
+    402: SpendLimitExceeded,
     403: PermissionDenied,
     404: NotFound,
     409: AlreadyExists,
@@ -137,11 +145,11 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     cls.name: cls
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
-        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded,
+        ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded, SpendLimitExceeded,
     )
 }  # fmt: skip
 _BY_GRPC: dict[int, type[FiredeckError]] = {
-    cls.grpc: cls for cls in _BY_NAME.values() if cls not in (ScalingUp, AddonNotLoaded)
+    cls.grpc: cls for cls in _BY_NAME.values() if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded)
 }
 
 

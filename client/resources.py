@@ -17,6 +17,7 @@ from client.http import Query, Transport
 from client.inference import Inference
 from client.names import Name
 from client.types import Account, AccountPage, Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
+from client.usage_resources import UsageReports
 
 PAGE_SIZE = 200  # the most that a list answers at once
 HASHING_TIMEOUT_S = 3600.0  # a file of hundreds of gigabytes takes minutes
@@ -38,6 +39,7 @@ class Client:
         self.secrets = Secrets(self.transport, context.account)
         self.quotas = Quotas(self.transport, context.account)
         self.audit_logs = AuditLogs(self.transport, context.account)
+        self.usage = UsageReports(self.transport, context.account)
         self.inference = Inference(self.transport)
 
     async def __aenter__(self) -> Client:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
-from engine.access.quotas import Quotas
+from engine.access.quotas import Consumption, Quotas
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -29,6 +29,7 @@ from engine.api import (
     secrets,
     shapes,
     transfers,
+    usage,
     users,
     watch,
 )
@@ -36,6 +37,7 @@ from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
 from engine.clock import SystemClock
+from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
@@ -53,6 +55,7 @@ from engine.store.access import AccessRecords
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
+from engine.telemetry.ledger import Ledger
 from engine.uploads import Uploads
 from engine.version import VERSION
 
@@ -63,7 +66,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs,
+        audit_logs, usage,
     )
 )  # fmt: skip
 UPLOADS = "uploads"
@@ -77,6 +80,7 @@ class Engine:
         self.settings = settings
         self.house = house
         self._store = store
+        self._accounting = Accounting(house.fleet, house.ledger)
         self._gateway = Gateway(house)
         self._control = AuditTrail(control_plane(house), house)
 
@@ -94,12 +98,15 @@ class Engine:
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
-        access = await open_access(settings, store, keyring, fleet)
+        ledger = Ledger(store, SystemClock())
+        access = await open_access(settings, store, keyring, fleet, ledger)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
-        house = House(fleet, library, keyring, access, uploads, datetime.now(UTC), page_secret=page_secret)
+        house = House(fleet, library, keyring, access, uploads, ledger, datetime.now(UTC), page_secret=page_secret)
         await fleet.open()
-        return cls(settings, house, store)
+        engine = cls(settings, house, store)
+        await engine._accounting.open()
+        return engine
 
     def end(self, streams_s: float) -> None:
         """Take no more requests; those under way have `streams_s` seconds before they are broken off."""
@@ -110,6 +117,7 @@ class Engine:
 
     async def close(self) -> None:
         """End the replicas, then the rest. What was declared stays."""
+        await self._accounting.close()
         await self.house.fleet.close()
         await self.house.access.audit.close()
         await self._store.close()
@@ -123,17 +131,21 @@ class Engine:
         await self._control(scope, receive, send)
 
 
-async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet) -> Access:
-    """Users, secrets, quotas and the audit log, as the data folder holds them."""
+async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:
+    """Users, secrets, quotas, what was used of them, and the audit log, as the data folder holds them."""
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
     access = Access(
         records, Users(records, keyring), Vault(records, sealer),
-        Quotas(records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted]),
+        Quotas(
+            records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
+            consumption=Consumption(ledger.used, fleet.accelerated),
+        ),
         AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock()),
     )  # fmt: skip
     await access.users.load()
     await access.vault.load()
     await access.quotas.load()
+    await ledger.open()
     await access.audit.open()
     return access
 
@@ -141,7 +153,7 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
 def _local(settings: Settings) -> LocalDriver:
     return LocalDriver(
         settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s,
-        region=settings.region, accelerator_type=settings.accelerator_type,
+        region=settings.region, accelerator_type=settings.accelerator_type, price_per_hour=settings.price_per_hour,
     )  # fmt: skip
 
 

@@ -33,6 +33,12 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
 @click.option("--region", help="This machine's region, e.g. US_IOWA_1.  [default: none]")
 @click.option("--accelerator-type", help="This machine's, e.g. NVIDIA_L4_24GB.  [default: detected]")
 @click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0, max=1e6),
+    metavar="USD",
+    help="What this machine costs whole, for `firedeck usage`.  [default: no price]",
+)
+@click.option(
     "--simulate",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
@@ -42,7 +48,7 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
     host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, region: str | None,
-    accelerator_type: str | None, simulate: Path | None, log_level: str, until_eof: bool,
+    accelerator_type: str | None, price_per_hour: float | None, simulate: Path | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -58,6 +64,7 @@ def serve(
         limits=rehearsal(min_zero_s=REHEARSAL_ZERO_S) if demo or rehearse else PRODUCT,
         region=_known("--region", region, REGIONS) or REGIONS[0],
         accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
+        price_per_hour=price_per_hour,
         simulate=simulate,
     )
     if until_eof:

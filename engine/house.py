@@ -15,6 +15,7 @@ from engine.keys import Keyring
 from engine.library import Library
 from engine.store.access import AccessRecords
 from engine.telemetry.audit import AuditLog
+from engine.telemetry.ledger import Ledger
 from engine.uploads import Uploads
 
 
@@ -38,6 +39,7 @@ class House:
     keyring: Keyring
     access: Access
     uploads: Uploads
+    ledger: Ledger
     started_at: datetime
     page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,6 +14,7 @@ from client.cli.grammar import Fireworks
 from client.cli.models import model
 from client.cli.secrets import quota, secret
 from client.cli.shapes import deployment_shape
+from client.cli.usage import usage
 from client.cli.users import api_key, user, whoami
 
 
@@ -31,6 +32,6 @@ def main() -> None:
 
 for command in (
     api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, load_lora, model, quota, secret,
-    unload_lora, user, whoami,
+    unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)

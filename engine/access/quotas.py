@@ -1,7 +1,8 @@
 """Quotas of an account: what it may use at most, how much it uses now, and the refusal beyond.
 
-Three are enforced: requests a minute (by the gateway), deployments, and replicas (the sum of the deployments'
-maxReplicaCount). `maxValue` is the engine's own ceiling; an admin may set `value` to anything up to it.
+Enforced are requests a minute (by the gateway), deployments, replicas (the sum of the deployments' maxReplicaCount),
+and the two of a month (`engine.access.budgets`). `maxValue` is the engine's own ceiling; an admin may set `value` to
+anything up to it.
 """
 
 from __future__ import annotations
@@ -9,27 +10,46 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from client.access_types import Quota
 from client.errors import InvalidArgument, NotFound, ResourceExhausted
 from client.types import Deployment
+from engine.access import budgets
+from engine.access.budgets import GPU_HOURS, SPEND
+from engine.control.price import Totals
 from engine.store.access import AccessRecords, QuotaRecord
 from engine.telemetry.window import Rate
 
 REQUESTS, DEPLOYMENTS, REPLICAS = "requests-per-minute", "deployment-count", "replica-count"
-CEILINGS = {REQUESTS: 1_000_000, DEPLOYMENTS: 10_000, REPLICAS: 100_000}
+CEILINGS = {REQUESTS: 1_000_000, DEPLOYMENTS: 10_000, REPLICAS: 100_000, **budgets.CEILINGS}
 _MINUTE_S = 60.0
 
 Living = Callable[[str], list[Deployment]]  # an account's deployments that are not deleted
 
 
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What an account has used this month, and whether replicas of a deployment have accelerators."""
+
+    used: Callable[[str], Totals] = lambda account: Totals()
+    accelerated: Callable[[Deployment], bool] = lambda deployment: False
+
+
 class Quotas:
     """Values by account and quota; usage is counted, not stored."""
 
-    def __init__(self, records: AccessRecords, living: Living, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        records: AccessRecords,
+        living: Living,
+        now: Callable[[], float] = time.monotonic,
+        consumption: Consumption = Consumption(),
+    ) -> None:
         self._records = records
         self._living = living
+        self._consumption = consumption
         self._now = now
         self._set: dict[str, QuotaRecord] = {}
         self._requests: defaultdict[str, Rate] = defaultdict(lambda: Rate(_MINUTE_S))
@@ -66,7 +86,9 @@ class Quotas:
         return self.get(account, quota_id)
 
     def admit_request(self, account: str) -> None:
-        """Counts an inference request; ResourceExhausted when the account has had its number for this minute."""
+        """Counts an inference request; ResourceExhausted when the account has had its number for this minute, or has
+        spent what it may this month."""
+        self._check_month(account, SPEND)
         now, rate = self._now(), self._requests[account]
         limit = self._value(account, REQUESTS)
         if limit < CEILINGS[REQUESTS] and rate.total(now) >= limit:  # the ceiling is beyond what one gateway can do
@@ -75,6 +97,16 @@ class Quotas:
                 hint="wait, or let an admin raise it: firedeck quota update", retry_after_s=_MINUTE_S / 10,
             )  # fmt: skip
         rate.add(now)
+
+    def admit_use(self, deployment: Deployment) -> None:
+        """ResourceExhausted for one with accelerators when this month's hours of the account are used up."""
+        account = deployment.name.split("/")[1]
+        if self._over(account, GPU_HOURS) and self._consumption.accelerated(deployment):
+            self._check_month(account, GPU_HOURS)
+
+    def over_budget(self, account: str) -> bool:
+        """Whether its requests are refused until the next month."""
+        return self._over(account, SPEND)
 
     def admit_deployment(self, planned: Deployment) -> None:
         """ResourceExhausted when the account could not have `planned` besides, or instead of its former self."""
@@ -86,6 +118,8 @@ class Quotas:
         before = former.max_replica_count or 0 if former else 0
         if (planned.max_replica_count or 0) > before:
             self._check(account, REPLICAS, replicas, planned.max_replica_count or 0)
+            self._check_month(account, SPEND)
+            self.admit_use(planned)
 
     def _check(self, account: str, quota_id: str, used: int, more: int) -> None:
         limit = self._value(account, quota_id)
@@ -95,6 +129,14 @@ class Quotas:
                 hint=f"delete or lower others, or let an admin run: firedeck quota update {quota_id} --value N",
             )
 
+    def _over(self, account: str, quota_id: str) -> bool:
+        return budgets.over(quota_id, self._value(account, quota_id), self._consumption.used(account))
+
+    def _check_month(self, account: str, quota_id: str) -> None:
+        if self._over(account, quota_id):
+            limit, used = self._value(account, quota_id), self._consumption.used(account)
+            raise budgets.refusal(quota_id, account, limit, used)
+
     def _value(self, account: str, quota_id: str) -> int:
         record = self._set.get(_name(account, quota_id))
         return record.value if record else CEILINGS[quota_id]
@@ -102,6 +144,8 @@ class Quotas:
     def _usage(self, account: str, quota_id: str) -> float:
         if quota_id == REQUESTS:
             return self._requests[account].total(self._now())
+        if quota_id in budgets.CEILINGS:
+            return budgets.usage(quota_id, self._consumption.used(account))
         living = self._living(account)
         return float(len(living) if quota_id == DEPLOYMENTS else sum(d.max_replica_count or 0 for d in living))
 

@@ -121,6 +121,7 @@ RULES: Mapping[Route, Rule] = {
     ("PATCH", f"{_V1}/quotas/{{quota_id}}"): Rule("UpdateQuota", ADMIN),
     ("GET", f"{_V1}/auditLogs"): _see("ListAuditLogs", ADMIN),
     ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
+    ("GET", f"{_OWN}/usage"): _see("GetUsage"),
 }
 
 # The gateway's routes, below /inference/v1 and /v1: any role may infer, on any deployment of its account.

@@ -33,4 +33,8 @@ async def verify(caller: Caller) -> Response:
 
 
 def _account(house: HouseDep, account: str) -> Account:
-    return Account(name=f"accounts/{account}", display_name=account, create_time=house.started_at)
+    over = house.access.quotas.over_budget(account)
+    return Account(
+        name=f"accounts/{account}", display_name=account, create_time=house.started_at,
+        suspend_state="MONTHLY_SPEND_LIMIT_EXCEEDED" if over else "UNSUSPENDED",
+    )  # fmt: skip

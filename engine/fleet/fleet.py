@@ -214,6 +214,10 @@ class Fleet:
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
         return keeper
 
+    def accelerated(self, deployment: Deployment) -> bool:
+        """Whether its replicas have accelerators."""
+        return self._plans.gpus(deployment) > 0
+
     def _cores_each(self) -> int:
         if self.rooms.driver.simulated:
             return 1  # what a virtual node has does not follow from this machine

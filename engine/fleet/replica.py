@@ -17,7 +17,7 @@ from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.vitals import Vitals
-from engine.placement.port import Node, Placed
+from engine.placement.port import Need, Node, Placed
 from engine.telemetry.window import Rate
 
 POLL_INTERVAL_S = 0.5
@@ -87,6 +87,7 @@ class Replica:
         self.ready_wall: datetime | None = None
         self.placed: Placed | None = None
         self.node: Node | None = None  # where it stands, as it was when it was placed
+        self.need = Need()  # what it has of that node
         self.short_since: float | None = None  # no room for it since then (monotonic)
         self.retry_at = now  # when there will be another try to place it
         self.report = Report(at=now)

@@ -25,7 +25,7 @@ from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Placed, Stockout
+from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class ReplicaSet:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
         replica.taken_over = True
+        replica.need = Need(accelerators=record.accelerators, threads=record.threads)
         replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
         self.replicas[record.id] = replica
@@ -178,7 +179,7 @@ class ReplicaSet:
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, self._rooms.clock.wall().timestamp(),
+            None, self._rooms.clock.wall().timestamp(), launch.need.accelerators, launch.need.threads,
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
         for attempt in itertools.count(1):
@@ -187,6 +188,7 @@ class ReplicaSet:
                 break
             except Stockout as shortage:
                 await self._held_up(replica, str(shortage), retry_s(attempt, random.random()))
+        replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))

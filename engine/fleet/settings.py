@@ -15,8 +15,8 @@ ORPHAN_TIMEOUT_S = 60.0  # a replica that no engine talks to for so long ends by
 class Settings:
     """Settings of one engine. `limits` are the product's unless this server is for rehearsals.
 
-    `region` and `accelerator_type` are the labels of this machine (a type that is None is detected); `simulate` is
-    the TOML file of a simulated fleet that stands in for it.
+    `region` and `accelerator_type` are the labels of this machine (a type that is None is detected), `price_per_hour`
+    is what it costs whole, in US dollars; `simulate` is the TOML file of a simulated fleet that stands in for it.
     """
 
     data_dir: Path
@@ -26,6 +26,7 @@ class Settings:
     orphan_timeout_s: float = ORPHAN_TIMEOUT_S
     region: str = REGION_UNSPECIFIED
     accelerator_type: str | None = None
+    price_per_hour: float | None = None
     simulate: Path | None = None
 
     @property

@@ -108,6 +108,7 @@ class Gateway:
         body = await read_body(receive)
         fields = parse_object(body)
         keeper, addon = self._target(fields.get("model"), caller)
+        self._house.access.quotas.admit_use(keeper.deployment)
         if addon is not None and path in _POOL:
             raise InvalidArgument(
                 "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"

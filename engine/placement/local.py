@@ -57,15 +57,17 @@ class LocalDriver:
         orphan_timeout_s: float,
         region: str = REGION_UNSPECIFIED,
         accelerator_type: str | None = None,
+        price_per_hour: float | None = None,
         gpus: Callable[[], Sequence[Gpu]] = gpus,
     ) -> None:
-        """`region` and `accelerator_type` are this node's labels; a type that is not given is detected. `gpus` tells
-        which there are to hand out, and what is free on them now."""
+        """`region` and `accelerator_type` are this node's labels; a type that is not given is detected.
+        `price_per_hour`: US dollars for the whole node. `gpus` tells which there are to hand out, and what is free on
+        them now."""
         self._run_dir = run_dir(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
-        self._region, self._accelerator_type = region, accelerator_type
+        self._region, self._accelerator_type, self._price_per_hour = region, accelerator_type, price_per_hour
         self._gpus = gpus
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._sockets: dict[int, Path] = {}  # of children, by pid
@@ -99,6 +101,7 @@ class LocalDriver:
                 accelerators=len(gpus),
                 accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
                 free_device_bytes=tuple(self._free_bytes(gpu) for gpu in gpus),
+                price_per_hour=self._price_per_hour,
             )
         ]
 

@@ -119,3 +119,22 @@ def m007_deployed_models(db: sqlite3.Connection) -> None:
 @migration
 def m008_signing_keys(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE signing_keys (purpose TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT")
+
+
+@migration
+def m009_ledger(db: sqlite3.Connection) -> None:
+    """Times of replicas in READY; a price is micro-US-dollars an hour. Of beats there is one, the last."""
+    db.execute(
+        "CREATE TABLE usage_intervals (number INTEGER PRIMARY KEY, account TEXT NOT NULL, deployment TEXT NOT NULL,"
+        " replica TEXT NOT NULL, node TEXT NOT NULL, region TEXT NOT NULL, accelerator_type TEXT NOT NULL,"
+        " accelerators INTEGER NOT NULL, price INTEGER, simulated INTEGER NOT NULL, began_ms INTEGER NOT NULL,"
+        " ended_ms INTEGER, held_ms INTEGER) STRICT"
+    )
+    db.execute("CREATE INDEX usage_intervals_by_end ON usage_intervals (account, ended_ms)")
+    db.execute("CREATE INDEX usage_intervals_open ON usage_intervals (number) WHERE ended_ms IS NULL")
+    db.execute(
+        "CREATE TABLE ledger_beat (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL,"
+        " monotonic_ms INTEGER NOT NULL, ledger_ms INTEGER NOT NULL) STRICT"
+    )
+    db.execute("ALTER TABLE replicas ADD COLUMN accelerators INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE replicas ADD COLUMN threads INTEGER NOT NULL DEFAULT 1")

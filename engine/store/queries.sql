@@ -25,12 +25,13 @@ SELECT name, doc FROM models ORDER BY name;
 DELETE FROM models WHERE name = :name;
 
 -- name: put_replica
-INSERT INTO replicas (id, deployment, generation, socket, key, pid, created_at)
-VALUES (:id, :deployment, :generation, :socket, :key, :pid, :created_at)
+INSERT INTO replicas (id, deployment, generation, socket, key, pid, created_at, accelerators, threads)
+VALUES (:id, :deployment, :generation, :socket, :key, :pid, :created_at, :accelerators, :threads)
 ON CONFLICT (id) DO UPDATE SET pid = excluded.pid;
 
 -- name: all_replicas
-SELECT id, deployment, generation, socket, key, pid, created_at FROM replicas ORDER BY created_at, id;
+SELECT id, deployment, generation, socket, key, pid, created_at, accelerators, threads
+FROM replicas ORDER BY created_at, id;
 
 -- name: drop_replica
 DELETE FROM replicas WHERE id = :id;

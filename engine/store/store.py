@@ -35,7 +35,8 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRecord:
-    """What must be known to find a replica process again. `pid` is None until the process has been started."""
+    """What must be known to find a replica process again, and what it has of its node. `pid` is None until the process
+    has been started."""
 
     id: str
     deployment: str
@@ -44,6 +45,8 @@ class ReplicaRecord:
     key: str
     pid: int | None
     created_at: float
+    accelerators: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ async def test_a_contributor_changes_the_deployments_it_made_and_no_others(own: 
 
 async def test_quotas_are_listed_with_what_is_used_and_set_up_to_their_maximum(admin: Client) -> None:
     before = {q.id: q for q in await admin.quotas.list()}
-    assert set(before) == {"requests-per-minute", "deployment-count", "replica-count"}
+    assert set(before) == {
+        "requests-per-minute", "deployment-count", "replica-count", "gpu-hours-per-month", "monthly-spend-usd",
+    }  # fmt: skip
     assert all(q.value == q.max_value and q.usage == 0 for q in before.values())
     changed = await admin.quotas.update("replica-count", 4)
     assert (changed.value, changed.max_value) == ("4", before["replica-count"].max_value)

@@ -17,6 +17,7 @@ TREE = {
     errors.NotFound: (5, "NOT_FOUND", 404),
     errors.AlreadyExists: (6, "ALREADY_EXISTS", 409),
     errors.ResourceExhausted: (8, "RESOURCE_EXHAUSTED", 429),
+    errors.SpendLimitExceeded: (8, "MONTHLY_SPEND_LIMIT_EXCEEDED", 402),
     errors.Internal: (13, "INTERNAL", 500),
     errors.Unavailable: (14, "UNAVAILABLE", 503),
     errors.ScalingUp: (14, "DEPLOYMENT_SCALING_UP", 503),
@@ -54,7 +55,8 @@ def test_the_control_plane_envelope_brings_the_same_error_back(cls):
     body = cls("no", field="maxReplicaCount").control_plane_body()
     assert body == {"code": cls.grpc, "message": "no", "details": [{"field": "maxReplicaCount"}]}
     got = from_response(cls.status, body)
-    assert type(got) is (Unavailable if cls is ScalingUp else cls)
+    told_by_code = {ScalingUp: Unavailable, errors.SpendLimitExceeded: errors.ResourceExhausted}
+    assert type(got) is told_by_code.get(cls, cls)
     assert (got.message, got.field) == ("no", "maxReplicaCount")
 
 
@@ -83,6 +85,6 @@ def test_reading_an_error_never_fails_itself(status, body):
     assert got.field is None or isinstance(got.field, str)
 
 
-@pytest.mark.parametrize("status", [402, 405, 412, 413, 422])
+@pytest.mark.parametrize("status", [405, 412, 413, 422])
 def test_any_other_4xx_is_the_callers_error_not_the_servers(status):
     assert isinstance(from_response(status, {"detail": [{"msg": "bad"}]}), InvalidArgument)

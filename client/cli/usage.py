@@ -1,0 +1,73 @@
+"""`firedeck usage`: hours of replicas and accelerators, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.resources import Client
+from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, Usage, UsageRow, UsageSum
+
+_DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
+_GROUPINGS = {"deployment": DEPLOYMENT, "accelerator-type": ACCELERATOR_TYPE}
+_HOUR_S = 3600.0
+
+
+@click.command()
+@click.option("--start-time", "start", type=_DAY, help="UTC.  [default: the first of this month]")
+@click.option("--end-time", "end", type=_DAY, help="UTC; not included.  [default: now]")
+@click.option("--group-by", type=click.Choice(list(_GROUPINGS)), default="deployment", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
+@shared
+def usage(
+    start: datetime | None, end: datetime | None, group_by: str, as_json: bool,
+    output: str, base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """What the account used: time of replicas that took requests, idle or not, and its price."""
+
+    async def work(client: Client) -> None:
+        found = await client.usage.get(start=_utc(start), end=_utc(end), group_by=_GROUPINGS[group_by])
+        out.say(out.as_json(found) if as_json or output == "json" else text(found))
+
+    run(work, base_url, api_key, account)
+
+
+def text(usage: Usage) -> str:
+    """A table in hours, its sum, and what must be known to read it."""
+    by = "ACCELERATOR TYPE" if usage.group_by == ACCELERATOR_TYPE else "DEPLOYMENT"
+    header = (by, "REPLICA-HOURS", "GPU-HOURS", "COST USD", "SIMULATED")
+    rows: list[Sequence[str]] = [(_name(row), *_cells(row)) for row in usage.rows]
+    period = f"{usage.start_time:%Y-%m-%d %H:%M:%S} to {usage.end_time:%Y-%m-%d %H:%M:%S} UTC"
+    lines = [period, out.table(header, [*rows, ("TOTAL", *_cells(usage.total))])]
+    if usage.total.unpriced_replica_seconds:
+        lines.append(
+            f"without a price: {_hours(usage.total.unpriced_replica_seconds)} replica-hours"
+            " (give the machine one: firedeck serve --price-per-hour USD)"
+        )
+    if usage.total.simulated_replica_seconds:
+        lines.append("SIMULATED: no machine worked these hours, and nobody pays for them")
+    return "\n".join(lines)
+
+
+def _name(row: UsageRow) -> str:
+    if row.deployment is not None:
+        return row.deployment.rpartition("/")[2]
+    return "none (CPU)" if row.accelerator_type == NO_ACCELERATOR else row.accelerator_type or ""
+
+
+def _cells(part: UsageSum) -> tuple[str, str, str, str]:
+    cost = "-" if part.cost_usd is None else f"{part.cost_usd:.4f}"
+    share = f"{part.simulated_share:.0%}" if part.simulated_replica_seconds else "-"
+    return _hours(part.replica_seconds), _hours(part.accelerator_seconds), cost, share
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / _HOUR_S:.4f}"
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value.replace(tzinfo=UTC) if value else None

@@ -1,0 +1,27 @@
+"""Typed verbs on what was used and what it cost: `Client.usage.get(...)`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from client.http import Transport
+from client.usage_types import DEPLOYMENT, Usage
+
+
+class UsageReports:
+    """Of one account (firedeck's own)."""
+
+    def __init__(self, transport: Transport, account: str) -> None:
+        self._transport = transport
+        self._account = account
+
+    async def get(
+        self, *, start: datetime | None = None, end: datetime | None = None, group_by: str = DEPLOYMENT
+    ) -> Usage:
+        """From `start` (the month's first, UTC) until before `end` (now), by `deployment` or `acceleratorType`."""
+        query = {
+            "startTime": start.isoformat() if start else None,
+            "endTime": end.isoformat() if end else None,
+            "groupBy": group_by,
+        }
+        return Usage.model_validate(await self._transport.get(f"/firedeck/v1/accounts/{self._account}/usage", query))

@@ -1,0 +1,33 @@
+"""The two quotas that are used up by time: accelerator-hours and US dollars of an account in a calendar month (UTC).
+
+At its limit an account's inference requests are refused (for accelerator-hours: those to deployments with accelerators)
+and so is what would make it use more; replicas that run are left, and leave by themselves where the minimum is 0.
+"""
+
+from __future__ import annotations
+
+from client.errors import ResourceExhausted, SpendLimitExceeded
+from engine.control.price import Totals
+
+GPU_HOURS, SPEND = "gpu-hours-per-month", "monthly-spend-usd"
+CEILINGS = {GPU_HOURS: 100_000_000, SPEND: 1_000_000_000}  # at the ceiling a quota is off
+
+
+def usage(quota_id: str, used: Totals) -> float:
+    """Accelerator-hours or US dollars; what has no price costs nothing."""
+    return used.accelerator_hours if quota_id == GPU_HOURS else used.usd or 0.0
+
+
+def over(quota_id: str, limit: int, used: Totals) -> bool:
+    return limit < CEILINGS[quota_id] and usage(quota_id, used) >= limit
+
+
+def refusal(quota_id: str, account: str, limit: int, used: Totals) -> ResourceExhausted:
+    """What an account over this quota is told."""
+    what, kind = (
+        ("accelerator-hours", ResourceExhausted) if quota_id == GPU_HOURS else ("US dollars", SpendLimitExceeded)
+    )
+    return kind(
+        f"account {account!r} has used {usage(quota_id, used):.2f} of its {limit} {what} of this month ({quota_id})",
+        hint=f"wait for next month (UTC), or let an admin run: firedeck quota update {quota_id} --value N",
+    )

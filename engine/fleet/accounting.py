@@ -1,0 +1,72 @@
+"""Tells the usage ledger once a second which replicas there are, and what those that take requests occupy and cost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from engine.control.ledger import Presence, Terms
+from engine.control.price import micro_usd_per_hour
+from engine.control.reconcile import Stage
+from engine.fleet.fleet import Fleet
+from engine.fleet.replica import Replica
+from engine.placement.port import REGION_UNSPECIFIED
+from engine.telemetry.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
+
+
+class Accounting:
+    """Runs from `open()`, once the fleet has taken over what an earlier engine left, until `close()`."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+        self._fleet, self._ledger = fleet, ledger
+        self._terms: dict[str, Terms] = {}  # of ready replicas
+        self._loop: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self.look()
+        self._loop = asyncio.create_task(self._run(), name="account for replicas")
+
+    async def close(self) -> None:
+        """Before the replicas are ended: from now on none takes requests."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self.look()
+        await self._ledger.close()
+
+    async def look(self) -> None:
+        """Once over all replicas. Not a step waits in between: they are seen as they are at one instant."""
+        terms: dict[str, Terms] = {}
+        there: dict[str, Presence] = {}
+        for keeper in self._fleet.keepers():
+            name = keeper.name
+            for replica in keeper.replicas:
+                if replica.stage == Stage.READY:
+                    terms[replica.id] = self._terms.get(replica.id) or self._terms_of(replica)
+                there[replica.id] = Presence(name, replica.stage_since, replica.report.at, terms.get(replica.id))
+        self._terms = terms
+        await self._ledger.observe(there)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.look()
+            except Exception:
+                log.exception("accounting met an error and goes on")
+
+    def _terms_of(self, replica: Replica) -> Terms:
+        node, need, simulated = replica.node, replica.need, self._fleet.rooms.driver.simulated
+        if node is None:
+            return Terms("", REGION_UNSPECIFIED, NO_ACCELERATOR, need.accelerators, None, simulated)
+        price = micro_usd_per_hour(
+            node.price_per_hour, accelerators=need.accelerators, of_accelerators=node.accelerators,
+            threads=need.threads, of_threads=node.threads,
+        )  # fmt: skip
+        kind = (node.accelerator_type if need.accelerators else None) or NO_ACCELERATOR
+        return Terms(node.name, node.region, kind, need.accelerators, price, simulated)

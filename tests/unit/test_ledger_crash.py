@@ -1,0 +1,95 @@
+"""What the ledger has acknowledged survives `kill -9` at any moment, and balances after the restart."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.clock import SystemClock
+from engine.control.ledger import Presence, Terms
+from engine.store.store import Store
+from engine.telemetry.ledger import Ledger
+
+KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "3"))  # processes; more by hand
+LOOKS_MAX = 150
+CHAT = "accounts/local/deployments/chat"
+TERMS = Terms("n1", "US_IOWA_1", "NVIDIA_H100_80GB", 2, 1_000_000, simulated=True)
+
+# `stays` is ready throughout; with each look one replica ends and another becomes ready. Told: what was written.
+WRITER = """
+import asyncio, pathlib, sys
+from engine.clock import SystemClock
+from engine.control.ledger import Presence
+from engine.store.store import Store
+from engine.telemetry.ledger import Ledger
+from tests.unit.test_ledger_crash import CHAT, TERMS
+
+async def main(path, first):
+    clock = SystemClock()
+    store = await Store.open(path)
+    ledger = Ledger(store, clock)
+    await ledger.open()
+    stays = Presence(CHAT, clock.monotonic(), 0.0, TERMS)
+    for number in range(first, first + 100_000):
+        now = stays.seen_at = clock.monotonic()
+        former, present = Presence(CHAT, now, now), Presence(CHAT, now, now, TERMS)
+        await ledger.observe({"stays": stays, f"r{number - 1}": former, f"r{number}": present})
+        beat = (await store.fetch("last_beat"))[0]["ledger_ms"]
+        print(number, beat, flush=True)
+
+asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
+"""
+
+
+def look_until_killed(path: Path, first: int, looks: int) -> list[tuple[int, int]]:
+    """(number of the replica, instant) of every look whose acknowledgement was read."""
+    command = [sys.executable, "-c", WRITER, str(path), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        seen = b""
+        while seen.count(b"\n") < looks:
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, "the writer ended by itself"
+            seen += piece
+        os.kill(process.pid, signal.SIGKILL)
+        seen += process.stdout.read()
+    lines = [line.split() for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
+    return [(int(number), int(at)) for number, at in lines]
+
+
+async def test_every_acknowledged_interval_survives_kill_9_and_the_books_balance(tmp_path):
+    seed = int(os.environ.get("FIREDECK_TEST_SEED", "0")) or random.randrange(1, 2**31)
+    print(f"seed {seed}: FIREDECK_TEST_SEED={seed} plays it again")
+    chance, path = random.Random(seed), tmp_path / "state.db"
+    told: list[tuple[int, int]] = []
+    for _ in range(KILLS):
+        told += look_until_killed(path, told[-1][0] + 2 if told else 0, chance.randint(2, LOOKS_MAX))
+    store, clock = await Store.open(path), SystemClock()
+    ledger = Ledger(store, clock)
+    await ledger.open()
+    assert ledger.now_ms() >= told[-1][1]
+    await ledger.observe({"stays": Presence(CHAT, clock.monotonic(), clock.monotonic(), TERMS)})
+    alive_ms = ledger.now_ms()
+    await store.close()
+    with sqlite3.connect(path) as db:
+        db.row_factory = sqlite3.Row
+        rows = db.execute("SELECT * FROM usage_intervals").fetchall()
+    by_replica = {row["replica"]: row for row in rows}
+    assert len(by_replica) == len(rows), f"seed {seed}: a replica is charged twice"
+    for (number, beat), (following, _) in itertools.pairwise(told):
+        row, after = by_replica[f"r{number}"], by_replica[f"r{following}"]
+        if following == number + 1:  # one engine saw it end: to the millisecond
+            assert row["ended_ms"] == after["began_ms"], f"seed {seed}"
+        else:  # its engine was killed: until a beat
+            assert row["began_ms"] <= beat <= row["ended_ms"] < after["began_ms"], f"seed {seed}"
+    [stays] = [row for row in rows if row["ended_ms"] is None]
+    assert (stays["replica"], stays["held_ms"]) == ("stays", None)
+    assert (stays["number"], stays["began_ms"] <= told[0][1]) == (1, True)  # one interval, through all engines
+    assert all(row["ended_ms"] <= alive_ms for row in rows if row["ended_ms"] is not None)
+    print(f"{KILLS} kills, {len(told)} acknowledged looks, 0 lost")
