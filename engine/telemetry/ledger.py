@@ -180,7 +180,8 @@ def _add(totals: Totals, row: Mapping[str, Any]) -> None:
 def _row(one: Interval) -> dict[str, Any]:
     return {
         "number": one.number, "account": one.account, "deployment": one.deployment, "replica": one.replica,
-        "began_ms": one.began_ms, "ended_ms": one.ended_ms, "held_ms": one.held_ms, **asdict(one.terms),
+        "began_ms": one.began_ms, "ended_ms": one.ended_ms, "held_ms": one.held_ms,
+        **{name: getattr(one.terms, name) for name in _TERMS},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import sqlite3
@@ -62,10 +63,20 @@ async def _kill_again_and_again(data_dir: Path, kills: int) -> None:
     assert engine.replicas() == []
     with sqlite3.connect(data_dir / "firedeck.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        _balanced(db)
     print(
         f"{kills} kills, {len(acknowledged)} acknowledged deployments, 0 lost, 0 orphans, 0 duplicates; from the start"
         f" of the next engine to converged {sorted(took_s)[len(took_s) // 2]:.1f}s, at most {max(took_s):.1f}s"
     )
+
+
+def _balanced(db: sqlite3.Connection) -> None:
+    """What each replica is charged for: the one that outlived every engine for one interval without a gap."""
+    rows = db.execute("SELECT deployment, replica, began_ms, ended_ms FROM usage_intervals ORDER BY 2, 3").fetchall()
+    assert sum(deployment.endswith("/live") for deployment, *_ in rows) == 1
+    assert all(ended is not None and ended >= began for *_, began, ended in rows)
+    for (_, replica, _, ended), (_, following, began, _) in itertools.pairwise(rows):
+        assert replica != following or ended <= began
 
 
 async def _change_until_killed(engine: EngineProcess, acknowledged: dict[str, str], chance: random.Random) -> None:
