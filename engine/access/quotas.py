@@ -104,6 +104,11 @@ class Quotas:
         if self._over(account, GPU_HOURS) and self._consumption.accelerated(deployment):
             self._check_month(account, GPU_HOURS)
 
+    def admit_growth(self, deployment: Deployment) -> None:
+        """ResourceExhausted for more replicas of it when the month's budget, or its accelerator-hours, are used up."""
+        self._check_month(deployment.name.split("/")[1], SPEND)
+        self.admit_use(deployment)
+
     def over_budget(self, account: str) -> bool:
         """Whether its requests are refused until the next month."""
         return self._over(account, SPEND)
@@ -118,8 +123,7 @@ class Quotas:
         before = former.max_replica_count or 0 if former else 0
         if (planned.max_replica_count or 0) > before:
             self._check(account, REPLICAS, replicas, planned.max_replica_count or 0)
-            self._check_month(account, SPEND)
-            self.admit_use(planned)
+            self.admit_growth(planned)
 
     def _check(self, account: str, quota_id: str, used: int, more: int) -> None:
         limit = self._value(account, quota_id)

@@ -103,8 +103,11 @@ async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller,
 async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"replicaCount": n}`: want n replicas now, within min and max."""
     caller.may(account, write=True)
-    name = deployment_name(account, deployment_id)
-    await house.fleet.scale(name, _replica_count(body), by=caller.user)
+    name, count = deployment_name(account, deployment_id), _replica_count(body)
+    deployment = house.fleet.get(name).deployment
+    if count > (deployment.desired_replica_count or 0):
+        house.access.quotas.admit_growth(deployment)
+    await house.fleet.scale(name, count, by=caller.user)
     return {}
 
 

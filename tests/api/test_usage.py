@@ -143,6 +143,9 @@ async def test_at_the_monthly_budget_requests_pause_and_nothing_is_added(own: Ho
         assert (await http.get("/v1/models")).status_code == 200  # looking costs nothing
     with pytest.raises(ResourceExhausted, match="of its 0 US dollars of this month"):
         await admin.deployments.create(DeploymentSpec(base_model=SMOLLM2), "b", validate_only=True)
+    with pytest.raises(ResourceExhausted, match="monthly-spend-usd"):
+        await admin.deployments.scale("a", 1)
+    await admin.deployments.scale("a", 0)
     await admin.deployments.update("a", DeploymentSpec(description="no more replicas than before"))
 
 
