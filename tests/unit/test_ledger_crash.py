@@ -16,7 +16,7 @@ from engine.control.ledger import Presence, Terms
 from engine.store.store import Store
 from engine.telemetry.ledger import Ledger
 
-KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "3"))  # processes; more by hand
+KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "2"))  # processes; more by hand
 LOOKS_MAX = 150
 CHAT = "accounts/local/deployments/chat"
 TERMS = Terms("n1", "US_IOWA_1", "NVIDIA_H100_80GB", 2, 1_000_000, simulated=True)
