@@ -5,6 +5,7 @@
     │   ├── FailedPrecondition FAILED_PRECONDITION  400
     │   │   └── AddonNotLoaded ADDON_NOT_LOADED     412
     │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
+    │   ├── UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE 415
     │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
     ├── Unauthenticated        UNAUTHENTICATED      401
     ├── PermissionDenied       PERMISSION_DENIED    403
@@ -78,6 +79,10 @@ class AddonNotLoaded(FailedPrecondition):
 
 class PayloadTooLarge(InvalidArgument):
     name, status = "REQUEST_TOO_LARGE", 413
+
+
+class UnsupportedMediaType(InvalidArgument):
+    name, status = "UNSUPPORTED_MEDIA_TYPE", 415
 
 
 class MethodNotAllowed(InvalidArgument):

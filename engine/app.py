@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets as randomness
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
+from engine.access.door import Door
 from engine.access.quotas import Consumption, Quotas
 from engine.access.sealing import Sealer
 from engine.access.users import Users
@@ -41,7 +43,7 @@ from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
-from engine.gateway.http import Receive, Scope, Send
+from engine.gateway.http import Receive, Scope, Send, send_error, send_json
 from engine.gateway.routes import Gateway
 from engine.house import Access, House
 from engine.keys import Keyring
@@ -81,6 +83,7 @@ class Engine:
         self.house = house
         self._store = store
         self._accounting = Accounting(house.fleet, house.ledger)
+        self._door = Door(settings.host, settings.allow_hosts)
         self._gateway = Gateway(house)
         self._control = AuditTrail(control_plane(house), house)
 
@@ -123,11 +126,22 @@ class Engine:
         await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._gateway.owns(scope["path"]):
+        if scope["type"] != "http":
+            await self._control(scope, receive, send)
+            return
+        infers = self._gateway.owns(scope["path"])
+        try:
+            self._door.check(scope["method"], scope["path"], scope["headers"])
+        except FiredeckError as error:
+            if infers:
+                await send_error(send, error, randomness.token_hex(8))
+            else:
+                await send_json(send, error.status, error.control_plane_body())
+            return
+        if infers:
             await self._gateway(scope, receive, send)
             return
-        if scope["type"] == "http":
-            scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
+        scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
         await self._control(scope, receive, send)
 
 

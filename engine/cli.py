@@ -27,6 +27,20 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host name that clients use for this engine, e.g. of a proxy before it. Loopback and --host need none.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy whose X-Forwarded-For and X-Forwarded-Proto are believed.  [default: none]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's own]")
 @click.option("--demo", is_flag=True, help="Add two deployments, `chat` and `base`, with windows of seconds.")
 @click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below 5 minutes.")
@@ -47,8 +61,9 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
-    host: str, port: int, data_dir: Path | None, demo: bool, rehearse: bool, region: str | None,
-    accelerator_type: str | None, price_per_hour: float | None, simulate: Path | None, log_level: str, until_eof: bool,
+    host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
+    demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
+    simulate: Path | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -66,6 +81,8 @@ def serve(
         accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
         price_per_hour=price_per_hour,
         simulate=simulate,
+        allow_hosts=allow_hosts,
+        trusted_proxies=trusted_proxies,
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()

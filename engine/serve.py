@@ -130,6 +130,9 @@ async def _serve(engine: Engine, listener: socket.socket, url: str, started: Sta
         uvicorn.Config(
             engine, lifespan="off", log_config=None, access_log=False, server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
+            # Whoever is believed may give itself any address: it would never be told to slow down.
+            proxy_headers=bool(engine.settings.trusted_proxies),
+            forwarded_allow_ips=list(engine.settings.trusted_proxies),
         )
     )  # fmt: skip
     loop = asyncio.get_running_loop()

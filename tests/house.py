@@ -22,7 +22,7 @@ from engine.fleet.settings import Settings
 from engine.keys import KEY_PREFIX
 from engine.serve import base_url, bind
 
-BASE_URL = "http://engine"
+BASE_URL = "http://127.0.0.1"
 
 
 @dataclass

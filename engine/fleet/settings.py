@@ -17,6 +17,8 @@ class Settings:
 
     `region` and `accelerator_type` are the labels of this machine (a type that is None is detected), `price_per_hour`
     is what it costs whole, in US dollars; `simulate` is the TOML file of a simulated fleet that stands in for it.
+    `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
+    addresses whose X-Forwarded-For and -Proto are believed.
     """
 
     data_dir: Path
@@ -28,6 +30,8 @@ class Settings:
     accelerator_type: str | None = None
     price_per_hour: float | None = None
     simulate: Path | None = None
+    allow_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
 
     @property
     def rehearsal(self) -> bool:

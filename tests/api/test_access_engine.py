@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fireworks
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 from fireworks import Fireworks
@@ -140,7 +141,8 @@ def test_no_key_and_no_secret_is_in_any_file_or_log(running: EngineProcess, sdk:
         http.get("/v1/accounts/local/deployments")
         http.get(f"/v1/accounts/{key}/deployments")  # pasted into the wrong place
         http.get("/v1/accounts/local/secrets", params={"filter": key, "orderBy": VALUE})
-        http.post("/v1/accounts/local/secrets", content=b'{"value": "' + VALUE.encode())  # half a body
+        half = b'{"value": "' + VALUE.encode()
+        http.post("/v1/accounts/local/secrets", content=half, headers={"content-type": "application/json"})
         http.post("/v1/accounts/local/secrets", json={"name": "B", "keyName": "B", "value": VALUE, "nonsense": VALUE})
         http.post("/v1/accounts/local/users/canary/apiKeys:delete", json={"keyId": key})
         http.post("/v1/chat/completions", json={"model": key})
@@ -152,6 +154,12 @@ def test_no_key_and_no_secret_is_in_any_file_or_log(running: EngineProcess, sdk:
     running.stop()
     assert holders(running.data_dir, VALUE, key, wrong) == {VALUE: [], key: [], wrong: []}
     running.start()
+
+
+def test_it_listens_on_loopback_alone_unless_it_is_told_otherwise(running: EngineProcess) -> None:
+    assert running.process is not None
+    found = psutil.Process(running.process.pid).net_connections("inet")
+    assert [c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN] == ["127.0.0.1"]
 
 
 def holders(folder: Path, *texts: str) -> dict[str, list[str]]:

@@ -198,7 +198,7 @@ def test_a_wrong_control_call_is_refused(http: httpx.Client, method: str, path: 
 def test_whatever_is_wrong_with_an_inference_call_comes_in_one_envelope(
     http: httpx.Client, prefix: str, method: str, path: str, body: bytes, status: int, code: str
 ) -> None:
-    answer = http.request(method, prefix + path, content=body)
+    answer = http.request(method, prefix + path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status, answer.text
     told = answer.json()
     assert told["request_id"] == answer.headers["x-request-id"]
