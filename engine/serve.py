@@ -22,6 +22,7 @@ from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
 from engine.app import Engine
 from engine.fleet.settings import Settings
+from engine.placement import rlimits
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
 async def run(settings: Settings, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
     os.umask(0o077)  # the state holds keys: nobody else's to read
+    rlimits.dump_no_core()
     check_data_dir(settings.data_dir)
     lock = take_lock(settings.data_dir)
     listener = bind(settings.host, settings.port)

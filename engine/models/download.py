@@ -32,6 +32,7 @@ _NO_NETWORK = re.compile(
     r"|ConnectError|Network is unreachable|Connection (refused|reset)|[Tt]imed out|LocalEntryNotFoundError|SSLError"
 )
 _NO_SUCH = re.compile(r"No matching distribution|RepositoryNotFoundError|EntryNotFoundError|GatedRepoError")
+_KEPT_BACK = frozenset({"FIREDECK_API_KEY", "FIREWORKS_API_KEY"})  # no client of another service needs them
 _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")  # index addresses may carry a password
 
 Tick = Callable[[int], None]  # called with the bytes in the folder so far; may raise to stop
@@ -67,7 +68,8 @@ def download_from_hub(source: HfSource, folder: Path, tick: Tick) -> Path:
 
 def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> None:
     """Run a command to its end, calling `tick` several times a second; FiredeckError if it fails."""
-    environment = os.environ | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)} | extra
+    passed = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK}
+    environment = passed | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)} | extra
     log = folder / "output.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

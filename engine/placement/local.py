@@ -1,8 +1,9 @@
 """Replicas as processes of this machine.
 
 Each gets its own process group, an environment of its own (no API keys of the engine's), a unix socket in a folder
-only this user can enter, a log file, and limits on memory, files and core dumps. Replicas outlive a killed engine and
-are found again by pid and socket. No more are started than the cores, the memory and the GPUs of this machine hold.
+only this user can enter, a log file, the root as its working folder, and limits on memory, files and core dumps.
+Replicas outlive a killed engine and are found again by pid and socket. No more are started than the cores, the memory
+and the GPUs of this machine hold.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ class LocalDriver:
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=_environment(launch.key) | self._promise(promise), cwd=self._run_dir, start_new_session=True,
+                env=_environment(launch.key) | self._promise(promise), cwd="/", start_new_session=True,
             )  # fmt: skip
 
     def _promise(self, promise: Promise) -> dict[str, str]:
@@ -238,6 +239,7 @@ def _environment(key: str) -> dict[str, str]:
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "0",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",  # no code comes from the folder that it works in
     }
 
 

@@ -18,6 +18,11 @@ MEMORY_FACTOR = 2
 MEMORY_SLACK_BYTES = 1 << 30
 
 
+def dump_no_core() -> None:
+    """For this process and all that it starts: prompts and keys in memory never land on a disk."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def bound(pid: int, need: Need) -> None:
     """Core dumps (they would hold prompts) off, open files and memory bounded; a process that is gone is fine."""
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: OPEN_FILES}

@@ -310,3 +310,13 @@ def test_a_bar_is_drawn_over_itself_only_on_a_terminal(monkeypatch: pytest.Monke
     ):
         command.Teller("Tiny", out)(50_000_000, 100_000_000, "downloading")
         assert out.getvalue().startswith(expected)
+
+
+def test_the_clients_of_other_services_are_not_given_our_keys(tmp_path, monkeypatch):
+    given = {"FIREDECK_API_KEY": "ours", "FIREWORKS_API_KEY": "theirs", "HF_TOKEN": "for the hub"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    shown = tmp_path / "shown"
+    script = f"import os; open({str(shown)!r}, 'w').write(repr([os.environ.get(n) for n in {list(given)}]))"
+    download._run([sys.executable, "-c", script], tmp_path, {}, lambda done_bytes: None)
+    assert shown.read_text() == "[None, None, 'for the hub']"
