@@ -124,6 +124,9 @@ RULES: Mapping[Route, Rule] = {
     ("GET", f"{_OWN}/usage"): _see("GetUsage"),
 }
 
+# Of a body that names what somebody else may own: a deployment that is to take an adapter, a model's former default.
+LOAD_ADDON, TAKE_DEFAULT = _change("CreateDeployedModel"), _change("ChangeDefaultDeployedModel")
+
 # The gateway's routes, below /inference/v1 and /v1: any role may infer, on any deployment of its account.
 INFERENCE = Rule("Infer", INFERENCE_USER)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from client.errors import InvalidArgument, PayloadTooLarge
+from client.errors import InvalidArgument, NotFound, PayloadTooLarge
 from client.names import Name
 from client.wire import Wire
 from engine import masks
@@ -38,21 +39,32 @@ async def principal(request: Request) -> Principal:
     request.state.principal = caller
     rule = rule_of(request.method, request.scope["route"].path)
     account = request.path_params.get("account", caller.account)
-    owner = await _owner(here, request) if rule.others else None
+    owner = await _owner(here, request, caller) if rule.others else None
     authorise(caller, rule, account, owner=owner)
     return caller
 
 
-async def _owner(here: House, request: Request) -> str | None:
+async def _owner(here: House, request: Request, caller: Principal) -> str | None:
     """The user whose resource the path names: people own their keys, everything else belongs to who made it.
 
-    A service account owns nothing of the kind: its keys are the admins' to make and to take away.
+    A service account owns nothing of the kind: its keys are the admins' to make and to take away. What is deployed on
+    a deployment belongs to the deployment's maker too: the base came with it, an adapter lives in its memory.
     """
     user_id = request.path_params.get("user_id")
     if user_id is not None:
         return None if here.access.users.is_service(request.path_params["account"], user_id) else str(user_id)
     _, account, collection, resource_id, *_ = request.scope["path"].partition("/v1/")[2].split("/")
-    return await here.access.records.owner_of(f"accounts/{account}/{collection}/{resource_id.partition(':')[0]}")
+    name = f"accounts/{account}/{collection}/{resource_id.partition(':')[0]}"
+    return await owner_of(here, caller, name)
+
+
+async def owner_of(here: House, caller: Principal, name: str) -> str | None:
+    """The owner of a resource, `caller` before others where it has several; None when nobody is known."""
+    names = [name]
+    with contextlib.suppress(NotFound):
+        names.append(here.fleet.deployed.get(name).deployment or "")
+    owners = [await here.access.records.owner_of(each) for each in names]
+    return caller.user if caller.user in owners else owners[0]
 
 
 async def json_body(request: Request) -> Any:

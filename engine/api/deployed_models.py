@@ -10,8 +10,11 @@ from fastapi import APIRouter, Query, Response
 from client.addon_types import DeployedModel, DeployedModelPage
 from client.names import Name
 from engine import deployed_rules
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, shown
+from engine.access.rules import LOAD_ADDON, TAKE_DEFAULT, authorise
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, owner_of, shown
 from engine.api.listing import page
+from engine.house import House
+from engine.keys import Principal
 from engine.masks import update_paths
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployedModels", tags=["deployed models"])
@@ -26,11 +29,20 @@ async def create(
     caller: Caller,
     replace_merged_addon: Annotated[bool, Query(alias="replaceMergedAddon")] = False,
 ) -> Response:
-    """Load an adapter onto a deployment of its base: DEPLOYING, then DEPLOYED, or FAILED with the reason."""
+    """Load an adapter onto a deployment of its base: DEPLOYING, then DEPLOYED, or FAILED with the reason.
+
+    Whose deployment it is decides who may: it is changed by that.
+    """
     caller.may(account, write=True)
-    made = await house.fleet.deployed.create(
-        account, deployed_rules.read(body), by=caller.user, replace_merged=replace_merged_addon
-    )
+    spec = deployed_rules.read(body)
+    deployed_rules.check_new(spec)
+    deployment = Name.of(spec.deployment or "", "deployments", account, "deployment")
+    if deployment.account == account:
+        keeper = house.fleet.get(str(deployment))
+        authorise(caller, LOAD_ADDON, account, owner=await owner_of(house, caller, keeper.name))
+    model = house.library.resolve(spec.model or "", account, "model")
+    await _check_default(house, caller, account, model, wanted=spec.default)
+    made = await house.fleet.deployed.create(account, spec, by=caller.user, replace_merged=replace_merged_addon)
     return shown(made)
 
 
@@ -63,10 +75,10 @@ async def update(
 ) -> Response:
     """Change `default`, `public`, `displayName` or `description`; a new default takes the place of the former."""
     caller.may(account, write=True)
-    changes = deployed_rules.read(body)
-    return shown(
-        await house.fleet.deployed.update(_name(account, deployed_model_id), changes, update_paths(update_mask))
-    )
+    changes, name = deployed_rules.read(body), _name(account, deployed_model_id)
+    model = house.fleet.deployed.get(name).model or ""
+    await _check_default(house, caller, account, model, wanted=changes.default)
+    return shown(await house.fleet.deployed.update(name, changes, update_paths(update_mask)))
 
 
 @router.delete(_ONE)
@@ -75,6 +87,13 @@ async def delete(account: str, deployed_model_id: str, house: HouseDep, caller: 
     caller.may(account, write=True)
     await house.fleet.deployed.delete(_name(account, deployed_model_id), by=caller.user)
     return {}
+
+
+async def _check_default(house: House, caller: Principal, account: str, model: str, *, wanted: bool | None) -> None:
+    """Whoever makes another deployed model its model's default takes that from the former one, and so must own it."""
+    for record in house.fleet.deployed.of_model(model) if wanted else ():
+        if record.default and record.name.startswith(f"accounts/{account}/"):
+            authorise(caller, TAKE_DEFAULT, account, owner=await owner_of(house, caller, record.name))
 
 
 def _name(account: str, deployed_model_id: str) -> str:
