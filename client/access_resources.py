@@ -1,4 +1,4 @@
-"""Typed verbs on users, API keys, secrets, quotas and the audit log: `Client.users.create(...)` and friends.
+"""Typed verbs on accounts, users, API keys, secrets, quotas and the audit log: `Client.users.create(...)` and friends.
 
 Ids may be bare (`alice`, in the client's account) or full names (`accounts/local/users/alice`).
 """
@@ -25,8 +25,8 @@ from client.access_types import (
     WhoAmI,
 )
 from client.http import Query, Transport
-from client.names import Collection, Name
-from client.types import Wire
+from client.names import Collection, Name, check_id
+from client.types import Account, AccountPage, Wire
 
 PAGE_SIZE = 200  # the most that a list answers at once
 
@@ -51,6 +51,18 @@ class _Resource:
             token = page.get("nextPageToken") or ""
             if not token:
                 return
+
+
+class Accounts(_Resource):
+    async def get(self, account: str | None = None) -> Account:
+        """The client's own account unless another is named."""
+        account_id = check_id((account or self._account).removeprefix("accounts/"), "account")
+        return Account.model_validate(await self._transport.get(f"/v1/accounts/{account_id}"))
+
+    async def list(self) -> list[Account]:
+        """The accounts that this client's key can see."""
+        pages = self._pages("/v1/accounts", {})
+        return [account async for page in pages for account in AccountPage.model_validate(page).accounts]
 
 
 class Users(_Resource):

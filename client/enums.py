@@ -6,6 +6,7 @@ the context `STRICT`, must use a known name. Source: Fireworks' OpenAPI-generate
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,8 +30,13 @@ class OneOf:
 
     def _check(self, value: str, info: ValidationInfo) -> str:
         if info.context and info.context.get("strict_enums") and value not in self.names:
-            raise ValueError(f"{value[:60]!r} is not known (known: {', '.join(self.names)})")
+            raise ValueError(f"{value[:60]!r} is not known (known: {', '.join(said(self.names))})")
         return value
+
+
+def said(names: Iterable[str]) -> list[str]:
+    """The names that say something: those that one may be advised to use."""
+    return [name for name in names if not name.endswith("_UNSPECIFIED")]
 
 
 ACCELERATOR_TYPES = (
@@ -85,3 +91,10 @@ ModelKind = Annotated[str, OneOf(MODEL_KINDS)]
 SnapshotType = Annotated[str, OneOf(("FULL_SNAPSHOT", "INCREMENTAL_SNAPSHOT"))]
 CheckpointFormat = Annotated[str, OneOf(("CHECKPOINT_FORMAT_UNSPECIFIED", "NATIVE", "HUGGINGFACE", "UNINITIALIZED"))]
 PresetType = Annotated[str, OneOf(PRESET_TYPES)]
+AccountType = Annotated[str, OneOf(("ACCOUNT_TYPE_UNSPECIFIED", "ENTERPRISE"))]
+SuspendState = Annotated[
+    str,
+    OneOf(
+        ("UNSUSPENDED", "FAILED_PAYMENTS", "CREDIT_DEPLETED", "MONTHLY_SPEND_LIMIT_EXCEEDED", "BLOCKED_BY_ABUSE_RULE")
+    ),
+]

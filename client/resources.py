@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
-from client.access_resources import ApiKeys, AuditLogs, Quotas, Secrets, Users
+from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
 from client.http import Query, Transport
 from client.inference import Inference
 from client.names import Name
-from client.types import Account, AccountPage, Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
+from client.types import Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
 from client.usage_resources import UsageReports
 
 PAGE_SIZE = 200  # the most that a list answers at once
@@ -29,6 +29,7 @@ class Client:
     def __init__(self, context: Context, transport: Transport | None = None) -> None:
         self.context = context
         self.transport = transport or Transport(context.base_url, context.api_key)
+        self.accounts = Accounts(self.transport, context.account)
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
         self.deployed_models = DeployedModels(self.transport, context.account)
@@ -49,9 +50,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.transport.close()
-
-    async def accounts(self) -> list[Account]:
-        return AccountPage.model_validate(await self.transport.get("/v1/accounts")).accounts
 
 
 class _Resource:

@@ -19,6 +19,7 @@ from client.enums import PRECISIONS as PRECISIONS
 from client.enums import REGIONS as REGIONS
 from client.enums import (
     AcceleratorType,
+    AccountType,
     BucketType,
     DeploymentState,
     DirectRouteType,
@@ -27,6 +28,7 @@ from client.enums import (
     Precision,
     Region,
     ServingEngine,
+    SuspendState,
 )
 from client.model_types import BaseModelDetails as BaseModelDetails
 from client.model_types import Model as Model
@@ -190,9 +192,16 @@ class Account(Wire):
     name: str = ""
     display_name: str | None = None
     email: str = ""
+    account_type: AccountType = "ACCOUNT_TYPE_UNSPECIFIED"
     state: str = "READY"
-    suspend_state: str = "UNSUSPENDED"
+    status: Status | None = None
+    suspend_state: SuspendState = "UNSUSPENDED"
     create_time: Timestamp | None = None
+    update_time: Timestamp | None = None
+
+    @property
+    def id(self) -> str:
+        return self.name.rpartition("/")[2]
 
 
 class DeploymentPage(Wire):

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
+from client.enums import said
 from client.errors import FiredeckError
 from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.control.windows import PRODUCT, rehearsal
@@ -100,7 +101,7 @@ def _default_folder(*, simulated: bool) -> Path:
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:
     if value is not None and value not in known:
-        raise click.BadParameter(f"{value!r} is not known; known: {', '.join(known)}", param_hint=option)
+        raise click.BadParameter(f"{value!r} is not known; known: {', '.join(said(known))}", param_hint=option)
     return value
 
 

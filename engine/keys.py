@@ -63,6 +63,7 @@ class Keyring:
         self._store = store
         self._by_half: dict[str, KeyRecord] = {}
         self._misses = _Misses(now)
+        self._admin_file = Path(ADMIN_KEY_FILE)
 
     async def load(self) -> None:
         since = (datetime.now(UTC) - REVOKED_KEPT).isoformat()
@@ -74,7 +75,7 @@ class Keyring:
 
     async def ensure_admin(self, data_dir: Path) -> str:
         """The admin key: `FIREDECK_API_KEY`, or the one in `DIR/admin.key`, made at the first start (mode 0600)."""
-        file = data_dir / ADMIN_KEY_FILE
+        file = self._admin_file = data_dir / ADMIN_KEY_FILE
         key = os.environ.get("FIREDECK_API_KEY", "").strip() or read_private(file)
         if not key:
             key = KEY_PREFIX + secrets.token_urlsafe(32)
@@ -112,7 +113,8 @@ class Keyring:
         record = self._by_half.get(digest[:_HALF])
         if record is None or not hmac.compare_digest(record.hash, digest):
             raise Unauthenticated(
-                "the API key you provided is invalid", hint=f"the engine's own is in DATA-DIR/{ADMIN_KEY_FILE}"
+                "the API key you provided is invalid",
+                hint=f"the engine's own is in {ADMIN_KEY_FILE} of its data folder, as it said when it started",
             )
         if record.revoke_time:
             raise Unauthenticated("the API key you provided has been revoked", hint=_ANOTHER)
@@ -162,7 +164,7 @@ class Keyring:
         if record.id == ADMIN_KEY_ID:
             raise FailedPrecondition(
                 "the engine's own admin key cannot be deleted", field="keyId",
-                hint=f"for a new one, remove DATA-DIR/{ADMIN_KEY_FILE} and start the engine again",
+                hint=f"for a new one, remove {self._admin_file} and start the engine again",
             )  # fmt: skip
         [gone] = revoked([record])
         await self._store.put_key(gone)

@@ -7,18 +7,21 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify"})
 ALIASES = {
-    "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",
-    "deployment-shapes": "deployment-shape", "users": "user", "api-keys": "api-key", "secrets": "secret",
-    "quotas": "quota", "audit-log": "audit-logs",
+    "ls": "list", "accounts": "account", "deployments": "deployment", "models": "model",
+    "deployed-models": "deployed-model", "deployment-shapes": "deployment-shape", "users": "user",
+    "api-keys": "api-key", "secrets": "secret", "quotas": "quota", "audit-log": "audit-logs",
 }  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
+NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
@@ -44,7 +47,34 @@ class Fireworks(Announced):
     """The top of the command line: verb-noun is noun-verb, and no command at all is the dashboard."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if len(args) == 1 and args[0] in VERBS:
+            nouns = ", ".join(sorted(self.commands))
+            raise click.UsageError(f"{args[0]} what? Write firedeck {args[0]} NOUN; there are {nouns}.", ctx)
         return super().parse_args(ctx, reorder(args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise click.NoSuchOption(
+                error.option_name, possibilities=near(error.option_name, error.possibilities or ()), ctx=error.ctx
+            ) from None
+        except NoSuchCommand as error:
+            raise NoSuchCommand(
+                error.command_name, possibilities=near(error.command_name, error.possibilities or ()), ctx=error.ctx
+            ) from None
+
+
+def near(word: str, known: Iterable[str]) -> list[str]:
+    """Those that a slip may have meant: most of their letters in order, or the better part of the word in one piece."""
+    likeness = {name: _likeness(word.lstrip("-"), name.lstrip("-")) for name in known}
+    best = max(likeness.values(), default=0.0)
+    return [name for name, how in likeness.items() if how >= max(NEAR, best - AS_NEAR)]
+
+
+def _likeness(word: str, name: str) -> float:
+    matcher = SequenceMatcher(None, word, name)
+    return max(matcher.ratio(), matcher.find_longest_match().size / max(len(word), 1))
 
 
 def reorder(words: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import importlib.metadata
 
 import click
 
+from client.cli.accounts import account
 from client.cli.audit import audit_logs
 from client.cli.bench import bench
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
@@ -31,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, load_lora, model, quota, secret,
-    unload_lora, usage, user, whoami,
+    account, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, load_lora, model, quota,
+    secret, unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)

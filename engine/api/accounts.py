@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Response
 
 from client.errors import NotFound
-from client.names import LIBRARY_ACCOUNT
+from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from client.types import Account, AccountPage
-from engine.api.common import Caller, HouseDep
+from engine.access.users import FIRST_ADMIN
+from engine.api.common import Caller, HouseDep, Listing, ReadMask, shown
+from engine.api.listing import page
 
 router = APIRouter(tags=["accounts"])
 
 
-@router.get("/v1/accounts", response_model_exclude_none=True, response_model_by_alias=True)
-async def list_accounts(house: HouseDep, caller: Caller) -> AccountPage:
+@router.get("/v1/accounts", response_model=AccountPage)
+async def list_accounts(house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The accounts that this key can see: its own and the library's."""
-    accounts = [_account(house, caller.account), _account(house, LIBRARY_ACCOUNT)]
-    return AccountPage(accounts=accounts, total_size=len(accounts))
+    seen = [_account(house, account) for account in dict.fromkeys((caller.account, LIBRARY_ACCOUNT))]
+    found, token, total = page(seen, **asdict(query), default_order="name", kind=Account)
+    listed = AccountPage(accounts=found, next_page_token=token, total_size=total)
+    return shown(listed, query.read_mask, "accounts")
 
 
-@router.get("/v1/accounts/{account}", response_model_exclude_none=True, response_model_by_alias=True)
-async def get(account: str, house: HouseDep, caller: Caller) -> Account:
+@router.get("/v1/accounts/{account}", response_model=Account)
+async def get(account: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
     if account not in {caller.account, LIBRARY_ACCOUNT}:
         raise NotFound(f"account {account!r} does not exist", field="account")
-    return _account(house, account)
+    return shown(_account(house, account), read_mask)
 
 
 @router.get("/verifyApiKey", response_class=Response)
@@ -33,8 +39,13 @@ async def verify(caller: Caller) -> Response:
 
 
 def _account(house: HouseDep, account: str) -> Account:
+    """The engine's own account is as old as its first admin, whose address is the account's."""
     over = house.access.quotas.over_budget(account)
-    return Account(
-        name=f"accounts/{account}", display_name=account, create_time=house.started_at,
+    made = Account(
+        name=f"accounts/{account}", display_name=account,
         suspend_state="MONTHLY_SPEND_LIMIT_EXCEEDED" if over else "UNSUSPENDED",
     )  # fmt: skip
+    if account != LOCAL_ACCOUNT:
+        return made
+    first = house.access.users.get(LOCAL_ACCOUNT, FIRST_ADMIN)
+    return made.model_copy(update={"email": first.email or "", "create_time": first.create_time})

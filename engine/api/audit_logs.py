@@ -15,13 +15,14 @@ from engine.api.listing import page_size
 from engine.api.terms import parse
 from engine.store.access import AuditQuery, AuditRecord
 from engine.telemetry.audit import KEPT_FOR
+from engine.wire_paths import snake
 
 router = APIRouter(tags=["audit logs"])
 _COLUMNS = {
     "principal": "principal", "email": "principal", "method": "method", "message": "message", "resource": "resource",
-    "status.code": "code", "apiKeyId": "key_id", "api_key_id": "key_id", "clientIp": "client_ip",
-    "client_ip": "client_ip",
+    "status.code": "code", "apiKeyId": "key_id", "clientIp": "client_ip",
 }  # fmt: skip
+_BY_FIELD = {snake(field): column for field, column in _COLUMNS.items()}  # either spelling is taken
 _NEWEST = {"", "timestamp desc"}
 _ORDERS = {*_NEWEST, "timestamp", "timestamp asc"}
 
@@ -72,13 +73,14 @@ def _asked(account: str, query: ListQuery, start: datetime | None, end: datetime
 def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
     found = []
     for term in parse(filter_text):
-        if term.field not in _COLUMNS:
+        column = _BY_FIELD.get(snake(term.field))
+        if column is None:
             raise InvalidArgument(
                 f"filter names an unknown field {term.field[:60]!r}",
                 field="filter",
                 hint="known: " + ", ".join(_COLUMNS),
             )
-        found.append((_COLUMNS[term.field], term.operator, term.value))
+        found.append((column, term.operator, term.value))
     return found
 
 

@@ -70,6 +70,13 @@ def test_the_official_sdk_makes_users_and_keys_and_deletes_them(running: EngineP
         sdk.users.create(role="user", user_id="sdk-user")
 
 
+def test_the_official_sdk_sees_the_accounts(sdk: Fireworks) -> None:
+    assert [account.name for account in sdk.accounts.list()] == ["accounts/fireworks", "accounts/local"]
+    found = sdk.accounts.get(read_mask="name,state,createTime")
+    assert (found.name, found.state, found.suspend_state) == ("accounts/local", "READY", None)
+    assert found.create_time is not None
+
+
 def test_the_official_sdk_keeps_secrets_and_never_gets_them_back(sdk: Fireworks) -> None:
     made = sdk.secrets.create(name="SDK_TOKEN", key_name="SDK_TOKEN", value=VALUE)
     assert (made.name, made.key_name, made.value) == ("accounts/local/secrets/sdk-token", "SDK_TOKEN", None)
@@ -83,6 +90,8 @@ def test_the_official_sdk_keeps_secrets_and_never_gets_them_back(sdk: Fireworks)
 
 def test_the_command_line_has_firectls_words_in_both_orders(running: EngineProcess) -> None:
     assert cli(running, "whoami").stdout == "admin (admin) of account local\n"
+    assert "accounts/fireworks" in cli(running, "list", "accounts").stdout
+    assert json.loads(cli(running, "account", "get", "-o", "json").stdout)[0]["name"] == "accounts/local"
     made = cli(running, "user", "create", "--service-account", "--user-id", "cli-bot", "--role", "inference-user")
     assert "cli-bot@local.sa.fireworks.ai" in made.stdout, made.stderr
     key = cli(running, "create", "api-key", "--service-account", "cli-bot", "--key-name", "ci").stdout.strip()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from client.access_types import UserSpec
-from client.errors import AlreadyExists, PermissionDenied
+from client.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from client.resources import Client
 from client.types import DeploymentSpec
 from engine.store.access import AuditQuery
@@ -100,6 +100,14 @@ async def test_filters_pick_just_what_they_say(own: Home, admin: Client, filter_
     await admin.deployments.scale("page-1", 0)
     await admin.deployments.get("page-2")
     assert len(await admin.audit_logs.list(filter=filter_text)) == expected
+
+
+async def test_an_unknown_field_is_refused_with_those_that_are_known_each_once(own: Home, admin: Client) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await admin.audit_logs.list(filter="nonsense=1")
+    known = "known: principal, email, method, message, resource, status.code, apiKeyId, clientIp"
+    assert known in refused.value.text
+    assert await admin.audit_logs.list(filter="api_key_id=admin AND client_ip=127.0.0.1")
 
 
 async def test_pages_follow_each_other_without_gap_or_repeat_while_more_is_written(own: Home, admin: Client) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -85,6 +87,31 @@ def test_a_slip_is_told_in_a_line_that_names_it_with_exit_code_2(words, wrong):
     assert shown.exit_code == 2
     assert wrong in shown.output
     assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("depoyment list", {"deployment"}), ("create deploymnt x", {"deployment"}), ("deployment craete", {"create"}),
+        ("api-key lst", {"list"}), ("acount get", {"account"}), ("frob", set()),
+        ("deployment create x --max-replica 3", {"--max-replica-count"}),
+        ("deployment create x --minreplicacount 3", {"--min-replica-count"}),
+        ("deployment create x --replicas 3", {"--min-replica-count", "--max-replica-count"}),
+        ("deployment create x --precision FP8", set()),
+    ],
+)  # fmt: skip
+def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, meant):
+    shown = CliRunner().invoke(main, words.split())
+    assert shown.exit_code == 2
+    suggested = shown.output.partition("Did you mean")[2]
+    assert set(re.findall(r"'([^']+)'", suggested)) == meant
+
+
+@pytest.mark.parametrize("verb", ["delete", "list", "create"])
+def test_a_verb_alone_is_asked_for_its_noun(verb):
+    shown = CliRunner().invoke(main, [verb])
+    assert shown.exit_code == 2
+    assert f"{verb} what? Write firedeck {verb} NOUN; there are account, api-key," in shown.output
 
 
 def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():

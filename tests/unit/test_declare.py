@@ -146,6 +146,7 @@ def test_what_is_out_of_bounds_is_refused_naming_its_wire_field(body, field):
     assert isinstance(error, InvalidArgument)
     assert error.field == field
     assert len(error.text) < 1000
+    assert "UNSPECIFIED" not in error.text, "nobody is advised to say nothing"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client import durations
+from client.enums import said
 from client.errors import InvalidArgument
 
 _UNITS = {"": 1, "B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -25,7 +26,9 @@ class Table:
     def text(self, key: str, known: tuple[str, ...] | None = None) -> str | None:
         value = self._left.pop(key, None)
         if value is not None and not (isinstance(value, str) and value and (known is None or value in known)):
-            raise self.bad(key, f"is {value!r:.60}" + (f"; known: {', '.join(known)}" if known else ", not a text"))
+            raise self.bad(
+                key, f"is {value!r:.60}" + (f"; known: {', '.join(said(known))}" if known else ", not a text")
+            )
         return value
 
     def number(self, key: str, default: float | None = None, most: float = 1e15) -> float:

@@ -1,0 +1,50 @@
+"""`firedeck account get|list`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.resources import Client
+from client.types import Account
+
+HEADER = ("NAME", "STATE", "SUSPEND STATE", "EMAIL", "CREATE TIME")
+
+
+@click.group()
+def account() -> None:
+    """The account of a key, and the one that owns the model library."""
+
+
+@account.command()
+@click.argument("name", required=False)
+@shared
+def get(name: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One account.  [default: that of --account-id]"""
+
+    async def work(client: Client) -> None:
+        _show([await client.accounts.get(name)], output)
+
+    run(work, base_url, api_key, account)
+
+
+@account.command(name="list")
+@shared
+def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The accounts that the key can see."""
+
+    async def work(client: Client) -> None:
+        _show(await client.accounts.list(), output)
+
+    run(work, base_url, api_key, account)
+
+
+def _show(accounts: Sequence[Account], output: str) -> None:
+    if output == "json":
+        out.say(out.as_json(accounts))
+        return
+    rows = [(a.name, a.state, a.suspend_state, a.email or "-", out.local_time(a.create_time)) for a in accounts]
+    out.say(out.table(HEADER, rows) + f"\nTotal size: {len(accounts)}")
