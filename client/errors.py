@@ -5,9 +5,9 @@
     │   ├── FailedPrecondition FAILED_PRECONDITION  400
     │   │   └── AddonNotLoaded ADDON_NOT_LOADED     412
     │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
-    │   ├── UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE 415
+    │   ├── UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE  415
     │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
-    ├── Unauthenticated        UNAUTHENTICATED      401
+    ├── Unauthenticated        UNAUTHENTICATED      401 (UNAUTHORIZED in the inference API, as documented)
     ├── PermissionDenied       PERMISSION_DENIED    403
     ├── NotFound               NOT_FOUND            404
     ├── AlreadyExists          ALREADY_EXISTS       409
@@ -37,6 +37,7 @@ class FiredeckError(Exception):
     grpc: ClassVar[int] = 2
     name: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
+    inference_code: ClassVar[str | None] = None  # where the inference API has another word than `name`
 
     def __init__(
         self, message: str, *, field: str | None = None, hint: str | None = None, retry_after_s: float | None = None
@@ -59,7 +60,8 @@ class FiredeckError(Exception):
 
     def inference_body(self, request_id: str = "") -> dict[str, Any]:
         """OpenAI's envelope, with Fireworks' `request_id`."""
-        error = {"message": self.text, "type": "error", "code": self.name, "param": self.field}
+        code = self.inference_code or self.name
+        error = {"message": self.text, "type": "error", "code": code, "param": self.field}
         return {"error": error, "request_id": request_id}
 
 
@@ -91,6 +93,7 @@ class MethodNotAllowed(InvalidArgument):
 
 class Unauthenticated(FiredeckError):
     grpc, name, status = 16, "UNAUTHENTICATED", 401
+    inference_code = "UNAUTHORIZED"
 
 
 class PermissionDenied(FiredeckError):
@@ -147,11 +150,12 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     504: DeadlineExceeded,
 }
 _BY_NAME: dict[str, type[FiredeckError]] = {
-    cls.name: cls
+    name: cls
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
         ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded, SpendLimitExceeded,
     )
+    for name in (cls.name, cls.inference_code or cls.name)
 }  # fmt: skip
 _BY_GRPC: dict[int, type[FiredeckError]] = {
     cls.grpc: cls for cls in _BY_NAME.values() if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded)

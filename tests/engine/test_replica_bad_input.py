@@ -254,4 +254,4 @@ def test_every_path_demands_the_key(replica: Replica) -> None:
         for method, path in [("GET", "/health"), ("GET", "/stats"), ("POST", "/v1/completions"), ("GET", "/x")]:
             answer = stranger.request(method, path)
             assert answer.status_code == 401
-            assert answer.json()["error"]["code"] == "UNAUTHENTICATED"
+            assert answer.json()["error"]["code"] == "UNAUTHORIZED"

@@ -15,7 +15,7 @@ import pytest
 
 from client.errors import Unavailable
 from engine.clock import FakeClock
-from engine.store.access import AccessRecords, AuditQuery
+from engine.store.access import AccessRecords, AuditQuery, AuditRecord
 from engine.store.store import Store
 from engine.telemetry import audit as audit_room
 from engine.telemetry.audit import CHANGES, HEAD_FILE, READS, AuditLog, Seen
@@ -117,6 +117,18 @@ async def test_a_removed_record_is_found_at_the_one_that_came_after_it(tmp_path,
     found = await verified(tmp_path)
     following = seq + 3 if seq % 3 == 1 else seq + 1 if seq % 3 == 2 else seq + 2
     assert (found.valid, found.first_bad_id) == (False, str(following))
+
+
+async def test_a_record_that_was_put_between_two_others_is_found(tmp_path) -> None:
+    await fill(tmp_path, 30)
+    shift = (
+        "UPDATE audit_logs SET seq = seq + 1000 WHERE seq > 11",
+        "UPDATE audit_logs SET seq = seq - 999 WHERE seq > 999",
+    )
+    columns = ", ".join(name for name in AuditRecord.__dataclass_fields__ if name != "seq")
+    copy = f"INSERT INTO audit_logs (seq, {columns}) SELECT 12, {columns} FROM audit_logs WHERE seq = 5"
+    by_hand(tmp_path, *shift, copy)
+    assert (await verified(tmp_path)).first_bad_id == "12"
 
 
 async def test_two_records_that_changed_places_are_found(tmp_path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from client.config import ADMIN_KEY_FILE
-from client.errors import FailedPrecondition, PermissionDenied, Unauthenticated
+from client.errors import FailedPrecondition, PermissionDenied, ResourceExhausted, Unauthenticated
 from engine import keys as keys_room
 from engine.keys import Keyring, Principal
 from engine.store.store import KeyRecord, Store
@@ -157,3 +158,32 @@ def test_everyone_reads_the_model_library_and_nobody_changes_it():
     me.may("fireworks", write=False)
     with pytest.raises(PermissionDenied, match="library"):
         me.may("fireworks", write=True)
+
+
+async def test_ten_thousand_wrong_keys_a_minute_are_throttled_and_nobody_else_is(store, tmp_path):
+    now = 0.0
+    keyring = Keyring(store, lambda: now)
+    good = bearer(await keyring.ensure_admin(tmp_path))
+    answers: Counter[type[Exception]] = Counter()
+    for number in range(10_000):
+        now = number * 60 / 10_000
+        with pytest.raises((Unauthenticated, ResourceExhausted)) as refused:
+            keyring.identify(bearer(f"fd_{number}"), "192.0.2.1")
+        answers[refused.type] += 1
+        assert keyring.identify(good, "192.0.2.1").role == "admin", "the same address with a good key is not held up"
+    assert answers == {Unauthenticated: keys_room.MISSES_PER_MINUTE, ResourceExhausted: 10_000 - 60}
+    with pytest.raises(Unauthenticated):
+        keyring.identify(bearer("fd_wrong"), "192.0.2.2")
+    now = 60.0
+    with pytest.raises(Unauthenticated):
+        keyring.identify(bearer("fd_wrong"), "192.0.2.1")
+
+
+async def test_ever_more_addresses_take_no_more_memory_and_hold_nobody_up(store, tmp_path):
+    keyring = Keyring(store, lambda: 0.0)
+    good = bearer(await keyring.ensure_admin(tmp_path))
+    for number in range(20_000):
+        with pytest.raises(Unauthenticated):
+            keyring.identify(bearer("fd_wrong"), f"2001:db8::{number:x}")
+    assert len(keyring._misses._counts) == keys_room._ADDRESSES_KEPT
+    assert keyring.identify(good, "2001:db8::1").role == "admin"
