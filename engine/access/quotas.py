@@ -7,6 +7,7 @@ anything up to it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class Quotas:
         self._living = living
         self._consumption = consumption
         self._now = now
+        self.deciding = asyncio.Lock()  # held until what was admitted is there, and is counted for the next one
         self._set: dict[str, QuotaRecord] = {}
         self._requests: defaultdict[str, Rate] = defaultdict(lambda: Rate(_MINUTE_S))
 

@@ -52,8 +52,9 @@ async def create(
     )  # fmt: skip
     create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, asked=asked)
     planned = await create_it(validate_only=True)
-    house.access.quotas.admit_deployment(planned)
-    return shown(planned if validate_only or dry_run else await create_it())
+    async with house.access.quotas.deciding:
+        house.access.quotas.admit_deployment(planned)
+        return shown(planned if validate_only or dry_run else await create_it())
 
 
 @router.get("", response_model=DeploymentPage)
@@ -128,11 +129,11 @@ async def update(
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
     asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
-    planned = await house.fleet.update(name, declare.read(body), mask, by=caller.user, validate_only=True, asked=asked)
-    house.access.quotas.admit_deployment(planned)
-    if validate_only:
-        return shown(planned)
-    return shown(await house.fleet.update(name, declare.read(body), mask, by=caller.user, asked=asked))
+    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, asked=asked)
+    planned = await update_it(validate_only=True)
+    async with house.access.quotas.deciding:
+        house.access.quotas.admit_deployment(planned)
+        return shown(planned if validate_only else await update_it())
 
 
 @router.delete(_ONE)
@@ -156,8 +157,9 @@ async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Ca
     """Bring a soft-deleted deployment back, with what was deployed on it."""
     caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
-    house.access.quotas.admit_deployment(house.fleet.get(name).deployment)
-    return shown(await house.fleet.undelete(name, by=caller.user))
+    async with house.access.quotas.deciding:
+        house.access.quotas.admit_deployment(house.fleet.get(name).deployment)
+        return shown(await house.fleet.undelete(name, by=caller.user))
 
 
 def _replica_count(body: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from client.errors import (
@@ -119,6 +121,25 @@ async def test_deployments_and_replicas_beyond_the_quota_are_refused_with_the_nu
     with pytest.raises(ResourceExhausted):
         await admin.deployments.undelete("b")
     assert (await admin.quotas.get("deployment-count")).usage == 2
+
+
+async def test_no_crowd_gets_more_than_the_quota_together(admin: Client) -> None:
+    await admin.quotas.update("deployment-count", 3)
+    await admin.quotas.update("replica-count", 5)
+    spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=0, max_replica_count=1)
+    made = await asyncio.gather(*(admin.deployments.create(spec) for _ in range(12)), return_exceptions=True)
+    assert sum(isinstance(one, ResourceExhausted) for one in made) == 9
+    changes = DeploymentSpec(max_replica_count=3)
+    living = await admin.deployments.list()
+    changed = await asyncio.gather(
+        *(admin.deployments.update(one.id, changes) for one in living), return_exceptions=True
+    )
+    assert sum(isinstance(one, ResourceExhausted) for one in changed) == 2
+    for one in living:
+        await admin.deployments.delete(one.id)
+    back = await asyncio.gather(*(admin.deployments.undelete(one.id) for one in living), return_exceptions=True)
+    assert not any(isinstance(one, BaseException) for one in back)
+    assert float((await admin.quotas.get("replica-count")).usage or 0) == 5
 
 
 async def test_requests_beyond_the_quota_are_refused_with_429_and_a_time_to_wait(own: Home, admin: Client) -> None:
