@@ -115,6 +115,12 @@ class Quotas:
         """Whether its requests are refused until the next month."""
         return self._over(account, SPEND)
 
+    def requests_left(self, account: str) -> tuple[int, int] | None:
+        """(how many a minute may have, how many are left of this one), None where no limit was set."""
+        limit = self._value(account, REQUESTS)
+        used = round(self._usage(account, REQUESTS))
+        return (limit, max(0, limit - used)) if limit < CEILINGS[REQUESTS] else None
+
     def admit_deployment(self, planned: Deployment) -> None:
         """ResourceExhausted when the account could not have `planned` besides, or instead of its former self."""
         account = planned.name.split("/")[1]

@@ -17,15 +17,18 @@ from client.errors import (
     InvalidArgument,
     MethodNotAllowed,
     NotFound,
+    ResourceExhausted,
     ScalingUp,
     Unavailable,
 )
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
+from engine.access.quotas import Quotas
 from engine.access.rules import INFERENCE, authorise
 from engine.fleet.keeper import Keeper
 from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
 from engine.gateway.http import (
     ClientGone,
+    Message,
     Receive,
     Scope,
     Send,
@@ -48,6 +51,7 @@ CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
 _GENERATE = {"/v1/chat/completions", "/v1/completions"}
 _POOL = {"/v1/embeddings", "/v1/rerank"}
 _INFER = _GENERATE | _POOL
+_WORDS = {True: "yes", False: "no"}
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
@@ -73,6 +77,8 @@ class Gateway:
         try:
             caller = self._house.keyring.identify(headers_of(scope), (scope.get("client") or ("",))[0])
             authorise(caller, INFERENCE, caller.account)
+            if scope["path"].removeprefix(_PREFIX) in _INFER:
+                send = _counted(send, self._house.access.quotas, caller.account)
             await self._route(scope, receive, send, caller, request_id)
         except ClientGone:
             return
@@ -197,6 +203,21 @@ class Gateway:
 def _allow(scope: Scope, method: str) -> None:
     if scope["method"] != method:
         raise MethodNotAllowed(f"{scope['method']} is not possible here", hint=f"use {method}")
+
+
+def _counted(send: Send, quotas: Quotas, account: str) -> Send:
+    """`send` that tells how much is left of the account's requests of this minute, where their number is limited."""
+
+    async def tell(message: Message) -> None:
+        left = quotas.requests_left(account) if message["type"] == "http.response.start" else None
+        if left is not None:
+            over = message["status"] == ResourceExhausted.status and not left[1]
+            told = {"limit-requests": str(left[0]), "remaining-requests": str(left[1]), "over-limit": _WORDS[over]}
+            more = [(f"x-ratelimit-{name}".encode(), text.encode()) for name, text in told.items()]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return tell
 
 
 def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:

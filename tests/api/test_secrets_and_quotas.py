@@ -142,17 +142,24 @@ async def test_no_crowd_gets_more_than_the_quota_together(admin: Client) -> None
     assert float((await admin.quotas.get("replica-count")).usage or 0) == 5
 
 
+RATE_LIMIT = ("limit-requests", "remaining-requests", "over-limit")
+
+
 async def test_requests_beyond_the_quota_are_refused_with_429_and_a_time_to_wait(own: Home, admin: Client) -> None:
     await admin.quotas.update("requests-per-minute", 3)
-    statuses = []
+    statuses, left = [], []
     async with own.http(own.admin_key) as http, own.http(await own.stranger()) as other:
         for _ in range(5):
             answer = await http.post("/v1/chat/completions", json={"model": "nothing"})
             statuses.append(answer.status_code)
+            left.append([answer.headers.get(f"x-ratelimit-{name}") for name in RATE_LIMIT])
         assert statuses == [404, 404, 404, 429, 429]
+        assert left == [["3", rest, over] for rest, over in zip("21000", ["no"] * 3 + ["yes"] * 2, strict=True)]
         assert answer.json()["error"]["code"] == "RESOURCE_EXHAUSTED"
         assert int(answer.headers["retry-after"]) >= 1
-        assert (await other.post("/v1/chat/completions", json={"model": "nothing"})).status_code == 404
+        free = await other.post("/v1/chat/completions", json={"model": "nothing"})
+        assert free.status_code == 404
+        assert not [name for name in free.headers if name.startswith("x-ratelimit-")], "nothing is limited there"
     assert (await admin.quotas.get("requests-per-minute")).usage == 3
 
 
