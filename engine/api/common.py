@@ -21,6 +21,7 @@ from engine.keys import Principal
 BODY_BYTES_MAX = 1 << 20
 
 
+UpdateMask = Annotated[str, Query(alias="updateMask", description="fields to change; if not given, those of the body")]
 ReadMask = Annotated[str, Query(alias="readMask", description="fields to show, joined by commas; * is all")]
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from client.access_types import Quota, QuotaPage
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/quotas", tags=["quotas"])
@@ -28,6 +28,9 @@ async def get(account: str, quota_id: str, house: HouseDep, caller: Caller, read
 
 
 @router.patch("/{quota_id}", openapi_extra=documented_body("Quota"), response_model=Quota)
-async def update(account: str, quota_id: str, body: Body, house: HouseDep, caller: Caller) -> Response:
+async def update(
+    account: str, quota_id: str, body: Body, house: HouseDep, caller: Caller, update_mask: UpdateMask = ""
+) -> Response:
     """A new `value`, at most `maxValue`."""
-    return shown(await house.access.quotas.update(account, quota_id, bodies.read(body, Quota)))
+    changes = bodies.masked(bodies.read(body, Quota), update_mask)
+    return shown(await house.access.quotas.update(account, quota_id, changes))

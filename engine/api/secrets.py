@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from client.access_types import Secret, SecretPage
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
 from engine.api.listing import page
 
 router = APIRouter(prefix="/v1/accounts/{account}/secrets", tags=["secrets"])
@@ -35,9 +35,12 @@ async def get(account: str, secret_id: str, house: HouseDep, caller: Caller, rea
 
 
 @router.patch("/{secret_id}", openapi_extra=documented_body("Secret"), response_model=Secret)
-async def update(account: str, secret_id: str, body: Body, house: HouseDep, caller: Caller) -> Response:
+async def update(
+    account: str, secret_id: str, body: Body, house: HouseDep, caller: Caller, update_mask: UpdateMask = ""
+) -> Response:
     """A new `value`, a new `keyName`, or both."""
-    return shown(await house.access.vault.update(account, secret_id, bodies.read(body, Secret)))
+    changes = bodies.masked(bodies.read(body, Secret), update_mask)
+    return shown(await house.access.vault.update(account, secret_id, changes))
 
 
 @router.delete("/{secret_id}")

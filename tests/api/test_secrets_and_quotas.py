@@ -163,6 +163,21 @@ async def test_requests_beyond_the_quota_are_refused_with_429_and_a_time_to_wait
     assert (await admin.quotas.get("requests-per-minute")).usage == 3
 
 
+async def test_an_update_takes_over_just_what_its_mask_names(own: Home, admin: Client) -> None:
+    await admin.secrets.create("MINE", VALUE)
+    both = {"keyName": "THEIRS", "value": "another"}
+    async with own.http(own.admin_key) as http:
+        for mask, key_name, value in (("value", "MINE", "another"), ("key_name", "THEIRS", "another")):
+            path = f"/v1/accounts/local/secrets/mine?updateMask={mask}"
+            assert (await http.patch(path, json=both)).json()["keyName"] == key_name
+            assert own.engine.house.access.vault.reveal("local", "mine") == value
+        path = "/v1/accounts/local/quotas/replica-count?updateMask="
+        assert (await http.patch(path + "value", json={"value": "9", "usage": 1})).json()["value"] == "9"
+        for mask in ("nonsense", "usage"):
+            assert (await http.patch(path + mask, json={"value": "8"})).status_code == 400
+    assert (await admin.quotas.get("replica-count")).value == "9"
+
+
 async def test_quotas_and_secrets_survive_a_restart(tmp_path) -> None:
     async with home(tmp_path) as first, first.client() as admin:
         await admin.quotas.update("replica-count", 7)
