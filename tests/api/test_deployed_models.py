@@ -63,7 +63,8 @@ def host(http: httpx.Client) -> Iterator[None]:
 
 
 def pids(http: httpx.Client) -> set[int]:
-    return {replica["pid"] for replica in http.get(f"/firedeck/v1/{HOST}").json()["replicas"]}
+    """Of the replicas that have a process already."""
+    return {replica["pid"] for replica in http.get(f"/firedeck/v1/{HOST}").json()["replicas"] if "pid" in replica}
 
 
 def ready(http: httpx.Client) -> int:
