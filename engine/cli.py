@@ -25,6 +25,13 @@ LOG_LEVELS = ["debug", "info", "warning", "error"]
 REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where the product has 5 minutes
 
 
+def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not name or "/" in name or name.count(":") == 1:
+            raise click.BadParameter(f"{name!r} is no host name: write it without scheme, port and path")
+    return names
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
@@ -32,6 +39,7 @@ REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where t
     "--allow-host",
     "allow_hosts",
     multiple=True,
+    callback=_host_names,
     metavar="NAME",
     help="A host name that clients use for this engine, e.g. of a proxy before it. Loopback and --host need none.",
 )

@@ -46,7 +46,7 @@ class Door:
     def _check_host(self, host: str) -> None:
         name = _name(host)
         address = _address(name)
-        if not (self._is_ours(address) if address else self._is_called(name)):
+        if name not in self._names and not (self._is_ours(address) if address else _is_loopback(name)):
             raise PermissionDenied(
                 f"this engine does not go by the host name {name[:80]!r}", field="Host",
                 hint="use http://127.0.0.1:PORT, or start it with firedeck serve --allow-host NAME",
@@ -57,8 +57,9 @@ class Door:
         everywhere = self._address is not None and self._address.is_unspecified
         return address.is_loopback or address == self._address or everywhere
 
-    def _is_called(self, name: str) -> bool:
-        return name == "localhost" or name.endswith(".localhost") or name in self._names  # RFC 6761
+
+def _is_loopback(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")  # RFC 6761
 
 
 def _check_origin(method: str, host: str, origin: str | None, site: str) -> None:
@@ -84,7 +85,7 @@ def _check_type(given: dict[bytes, str]) -> None:
 def _name(host: str) -> str:
     """The host of `HOST:PORT`, without port, brackets and the root's dot."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower().rstrip(".")
 
 

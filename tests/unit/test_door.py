@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument, PermissionDenied, UnsupportedMediaType
 from engine.access.door import FILES, Door
+from engine.cli import serve
 
 HOME = Door("127.0.0.1")
 LOOPBACK = ["127.0.0.1", "127.0.0.1:8700", "127.9.8.7:1", "localhost", "LocalHost:9000", "a.localhost", "[::1]:8700"]
@@ -52,6 +54,8 @@ def test_a_request_has_one_host():
         ("0.0.0.0", (), "192.168.1.9:80", True), ("::", (), "[fd00::7]:8700", True), ("::", (), "10.0.0.5", True),
         ("0.0.0.0", (), "gpu-box", False), ("0.0.0.0", ("GPU-box", "llm.example."), "gpu-box:8700", True),
         ("127.0.0.1", ("llm.example",), "llm.example.", True), ("127.0.0.1", ("llm.example",), "x.llm.example", False),
+        ("127.0.0.1", ("203.0.113.7", "FD00::9"), "203.0.113.7:80", True),
+        ("127.0.0.1", ("FD00::9",), "[fd00::9]", True),
         ("gpu-box", (), "gpu-box:8700", True), ("127.0.0.1", (), "10.0.0.5", False),
     ],
 )  # fmt: skip
@@ -62,6 +66,13 @@ def test_what_it_listens_on_and_the_names_it_was_given_are_ours_besides(listenin
     else:
         with pytest.raises(PermissionDenied):
             door.check("GET", "/", headers(host=host))
+
+
+@pytest.mark.parametrize("name", ["http://gpu-box", "gpu-box:8700", "gpu-box/", ""])
+def test_a_name_that_could_never_match_is_refused_at_the_start(name):
+    shown = CliRunner().invoke(serve, ["--allow-host", name])
+    assert shown.exit_code == 2
+    assert "without scheme, port and path" in shown.output
 
 
 @pytest.mark.parametrize(
