@@ -195,6 +195,13 @@ class Scheduler:
             if identifier in self._active:
                 self._admission.park(self._active[identifier])
 
+    def renew(self, sequence: Sequence) -> None:
+        """With cells of its own: its state goes to RAM and on to clean cells."""
+        if not self._context.unified:
+            self._admission.park(sequence)
+            self.memory.scrub(sequence.identifier)
+        self.cleanse()
+
     def prompt_done(self, sequence: Sequence) -> None:
         job, times = sequence.job, sequence.job.times
         times.prefilled = sequence.last_token_at = time.monotonic()

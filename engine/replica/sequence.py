@@ -139,6 +139,13 @@ class Sequence:
         if proposal is not None and self.speculator is not None:
             self.speculator.verified(proposal, self._accepted)
 
+    def draft_no_more(self, harmful: Proposal) -> None:
+        """Nothing of this proposal was accepted, and there will be no other."""
+        if self.speculator is not None:
+            self.speculator.verified(harmful, 0)
+            self.speculator.close()
+            self.speculator = None
+
     def _compare(self, token: int) -> None:
         drafted = self._verifying.tokens if self._verifying is not None else ()
         if self._accepted < len(drafted) and drafted[self._accepted] == token:

@@ -44,6 +44,9 @@ class Outcome(Protocol):
     def cleanse(self) -> None:
         """Shared cells: rid them of what is no number."""
 
+    def renew(self, sequence: Sequence) -> None:
+        """What `sequence` holds is good, but the cells behind it hold no numbers."""
+
     def progressed(self) -> None: ...
 
 
@@ -173,6 +176,9 @@ class Stepper:
             return
         rows = self._context.logits(len(tokens))
         self._meters.decoded(1, len(tokens), time.perf_counter() - started)
+        if _overflowed(rows):
+            self._undo_drafts(sequence, proposal, held)
+            return
         generated = sequence.generated
         sequence.verify(proposal)
         for token, draft, row in zip(tokens, [*proposal.tokens, None], rows, strict=True):
@@ -183,6 +189,13 @@ class Stepper:
         sequence.verified()
         self._context.keep(sequence.identifier, len(sequence.held))
         self._outcome.progressed()
+
+    def _undo_drafts(self, sequence: Sequence, proposal: Proposal, held: int) -> None:
+        """What overflowed may be a guess, and its cells spoil the call. The request goes on from before, without any:
+        if its own text overflows, it will come to that."""
+        self._context.keep(sequence.identifier, held)
+        sequence.draft_no_more(proposal)
+        self._outcome.renew(sequence)
 
     # Prompts
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.replica.cells import SharedCells
+from engine.replica.costs import CostTable
 from engine.replica.job import AdapterUse, Failed, Finished
 from engine.replica.sequence import NotNumbers
 from tests.engine.conftest import poll_until
-from tests.unit.replica_fakes import FakeContext, finish, job, new_scheduler, reference, serving, wait
+from tests.unit.replica_fakes import POISON, FakeContext, finish, job, new_scheduler, reference, serving, wait
 from tests.unit.test_replica_review import Breaks
 
 HOT = (AdapterUse("hot", "digest of hot", 100.0),)
@@ -135,6 +136,31 @@ def test_a_prompt_that_overflows_and_is_cancelled_spoils_nobody(kind: type[Overf
         finish(scheduler, later)
     for one in later:
         assert one.sink.tokens == reference(one.prompt, one.max_tokens)
+
+
+@KINDS
+def test_a_draft_that_overflows_costs_no_request_its_answer(kind: type[Overflowing]) -> None:
+    """Nor does it matter that all that was evaluated beside the guess is spoilt, what is right included."""
+    prompt = [1, 2, 3]
+    text = reference(prompt, 40)
+    (guess, *_) = set(range(1, 16)) - {POISON, *prompt, *text}
+
+    class Context(kind):  # type: ignore[misc, valid-type]
+        def _late(self, sequence: int) -> bool:
+            return self.held[sequence][:3] == prompt and guess in self.held[sequence]
+
+    scheduler = new_scheduler(Context(), costs=CostTable({1: 10.0, 8: 10.5}, 1.0, {8: 10.5, 32: 11.0}))
+    prediction = [*text[:20], *[guess] * 20]
+    guessing = [job(prompt, 40, prediction=prediction) for _ in range(2)]
+    others = [job([3 + i, 2], 30) for i in range(2)]
+    for one in (*guessing, *others):
+        scheduler.submit([one])
+    with serving(scheduler):
+        ends = wait([*guessing, *others])
+        finish(scheduler, later := [job([4, 1 + i], 20) for i in range(4)])
+    for one in (*guessing, *others, *later):
+        assert one.sink.tokens == reference(one.prompt, one.max_tokens)
+    assert all(end.drafts.drafted > end.drafts.accepted > 0 for end in ends[:2])
 
 
 @KINDS
