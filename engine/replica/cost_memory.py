@@ -19,14 +19,23 @@ from engine.replica.costs import CostTable
 
 FRESH_FOR_S = 24 * 3600.0  # machines change slowly: other load, another governor
 ENTRIES_MAX = 64
+GPU_DRIVER = Path("/proc/driver/nvidia/version")  # Linux, NVIDIA
 
 
 def fingerprint(model: Path, **settings: object) -> str:
-    """What costs depend on: the file, how it is run, and where."""
+    """What costs depend on: the file, how it is run and by which build (`settings`), and where."""
     status = model.stat()
-    machine = (platform.node(), platform.machine(), os.cpu_count())
+    machine = (platform.node(), platform.machine(), os.cpu_count(), _first_line(GPU_DRIVER))
     parts = (str(model), status.st_size, status.st_mtime_ns, machine, sorted(settings.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _first_line(file: Path) -> str:
+    """Empty when there is none to read."""
+    try:
+        return next(iter(file.read_text().splitlines()), "")
+    except OSError:
+        return ""
 
 
 def recall_or_measure(

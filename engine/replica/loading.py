@@ -61,6 +61,7 @@ def _costs(settings: Settings, layout: Layout, model: llama.Model, context: llam
     key = cost_memory.fingerprint(
         Path(settings.model_path), slots=settings.slots, context=context.length, capacity=context.capacity,
         threads=layout.threads, tune=layout.tune, gpu_layers=layout.gpu_layers, devices=layout.devices,
+        accelerators=llama.accelerators(), build=llama.build(),
     )  # fmt: skip
     file = Path(settings.costs_file) if settings.costs_file else None
     token = max(model.vocabulary.bos, 0)

@@ -86,5 +86,5 @@ def _lay_out(settings: Settings) -> Layout:
         threads=settings.threads,
         cores=settings.cores,
         can_offload=llama.gpu_available(),
-        found=llama.gpu_count(),
+        found=len(llama.accelerators()),
     )

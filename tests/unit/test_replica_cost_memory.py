@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from engine.replica import cost_memory, llama, loading
 from engine.replica.cost_memory import FRESH_FOR_S, fingerprint, recall_or_measure
 from engine.replica.costs import CostTable
+from engine.replica.hardware import Layout
+from engine.replica.settings import Settings
 
 TABLE = CostTable({1: 5.0, 8: 20.0}, 1.5, {5: 9.0}, True, threads=2, thread_ms={4: 10.0, 2: 10.5, 1: 16.0})
 
@@ -87,3 +91,38 @@ def test_the_fingerprint_changes_with_the_file_and_the_settings(tmp_path):
     assert fingerprint(model, slots=4) != first
     model.write_bytes(b"other")
     assert fingerprint(model, slots=8) != first
+
+
+def test_the_fingerprint_changes_with_the_driver_of_the_gpus(tmp_path, monkeypatch):
+    model, driver = tmp_path / "m.gguf", tmp_path / "version"
+    model.write_bytes(b"one")
+    monkeypatch.setattr(cost_memory, "GPU_DRIVER", driver)
+    keys = {fingerprint(model)}
+    for version in ("NVRM version: 580.65\nGCC", "NVRM version: 590.12\nGCC"):
+        driver.write_text(version)
+        keys.add(fingerprint(model))
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "other"), [("accelerators", ("NVIDIA H100", "NVIDIA H100")), ("build", "0.3.37 CPU : AVX2 = 1")]
+)
+def test_costs_measured_on_other_gpus_or_by_another_build_are_not_believed(tmp_path, monkeypatch, part, other):
+    class Opened:
+        length, capacity = 256, 2048
+        bos = -1
+        vocabulary: Any
+
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"one")
+    opened: Any = Opened()
+    opened.vocabulary = opened
+    settings = Settings("d", "r", str(model), costs_file=str(tmp_path / "costs.json"))
+    times: list[int] = []
+    monkeypatch.setattr(loading.costs, "measure", lambda *_args, **_options: times.append(1) or TABLE)
+    for _ in range(2):
+        assert loading._costs(settings, Layout(0, 0, 2, 512, 64), opened, opened) == TABLE
+    assert len(times) == 1
+    monkeypatch.setattr(llama, part, lambda: other)
+    loading._costs(settings, Layout(0, 0, 2, 512, 64), opened, opened)
+    assert len(times) == 2

@@ -14,7 +14,14 @@ that a grammar forbids), so each method here refuses them with a Python error fi
 """
 
 from engine.replica.llama.adapter import Adapter, set_adapters
-from engine.replica.llama.backend import LoadCancelled, LoadError, gpu_available, gpu_count, start_backend
+from engine.replica.llama.backend import (
+    LoadCancelled,
+    LoadError,
+    accelerators,
+    build,
+    gpu_available,
+    start_backend,
+)
 from engine.replica.llama.batch import Tokens
 from engine.replica.llama.context import Context, Logits, Shape, State
 from engine.replica.llama.grammar import Automaton, load_vocabulary, mark_unfit
@@ -38,8 +45,9 @@ __all__ = [
     "Tokens",
     "Vectors",
     "Vocabulary",
+    "accelerators",
+    "build",
     "gpu_available",
-    "gpu_count",
     "load_vocabulary",
     "mark_unfit",
     "pooling_kind",

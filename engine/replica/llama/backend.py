@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+import llama_cpp
 import llama_cpp.llama_cpp as C
 from llama_cpp._ctypes_extensions import load_shared_library
 
@@ -60,16 +61,25 @@ def gpu_available() -> bool:
     return bool(C.llama_supports_gpu_offload())
 
 
-def gpu_count() -> int:
-    """How many GPUs llama.cpp sees, the integrated ones left out. 0 in a build for CPUs."""
+def accelerators() -> tuple[str, ...]:
+    """The GPUs that llama.cpp sees, by the name of their type; the integrated ones are left out. None in a build for
+    CPUs."""
     if not gpu_available():
-        return 0
+        return ()
     _ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     _ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     _ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
     _ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    _ggml.ggml_backend_dev_description.restype = ctypes.c_char_p
+    _ggml.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
     devices = (_ggml.ggml_backend_dev_get(place) for place in range(_ggml.ggml_backend_dev_count()))
-    return sum(_ggml.ggml_backend_dev_type(device) == GGML_DEVICE_GPU for device in devices)
+    gpus = (device for device in devices if _ggml.ggml_backend_dev_type(device) == GGML_DEVICE_GPU)
+    return tuple(_ggml.ggml_backend_dev_description(gpu).decode("utf-8", "replace") for gpu in gpus)
+
+
+def build() -> str:
+    """Which llama.cpp this is: the version of its bindings, and what it was compiled to use on this machine."""
+    return f"{llama_cpp.__version__} {C.llama_print_system_info().decode('utf-8', 'replace')}"
 
 
 def why_load_failed() -> str:
