@@ -41,6 +41,11 @@ class Admission:
     def free(self) -> list[int]:
         return [i for i in range(self._slots) if i not in self._active]
 
+    @property
+    def has_place(self) -> bool:
+        """Whether an id is free, or somebody waits who may push another aside for one."""
+        return len(self._active) < self._slots or self._waiting.top > self.least_missed().priority
+
     def admit(self) -> Iterator[tuple[Job, FiredeckError]]:
         """Start what may start. Yields the jobs that cannot, with the reason."""
         now = time.monotonic()

@@ -119,7 +119,7 @@ class WaitingLine:
         those that it has waited out.
         """
         line = self._jobs[job]
-        level = line.level(now, self._top())
+        level = line.level(now, self.top)
         self._tenants.turn(job.tenant)
         self._adapters[job.tenant].turn(job.adapters)
         line.end_turn(job)
@@ -172,13 +172,14 @@ class WaitingLine:
 
     def _by_level(self, now: float) -> dict[int, dict[str, list[_Line]]]:
         """The lines by what they count as now, then by tenant."""
-        top = self._top()
+        top = self.top
         levels: dict[int, dict[str, list[_Line]]] = {}
         for line in self._lines.values():
             levels.setdefault(line.level(now, top), {}).setdefault(line.tenant, []).append(line)
         return levels
 
-    def _top(self) -> int:
+    @property
+    def top(self) -> int:
         """The highest priority that waits: aging lifts nobody above it."""
         return max((line.priority for line in self._lines.values()), default=0)
 

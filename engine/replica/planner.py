@@ -1,9 +1,9 @@
-"""Decides what the next round does. Pure: no clock, no memory, no model; every input is an argument.
+"""Decides what a round does. Pure: no clock, no memory, no model; every input is an argument.
 
 A round is: a turn for each set of adapters that has running sequences (its sequences decode, in calls of least total
-cost), then prompt chunks for as long as the inter-token budget allows. Decode and prefill are separate calls because
-llama.cpp splits a mixed batch into equal-length parts anyway (measured: mixing buys nothing on CPU, and costs the
-running sequences their rhythm).
+cost), then prompt chunks for as long as the inter-token budget allows, planned when the turns are over. Decode and
+prefill are separate calls because llama.cpp splits a mixed batch into equal-length parts anyway (measured: mixing buys
+nothing on CPU, and costs the running sequences their rhythm).
 """
 
 from __future__ import annotations
@@ -85,30 +85,11 @@ class Chunk:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    turns: tuple[Turn, ...]
-    chunks: tuple[Chunk, ...]
-
-
-def plan_round(
-    running: Sequence[Running],
-    prefilling: Iterable[Prefilling],
-    active: Hashable,
-    table: Table,
-    limits: Limits,
-    switch_ms: float = 0.0,
-) -> Plan:
-    """The next round. `active` is the adapter set in force: its turn comes first, so that it need not be switched to;
-    `switch_ms` is what changing adapters costs."""
-    turns = _turns(running, active, table, limits, switch_ms)
-    last = turns[-1].adapters if turns else active
-    return Plan(turns, _chunks(list(prefilling), len(running), last, limits))
-
-
-def _turns(
-    running: Sequence[Running], active: Hashable, table: Table, limits: Limits, switch_ms: float
+def plan_turns(
+    running: Sequence[Running], active: Hashable, table: Table, limits: Limits, switch_ms: float = 0.0
 ) -> tuple[Turn, ...]:
+    """A turn for each adapter set. `active`, the one in force, comes first, so that it need not be switched to;
+    `switch_ms` is what changing adapters costs."""
     groups: dict[Hashable, list[int]] = {}
     for one in running:
         groups.setdefault(one.adapters, []).append(one.sequence)
@@ -128,8 +109,9 @@ def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -
     return max(1, min(wanted, int(limits.turns_ms / round_ms)))
 
 
-def _chunks(prefilling: Sequence[Prefilling], running: int, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:
-    """Prompt chunks in the order of rank until the budget is used up; the first is always taken.
+def plan_chunks(prefilling: Sequence[Prefilling], running: int, active: Hashable, limits: Limits) -> tuple[Chunk, ...]:
+    """Prompt chunks in the order of rank until the budget is used up; the first is always taken. `running`: how many
+    sequences decode; `active`: the adapters in force.
 
     A chunk delays all that run, a decode turn delays all that wait for their first token: where more wait than run,
     the budget grows in proportion.

@@ -1,9 +1,9 @@
-"""Carries out rounds: what lies between two admissions, one call to the model after another.
+"""Carries out rounds, one call to the model after another.
 
-    close a gap between ids -> a draft model reads on -> turns of decoding -> prompt chunks
+    close a gap between ids -> a draft model reads on -> turns of decoding -> newcomers -> prompt chunks
 
 What a round contains is the planner's decision. It may take most of a second, so between its calls tokens are sent and
-what other threads ask is done: sequences may be gone when it is their turn.
+what other threads ask is done: sequences may be gone when it is their turn. Who could join makes it shorter.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ class Outcome(stepper.Outcome, Protocol):
     def between_calls(self) -> None:
         """The context is free for a moment: sequences may end here, none may begin."""
 
+    def pressing(self) -> bool:
+        """Whether somebody came since the last admission who could start."""
+
+    def admit_newcomers(self) -> None:
+        """Sequences may begin here."""
+
 
 class Rounds:
     """`active` is the scheduler's own map of running sequences by id; compaction changes ids in it here."""
@@ -50,26 +56,34 @@ class Rounds:
         self._number = 0
 
     def next(self) -> None:
-        """One round."""
+        """One round. Once somebody could join it, its turns are of one token: more only make switching cheap."""
         self._number += 1
         self._compact()
         self._draft_ahead()
-        plan = self._plan()
-        for turn in plan.turns:
-            for _token in range(turn.repeats):
-                self._stepper.decode_turn(turn)
-                self._outcome.between_calls()
-        for chunk in plan.chunks:
+        for turn in self._turns():
+            self._take(turn)
+        self._outcome.admit_newcomers()
+        for chunk in self._chunks():
             if chunk.sequence in self._active:
                 self._active[chunk.sequence].served = self._number
                 self._stepper.prefill(chunk)
                 self._outcome.between_calls()
         self._loaded.adapters.sweep(self._stepper.in_use())
 
-    def _plan(self) -> planner.Plan:
+    def _take(self, turn: planner.Turn) -> None:
+        for _token in range(turn.repeats):
+            self._stepper.decode_turn(turn)
+            self._outcome.between_calls()
+            if self._outcome.pressing():
+                break
+
+    def _turns(self) -> tuple[planner.Turn, ...]:
         running = [planner.Running(i, s.job.adapters) for i, s in self._active.items() if s.running]
-        in_force, switch_ms = self._stepper.in_force, self._stepper.switch_ms
-        return planner.plan_round(running, self._prefilling(), in_force, self._table, self._limits, switch_ms)
+        return planner.plan_turns(running, self._stepper.in_force, self._table, self._limits, self._stepper.switch_ms)
+
+    def _chunks(self) -> tuple[planner.Chunk, ...]:
+        running = sum(s.running for s in self._active.values())
+        return planner.plan_chunks(list(self._prefilling()), running, self._stepper.in_force, self._limits)
 
     def _prefilling(self) -> Iterator[planner.Prefilling]:
         for identifier, sequence in self._active.items():

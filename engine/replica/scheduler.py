@@ -2,9 +2,8 @@
 
     submit / cancel (any thread) --commands--> [ carry out commands, admit, a round ] --> sinks
 
-Jobs join between rounds and leave between calls. Who goes first is the waiting line's business (fair.py), what a round
-does the planner's and how it is done that of rounds.py, where KV state lies the memory's. The loop sleeps when there is
-no work.
+Jobs join before prompts are read and leave between calls. Who goes first is the waiting line's business (fair.py),
+what a round does the planner's, how it is done that of rounds.py, where KV state lies the memory's.
 """
 
 from __future__ import annotations
@@ -55,6 +54,7 @@ class Scheduler:
         self._rounds = Rounds(loaded, _limits(loaded), self.memory, self.meters, self._active, self)
         self._admission = Admission(loaded, self.memory, self._waiting, self._active, self.meters)
         self._progress_at = time.monotonic()
+        self._newcomers = False  # since the last admission
 
     # What other threads may call
 
@@ -123,6 +123,7 @@ class Scheduler:
     def _enqueue(self, jobs: list[Job]) -> None:
         self.meters.counters.requests_total += 1
         self._waiting.add(jobs, time.monotonic())
+        self._newcomers = True
 
     def _count_error(self) -> None:
         self.meters.counters.request_errors_total += 1
@@ -155,6 +156,7 @@ class Scheduler:
             self._fail_unstarted(job, error)
 
     def _admit(self) -> None:
+        self._newcomers = False
         for job, error in self._admission.admit():
             self._fail_unstarted(job, error)
         for sequence in [s for s in self._active.values() if s.needs_first_token]:
@@ -172,6 +174,13 @@ class Scheduler:
     def between_calls(self) -> None:
         self._flush()
         self._inbox.obey()
+
+    def pressing(self) -> bool:
+        return self._newcomers and self._admission.has_place
+
+    def admit_newcomers(self) -> None:
+        if self.pressing():
+            self._admit()
 
     def progressed(self) -> None:
         self._progress_at = time.monotonic()

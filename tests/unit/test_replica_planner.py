@@ -15,7 +15,8 @@ from engine.replica.planner import (
     compaction,
     consecutive_runs,
     partition,
-    plan_round,
+    plan_chunks,
+    plan_turns,
     tabulate,
     total_cost,
 )
@@ -52,36 +53,34 @@ SWITCH_MS = st.floats(0, 20)
 def test_every_running_sequence_has_exactly_one_turn_a_round_under_its_own_adapters(
     world, active, cost, limits, switch_ms
 ) -> None:
-    running, prefilling = world
-    plan = plan_round(running, prefilling, active, tabulate(cost, SLOTS), limits, switch_ms)
-    assert sorted((i, turn.adapters) for turn in plan.turns for i in turn.sequences) == sorted(
+    running, _prefilling = world
+    turns = plan_turns(running, active, tabulate(cost, SLOTS), limits, switch_ms)
+    assert sorted((i, turn.adapters) for turn in turns for i in turn.sequences) == sorted(
         (one.sequence, one.adapters) for one in running
     )
-    assert len({turn.adapters for turn in plan.turns}) == len(plan.turns)
-    assert all(turn.repeats >= 1 for turn in plan.turns)
+    assert len({turn.adapters for turn in turns}) == len(turns)
+    assert all(turn.repeats >= 1 for turn in turns)
 
 
 @given(worlds(), ACTIVE, COSTS, LIMITS, SWITCH_MS)
 def test_turns_longer_than_a_token_keep_the_round_within_the_budget(world, active, cost, limits, switch_ms) -> None:
     table = tabulate(cost, SLOTS)
-    turns = plan_round(world[0], [], active, table, limits, switch_ms).turns
+    turns = plan_turns(world[0], active, table, limits, switch_ms)
     round_ms = sum(total_cost(turn.sequences, table) + switch_ms for turn in turns)
     assert all(turn.repeats == 1 or turn.repeats * round_ms <= limits.turns_ms + 1e-6 for turn in turns)
 
 
 @given(worlds(), ACTIVE, COSTS, LIMITS)
 def test_the_adapters_in_force_have_the_first_turn(world, active, cost, limits) -> None:
-    turns = plan_round(*world, active, tabulate(cost, SLOTS), limits).turns
+    turns = plan_turns(world[0], active, tabulate(cost, SLOTS), limits)
     if active in {one.adapters for one in world[0]}:
         assert turns[0].adapters == active
 
 
-@given(worlds(), COSTS, LIMITS)
-def test_chunks_never_exceed_the_batch_the_prompt_or_its_limit_nor_the_budget_by_more_than_one(
-    world, cost, limits
-) -> None:
+@given(worlds(), LIMITS)
+def test_chunks_never_exceed_the_batch_the_prompt_or_its_limit_nor_the_budget_by_more_than_one(world, limits) -> None:
     running, prefilling = world
-    chunks = plan_round(running, prefilling, "", tabulate(cost, SLOTS), limits).chunks
+    chunks = plan_chunks(prefilling, len(running), "", limits)
     assert bool(chunks) == bool(prefilling)
     by_id = {one.sequence: one for one in prefilling}
     for chunk in chunks:
@@ -94,30 +93,22 @@ def test_chunks_never_exceed_the_batch_the_prompt_or_its_limit_nor_the_budget_by
     assert sum(spent) - max(spent, default=0) <= budget_ms + 1e-6
 
 
-@given(worlds(), COSTS, LIMITS)
-def test_nobody_starves_each_prompt_gets_a_chunk_within_as_many_rounds_as_there_are_prompts(
-    world, cost, limits
-) -> None:
+@given(worlds(), LIMITS)
+def test_nobody_starves_each_prompt_gets_a_chunk_within_as_many_rounds_as_there_are_prompts(world, limits) -> None:
     running, prefilling = world
     waiting = {p.sequence: p for p in prefilling}
     fed = set()
-    table = tabulate(cost, SLOTS)
     for number in range(100, 100 + len(prefilling)):
-        for chunk in plan_round(running, list(waiting.values()), "", table, limits).chunks:
+        for chunk in plan_chunks(list(waiting.values()), len(running), "", limits):
             fed.add(chunk.sequence)
             waiting[chunk.sequence] = replace(waiting[chunk.sequence], rank=(number, chunk.sequence))
     assert fed == set(waiting)
 
 
 def test_prompts_get_more_of_a_round_where_more_of_them_wait_than_run() -> None:
-    table, limits = tabulate(CostTable({1: 2.0, 8: 2.1}, 1.0), SLOTS), Limits(512, 1, 1.0, 60.0, 300.0)
+    limits = Limits(512, 1, 1.0, 60.0, 300.0)
     waiting = [Prefilling(i, "", 1000, 1000, (i,)) for i in range(6)]
-    given = {
-        runs: sum(
-            c.tokens for c in plan_round([Running(7 - i, "") for i in range(runs)], waiting, "", table, limits).chunks
-        )
-        for runs in (0, 1, 2, 3, 6)
-    }
+    given = {runs: sum(chunk.tokens for chunk in plan_chunks(waiting, runs, "", limits)) for runs in (0, 1, 2, 3, 6)}
     assert given == {0: 300, 1: 300, 2: 180, 3: 120, 6: 60}
 
 
@@ -125,9 +116,9 @@ def test_a_slow_switch_makes_turns_longer_and_a_single_adapter_never() -> None:
     table = tabulate(CostTable({1: 2.0, 8: 2.1}, 0.01), SLOTS)
     limits = Limits(512, 32, 1.0, 60.0, 500.0)
     two = [Running(0, "a"), Running(1, "b")]
-    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 2.0).turns] == [20, 20]
-    assert [turn.repeats for turn in plan_round(two, [], "b", table, limits, 0.1).turns] == [1, 1]
-    assert [turn.repeats for turn in plan_round(two[:1], [], "b", table, limits, 50.0).turns] == [1]
+    assert [turn.repeats for turn in plan_turns(two, "b", table, limits, 2.0)] == [20, 20]
+    assert [turn.repeats for turn in plan_turns(two, "b", table, limits, 0.1)] == [1, 1]
+    assert [turn.repeats for turn in plan_turns(two[:1], "b", table, limits, 50.0)] == [1]
 
 
 @given(IDS, COSTS)

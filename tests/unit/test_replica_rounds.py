@@ -88,3 +88,54 @@ def test_what_is_asked_in_a_round_and_fails_everything_leaves_the_loop_able_to_s
     assert [type(one.sink.error) for one in first] == [Unavailable] * 3
     assert sum(context.read.values()) - 2 == 16  # one chunk, and the later prompt
     assert again.sink.tokens == reference(again.prompt, 4)
+
+
+class Switching(Calling):
+    """Notes what was evaluated, decode steps as the adapters that they were made under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def decode_step(self, sequences: Any, tokens: Any, positions: Any) -> int:
+        self.calls.append(self.adapters)
+        return super().decode_step(sequences, tokens, positions)
+
+    def prefill(self, sequence: int, tokens: Any, start: int, *, rows: str) -> int:
+        self.calls.append(f"prompt {tokens[0]}")
+        return super().prefill(sequence, tokens, start, rows=rows)
+
+
+def in_two_long_turns(running: list[Any], newcomer: Any) -> list[Any]:
+    """What is evaluated after `newcomer` came in the first of two turns that are planned to last for many tokens."""
+    context = Switching()
+    scheduler = new_scheduler(context)
+    places: list[int] = []
+
+    def come() -> None:
+        places.append(len(context.calls))
+        scheduler.submit([newcomer])
+
+    running[-1].sink = Breaks(4, come)  # its adapters are in force after its prompt
+    for one in running:
+        scheduler.submit([one])
+    with serving(scheduler):
+        wait([*running, newcomer])
+    for one in (*running, newcomer):
+        assert one.sink.tokens == reference(one.prompt, one.max_tokens, one.adapters)
+    return context.calls[places[0] :]
+
+
+def test_who_comes_in_a_long_turn_has_its_prompt_read_after_one_token_of_each_other_turn() -> None:
+    running = [job([1, 2], 50, adapters=A), job([3, 4], 50, adapters=B)]
+    assert in_two_long_turns(running, job([5, 6], 4))[:2] == [A, "prompt 5"]
+
+
+def test_who_cannot_start_makes_no_turn_shorter() -> None:
+    running = [job([1, 2], 50, adapters=use) for use in (A, A, B, B)]  # on every id
+    assert in_two_long_turns(running, job([5, 6], 4))[:10] == [B] * 10
+
+
+def test_who_may_push_another_aside_need_not_wait_for_a_long_turn_to_end() -> None:
+    running = [job([1, 2], 50, adapters=use) for use in (A, A, B, B)]
+    assert in_two_long_turns(running, job([5, 6], 4, priority=1))[:2] == [A, "prompt 5"]
