@@ -11,7 +11,7 @@ import numpy as np
 from client.errors import FiredeckError
 from engine.replica.costs import CostTable
 from engine.replica.hardware import Layout
-from engine.replica.job import AdapterSet, Delta, Event, Failed, Finished, Job, Started
+from engine.replica.job import AdapterSet, AdapterUse, Delta, Event, Failed, Finished, Job, Started
 from engine.replica.loaded import Loaded
 from engine.replica.sampling import SamplingOptions
 from engine.replica.scheduler import Scheduler
@@ -20,9 +20,8 @@ from engine.replica.speculation import SharedSpeculation, SpeculationSettings
 POISON = 7  # a sequence that begins with it cannot be evaluated
 SIZE = 16
 FLAT = CostTable({1: 1.0, 8: 1.1}, 0.1, {32: 1.2})
-
-
 WIDE = 8
+A, B = ((AdapterUse(name, f"digest of {name}", 1.0),) for name in "ab")
 Cell = tuple[int, AdapterSet, bool]  # a token, the adapters that it was computed under, whether in a wide call
 
 
@@ -167,6 +166,24 @@ class FakeContext:
         self._how = {i: [] for i in range(self.slots)}
 
 
+class Drafter:
+    """A draft model that never gets anywhere."""
+
+    slots, step_ms, prefill_token_ms = 4, 0.1, 0.1
+
+    def missing(self, slot: int, tokens: Any) -> int:
+        return len(tokens)
+
+    def catch_up(self, slot: int, tokens: Any, budget_tokens: int) -> int:
+        return len(tokens)
+
+    def propose(self, slot: int, tokens: Any, limit: int) -> list[int]:
+        return []
+
+    def forget(self, slot: int) -> None:
+        return
+
+
 class Sink:
     """Collects the events of one request."""
 
@@ -191,6 +208,19 @@ class Sink:
     def error(self) -> FiredeckError | None:
         last = self.events[-1]
         return last.error if isinstance(last, Failed) else None
+
+
+class Breaks(Sink):
+    """Calls something on the scheduler's thread when its `at`th event comes."""
+
+    def __init__(self, at: int, action: Any) -> None:
+        super().__init__()
+        self._at, self._action = at, action
+
+    def push(self, event: Event) -> None:
+        super().push(event)
+        if len(self.events) == self._at:
+            self._action()
 
 
 def job(prompt: list[int], max_tokens: int = 5, **fields: Any) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.replica.job import AdapterUse
-from tests.unit.replica_fakes import FakeAdapters, job, new_scheduler, reference, serving, wait
-from tests.unit.test_replica_review import Breaks
+from tests.unit.replica_fakes import Breaks, FakeAdapters, job, new_scheduler, reference, serving, wait
 
 A, B, C = ((AdapterUse(name, f"digest of {name}", 1.0),) for name in "abc")
 

@@ -9,8 +9,7 @@ import pytest
 from engine.replica.costs import CostTable
 from engine.replica.job import Finished
 from engine.replica.speculation import SpeculationSettings
-from tests.unit.replica_fakes import FakeContext, job, new_scheduler, reference, serving, wait
-from tests.unit.test_replica_review import Breaks
+from tests.unit.replica_fakes import Breaks, FakeContext, job, new_scheduler, reference, serving, wait
 
 DRAFTS_PAY = CostTable({1: 10.0, 8: 80.0}, 1.0, {8: 10.5, 32: 11.0})
 DRAFTING = SpeculationSettings(draft_model_path="a file", draft_token_count=4)

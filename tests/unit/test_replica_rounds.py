@@ -6,12 +6,8 @@ import threading
 from typing import Any
 
 from client.errors import Unavailable
-from engine.replica.job import AdapterUse
 from tests.engine.conftest import poll_until
-from tests.unit.replica_fakes import FakeContext, finish, job, new_scheduler, reference, serving, wait
-from tests.unit.test_replica_review import Breaks
-
-A, B = ((AdapterUse(name, f"digest of {name}", 1.0),) for name in "ab")
+from tests.unit.replica_fakes import A, B, Breaks, FakeContext, finish, job, new_scheduler, reference, serving, wait
 
 
 class Calling(FakeContext):

@@ -14,8 +14,7 @@ from engine.replica.costs import CostTable
 from engine.replica.job import AdapterUse, Failed, Finished
 from engine.replica.sequence import NotNumbers
 from tests.engine.conftest import poll_until
-from tests.unit.replica_fakes import POISON, FakeContext, finish, job, new_scheduler, reference, serving, wait
-from tests.unit.test_replica_review import Breaks
+from tests.unit.replica_fakes import POISON, Breaks, FakeContext, finish, job, new_scheduler, reference, serving, wait
 
 HOT = (AdapterUse("hot", "digest of hot", 100.0),)
 LATE = 9
