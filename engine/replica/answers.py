@@ -9,6 +9,7 @@ from client.errors import InvalidArgument
 from engine.replica import ambiguity, grammar
 from engine.replica.fields import ChatRequest
 from engine.replica.llama import Model
+from engine.replica.thought import ThoughtLimit
 from engine.replica.tool_fields import FunctionSpec
 from engine.replica.tools import AnswerPlan, after_reasoning, detect, either_gbnf, forced_gbnf
 
@@ -25,6 +26,7 @@ class Demand:
     field: str = "response_format"  # what asked for the grammar
     stops: tuple[str, ...] = ()
     special_text: frozenset[int] = frozenset()
+    thought: ThoughtLimit | None = None
 
 
 class AnswerMaker:
@@ -59,15 +61,23 @@ class AnswerMaker:
             field="response_format" if gbnf == response_gbnf else "functions" if request.legacy_functions else "tools",
             stops=() if request.choice.mode in ("required", "named") else ends,
             special_text=frozenset(shown.values()),
+            thought=self._thought(request, inside_reasoning),
         )
 
+    def _thought(self, request: ChatRequest, inside: bool) -> ThoughtLimit | None:
+        limit, think = request.thought_limit, self._family.think
+        if limit is None or think is None:
+            return None
+        end = self._vocabulary.tokenize(think[1], add_special=False, parse_special=True)
+        return ThoughtLimit(limit[0], *think, tuple(end), inside)
+
     def check_thought_limit(self, request: ChatRequest, max_tokens: int) -> None:
-        """Refuse a limit on reasoning that could be reached: it is not kept, and must not seem to be."""
+        """Refuse a limit on reasoning in channels that could be reached: it is not kept, and must not seem to be."""
         limit = request.thought_limit
-        reasons = self._family.think is not None or self._family.channels
-        if limit is not None and reasons and max_tokens > limit[0]:
+        if limit is not None and self._family.channels and max_tokens > limit[0]:
             raise InvalidArgument(
-                f"{limit[1]}: limits on reasoning alone are not supported; max_tokens limits the whole answer",
+                f"{limit[1]}: this model reasons in channels, which have no limit of their own;"
+                " max_tokens limits the whole answer",
                 field=limit[1],
             )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from client.errors import FiredeckError
 from engine.replica.grammar_process import Grammar
 from engine.replica.sampling import SamplingOptions
+from engine.replica.thought import ThoughtLimit
 
 
 class AdapterUse(NamedTuple):
@@ -115,6 +116,7 @@ class Job:
     cache_key: CacheKey
     sink: Sink
     grammar: Grammar | None = None  # at its beginning; each sequence follows its own clone
+    thought: ThoughtLimit | None = None  # of its reasoning
     ignore_eos: bool = False
     cache_max_tokens: int | None = None
     score_prompt: bool = False

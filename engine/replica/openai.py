@@ -110,6 +110,7 @@ class Inference:
             cache_key=tuple(dict.fromkeys(key for key in keys if key)),
             sink=mailbox,
             grammar=self._grammar(demand),
+            thought=demand.thought,
             ignore_eos=bool(request.ignore_eos),
             cache_max_tokens=request.prompt_cache_max_len,
             score_prompt=request.echoes and request.logprobs_asked,

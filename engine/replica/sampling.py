@@ -113,7 +113,15 @@ class Sampler:
 
     def choose_shaped(self, raw: Logits, shaped: Logits) -> Choice:
         """Like `choose`, for logits that went through `shape` and possibly a grammar."""
-        token, sampling_logprob = self._chosen = self._draw(shaped)
+        self._chosen = self._draw(shaped)
+        return self._choice(raw, *self._chosen)
+
+    def forced(self, raw: Logits, token: int) -> Choice:
+        """`token`, whatever its probability is."""
+        self._chosen = (-1, 0.0)
+        return self._choice(raw, token, 0.0)
+
+    def _choice(self, raw: Logits, token: int, sampling_logprob: float) -> Choice:
         if self.options.top_logprobs is None:
             return Choice(token)
         logprobs = log_softmax(raw)

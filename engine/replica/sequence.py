@@ -12,6 +12,7 @@ from engine.replica.job import AdapterSet, CacheKey, Delta, DraftCounts, Event, 
 from engine.replica.llama import Logits, Vocabulary
 from engine.replica.sampling import Choice, Sampler, log_softmax, top_tokens
 from engine.replica.speculation import Proposal, Speculator
+from engine.replica.thought import Thought
 
 
 class NotNumbers(Internal):
@@ -58,6 +59,7 @@ class Sequence:
         # A grammar that is complete allows nothing but an end token, so it outranks ignore_eos.
         banned = stop_tokens if job.ignore_eos and job.grammar is None else ()
         self._grammar = None if job.grammar is None else job.grammar.clone()
+        self._thought = None if job.thought is None else Thought(job.thought)
         self._sampler = Sampler(job.sampling, prompt=job.prompt, banned=banned)
         self._text = TextStream(job.stops)
         self._unsent: list[Token] = []
@@ -170,7 +172,10 @@ class Sequence:
             self._compare(choice.token)
         token = Token(choice.token, self._text.length, choice.logprob, choice.sampling_logprob, choice.top)
         self._unsent.append(token)
-        text = self._text.push(self._piece(choice.token))
+        piece = self._piece(choice.token)
+        if self._thought is not None:
+            self._thought.accept(choice.token, piece)
+        text = self._text.push(piece)
         if self._text.stopped:
             return self._finish("stop", text)
         if self.generated >= self.job.max_tokens:
@@ -201,8 +206,11 @@ class Sequence:
         return Delta(self.job.index, text, tokens)
 
     def _choose(self, row: Logits) -> Choice:
-        """The next token; what the grammar forbids is chosen anew among what it allows."""
+        """The next token: one that is due, or a choice, made anew where the grammar forbids it among what it allows."""
         grammar = self._grammar
+        due = None if self._thought is None else self._thought.due
+        if due is not None and (grammar is None or grammar.advance(due)):
+            return self._sampler.forced(row, due)
         shaped = self._sampler.shape(row)
         choice = self._sampler.choose_shaped(row, shaped)
         # Trying one token is 100 times cheaper than masking the vocabulary, and most tokens fit.

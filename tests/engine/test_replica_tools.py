@@ -200,6 +200,17 @@ def test_reasoning_that_the_prompt_opens_is_told_apart(marked: httpx.Client) -> 
     assert "reasoning_content" not in unthinking
 
 
+def test_reasoning_ends_at_its_limit_and_the_answer_follows(marked: httpx.Client) -> None:
+    body = chat(tools=None, reasoning_effort=6, return_token_ids=True, max_tokens=16, ignore_eos=True)
+    choice = ask(marked, body)
+    assert choice["token_ids"].index(marked_model.THINK_END) == 6
+    assert choice["message"]["reasoning_content"]
+    assert choice["message"]["content"]
+    formatted = ask(marked, body | {"response_format": {"type": "json_object"}})
+    assert formatted["token_ids"].index(marked_model.THINK_END) == 6
+    assert formatted["message"]["content"].startswith("{")
+
+
 def test_a_response_format_holds_from_the_end_of_the_reasoning(marked: httpx.Client) -> None:
     body = chat(tools=None, reasoning_effort="high", response_format={"type": "json_object"}, max_tokens=12)
     thinking = ask(marked, body)["message"]

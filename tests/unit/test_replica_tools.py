@@ -16,6 +16,7 @@ from engine.replica.grammar import any_json_object, check_gbnf, schema_to_gbnf
 from engine.replica.openai import Inference
 from engine.replica.prompt import PromptMaker
 from engine.replica.request_body import parse
+from engine.replica.thought import ThoughtLimit
 from engine.replica.tools import either_gbnf, forced_gbnf
 from engine.replica.tools.family import FAMILIES, Family
 from engine.replica.tools.forced import prefixed
@@ -261,12 +262,20 @@ def test_fields_of_tools_and_reasoning_are_refused_by_name(fields: dict[str, Any
     assert caught.value.field == field
 
 
-def test_a_limit_on_reasoning_is_taken_only_where_it_cannot_be_reached() -> None:
+def test_a_limit_on_reasoning_goes_with_the_request_where_the_model_reasons() -> None:
     asked = request(thinking={"type": "enabled", "budget_tokens": 1024})
-    AnswerMaker(model(PLAIN)).check_thought_limit(asked, 4000)  # nothing reasons
-    AnswerMaker(model(R1)).check_thought_limit(asked, 1024)
+    assert AnswerMaker(model(PLAIN)).demand(asked, None, inside_reasoning=False).thought is None
+    limit = AnswerMaker(model(R1)).demand(asked, None, inside_reasoning=True).thought
+    assert limit == ThoughtLimit(1024, "<think>", "</think>", tuple(b"</think>"), True)
+    assert AnswerMaker(model(R1)).demand(request(), None, inside_reasoning=True).thought is None
+
+
+def test_a_limit_on_reasoning_in_channels_is_taken_only_where_it_cannot_be_reached() -> None:
+    asked = request(thinking={"type": "enabled", "budget_tokens": 1024})
+    AnswerMaker(model(R1)).check_thought_limit(asked, 4000)
+    AnswerMaker(model("<|channel|>")).check_thought_limit(asked, 1024)
     with pytest.raises(InvalidArgument) as caught:
-        AnswerMaker(model(R1)).check_thought_limit(asked, 1025)
+        AnswerMaker(model("<|channel|>")).check_thought_limit(asked, 1025)
     assert caught.value.field == "thinking.budget_tokens"
 
 

@@ -14,5 +14,9 @@ Pure: no model, no I/O.
 from engine.replica.tools.answer import Answer, AnswerPlan, Spoken
 from engine.replica.tools.family import Family, detect
 from engine.replica.tools.forced import after_reasoning, either_gbnf, forced_gbnf
+from engine.replica.tools.reasoning import ReasoningSplitter
 
-__all__ = ["Answer", "AnswerPlan", "Family", "Spoken", "after_reasoning", "detect", "either_gbnf", "forced_gbnf"]
+__all__ = [
+    "Answer", "AnswerPlan", "Family", "ReasoningSplitter", "Spoken", "after_reasoning", "detect", "either_gbnf",
+    "forced_gbnf",
+]  # fmt: skip

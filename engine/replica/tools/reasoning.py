@@ -18,6 +18,16 @@ class ReasoningSplitter:
         self._trim = False  # space at the beginning belongs to the spelling
         self._held = ""
 
+    @property
+    def inside(self) -> bool:
+        """Whether what comes next is reasoning, as far as is known."""
+        return self._inside
+
+    @property
+    def answering(self) -> bool:
+        """Whether the reasoning is over, or there was none."""
+        return not self._inside and not self._at_start
+
     def push(self, text: str) -> list[Part]:
         """The parts that became certain with `text`."""
         self._held += text
