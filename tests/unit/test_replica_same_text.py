@@ -83,6 +83,16 @@ def test_a_shared_prompt_is_computed_once_by_whoever_comes_first() -> None:
     assert scheduler.meters.counters.cached_prompt_tokens_total == sum(cached)
 
 
+def test_nothing_is_taken_over_from_another_isolation_key_or_adapter(scheduler: Scheduler) -> None:
+    prompt = [1 + i % 6 for i in range(40)]
+    kinds: list[dict[str, Any]] = [{}, {"cache_key": ("k",)}, {"adapters": A}, {"adapters": A, "cache_key": ("k",)}]
+    first, again = ([job(prompt, 2, **kind) for kind in kinds] for _ in range(2))
+    for one in (*first, *again):
+        finish(scheduler, [one])
+    assert [one.sink.started.cached_tokens for one in first] == [0, 0, 0, 0]
+    assert all(one.sink.started.cached_tokens for one in again)
+
+
 def test_further_choices_of_a_prompt_evaluate_nothing_of_it() -> None:
     context = FakeContext()
     scheduler = new_scheduler(context)
