@@ -138,8 +138,10 @@ def test_a_prompt_that_overflows_and_is_cancelled_spoils_nobody(kind: type[Overf
 
 
 @KINDS
-def test_a_draft_that_overflows_costs_no_request_its_answer(kind: type[Overflowing]) -> None:
-    """Nor does it matter that all that was evaluated beside the guess is spoilt, what is right included."""
+@pytest.mark.parametrize("prefix_bytes", [0, 1 << 20])
+def test_a_draft_that_overflows_costs_no_request_its_answer(kind: type[Overflowing], prefix_bytes: int) -> None:
+    """Nor does it matter that all that was evaluated beside the guess is spoilt, what is right included, or that there
+    is no RAM to keep it in."""
     prompt = [1, 2, 3]
     text = reference(prompt, 40)
     (guess, *_) = set(range(1, 16)) - {POISON, *prompt, *text}
@@ -148,7 +150,8 @@ def test_a_draft_that_overflows_costs_no_request_its_answer(kind: type[Overflowi
         def _late(self, sequence: int) -> bool:
             return self.held[sequence][:3] == prompt and guess in self.held[sequence]
 
-    scheduler = new_scheduler(Context(), costs=CostTable({1: 10.0, 8: 10.5}, 1.0, {8: 10.5, 32: 11.0}))
+    costs = CostTable({1: 10.0, 8: 10.5}, 1.0, {8: 10.5, 32: 11.0})
+    scheduler = new_scheduler(Context(), costs=costs, prefix_bytes=prefix_bytes)
     prediction = [*text[:20], *[guess] * 20]
     guessing = [job(prompt, 40, prediction=prediction) for _ in range(2)]
     others = [job([3 + i, 2], 30) for i in range(2)]
