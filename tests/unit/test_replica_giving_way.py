@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
+from engine.replica.admission import FAIR_AFTER_S
 from engine.replica.job import Event, Finished
 from tests.unit.replica_fakes import Breaks, FakeContext, Sink, job, new_scheduler, reference, serving, wait
 
@@ -21,6 +26,29 @@ def test_a_job_of_higher_priority_pushes_one_aside_which_then_goes_on_where_it_w
     for one in (*low, urgent):
         assert one.sink.tokens == reference(one.prompt, one.max_tokens)
     assert sum(context.prefilled) == 2 * 5  # nothing was computed twice
+
+
+@pytest.mark.parametrize("waited_s", [-1e6, FAIR_AFTER_S + 1])  # however slow this machine is
+def test_a_tenant_with_nothing_running_gets_a_place_of_one_with_several_after_a_while(waited_s: float) -> None:
+    scheduler = new_scheduler()
+    crowd = [job([1 + i, 2], 40, tenant="crowd") for i in range(4)]
+    single = job([5, 5], 3, tenant="single")
+    over: list[bool] = []
+    single.sink = Breaks(1, lambda: over.extend(one.sink.over.is_set() for one in crowd))
+
+    def come() -> None:
+        single.times.submitted = time.monotonic() - waited_s
+        scheduler.submit([single])
+
+    crowd[3].sink = Breaks(5, come)
+    for one in crowd:
+        scheduler.submit([one])
+    with serving(scheduler):
+        wait([single, *crowd])
+    assert any(over) == (waited_s < 0)
+    assert scheduler.meters.counters.preemptions_total == (waited_s > 0)
+    for one in (single, *crowd):
+        assert one.sink.tokens == reference(one.prompt, one.max_tokens)
 
 
 def test_one_request_with_many_choices_does_not_shut_out_the_next() -> None:

@@ -159,6 +159,21 @@ def test_a_conversation_that_just_ended_outlives_one_that_ended_before_it() -> N
     assert memory.place(Prefix(), [0, 1, 2, 3])[0] == 1
 
 
+def test_what_was_pushed_aside_is_not_thrown_out_for_prefixes() -> None:
+    cells = FakeContext()
+    memory = new_memory(cells, budget_bytes=600)  # two states of 60 tokens
+    aside = list(range(50))
+    cells.held[0] = list(aside)
+    memory.hold(0, "a", list(aside), aside)
+    handle = memory.park(0)
+    for number in range(6):  # each makes the one before go to RAM, as the parked one's own copy does
+        target, _reused = memory.place(Prefix(), [0])
+        compute(memory, cells, target, "b", [100 + number] * 60)
+    assert memory.states.evictions > 0
+    assert memory.resume(handle, [0]) == (0, True)
+    assert cells.held[0] == aside
+
+
 def test_with_shared_cells_idle_prefixes_make_room_and_running_ones_do_not() -> None:
     class Tiny(FakeContext):
         unified, capacity = True, 100
