@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from client.errors import FailedPrecondition
 from engine.replica.job import AdapterSet, Failed, Finished
 from tests.engine.conftest import poll_until
@@ -113,3 +115,15 @@ def test_many_jobs_that_wait_for_their_adapter_do_not_hide_one_that_could_start(
     with serving(scheduler):
         wait([running, plain, *crowd])
     assert over == [False]
+
+
+def test_what_a_switch_costs_is_learnt_from_the_call_after_it_and_one_disturbance_teaches_little() -> None:
+    stepper = new_scheduler()._rounds._stepper  # a step of one sequence costs a millisecond
+    told: list[float] = [stepper.switch_ms]
+    for switched, seconds in [(False, 0.5), *[(True, 0.013)] * 60, (True, 30.0)]:
+        stepper._just_switched = switched
+        stepper._decoded(1, seconds)
+        told.append(stepper.switch_ms)
+    assert told[1] == told[0]
+    assert told[-2] == pytest.approx(12.0, abs=0.1)
+    assert told[-1] < 20
