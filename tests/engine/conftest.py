@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine.models.quantize import quantize
+
 KEY = "test-replica-key"
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GEMMA = "gemma-3-270m-q4_k_m.gguf"
@@ -108,10 +110,16 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 
 
 @pytest.fixture(scope="session")
-def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2, four times as fast at reading as the Q4_1 it is made from."""
+    return quantize(model_file(SMOLLM2), tmp_path_factory.mktemp("model") / "q4_0.gguf", "Q4_0")
+
+
+@pytest.fixture(scope="session")
+def replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iterator[Replica]:
     """One SmolLM2 replica for all tests that leave it as they found it."""
     patient = ("--orphan-timeout", "3600")  # tests of other replicas may take longer than an orphan waits
-    running = _start(tmp_path_factory.mktemp("replica"), model_file(SMOLLM2), "--context", "512", *patient)
+    running = _start(tmp_path_factory.mktemp("replica"), q4_0, "--context", "512", *patient)
     running.wait_ready()
     yield running
     _stop(running)

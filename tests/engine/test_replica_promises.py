@@ -113,10 +113,15 @@ def with_ngrams(launch: Launch, known: Known) -> None:
 
 
 def with_a_draft_model(launch: Launch, known: Known) -> None:
-    """Two at once: prompts are read to the draft model one after the other, and short answers are soon over."""
+    """Two at once: prompts are read to the draft model one after the other, and short answers are soon over. On a busy
+    machine most of them are over before it drafts, so all is asked again until some drafts were wrong."""
     options = ("--draft-model", str(known.draft), "--draft-token-count", "4")
     replica = serve(launch, known, *options)
-    assert_same(ask_all(replica, known.bodies, at_once=2), known.answers)
+    for _time in range(5):
+        assert_same(ask_all(replica, known.bodies, at_once=2), known.answers)
+        told = stats(replica)["speculation"]["draft_model"]
+        if told["accepted"] < told["drafted"]:
+            break
     _drafts_were_made(replica, "draft_model")
 
 
@@ -145,23 +150,17 @@ def made_from(smollm2: Path, tmp_path_factory: pytest.TempPathFactory, precision
 
 
 @pytest.fixture(scope="module")
-def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Much faster than the Q4_1 it is made from."""
-    return made_from(model_file(SMOLLM2), tmp_path_factory, "Q4_0")
-
-
-@pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Known:
-    """Two dozen prompts, greedy and seeded; `make soak` has 100, with longer answers and more precisions."""
+    """A dozen prompts, greedy and seeded; `make soak` has 100, with longer answers and more precisions."""
     draft = made_from(model_file(SMOLLM2), tmp_path_factory, "Q8_0")  # of those that are sometimes wrong, a fast one
-    prompts = real_prompts(q4_0, 24)
+    prompts = real_prompts(q4_0, 12)
     return ask_alone(tmp_path_factory.mktemp("alone"), q4_0, draft, greedy_and_seeded(prompts))
 
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, q4_0: Path) -> Known:
-    """The same of the model as it comes, with half the prompts: it is slow."""
-    bodies = greedy_and_seeded(real_prompts(smollm2, 12), max_tokens=8)
+    """The same of the model as it comes, with fewer prompts: it is slow."""
+    bodies = greedy_and_seeded(real_prompts(smollm2, 8), max_tokens=8)
     return ask_alone(tmp_path_factory.mktemp("alone"), smollm2, q4_0, bodies)
 
 
@@ -170,7 +169,8 @@ def test_text_is_the_same_as_when_asked_alone(launch: Launch, known: Known, way:
     WAYS[way](launch, known)
 
 
-@pytest.mark.parametrize("way", WAYS)
+# Those in which its kernels are called in other widths. States are bytes of cells, whatever the weights are.
+@pytest.mark.parametrize("way", ["among_seven_others", "with_a_warm_prefix", "with_a_prediction"])
 def test_text_of_the_embedded_model_is_the_same_as_when_asked_alone(launch: Launch, embedded: Known, way: str) -> None:
     WAYS[way](launch, embedded)
 
@@ -204,7 +204,7 @@ def test_long_text_is_the_same_in_all_ways(
 
 
 def turn(client: httpx.Client, messages: list[dict[str, str]], **fields: Any) -> str:
-    body = {"messages": messages, "max_tokens": 24, "ignore_eos": True} | fields
+    body = {"messages": messages, "max_tokens": 16, "ignore_eos": True} | fields
     reply = client.post("/v1/chat/completions", json=body)
     assert reply.status_code == 200, reply.text
     return str(reply.json()["choices"][0]["message"]["content"])
@@ -230,7 +230,7 @@ def test_a_turn_that_contains_the_answers_before_it_is_answered_as_when_cold(
 # What is weaker without quantized weights
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [6, pytest.param(60, marks=pytest.mark.soak)])
 def test_bf16_text_differs_only_where_two_tokens_are_about_as_likely(
     launch: Launch, tmp_path_factory: pytest.TempPathFactory, count: int
 ) -> None:

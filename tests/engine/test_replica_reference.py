@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.quantize import quantize
 from tests import adapter_files, real_text
-from tests.engine.conftest import ROOT, SMOLLM2, Launch, Replica, model_file
+from tests.engine.conftest import ROOT, Launch, Replica
 from tests.engine.promises import SIZE, SLOTS, Body, answer, ask_all, gather, real_prompts
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
@@ -49,11 +48,11 @@ def fresh(launch: Launch, model: Path, adapters: Path) -> Replica:
 
 
 def test_every_adapter_under_every_isolation_key_answers_as_a_cold_process_does(
-    launch: Launch, smollm2: Path, adapters: Path
+    launch: Launch, q4_0: Path, adapters: Path
 ) -> None:
-    cold = {name: ask_all(fresh(launch, smollm2, adapters), [body_of(name, None)])[0].tokens for name in ADAPTERS}
+    cold = {name: ask_all(fresh(launch, q4_0, adapters), [body_of(name, None)])[0].tokens for name in ADAPTERS}
     assert len(set(cold.values())) == len(ADAPTERS)
-    replica = fresh(launch, smollm2, adapters)
+    replica = fresh(launch, q4_0, adapters)
     pairs = [(name, key) for key in KEYS for name in ADAPTERS]
     bodies = [body_of(name, key) for name, key in pairs]
     first, second, together = ask_all(replica, bodies), ask_all(replica, bodies), ask_all(replica, bodies * 2, SLOTS)
@@ -63,8 +62,8 @@ def test_every_adapter_under_every_isolation_key_answers_as_a_cold_process_does(
     assert all(one.cached for one in second)
 
 
-async def test_requests_under_different_keys_at_the_same_time_share_nothing(launch: Launch, smollm2: Path) -> None:
-    replica = launch(smollm2, *SIZE)
+async def test_requests_under_different_keys_at_the_same_time_share_nothing(launch: Launch, q4_0: Path) -> None:
+    replica = launch(q4_0, *SIZE)
     replica.wait_ready()
     async with replica.async_client() as client:
         alone = await answer(client, body_of(None, "first"))
@@ -111,11 +110,6 @@ def direct(model: Path, prompts: list[list[int]]) -> list[list[int]]:
     assert done.returncode == 0, done.stderr[-2000:]
     texts: list[list[int]] = json.loads(done.stdout)
     return texts
-
-
-@pytest.fixture(scope="module")
-def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return quantize(model_file(SMOLLM2), tmp_path_factory.mktemp("model") / "q4_0.gguf", "Q4_0")
 
 
 def same_as_direct(launch: Launch, model: Path, prompts: list[list[int]]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.replica.tools.forced import MAX_CALLS
 from tests import marked_model
-from tests.engine.conftest import Launch
+from tests.engine.conftest import Replica, _start, _stop
 
 pytestmark = pytest.mark.model
 
@@ -164,14 +164,20 @@ def test_logprobs_cover_every_token_of_a_streamed_call(client: httpx.Client) -> 
     assert len(tokens) == events[-1]["usage"]["completion_tokens"]
 
 
-@pytest.fixture
-def marked(launch: Launch, smollm2: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def marked_replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iterator[Replica]:
     """A replica whose markers of calls and reasoning are control tokens."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    replica = launch(marked_model.write(smollm2, folder / "marked.gguf"), "--context", "512")
-    replica.wait_ready()
-    with replica.client() as client:
+    folder = tmp_path_factory.mktemp("marked")
+    (folder / "models").mkdir()  # beside the socket
+    running = _start(folder, marked_model.write(q4_0, folder / "models" / "marked.gguf"), "--context", "512")
+    running.wait_ready()
+    yield running
+    _stop(running)
+
+
+@pytest.fixture
+def marked(marked_replica: Replica) -> Iterator[httpx.Client]:
+    with marked_replica.client() as client:
         yield client
 
 

@@ -15,7 +15,7 @@ from fireworks.types import CompletionChunk, CompletionCreateResponse
 from fireworks.types.chat import ChatCompletionChunk
 from fireworks.types.chat import CompletionCreateResponse as ChatResponse
 from fireworks.types.shared import LogProbs, NewLogProbs
-from gguf import GGUFReader
+from gguf import GGUF_DEFAULT_ALIGNMENT
 
 from tests.engine.conftest import Launch
 from tests.engine.test_replica_generation import STORY, ask, chat, complete, events, text_of
@@ -164,7 +164,7 @@ class TestTooLong:
         assert len(ids("word " * 100_000, prompt_truncate_len=100_000)) == 511
 
     def test_error_refuses_what_truncate_clamps(self, client: httpx.Client) -> None:
-        body = complete(max_tokens=600, ignore_eos=True)
+        body = complete(prompt=[504] * 500, max_tokens=600, ignore_eos=True)
         assert refused(client, body | {"context_length_exceeded_behavior": "error"}) == "max_tokens"
         usage = ask(client, body | {"context_length_exceeded_behavior": "truncate"})["usage"]
         assert usage["total_tokens"] == 512
@@ -175,9 +175,9 @@ class TestInfill:
     def test_a_model_without_the_tokens_says_so(self, client: httpx.Client) -> None:
         assert refused(client, complete(suffix="the end")) == "suffix"
 
-    def test_the_prompt_is_prefix_suffix_middle(self, launch: Launch, smollm2: Path, tmp_path: Path) -> None:
+    def test_the_prompt_is_prefix_suffix_middle(self, launch: Launch, q4_0: Path, tmp_path: Path) -> None:
         model = tmp_path / "infill.gguf"
-        _with_infill_tokens(smollm2, model, {"pre": 3, "suf": 4, "mid": 5})
+        _with_infill_tokens(q4_0, model, {"pre": 3, "suf": 4, "mid": 5})
         replica = launch(model, "--context", "512")
         replica.wait_ready()
         with replica.client() as client:
@@ -196,7 +196,7 @@ def _with_infill_tokens(source: Path, target: Path, tokens: dict[str, int]) -> N
     for name, token in tokens.items():
         key = f"tokenizer.ggml.fim_{name}_token_id".encode()
         entries += struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, token)  # 4: uint32
-    filler = -(len(entries) + 13) % GGUFReader(str(source)).alignment
+    filler = -(len(entries) + 13) % GGUF_DEFAULT_ALIGNMENT
     entries += struct.pack("<Q", filler) + b"x" * filler + struct.pack("<IB", 0, 0)  # 0: uint8
     raw = source.read_bytes()
     keys = struct.unpack_from("<Q", raw, 16)[0] + len(tokens) + 1
