@@ -53,8 +53,7 @@ class Scheduler:
         )
         self._rounds = Rounds(loaded, _limits(loaded), self.memory, self.meters, self._active, self)
         self._admission = Admission(loaded, self.memory, self._waiting, self._active, self.meters)
-        self._progress_at = time.monotonic()
-        self._newcomers = False  # since the last admission
+        self._progress_at, self._newcomers = time.monotonic(), False  # newcomers: since the last admission
 
     # What other threads may call
 
