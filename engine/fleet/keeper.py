@@ -14,18 +14,18 @@ from datetime import datetime
 
 from client.errors import FiredeckError, Unavailable
 from client.types import Deployment
-from engine.control import autoscale, idle, lifecycle
-from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
-from engine.control.forecast import Forecast
+from engine.control import idle, lifecycle
+from engine.control.autoscale import Decision
 from engine.control.reconcile import STARTING, Stage, steps
 from engine.fleet.addons import Addons
+from engine.fleet.autoscaler import TICK_S, Autoscaler
 from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
-from engine.fleet.replica import POLL_TIMEOUT_S, Replica
+from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
 from engine.fleet.rollout import Rollout
-from engine.fleet.scaling import policy_of, shortage_of
+from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
 from engine.telemetry import metrics
@@ -34,10 +34,7 @@ from engine.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.5
 OVERSLEPT_S = 10.0  # without a look: this process was stopped or held up, and ages that grew meanwhile say nothing
-HISTORY_KEEP_S = 1000.0  # the longest average that a policy can ask for is a fifth of an hour
-UNHEARD_AFTER_S = 2 * POLL_TIMEOUT_S  # then its figures count as missing
 RETRY_AFTER_S = 5.0
 
 
@@ -54,23 +51,22 @@ class Keeper:
         self.meter = Meter(deployment.name, rooms.clock)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
-        self.decision: Decision | None = None
-        self.decided_at: float = 0.0
+        self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
         self._gpus = gpus  # that this machine has
-        self._memory = Memory()
-        self._history = LoadHistory(HISTORY_KEEP_S)
-        self._forecast: Forecast | None = None  # only where the declaration asks for one
         self._awake = asyncio.Event()
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
-        self._idle_since = rooms.clock.monotonic()
         self._looked_at = rooms.clock.monotonic()
-        self._sampled_requests = 0
 
     @property
     def deployment(self) -> Deployment:
         return self.record.deployment
+
+    @property
+    def decision(self) -> Decision | None:
+        """The autoscaler's last."""
+        return self.autoscaler.decision
 
     @property
     def recorder(self) -> Recorder:
@@ -99,7 +95,7 @@ class Keeper:
 
     def running(self) -> int:
         """Requests that the gateway has with replicas."""
-        return sum(r.in_flight for r in self.replicas)
+        return self.replicas.in_flight()
 
     def hopeless(self) -> FiredeckError | None:
         """Why a request that waited would wait in vain, or None."""
@@ -142,21 +138,21 @@ class Keeper:
 
     def scale_to(self, count: int) -> None:
         """Want this many replicas now; autoscaling goes on from there."""
-        self._memory = autoscale.scale_to(self._policy(), self._memory, count, self._rooms.clock.monotonic())
+        self.autoscaler.scale_to(count)
         self.wake()
 
     def rouse(self) -> None:
         """A request came that will not wait: start a replica if there is none."""
-        self._memory = autoscale.wake(self._policy(), self._memory, self._rooms.clock.monotonic())
+        self.autoscaler.rouse()
         self.wake()
 
     def begin(self, count: int) -> None:
         """Go on from the count that was wanted when an earlier engine ended."""
-        self._memory = autoscale.begin(self._policy(), count, self._rooms.clock.monotonic())
+        self.autoscaler.begin(count)
 
     def fresh_start(self) -> None:
         """After an undelete: idle time begins anew, and failed starts are forgotten."""
-        self._idle_since = self._rooms.clock.monotonic()
+        self.autoscaler.begin_idleness()
         self.lobby.reopen()
         self.retry_now()
 
@@ -179,7 +175,8 @@ class Keeper:
         if now - self._looked_at > OVERSLEPT_S:
             self.replicas.spare()
         self._looked_at = now
-        self._sample(now)
+        self.autoscaler.sample(now, arriving=self._arriving())
+        self._take_figures()
         self.replicas.forgive()
         await self._decide(now)
         await self._reconcile(now)
@@ -218,29 +215,6 @@ class Keeper:
     def _desired(self) -> int:
         return self.decision.desired if self.decision and not self.deleted else 0
 
-    def _sample(self, now: float) -> None:
-        """One sample of the load for the autoscaler, and of the speed for the charts."""
-        produced = [r.take_produced() for r in self.replicas]
-        prompt, generated = sum(p.prompt for p in produced), sum(p.generated for p in produced)
-        self.meter.produced(prompt, generated)
-        self._take_figures()
-        concurrency = self.running() + self.lobby.held
-        requests, self._sampled_requests = self.meter.requests - self._sampled_requests, self.meter.requests
-        if concurrency or requests or self._arriving():
-            self._idle_since = now
-        self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
-        self._foresee(now)
-
-    def _foresee(self, now: float) -> None:
-        """Tell the forecast of the load, where one is asked for."""
-        if not (self.deployment.firedeck and self.deployment.firedeck.forecast_floor):
-            self._forecast = None
-            return
-        self._forecast = self._forecast or Forecast()
-        demand = autoscale.demand(self._policy(), self._history, TICK_S, now)
-        if demand is not None:
-            self._forecast.put(demand, now)
-
     def _take_figures(self) -> None:
         for replica in self.replicas:
             self.figures.take(replica.id, replica.report.body, from_birth=not replica.taken_over)
@@ -253,36 +227,14 @@ class Keeper:
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
-        self.decision, self._memory = autoscale.decide(
-            self._policy(), self._memory, self._history, self._observed(now), now
-        )
-        self.decided_at = now
-        desired = self.decision.desired
+        decision = self.autoscaler.decide(now)
+        desired = decision.desired
         if former is None or desired == former or self.deleted:
             return
         up = desired > former
         metrics.SCALINGS.labels(self.name, "up" if up else "down").inc()
-        message = f"{former} -> {desired} replicas: {self.decision.text}"
+        message = f"{former} -> {desired} replicas: {decision.text}"
         await self.announce("Normal", "ScaledUp" if up else "ScaledDown", message)
-
-    def _policy(self) -> Policy:
-        return policy_of(self.deployment)
-
-    def _observed(self, now: float) -> autoscale.Observed:
-        stages, policy, short = [r.stage for r in self.replicas], self._policy(), shortage_of(self.replicas)
-        return autoscale.Observed(
-            ready=stages.count(Stage.READY),
-            starting=sum(stage in STARTING for stage in stages),
-            running=self.running(),
-            held=self.lobby.held,
-            idle_since=self._idle_since,
-            oldest_held_s=self.lobby.oldest_s(),
-            missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self.replicas if r.stage == Stage.READY),
-            ttft_p99_ms=None if policy.ttft_p99_ms is None else self.meter.ttft_ms(99, policy.average_s),
-            forecast=self._forecast.demand if self._forecast else None,
-            unplaced=short.unplaced if short else 0,
-            shortage=short.reason if short else "",
-        )
 
     async def _show(self) -> None:
         """Write what can be seen from outside into the deployment, the gauges and the charts."""

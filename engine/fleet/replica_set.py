@@ -74,6 +74,10 @@ class ReplicaSet:
     def __iter__(self) -> Iterator[Replica]:
         return iter(self.replicas.values())
 
+    def in_flight(self) -> int:
+        """Requests that the gateway has with them."""
+        return sum(r.in_flight for r in self)
+
     def observed(self) -> list[Observed]:
         return [r.observed(alive=self.alive(r)) for r in self]
 

@@ -84,7 +84,7 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         ],
         next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
         next_change=decision.next_change,
-        decided_at=instant(keeper.decided_at),
+        decided_at=instant(keeper.autoscaler.decided_at),
         auto_delete_at=keeper.auto_delete_at(),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from engine.control.autoscale import LoadHistory, LoadSample, Memory, Observed, begin, decide, demand
 from engine.control.autoscale_state import Policy as Rules
 from engine.control.forecast import Forecast
-from engine.fleet.keeper import TICK_S
+from engine.fleet.autoscaler import TICK_S
 from engine.telemetry.window import Window, percentile
 from tests.bench.autoscaling.simulator import View
 
