@@ -25,8 +25,6 @@ from engine.control.autoscale_reasons import (
     Decision,
     Reason,
     Situation,
-    announce,
-    explain,
     most_wanted,
 )
 from engine.control.autoscale_state import EPSILON_S, MAX_REPLICAS, Memory, Observed, Policy, Track
@@ -79,13 +77,17 @@ def decide(
     memory = _renew_panic(policy, memory, observed, short, now)
     burst = math.ceil(short - 1e-9) if short is not None and memory.panic_until > now else None
     memory = _record(memory, readings, observed, short, burst, before, now)
-    count, code = _move(policy, memory, observed, burst, before, now)
-    memory = memory.set_count(count, now)
-    idle_since = _idle_since(memory, observed)
+    count, code = _move(policy, observed, burst, before)
     pending = _changes(policy, memory, observed, count, now)
+    due = next((change for change in pending if now >= change.at - EPSILON_S), None)
+    if due is not None:
+        count, code = due.to, due.code
+    if count != memory.count:
+        memory = memory.set_count(count, now)
+        pending = _changes(policy, memory, observed, count, now)
+    idle_since = _idle_since(memory, observed)
     situation = Situation(policy, memory, observed, readings, burst, before, count, code, pending, idle_since, now)
-    next_change_at, next_change = announce(situation)
-    return Decision(count, explain(situation), readings, next_change_at, next_change), memory
+    return Decision(situation), memory
 
 
 def _renew_panic(policy: Policy, memory: Memory, observed: Observed, short: float | None, now: float) -> Memory:
@@ -121,13 +123,14 @@ def _record(
         # What is seen is a lower bound. The last full sight stands for 15 s, then what runs counts as needed (rule 6).
         known = memory.wanted.began_at is not None and now - blind_since <= HOLD_S
         wanted = max(wanted, memory.wanted.latest if known else before)
-    return replace(memory, wanted=memory.wanted.put(min(wanted, MAX_REPLICAS), now), blind_since=blind_since)
+    track = memory.wanted.put(min(wanted, MAX_REPLICAS), now)
+    if track is memory.wanted and blind_since == memory.blind_since:
+        return memory
+    return replace(memory, wanted=track, blind_since=blind_since)
 
 
-def _move(
-    policy: Policy, memory: Memory, observed: Observed, burst: int | None, before: int, now: float
-) -> tuple[int, Code | None]:
-    """The count from now on, and what moved it there: bounds, then waking, then panic, then the windows."""
+def _move(policy: Policy, observed: Observed, burst: int | None, before: int) -> tuple[int, Code | None]:
+    """The count before the windows are asked, and what moved it there: bounds, then waking, then panic."""
     code: Code | None = None
     count = policy.clamp(before)
     if count != before:
@@ -142,9 +145,6 @@ def _move(
     if (floor := policy.floor(observed.forecast)) > count:
         count = floor
         code = "WOKEN" if code == "WOKEN" else "FORECAST"
-    for change in _changes(policy, memory, observed, count, now):
-        if now >= change.at - EPSILON_S:
-            return change.to, change.code
     return count, code
 
 
@@ -181,8 +181,10 @@ def _down(policy: Policy, memory: Memory, floor: int, count: int, now: float) ->
 
 
 def _to_zero(policy: Policy, memory: Memory, observed: Observed, count: int) -> Change | None:
+    if policy.min_replicas > 0 or count == 0:
+        return None
     idle_since = _idle_since(memory, observed)
-    if idle_since is None or policy.min_replicas > 0 or count == 0:
+    if idle_since is None:
         return None
     return Change(max(idle_since + policy.zero_window_s, memory.panic_until), 0, "SCALED_TO_ZERO")
 

@@ -35,13 +35,32 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many replicas there shall be, why, and the earliest instant at which that can change if the load stays."""
+    """How many replicas there shall be, why, and the earliest instant at which that can change if the load stays.
 
-    desired: int
-    reasons: tuple[Reason, ...]
-    targets: tuple[TargetReading, ...]
-    next_change_at: float | None
-    next_change: str
+    Sentences are made when they are read: a decision is taken twice a second, and few of them are looked at.
+    """
+
+    situation: Situation
+
+    @property
+    def desired(self) -> int:
+        return self.situation.count
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return explain(self.situation)
+
+    @property
+    def targets(self) -> tuple[TargetReading, ...]:
+        return self.situation.readings
+
+    @property
+    def next_change_at(self) -> float | None:
+        return announce(self.situation)[0]
+
+    @property
+    def next_change(self) -> str:
+        return announce(self.situation)[1]
 
     @property
     def text(self) -> str:

@@ -29,9 +29,21 @@ class LoadSample:
     generated_tokens: float = 0.0
 
     def __post_init__(self) -> None:
-        values = (self.concurrency, self.requests, self.prompt_tokens, self.generated_tokens)
-        if not math.isfinite(self.at) or not all(math.isfinite(v) and v >= 0 for v in values):
+        held = (
+            0 <= self.concurrency < math.inf
+            and 0 <= self.requests < math.inf
+            and 0 <= self.prompt_tokens < math.inf
+            and 0 <= self.generated_tokens < math.inf
+        )
+        if not (held and math.isfinite(self.at)):
             raise ValueError(f"a load sample holds finite figures of zero or more: {self}")
+
+    def continues(self, later: LoadSample) -> bool:
+        """Whether a later sample says the same: as many requests at once, and nothing counted in either."""
+        return self.concurrency == later.concurrency and not (self._counted() or later._counted())
+
+    def _counted(self) -> float:
+        return self.requests + self.prompt_tokens + self.generated_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,8 @@ class _Stretch:
 
 
 class LoadHistory:
-    """The samples of the last `keep_s` seconds (at most 8192 of them). One writer, its caller."""
+    """The samples of the last `keep_s` seconds (at most 8192 of them), those that say the same as one: a deployment at
+    rest has one stretch to look at. One writer, its caller."""
 
     def __init__(self, keep_s: float) -> None:
         self.keep_s = keep_s
@@ -67,6 +80,9 @@ class LoadHistory:
             newest = self._stretches[-1]
             if sample.at <= newest.sample.at:
                 self._stretches[-1] = _Stretch(newest.began_at, _fold(newest.sample, sample))
+                return
+            if newest.sample.continues(sample):
+                self._stretches[-1] = _Stretch(newest.began_at, sample)
                 return
             began_at = newest.sample.at
         self._stretches.append(_Stretch(began_at, sample))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.control.backoff import Backoff
 
@@ -38,8 +39,9 @@ class Stage(enum.StrEnum):
     STOPPING = "STOPPING"
 
 
-STARTING = frozenset({Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL, Stage.INITIALIZING})
-SERVING = STARTING | {Stage.READY}
+# Tuples: a look asks this of every replica, and members of an enum are compared faster than they are hashed.
+STARTING = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL, Stage.INITIALIZING)
+SERVING = (*STARTING, Stage.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,7 @@ class Declared:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """One replica as it was last seen. Ages and times are seconds; `in_flight` counts its requests.
 
     `silent_s`: since it answered at all. `stalled_s`: since its last token or prompt chunk, 0 without work. `call_s`:
@@ -111,10 +112,10 @@ def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, no
     `backoff` is that of the declared settings.
     """
     buried = [Step(Do.BURY, r.id, "the process is gone") for r in replicas if not r.alive]
-    living = [r for r in replicas if r.alive]
+    living = [r for r in replicas if r.alive] if buried else replicas
     forced = [step for r in living if (step := _unwell(r, now)) is not None]
     handled = {step.replica for step in forced}
-    well = [r for r in living if r.id not in handled]
+    well = [r for r in living if r.id not in handled] if forced else living
     counted = _hold if stopped(declared, well, backoff) else _shift
     return buried + forced + counted(declared, well, backoff, now)
 
@@ -150,9 +151,9 @@ def _wedge(replica: Observed) -> str | None:
     A long prompt is no wedge: each of its chunks is progress, and a model whose single call is slow gets the time of
     several. A replica that says it has nothing to do while a request waits in it has lost that request.
     """
-    if replica.silent_s > SILENT_AFTER_S and replica.stage in {Stage.READY, Stage.DRAINING}:
+    if replica.silent_s > SILENT_AFTER_S and replica.stage in (Stage.READY, Stage.DRAINING):
         return f"no answer for {replica.silent_s:.0f}s"
-    if replica.stalled_s > max(STALLED_AFTER_S, STALLED_CALLS * replica.call_s):
+    if replica.stalled_s > STALLED_AFTER_S and replica.stalled_s > STALLED_CALLS * replica.call_s:
         return f"has work but made no token for {replica.stalled_s:.0f}s"
     if replica.unanswered_s > STALLED_AFTER_S:
         return f"has had a request for {replica.unanswered_s:.0f}s and says it has no work"
@@ -169,9 +170,9 @@ def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     current = [r for r in well if r.generation == declared.generation]
     old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     serving = [r for r in current if r.stage in SERVING]
-    ready_new = sum(r.stage == Stage.READY for r in serving)
+    ready_new = [r.stage for r in serving].count(Stage.READY)
     useful = sorted((r for r in old if r.stage == Stage.READY), key=lambda r: r.started_at)
-    given_up = desired > 1 and any(r.short for r in serving)
+    given_up = bool(useful) and desired > 1 and any(r.short for r in serving)
     staying = {r.id for r in useful[: max(0, desired - ready_new - given_up)]}
     room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
     return [

@@ -51,9 +51,10 @@ class Addons:
     async def bring(self, replica: Replica) -> None:
         """Before a replica is ready: let it hold just what is wanted. What it refuses keeps it from nothing else, and
         what it did not answer is asked again by `sync`."""
-        self._held[replica.id] = {}
+        self._held.pop(replica.id, None)
         if not self.wanted and not replica.taken_over:
             return
+        self._held[replica.id] = {}
         try:
             listed = await _ask(replica, "GET", "/adapters")
             self._held[replica.id] = {one["name"]: Held(one["digest"]) for one in listed["adapters"]}
@@ -66,6 +67,8 @@ class Addons:
     def sync(self, replicas: Iterable[Replica]) -> None:
         """Start what brings the replicas that take requests to what is wanted, and those that drain, which may be kept
         after all; never waits."""
+        if not (self.wanted or self._held):
+            return
         living = {r.id: r for r in replicas}
         for gone in self._held.keys() - living.keys():
             del self._held[gone]

@@ -6,6 +6,7 @@ requests at the gateway and in replicas, and what was decided before.
 
 from __future__ import annotations
 
+from client.types import Deployment
 from engine.clock import Clock
 from engine.control import autoscale
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
@@ -39,6 +40,7 @@ class Autoscaler:
         self._forecast: Forecast | None = None  # only where the declaration asks for one
         self._idle_since = clock.monotonic()
         self._sampled_requests = 0
+        self._policy_of: tuple[Deployment, Policy] | None = None  # of the declaration that it was made for
 
     def scale_to(self, count: int) -> None:
         """Want this many replicas now; autoscaling goes on from there."""
@@ -60,7 +62,7 @@ class Autoscaler:
         """One sample of the load, and of the speed for the charts. `arriving`: a replica is on its way, which is not
         idleness."""
         produced = [r.take_produced() for r in self._replicas]
-        prompt, generated = sum(p.prompt for p in produced), sum(p.generated for p in produced)
+        prompt, generated = sum([p.prompt for p in produced]), sum([p.generated for p in produced])
         self._meter.produced(prompt, generated)
         concurrency = self._replicas.in_flight() + self._lobby.held
         requests, self._sampled_requests = self._meter.requests - self._sampled_requests, self._meter.requests
@@ -89,13 +91,16 @@ class Autoscaler:
             self._forecast.put(demand, now)
 
     def _policy(self) -> Policy:
-        return policy_of(self._record.deployment)
+        deployment = self._record.deployment
+        if self._policy_of is None or self._policy_of[0] is not deployment:
+            self._policy_of = (deployment, policy_of(deployment))
+        return self._policy_of[1]
 
     def _observed(self, now: float) -> autoscale.Observed:
         stages, policy, short = [r.stage for r in self._replicas], self._policy(), shortage_of(self._replicas)
         return autoscale.Observed(
             ready=stages.count(Stage.READY),
-            starting=sum(stage in STARTING for stage in stages),
+            starting=sum([stage in STARTING for stage in stages]),
             running=self._replicas.in_flight(),
             held=self._lobby.held,
             idle_since=self._idle_since,

@@ -241,9 +241,9 @@ class Keeper:
         generation, short = self._declared_template().generation, shortage_of(self.replicas)
         seen = Seen(
             deleted=self.deleted,
-            stages=tuple(r.stage for r in self.replicas),
+            stages=tuple([r.stage for r in self.replicas]),
             desired=self._desired(),
-            old=sum(r.generation != generation for r in self.replicas),
+            old=sum([r.generation != generation for r in self.replicas]),
             stopped=self.rollout.stopped,
             failures=self.rollout.starts(self.replicas).failures,
             failure=self.rollout.failure(self.replicas),
@@ -258,4 +258,4 @@ class Keeper:
 
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""
-        return self.lobby.held + sum(int(r.report.body.get("waiting", 0)) for r in self.replicas)
+        return self.lobby.held + sum([int(r.report.body.get("waiting", 0)) for r in self.replicas])

@@ -64,6 +64,7 @@ class Record:
         self.deployment = deployment
         self._store = store
         self._writing = asyncio.Lock()
+        self._settled: tuple[Deployment, Seen] | None = None  # a document that shows all that was seen
 
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Take over a changed declaration: on disk first. Raises what `change` raises."""
@@ -75,10 +76,13 @@ class Record:
 
     async def show(self, seen: Seen) -> str | None:
         """Take over what is seen, to disk when it changed. A change of the state as a sentence, else None."""
+        if self._settled is not None and self._settled[0] is self.deployment and self._settled[1] == seen:
+            return None
         former = self.deployment.state
         async with self._writing:
             shown = self._shown(seen)
             if shown is self.deployment:
+                self._settled = (shown, seen)
                 return None
             await self._store.put_deployment(shown)
             self.deployment = shown

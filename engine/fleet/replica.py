@@ -43,6 +43,9 @@ class Produced:
     generated: int = 0
 
 
+NOTHING = Produced()
+
+
 class Asked:
     """One request that was sent to a replica. `answered()` once its answer has begun; again does no harm."""
 
@@ -100,7 +103,7 @@ class Replica:
         self.taken_over = False  # an earlier engine started it
         self.http: httpx.AsyncClient | None = None
         self.vitals = Vitals(now)
-        self._produced = Produced()
+        self._produced = NOTHING
         self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
 
@@ -139,7 +142,7 @@ class Replica:
         with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
             body = (await self.http.get(path, timeout=POLL_TIMEOUT_S)).json()
             if isinstance(body, dict):
-                self._take(body)
+                self.take(body)
 
     async def probe(self) -> None:
         """Make one real token: READY means that a request was answered. Raises Unavailable with the reason."""
@@ -175,7 +178,7 @@ class Replica:
 
     def take_produced(self) -> Produced:
         """Tokens since the last call."""
-        produced, self._produced = self._produced, Produced()
+        produced, self._produced = self._produced, NOTHING
         return produced
 
     @property
@@ -191,24 +194,14 @@ class Replica:
         finally:
             asked.answered()
 
-    def observed(self, *, alive: bool) -> Observed:
+    def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
-        now = self._clock.monotonic()
+        vitals = self.vitals
         return Observed(
-            id=self.id,
-            stage=self.stage,
-            generation=self.generation,
-            alive=alive,
-            in_flight=self.in_flight,
-            started_at=self.started_at,
-            stage_since=self.stage_since,
-            silent_s=self.vitals.silent_s(now),
-            stalled_s=self.vitals.stalled_s(now),
-            call_s=self.vitals.call_s,
-            unanswered_s=self.vitals.unanswered_s(now),
-            wedged=self.wedged,
-            short=self.short_since is not None,
-        )
+            self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
+            vitals.silent_s(now), vitals.stalled_s(now), vitals.call_s, vitals.unanswered_s(now),
+            self.wedged, self.short_since is not None,
+        )  # fmt: skip
 
     def view(self, restarts: int) -> ReplicaView:
         """What the dashboard shows."""
@@ -236,7 +229,7 @@ class Replica:
             reason=self.reason,
         )
 
-    def _take(self, body: dict[str, Any]) -> None:
+    def take(self, body: dict[str, Any]) -> None:
         old, self.report = self.report, Report(body, self._clock.monotonic())
         self.vitals.take(body, self.report.at)
         self.suspect = False
@@ -248,8 +241,9 @@ class Replica:
         if "counters" not in body or "counters" not in old.body:
             return
         prompt, generated = (max(0, self.report.count(name) - old.count(name)) for name in _TOKEN_COUNTERS)
-        self._produced = Produced(self._produced.prompt + prompt, self._produced.generated + generated)
-        self._speed.add(self.report.at, generated)
+        if prompt or generated:
+            self._produced = Produced(self._produced.prompt + prompt, self._produced.generated + generated)
+            self._speed.add(self.report.at, generated)
 
 
 def failure_text(error: BaseException) -> str:

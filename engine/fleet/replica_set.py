@@ -31,6 +31,7 @@ from engine.store.store import ReplicaRecord, Store
 log = logging.getLogger(__name__)
 
 LAST_WORDS_LINES = 20
+CALM = Backoff()
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
 
 
@@ -76,10 +77,11 @@ class ReplicaSet:
 
     def in_flight(self) -> int:
         """Requests that the gateway has with them."""
-        return sum(r.in_flight for r in self)
+        return sum([r.in_flight for r in self.replicas.values()])
 
     def observed(self) -> list[Observed]:
-        return [r.observed(alive=self.alive(r)) for r in self]
+        now, alive = self._rooms.clock.monotonic(), self.alive
+        return [r.observed(now, alive=alive(r)) for r in self.replicas.values()]
 
     def spare(self) -> None:
         """Nobody looked at them for a while: their ages begin anew."""
@@ -89,7 +91,7 @@ class ReplicaSet:
 
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
-        return self._backoffs.get(generation, Backoff())
+        return self._backoffs.get(generation, CALM)
 
     def retry_now(self) -> None:
         """Forget how starts went."""
@@ -288,6 +290,8 @@ class ReplicaSet:
 
     def forgive(self) -> None:
         """Failures of settings are over once a replica of them that came after the last one has served steadily."""
+        if not self._backoffs:
+            return
         now = self._rooms.clock.monotonic()
         left = {g: b.after(self._ready_since(g), now) for g, b in self._backoffs.items()}
         self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}

@@ -70,7 +70,7 @@ class Rollout:
         """Take note of how far the roll-out is, and tell what changed."""
         was_rolling, was_stopped = self.rolling, self.stopped
         backoff = replicas.backoff(declared.generation)
-        old = [r for r in observed if r.alive and r.stage in SERVING and r.generation != declared.generation]
+        old = [r for r in observed if r.generation != declared.generation and r.alive and r.stage in SERVING]
         self.rolling = bool(old) and not declared.deleted
         self.stopped = stopped(declared, observed, backoff)
         if self.stopped and not was_stopped:

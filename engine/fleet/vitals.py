@@ -51,10 +51,12 @@ class Vitals:
         self._unanswered.pop(entry, None)
 
     def silent_s(self, now: float) -> float:
-        return now - max(self._heard_at, self._spared_at)
+        return now - (self._heard_at if self._heard_at > self._spared_at else self._spared_at)
 
     def stalled_s(self, now: float) -> float:
         """How long there has been work and no progress, by both signs."""
+        if not self._reported_age_s:
+            return 0.0
         return min(self._reported_age_s, now - max(self._moved_at, self._spared_at))
 
     def unanswered_s(self, now: float) -> float:

@@ -79,8 +79,10 @@ class Meter:
     def produced(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Tokens that the replicas computed since they were last asked: the live speed, requests under way included."""
         now = self._clock.monotonic()
-        self._prompted.add(now, prompt_tokens)
-        self._generated.add(now, generated_tokens)
+        if prompt_tokens:
+            self._prompted.add(now, prompt_tokens)
+        if generated_tokens:
+            self._generated.add(now, generated_tokens)
 
     def ttft_ms(self, p: float, seconds: float) -> float | None:
         return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)

@@ -1,7 +1,8 @@
 """What the replicas of one deployment report, as totals that only grow and gauges of those that live. No I/O.
 
-A replica counts from 0 since its process started. Here only what it counted since the last look is added, so that
-what a dead one had done stays in the totals, and one that begins at 0 takes nothing back.
+A replica counts from 0 since its process started. Here only what it counted since the last time is added, so that
+what a dead one had done stays in the totals, and one that begins at 0 takes nothing back. Reports are added up when
+somebody reads the totals or the replica goes: they come twice a second, and are read four times a minute.
 """
 
 from __future__ import annotations
@@ -20,28 +21,33 @@ PER_POSITION = ("drafted_at", "accepted_at")
 
 @dataclass(slots=True)
 class ReplicaFigures:
-    """`totals` by key; `bounds` are the upper bounds of each histogram's buckets; `living` the last report by id."""
+    """`bounds` are the upper bounds of each histogram's buckets; `living` the last report by id."""
 
-    totals: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
     bounds: dict[str, tuple[float, ...]] = field(default_factory=dict)
     living: dict[str, Body] = field(default_factory=dict)
-    _seen: dict[str, dict[Key, float]] = field(default_factory=dict)
+    _totals: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
+    _added: dict[str, tuple[Body | None, dict[Key, float]]] = field(default_factory=dict)  # of each living replica
 
     def take(self, replica: str, body: Body, *, from_birth: bool) -> None:
         """Take over a report. `from_birth`: this engine started the replica, so that its first report is all new;
         that of a replica that was taken over is the past, which an earlier engine has counted."""
-        if "counters" not in body or self.living.get(replica) is body:
+        if "counters" not in body:
             return
-        now = dict(self._read(body))
-        before = self._seen.get(replica, {} if from_birth else now)
-        for key, value in now.items():
-            self.totals[key] += max(0.0, value - before.get(key, 0.0))
-        self._seen[replica], self.living[replica] = now, body
+        if replica not in self._added:
+            self._added[replica] = (None, {}) if from_birth else (body, dict(self._read(body)))
+        self.living[replica] = body
 
     def keep(self, replicas: Set[str]) -> None:
         """Only these exist still: the others' counts stay, their gauges go."""
         for gone in self.living.keys() - replicas:
-            del self.living[gone], self._seen[gone]
+            self._add(gone)
+            del self.living[gone], self._added[gone]
+
+    def totals(self) -> Mapping[Key, float]:
+        """All that was ever counted, by key."""
+        for replica in self.living:
+            self._add(replica)
+        return self._totals
 
     def gauges(self, *path: str) -> list[float]:
         """One figure of each living replica that reports it."""
@@ -49,16 +55,26 @@ class ReplicaFigures:
 
     def by_source(self, count: str) -> dict[Key, float]:
         """The totals below one of PER_SOURCE or PER_POSITION, by source or by source and position."""
-        return {key[1:]: total for key, total in self.totals.items() if key[0] == count}
+        return {key[1:]: total for key, total in self.totals().items() if key[0] == count}
 
     def cumulative(self, histogram: str) -> list[tuple[float, float]]:
         """(upper bound, count at most that) in Prometheus' sense, the last bound being infinity; [] if unknown."""
         whole: list[tuple[float, float]] = []
-        count = 0.0
+        count, totals = 0.0, self.totals()
         for i, bound in enumerate((*self.bounds[histogram], float("inf")) if histogram in self.bounds else ()):
-            count += self.totals.get(("bucket", histogram, i), 0.0)
+            count += totals.get(("bucket", histogram, i), 0.0)
             whole.append((bound, count))
         return whole
+
+    def _add(self, replica: str) -> None:
+        """What its last report has more than the one that was added last."""
+        body, (former, before) = self.living[replica], self._added[replica]
+        if body is former:
+            return
+        now = dict(self._read(body))
+        for key, value in now.items():
+            self._totals[key] += max(0.0, value - before.get(key, 0.0))
+        self._added[replica] = (body, now)
 
     def _read(self, body: Body) -> Iterator[tuple[Key, float]]:
         for name, value in body["counters"].items():

@@ -110,7 +110,7 @@ def _histogram(series: Series, deployments: Mapping[str, ReplicaFigures]) -> Met
     for name, figures in deployments.items():
         buckets = [(_le(bound), count) for bound, count in figures.cumulative(series.figure)]
         if buckets:
-            family.add_metric([name], buckets, figures.totals.get(("sum", series.figure), 0.0))
+            family.add_metric([name], buckets, figures.totals().get(("sum", series.figure), 0.0))
     return family
 
 
@@ -121,7 +121,7 @@ def _le(bound: float) -> str:
 def _counter(series: Series, deployments: Mapping[str, ReplicaFigures]) -> Metric:
     family = CounterMetricFamily(PREFIX + series.name, series.text, labels=["deployment"])
     for name, figures in deployments.items():
-        total = figures.totals.get(("counter", series.figure))
+        total = figures.totals().get(("counter", series.figure))
         if total is not None:
             family.add_metric([name], total)
     return family

@@ -48,7 +48,12 @@ class Rate:
 
     def total(self, now: float, seconds: float | None = None) -> float:
         since = math.floor(now * self.PER_SECOND) - (self.seconds if seconds is None else seconds) * self.PER_SECOND
-        return sum(amount for tenth, amount in self._sums if tenth > since)
+        total = 0.0
+        for tenth, amount in reversed(self._sums):  # a short time of a long window is at its end
+            if tenth <= since:
+                break
+            total += amount
+        return total
 
     def per_second(self, now: float, seconds: float | None = None) -> float:
         return self.total(now, seconds) / (self.seconds if seconds is None else seconds)

@@ -71,10 +71,21 @@ def test_figures_that_would_poison_a_mean_are_refused(bad):
 
 
 def test_the_history_is_bounded_in_time_and_in_number():
-    ring = history(*(LoadSample(float(i), 1) for i in range(1000)), keep_s=60)
+    ring = history(*(LoadSample(float(i), 1, requests=1) for i in range(1000)), keep_s=60)
     assert len(ring) <= 62
     assert ring.mean("concurrency", 60, 999) == 1
-    assert len(history(*(LoadSample(i / 1000, 1) for i in range(10_000)), keep_s=3600)) == 8192
+    assert len(history(*(LoadSample(i / 1000, i % 2) for i in range(10_000)), keep_s=3600)) == 8192
+
+
+def test_a_deployment_at_rest_is_one_sample_however_long_it_rests():
+    ring = history(LoadSample(0, 2, requests=3), LoadSample(1, 2, requests=1))
+    for second in range(2, 5000):
+        ring.add(LoadSample(second, 2))
+    assert len(ring) == 3
+    assert (ring.mean("concurrency", 60, 4999), ring.mean("requests", 60, 4999)) == (2, 0)
+    ring.add(LoadSample(5000, 8, requests=6))
+    assert ring.mean("concurrency", 10, 5000) == pytest.approx(2.6)
+    assert ring.mean("requests", 10, 5000) == pytest.approx(0.6)
 
 
 @given(

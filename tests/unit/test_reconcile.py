@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -38,12 +37,15 @@ def replica(name: str, stage: Stage = Stage.READY, generation: str = NEW, **know
     )
 
 
+# Said here, because hypothesis makes up whatever a named tuple is not given.
+WELL_PLACED = {"call_s": st.just(0.0), "unanswered_s": st.just(0.0), "short": st.just(False)}
 REPLICAS = st.lists(
     st.builds(
         Observed, id=st.integers(0, 30).map(str), stage=st.sampled_from(Stage), generation=st.sampled_from([NEW, OLD]),
         alive=st.booleans(), in_flight=st.integers(0, 3), started_at=st.floats(0, NOW),
         stage_since=st.floats(NOW - 1000, NOW), silent_s=st.sampled_from([0.0, SILENT_AFTER_S, SILENT_AFTER_S + 1]),
         stalled_s=st.sampled_from([0.0, STALLED_AFTER_S, STALLED_AFTER_S + 1]), wedged=st.booleans(),
+        **WELL_PLACED,
     ),
     max_size=9, unique_by=lambda r: r.id,
 )  # fmt: skip
@@ -51,6 +53,7 @@ HEALTHY = st.lists(
     st.builds(
         Observed, id=st.integers(0, 30).map(str), stage=st.sampled_from(Stage), generation=st.sampled_from([NEW, OLD]),
         alive=st.just(True), in_flight=st.integers(0, 3), started_at=st.floats(0, NOW), stage_since=st.just(NOW),
+        silent_s=st.just(0.0), stalled_s=st.just(0.0), wedged=st.just(False), **WELL_PLACED,
     ),
     max_size=9, unique_by=lambda r: r.id,
 )  # fmt: skip
@@ -183,19 +186,19 @@ class Rehearsal:
             Stage.INITIALIZING: Stage.READY,
         }  # fmt: skip
         if r.stage == Stage.STOPPING:
-            return replace(r, alive=False)
+            return r._replace(alive=False)
         if r.stage in following:
-            return replace(r, stage=following[r.stage], stage_since=self.now)
-        return replace(r, in_flight=max(0, r.in_flight - 1))
+            return r._replace(stage=following[r.stage], stage_since=self.now)
+        return r._replace(in_flight=max(0, r.in_flight - 1))
 
     def _enter(self, r: Observed, stage: Stage, *, alive: bool) -> None:
-        self.replicas[r.id] = replace(r, stage=stage, stage_since=self.now, alive=alive)
+        self.replicas[r.id] = r._replace(stage=stage, stage_since=self.now, alive=alive)
 
 
 @settings(deadline=None)
 @given(REPLICAS, DECLARED)
 def test_taking_the_steps_again_and_again_ends_with_just_the_desired_replicas(replicas, declared):
-    house = Rehearsal([replace(r, silent_s=0.0, stalled_s=0.0) for r in replicas])
+    house = Rehearsal([r._replace(silent_s=0.0, stalled_s=0.0) for r in replicas])
     for _ in range(60):
         house.tick(declared)
     desired = 0 if declared.deleted else declared.desired
@@ -208,7 +211,7 @@ def test_taking_the_steps_again_and_again_ends_with_just_the_desired_replicas(re
 @given(REPLICAS, st.integers(1, 4), st.integers(0, 4))
 def test_at_no_moment_of_a_rollout_are_fewer_ready_than_desired_where_enough_were(replicas, desired, more):
     old = [replica(f"old-{i}", generation=OLD, in_flight=i) for i in range(desired + more)]
-    strangers = [replace(r, silent_s=0.0, stalled_s=0.0) for r in replicas if r.stage != Stage.READY]
+    strangers = [r._replace(silent_s=0.0, stalled_s=0.0) for r in replicas if r.stage != Stage.READY]
     house = Rehearsal([*old, *strangers])
     for _ in range(60):
         house.tick(Declared(desired, NEW))
@@ -276,7 +279,7 @@ def test_one_that_does_not_leave_is_killed_after_its_grace_and_not_before(wedged
 def test_a_draining_replica_ends_when_its_last_request_has_and_not_before():
     busy = replica("r", Stage.DRAINING, in_flight=1)
     assert steps(Declared(0, NEW), [busy], CALM, NOW) == []
-    assert named(steps(Declared(0, NEW), [replace(busy, in_flight=0)], CALM, NOW), Do.TERMINATE) == {"r"}
+    assert named(steps(Declared(0, NEW), [busy._replace(in_flight=0)], CALM, NOW), Do.TERMINATE) == {"r"}
 
 
 def test_the_backoff_doubles_from_one_second_to_a_minute():
