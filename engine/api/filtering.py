@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -181,8 +181,25 @@ def _alike(leaf: Leaf, value: str, *, negated: bool) -> Holds:
     if len(parts) == 1:
         wanted = _unescaped(value)
         return lambda item: ((_text(read(item, leaf.names))) == wanted) != negated
-    pattern = re.compile(".*?".join(re.escape(_unescaped(part)) for part in parts), re.DOTALL)
-    return lambda item: (pattern.fullmatch(_text(read(item, leaf.names))) is not None) != negated
+    first, *middle, last = (_unescaped(part) for part in parts)
+    return lambda item: _matches(_text(read(item, leaf.names)), first, middle, last) != negated
+
+
+def _matches(text: str, first: str, middle: Sequence[str], last: str) -> bool:
+    """Whether `text` is `first`, anything, each of `middle` with anything behind it, and `last`.
+
+    Each part is taken where it is found first, so that time grows with the text's length however many parts there are;
+    a regular expression would try all ways.
+    """
+    at, end = len(first), len(text) - len(last)
+    if at > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def _literal(leaf: Leaf, path: str, comparator: str, value: str) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Metric = Literal["concurrency", "requests", "prompt_tokens", "generated_tokens"]
 
@@ -46,20 +46,11 @@ class LoadSample:
         return self.requests + self.prompt_tokens + self.generated_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
+class _Stretch(NamedTuple):
     """(began_at, sample.at], and the sample that speaks for it. The first of a history has no length."""
 
     began_at: float
     sample: LoadSample
-
-    def level(self, metric: Metric) -> float | None:
-        """Requests at once, or events per second; None for a rate over no time."""
-        if metric == "concurrency":
-            return self.sample.concurrency
-        length = self.sample.at - self.began_at
-        count: float = getattr(self.sample, metric)
-        return count / length if length > 0 else None
 
 
 class LoadHistory:
@@ -100,12 +91,14 @@ class LoadHistory:
         newest = self._stretches[-1]
         start = newest.sample.at - seconds
         total = covered = 0.0
-        for stretch in reversed(self._stretches):
-            level, length = stretch.level(metric), stretch.sample.at - max(stretch.began_at, start)
-            if level is not None and length > 0:
-                total += level * length
+        for began_at, sample in reversed(self._stretches):
+            whole = sample.at - began_at
+            if whole > 0:
+                length = whole if began_at >= start else sample.at - start
+                value: float = getattr(sample, metric)
+                total += value * length if metric == "concurrency" else value * length / whole
                 covered += length
-            if stretch.began_at <= start:
+            if began_at <= start:
                 break
         if metric == "concurrency":
             return total / covered if covered > 0 else newest.sample.concurrency

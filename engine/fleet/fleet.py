@@ -82,7 +82,10 @@ class Fleet:
         driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
-        return [k for k in self._keepers.values() if account is None or k.name.split("/")[1] == account]
+        if account is None:
+            return list(self._keepers.values())
+        prefix = f"accounts/{account}/"
+        return [keeper for name, keeper in self._keepers.items() if name.startswith(prefix)]
 
     def get(self, name: str) -> Keeper:
         """The keeper of a deployment, soft-deleted ones included, or NotFound."""

@@ -17,7 +17,7 @@ import httpx
 from client.names import Name
 from client.types import Deployment
 from engine import declare
-from engine.app import control_plane
+from engine.app import control_plane, open_access
 from engine.clock import SystemClock
 from engine.control.windows import PRODUCT
 from engine.fleet.fleet import Fleet
@@ -67,7 +67,8 @@ async def _client(folder: Path, store: Store, driver: LocalDriver) -> httpx.Asyn
     fleet = Fleet(Rooms(driver, store, library, SystemClock()), Settings(folder))
     for number in range(DEPLOYMENTS):
         fleet.keep(_deployment(number))
-    house = House(fleet, library, keyring, Uploads(folder, b"k" * 32), datetime.now(UTC))
+    access = await open_access(Settings(folder), store, keyring, fleet)
+    house = House(fleet, library, keyring, access, Uploads(folder, b"k" * 32), datetime.now(UTC))
     transport = httpx.ASGITransport(control_plane(house))
     return httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {key}"})
 

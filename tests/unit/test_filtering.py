@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -153,3 +154,17 @@ def test_any_text_is_a_filter_or_refused_as_one(text):
     assert fault == "filter"
     for item in (CHAT, BARE):
         assert found is None or found(item) in (True, False)
+
+
+@given(st.text("ab", max_size=8), st.lists(st.text("ab*", max_size=4), min_size=1, max_size=4))
+def test_a_star_stands_for_anything_just_as_in_a_regular_expression(text, parts):
+    pattern = "*".join(parts)
+    expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+    assert compiled(f'description = "{pattern}"', Deployment)(Deployment(description=text)) == (
+        expected if pattern else not text
+    )
+
+
+def test_many_stars_over_a_long_text_take_no_time():
+    """By a regular expression this would take longer than anybody lives."""
+    assert not compiled(f'description = "{"*a" * 200}b"', Deployment)(Deployment(description="a" * 999))
