@@ -11,6 +11,7 @@ from engine.access.quotas import Quotas
 from engine.access.users import Users
 from engine.access.vault import Vault
 from engine.fleet.fleet import Fleet
+from engine.fleet.frames import Frames
 from engine.keys import Keyring
 from engine.library import Library
 from engine.store.access import AccessRecords
@@ -42,5 +43,6 @@ class House:
     ledger: Ledger
     started_at: datetime
     page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
+    frames: Frames = field(default_factory=Frames)  # what those who watch the fleet are sent
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)

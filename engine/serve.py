@@ -30,6 +30,7 @@ Started = Callable[[Engine, str], Awaitable[None]]
 
 LOCK_FILE = "engine.lock"
 BACKLOG = 2048
+STUCK_S = 60  # a client that takes nothing of what it is sent for so long is cut off
 BREAK_OFF_S = 1  # before the end of the drain, streams are ended with an error event
 DRAIN_S = 10  # how long requests under way may take once the engine was told to end
 
@@ -64,6 +65,8 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it; Linux alone has it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)

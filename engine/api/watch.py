@@ -36,16 +36,23 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 async def watch(
     house: HouseDep, caller: Caller, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
 ) -> StreamingResponse:
-    """Server-sent events: a FleetSnapshot now and every `interval` seconds, as long as the key is good."""
+    """Server-sent events: a FleetSnapshot now and every `interval` seconds, as long as the key is good.
+
+    A watcher that reads slowly misses snapshots; the next one it gets is the newest.
+    """
     return StreamingResponse(_snapshots(house, caller, interval), media_type="text/event-stream")
 
 
-async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[str]:
+async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[bytes]:
+    clock, sent = house.fleet.rooms.clock, b""
     while not house.closing.is_set() and house.keyring.stands(caller):
-        shown = views.snapshot(house.fleet, house.started_at, caller.account)
-        yield f"data: {shown.model_dump_json(by_alias=True, exclude_none=True)}\n\n"
+        event = house.frames.latest(house.fleet, house.started_at, caller.account, max_age_s=interval_s / 2)
+        if event is not sent:
+            yield event
+        sent = event
+        # At multiples of the interval, whenever they began: all who watch share one frame.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(interval_s):
+            async with asyncio.timeout(interval_s - clock.monotonic() % interval_s):
                 await house.closing.wait()
 
 

@@ -21,7 +21,7 @@ from engine.placement.port import Need, Node, Placed
 from engine.telemetry.window import Rate
 
 POLL_INTERVAL_S = 0.5
-STARTING_POLL_S = 0.1
+STARTING_POLL_S = 0.05  # somebody may be waiting for it
 POLL_TIMEOUT_S = 3.0
 # What a model can do is seen by asking: text, else embeddings, else relevance.
 PROBES: tuple[tuple[str, dict[str, object]], ...] = (
@@ -159,8 +159,10 @@ class Replica:
 
     async def start_up(self, prepare: Prepare = as_it_is) -> None:
         """From process to READY, or a FiredeckError that says why not. `prepare`: the last thing before READY."""
-        while self.report.body.get("status") != "ready":
+        while True:
             await self.look()
+            if self.report.body.get("status") == "ready":
+                break
             if self.report.body.get("status") == "failed":
                 raise Unavailable(str(self.report.body.get("reason", "the model could not be loaded")))
             self.progress = self.report.body.get("progress")

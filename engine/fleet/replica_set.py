@@ -222,9 +222,9 @@ class ReplicaSet:
                     self._rooms.driver.stop(replica.placed, force=True)
             self._wake()
             return
+        self._wake()  # before anything is written: requests may be waiting for it
         if replica.stage == Stage.READY:
             await self._announce("Normal", "ReplicaReady", "answered a first request", replica.id)
-        self._wake()
         await replica.watch()
 
     async def _drain(self, replica: Replica, why: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, listing, peer, reconcile, speculation, throughput
+from tests.bench import footprint, gateway, listing, peer, reconcile, speculation, throughput, wake, watching
 from tests.bench.autoscaling import report as autoscaling
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
@@ -35,6 +35,7 @@ PARTS: dict[str, Part] = {
     "predicted": speculation.predicted,
     "harmless": speculation.harmless,
     "startup": footprint.startup,
+    "wake": wake.wake,
     "memory": footprint.memory,
     "widths": throughput.widths,
 }
@@ -42,6 +43,7 @@ TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of th
     "gateway": gateway.main,
     "listing": listing.main,
     "reconcile": reconcile.main,
+    "watching": watching.main,
 }
 AUTOSCALE = "autoscale"  # its table needs neither a model nor a peer
 ON_GPU_ONLY = frozenset({"widths"})

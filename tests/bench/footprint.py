@@ -40,7 +40,7 @@ async def startup(bench: Bench) -> Rows:
     ours, peer, bare = [], [], []
     for _ in range(2 if bench.quick else STARTS):
         ours.append(await _first_token_s(bench.starter.start_ours(shape)))
-        bare.append(_bare_s(shape))
+        bare.append(bare_s(shape))
         peer.append(await _first_token_s(bench.starter.start_peer(shape)))
     return [
         Row("process start to first token", "s", ours, bare, "bare script", Wanted(2, at_least=False)),
@@ -59,7 +59,8 @@ async def _first_token_s(server: Server) -> float:
         server.stop()
 
 
-def _bare_s(shape: Shape) -> float:
+def bare_s(shape: Shape) -> float:
+    """Seconds of the bare script, from starting its process to its end."""
     prompt = ",".join(map(str, assets.tokens("start", PROMPT)))
     command = [sys.executable, "-c", BARE, str(shape.model), str(shape.threads), prompt]
     began = time.monotonic()

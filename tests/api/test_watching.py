@@ -1,0 +1,69 @@
+"""The watch stream over real sockets: watchers share frames, and one that reads nothing is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from client.config import Context
+from client.resources import Client
+from client.types import Deployment
+from engine import serve
+from engine.fleet import frames
+from tests.house import served
+
+
+async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = []
+    snapshot = frames.views.snapshot
+    monkeypatch.setattr(frames.views, "snapshot", lambda *of: made.append(of) or snapshot(*of))
+
+    async def watch(context: Context) -> list:
+        async with Client(context) as client:
+            seen = []
+            async for shown in client.fleet.watch(0.5):
+                seen.append(shown.time)
+                if len(seen) == 3:
+                    return seen
+        raise AssertionError("the stream ended")
+
+    async with served(tmp_path / "data") as (url, home):
+        context = Context(base_url=url, api_key=home.admin_key)
+        seen = await asyncio.gather(*(watch(context) for _ in range(10)))
+    assert all(times == sorted(set(times)) for times in seen)
+    assert len(made) < 3 * len(seen)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux cuts such connections off by itself")
+async def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serve, "STUCK_S", 1)
+    async with served(tmp_path / "data") as (url, home):
+        for number in range(1000):
+            name = f"accounts/local/deployments/d{number}"
+            home.engine.house.fleet.keep(Deployment(name=name, base_model="m", description="x" * 999))
+        with socket.socket() as watcher:
+            watcher.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            where = urlsplit(url)
+            watcher.connect((where.hostname, where.port))
+            head = [
+                "GET /firedeck/v1/fleet:watch?interval=0.2 HTTP/1.1",
+                "Host: x",
+                f"Authorization: Bearer {home.admin_key}",
+            ]
+            watcher.sendall("\r\n".join([*head, "", ""]).encode())
+            async with asyncio.timeout(60):
+                while not connections(where.port):
+                    await asyncio.sleep(0.05)
+                while connections(where.port):
+                    await asyncio.sleep(0.1)
+
+
+def connections(port: int | None) -> int:
+    """How many this process has accepted on a port and not closed."""
+    of_this_process = psutil.Process().net_connections("tcp")
+    return sum(c.status != psutil.CONN_LISTEN and c.laddr.port == port for c in of_this_process)
