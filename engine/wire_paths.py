@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from client.wire import Wire
@@ -59,6 +60,13 @@ def read(message: Any, names: Sequence[str]) -> Any:
             return None
         value = value.get(name) if isinstance(value, dict) else getattr(value, name)
     return value
+
+
+def reader(leaf: Leaf) -> Callable[[Any], Any]:
+    """`read` of one leaf, for many messages: a field of the message itself is got without a step of Python's."""
+    if len(leaf.names) == 1 and not leaf.keyed:
+        return attrgetter(leaf.names[0])
+    return lambda message: read(message, leaf.names)
 
 
 def _plain(annotation: Any) -> Any:

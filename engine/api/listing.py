@@ -11,15 +11,15 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from client.errors import InvalidArgument
 from client.types import Wire
 from engine.api.filtering import compiled
-from engine.wire_paths import Leaf, find, read
+from engine.wire_paths import Leaf, find, read, reader
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 200
@@ -104,8 +104,16 @@ def _ordered(items: list[W], orders: Sequence[By]) -> list[W]:
     """Sorted by each part in turn, equals by name."""
     items.sort(key=_name)
     for by in reversed(orders):
-        items.sort(key=lambda item, by=by: _sort_key(item, by), reverse=by.descending)  # type: ignore[misc]
+        items.sort(key=_comparable(items, by), reverse=by.descending)
     return items
+
+
+def _comparable(items: Sequence[W], by: By) -> Callable[[W], Any]:
+    """What orders just these items as `_sort_key` does: their values as they are, unless some are not set."""
+    value = reader(by.leaf)
+    if None not in map(value, items):
+        return value
+    return lambda item: ((found := value(item)) is not None, found)
 
 
 def _sort_key(item: Wire, by: By) -> SortKey:

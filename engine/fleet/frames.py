@@ -8,6 +8,7 @@ from datetime import datetime
 from engine.fleet import views
 from engine.fleet.fleet import Fleet
 
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A server-sent event, and when it was made (monotonic)."""

