@@ -15,9 +15,9 @@ from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, Not
 from client.names import Name, random_id
 from client.types import Status
 from engine import deployed_rules
-from engine.control import lifecycle
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
+from engine.fleet.deployed_state import state_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica_set import Rooms
 
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 0.2  # while something is being undeployed
 RETRY_AFTER_S = 1.0
 MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
-_OF_BASE = {
-    lifecycle.CREATING: DEPLOYING, lifecycle.READY: DEPLOYED, lifecycle.UPDATING: DEPLOYED, lifecycle.FAILED: FAILED,
-}  # fmt: skip
 
 
 class DeployedModels:
@@ -265,7 +262,7 @@ class DeployedModels:
             return None
         if keeper.deleted:
             return None
-        state, why = self._state(record, keeper)
+        state, why = state_of(record, keeper)
         status = Status(code="FAILED_PRECONDITION", message=why[:900]) if why else Status()
         return record.model_copy(update={"state": state, "status": status})
 
@@ -284,17 +281,6 @@ class DeployedModels:
         except NotFound:
             return False
         return keeper.addons.holds(record.model or "", keeper.replicas)
-
-    @staticmethod
-    def _state(record: DeployedModel, keeper: Keeper) -> tuple[str, str]:
-        if record.state == UNDEPLOYING:
-            return UNDEPLOYING, ""
-        deployment = keeper.deployment
-        if record.model not in keeper.addons.wanted:
-            failed = deployment.status.message if deployment.state == lifecycle.FAILED and deployment.status else ""
-            return _OF_BASE.get(deployment.state, DEPLOYING), failed
-        settled = deployment.state == lifecycle.READY
-        return keeper.addons.state(record.model or "", keeper.replicas, settled=settled)
 
 
 def _account(name: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
@@ -20,11 +19,10 @@ from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
+from engine.fleet.takeover import take_over
 from engine.fleet.template import cores_each
 from engine.placement import machine
-from engine.placement.port import Placed
 from engine.shapes import ASKED_NOTHING, Asked
-from engine.store.store import ReplicaRecord
 from engine.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ class Fleet:
         for name, doc in (await self.rooms.store.served_settings()).items():
             if name in self._keepers:
                 self._keepers[name].rollout.restore(doc)
-        await self._take_over(await self.rooms.store.replicas())
+        await take_over(self.rooms, self._keepers, await self.rooms.store.replicas())
         for keeper in self._keepers.values():
             keeper.start()
         self._sweeping = asyncio.create_task(self._sweep(), name="purge what was deleted long ago")
@@ -274,27 +272,6 @@ class Fleet:
         metrics.forget(keeper.name)
         self._keepers.pop(keeper.name, None)
         await self.deployed.forget(keeper.name)
-
-    async def _take_over(self, records: list[ReplicaRecord]) -> None:
-        """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
-        adopted: set[Path] = set()
-        for record in records:
-            placed = _placed(record)
-            keeper = self._keepers.get(record.deployment)
-            if placed and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
-                keeper.replicas.adopt(record, placed)
-                adopted.add(placed.socket)
-                await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
-            else:
-                await self.rooms.store.drop_replica(record.id)
-        for stray in self.rooms.driver.strays(frozenset(adopted)):
-            log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
-            self.rooms.driver.stop(stray, force=True)
-            self.rooms.driver.forget(stray)
-
-
-def _placed(record: ReplicaRecord) -> Placed | None:
-    return None if record.pid is None else Placed(record.id, Path(record.socket), record.pid)
 
 
 def _range(deployment: Deployment) -> str:

@@ -177,7 +177,7 @@ class Keeper:
         self._looked_at = now
         self.autoscaler.sample(now, arriving=self._arriving())
         self._take_figures()
-        self.replicas.forgive()
+        self.replicas.starts.forgive(self.replicas)
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)

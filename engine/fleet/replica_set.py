@@ -23,6 +23,7 @@ from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.control.stockout import retry_s
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
+from engine.fleet.starts import Starts
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
@@ -31,7 +32,6 @@ from engine.store.store import ReplicaRecord, Store
 log = logging.getLogger(__name__)
 
 LAST_WORDS_LINES = 20
-CALM = Backoff()
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
 
 
@@ -65,7 +65,7 @@ class ReplicaSet:
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
-        self._backoffs: dict[str, Backoff] = {}  # by generation
+        self.starts = Starts(rooms.clock)
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
@@ -91,11 +91,11 @@ class ReplicaSet:
 
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
-        return self._backoffs.get(generation, CALM)
+        return self.starts.of(generation)
 
     def retry_now(self) -> None:
         """Forget how starts went."""
-        self._backoffs.clear()
+        self.starts.forget()
 
     def region(self) -> str | None:
         """Where most of the replicas stand; None where nodes are in no region."""
@@ -270,7 +270,7 @@ class ReplicaSet:
         self.restarts += 1
         if self._rooms.clock.monotonic() - replica.ready_at < STEADY_AFTER_S:
             # Dying soon after every start is a crash loop too: back off as for a start that failed.
-            self._count_failure(replica, why)
+            self.starts.failed(replica, why)
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
 
@@ -279,32 +279,10 @@ class ReplicaSet:
         return " | ".join(lines)[-REASON_CHARS:] or "it left no message"
 
     async def _failed(self, replica: Replica, why: str) -> None:
-        self._count_failure(replica, why)
+        self.starts.failed(replica, why)
         backoff = self.backoff(replica.generation)
         message = f"start {backoff.failures} failed, the next not before {backoff.wait_s:.0f}s from now: {why}"
         await self._announce("Warning", "ReplicaFailed", message, replica.id)
-
-    def _count_failure(self, replica: Replica, why: str) -> None:
-        backoff = self.backoff(replica.generation)
-        self._backoffs[replica.generation] = backoff.failed(self._rooms.clock.monotonic(), why)
-
-    def forgive(self) -> None:
-        """Failures of settings are over once a replica of them that came after the last one has served steadily."""
-        if not self._backoffs:
-            return
-        now = self._rooms.clock.monotonic()
-        left = {g: b.after(self._ready_since(g), now) for g, b in self._backoffs.items()}
-        self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
-
-    def steady(self, generation: str) -> bool:
-        """Whether a replica of these settings has served for a while, with no failed start since."""
-        now = self._rooms.clock.monotonic()
-        served = any(since <= now - STEADY_AFTER_S for since in self._ready_since(generation))
-        return served and not self.backoff(generation).failures
-
-    def _ready_since(self, generation: str) -> list[float]:
-        ready = (r for r in self if r.stage == Stage.READY and r.generation == generation)
-        return [r.ready_at for r in ready if r.ready_at is not None]
 
     async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
         self.replicas.pop(replica.id, None)

@@ -88,7 +88,7 @@ class Rollout:
         if self._served is not None and (self._served.generation == declared.generation or self.rolling):
             return False
         ready = any(r.stage == Stage.READY and r.generation == declared.generation for r in observed)
-        return ready and (self._served is None or replicas.steady(declared.generation))
+        return ready and (self._served is None or replicas.starts.steady(declared.generation, replicas))
 
     async def _remember(self) -> None:
         assert self._declared is not None

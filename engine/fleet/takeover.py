@@ -1,0 +1,36 @@
+"""What an earlier engine left running: replicas of living deployments are adopted, every other one is ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engine.fleet.keeper import Keeper
+from engine.fleet.replica_set import Rooms
+from engine.placement.port import Placed
+from engine.store.store import ReplicaRecord
+
+log = logging.getLogger(__name__)
+
+
+async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequence[ReplicaRecord]) -> None:
+    """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
+    adopted: set[Path] = set()
+    for record in records:
+        placed = _placed(record)
+        keeper = keepers.get(record.deployment)
+        if placed and keeper and not keeper.deleted and rooms.driver.alive(placed):
+            keeper.replicas.adopt(record, placed)
+            adopted.add(placed.socket)
+            await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
+        else:
+            await rooms.store.drop_replica(record.id)
+    for stray in rooms.driver.strays(frozenset(adopted)):
+        log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
+        rooms.driver.stop(stray, force=True)
+        rooms.driver.forget(stray)
+
+
+def _placed(record: ReplicaRecord) -> Placed | None:
+    return None if record.pid is None else Placed(record.id, Path(record.socket), record.pid)
