@@ -181,6 +181,7 @@ class Keeper:
         self._looked_at = now
         self._sample(now)
         self.replicas.forgive()
+        await self.suspects.judge()
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)

@@ -57,6 +57,23 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
 
 
+async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_the_same(engine: EngineProcess) -> None:
+    await deploy(engine, "d", min_replica_count=2, max_replica_count=2)
+    async with Client(engine.context) as client, _http(engine) as http:
+        while sum(r.stage == "READY" for r in (await client.fleet.status("d")).replicas) < 2:
+            await asyncio.sleep(0.1)
+        for deaths in (1, 2):
+            with pytest.raises(httpx.ReadTimeout):
+                await http.post("/v1/completions", json={"model": NAME, "prompt": "LATER"}, timeout=0.3)
+            while [e.reason for e in await client.fleet.events("d")].count("ReplicaDied") < deaths:
+                await asyncio.sleep(0.1)
+        while not (await client.fleet.status("d")).quarantined:
+            await asyncio.sleep(0.1)
+        refused = await http.post("/v1/completions", json={"model": NAME, "prompt": "LATER"})
+        assert refused.status_code == 400
+        assert "ended 2 replicas" in refused.json()["error"]["message"]
+
+
 @pytest.mark.soak  # two replicas are each given half a minute to make progress
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
