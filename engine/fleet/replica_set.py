@@ -18,7 +18,7 @@ from typing import Protocol
 
 from client.names import random_id
 from engine.clock import Clock
-from engine.control.backoff import STEADY_AFTER_S, Backoff
+from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.control.stockout import retry_s
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
@@ -64,7 +64,7 @@ class ReplicaSet:
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
-        self._backoffs: dict[str, Backoff] = {}  # by generation
+        self.starts = Starts()
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
@@ -85,11 +85,11 @@ class ReplicaSet:
 
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
-        return self._backoffs.get(generation, Backoff())
+        return self.starts.of(generation)
 
     def retry_now(self) -> None:
         """Forget how starts went."""
-        self._backoffs.clear()
+        self.starts.forget()
 
     def region(self) -> str | None:
         """Where most of the replicas stand; None where nodes are in no region."""
@@ -262,9 +262,7 @@ class ReplicaSet:
             await self._failed(replica, why)
             return
         self.restarts += 1
-        if self._rooms.clock.monotonic() - replica.ready_at < STEADY_AFTER_S:
-            # Dying soon after every start is a crash loop too: back off as for a start that failed.
-            self._count_failure(replica, why)
+        self.starts.died(replica.generation, replica.ready_at, self._rooms.clock.monotonic(), why)
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
 
@@ -273,28 +271,16 @@ class ReplicaSet:
         return " | ".join(lines)[-REASON_CHARS:] or "it left no message"
 
     async def _failed(self, replica: Replica, why: str) -> None:
-        self._count_failure(replica, why)
+        self.starts.failed(replica.generation, self._rooms.clock.monotonic(), why)
         backoff = self.backoff(replica.generation)
         message = f"start {backoff.failures} failed, the next not before {backoff.wait_s:.0f}s from now: {why}"
         await self._announce("Warning", "ReplicaFailed", message, replica.id)
 
-    def _count_failure(self, replica: Replica, why: str) -> None:
-        backoff = self.backoff(replica.generation)
-        self._backoffs[replica.generation] = backoff.failed(self._rooms.clock.monotonic(), why)
-
     def forgive(self) -> None:
-        """Failures of settings are over once a replica of them that came after the last one has served steadily."""
-        now = self._rooms.clock.monotonic()
-        left = {g: b.after(self._ready_since(g), now) for g, b in self._backoffs.items()}
-        self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
+        """Failures are over where replicas have served steadily since."""
+        self.starts.forgive(self.ready_since, self._rooms.clock.monotonic())
 
-    def steady(self, generation: str) -> bool:
-        """Whether a replica of these settings has served for a while, with no failed start since."""
-        now = self._rooms.clock.monotonic()
-        served = any(since <= now - STEADY_AFTER_S for since in self._ready_since(generation))
-        return served and not self.backoff(generation).failures
-
-    def _ready_since(self, generation: str) -> list[float]:
+    def ready_since(self, generation: str) -> list[float]:
         ready = (r for r in self if r.stage == Stage.READY and r.generation == generation)
         return [r.ready_at for r in ready if r.ready_at is not None]
 
