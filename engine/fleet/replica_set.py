@@ -25,6 +25,7 @@ from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
+from engine.placement import fit
 from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
 
@@ -161,7 +162,8 @@ class ReplicaSet:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
             return
-        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}, loading the model", replica.id)
+        where = f" on {replica.node.name}" if replica.node else ""
+        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}{where}, loading the model", replica.id)
         await self._serve(replica)
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
@@ -183,6 +185,7 @@ class ReplicaSet:
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
         for attempt in itertools.count(1):
+            nodes = driver.nodes()
             try:
                 placed = await driver.start(launch)
                 break
@@ -192,6 +195,10 @@ class ReplicaSet:
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))
+        if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
+            await self._announce(
+                "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
+            )
         return placed
 
     async def _held_up(self, replica: Replica, why: str, wait_s: float) -> None:
