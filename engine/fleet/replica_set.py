@@ -120,7 +120,7 @@ class ReplicaSet:
     def adopt(self, record: ReplicaRecord, placed: Placed) -> None:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
-        replica.taken_over = True
+        replica.take_over(record.created_at)
         replica.need = Need(accelerators=record.accelerators, threads=record.threads)
         replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
@@ -181,7 +181,7 @@ class ReplicaSet:
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, self._rooms.clock.wall().timestamp(), launch.need.accelerators, launch.need.threads,
+            None, replica.started_wall.timestamp(), launch.need.accelerators, launch.need.threads,
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
         for attempt in itertools.count(1):

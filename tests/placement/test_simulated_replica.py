@@ -35,9 +35,9 @@ STEP_S = 0.01
 class Stage:
     """A driver on a virtual clock, reached through its sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.driver = SimulatedDriver(world.parse(WORLD), self.clock)
+        self.driver = SimulatedDriver(world.parse(WORLD), self.clock, folder)
 
     def client(self, placed: Placed) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(placed.socket))
@@ -52,8 +52,8 @@ class Stage:
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
     yield made
     for placed in made.driver.strays(frozenset()):
         made.driver.stop(placed, force=True)

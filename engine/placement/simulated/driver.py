@@ -1,14 +1,14 @@
 """Replicas that exist only in this process, each on a unix socket of its own: reached, stopped and lost like real ones.
 
-They end with the engine, however it ends: an engine that is started again finds none of them alive.
+They outlive a killed engine as real ones do: the next one finds them where they stood, as old as they are by then, and
+answers for them. What they had counted is gone, as are the requests that were in them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from engine.clock import Clock
+from engine.placement import sockets
 from engine.placement.port import Launch, Node, Placed
-from engine.placement.simulated.cloud import Cloud
+from engine.placement.simulated import records
+from engine.placement.simulated.cloud import Cloud, Spot
+from engine.placement.simulated.records import Kept
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.placement.simulated.world import World
 
@@ -48,45 +51,63 @@ class _Running:
 
 
 class SimulatedDriver:
-    """The virtual nodes of `world`, from now on."""
+    """The virtual nodes of `world`; from now on, or since an earlier engine began it in this data folder."""
 
     simulated = True
     reads_files = False
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: Clock, data_dir: Path) -> None:
         self.cloud = Cloud(world)
-        self._clock, self._began_at = clock, clock.monotonic()
+        self._clock, self._began_at, self._began = clock, clock.monotonic(), clock.wall().timestamp()
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._started = 0
-        self._run_dir = Path(tempfile.mkdtemp(prefix="firedeck-simulated-"))
+        self._run_dir = sockets.open_folder(data_dir)
 
     async def open(self) -> None:
-        """Nothing of an earlier engine is left."""
+        """Go on with the simulation that an earlier engine was killed in."""
+        kept = records.read(self._run_dir)
+        if kept:
+            self._began = kept[0].began
+            latest = max(one.spot.placed_at for one in kept)
+            passed = max(latest, self._clock.wall().timestamp() - self._began)  # whatever was done to the wall clock
+            self._began_at = self._clock.monotonic() - passed
+            self._started = kept[-1].pid - FIRST_PID
+        for one in kept:
+            placed = Placed(one.launch.replica, self.socket_of(one.launch.replica), one.pid)
+            if self._now() < one.spot.ends_at and self.cloud.restore(placed.replica, one.spot):
+                await self._stand(one.launch, one.spot, placed)
+            else:
+                records.drop(placed.socket)
 
     def nodes(self) -> list[Node]:
         return self.cloud.nodes(self._now())
 
     def socket_of(self, replica: str) -> Path:
-        return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
+        return sockets.path_of(self._run_dir, replica)
 
     async def start(self, launch: Launch) -> Placed:
         spot = self.cloud.place(launch.replica, launch.need, self._now())
         self._started += 1
-        node = self.cloud.node(spot.node, self._now())
-        app = SimulatedReplica(
-            launch, self.cloud.world.latency_of(node.accelerator_type), self._clock,
-            device=node.device, ready_at=self._began_at + spot.ready_at, seed=self.cloud.world.seed + self._started,
-        )  # fmt: skip
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
-            server, state = await _listen(app, placed.socket)
+            records.write(placed.socket, Kept(launch, spot, placed.pid, self._began))
+            await self._stand(launch, spot, placed)
         except BaseException:
             self.cloud.release(launch.replica)
+            records.drop(placed.socket)
             raise
+        return placed
+
+    async def _stand(self, launch: Launch, spot: Spot, placed: Placed) -> None:
+        node = self.cloud.node(spot.node, self._now())
+        app = SimulatedReplica(
+            launch, self.cloud.world.latency_of(node.accelerator_type), self._clock, device=node.device,
+            ready_at=self._began_at + spot.ready_at, seed=self.cloud.world.seed + placed.pid - FIRST_PID,
+        )  # fmt: skip
+        server, state = await _listen(app, placed.socket)
         self._running[launch.replica] = _Running(app, server, state, placed)
         self._words[launch.replica] = f"[simulated] started on {spot.node}"
-        return placed
 
     def alive(self, placed: Placed) -> bool:
         running = self._running.get(placed.replica)
@@ -110,6 +131,7 @@ class SimulatedDriver:
         if force:
             self._end(placed.replica, "[simulated] killed")
         elif not running.app.draining:
+            records.drop(placed.socket)  # what has been told to end ends, with or without an engine
             running.app.draining, running.stop_by = True, self._now() + DRAIN_S
 
     def forget(self, placed: Placed) -> None:
@@ -126,13 +148,15 @@ class SimulatedDriver:
         return [placed for placed in living if placed.socket not in known]
 
     def close(self) -> None:
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty
+            self._run_dir.rmdir()
 
     def _end(self, replica: str, words: str) -> None:
         running = self._running.pop(replica, None)
         self.cloud.release(replica)
         if running is not None:
             self._words[replica] = words
+            records.drop(running.placed.socket)
             running.cut()
 
     def _now(self) -> float:
