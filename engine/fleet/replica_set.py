@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -28,8 +27,6 @@ from engine.library import Library
 from engine.placement import fit
 from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
-
-log = logging.getLogger(__name__)
 
 LAST_WORDS_LINES = 20
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
