@@ -165,7 +165,7 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
 
 
 def _simulated(fleet: world.World, settings: Settings) -> SimulatedDriver:
-    return SimulatedDriver(fleet, SystemClock(), settings.data_dir)
+    return SimulatedDriver(fleet, SystemClock(), settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
 
 
 def _local(settings: Settings) -> LocalDriver:

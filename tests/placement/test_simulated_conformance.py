@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from engine.placement.port import Launch, Need
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
 from tests.placement.conformance import Conformance, Place
+from tests.unit.test_keeper import JumpingClock
 
+ORPHAN_TIMEOUT_S = 30.0
 WORLD = """
 start_delay = "20s"
 
@@ -31,6 +34,10 @@ accelerators = 8
 threads = 8
 price_per_hour = 20
 """
+
+
+def driver_of(text: str, clock: FakeClock, folder: Path) -> SimulatedDriver:
+    return SimulatedDriver(world.parse(text), clock, folder, orphan_timeout_s=ORPHAN_TIMEOUT_S)
 
 
 def lose(driver: SimulatedDriver) -> None:
@@ -52,7 +59,7 @@ async def place(tmp_path):
             await turn()
 
     async def make() -> SimulatedDriver:
-        driver = SimulatedDriver(world.parse(WORLD), clock, tmp_path)
+        driver = driver_of(WORLD, clock, tmp_path)
         await driver.open()
         return driver
 
@@ -75,30 +82,74 @@ async def test_a_replica_is_as_old_as_it_is_after_a_restart_and_is_lost_when_it_
     """Its preemption and its time to load were drawn when it was placed."""
     text = WORLD.replace("threads = 8", "threads = 8\npreemptions_per_day = 100")
     clock = FakeClock()
-    first = SimulatedDriver(world.parse(text), clock, tmp_path)
-    launch = launch_of("d-1")
-    placed = await first.start(launch)
+    first = driver_of(text, clock, tmp_path)
+    await first.open()
+    placed = await first.start(launch_of("d-1"))
     spot = first.cloud.spots["d-1"]
     lose(first)
     clock.advance(5)
-    second = SimulatedDriver(world.parse(text), clock, tmp_path)
+    second = driver_of(text, clock, tmp_path)
     await second.open()
     assert second.cloud.spots == {"d-1": spot}
     assert second.node_of(placed) is not None
     other = await second.start(launch_of("d-2"))
     assert other.pid != placed.pid
+    while clock.monotonic() < spot.ends_at - 1:
+        clock.advance(1)
+        assert second.alive(placed)
     lose(second)
-    clock.advance(spot.ends_at)
-    third = SimulatedDriver(world.parse(text), clock, tmp_path)
+    clock.advance(2)
+    third = driver_of(text, clock, tmp_path)
     await third.open()
     assert not third.alive(placed)
     assert placed.socket not in {stray.socket for stray in third.strays(frozenset())}
     lose(third)
 
 
+async def test_replicas_that_no_engine_comes_back_for_end_and_the_next_engine_begins_anew(tmp_path):
+    clock = FakeClock()
+    first = driver_of(WORLD, clock, tmp_path)
+    await first.open()
+    placed = await first.start(launch_of("d-1"))
+    clock.advance(20)
+    assert first.alive(placed)
+    lose(first)
+    clock.advance(ORPHAN_TIMEOUT_S - 1)
+    second = driver_of(WORLD, clock, tmp_path)
+    await second.open()
+    assert second.alive(placed)
+    lose(second)
+    clock.advance(ORPHAN_TIMEOUT_S + 1)
+    third = driver_of(WORLD, clock, tmp_path)
+    await third.open()
+    assert not third.alive(placed)
+    assert third.cloud.spots == {}
+    third.close()
+    assert not placed.socket.parent.exists()
+
+
+async def test_a_wall_clock_that_was_set_while_an_engine_ran_ages_nothing(tmp_path):
+    clock = JumpingClock()
+    first = driver_of(WORLD, clock, tmp_path)
+    await first.open()
+    placed = await first.start(launch_of("d-1"))
+    for hours in (1, -3, 1):
+        clock.offset += timedelta(hours=hours)
+        clock.advance(2)
+        assert first.alive(placed)
+    lose(first)
+    clock.advance(2)
+    second = driver_of(WORLD, clock, tmp_path)
+    await second.open()
+    assert second._now() == pytest.approx(8.0)
+    assert second.alive(placed)
+    lose(second)
+
+
 async def test_what_was_told_to_end_or_has_no_node_any_more_or_cannot_be_read_is_gone_after_a_restart(tmp_path):
     clock = FakeClock()
-    first = SimulatedDriver(world.parse(WORLD), clock, tmp_path)
+    first = driver_of(WORLD, clock, tmp_path)
+    await first.open()
     told = await first.start(launch_of("d-1"))
     await first.start(launch_of("d-2", accelerators=1))
     unread = await first.start(launch_of("d-3"))
@@ -106,14 +157,14 @@ async def test_what_was_told_to_end_or_has_no_node_any_more_or_cannot_be_read_is
     lose(first)
     unread.socket.with_suffix(".json").write_text("{")
     smaller = WORLD[: WORLD.index('[[node]]\nname = "h100"')]
-    second = SimulatedDriver(world.parse(smaller), clock, tmp_path)
+    second = driver_of(smaller, clock, tmp_path)
     await second.open()
     assert second.strays(frozenset()) == []
     assert list(told.socket.parent.glob("*.json")) == []
 
 
 async def test_a_replicas_file_holds_its_key_and_nobody_else_may_read_it(tmp_path):
-    driver = SimulatedDriver(world.parse(WORLD), FakeClock(), tmp_path)
+    driver = driver_of(WORLD, FakeClock(), tmp_path)
     placed = await driver.start(launch_of("d-1"))
     file = placed.socket.with_suffix(".json")
     assert file.stat().st_mode & 0o777 == 0o600

@@ -37,7 +37,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.driver = SimulatedDriver(world.parse(WORLD), self.clock, folder)
+        self.driver = SimulatedDriver(world.parse(WORLD), self.clock, folder, orphan_timeout_s=30.0)
 
     def client(self, placed: Placed) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(placed.socket))

@@ -1,13 +1,13 @@
 """Replicas that exist only in this process, each on a unix socket of its own: reached, stopped and lost like real ones.
 
 They outlive a killed engine as real ones do: the next one finds them where they stood, as old as they are by then, and
-answers for them. What they had counted is gone, as are the requests that were in them.
+answers for them. What they had counted is gone, as are the requests that were in them. When no engine comes for as long
+as a real replica waits for one, they end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from engine.placement import sockets
 from engine.placement.port import Launch, Node, Placed
 from engine.placement.simulated import records
 from engine.placement.simulated.cloud import Cloud, Spot
-from engine.placement.simulated.records import Kept
+from engine.placement.simulated.records import Beat, Kept
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.placement.simulated.world import World
 
 DRAIN_S = 30.0  # how long running requests get after a polite stop, as with real replicas
+BEAT_EVERY_S = 1.0
 FIRST_PID = 1 << 22  # past every real pid of Linux: nobody signals a real process by mistake
 
 
@@ -56,29 +57,32 @@ class SimulatedDriver:
     simulated = True
     reads_files = False
 
-    def __init__(self, world: World, clock: Clock, data_dir: Path) -> None:
+    def __init__(self, world: World, clock: Clock, data_dir: Path, *, orphan_timeout_s: float) -> None:
         self.cloud = Cloud(world)
-        self._clock, self._began_at, self._began = clock, clock.monotonic(), clock.wall().timestamp()
+        self._clock, self._began_at = clock, clock.monotonic()
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._started = 0
         self._run_dir = sockets.open_folder(data_dir)
+        self._orphan_timeout_s = orphan_timeout_s
+        self._beat_at = -math.inf
 
     async def open(self) -> None:
         """Go on with the simulation that an earlier engine was killed in."""
-        kept = records.read(self._run_dir)
-        if kept:
-            self._began = kept[0].began
-            latest = max(one.spot.placed_at for one in kept)
-            passed = max(latest, self._clock.wall().timestamp() - self._began)  # whatever was done to the wall clock
+        kept, beat, wall = records.read(self._run_dir), records.last_beat(self._run_dir), self._wall()
+        goes_on = beat is not None and wall - beat.wall <= self._orphan_timeout_s
+        if beat is not None and goes_on:
+            passed = beat.simulated + max(0.0, wall - beat.wall)
             self._began_at = self._clock.monotonic() - passed
-            self._started = kept[-1].pid - FIRST_PID
+        self._started = max((one.pid - FIRST_PID for one in kept), default=0)
         for one in kept:
             placed = Placed(one.launch.replica, self.socket_of(one.launch.replica), one.pid)
-            if self._now() < one.spot.ends_at and self.cloud.restore(placed.replica, one.spot):
+            lives = goes_on and self._now() < one.spot.ends_at
+            if lives and self.cloud.restore(placed.replica, one.spot):
                 await self._stand(one.launch, one.spot, placed)
             else:
                 records.drop(placed.socket)
+        self._beat()
 
     def nodes(self) -> list[Node]:
         return self.cloud.nodes(self._now())
@@ -91,7 +95,7 @@ class SimulatedDriver:
         self._started += 1
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
-            records.write(placed.socket, Kept(launch, spot, placed.pid, self._began))
+            records.write(placed.socket, Kept(launch, spot, placed.pid))
             await self._stand(launch, spot, placed)
         except BaseException:
             self.cloud.release(launch.replica)
@@ -110,6 +114,7 @@ class SimulatedDriver:
         self._words[launch.replica] = f"[simulated] started on {spot.node}"
 
     def alive(self, placed: Placed) -> bool:
+        self._beat()
         running = self._running.get(placed.replica)
         if running is None or running.placed != placed:
             return False
@@ -148,8 +153,7 @@ class SimulatedDriver:
         return [placed for placed in living if placed.socket not in known]
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # not empty
-            self._run_dir.rmdir()
+        records.end(self._run_dir)
 
     def _end(self, replica: str, words: str) -> None:
         running = self._running.pop(replica, None)
@@ -158,6 +162,15 @@ class SimulatedDriver:
             self._words[replica] = words
             records.drop(running.placed.socket)
             running.cut()
+
+    def _beat(self) -> None:
+        """This engine is there: written down every second, while it is asked for its replicas."""
+        if self._now() - self._beat_at >= BEAT_EVERY_S:
+            self._beat_at = self._now()
+            records.beat(self._run_dir, Beat(self._wall(), self._now()))
+
+    def _wall(self) -> float:
+        return self._clock.wall().timestamp()
 
     def _now(self) -> float:
         return self._clock.monotonic() - self._began_at
