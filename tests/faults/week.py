@@ -21,6 +21,7 @@ from engine.fleet.keeper import UNHEARD_AFTER_S
 from engine.placement.port import Need, Stockout
 from engine.placement.simulated.cloud import Cloud
 from tests.faults import week_checks
+from tests.faults.week_bill import Bill
 from tests.faults.week_events import Events
 from tests.faults.week_parts import HOUR_S, Deployed, Size, Unit
 from tests.faults.week_world import deployed, world
@@ -39,6 +40,7 @@ class Week:
         self.events = Events(size, self.chance, self.counts)
         self.cloud = Cloud(world(size, self.chance, seed))
         self.fleet = [deployed(n, size, self.chance) for n in range(size.deployments)]
+        self.bills = {d.name: Bill() for d in self.fleet}
         self.most_replicas = self._ids = 0
 
     def run(self) -> None:
@@ -51,6 +53,8 @@ class Week:
             if restarts and now >= restarts[0]:
                 restarts.pop(0)
                 self.events.restart(self.fleet, self.cloud, now)
+                for bill in self.bills.values():
+                    bill.restart()
             if now - checked_at >= HOUR_S:
                 checked_at = now
                 self._count_replicas()
@@ -65,6 +69,7 @@ class Week:
     def _end(self) -> None:
         nodes = self.cloud.nodes(self.size.seconds)
         for d in self.fleet:
+            week_checks.charged_as_ready(self.bills[d.name])
             week_checks.converged(d, nodes, by=self.size.seconds - self.size.calm_s / 3)
         self._count_replicas()
         self.counts["ready at the end"] = sum(len(d.ready()) for d in self.fleet)
@@ -88,6 +93,7 @@ class Week:
         self.counts["stopped roll-outs"] += d.progress.stopped and not was_stopped
         self._place(d, now)
         self._show(d)
+        self.bills[d.name].look(d.units.values(), now)
         week_checks.never_idle_while_something_is_amiss(d, now)
         d.looked_at = now
         self.counts["looks"] += 1

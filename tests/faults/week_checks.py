@@ -13,6 +13,7 @@ from engine.control.reconcile import DRAIN_TIMEOUT_S, SURGE, Do, Observed, Stage
 from engine.placement import fit
 from engine.placement.port import Node
 from engine.placement.simulated.cloud import Cloud
+from tests.faults.week_bill import Bill
 from tests.faults.week_parts import STATES_AFTER, Deployed, Look
 
 CONVERGED_WITHIN_S = 30.0
@@ -114,6 +115,12 @@ def as_declared(d: Deployed) -> bool:
     ready = all(unit.stage == Stage.READY and unit.well() for unit in d.units.values())
     alike = all(unit.generation == d.generation for unit in d.units.values()) or d.progress.stopped
     return ready and alike and len(d.units) == d.desired
+
+
+def charged_as_ready(bill: Bill) -> None:
+    """What is charged is the time that replicas took requests, to the millisecond of each interval."""
+    charged_s = bill.charged_s()
+    assert abs(charged_s - bill.ready_s) <= 0.001 * (1 + bill.intervals), f"{charged_s} charged, {bill.ready_s} ready"
 
 
 def converged(d: Deployed, nodes: Sequence[Node], by: float) -> None:
