@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import click
 
+from client.cli.examples import epilog
 from client.config import Context
 from client.errors import FiredeckError, PermissionDenied, Unauthenticated
 from client.fleet_types import FleetSnapshot
@@ -24,7 +25,14 @@ MakeSource = Callable[[], FleetSource]
 KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this user"
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "firedeck",
+        "firedeck --deployment chat --readonly",
+        "firedeck --once --base-url http://127.0.0.1:8701",
+        "firedeck --json",
+    )
+)
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
 @click.option("--api-key", metavar="KEY", help="Default FIREWORKS_API_KEY, FIREDECK_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")

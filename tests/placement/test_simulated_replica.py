@@ -117,6 +117,16 @@ async def test_tokens_come_at_the_pace_of_the_latency_model():
     assert third[0] == pytest.approx(first[-1] + 1.1, abs=slack)  # there are two slots
 
 
+async def test_an_answer_says_when_it_was_made(stage: Stage):
+    client = stage.client(await start(stage))
+    stage.clock.advance(10)
+    asked = asyncio.create_task(client.post("/v1/completions", json={"model": "m", "prompt": "x", "max_tokens": 1}))
+    began = int(stage.clock.wall().timestamp())
+    await stage.run_until(asked)
+    assert 0 <= asked.result().json()["created"] - began <= 1
+    await client.aclose()
+
+
 async def stream(client: httpx.AsyncClient, tokens: int) -> int:
     """Tokens of a stream that came to its end."""
     asked = {"model": "m", "prompt": "x", "max_tokens": tokens, "stream": True}
