@@ -11,7 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason, ReplicaView, TargetView
+from client.fleet_types import (
+    AutoscalerView,
+    Condition,
+    DeploymentStats,
+    DeploymentStatus,
+    QuarantinedRequest,
+    Reason,
+    ReplicaView,
+    TargetView,
+)
 from client.types import Deployment, ReplicaStats
 
 STAGE_SECONDS = {"PENDING_SCHEDULING": 2, "DOWNLOADING_MODEL": 2, "INITIALIZING": 4, "DRAINING": 3, "STOPPING": 1}
@@ -68,6 +77,8 @@ class SimDeployment:
     idle: int = 0
     total: float = 0.0
     last_request: int | None = None
+    conditions: list[Condition] = field(default_factory=list)
+    quarantined: list[QuarantinedRequest] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -160,8 +171,9 @@ class SimDeployment:
         replicas = [self._replica(replica, second, moment) for replica in self.replicas]
         scaler = None if shown.state in ("DELETED", "FAILED") else self._scaler(second, moment)
         return DeploymentStatus(
-            deployment=shown, stats=self.stats(second, moment), autoscaler=scaler, replicas=replicas, simulated=True
-        )
+            deployment=shown, stats=self.stats(second, moment), autoscaler=scaler, replicas=replicas, simulated=True,
+            conditions=self.conditions, quarantined=self.quarantined,
+        )  # fmt: skip
 
     def stats(self, second: int, moment: Callable[[int], datetime]) -> DeploymentStats:
         served = min(self.rps + self.queue, self.ready * PER_REPLICA_RPS)
@@ -217,5 +229,8 @@ class SimDeployment:
             return Reason(code="IDLE", text=f"no requests for {self.idle}s")
         limit = self.deployment.max_replica_count
         if wanted == limit and self.rps > PER_REPLICA_RPS * wanted:
-            return Reason(code="AT_MAXIMUM", text=f"{self.rps:.1f} req/s is more than the maximum of {limit} carries")
-        return Reason(code="LOAD", text=f"{self.rps:.1f} req/s at {PER_REPLICA_RPS:g} a replica wants {wanted}")
+            return Reason(code="AT_MAX", text=f"{self.rps:.1f} req/s is more than the maximum of {limit} carries")
+        return Reason(
+            code="STEADY" if wanted == self.desired else "LOAD_ABOVE_TARGET",
+            text=f"{self.rps:.1f} req/s at {PER_REPLICA_RPS:g} a replica wants {wanted}",
+        )
