@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from client.access_types import ApiKey, User
 from client.fleet_types import (
     AutoscalerView,
     Condition,
     DeploymentStats,
     DeploymentStatus,
+    NodeView,
     QuarantinedRequest,
     Reason,
     ReplicaView,
@@ -51,6 +53,33 @@ def waves(second: int) -> float:
 
 def steady(second: int) -> float:
     return 1.4 + 0.5 * math.sin(second / 11.0) + 0.2 * math.sin(second / 2.3)
+
+
+def nodes() -> list[NodeView]:
+    """Three machines, one of them closed."""
+    return [
+        NodeView(
+            name=f"rehearsal-{n}", region="US_IOWA_1", device="cpu", accelerator_type="NVIDIA_L4_24GB", accelerators=4,
+            free_accelerators=4 - n, memory_bytes=64 << 30, free_memory_bytes=(64 - 8 * n) << 30,
+            free_threads=16 - 2 * n, price_per_hour=0.8, closed="" if n < 3 else "out of stock", simulated=True,
+        )
+        for n in range(1, 4)
+    ]  # fmt: skip
+
+
+def users(account: str, since: datetime) -> list[User]:
+    """A person and a program."""
+    name = f"accounts/{account}/users"
+    return [
+        User(name=f"{name}/ada", role="admin", email="ada@example.com", create_time=since),
+        User(name=f"{name}/ci-bot", role="inference-user", service_account=True, create_time=since),
+    ]
+
+
+def key_of(user: User) -> ApiKey:
+    return ApiKey(
+        key_id=f"key-{user.id}", prefix=f"fd_{user.id[:2]}", display_name="laptop", create_time=user.create_time
+    )
 
 
 @dataclass
