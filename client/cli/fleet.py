@@ -48,7 +48,9 @@ def list_events(
     """The newest events, oldest first."""
 
     async def work(client: Client) -> None:
-        out.show(await client.fleet.events(deployment, limit=limit), EVENT_HEADER, _event_row, output)
+        found = await client.fleet.events(deployment, limit=limit)
+        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit else ""
+        out.show(found, EVENT_HEADER, _event_row, output, cut)
 
     run(work, base_url, api_key, account)
 

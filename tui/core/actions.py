@@ -44,6 +44,7 @@ _SHOWN = {
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
 _FLEET: tuple[Place, ...] = ("fleet",)
 _TABLES: tuple[Place, ...] = ("fleet", "list")
+_BELOW: tuple[Place, ...] = ("deployment", "list")
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
@@ -58,7 +59,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _BOTH, True, 4),
     Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
     Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _BOTH, True, 12),
-    Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", footer=20),
+    Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", _BELOW, footer=15),
     Action("visit('nodes')", ("2",), "nodes", "Machines: regions, accelerators, what is free", "Pages", footer=15),
     Action("visit('events')", ("3",), "events", "What happened, newest first", "Pages", footer=21),
     Action("visit('conditions')", ("4",), "conditions", "Stockouts with their next try, failures", "Pages", footer=22),
