@@ -57,6 +57,10 @@ def _error_tone(row: Row) -> Tone | None:
     return "failed" if row.error_rate else None
 
 
+def _why_tone(row: Row) -> Tone | None:
+    return "attention" if row.why.startswith("STOCKOUT") else None
+
+
 def _look_tone(row: Row) -> Tone | None:
     return row.look.tone
 
@@ -75,7 +79,7 @@ FLEET: tuple[Column[Row], ...] = (
     Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, sort="ttft"),
     Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, sort="tps"),
     Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, align="left"),
-    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left"),
+    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", tone=_why_tone),
 )
 
 

@@ -82,7 +82,7 @@ NODES: Listing[NodeView] = Listing(
         Column("state", "STATE", _open, 0, 8, align="left", tone=_node_tone),
         Column("region", "REGION", lambda r: _named(r.what.region), 2, 14, 22, "left"),
         Column("type", "ACCELERATOR", lambda r: _named(r.what.accelerator_type), 1, 16, 22, "left"),
-        Column("used", "USED", _used, 1, 8, align="left"),
+        Column("used", "USED", _used, 1, 8, align="left", tone=lambda r: "working"),
         Column("replicas", "REPLICAS", lambda r: str(r.replicas), 3, 8),
         Column("memory", "MEM FREE", lambda r: units.size(r.what.free_memory_bytes), 5, 8),
         Column("threads", "THREADS FREE", lambda r: str(r.what.free_threads), 7, 5),
