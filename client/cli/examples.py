@@ -71,6 +71,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret update": ("firedeck secret update hf-token --from-file token.txt",),
     "secret delete": ("firedeck secret delete hf-token",),
     "unload-lora": ("firedeck unload-lora my-lora --deployment chat",),
+    "usage": (
+        "firedeck usage",
+        "firedeck usage --start-time 2026-11-01 --end-time 2026-11-08 --group-by accelerator-type -o json",
+    ),
     "user create": (
         "firedeck user create --email ada@example.com --role contributor",
         "firedeck user create --user-id ci-bot --service-account --role inference-user",
