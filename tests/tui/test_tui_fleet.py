@@ -227,8 +227,30 @@ async def test_help_is_searchable():
 
 async def test_the_command_palette_offers_the_actions_of_the_table():
     async with open_deck() as stage:
-        await stage.press("colon")
-        assert "Ask for a number of replicas now" in stage.text
+        await stage.press("colon", *"scale")
+        async with asyncio.timeout(20):
+            while "Ask for a number of replicas now" not in stage.text:
+                await stage.settle()
+
+
+async def test_an_answer_that_comes_while_its_page_closes_goes_nowhere():
+    async with open_deck() as stage:
+        go, events = asyncio.Event(), stage.source.events
+
+        async def held(*args):
+            await go.wait()
+            return await events(*args)
+
+        stage.source.events = held
+        for open_page in ("enter", "3"):
+            await stage.pilot.press(open_page)
+            closing = stage.app.screen
+            stage.app.pop_screen()
+            assert closing.is_gone
+            go.set()
+            await stage.settle()
+            go.clear()
+        assert stage.app.screen.table.has_focus
 
 
 async def test_messages_coalesce():

@@ -86,8 +86,8 @@ class DeckScreen(Page):
             curves, (events, note) = await asyncio.gather(self._ask_curves(name), self._ask_events())
         finally:
             self._asking = False
-        if not (self.is_attached and self.children):
-            return  # closed while it was asking: a screen that goes loses its widgets first
+        if self.is_gone:
+            return
         self.query_one(EventsLog).show(events, note)
         if name == self.target_name:
             self._curves = curves

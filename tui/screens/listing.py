@@ -162,8 +162,8 @@ class ListScreen(Page):
             entries, note = (), error.text
         finally:
             self._asking = False
-        if not (self.is_attached and self.children):
-            return  # closed while it was asking
+        if self.is_gone:
+            return
         if not note:
             self.entries, self._answered_at = tuple(entries), self.deck.clock()
         self._note = note

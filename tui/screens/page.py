@@ -77,5 +77,10 @@ class Page(Screen[None]):
             self.draw()
             self.draw_more()
 
+    @property
+    def is_gone(self) -> bool:
+        """Closed, or closing: an answer that comes now has no widgets to go to."""
+        return self not in self.app.screen_stack or not (self.is_attached and self.children)
+
     def action_visit(self, page: str) -> None:
         self.deck.visit(page)
