@@ -102,7 +102,7 @@ def test_a_slip_is_told_in_a_line_that_names_it_with_exit_code_2(words, wrong):
         ("deployment create x --max-replica 3", {"--max-replica-count"}),
         ("deployment create x --minreplicacount 3", {"--min-replica-count"}),
         ("deployment create x --replicas 3", {"--min-replica-count", "--max-replica-count"}),
-        ("deployment create x --precision FP8", set()),
+        ("deployment create x --quantization FP8", set()),
     ],
 )  # fmt: skip
 def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, meant):
