@@ -8,9 +8,11 @@ from client.addon_types import (
     DeployedModelSpec,
     DeploymentShape,
     DeploymentShapePage,
+    DeploymentShapeVersion,
+    DeploymentShapeVersionPage,
 )
 from client.http import Query, Transport
-from client.names import LIBRARY_ACCOUNT, Name
+from client.names import LIBRARY_ACCOUNT, Name, check_id
 
 PAGE_SIZE = 200  # the most that a list answers at once
 CHECKING_TIMEOUT_S = 600.0  # the engine reads the whole adapter before it answers
@@ -74,6 +76,13 @@ class Shapes:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    async def versions(self, shape: str = "-") -> list[DeploymentShapeVersion]:
+        """A shape's versions; all shapes' for `-`."""
+        every = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/-"
+        full = every if shape == "-" else Name.of(shape, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
+        raw = await self._transport.get(f"/v1/{full}/versions", {"pageSize": PAGE_SIZE})
+        return DeploymentShapeVersionPage.model_validate(raw).deployment_shape_versions
+
     async def list(self, model: str | None = None) -> list[DeploymentShape]:
         """All, or those for one base model."""
         query: Query = {"pageSize": PAGE_SIZE, "targetModel": model}
@@ -83,3 +92,10 @@ class Shapes:
     async def get(self, name: str) -> DeploymentShape:
         full = Name.of(name, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
         return DeploymentShape.model_validate(await self._transport.get(f"/v1/{full}"))
+
+    async def version(self, name: str) -> DeploymentShapeVersion:
+        """One version: `SHAPE/versions/ID`, or its full name."""
+        shape, _, version = name.partition("/versions/")
+        full = Name.of(shape, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
+        path = f"/v1/{full}/versions/{check_id(version, 'version')}"
+        return DeploymentShapeVersion.model_validate(await self._transport.get(path))

@@ -12,7 +12,7 @@ from typing import Any
 from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
-from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History
+from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
 from client.http import Query, Transport
 from client.inference import Inference
 from client.names import Name
@@ -74,12 +74,19 @@ class Deployments(_Resource):
     async def get(self, deployment: str) -> Deployment:
         return Deployment.model_validate(await self._transport.get(self._path(deployment)))
 
-    async def list(self, *, show_deleted: bool = False, filter: str | None = None) -> list[Deployment]:  # noqa: A002
+    async def list(
+        self,
+        *,
+        show_deleted: bool = False,
+        filter: str | None = None,  # noqa: A002
+        order_by: str | None = None,
+    ) -> list[Deployment]:
         found: list[Deployment] = []
         token = ""
         while True:
             query: Query = {
                 "pageSize": PAGE_SIZE, "pageToken": token, "showDeleted": show_deleted or None, "filter": filter,
+                "orderBy": order_by,
             }  # fmt: skip
             raw = await self._transport.get(f"/v1/accounts/{self._account}/deployments", query)
             page = DeploymentPage.model_validate(raw)
@@ -155,6 +162,10 @@ class Fleet(_Resource):
 
     async def status(self, deployment: str) -> DeploymentStatus:
         return DeploymentStatus.model_validate(await self._transport.get(self._own(deployment)))
+
+    async def nodes(self) -> list[NodeView]:
+        """The machines that replicas are placed on, with what is free on them now."""
+        return NodePage.model_validate(await self._transport.get("/firedeck/v1/nodes")).nodes
 
     async def history(self, deployment: str, seconds: int = 300) -> History:
         raw = await self._transport.get(self._own(deployment, "/history"), {"seconds": seconds})

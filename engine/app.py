@@ -95,7 +95,7 @@ class Engine:
         store = await Store.open(settings.data_dir / DATABASE)
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
-        driver: Driver = SimulatedDriver(simulated, SystemClock()) if simulated else _local(settings)
+        driver: Driver = _simulated(simulated, settings) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
         await library.load()
         await keyring.load()
@@ -162,6 +162,10 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     await ledger.open()
     await access.audit.open()
     return access
+
+
+def _simulated(fleet: world.World, settings: Settings) -> SimulatedDriver:
+    return SimulatedDriver(fleet, SystemClock(), settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
 
 
 def _local(settings: Settings) -> LocalDriver:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from client.cli.examples import epilog
 from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
 from client.enums import said
 from client.errors import FiredeckError
@@ -32,7 +33,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     return names
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "firedeck serve --data-dir ./state --port 8701",
+        "firedeck serve --simulate tests/placement/fleet.toml",
+        "firedeck serve --region US_IOWA_1 --accelerator-type NVIDIA_L4_24GB",
+    )
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option(
@@ -118,7 +125,7 @@ def _end_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@click.command()
+@click.command(epilog=epilog("firedeck model pull smollm2-135m-instruct", "firedeck model pull hf:ORG/REPO/FILE.gguf"))
 @click.argument("model")
 def pull(model: str) -> None:
     """Fetch MODEL into the cache folder: a library model, or hf:ORG/REPO/FILE.gguf from the Hugging Face hub.

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from client.config import ADMIN_KEY_FILE, URL_FILE, Context
-from engine.placement.local import run_dir
+from engine.placement.sockets import run_dir
 
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 GEMMA = "accounts/fireworks/models/gemma-3-270m"

@@ -20,10 +20,11 @@ from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
 from tui.messages import FleetLost, FleetSeen
 from tui.poller import Poller
-from tui.screens.base import DeckScreen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
+from tui.screens.listing import ListScreen
+from tui.screens.page import Page
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
 
@@ -38,7 +39,7 @@ class Deck(App[None]):
     TITLE = "firedeck"
     CSS_PATH = [
         "app.tcss", "screens/fleet.tcss", "screens/deployment.tcss", "screens/dialogs.tcss", "screens/create.tcss",
-        "screens/help.tcss",
+        "screens/help.tcss", "screens/listing.tcss",
     ]  # fmt: skip
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
@@ -138,6 +139,15 @@ class Deck(App[None]):
         if typed:
             self.locked = False
 
+    # Pages.
+
+    def visit(self, page: str) -> None:
+        """Put this page on top of the fleet's; `fleet` is what lies below all others."""
+        while len(self.screen_stack) > 1 and isinstance(self.screen, Page) and not isinstance(self.screen, FleetScreen):
+            self.pop_screen()
+        if page != "fleet":
+            self.push_screen(ListScreen(page))
+
     # Help and commands.
 
     def action_help(self) -> None:
@@ -145,7 +155,7 @@ class Deck(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The actions of the page below, then Textual's own commands that make sense here."""
-        if isinstance(screen, DeckScreen):
+        if isinstance(screen, Page):
             for action in ACTIONS:
                 if screen.place in action.places and action.id not in ("command_palette", "back"):
                     owner = "app" if action.group == "App" else "screen"

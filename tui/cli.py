@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 
 import click
 
+from client.cli.examples import epilog
 from client.config import Context
 from client.errors import FiredeckError, PermissionDenied, Unauthenticated
 from client.fleet_types import FleetSnapshot
@@ -24,7 +26,14 @@ MakeSource = Callable[[], FleetSource]
 KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this user"
 
 
-@click.command()
+@click.command(
+    epilog=epilog(
+        "firedeck",
+        "firedeck --deployment chat --readonly",
+        "firedeck --once --base-url http://127.0.0.1:8701",
+        "firedeck --json",
+    )
+)
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
 @click.option("--api-key", metavar="KEY", help="Default FIREWORKS_API_KEY, FIREDECK_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
@@ -48,7 +57,7 @@ def dashboard(
     symbols: Symbols | None,
     rehearse: bool,
 ) -> None:
-    """Watch and operate a fleet of deployments in the terminal."""
+    """Watch and operate a fleet of deployments in the terminal; where output is none, print it once as text."""
     context = Context.resolve(base_url, api_key, account)
     make = RehearsalSource if rehearse else _engine(context, prometheus)
     try:
@@ -59,10 +68,16 @@ def dashboard(
         sys.exit(1)
     if as_json:
         click.echo(json.dumps(snapshot.to_wire(), indent=2))
-    elif once:
+    elif once or not _has_screen():
         click.echo(fleet_text(snapshot, snapshot.time))
     else:
         _run(make, readonly=readonly, page=page, symbols=symbols or "block")
+
+
+def _has_screen() -> bool:
+    """A pipe, a file or a dumb terminal gets the fleet as text: they cannot show a screen."""
+    every = (sys.stdin, sys.stdout, sys.stderr)  # keys, the screen's size, and what Textual draws on
+    return all(stream.isatty() for stream in every) and os.environ.get("TERM") != "dumb"
 
 
 def _engine(context: Context, prometheus: str | None) -> MakeSource:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 
+from client.cli.examples import epilog
 from client.config import ADMIN_KEY_FILE, URL_FILE, Context
 from client.errors import FiredeckError, Unavailable
 from client.resources import Client
@@ -33,7 +34,7 @@ LOG_FILE = "engine.log"
 LOG_LINES_SHOWN = 15
 
 
-@click.command()
+@click.command(epilog=epilog("firedeck demo", "firedeck demo --no-screen --seconds 30"))
 @click.option("--seconds", default=60, show_default=True, help="How long to run without a terminal.")
 @click.option("--no-screen", is_flag=True, help="Status lines and a report even in a terminal.")
 @click.option("--keep", is_flag=True, help="Keep the demo's data folder.")

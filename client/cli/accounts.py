@@ -26,7 +26,7 @@ def get(name: str | None, output: str, base_url: str | None, api_key: str | None
     """One account.  [default: that of --account-id]"""
 
     async def work(client: Client) -> None:
-        _show([await client.accounts.get(name)], output)
+        out.show(await client.accounts.get(name), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -37,14 +37,10 @@ def list_all(output: str, base_url: str | None, api_key: str | None, account: st
     """The accounts that the key can see."""
 
     async def work(client: Client) -> None:
-        _show(await client.accounts.list(), output)
+        out.show(await client.accounts.list(), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
 
-def _show(accounts: Sequence[Account], output: str) -> None:
-    if output == "json":
-        out.say(out.as_json(accounts))
-        return
-    rows = [(a.name, a.state, a.suspend_state, a.email or "-", out.local_time(a.create_time)) for a in accounts]
-    out.say(out.table(HEADER, rows) + f"\nTotal size: {len(accounts)}")
+def _row(a: Account) -> Sequence[str]:
+    return (a.name, out.known(a.state), out.known(a.suspend_state), a.email or "-", out.local_time(a.create_time))

@@ -13,6 +13,7 @@ from client.cli import output as out
 from client.cli.options import run, shared
 from client.resources import Client
 
+HEADER = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
 _DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
 
 
@@ -38,7 +39,8 @@ def list_logs(
         found = await client.audit_logs.list(
             filter=filter_text, order_by=order_by, start=_utc(start), end=_utc(end), limit=limit
         )
-        out.say(out.as_json(found) if output == "json" else _table(found))
+        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit and not order_by else ""
+        out.show(found, HEADER, _row, output, cut)
 
     run(work, base_url, api_key, account)
 
@@ -63,11 +65,6 @@ def _utc(value: datetime | None) -> datetime | None:
     return value.replace(tzinfo=UTC) if value else None
 
 
-def _table(entries: Sequence[AuditLogEntry]) -> str:
-    header = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
-    rows = [
-        (out.local_time(e.timestamp), e.principal or "-", e.status.code if e.status else "", e.message, e.resource,
-         e.status.message if e.status else "")
-        for e in entries
-    ]  # fmt: skip
-    return out.table(header, rows)
+def _row(e: AuditLogEntry) -> Sequence[str]:
+    code, detail = (e.status.code, e.status.message) if e.status else ("", "")
+    return (out.local_time(e.timestamp), e.principal or "-", code, e.message, e.resource, detail)

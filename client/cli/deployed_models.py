@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from client.addon_types import DeployedModel, DeployedModelSpec
@@ -10,7 +12,7 @@ from client.cli.options import run, shared
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
 
-HEADER = ("NAME", "MODEL", "DEPLOYMENT", "STATE", "DEFAULT", "PUBLIC", "STATUS")
+HEADER = ("NAME", "MODEL", "DEPLOYMENT ID", "STATE", "DEFAULT", "PUBLIC", "CREATE TIME", "STATUS")
 
 
 @click.group(name="deployed-model")
@@ -36,7 +38,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One deployed model."""
 
     async def work(client: Client) -> None:
-        _show([await client.deployed_models.get(name)], output)
+        _show(await client.deployed_models.get(name), output)
 
     run(work, base_url, api_key, account)
 
@@ -56,7 +58,7 @@ def update(
     changes = DeployedModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        _show([await client.deployed_models.update(name, changes)], output)
+        _show(await client.deployed_models.update(name, changes), output)
 
     run(work, base_url, api_key, account)
 
@@ -73,7 +75,7 @@ def load_lora(
     """Load the LoRA adapter MODEL onto a deployment of its base."""
 
     async def work(client: Client) -> None:
-        _show([await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)], output)
+        _show(await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon), output)
 
     run(work, base_url, api_key, account)
 
@@ -100,15 +102,13 @@ def unload_lora(
     run(work, base_url, api_key, account)
 
 
-def _show(found: list[DeployedModel], output: str) -> None:
-    if output == "json":
-        out.say(out.as_json(found))
-        return
-    rows = [
-        (
-            one.id, one.model or "", one.deployment or "", one.state, "yes" if one.default else "",
-            "yes" if one.public else "", one.status.message if one.status else "",
-        )
-        for one in found
-    ]  # fmt: skip
-    out.say(out.table(HEADER, rows))
+def _show(found: DeployedModel | list[DeployedModel], output: str) -> None:
+    out.show(found, HEADER, _row, output)
+
+
+def _row(one: DeployedModel) -> Sequence[str]:
+    return (
+        one.id, one.model or "", (one.deployment or "").rpartition("/")[2], out.known(one.state),
+        "yes" if one.default else "no", "yes" if one.public else "no", out.local_time(one.create_time),
+        one.status.message if one.status else "",
+    )  # fmt: skip

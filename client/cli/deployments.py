@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from client import durations
+from client.cli import deployment_text
 from client.cli import output as out
 from client.cli.options import run, shared
 from client.errors import DeadlineExceeded, FiredeckError, NotFound, Unavailable
@@ -20,6 +21,7 @@ from client.types import (
     MULTI_REGIONS,
     READY,
     AutoscalingPolicy,
+    AutoTune,
     ColdOptions,
     Deployment,
     DeploymentSpec,
@@ -57,6 +59,10 @@ def settings(command: Any) -> Any:
             click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
             click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
+            click.option(
+                "--enable-session-affinity/--no-enable-session-affinity", default=None, help="Kept as declared."
+            ),
+            click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
             click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
             click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
@@ -91,6 +97,7 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
 @click.option("--deployment-shape", help="Settings known to work for the model: a shape's name, or 'default'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
+@click.option("--precision", help="FP16 or BF16 where that is the file's own.")
 @click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
 @click.option("--wait", is_flag=True, help="Return when the deployment is READY.")
 @click.option("--wait-timeout", default=WAIT_TIMEOUT_DEFAULT, show_default=True, callback=_duration)
@@ -115,16 +122,17 @@ def create(
 @deployment.command(name="list")
 @click.option("--show-deleted", is_flag=True, help="Deleted ones too: they can be brought back.")
 @click.option("--filter", "filter_text", help="e.g. 'state=READY AND display_name=\"chat\"'")
+@click.option("--order-by", help="e.g. 'createTime desc'")
 @shared
 def list_all(
-    show_deleted: bool, filter_text: str | None, output: str,
+    show_deleted: bool, filter_text: str | None, order_by: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """All deployments of the account."""
 
     async def work(client: Client) -> None:
-        found = await client.deployments.list(show_deleted=show_deleted, filter=filter_text)
-        out.say(out.as_json(found) if output == "json" else out.deployment_table(found))
+        found = await client.deployments.list(show_deleted=show_deleted, filter=filter_text, order_by=order_by)
+        out.show(found, deployment_text.HEADER, deployment_text.row, output, deployment_text.note(found))
 
     run(work, base_url, api_key, account)
 
@@ -226,6 +234,8 @@ def _spec(given: Given) -> DeploymentSpec:
     own = {key: set_fields.pop(key) for key in ("cold_policy", "panic", "forecast_floor") if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
+    if "long_prompt" in set_fields:
+        set_fields["auto_tune"] = AutoTune(long_prompt=set_fields.pop("long_prompt"))
     if "region" in set_fields:
         set_fields["placement"] = _placement(set_fields.pop("region"))
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
@@ -275,4 +285,4 @@ def _show(d: Deployment, output: str, *, rehearsed: str = "") -> None:
     """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON."""
     if rehearsed:
         click.echo(f"dry run: nothing was changed; {rehearsed}:", err=True)
-    out.say(out.as_json(d) if output == "json" else out.deployment_lines(d))
+    out.say(out.as_json(d) if output == "json" else deployment_text.text(d))

@@ -16,9 +16,10 @@ from click.exceptions import NoSuchCommand
 
 VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify"})
 ALIASES = {
-    "ls": "list", "accounts": "account", "deployments": "deployment", "models": "model",
-    "deployed-models": "deployed-model", "deployment-shapes": "deployment-shape", "users": "user",
-    "api-keys": "api-key", "secrets": "secret", "quotas": "quota", "audit-log": "audit-logs",
+    "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",
+    "deployment-shapes": "deployment-shape", "users": "user", "api-keys": "api-key", "secrets": "secret",
+    "quotas": "quota", "audit-log": "audit-logs", "accounts": "account", "nodes": "node", "events": "event",
+    "deployment-shape-versions": "deployment-shape-version", "deploy": "load-lora",
 }  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
@@ -77,11 +78,16 @@ def _likeness(word: str, name: str) -> float:
     return max(matcher.ratio(), matcher.find_longest_match().size / max(len(word), 1))
 
 
+def _grammatical(words: Sequence[str]) -> int:
+    """How many of the first words are verbs and nouns: what follows them is a name, whatever it looks like."""
+    return 2 if words[0] in VERBS or words[1:2] == ["ls"] else 1
+
+
 def reorder(words: Sequence[str]) -> list[str]:
     """The words as noun, verb, rest, with aliases spelled out; options alone belong to the dashboard."""
     if not words or (words[0].startswith("-") and words[0] not in OWN_OPTIONS):
         return [DEFAULT_COMMAND, *words]
-    plain = [ALIASES.get(word, word) if i < 2 else word for i, word in enumerate(words)]
+    plain = [ALIASES.get(word, word) if i < _grammatical(words) else word for i, word in enumerate(words)]
     if len(plain) > 1 and plain[0] in VERBS and not plain[1].startswith("-"):
         plain[:2] = [plain[1], plain[0]]
     return plain

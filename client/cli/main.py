@@ -11,10 +11,12 @@ from client.cli.audit import audit_logs
 from client.cli.bench import bench
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
+from client.cli.examples import attach
+from client.cli.fleet import event, node
 from client.cli.grammar import Fireworks
 from client.cli.models import model
 from client.cli.secrets import quota, secret
-from client.cli.shapes import deployment_shape
+from client.cli.shapes import deployment_shape, deployment_shape_version
 from client.cli.usage import usage
 from client.cli.users import api_key, user, whoami
 
@@ -32,7 +34,8 @@ def main() -> None:
 
 
 for command in (
-    account, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, load_lora, model, quota,
-    secret, unload_lora, usage, user, whoami,
+    account, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version, event,
+    load_lora, model, node, quota, secret, unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
+attach(main)

@@ -25,7 +25,7 @@ def list_all(output: str, base_url: str | None, api_key: str | None, account: st
 
     async def work(client: Client) -> None:
         found = [*await client.models.list(LIBRARY_ACCOUNT), *await client.models.list()]
-        out.say(out.as_json(found) if output == "json" else out.model_table(found))
+        out.show(found, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -38,7 +38,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
     async def work(client: Client) -> None:
         found = await client.models.get(name)
-        out.say(out.as_json(found) if output == "json" else out.model_table([found]))
+        out.show(found, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -59,7 +59,7 @@ def create(
 
     async def work(client: Client) -> None:
         made = await client.models.create_from_file(model_id, path, display_name, base_model)
-        out.say(out.as_json(made) if output == "json" else out.model_table([made]))
+        out.show(made, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)
 

@@ -14,6 +14,9 @@ from client.cli.options import run, shared
 from client.errors import InvalidArgument
 from client.resources import Client
 
+SECRET_HEADER = ("ID", "KEY NAME")
+QUOTA_HEADER = ("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME")
+
 
 @click.group()
 def secret() -> None:
@@ -39,7 +42,7 @@ def create(
         given = _value(value, from_file)
         if given is None:
             raise InvalidArgument("a value is needed", hint="--from-file FILE, or --from-file - for standard input")
-        _show([await client.secrets.create(name, given)], output)
+        out.show(await client.secrets.create(name, given), SECRET_HEADER, _secret_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -50,7 +53,7 @@ def list_secrets(output: str, base_url: str | None, api_key: str | None, account
     """The names of all secrets."""
 
     async def work(client: Client) -> None:
-        _show(await client.secrets.list(), output)
+        out.show(await client.secrets.list(), SECRET_HEADER, _secret_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -62,7 +65,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One secret, without its value."""
 
     async def work(client: Client) -> None:
-        _show([await client.secrets.get(name)], output)
+        out.show(await client.secrets.get(name), SECRET_HEADER, _secret_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -79,7 +82,12 @@ def update(
     """Give a secret another value."""
 
     async def work(client: Client) -> None:
-        _show([await client.secrets.update(name, key_name=key_name, value=_value(value, from_file))], output)
+        out.show(
+            await client.secrets.update(name, key_name=key_name, value=_value(value, from_file)),
+            SECRET_HEADER,
+            _secret_row,
+            output,
+        )
 
     run(work, base_url, api_key, account)
 
@@ -108,7 +116,7 @@ def list_quotas(output: str, base_url: str | None, api_key: str | None, account:
     """Every quota that is enforced."""
 
     async def work(client: Client) -> None:
-        _show_quotas(await client.quotas.list(), output)
+        out.show(await client.quotas.list(), QUOTA_HEADER, _quota_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -120,7 +128,7 @@ def get_quota(name: str, output: str, base_url: str | None, api_key: str | None,
     """One quota."""
 
     async def work(client: Client) -> None:
-        _show_quotas([await client.quotas.get(name)], output)
+        out.show(await client.quotas.get(name), QUOTA_HEADER, _quota_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -135,7 +143,7 @@ def update_quota(
     """Set a quota (admins)."""
 
     async def work(client: Client) -> None:
-        _show_quotas([await client.quotas.update(name, value)], output)
+        out.show(await client.quotas.update(name, value), QUOTA_HEADER, _quota_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -153,15 +161,9 @@ def _value(value: str | None, from_file: str | None) -> str | None:
         raise InvalidArgument(f"{from_file} is not a text file") from None
 
 
-def _show(secrets: Sequence[Secret], output: str) -> None:
-    rows = [(s.id, s.key_name or "") for s in secrets]
-    text = out.table(("ID", "KEY NAME"), rows) + f"\nTotal size: {len(secrets)}"
-    out.say(out.as_json(secrets) if output == "json" else text)
+def _secret_row(s: Secret) -> Sequence[str]:
+    return (s.id, s.key_name or "")
 
 
-def _show_quotas(quotas: Sequence[Quota], output: str) -> None:
-    rows = [
-        (q.id, q.value or "", q.max_value or "", f"{q.usage or 0:.0f}", out.local_time(q.update_time)) for q in quotas
-    ]
-    text = out.table(("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME"), rows) + f"\nTotal size: {len(quotas)}"
-    out.say(out.as_json(quotas) if output == "json" else text)
+def _quota_row(q: Quota) -> Sequence[str]:
+    return (q.id, q.value or "", q.max_value or "", f"{q.usage or 0:.0f}", out.local_time(q.update_time))

@@ -1,15 +1,18 @@
-"""`firedeck deployment-shape list|get`."""
+"""`firedeck deployment-shape list|get` and `firedeck deployment-shape-version list|get`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from client.addon_types import DeploymentShape
+from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.cli import output as out
 from client.cli.options import run, shared
 from client.resources import Client
 
 HEADER = ("NAME", "PRESET", "MODEL", "CONTEXT", "SEQUENCES", "DESCRIPTION")
+VERSION_HEADER = ("NAME", "VALIDATED", "LATEST", "PUBLIC", "CREATE TIME")
 
 
 @click.group(name="deployment-shape")
@@ -24,7 +27,7 @@ def list_all(model: str | None, output: str, base_url: str | None, api_key: str 
     """The library's shapes."""
 
     async def work(client: Client) -> None:
-        _show(await client.shapes.list(model), output)
+        out.show(await client.shapes.list(model), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -36,20 +39,48 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One shape."""
 
     async def work(client: Client) -> None:
-        _show([await client.shapes.get(name)], output)
+        out.show(await client.shapes.get(name), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
 
-def _show(found: list[DeploymentShape], output: str) -> None:
-    if output == "json":
-        out.say(out.as_json(found))
-        return
-    rows = [
-        (
-            shape.name.rpartition("/")[2], shape.preset_type or "", shape.base_model,
-            str(shape.max_context_length or ""), str(shape.max_batch_size or ""), shape.description or "",
-        )
-        for shape in found
-    ]  # fmt: skip
-    out.say(out.table(HEADER, rows))
+@click.group(name="deployment-shape-version")
+def deployment_shape_version() -> None:
+    """Shapes as they stood at one time."""
+
+
+@deployment_shape_version.command(name="list")
+@click.argument("shape", default="-")
+@shared
+def list_versions(shape: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The versions of SHAPE, or of all shapes."""
+
+    async def work(client: Client) -> None:
+        out.show(await client.shapes.versions(shape), VERSION_HEADER, _version_row, output)
+
+    run(work, base_url, api_key, account)
+
+
+@deployment_shape_version.command(name="get")
+@click.argument("name")
+@shared
+def get_version(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """One version, by its name as `list` shows it."""
+
+    async def work(client: Client) -> None:
+        out.show(await client.shapes.version(name), VERSION_HEADER, _version_row, output)
+
+    run(work, base_url, api_key, account)
+
+
+def _row(shape: DeploymentShape) -> Sequence[str]:
+    return (
+        shape.name.rpartition("/")[2], out.known(shape.preset_type), shape.base_model,
+        str(shape.max_context_length or ""), str(shape.max_batch_size or ""), shape.description or "",
+    )  # fmt: skip
+
+
+def _version_row(version: DeploymentShapeVersion) -> Sequence[str]:
+    name = version.name.partition("/deploymentShapes/")[2] or version.name
+    yes_no = ("yes" if flag else "no" for flag in (version.validated, version.latest_validated, version.public))
+    return (name, *yes_no, out.local_time(version.create_time))

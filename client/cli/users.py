@@ -14,6 +14,8 @@ from client.errors import InvalidArgument
 from client.resources import Client
 
 _ROLE = click.Choice(ROLES)
+USER_HEADER = ("ID", "ROLE", "KIND", "EMAIL", "DISPLAY NAME", "CREATE TIME")
+KEY_HEADER = ("KEY ID", "NAME", "PREFIX", "CREATE TIME", "EXPIRE TIME")
 
 
 @click.group()
@@ -37,7 +39,7 @@ def create(
     spec = UserSpec(role=role, **{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        _show([await client.users.create(spec, user_id)], output)
+        out.show(await client.users.create(spec, user_id), USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -51,7 +53,7 @@ def list_users(
     """All users of the account."""
 
     async def work(client: Client) -> None:
-        _show(await client.users.list(filter=filter_text), output)
+        out.show(await client.users.list(filter=filter_text), USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -63,7 +65,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One user."""
 
     async def work(client: Client) -> None:
-        _show([await client.users.get(name)], output)
+        out.show(await client.users.get(name), USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -83,7 +85,7 @@ def update(
     changes = UserSpec(**{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        _show([await client.users.update(name, changes)], output)
+        out.show(await client.users.update(name, changes), USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -140,8 +142,7 @@ def list_keys(user_id: str | None, output: str, base_url: str | None, api_key: s
     """The keys of a user, by prefix."""
 
     async def work(client: Client) -> None:
-        keys = await client.api_keys.list(await _user(client, user_id))
-        out.say(out.as_json(keys) if output == "json" else _key_table(keys))
+        out.show(await client.api_keys.list(await _user(client, user_id)), KEY_HEADER, _key_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -187,30 +188,11 @@ def _instant(text: str | None) -> datetime | None:
         raise InvalidArgument(f"--expire-time {text!r} is not a time", hint="write '2027-12-31 23:59:59'") from None
 
 
-def _show(users: Sequence[User], output: str) -> None:
-    out.say(out.as_json(users) if output == "json" else _user_table(users))
+def _user_row(u: User) -> Sequence[str]:
+    kind = "service" if u.service_account else "person"
+    return (u.id, u.role or "", kind, u.email or "-", u.display_name or "-", out.local_time(u.create_time))
 
 
-def _user_table(users: Sequence[User]) -> str:
-    header = ("ID", "ROLE", "KIND", "EMAIL", "DISPLAY NAME", "CREATE TIME")
-    rows = [
-        (u.id, u.role or "", "service" if u.service_account else "person", u.email or "-", u.display_name or "-",
-         out.local_time(u.create_time))
-        for u in users
-    ]  # fmt: skip
-    return out.table(header, rows) + f"\nTotal size: {len(users)}"
-
-
-def _key_table(keys: Sequence[ApiKey]) -> str:
-    header = ("KEY ID", "NAME", "PREFIX", "CREATE TIME", "EXPIRE TIME")
-    rows = [
-        (
-            k.key_id,
-            k.display_name or "-",
-            f"{k.prefix}…",
-            out.local_time(k.create_time),
-            out.local_time(k.expire_time) or "never",
-        )
-        for k in keys
-    ]
-    return out.table(header, rows) + f"\nTotal size: {len(keys)}"
+def _key_row(k: ApiKey) -> Sequence[str]:
+    created, expires = out.local_time(k.create_time), out.local_time(k.expire_time) or "never"
+    return (k.key_id, k.display_name or "-", f"{k.prefix}…", created, expires)

@@ -5,7 +5,7 @@ Kubernetes' crash loop, in seconds that fit local processes: 1, 2, 4 ... 60, ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 BACKOFF_FIRST_S = 1.0
@@ -45,4 +45,40 @@ class Backoff:
         nothing about new starts.
         """
         steady = (self.last_failure_at <= since <= now - STEADY_AFTER_S for since in ready_since)
-        return Backoff() if self.failures and any(steady) else self
+        return CALM if self.failures and any(steady) else self
+
+
+CALM = Backoff()
+ReadySince = Callable[[str], Iterable[float]]  # a generation -> since when its ready replicas have been so
+
+
+class Starts:
+    """How starts of one deployment's replicas went lately, by the generation of their settings."""
+
+    def __init__(self) -> None:
+        self._backoffs: dict[str, Backoff] = {}
+
+    def of(self, generation: str) -> Backoff:
+        return self._backoffs.get(generation, CALM)
+
+    def failed(self, generation: str, now: float, reason: str) -> None:
+        self._backoffs[generation] = self.of(generation).failed(now, reason)
+
+    def died(self, generation: str, ready_at: float | None, now: float, reason: str) -> None:
+        """A replica died that was ready since `ready_at`, None for never: soon after is a crash loop too."""
+        if ready_at is None or now - ready_at < STEADY_AFTER_S:
+            self.failed(generation, now, reason)
+
+    def forgive(self, ready_since: ReadySince, now: float) -> None:
+        """Failures of settings are over once a replica of them that came after the last one has served steadily."""
+        left = {generation: b.after(ready_since(generation), now) for generation, b in self._backoffs.items()}
+        self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
+
+    def steady(self, generation: str, ready_since: ReadySince, now: float) -> bool:
+        """Whether a replica of these settings has served for a while, with no failed start since."""
+        served = any(since <= now - STEADY_AFTER_S for since in ready_since(generation))
+        return served and not self.of(generation).failures
+
+    def forget(self) -> None:
+        """Somebody has changed something: nothing is held against any settings."""
+        self._backoffs.clear()

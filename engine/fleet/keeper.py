@@ -177,7 +177,8 @@ class Keeper:
         self._looked_at = now
         self.autoscaler.sample(now, arriving=self._arriving())
         self._take_figures()
-        self.replicas.starts.forgive(self.replicas)
+        self.replicas.forgive()
+        await self.suspects.judge()
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)
@@ -192,7 +193,7 @@ class Keeper:
         declared = self.rollout.declare(template, self._desired(), self.replicas, deleted=self.deleted)
         for step in steps(declared, observed, self.replicas.backoff(declared.generation), now):
             await self.replicas.do(step, self.rollout.template(step.generation))
-        await self.rollout.observe(declared, self.replicas, observed)
+        await self.rollout.observe(declared, self.replicas, observed, now)
 
     def _declared_template(self) -> Template:
         """Made anew only when the document has changed: a look at a fleet at rest should cost next to nothing."""

@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -129,6 +129,13 @@ class Replica:
             headers={"Authorization": f"Bearer {self.key}"},
             timeout=httpx.Timeout(None, connect=5.0, pool=None),
         )
+
+    def take_over(self, created_at: float) -> None:
+        """An earlier engine started it, at this instant of the wall clock: it stays as old as it is."""
+        self.taken_over = True
+        now, began = self._clock.wall(), datetime.fromtimestamp(created_at, UTC)
+        self.started_wall = min(began, now)
+        self.started_at -= (now - self.started_wall).total_seconds()
 
     async def close(self) -> None:
         if self.http is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -18,18 +17,16 @@ from typing import Protocol
 
 from client.names import random_id
 from engine.clock import Clock
-from engine.control.backoff import STEADY_AFTER_S, Backoff
+from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import Do, Observed, Stage, Step
 from engine.control.stockout import retry_s
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
-from engine.fleet.starts import Starts
 from engine.fleet.template import Template
 from engine.library import Library
+from engine.placement import fit
 from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
-
-log = logging.getLogger(__name__)
 
 LAST_WORDS_LINES = 20
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
@@ -65,7 +62,7 @@ class ReplicaSet:
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
-        self.starts = Starts(rooms.clock)
+        self.starts = Starts()
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
@@ -125,7 +122,7 @@ class ReplicaSet:
     def adopt(self, record: ReplicaRecord, placed: Placed) -> None:
         """Take over a process that an earlier engine left running."""
         replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
-        replica.taken_over = True
+        replica.take_over(record.created_at)
         replica.need = Need(accelerators=record.accelerators, threads=record.threads)
         replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
@@ -167,7 +164,8 @@ class ReplicaSet:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
             return
-        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}, loading the model", replica.id)
+        where = f" on {replica.node.name}" if replica.node else ""
+        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}{where}, loading the model", replica.id)
         await self._serve(replica)
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
@@ -185,10 +183,11 @@ class ReplicaSet:
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, self._rooms.clock.wall().timestamp(), launch.need.accelerators, launch.need.threads,
+            None, replica.started_wall.timestamp(), launch.need.accelerators, launch.need.threads,
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
         for attempt in itertools.count(1):
+            nodes = driver.nodes()
             try:
                 placed = await driver.start(launch)
                 break
@@ -198,6 +197,10 @@ class ReplicaSet:
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
         await self._rooms.store.put_replica(replace(record, pid=placed.pid))
+        if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
+            await self._announce(
+                "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
+            )
         return placed
 
     async def _held_up(self, replica: Replica, why: str, wait_s: float) -> None:
@@ -268,9 +271,7 @@ class ReplicaSet:
             await self._failed(replica, why)
             return
         self.restarts += 1
-        if self._rooms.clock.monotonic() - replica.ready_at < STEADY_AFTER_S:
-            # Dying soon after every start is a crash loop too: back off as for a start that failed.
-            self.starts.failed(replica, why)
+        self.starts.died(replica.generation, replica.ready_at, self._rooms.clock.monotonic(), why)
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
 
@@ -279,10 +280,18 @@ class ReplicaSet:
         return " | ".join(lines)[-REASON_CHARS:] or "it left no message"
 
     async def _failed(self, replica: Replica, why: str) -> None:
-        self.starts.failed(replica, why)
+        self.starts.failed(replica.generation, self._rooms.clock.monotonic(), why)
         backoff = self.backoff(replica.generation)
         message = f"start {backoff.failures} failed, the next not before {backoff.wait_s:.0f}s from now: {why}"
         await self._announce("Warning", "ReplicaFailed", message, replica.id)
+
+    def forgive(self) -> None:
+        """Failures are over where replicas have served steadily since."""
+        self.starts.forgive(self.ready_since, self._rooms.clock.monotonic())
+
+    def ready_since(self, generation: str) -> list[float]:
+        ready = (r for r in self if r.stage == Stage.READY and r.generation == generation)
+        return [r.ready_at for r in ready if r.ready_at is not None]
 
     async def _drop(self, replica: Replica, *, own_task: bool = False) -> None:
         self.replicas.pop(replica.id, None)

@@ -1,7 +1,7 @@
 """The settings of one deployment: those declared, and those that served before, to go back to when these do not start.
 
-What to do about them is decided by `engine.control.reconcile`; here they are remembered, across engines too, and what
-becomes of a roll-out is told.
+What to do about them is decided by `engine.control.reconcile` and `engine.control.rollout`; here they are remembered,
+across engines too, and what becomes of a roll-out is told.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import logging
 
 from client.errors import FiredeckError
 from engine.control.backoff import Backoff
-from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stage, stopped
+from engine.control.reconcile import SERVING, Declared, Observed
+from engine.control.rollout import Progress
 from engine.fleet.replica_set import Announce, ReplicaSet
 from engine.fleet.template import Template
 from engine.store.store import Store
@@ -21,16 +22,20 @@ REMEDY = "the former settings go on serving; change the deployment again, or tak
 
 
 class Rollout:
-    """`stopped`: the declared settings do not start and were given up; `rolling`: former ones still serve."""
+    """`progress` is what is known of it; settings are told apart by their generation."""
 
     def __init__(self, name: str, store: Store, announce: Announce) -> None:
-        self.stopped = False
-        self.rolling = False
+        self.progress = Progress()
         self._name = name
         self._store = store
         self._announce = announce
         self._served: Template | None = None
         self._declared: Template | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """The declared settings do not start and were given up."""
+        return self.progress.stopped
 
     def restore(self, doc: str) -> None:
         """What an earlier engine wrote down. Settings of a firedeck that knew other ones are no use, and forgotten."""
@@ -38,15 +43,13 @@ class Rollout:
             self._served = Template.read(doc)
         except (TypeError, ValueError):
             log.warning("%s: the settings that served before cannot be read any more", self._name)
+        else:
+            self.progress = Progress(served=self._served.generation)
 
     def declare(self, template: Template, desired: int, replicas: ReplicaSet, *, deleted: bool) -> Declared:
         """What is wanted now, as the reconciler takes it."""
         self._declared = template
-        served = self._served
-        fallback = None
-        if served is not None and served.generation != template.generation:
-            fallback = Fallback(served.generation, replicas.backoff(served.generation))
-        return Declared(desired, template.generation, deleted, fallback)
+        return self.progress.declare(template.generation, desired, replicas.starts, deleted=deleted)
 
     def template(self, generation: str) -> Template:
         """The settings to start a replica with."""
@@ -58,37 +61,31 @@ class Rollout:
         """How starts of the settings go that would be started now."""
         if self._declared is None:
             return Backoff()
-        spare = self._served if self.stopped else None
-        return replicas.backoff((spare or self._declared).generation)
+        return self.progress.starts_now(self._declared.generation, replicas.starts)
 
     def failure(self, replicas: ReplicaSet) -> str:
         """Why the declared settings do not start, for people; "" when nothing is known against them."""
         reason = replicas.backoff(self._declared.generation).reason if self._declared else ""
         return f"roll-out stopped, {REMEDY}: {reason}" if self.stopped else reason
 
-    async def observe(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed]) -> None:
+    async def observe(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed], now: float) -> None:
         """Take note of how far the roll-out is, and tell what changed."""
-        was_rolling, was_stopped = self.rolling, self.stopped
-        backoff = replicas.backoff(declared.generation)
-        old = [r for r in observed if r.generation != declared.generation and r.alive and r.stage in SERVING]
-        self.rolling = bool(old) and not declared.deleted
-        self.stopped = stopped(declared, observed, backoff)
-        if self.stopped and not was_stopped:
-            message = f"new replicas do not start, {REMEDY}: {backoff.reason}"
-            await self._announce("Warning", "RolloutStopped", message)
-        elif self.rolling and not was_rolling:
-            await self._announce("Normal", "RolloutStarted", f"{len(old)} replicas have former settings")
-        elif was_rolling and not self.rolling and not declared.deleted:
-            await self._announce("Normal", "RolloutDone", "all replicas have the declared settings")
-        if self._proven(declared, replicas, observed):
+        former = self.progress
+        self.progress = former.after(declared, observed, replicas.starts, replicas.ready_since, now)
+        await self._tell(former, declared, replicas, observed)
+        if self.progress.served != former.served:
             await self._remember()
 
-    def _proven(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed]) -> bool:
-        """Whether the declared settings have become those to go back to: the first that ever served, else steady."""
-        if self._served is not None and (self._served.generation == declared.generation or self.rolling):
-            return False
-        ready = any(r.stage == Stage.READY and r.generation == declared.generation for r in observed)
-        return ready and (self._served is None or replicas.starts.steady(declared.generation, replicas))
+    async def _tell(self, former: Progress, declared: Declared, replicas: ReplicaSet, observed: list[Observed]) -> None:
+        progress = self.progress
+        if progress.stopped and not former.stopped:
+            message = f"new replicas do not start, {REMEDY}: {replicas.backoff(declared.generation).reason}"
+            await self._announce("Warning", "RolloutStopped", message)
+        elif progress.rolling and not former.rolling:
+            old = sum(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
+            await self._announce("Normal", "RolloutStarted", f"{old} replicas have former settings")
+        elif former.rolling and not progress.rolling and not declared.deleted:
+            await self._announce("Normal", "RolloutDone", "all replicas have the declared settings")
 
     async def _remember(self) -> None:
         assert self._declared is not None

@@ -1,7 +1,9 @@
 """Requests under which a replica died: each is tried alone, and refused once it has ended two.
 
 All that were in a replica when it died are suspects at first. They go on one at a time, until the first byte of an
-answer: so the next death has one culprit, and the innocent are cleared by their answers.
+answer: so the next death has one culprit, and the innocent are cleared by their answers. A request whose client left is
+held to account as well, until the replica is seen to have gone on without it: else one that hangs replicas, with a
+client that gives up and tries again, would never be found out.
 """
 
 from __future__ import annotations
@@ -9,18 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import QuarantinedRequest
 from engine.clock import Clock
-from engine.control.quarantine import Mark, Quarantine
+from engine.control.quarantine import MARKS_MAX, Mark, Quarantine
 from engine.control.reconcile import Stage
 from engine.fleet.replica import Replica
 from engine.telemetry import metrics
 
 AUTOPSY_S = 1.0  # how long a process may take to be seen dead after its connections broke
 AUTOPSY_STEP_S = 0.02
+GONE_ON_AFTER_S = 2.0  # progress so long after a client left, several looks later, is not that request's any more
 SHOWN_DIGITS = 16  # of a digest, in messages
 
 Announce = Callable[[str, str, str], Awaitable[None]]
@@ -37,6 +41,21 @@ class Trial:
             self._lock.release()
             self._lock = None
 
+    def handed_over(self) -> Trial:
+        """What is left of the turn, for somebody else to end."""
+        lock, self._lock = self._lock, None
+        return Trial(lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A request whose client left `replica` at `at`, before its answer was whole."""
+
+    digest: str
+    replica: Replica
+    at: float
+    trial: Trial
+
 
 class Suspects:
     """Those of one deployment. `alive` tells whether a replica's process exists."""
@@ -48,6 +67,7 @@ class Suspects:
         self._announce = announce
         self._quarantine = Quarantine()
         self._one_at_a_time = asyncio.Lock()
+        self._left: dict[tuple[str, str], _Left] = {}
 
     def refuse_quarantined(self, digest: str) -> None:
         """Raises FailedPrecondition for a request that has ended replicas."""
@@ -85,11 +105,39 @@ class Suspects:
         for _ in range(int(AUTOPSY_S / AUTOPSY_STEP_S)):
             if replica.broken or not self._alive(replica):
                 break
-            await asyncio.sleep(AUTOPSY_STEP_S)
+            try:
+                await asyncio.sleep(AUTOPSY_STEP_S)
+            except asyncio.CancelledError:
+                self.left(replica, digest, Trial(None))
+                raise
         else:
             return
+        await self._blame(replica, digest)
+
+    def left(self, replica: Replica, digest: str, trial: Trial) -> None:
+        """The client left before its answer was whole. A turn goes on until it is clear what the request has done."""
+        trial = trial.handed_over()
+        key = (replica.id, digest)
+        if key in self._left or len(self._left) >= MARKS_MAX:
+            trial.over()
+            return
+        self._left[key] = _Left(digest, replica, self._clock.monotonic(), trial)
+
+    async def judge(self) -> None:
+        """Of the requests whose clients left: blame those whose replica died, acquit those it has gone on without."""
+        for key, one in list(self._left.items()):
+            alive = self._alive(one.replica) and not one.replica.broken
+            if alive and one.replica.vitals.moved_at <= one.at + GONE_ON_AFTER_S:
+                continue
+            del self._left[key]
+            one.trial.over()
+            if not alive:
+                await self._blame(one.replica, one.digest)
+
+    async def _blame(self, replica: Replica, digest: str) -> None:
+        """A replica died under this request, unless it was told to end."""
         if replica.stage == Stage.STOPPING and not (replica.wedged or replica.broken):
-            return  # it was told to end
+            return
         if self._quarantine.blame(digest, replica.id, self._clock.monotonic()):
             metrics.QUARANTINED.labels(self._name).inc()
             message = f"a request ended two replicas and is refused from now on; body sha256 {digest[:SHOWN_DIGITS]}"

@@ -21,7 +21,7 @@ class Vitals:
         self._spared_at = now
         self._reported_age_s = 0.0
         self._tokens: int | None = None
-        self._moved_at = now
+        self.moved_at = now  # when it was last seen to make progress, or to have nothing to do
         self._idle_since: float | None = None
         self._unanswered: dict[int, float] = {}
         self._entries = itertools.count()
@@ -33,7 +33,7 @@ class Vitals:
         self.call_s = float(body.get("longest_call_ms", self.call_s * 1000)) / 1000
         tokens = body.get("progress_tokens")
         if tokens != self._tokens or not self._reported_age_s:
-            self._tokens, self._moved_at = tokens, now
+            self._tokens, self.moved_at = tokens, now
         busy = bool(body.get("running") or body.get("waiting"))
         self._idle_since = None if busy else (now if self._idle_since is None else self._idle_since)
 
@@ -57,7 +57,7 @@ class Vitals:
         """How long there has been work and no progress, by both signs."""
         if not self._reported_age_s:
             return 0.0
-        return min(self._reported_age_s, now - max(self._moved_at, self._spared_at))
+        return min(self._reported_age_s, now - max(self.moved_at, self._spared_at))
 
     def unanswered_s(self, now: float) -> float:
         """How long the oldest request without an answer has waited while the replica claimed to be idle."""

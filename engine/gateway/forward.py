@@ -7,6 +7,7 @@ is told to `engine.fleet.suspects`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -131,6 +132,9 @@ async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send
     with replica.asked() as asked:
         try:
             await _ask(Try(replica, asked, trial), exchange, send)
+        except asyncio.CancelledError:
+            keeper.suspects.left(replica, digest_of(exchange.body), trial)
+            raise
         except ReplicaLost as loss:
             keeper.lost(replica)
             return loss

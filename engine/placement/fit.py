@@ -12,18 +12,32 @@ from client.errors import FailedPrecondition
 from engine.placement.port import REGION_UNSPECIFIED, Need, Node, Stockout
 
 GIB = 1 << 30
+REGIONS_SHOWN, NODES_SHOWN = 4, 3  # of what has no room, in messages
 
 
 def choose(nodes: Sequence[Node], need: Need) -> Node:
     """The node for one more replica: the cheapest, then the fullest (large holes are kept for large replicas).
 
+    All regions that it may stand in are tried, so one without room is passed over for the next one by price.
     Raises FailedPrecondition when no node could ever hold it, Stockout when none can now.
     """
     able = able_nodes(nodes, need)
     free = [node for node in able if not short_now(node, need)]
     if not free:
-        raise Stockout("; ".join(f"{node.name}: {short_now(node, need)}" for node in able[:3]) + _more(len(able) - 3))
-    return min(free, key=lambda n: (n.price_per_hour or 0.0, _left(n), n.free_memory_bytes, n.name))
+        raise Stockout(_short_text(able, need))
+    return min(free, key=lambda n: (_price(n), _left(n), n.free_memory_bytes, n.name))
+
+
+def passed_over(nodes: Sequence[Node], need: Need, chosen: Node) -> str:
+    """Which regions come before that of the chosen node, by price, and what they lacked; "" where none was passed over.
+
+    `nodes` as they were before the replica was placed.
+    """
+    able = [node for node in labelled_nodes(nodes, need) if not short_ever(node, need)]
+    regions = {node.region for node in able if _price(node) <= _price(chosen)} - {chosen.region}
+    before = [node for node in able if node.region in regions]
+    with_room = {node.region for node in before if not short_now(node, need)}
+    return _short_text([node for node in before if node.region not in with_room], need)
 
 
 def able_nodes(nodes: Sequence[Node], need: Need) -> list[Node]:
@@ -101,7 +115,7 @@ def gib(count: int) -> str:
 
 def _kind(accelerators: int, kind: str, region: str) -> str:
     devices = f"{accelerators} x {kind}" if accelerators else f"no accelerator ({kind})"
-    return devices + (" in no region" if region == REGION_UNSPECIFIED else f" in {region}")
+    return f"{devices} in {_place(region)}"
 
 
 def _regions_text(regions: frozenset[str]) -> str:
@@ -119,6 +133,30 @@ def _size_field(node: Node, need: Need) -> str:
     if need.accelerators > node.accelerators:
         return "acceleratorCount"
     return "firedeck.threads" if need.threads > node.threads else "maxContextLength"
+
+
+def _price(node: Node) -> float:
+    return node.price_per_hour or 0.0
+
+
+def _short_text(nodes: Sequence[Node], need: Need) -> str:
+    """What each region lacks, the cheapest first; nodes by name where there is but one region."""
+    by_region: dict[str, list[Node]] = {}
+    for node in sorted(nodes, key=_price):
+        by_region.setdefault(node.region, []).append(node)
+    if len(by_region) == 1 and nodes[0].region == REGION_UNSPECIFIED:
+        return _nodes_short(nodes, need)
+    parts = [f"{_place(region)} ({_nodes_short(there, need)})" for region, there in by_region.items()]
+    return ", ".join(parts[:REGIONS_SHOWN]) + _more(len(parts) - REGIONS_SHOWN)
+
+
+def _nodes_short(nodes: Sequence[Node], need: Need) -> str:
+    shown = "; ".join(f"{node.name}: {short_now(node, need)}" for node in nodes[:NODES_SHOWN])
+    return shown + _more(len(nodes) - NODES_SHOWN)
+
+
+def _place(region: str) -> str:
+    return "no region" if region == REGION_UNSPECIFIED else region
 
 
 def _left(node: Node) -> int:

@@ -9,25 +9,20 @@ and the GPUs of this machine hold.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from client.errors import FailedPrecondition
-from engine.placement import devices, fit, machine, rlimits
+from engine.placement import devices, fit, machine, rlimits, sockets
 from engine.placement.gpus import Gpu, gpus
 from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
 
-SOCKET_PATH_MAX = 100  # bytes; Linux's sun_path holds 108, macOS' 104
-SOCKET_NAME_BYTES = 20  # "/", a random id, ".sock", and some more
 LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
@@ -64,7 +59,7 @@ class LocalDriver:
         """`region` and `accelerator_type` are this node's labels; a type that is not given is detected.
         `price_per_hour`: US dollars for the whole node. `gpus` tells which there are to hand out, and what is free on
         them now."""
-        self._run_dir = run_dir(data_dir)
+        self._run_dir = sockets.open_folder(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
@@ -74,9 +69,6 @@ class LocalDriver:
         self._sockets: dict[int, Path] = {}  # of children, by pid
         self._promised: dict[int, Promise] = {}  # by pid
         self._unpromised = {gpu.id: gpu.free_bytes for gpu in gpus()}  # bytes of each GPU that nobody else has
-        self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._run_dir.stat().st_uid != os.getuid():
-            raise FailedPrecondition(f"{self._run_dir} belongs to another user", hint="choose another --data-dir")
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def open(self) -> None:
@@ -110,7 +102,7 @@ class LocalDriver:
         return self.nodes()[0] if self.alive(placed) else None
 
     def socket_of(self, replica: str) -> Path:
-        return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
+        return sockets.path_of(self._run_dir, replica)
 
     async def start(self, launch: Launch) -> Placed:
         fit.choose(self.nodes(), launch.need)
@@ -241,15 +233,6 @@ def _environment(key: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",  # no code comes from the folder that it works in
     }
-
-
-def run_dir(data_dir: Path) -> Path:
-    """`DATA/run`, or a short stand-in when a socket below that would not fit into a socket address."""
-    inside = data_dir / "run"
-    if len(os.fsencode(inside)) + SOCKET_NAME_BYTES <= SOCKET_PATH_MAX:
-        return inside
-    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"firedeck-{os.getuid()}-{digest}"
 
 
 def _held() -> list[list[str]]:

@@ -110,7 +110,7 @@ def test_the_command_line_has_firectls_words_in_both_orders(running: EngineProce
     assert "revoked" in cli(running, "whoami", key=key).stderr
     assert "replica-count" in cli(running, "quota", "list").stdout
     changed = cli(running, "update", "quota", "replica-count", "--value", "500", "-o", "json")
-    assert json.loads(changed.stdout)[0]["value"] == "500", changed.stderr
+    assert json.loads(changed.stdout)["value"] == "500", changed.stderr
     logged = cli(running, "ls", "audit-logs", "--filter", 'message="UpdateQuota"').stdout
     assert "accounts/local/quotas/replica-count" in logged
     assert "as they were written" in cli(running, "audit-log", "verify").stdout

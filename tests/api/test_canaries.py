@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from engine.placement.local import run_dir
+from engine.placement.sockets import run_dir
 from tests.processes import SMOLLM2, EngineProcess, poll
 
 pytestmark = [

@@ -61,3 +61,26 @@ def test_without_a_key_the_engine_says_what_a_key_is_for(engine: EngineProcess, 
     refused = CliRunner().invoke(main, ["deployment", "list", "--base-url", engine.context.base_url])
     assert refused.exit_code != 0
     assert "no API key" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("account get", "Name: accounts/local\n"), ("list accounts", "accounts/fireworks "),
+        ("node list", "FREE/ALL"), ("list events --limit 2", "Total size: 2\nthe newest 2 only"),
+        ("deployment-shape-version list", "smollm2-135m-instruct-fast/versions/"),
+        ("deployment list --order-by name --filter state=READY", SHARED),
+    ],
+)  # fmt: skip
+def test_what_an_operator_looks_up(engine: EngineProcess, words: str, told: str) -> None:
+    shown = firedeck(engine, words)
+    assert shown.exit_code == 0, shown.output
+    assert told in shown.stdout
+    assert "UNSPECIFIED" not in shown.stdout
+
+
+def test_a_version_of_a_shape_is_found_by_the_name_that_the_list_shows(engine: EngineProcess) -> None:
+    name = (
+        firedeck(engine, "deployment-shape-version list smollm2-135m-instruct-fast").stdout.splitlines()[1].split()[0]
+    )
+    assert f"Name: {name}" in firedeck(engine, f"deployment-shape-version get {name}").stdout

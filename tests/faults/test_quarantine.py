@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,23 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
 
 
+async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_the_same(engine: EngineProcess) -> None:
+    await deploy(engine, "d", min_replica_count=2, max_replica_count=2)
+    async with Client(engine.context) as client, _http(engine) as http:
+        while sum(r.stage == "READY" for r in (await client.fleet.status("d")).replicas) < 2:
+            await asyncio.sleep(0.1)
+        for deaths in (1, 2):
+            with pytest.raises(httpx.ReadTimeout):
+                await http.post("/v1/completions", json={"model": NAME, "prompt": "LATER"}, timeout=0.3)
+            while [e.reason for e in await client.fleet.events("d")].count("ReplicaDied") < deaths:
+                await asyncio.sleep(0.1)
+        while not (await client.fleet.status("d")).quarantined:
+            await asyncio.sleep(0.1)
+        refused = await http.post("/v1/completions", json={"model": NAME, "prompt": "LATER"})
+        assert refused.status_code == 400
+        assert "ended 2 replicas" in refused.json()["error"]["message"]
+
+
 @pytest.mark.soak  # two replicas are each given half a minute to make progress
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
@@ -72,6 +90,23 @@ async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_
         told = [event.message for event in await client.fleet.events("d") if event.reason == "ReplicaUnhealthy"]
         assert len(told) == 2
         assert all(why in message for message in told)
+        assert (await _ask(http, "Innocent", 5)).status_code == 200
+
+
+@pytest.mark.soak  # the same, twice
+@pytest.mark.timeout(400)
+async def test_a_request_that_wedges_replicas_is_found_out_though_its_clients_give_up_and_try_again(
+    engine: EngineProcess,
+) -> None:
+    await deploy(engine, "d", min_replica_count=1)
+    async with Client(engine.context) as client, _http(engine) as http:
+        while not (await client.fleet.status("d")).quarantined:
+            with contextlib.suppress(httpx.ReadTimeout):
+                await http.post("/v1/completions", json={"model": NAME, "prompt": "WEDGE"}, timeout=5)
+            await asyncio.sleep(0.5)
+        refused = await http.post("/v1/completions", json={"model": NAME, "prompt": "WEDGE"})
+        assert "ended 2 replicas" in refused.json()["error"]["message"]
+        await until_ready(client, "d")
         assert (await _ask(http, "Innocent", 5)).status_code == 200
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
-from tests.faults.week import DAY_S, HOUR_S, Week
-from tests.faults.week_parts import Size
+from engine.control import autoscale
+from tests.faults.week import Week
+from tests.faults.week_checks import CONVERGED_WITHIN_S
+from tests.faults.week_parts import DAY_S, HOUR_S, Size
 
-SEEDS = 25
+SEEDS = 200
 SOAK_SEEDS = 10_000
-SMALL = Size(deployments=3, accelerators=40, seconds=5 * HOUR_S, faults_per_day=60, changes_per_day=30, restarts=2)
+QUICK_SEEDS = 20
+SMALL = Size(
+    deployments=3, accelerators=24, seconds=4.5 * HOUR_S, most_each=12, calm_s=2 * HOUR_S, faults_per_day=60,
+    changes_per_day=30, restarts=2,
+)  # fmt: skip
+LONG = replace(SMALL, seconds=DAY_S, restarts=6)
+QUICK = replace(
+    SMALL, seconds=2 * HOUR_S, calm_s=HOUR_S, faults=("crash",), faults_per_day=150, changes_per_day=0, restarts=0,
+    start_delay_s=5.0, room_for_all=True,
+)  # fmt: skip
 
 
 def seed_of_run() -> int:
@@ -37,11 +49,9 @@ def test_a_day_of_a_dozen_deployments(capsys):
     assert week.counts["ready at the end"] > 0
 
 
+@pytest.mark.timeout(900)  # some twenty seconds of a core of its own
 def test_hours_of_many_seeds_full_of_faults(capsys):
-    first = seed_of_run()
-    with capsys.disabled():
-        print(f"\nFIREDECK_SEED={first} and the {SEEDS - 1} after it", end=" ", flush=True)
-    run_seeds(first, SEEDS)
+    run_seeds(SMALL, SEEDS, capsys)
 
 
 def test_the_same_seed_is_the_same_week():
@@ -50,6 +60,24 @@ def test_the_same_seed_is_the_same_week():
         run.run()
     assert runs[0].counts == runs[1].counts
     assert set(runs[0].cloud.spots) == set(runs[1].cloud.spots)
+
+
+def test_where_there_is_room_all_is_as_declared_thirty_seconds_after_the_last_crash():
+    """With starts of 5 s, give or take a half, and counts that nobody changes."""
+    first, crashes = seed_of_run(), 0
+    for seed in range(first, first + QUICK_SEEDS):
+        week = Week(seed, QUICK)
+        for d in week.fleet:
+            count = 1 + seed % 4
+            d.policy = replace(d.policy, min_replicas=count, max_replicas=count)
+            d.memory = autoscale.begin(d.policy, count, 0.0)
+        week.run()
+        crashes += week.counts["crash"]
+        for d in week.fleet:
+            late_s = d.unsettled_at - QUICK.calm_from
+            assert late_s <= CONVERGED_WITHIN_S, f"FIREDECK_SEED={seed}: {d.name} took {late_s:.0f} s"
+            assert len(d.ready()) == d.policy.min_replicas
+    assert crashes > QUICK_SEEDS
 
 
 @pytest.mark.soak
@@ -62,13 +90,16 @@ def test_a_week_of_a_thousand_deployments(capsys):
 
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
-def test_hours_of_ten_thousand_seeds_full_of_faults():
-    run_seeds(seed_of_run(), SOAK_SEEDS)
+def test_a_day_of_ten_thousand_seeds_full_of_faults(capsys):
+    run_seeds(LONG, SOAK_SEEDS, capsys)
 
 
-def run_seeds(first: int, count: int) -> None:
+def run_seeds(size: Size, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    first = seed_of_run()
+    with capsys.disabled():
+        print(f"\nFIREDECK_SEED={first} and the {count - 1} after it", end=" ", flush=True)
     for seed in range(first, first + count):
         try:
-            Week(seed, SMALL).run()
+            Week(seed, size).run()
         except AssertionError as broken:
             raise AssertionError(f"FIREDECK_SEED={seed}: {broken}") from broken

@@ -187,19 +187,30 @@ class Conformance:
         assert refused.value.field
         assert "what there is" in (refused.value.hint or "")
 
-    async def test_after_a_restart_a_replica_is_found_whole_or_gone_and_never_twice(self, place: Place):
+    async def test_after_a_restart_a_replica_is_where_it_was_with_its_room_and_its_key(self, place: Place):
         launch, other = place.launch(), place.launch()
         first, second = await place.driver.start(launch), await place.driver.start(other)
-        later = await place.again()
-        strays = later.strays(frozenset({first.socket}))
-        assert first.socket not in {stray.socket for stray in strays}
-        for known, started in ((first, launch), (second, other)):
-            if later.alive(known):
-                assert later.node_of(known) is not None
-                async with place.client(started, known) as client:
-                    await place.ready(client)
-        assert {stray.socket for stray in strays} == ({second.socket} if later.alive(second) else set())
-        place.driver = later
-        for one in (first, *strays):
+        nodes = [place.driver.node_of(placed) for placed in (first, second)]
+        free = {node.name: node.free_threads for node in place.driver.nodes()}
+        place.driver = later = await place.again()
+        assert {node.name: node.free_threads for node in later.nodes()} == free
+        for known, started, node in zip((first, second), (launch, other), nodes, strict=True):
+            found = later.node_of(known)
+            assert node is not None
+            assert found is not None
+            assert (found.name, found.price_per_hour) == (node.name, node.price_per_hour)
+            async with place.client(started, known) as client:
+                await place.ready(client)
+        assert [stray.socket for stray in later.strays(frozenset({first.socket}))] == [second.socket]
+        for one in (first, second):
             await place.end(one)
+        assert later.strays(frozenset()) == []
+
+    async def test_what_had_ended_before_a_restart_stays_so(self, place: Place):
+        launch = place.launch()
+        async with place.running(launch) as placed:
+            assert placed
+        place.driver = later = await place.again()
+        assert not later.alive(placed)
+        assert later.node_of(placed) is None
         assert later.strays(frozenset()) == []

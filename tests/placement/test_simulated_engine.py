@@ -196,7 +196,7 @@ async def test_a_region_out_of_stock_waits_while_another_one_that_is_allowed_is_
     assert found.region == "US_IOWA_1"
 
 
-async def test_an_engine_that_is_killed_comes_back_with_its_deployments_and_new_virtual_replicas(tmp_path: Path):
+async def test_an_engine_that_is_killed_comes_back_and_takes_over_its_virtual_replicas(tmp_path: Path):
     quick = tmp_path / "fleet.toml"
     quick.write_text(FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "200ms"'))
     engine = EngineProcess(tmp_path / "data", ("--simulate", str(quick))).start()
@@ -204,11 +204,13 @@ async def test_an_engine_that_is_killed_comes_back_with_its_deployments_and_new_
         async with Client(engine.context) as client:
             await client.deployments.create(DeploymentSpec(base_model=SMALL, min_replica_count=2), "d")
             await until(client, lambda d: ready(d) == 2)
+            before = await identities(client)
         engine.kill()
         engine.start()
         async with Client(engine.context) as client:
             await until(client, lambda d: ready(d) == 2)
-            assert len((await client.fleet.status("d")).replicas) == 2
+            assert await identities(client) == before
+            assert [event.reason for event in await client.fleet.events("d")].count("ReplicaAdopted") == 2
         free = [node["freeAccelerators"] for node in (await nodes(engine)).values()]
         assert sum(free) == 3 * 8 + 3 * 1 - 2
     finally:
@@ -219,6 +221,12 @@ async def test_an_engine_that_is_killed_comes_back_with_its_deployments_and_new_
     )  # fmt: skip
     assert real.returncode == 1
     assert "holds a simulated fleet" in real.stderr
+
+
+async def identities(client: Client) -> set[tuple]:
+    """Who the replicas are, how old, and where."""
+    replicas = (await client.fleet.status("d")).replicas
+    return {(r.id, r.pid, r.node, r.region, r.started_at) for r in replicas}
 
 
 def test_a_simulated_fleet_never_takes_a_real_ones_folder(tmp_path: Path):

@@ -35,9 +35,9 @@ STEP_S = 0.01
 class Stage:
     """A driver on a virtual clock, reached through its sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.driver = SimulatedDriver(world.parse(WORLD), self.clock)
+        self.driver = SimulatedDriver(world.parse(WORLD), self.clock, folder, orphan_timeout_s=30.0)
 
     def client(self, placed: Placed) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(placed.socket))
@@ -52,8 +52,8 @@ class Stage:
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    made = Stage()
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    made = Stage(tmp_path)
     yield made
     for placed in made.driver.strays(frozenset()):
         made.driver.stop(placed, force=True)
@@ -115,6 +115,16 @@ async def test_tokens_come_at_the_pace_of_the_latency_model():
     first, second, third = await all_of(clock, *(ask(app, clock, 5) for _ in range(3)))
     assert first[-1] == second[-1] == pytest.approx(1.7, abs=slack)  # half as slow again beside each other
     assert third[0] == pytest.approx(first[-1] + 1.1, abs=slack)  # there are two slots
+
+
+async def test_an_answer_says_when_it_was_made(stage: Stage):
+    client = stage.client(await start(stage))
+    stage.clock.advance(10)
+    asked = asyncio.create_task(client.post("/v1/completions", json={"model": "m", "prompt": "x", "max_tokens": 1}))
+    began = int(stage.clock.wall().timestamp())
+    await stage.run_until(asked)
+    assert 0 <= asked.result().json()["created"] - began <= 1
+    await client.aclose()
 
 
 async def stream(client: httpx.AsyncClient, tokens: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from client.config import Context
 from client.errors import Unavailable
+from client.fleet_types import Condition
 from client.types import Deployment
 from tests.tui.conftest import START, open_deck
 from tui.core.snapshot import Picture
@@ -92,6 +93,36 @@ async def test_a_lost_connection_keeps_the_last_picture_and_comes_back_by_itself
         await stage.settle()
         assert "CONNECTION LOST" not in stage.text
         assert "live" in stage.text
+
+
+async def test_numbers_of_a_lost_link_are_dim_and_say_since_when():
+    async with open_deck() as stage:
+        table = stage.app.screen.table
+        tones = {segment.style.color.name for segment in table.render_line(1) if segment.text.strip()}
+        stage.app.picture = stage.app.picture.lost("gone", stage.clock.now, stage.clock.now, 1)
+        stage.clock.now += timedelta(seconds=42)
+        stage.app.screen.tick()
+        await stage.settle()
+        dim = {segment.style.color.name for segment in table.render_line(1)[1:] if segment.text.strip()}
+        assert len(tones) > 1
+        assert len(dim) == 1, "all of a row is of the one dim tone"
+        assert stage.app.screen.query_one("#summary").styles.text_opacity < 1
+        assert "CONNECTION LOST since 12:00:00, 42s ago" in stage.text
+        assert "as of 12:00:00, 42s ago" in stage.text.splitlines()[3]
+        await stage.later()
+
+
+async def test_a_stockout_shows_with_its_next_try():
+    async with open_deck() as stage:
+        stage.source.fleet[CHAT].conditions = [
+            Condition(
+                type="CapacityLimited", reason="STOCKOUT", wanted=5, placed=3,
+                since=stage.clock.now, retry_at=stage.clock.now + timedelta(seconds=20),
+            )
+        ]  # fmt: skip
+        await stage.later()
+        assert "STOCKOUT 3 of 5 placed" in stage.text
+        assert "asks again in 19s" in stage.text
 
 
 async def test_old_data_shows_its_age():
@@ -196,8 +227,30 @@ async def test_help_is_searchable():
 
 async def test_the_command_palette_offers_the_actions_of_the_table():
     async with open_deck() as stage:
-        await stage.press("colon")
-        assert "Ask for a number of replicas now" in stage.text
+        await stage.press("colon", *"scale")
+        async with asyncio.timeout(20):
+            while "Ask for a number of replicas now" not in stage.text:
+                await stage.settle()
+
+
+async def test_an_answer_that_comes_while_its_page_closes_goes_nowhere():
+    async with open_deck() as stage:
+        go, events = asyncio.Event(), stage.source.events
+
+        async def held(*args):
+            await go.wait()
+            return await events(*args)
+
+        stage.source.events = held
+        for open_page in ("enter", "3"):
+            await stage.pilot.press(open_page)
+            closing = stage.app.screen
+            stage.app.pop_screen()
+            assert closing.is_gone
+            go.set()
+            await stage.settle()
+            go.clear()
+        assert stage.app.screen.table.has_focus
 
 
 async def test_messages_coalesce():

@@ -8,20 +8,20 @@ from __future__ import annotations
 import random
 from itertools import count
 
-from engine.control.backoff import STEADY_AFTER_S, Backoff
+from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import (
     SERVING,
     STARTING,
     SURGE,
     Declared,
     Do,
-    Fallback,
     Observed,
     Stage,
     Step,
     steps,
     stopped,
 )  # fmt: skip
+from engine.control.rollout import Progress
 from tests.unit.reconcile_process import LEGAL, Process, Settings
 
 FAULTY_S = 600.0
@@ -42,8 +42,8 @@ class World:
         self.deleted = False
         self.kinds: dict[str, Settings] = {"g0": Settings()}
         self.generation = "g0"
-        self.served: str | None = None
-        self.backoffs: dict[str, Backoff] = {}
+        self.progress = Progress()
+        self.backoffs = Starts()
         self.processes: dict[str, Process] = {}
         self.born = 0
         self.buried = 0
@@ -56,13 +56,14 @@ class World:
 
     @property
     def declared(self) -> Declared:
-        fallback = None
-        if self.served is not None and self.served != self.generation:
-            fallback = Fallback(self.served, self.backoff(self.served))
-        return Declared(self.desired, self.generation, self.deleted, fallback)
+        return self.progress.declare(self.generation, self.desired, self.backoffs, deleted=self.deleted)
+
+    @property
+    def served(self) -> str | None:
+        return self.progress.served
 
     def backoff(self, generation: str) -> Backoff:
-        return self.backoffs.get(generation, Backoff())
+        return self.backoffs.of(generation)
 
     def observed(self) -> list[Observed]:
         return [self._seen(p) for p in self.processes.values()]
@@ -102,7 +103,7 @@ class World:
         self.ticks += 1
         for process in list(self.processes.values()):
             self._move(process)
-        self._forgive()
+        self.backoffs.forgive(self._ready_since, self.now)
         before = self.observed()
         found = steps(self.declared, before, self.backoff(self.generation), self.now)
         again = steps(self.declared, before, self.backoff(self.generation), self.now)
@@ -110,7 +111,7 @@ class World:
         for step in found:
             self._do(step)
         self._check(before, found)
-        self._prove()
+        self.progress = self.progress.after(self.declared, before, self.backoffs, self._ready_since, self.now)
         return found
 
     def settled(self) -> bool:
@@ -169,9 +170,7 @@ class World:
 
     def _bury(self, p: Process) -> None:
         if p.stage != Stage.STOPPING or p.wedged:
-            soon = p.ready_at is None or self.now - p.ready_at < STEADY_AFTER_S
-            if soon:
-                self.backoffs[p.generation] = self.backoff(p.generation).failed(self.now, "it died")
+            self.backoffs.died(p.generation, p.ready_at, self.now, "it died")
         del self.processes[p.id]
         self.buried += 1
 
@@ -207,21 +206,9 @@ class World:
         else:
             self._enter(p, Stage.READY)
 
-    def _forgive(self) -> None:
-        for generation, backoff in list(self.backoffs.items()):
-            self.backoffs[generation] = backoff.after(self._ready_since(generation), self.now)
-
     def _ready_since(self, generation: str) -> list[float]:
         ready = [p for p in self.processes.values() if p.stage == Stage.READY and p.generation == generation]
         return [p.ready_at for p in ready if p.ready_at is not None]
-
-    def _prove(self) -> None:
-        """Which settings to go back to: the first that ever served, then those that serve steadily and alone."""
-        since = self._ready_since(self.generation)
-        alone = all(p.generation == self.generation for p in self.processes.values() if p.stage in SERVING)
-        steady = any(at <= self.now - STEADY_AFTER_S for at in since) and not self.backoff(self.generation).failures
-        if since and (self.served is None or (alone and steady)):
-            self.served = self.generation
 
     # What happens
 
@@ -243,11 +230,11 @@ class World:
         self.high = self.chance.randint(0, 6)
         self.low = self.chance.randint(0, self.high)
         self.desired = self.chance.randint(self.low, self.high)
-        self.backoffs.clear()
+        self.backoffs.forget()
 
     def change(self) -> None:
         """New settings, or back to the first ones."""
-        self.backoffs.clear()
+        self.backoffs.forget()
         if self.chance.random() < 0.3:
             self.generation = "g0"
             return
@@ -276,7 +263,7 @@ class World:
 
     def restart_engine(self) -> None:
         """kill -9: what has no process is forgotten, what lives is taken over, failures are forgotten."""
-        self.backoffs.clear()
+        self.backoffs.forget()
         for p in list(self.processes.values()):
             if not p.alive or p.stage in {Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL}:
                 del self.processes[p.id]

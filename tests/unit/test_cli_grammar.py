@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -29,7 +32,9 @@ NOUNS = st.sampled_from(["deployment", "model"])
         ("pull model smollm2-135m-instruct", "model pull smollm2-135m-instruct"),
         ("deployment get models", "deployment get models"), ("deployment get ls", "deployment get ls"),
         ("serve --port 1", "serve --port 1"), ("demo", "demo"), ("create --help", "create --help"),
-        ("create", "create"),
+        ("create", "create"), ("nodes ls", "node list"), ("list events", "event list"),
+        ("deploy my-lora --deployment chat", "load-lora my-lora --deployment chat"),
+        ("load-lora models --deployment chat", "load-lora models --deployment chat"),
     ],
 )  # fmt: skip
 def test_what_is_typed_means(typed, meant):
@@ -97,7 +102,7 @@ def test_a_slip_is_told_in_a_line_that_names_it_with_exit_code_2(words, wrong):
         ("deployment create x --max-replica 3", {"--max-replica-count"}),
         ("deployment create x --minreplicacount 3", {"--min-replica-count"}),
         ("deployment create x --replicas 3", {"--min-replica-count", "--max-replica-count"}),
-        ("deployment create x --precision FP8", set()),
+        ("deployment create x --quantization FP8", set()),
     ],
 )  # fmt: skip
 def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, meant):
@@ -153,3 +158,29 @@ def test_the_autoscalers_own_options_travel_below_firedeck():
 )  # fmt: skip
 def test_one_flag_says_where_in_all_three_ways_of_the_wire(region, placement):
     assert _spec({"region": region}).to_wire()["placement"] == placement
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with its words, those of other packages too."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = list(leaves(main))
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+def test_every_commands_help_ends_with_examples_of_it_that_parse(path, command):
+    shown = CliRunner().invoke(main, [*path, "--help"]).output
+    examples = [line.strip() for line in shown.partition("Examples:")[2].splitlines() if line.strip()]
+    assert examples
+    for example in examples:
+        words = reorder(shlex.split(example.rpartition("| ")[2])[1:])
+        assert tuple(words[: len(path)]) == path, example
+        command.make_context(path[-1], words[len(path) :])

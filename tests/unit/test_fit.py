@@ -94,9 +94,39 @@ def test_a_refusal_names_what_is_short_and_what_there_is(need, field, said):
     assert "1 node with 4 x NVIDIA_H100_80GB in US_IOWA_1" in (refused.value.hint or "")
 
 
-def test_a_stockout_says_what_each_node_lacks():
-    with pytest.raises(Stockout, match=r"cpu: 9.00 GiB of memory wanted, 8.00 GiB free; gpu: out of stock"):
-        fit.choose([CPU, replace(GPU, closed="out of stock")], Need(model_bytes=9 * GIB))
+def test_a_stockout_says_what_each_node_lacks_region_by_region_the_cheapest_first():
+    gone, paris = replace(GPU, closed="out of stock"), replace(GPU, name="p", region="EU_PARIS_1", price_per_hour=12.0)
+    with pytest.raises(Stockout) as short:
+        fit.choose(
+            [replace(paris, free_device_bytes=(0, 0, 0, 0)), gone, replace(gone, name="b")], Need(accelerators=1)
+        )
+    said = "US_IOWA_1 (gpu: out of stock; b: out of stock), EU_PARIS_1 (p: 1 accelerators wanted, 0 free)"
+    assert str(short.value) == said
+    with pytest.raises(Stockout, match=r"^cpu: 9.00 GiB of memory wanted, 8.00 GiB free$"):
+        fit.choose([CPU], Need(model_bytes=9 * GIB))
+
+
+def test_a_region_without_room_is_passed_over_for_the_next_that_is_allowed_and_that_is_told():
+    need = Need(accelerators=1)
+    near, far = replace(GPU, closed="out of stock"), replace(GPU, name="p", region="EU_PARIS_1", price_per_hour=12.0)
+    assert fit.choose([near, far], need) is far
+    assert fit.passed_over([near, far], need, far) == "US_IOWA_1 (gpu: out of stock)"
+    assert fit.passed_over([GPU, far], need, GPU) == ""
+    assert fit.passed_over([GPU, far], replace(need, regions=frozenset({"EU_PARIS_1"})), far) == ""
+    with pytest.raises(Stockout):
+        fit.choose([near, far], replace(need, regions=frozenset({"US_IOWA_1"})))
+
+
+@given(NODES, NEEDS)
+def test_no_region_is_passed_over_that_had_room(nodes, need):
+    try:
+        chosen = fit.choose(nodes, need)
+    except (Stockout, FailedPrecondition):
+        return
+    told = fit.passed_over(nodes, need, chosen)
+    for node in fit.labelled_nodes(nodes, need):
+        if not fit.short_ever(node, need) and not fit.short_now(node, need):
+            assert f"{node.region} (" not in told
 
 
 def test_every_region_lies_in_at_most_one_multi_region_and_global_is_anywhere():

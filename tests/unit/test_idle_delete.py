@@ -49,7 +49,7 @@ async def house(tmp_path) -> AsyncIterator[SimpleNamespace]:
     store, clock = await Store.open(tmp_path / "db"), FakeClock(T0)
     library = Library(store)
     await library.load()
-    driver = SimulatedDriver(World((VirtualNode("n1"),)), clock)
+    driver = SimulatedDriver(World((VirtualNode("n1"),)), clock, tmp_path, orphan_timeout_s=30.0)
     fleet = Fleet(Rooms(driver, store, library, clock), Settings(tmp_path))
     await fleet.open()
     yield SimpleNamespace(fleet=fleet, clock=clock, store=store)

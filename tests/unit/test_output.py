@@ -8,8 +8,18 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.cli import output
-from client.types import AutoscalingPolicy, BaseModelDetails, Deployment, Model, ModelFile, ReplicaStats, Status
+from client.access_types import User
+from client.cli import deployment_text, output
+from client.types import (
+    AutoscalingPolicy,
+    BaseModelDetails,
+    Deployment,
+    Model,
+    ModelFile,
+    Placement,
+    ReplicaStats,
+    Status,
+)
 
 CHAT = Deployment(
     name="accounts/local/deployments/chat", base_model="accounts/fireworks/models/m", state="READY", status=Status(),
@@ -23,14 +33,14 @@ CHAT = Deployment(
 
 
 def test_durations_are_printed_as_go_prints_them():
-    lines = output.deployment_lines(CHAT).splitlines()
+    lines = deployment_text.text(CHAT).splitlines()
     assert "  Scale Up Window: 30s" in lines
     assert "  Scale Down Window: 10m0s" in lines
     assert "  Scale To Zero Window: 1h0m0s" in lines
 
 
 def test_a_deployment_starts_with_its_name_and_ends_with_what_to_put_into_a_request():
-    lines = output.deployment_lines(CHAT).splitlines()
+    lines = deployment_text.text(CHAT).splitlines()
     assert lines[0] == "Name: accounts/local/deployments/chat"
     assert lines[-1] == "Model String: accounts/fireworks/models/m#accounts/local/deployments/chat"
     assert "State: READY" in lines
@@ -40,25 +50,89 @@ def test_a_deployment_starts_with_its_name_and_ends_with_what_to_put_into_a_requ
 def test_speculation_is_shown_where_it_was_declared_and_only_there():
     drafted = CHAT.model_copy(update={"draft_model": "accounts/fireworks/models/small", "draft_token_count": 4})
     looked_up = CHAT.model_copy(update={"ngram_speculation_length": 3, "draft_token_count": 0})
-    lines = output.deployment_lines(drafted).splitlines()
+    lines = deployment_text.text(drafted).splitlines()
     assert lines[-3:-1] == ["Draft Model: accounts/fireworks/models/small", "Draft Token Count: 4"]
-    lines = output.deployment_lines(looked_up).splitlines()
+    lines = deployment_text.text(looked_up).splitlines()
     assert lines[-3:-1] == ["Draft Token Count: 0", "Ngram Speculation Length: 3"]
-    assert "Draft" not in output.deployment_lines(CHAT)
-    assert "Ngram" not in output.deployment_lines(CHAT)
+    assert "Draft" not in deployment_text.text(CHAT)
+    assert "Ngram" not in deployment_text.text(CHAT)
 
 
-def test_the_list_shows_ready_of_desired_and_the_total():
-    header, row, total = output.deployment_table([CHAT]).splitlines()
-    assert header.split()[:3] == ["NAME", "STATE", "READY"]
-    assert row.split()[:5] == ["chat", "READY", "1/1", "0", "2"]
+STAGES = ReplicaStats(
+    pending_scheduling_replica_count=2, downloading_model_replica_count=1, initializing_replica_count=3,
+    ready_replica_count=4,
+)  # fmt: skip
+
+
+def listed(deployments):
+    return output.listing(deployment_text.HEADER, [deployment_text.row(d) for d in deployments])
+
+
+def test_the_list_shows_ready_of_desired_what_starts_what_waits_and_the_total():
+    busy = CHAT.model_copy(update={"desired_replica_count": 10, "replica_stats": STAGES})
+    header, row, total = listed([busy]).splitlines()
+    assert header.split()[:7] == ["NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX"]
+    assert row.split()[:7] == ["chat", "READY", "4/10", "4", "2", "0", "2"]
     assert total == "Total size: 1"
-    assert output.deployment_table([]).splitlines()[-1] == "Total size: 0"
+    assert listed([]).splitlines()[-1] == "Total size: 0"
+
+
+def test_the_replica_count_says_which_of_them_answer_start_and_wait():
+    busy = CHAT.model_copy(update={"replica_count": 10, "replica_stats": STAGES})
+    told = "10 (4 ready, 3 loading the model, 1 downloading the model, 2 waiting for a place)"
+    assert f"Replica Count: {told}" in deployment_text.text(busy).splitlines()
+    none = CHAT.model_copy(update={"replica_count": 0, "replica_stats": ReplicaStats()})
+    assert "Replica Count: 0" in deployment_text.text(none).splitlines()
+
+
+def test_what_was_declared_of_the_hardware_and_the_model_is_shown_and_nothing_that_says_that_there_is_none():
+    declared = CHAT.model_copy(
+        update={
+            "accelerator_type": "NVIDIA_H100_80GB", "accelerator_count": 4, "placement": Placement(multi_region="US"),
+            "deployment_shape": "accounts/fireworks/deploymentShapes/fast", "max_context_length": 8192,
+            "max_batch_size": 16, "region": "US_IOWA_1", "precision": "PRECISION_UNSPECIFIED",
+        }
+    )  # fmt: skip
+    lines = deployment_text.text(declared).splitlines()
+    for line in (
+        "Accelerator Type: NVIDIA_H100_80GB", "Accelerator Count: 4", "Placement: US", "Max Context Length: 8192",
+        "Max Batch Size: 16", "Deployment Shape: accounts/fireworks/deploymentShapes/fast", "Region: US_IOWA_1",
+    ):  # fmt: skip
+        assert line in lines
+    unspecified = CHAT.model_copy(
+        update={"accelerator_type": "ACCELERATOR_TYPE_UNSPECIFIED", "region": "REGION_UNSPECIFIED"}
+    )
+    for said in (deployment_text.text(declared), deployment_text.text(unspecified), listed([unspecified])):
+        assert "UNSPECIFIED" not in said
 
 
 def test_a_deployment_that_says_little_is_still_printed():
-    assert output.deployment_lines(Deployment(name="x")).startswith("Name: x")
-    assert "x" in output.deployment_table([Deployment(name="x")])
+    assert deployment_text.text(Deployment(name="x")).startswith("Name: x")
+    assert "x" in listed([Deployment(name="x")])
+
+
+def test_one_thing_is_lines_and_an_object_several_are_a_table_and_a_list(capsys):
+    users = [User(name="accounts/local/users/ada", role="admin"), User(name="accounts/local/users/bob")]
+    for found, expected in (
+        (users[0], "Id: ada\nRole: admin\n"),
+        (users, "ID   ROLE\nada  admin\nbob\nTotal size: 2\n"),
+    ):
+        output.show(found, ("ID", "ROLE"), lambda user: (user.id, user.role or ""), "text")
+        assert capsys.readouterr().out == expected
+    output.show(users[0], ("ID",), lambda user: (user.id,), "json")
+    assert json.loads(capsys.readouterr().out)["role"] == "admin"
+
+
+def test_sizes_from_1024_mib_on_are_in_gib():
+    sizes = {
+        0: "-",
+        None: "-",
+        94 * 2**20: "94 MiB",
+        1023 * 2**20: "1023 MiB",
+        2**30: "1.0 GiB",
+        141 * 10**9: "131.3 GiB",
+    }
+    assert {given: output.size(given) for given in sizes} == sizes
 
 
 def test_json_is_the_wire_form_and_reads_back():
@@ -73,7 +147,7 @@ def test_a_model_shows_its_size_and_a_dash_for_what_is_not_known():
         base_model_details=BaseModelDetails(parameter_count="134515008"),
         firedeck=ModelFile(size_bytes=91 * 2**20, quantization="Q4_1", licence="Apache-2.0", on_disk=True),
     )  # fmt: skip
-    rows = output.model_table([known, Model(name="n")]).splitlines()
+    rows = output.listing(output.MODEL_HEADER, [output.model_row(m) for m in (known, Model(name="n"))]).splitlines()
     assert rows[1].split() == ["m", "135M", "Q4_1", "91", "MiB", "8192", "yes", "Apache-2.0", "yes"]
     assert rows[2].split() == ["n", "-", "-", "-", "-", "no", "-", "no"]
 

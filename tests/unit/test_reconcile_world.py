@@ -28,14 +28,14 @@ def run(seed: int) -> World:
         return world  # nothing that is declared or known can serve
     assert world.settled(), [(p.stage, p.generation) for p in world.processes.values()]
     assert world.tick(1.0) == []
-    world.backoffs.clear()  # somebody says: try again
+    world.backoffs.forget()  # somebody says: try again
     world.rest(SETTLE_S)
     good = world.kinds[world.generation].good
     assert world.settled()
     assert good is not world.stopped or not world.desired
     if not good:
         world.generation = target  # the change is taken back
-        world.backoffs.clear()
+        world.backoffs.forget()
         world.rest(SETTLE_S)
         assert world.settled()
         assert not world.stopped

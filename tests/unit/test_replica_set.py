@@ -171,3 +171,13 @@ async def test_one_told_to_end_while_it_starts_never_becomes_ready(house, monkey
     await replica.start_up()
     assert replica.stage == Stage.STOPPING
     assert replica.ready_wall is None
+
+
+@pytest.mark.parametrize(("created_s_ago", "age_s"), [(3600.0, 3600.0), (-3600.0, 0.0)], ids=["older", "wall set back"])
+async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created_s_ago, age_s):
+    house.clock.advance(10_000)
+    replica = Replica("r", NEW, "key", house.clock)
+    replica.take_over(house.clock.wall().timestamp() - created_s_ago)
+    assert replica.taken_over
+    assert house.clock.monotonic() - replica.observed(alive=True).started_at == pytest.approx(age_s)
+    assert (house.clock.wall() - replica.view(0).started_at).total_seconds() == pytest.approx(age_s)

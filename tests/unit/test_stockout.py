@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from engine.fleet.scaling import capacity_limited, shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.template import Template
 from engine.library import Library
+from engine.placement import fit
 from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import Store
 from tests.processes import PATIENCE_S, SMOLLM2
@@ -120,6 +122,42 @@ async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, tol
     assert [reason for reason, _, _ in seen] == ["901"] * 5 + ["902"] * (len(seen) - 5)
     assert 10 <= seen[-1][2] <= 15
     assert [reason for reason, _ in told] == ["Stockout"]
+
+
+class Abroad(Full):
+    """The cheap region is out of stock at first, as long as both are."""
+
+    def nodes(self) -> list[Node]:
+        home = Node("h", "CPU", 8 << 30, 8 << 30, 8, 8, region="US_IOWA_1", price_per_hour=1.0, closed="out of stock")
+        closed = "out of stock" if self.asked < 1 else ""
+        return [home, Node("p", "CPU", 8 << 30, 8 << 30, 8, 8, region="EU_PARIS_1", price_per_hour=2.0, closed=closed)]
+
+    def node_of(self, placed: Placed) -> Node | None:
+        return self.nodes()[1]
+
+    async def start(self, launch: Launch) -> Placed:
+        try:
+            fit.choose(self.nodes(), launch.need)
+        finally:
+            self.asked += 1
+        return Placed(launch.replica, Path("/nowhere"), 1)
+
+
+async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(replicas, told):
+    replicas._rooms = replace(replicas._rooms, driver=Abroad())
+    replica = Replica("d-1", "now", "key", replicas._rooms.clock)
+    launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
+    placing = asyncio.create_task(replicas._place(replica, TEMPLATE, launch))
+    while not placing.done():
+        await asyncio.sleep(0)
+        replicas._rooms.clock.advance(1)
+    await replica.close()
+    assert replica.node is not None
+    assert replica.node.region == "EU_PARIS_1"
+    assert told == [
+        ("Stockout", "no room for a replica: US_IOWA_1 (h: out of stock), EU_PARIS_1 (p: out of stock)"),
+        ("PlacedElsewhere", "in EU_PARIS_1; no room in US_IOWA_1 (h: out of stock)"),
+    ]
 
 
 def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_next_try():

@@ -70,6 +70,81 @@ async def test_a_replica_that_was_ended_because_it_was_wedged_counts(house):
     assert len(house.suspects.quarantined()) == 1
 
 
+def living(house, name: str) -> Replica:
+    house.alive.add(name)
+    return dead(house, name)
+
+
+def hear(house, replica: Replica, **body: float) -> None:
+    """One answer to a look at it, a while later."""
+    house.clock.advance(suspects_room.GONE_ON_AFTER_S + 0.1)
+    replica.vitals.take(body, house.clock.monotonic())
+
+
+async def test_a_request_whose_client_left_before_its_replica_died_is_blamed_all_the_same(house):
+    for name in ("r1", "r2"):
+        house.suspects.refuse_quarantined(A)
+        replica = living(house, name)
+        house.suspects.left(replica, A, Trial(None))
+        await house.suspects.judge()
+        assert house.suspects.quarantined() == []
+        hear(house, replica, running=1, last_progress_age_s=2.0)
+        house.alive.discard(name)
+        await house.suspects.judge()
+    with pytest.raises(FailedPrecondition, match=r"ended 2 replicas \(r1, r2\)"):
+        house.suspects.refuse_quarantined(A)
+    assert [reason for _, reason, _ in house.told] == ["RequestQuarantined"]
+
+
+@pytest.mark.parametrize(
+    "body", [{"running": 0}, {"running": 3, "last_progress_age_s": 0.01, "progress_tokens": 7}], ids=["idle", "busy"]
+)
+async def test_a_request_that_its_replica_has_gone_on_without_is_not_blamed_for_what_comes_later(house, body):
+    for name in ("r1", "r2"):
+        replica = living(house, name)
+        house.suspects.left(replica, A, Trial(None))
+        hear(house, replica, **body)
+        await house.suspects.judge()
+        house.alive.discard(name)
+        await house.suspects.judge()
+    house.suspects.refuse_quarantined(A)
+    assert await order_of(house, A, A) == ["A", "A"]
+
+
+async def test_a_replica_that_was_told_to_end_is_nobodys_fault_though_a_client_left_it(house):
+    for name in ("r1", "r2"):
+        house.suspects.left(dead(house, name, Stage.STOPPING), A, Trial(None))
+        await house.suspects.judge()
+    assert await order_of(house, A, A) == ["A", "A"]
+
+
+async def test_a_suspect_keeps_its_turn_after_its_client_left_until_its_replica_has_gone_on_or_died(house):
+    await house.suspects.autopsy(dead(house, "r1"), A)
+    for ends_by in (lambda r: hear(house, r, running=0), lambda r: house.alive.discard(r.id)):
+        replica = living(house, "r1")
+        async with house.suspects.trial(A, 1) as trial:
+            house.suspects.left(replica, A, trial)
+        with pytest.raises(Unavailable):
+            async with house.suspects.trial(A, 0.01):
+                pass
+        ends_by(replica)
+        await house.suspects.judge()
+        async with house.suspects.trial(A, 0.01):
+            pass
+
+
+async def test_a_client_that_leaves_while_its_replica_is_looked_at_changes_nothing(house):
+    for name in ("r1", "r2"):
+        replica = living(house, name)
+        looking = asyncio.create_task(house.suspects.autopsy(replica, A))
+        await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        house.alive.discard(name)
+        await house.suspects.judge()
+    assert len(house.suspects.quarantined()) == 1
+
+
 async def order_of(house, *digests: str) -> list[str]:
     """Who may go on while the first holds its turn."""
     order: list[str] = []

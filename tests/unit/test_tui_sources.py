@@ -178,6 +178,16 @@ def test_once_prints_the_fleet_as_text_and_json_as_wire_json():
     assert FleetSnapshot.model_validate_json(wire.output).engine.simulated
 
 
+def test_a_pipe_gets_text_without_escape_codes():
+    import subprocess
+    import sys
+
+    code = "from tui.cli import dashboard; dashboard(['--rehearse'], prog_name='firedeck')"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    assert b"summarise" in shown.stdout
+    assert b"\x1b" not in shown.stdout + shown.stderr
+
+
 def test_an_engine_that_is_not_there_is_one_sentence_and_exit_code_1():
     result = CliRunner().invoke(cli.dashboard, ["--base-url", "http://127.0.0.1:9", "--api-key", "k", "--once"])
     assert result.exit_code == 1
@@ -213,7 +223,8 @@ def test_the_connection_options_are_spelled_as_everywhere():
 VERBS = {
     "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()),
     "create": (DeploymentSpec(), "chat"), "update": ("chat", DeploymentSpec()), "undelete": ("chat",), "models": (),
-    "history": ("chat", 60), "events": ("chat",),
+    "history": ("chat", 60), "events": ("chat",), "nodes": (), "users": (), "api_keys": (), "quotas": (),
+    "audit_logs": (10,),
 }  # fmt: skip
 
 

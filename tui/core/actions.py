@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["Go", "View", "Change", "App"]
-Place = Literal["fleet", "deployment"]
-EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment")
+Group = Literal["Go", "View", "Change", "App", "Pages"]
+Place = Literal["fleet", "deployment", "list"]
+EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment", "list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +41,54 @@ _SHOWN = {
     "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 
-_ALL: tuple[Place, ...] = EVERYWHERE
+_BOTH: tuple[Place, ...] = ("fleet", "deployment")
 _FLEET: tuple[Place, ...] = ("fleet",)
+_TABLES: tuple[Place, ...] = ("fleet", "list")
+_BELOW: tuple[Place, ...] = ("deployment", "list")
 ACTIONS: tuple[Action, ...] = (
-    Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _FLEET, footer=0),
-    Action("back", ("escape",), "back", "Back to the fleet; there, clear the filter", "Go", footer=1),
-    Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _FLEET, footer=6),
+    Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
+    Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
+    Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _TABLES, footer=6),
     Action("sort", ("o",), "sort", "Sort by the next column", "View", _FLEET, footer=8),
     Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
-    Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", footer=11),
-    Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", footer=9),
+    Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", _BOTH, footer=11),
+    Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
-    Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _ALL, True, 2),
-    Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _ALL, True, 5),
-    Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _ALL, True, 4),
-    Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _ALL, True, 13),
-    Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _ALL, True, 12),
+    Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
+    Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
+    Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _BOTH, True, 4),
+    Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
+    Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _BOTH, True, 12),
+    Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", _BELOW, footer=15),
+    Action("visit('nodes')", ("2",), "nodes", "Machines: regions, accelerators, what is free", "Pages", footer=15),
+    Action("visit('events')", ("3",), "events", "What happened, newest first", "Pages", footer=21),
+    Action("visit('conditions')", ("4",), "conditions", "Stockouts with their next try, failures", "Pages", footer=22),
+    Action("visit('quarantine')", ("5",), "quarantine", "Requests refused for ending replicas", "Pages", footer=23),
+    Action("visit('users')", ("6",), "users", "Users, service accounts, roles", "Pages", footer=24),
+    Action("visit('keys')", ("7",), "keys", "API keys by prefix, with their expiry", "Pages", footer=25),
+    Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
+    Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
-    Action("command_palette", ("colon",), "commands", "Find any command by name", "App", footer=7),
+    Action(
+        "command_palette",
+        ("colon",),
+        "commands",
+        "Find any command or page by name: nodes, users, keys",
+        "App",
+        footer=7,
+    ),
     Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on (a demo's ends)", "App", footer=2),
 )
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.
 MOVES: tuple[Action, ...] = (
-    Action("move(-1)", ("up", "k"), "up", "One row up; in the events, newer ones", "Go", _FLEET),
-    Action("move(1)", ("down", "j"), "down", "One row down; in the events, older ones", "Go", _FLEET),
-    Action("page(-1)", ("pageup",), "page up", "One page up", "Go", _FLEET),
-    Action("page(1)", ("pagedown",), "page down", "One page down", "Go", _FLEET),
-    Action("edge(0)", ("home", "g"), "first", "The first row", "Go", _FLEET),
-    Action("edge(-1)", ("end", "G"), "last", "The last row", "Go", _FLEET),
+    Action("move(-1)", ("up", "k"), "up", "One row up; in the events, newer ones", "Go", _TABLES),
+    Action("move(1)", ("down", "j"), "down", "One row down; in the events, older ones", "Go", _TABLES),
+    Action("page(-1)", ("pageup",), "page up", "One page up", "Go", _TABLES),
+    Action("page(1)", ("pagedown",), "page down", "One page down", "Go", _TABLES),
+    Action("edge(0)", ("home", "g"), "first", "The first row", "Go", _TABLES),
+    Action("edge(-1)", ("end", "G"), "last", "The last row", "Go", _TABLES),
     Action("app.focus_next", ("tab",), "next", "From the table to the events and back", "Go", _FLEET),
 )
 

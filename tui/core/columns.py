@@ -1,10 +1,10 @@
-"""The fleet table's columns as data: what each shows, how wide, and which go first when the screen is narrow."""
+"""A table's columns as data: what each shows, how wide, and which go first when the screen is narrow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from tui.core import units
 from tui.core.snapshot import Row
@@ -13,8 +13,18 @@ from tui.core.states import Tone
 GAP = 2  # blank cells between two columns
 
 
+class Named(Protocol):
+    """A row: known by a name that stays its own when rows move."""
+
+    @property
+    def name(self) -> str: ...
+
+
+R = TypeVar("R", bound=Named)
+
+
 @dataclass(frozen=True, slots=True)
-class Column:
+class Column(Generic[R]):
     """`least` cells are always given; words may be cut at `most`, numbers (`most` None) never are.
 
     Columns with the highest `priority` number are dropped first; 0 is never dropped.
@@ -22,13 +32,13 @@ class Column:
 
     key: str
     title: str
-    cell: Callable[[Row], str]
+    cell: Callable[[R], str]
     priority: int
     least: int
     most: int | None = None
     align: Literal["left", "right"] = "right"
     sort: str | None = None
-    tone: Callable[[Row], Tone | None] = lambda row: None
+    tone: Callable[[R], Tone | None] = lambda row: None
 
 
 def _replicas(row: Row) -> str:
@@ -47,11 +57,15 @@ def _error_tone(row: Row) -> Tone | None:
     return "failed" if row.error_rate else None
 
 
+def _why_tone(row: Row) -> Tone | None:
+    return "attention" if row.why.startswith("STOCKOUT") else None
+
+
 def _look_tone(row: Row) -> Tone | None:
     return row.look.tone
 
 
-FLEET: tuple[Column, ...] = (
+FLEET: tuple[Column[Row], ...] = (
     Column("state", "STATE", lambda r: r.look.text, 0, 12, 16, "left", "state", _look_tone),
     Column("id", "DEPLOYMENT", lambda r: r.id, 0, 10, 28, "left", "id"),
     Column("model", "MODEL", lambda r: r.model or units.UNKNOWN, 7, 12, 26, "left"),
@@ -65,21 +79,21 @@ FLEET: tuple[Column, ...] = (
     Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, sort="ttft"),
     Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, sort="tps"),
     Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, align="left"),
-    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left"),
+    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", tone=_why_tone),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    column: Column
+class Placed(Generic[R]):
+    column: Column[R]
     width: int
 
 
-def cells(columns: Sequence[Column], row: Row) -> tuple[str, ...]:
+def cells(columns: Sequence[Column[R]], row: R) -> tuple[str, ...]:
     return tuple(column.cell(row) for column in columns)
 
 
-def measure(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> dict[str, int]:
+def measure(columns: Sequence[Column[R]], rows: Iterable[Sequence[str]]) -> dict[str, int]:
     """How wide each column's widest cell is, its title included."""
     widths = [units.width(column.title) for column in columns]
     for row in rows:
@@ -87,7 +101,7 @@ def measure(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> dict[st
     return {column.key: width for column, width in zip(columns, widths, strict=True)}
 
 
-def fit(columns: Sequence[Column], needs: dict[str, int], width: int) -> tuple[Placed, ...]:
+def fit(columns: Sequence[Column[R]], needs: dict[str, int], width: int) -> tuple[Placed[R], ...]:
     """The columns that fit into `width` cells, in order, with their widths; `needs` comes from `measure`.
 
     Numbers get all they need. What is left over goes to the columns of words, each up to what its cells need.
@@ -103,7 +117,7 @@ def fit(columns: Sequence[Column], needs: dict[str, int], width: int) -> tuple[P
     return tuple(_spread(kept, least, needs, spare))
 
 
-def _spread(kept: list[Column], least: dict[str, int], needs: dict[str, int], spare: int) -> Iterable[Placed]:
+def _spread(kept: list[Column[R]], least: dict[str, int], needs: dict[str, int], spare: int) -> Iterable[Placed[R]]:
     for column in kept:
         wanted = min(needs[column.key], column.most or 0) - least[column.key]
         extra = max(0, min(spare, wanted))

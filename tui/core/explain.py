@@ -7,8 +7,9 @@ from datetime import datetime
 
 from client.fleet_types import AutoscalerView, DeploymentStatus, TargetView
 from tui.core import states, units
-from tui.core.snapshot import NO_DECISION, ready_count
+from tui.core.snapshot import ready_count
 from tui.core.states import Look
+from tui.core.why import NO_DECISION, ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,33 @@ def headline(status: DeploymentStatus) -> str:
 def reasons(view: AutoscalerView | None) -> tuple[str, ...]:
     if view is None or not view.reasons:
         return (NO_DECISION,)
-    return tuple(reason.text for reason in view.reasons)
+    return tuple(reason.text for reason in ordered(view.reasons))
+
+
+def conditions(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
+    """`STOCKOUT for 4m12s: 3 of 5 replicas placed, asks again in 12s (no H100 free)`. `now` is the engine's clock."""
+    return tuple(
+        f"{one.reason} for {units.since(one.since, now)}: {one.placed} of {one.wanted} replicas placed, "
+        f"{again(one.retry_at, now)}" + (f" ({one.message})" if one.message else "")
+        for one in status.conditions
+    )
+
+
+def again(retry_at: datetime | None, now: datetime) -> str:
+    """When room is asked for next; a try that is due is under way."""
+    if retry_at is None:
+        return "asks again"
+    left = units.countdown(retry_at, now)
+    return "asks again now" if left == "now" else f"asks again in {left}"
+
+
+def quarantine(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
+    """`request 1f2e3d4c5b6a is refused for 9m41s: two replicas died of it`."""
+    return tuple(
+        f"request {one.digest[:12]} is refused for {units.countdown(one.until, now)}: "
+        f"{len(one.replicas) or 'some'} replicas died of it"
+        for one in status.quarantined
+    )
 
 
 def next_change(view: AutoscalerView | None, now: datetime) -> str:

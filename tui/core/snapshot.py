@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from client.fleet_types import DeploymentStatus, FleetSnapshot
 from tui.core import states, units
 from tui.core.states import Look
+from tui.core.why import why
 
 STALE_AFTER = timedelta(seconds=5)
-NO_DECISION = "the autoscaler has not decided yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def row_of(status: DeploymentStatus) -> Row:
         ttft_p50_ms=stats.ttft_p50_ms,
         ttft_p95_ms=stats.ttft_p95_ms,
         tps=stats.tokens_per_second,
-        why=_why(status),
+        why=why(status),
         simulated=status.simulated,
     )
 
@@ -147,16 +147,3 @@ def ready_count(status: DeploymentStatus) -> int | None:
     if status.replicas:
         return sum(replica.stage == "READY" for replica in status.replicas)
     return status.deployment.replica_count
-
-
-def _why(status: DeploymentStatus) -> str:
-    problem = status.deployment.status
-    if status.deployment.state == "FAILED" and problem and problem.message:
-        return problem.message
-    if status.deployment.state == "DELETING":
-        return "is being deleted: its replicas are drained"
-    if status.deployment.state == "DELETED":
-        return "deleted; press u to bring it back"
-    if status.autoscaler is None or not status.autoscaler.reasons:
-        return NO_DECISION
-    return status.autoscaler.reasons[0].text

@@ -69,6 +69,17 @@ def milliseconds(value: float | None) -> str:
     return f"{minutes:.0f}m" if minutes < 999 else ">16h"
 
 
+def size(count: int) -> str:
+    """Bytes, at most 7 characters: `94MiB`, `14.9GiB`, `512GiB`, `1.5TiB`; below a mebibyte `<1MiB`, and `0`."""
+    if count < 2**20:
+        return "<1MiB" if count > 0 else "0"
+    for scale, unit in ((2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB")):
+        if count < 1000 * scale:
+            whole = unit == "MiB" or count >= 99.95 * scale
+            return f"{count / scale:.0f}{unit}" if whole else f"{count / scale:.1f}{unit}"
+    return "huge"
+
+
 def percent(value: float | None) -> str:
     """A share of 1 as at most 4 characters; anything above zero never shows as 0%."""
     if value is None:

@@ -1,30 +1,21 @@
-"""What the fleet page and a deployment's page share: status lines, the 1 Hz tick, details, the change verbs."""
+"""What the fleet page and a deployment's page share: charts and events of one deployment, the change verbs."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.screen import Screen
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event, History
 from tui.core import plan, series
-from tui.core.actions import Place
-from tui.core.snapshot import Picture
 from tui.screens.change import ChangeDialog, Field
+from tui.screens.page import Page
 from tui.widgets.chart import ChartView
 from tui.widgets.events_log import EventsLog
-from tui.widgets.key_bar import KeyBar
-from tui.widgets.status_bar import Banner, StatusBar
 
-if TYPE_CHECKING:
-    from tui.app import Deck
-
-TICK_S = 1.0
 SPANS_S = (120, 300, 900, 3600)
 YOUNG_S = 240
 CHOOSE_FIRST = "choose a deployment first"
@@ -39,12 +30,8 @@ class Curves:
     note: str = ""
 
 
-class DeckScreen(Screen[None]):
-    """A page of the dashboard. Subclasses say which deployment is meant and draw the picture."""
-
-    place: Place = "fleet"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
+class DeckScreen(Page):
+    """A page about a deployment. Subclasses say which one is meant and draw the picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,14 +43,6 @@ class DeckScreen(Screen[None]):
         with Horizontal(id="charts"):
             for kind in series.CHARTS:
                 yield ChartView(id=f"chart-{kind.key}")
-
-    @property
-    def deck(self) -> Deck:
-        return cast("Deck", self.app)
-
-    @property
-    def picture(self) -> Picture:
-        return self.deck.picture
 
     @property
     def span_s(self) -> int:
@@ -91,44 +70,8 @@ class DeckScreen(Screen[None]):
     def pin(self) -> None:
         """The user has begun to act on the target: from now on only the user changes what that is."""
 
-    def draw(self) -> None:
-        """Put the app's picture on the screen."""
-        raise NotImplementedError
-
-    def on_mount(self) -> None:
-        self.watch(self.app, "picture", self._on_picture)
-        self.watch(self.app, "locked", self.tick)
-        self.set_interval(TICK_S, self.tick)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.tick)
-
-    def on_screen_resume(self) -> None:
-        self._on_picture()
-
-    def _on_picture(self) -> None:
-        if self.is_visible:
-            self.tick()
-            self.ask_details()
-
-    @property
-    def is_visible(self) -> bool:
-        """It is on top, or behind dialogs only: then it goes on living."""
-        stack = self.app.screen_stack
-        return self in stack and all(screen.is_modal for screen in stack[stack.index(self) + 1 :])
-
-    def tick(self) -> None:
-        """Ages and countdowns move with the local clock, between two snapshots too; stale data stands still."""
-        if not self.is_visible:
-            return
-        now = self.deck.clock()
-        with self.app.batch_update():
-            self.query_one(StatusBar).show_state(self.picture, self.deck.context, now, locked=self.deck.locked)
-            self.query_one(Banner).show_link(self.picture, now)
-            self.query_one(KeyBar).show_keys(locked=self.deck.locked)
-            self.set_class(bool(self.picture.stale_age(now)), "-stale")
-            self.draw()
-            self.draw_charts()
+    def draw_more(self) -> None:
+        self.draw_charts()
 
     # History and events of the deployment that is looked at.
 
@@ -143,8 +86,8 @@ class DeckScreen(Screen[None]):
             curves, (events, note) = await asyncio.gather(self._ask_curves(name), self._ask_events())
         finally:
             self._asking = False
-        if not (self.is_attached and self.children):
-            return  # closed while it was asking: a screen that goes loses its widgets first
+        if self.is_gone:
+            return
         self.query_one(EventsLog).show(events, note)
         if name == self.target_name:
             self._curves = curves

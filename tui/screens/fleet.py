@@ -21,7 +21,7 @@ from tui.widgets.events_log import EventsLog
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, tone
-from tui.widgets.reasons import Reasons, pipeline, stale_mark
+from tui.widgets.reasons import Reasons, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
 
 LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
@@ -68,7 +68,7 @@ class FleetScreen(DeckScreen):
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
         self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
         self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
-        self.table.show(rows, self.sort)
+        self.table.show(rows, self.sort, stale=self.picture.stale(self.deck.clock()))
         if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
             self._expected = None
@@ -100,6 +100,9 @@ class FleetScreen(DeckScreen):
         pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
         if self.filter_text:
             pieces += ["  ", (f" /{self.filter_text} ", "bold $background on $tone-working"), f" {shown} shown"]
+        if age := self.picture.stale_age(self.deck.clock()):
+            seen = units.clock(self.picture.received_at) if self.picture.received_at else ""
+            pieces.append((f"  ▲ as of {seen}, {age} ago", tone("attention", bold=True)))
         gone = len(self.picture.rows) - len(live)
         if gone:
             pieces += [(f"  +{gone} deleted", tone("dim"))]
@@ -117,7 +120,9 @@ class FleetScreen(DeckScreen):
         first += [*stale_mark(stale_age), row.why]
         following = next_change(status.autoscaler, now)
         second: list[Piece] = [" ", ("→ ", tone("attention", bold=True)), (following, tone("attention"))]
-        if row.ready != row.desired:
+        if found := troubles(status, now):
+            second = [" ", ("▲ ", tone("attention", bold=True)), (found[0], tone("attention"))]
+        elif row.ready != row.desired:
             second = [" ", *pipeline(status)]
         elif not following:
             second = [(f" {headline(status)}", tone("dim"))]

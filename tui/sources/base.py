@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
-from client.fleet_types import Event, FleetSnapshot, History
+from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.types import Deployment, DeploymentSpec, Model
 
 
@@ -31,6 +32,22 @@ class FleetSource(HistorySource, Protocol):
 
     async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
         """The newest events, oldest first."""
+        ...
+
+    async def nodes(self) -> list[NodeView]:
+        """The machines that replicas are placed on."""
+        ...
+
+    async def users(self) -> list[User]: ...
+
+    async def api_keys(self) -> list[tuple[str, ApiKey]]:
+        """Users' ids and their keys: everybody's for an admin, else one's own."""
+        ...
+
+    async def quotas(self) -> list[Quota]: ...
+
+    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+        """The newest records, newest first; for admins."""
         ...
 
     async def models(self) -> list[Model]:

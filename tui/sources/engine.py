@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
+from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
 from client.errors import Internal, NotFound, Unavailable
-from client.fleet_types import Event, FleetSnapshot, History
+from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 from client.types import Deployment, DeploymentSpec, Model
@@ -73,6 +74,31 @@ class EngineSource:
     async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
         with self._readable():
             return await self._client.fleet.events(deployment, limit=limit)
+
+    async def nodes(self) -> list[NodeView]:
+        with self._readable():
+            return await self._client.fleet.nodes()
+
+    async def users(self) -> list[User]:
+        with self._readable():
+            return await self._client.users.list()
+
+    async def api_keys(self) -> list[tuple[str, ApiKey]]:
+        with self._readable():
+            me = await self._client.users.whoami()
+            owners = [user.id for user in await self._client.users.list()] if me.role == ADMIN else [me.user]
+            found = []
+            for owner in owners:  # one after the other: a page that is looked at must not be a burst of requests
+                found += [(owner, key) for key in await self._client.api_keys.list(owner)]
+            return found
+
+    async def quotas(self) -> list[Quota]:
+        with self._readable():
+            return await self._client.quotas.list()
+
+    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+        with self._readable():
+            return await self._client.audit_logs.list(limit=limit)
 
     async def models(self) -> list[Model]:
         with self._readable():

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
-from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History
+from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.sources import simulation
@@ -120,6 +121,32 @@ class RehearsalSource:
     async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
         self._begin("events")
         return [e for e in self._events if deployment in (None, e.deployment)][-limit:]
+
+    async def nodes(self) -> list[NodeView]:
+        self._begin("nodes")
+        return simulation.nodes()
+
+    async def users(self) -> list[User]:
+        self._begin("users")
+        return simulation.users(self.context.account, self._origin)
+
+    async def api_keys(self) -> list[tuple[str, ApiKey]]:
+        self._begin("api_keys")
+        return [(user.id, simulation.key_of(user)) for user in simulation.users(self.context.account, self._origin)]
+
+    async def quotas(self) -> list[Quota]:
+        self._begin("quotas")
+        name = f"accounts/{self.context.account}/quotas/deployment-count"
+        return [Quota(name=name, value="20", max_value="100", usage=float(len(self.fleet)))]
+
+    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+        """What was asked of this source, as an engine would have it on record."""
+        self._begin("audit_logs")
+        done = [
+            AuditLogEntry(id=str(n), timestamp=self._origin, principal="ada", message=call, status=Status(code="OK"))
+            for n, call in enumerate(self.calls)
+        ]
+        return done[::-1][:limit]
 
     async def models(self) -> list[Model]:
         self._begin("models")

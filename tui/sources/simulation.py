@@ -11,7 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason, ReplicaView, TargetView
+from client.access_types import ApiKey, User
+from client.fleet_types import (
+    AutoscalerView,
+    Condition,
+    DeploymentStats,
+    DeploymentStatus,
+    NodeView,
+    QuarantinedRequest,
+    Reason,
+    ReplicaView,
+    TargetView,
+)
 from client.types import Deployment, ReplicaStats
 
 STAGE_SECONDS = {"PENDING_SCHEDULING": 2, "DOWNLOADING_MODEL": 2, "INITIALIZING": 4, "DRAINING": 3, "STOPPING": 1}
@@ -44,6 +55,33 @@ def steady(second: int) -> float:
     return 1.4 + 0.5 * math.sin(second / 11.0) + 0.2 * math.sin(second / 2.3)
 
 
+def nodes() -> list[NodeView]:
+    """Three machines, one of them closed."""
+    return [
+        NodeView(
+            name=f"rehearsal-{n}", region="US_IOWA_1", device="cpu", accelerator_type="NVIDIA_L4_24GB", accelerators=4,
+            free_accelerators=4 - n, memory_bytes=64 << 30, free_memory_bytes=(64 - 8 * n) << 30,
+            free_threads=16 - 2 * n, price_per_hour=0.8, closed="" if n < 3 else "out of stock", simulated=True,
+        )
+        for n in range(1, 4)
+    ]  # fmt: skip
+
+
+def users(account: str, since: datetime) -> list[User]:
+    """A person and a program."""
+    name = f"accounts/{account}/users"
+    return [
+        User(name=f"{name}/ada", role="admin", email="ada@example.com", create_time=since),
+        User(name=f"{name}/ci-bot", role="inference-user", service_account=True, create_time=since),
+    ]
+
+
+def key_of(user: User) -> ApiKey:
+    return ApiKey(
+        key_id=f"key-{user.id}", prefix=f"fd_{user.id[:2]}", display_name="laptop", create_time=user.create_time
+    )
+
+
 @dataclass
 class Replica:
     id: str
@@ -68,6 +106,8 @@ class SimDeployment:
     idle: int = 0
     total: float = 0.0
     last_request: int | None = None
+    conditions: list[Condition] = field(default_factory=list)
+    quarantined: list[QuarantinedRequest] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -160,8 +200,9 @@ class SimDeployment:
         replicas = [self._replica(replica, second, moment) for replica in self.replicas]
         scaler = None if shown.state in ("DELETED", "FAILED") else self._scaler(second, moment)
         return DeploymentStatus(
-            deployment=shown, stats=self.stats(second, moment), autoscaler=scaler, replicas=replicas, simulated=True
-        )
+            deployment=shown, stats=self.stats(second, moment), autoscaler=scaler, replicas=replicas, simulated=True,
+            conditions=self.conditions, quarantined=self.quarantined,
+        )  # fmt: skip
 
     def stats(self, second: int, moment: Callable[[int], datetime]) -> DeploymentStats:
         served = min(self.rps + self.queue, self.ready * PER_REPLICA_RPS)
@@ -217,5 +258,8 @@ class SimDeployment:
             return Reason(code="IDLE", text=f"no requests for {self.idle}s")
         limit = self.deployment.max_replica_count
         if wanted == limit and self.rps > PER_REPLICA_RPS * wanted:
-            return Reason(code="AT_MAXIMUM", text=f"{self.rps:.1f} req/s is more than the maximum of {limit} carries")
-        return Reason(code="LOAD", text=f"{self.rps:.1f} req/s at {PER_REPLICA_RPS:g} a replica wants {wanted}")
+            return Reason(code="AT_MAX", text=f"{self.rps:.1f} req/s is more than the maximum of {limit} carries")
+        return Reason(
+            code="STEADY" if wanted == self.desired else "LOAD_ABOVE_TARGET",
+            text=f"{self.rps:.1f} req/s at {PER_REPLICA_RPS:g} a replica wants {wanted}",
+        )

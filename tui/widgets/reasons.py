@@ -22,11 +22,17 @@ class Reasons(Text):
         failure = status.deployment.status
         if status.deployment.state == "FAILED" and failure and failure.message:
             lines.append([("✖ ", tone("failed")), (failure.message, tone("failed"))])
+        lines += [[("▲ ", tone("attention", bold=True)), (text, tone("attention"))] for text in troubles(status, now)]
         lines += [[("· ", tone("healthy")), text] for text in explain.reasons(status.autoscaler)]
         following = explain.next_change(status.autoscaler, now)
         if following:
             lines.append([("→ ", tone("attention", bold=True)), (following, tone("attention"))])
         self.show(*lines, *_targets(status))
+
+
+def troubles(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
+    """What keeps the deployment from being as declared, and what it refuses."""
+    return (*explain.conditions(status, now), *explain.quarantine(status, now))
 
 
 def stale_mark(age: str) -> list[Piece]:

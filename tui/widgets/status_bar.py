@@ -88,4 +88,5 @@ class Banner(Text):
         again = "trying again now" if retry == "now" else f"trying again in {retry}"
         kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
         lost = units.since(link.lost_at, now)
-        self.show([f" ✖ CONNECTION LOST {lost} ago · {again} · {kept}"], [f"   {link.reason}"])
+        since = f"since {units.clock(link.lost_at)}, {lost} ago"
+        self.show([f" ✖ CONNECTION LOST {since} · {again} · {kept}"], [f"   {link.reason}"])

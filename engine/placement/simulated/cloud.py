@@ -92,6 +92,15 @@ class Cloud:
         self.spots[replica] = spot
         return spot
 
+    def restore(self, replica: str, spot: Spot) -> bool:
+        """One that an earlier engine placed; False where the world has no such node, or no such room, any more."""
+        usage = self._usages.get(spot.node)
+        if usage is None or fit.short_now(usage.show(""), spot.need):
+            return False
+        usage.add(spot.need, 1)
+        self.spots[replica] = spot
+        return True
+
     def living(self, replica: str, now: float) -> bool:
         spot = self.spots.get(replica)
         return spot is not None and now < spot.ends_at

@@ -1,14 +1,14 @@
 """Replicas that exist only in this process, each on a unix socket of its own: reached, stopped and lost like real ones.
 
-They end with the engine, however it ends: an engine that is started again finds none of them alive.
+They outlive a killed engine as real ones do: the next one finds them where they stood, as old as they are by then, and
+answers for them. What they had counted is gone, as are the requests that were in them. When no engine comes for as long
+as a real replica waits for one, they end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from engine.clock import Clock
+from engine.placement import sockets
 from engine.placement.port import Launch, Node, Placed
-from engine.placement.simulated.cloud import Cloud
+from engine.placement.simulated import records
+from engine.placement.simulated.cloud import Cloud, Spot
+from engine.placement.simulated.records import Beat, Kept
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.placement.simulated.world import World
 
 DRAIN_S = 30.0  # how long running requests get after a polite stop, as with real replicas
+BEAT_EVERY_S = 1.0
 FIRST_PID = 1 << 22  # past every real pid of Linux: nobody signals a real process by mistake
 
 
@@ -48,47 +52,69 @@ class _Running:
 
 
 class SimulatedDriver:
-    """The virtual nodes of `world`, from now on."""
+    """The virtual nodes of `world`; from now on, or since an earlier engine began it in this data folder."""
 
     simulated = True
     reads_files = False
 
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World, clock: Clock, data_dir: Path, *, orphan_timeout_s: float) -> None:
         self.cloud = Cloud(world)
         self._clock, self._began_at = clock, clock.monotonic()
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._started = 0
-        self._run_dir = Path(tempfile.mkdtemp(prefix="firedeck-simulated-"))
+        self._run_dir = sockets.open_folder(data_dir)
+        self._orphan_timeout_s = orphan_timeout_s
+        self._beat_at = -math.inf
 
     async def open(self) -> None:
-        """Nothing of an earlier engine is left."""
+        """Go on with the simulation that an earlier engine was killed in."""
+        kept, beat, wall = records.read(self._run_dir), records.last_beat(self._run_dir), self._wall()
+        goes_on = beat is not None and wall - beat.wall <= self._orphan_timeout_s
+        if beat is not None and goes_on:
+            passed = beat.simulated + max(0.0, wall - beat.wall)
+            self._began_at = self._clock.monotonic() - passed
+        self._started = max((one.pid - FIRST_PID for one in kept), default=0)
+        for one in kept:
+            placed = Placed(one.launch.replica, self.socket_of(one.launch.replica), one.pid)
+            lives = goes_on and self._now() < one.spot.ends_at
+            if lives and self.cloud.restore(placed.replica, one.spot):
+                await self._stand(one.launch, one.spot, placed)
+            else:
+                records.drop(placed.socket)
+        self._beat()
 
     def nodes(self) -> list[Node]:
         return self.cloud.nodes(self._now())
 
     def socket_of(self, replica: str) -> Path:
-        return self._run_dir / f"{replica.rpartition('-')[2]}.sock"
+        return sockets.path_of(self._run_dir, replica)
 
     async def start(self, launch: Launch) -> Placed:
         spot = self.cloud.place(launch.replica, launch.need, self._now())
         self._started += 1
-        node = self.cloud.node(spot.node, self._now())
-        app = SimulatedReplica(
-            launch, self.cloud.world.latency_of(node.accelerator_type), self._clock,
-            device=node.device, ready_at=self._began_at + spot.ready_at, seed=self.cloud.world.seed + self._started,
-        )  # fmt: skip
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
-            server, state = await _listen(app, placed.socket)
+            records.write(placed.socket, Kept(launch, spot, placed.pid))
+            await self._stand(launch, spot, placed)
         except BaseException:
             self.cloud.release(launch.replica)
+            records.drop(placed.socket)
             raise
-        self._running[launch.replica] = _Running(app, server, state, placed)
-        self._words[launch.replica] = f"[simulated] started on {spot.node}"
         return placed
 
+    async def _stand(self, launch: Launch, spot: Spot, placed: Placed) -> None:
+        node = self.cloud.node(spot.node, self._now())
+        app = SimulatedReplica(
+            launch, self.cloud.world.latency_of(node.accelerator_type), self._clock, device=node.device,
+            ready_at=self._began_at + spot.ready_at, seed=self.cloud.world.seed + placed.pid - FIRST_PID,
+        )  # fmt: skip
+        server, state = await _listen(app, placed.socket)
+        self._running[launch.replica] = _Running(app, server, state, placed)
+        self._words[launch.replica] = f"[simulated] started on {spot.node}"
+
     def alive(self, placed: Placed) -> bool:
+        self._beat()
         running = self._running.get(placed.replica)
         if running is None or running.placed != placed:
             return False
@@ -110,6 +136,7 @@ class SimulatedDriver:
         if force:
             self._end(placed.replica, "[simulated] killed")
         elif not running.app.draining:
+            records.drop(placed.socket)  # what has been told to end ends, with or without an engine
             running.app.draining, running.stop_by = True, self._now() + DRAIN_S
 
     def forget(self, placed: Placed) -> None:
@@ -126,14 +153,24 @@ class SimulatedDriver:
         return [placed for placed in living if placed.socket not in known]
 
     def close(self) -> None:
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        records.end(self._run_dir)
 
     def _end(self, replica: str, words: str) -> None:
         running = self._running.pop(replica, None)
         self.cloud.release(replica)
         if running is not None:
             self._words[replica] = words
+            records.drop(running.placed.socket)
             running.cut()
+
+    def _beat(self) -> None:
+        """This engine is there: written down every second, while it is asked for its replicas."""
+        if self._now() - self._beat_at >= BEAT_EVERY_S:
+            self._beat_at = self._now()
+            records.beat(self._run_dir, Beat(self._wall(), self._now()))
+
+    def _wall(self) -> float:
+        return self._clock.wall().timestamp()
 
     def _now(self) -> float:
         return self._clock.monotonic() - self._began_at

@@ -108,7 +108,7 @@ class SimulatedReplica:
             self.waiting -= 1
         self.running += 1
         try:
-            answer = _Answer(asked, chat=chat, tokens=self._length(asked))
+            answer = _Answer(asked, chat=chat, tokens=self._length(asked), created=int(self._clock.wall().timestamp()))
             if asked.get("stream"):
                 await self._stream(answer, send)
             else:
@@ -151,10 +151,11 @@ class SimulatedReplica:
 
 
 class _Answer:
-    """The bodies of one answer, in the words of the wire."""
+    """The bodies of one answer, in the words of the wire. `created`: epoch seconds."""
 
-    def __init__(self, asked: dict[str, Any], *, chat: bool, tokens: int) -> None:
+    def __init__(self, asked: dict[str, Any], *, chat: bool, tokens: int, created: int) -> None:
         self.tokens = tokens
+        self._created = created
         prompt = asked.get("messages") if chat else asked.get("prompt")
         text = prompt if isinstance(prompt, str) else json.dumps(prompt)
         self.prompt_tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
@@ -177,8 +178,8 @@ class _Answer:
 
     def _body(self, kind: str, choice: dict[str, Any]) -> dict[str, Any]:
         return {
-            "id": self._id, "object": kind, "created": 0, "model": self._model, "system_fingerprint": "simulated",
-            "choices": [choice],
+            "id": self._id, "object": kind, "created": self._created, "model": self._model,
+            "system_fingerprint": "simulated", "choices": [choice],
         }  # fmt: skip
 
     def _usage(self) -> dict[str, int]:

@@ -1,0 +1,131 @@
+"""A deployment as firectl's `get` and `list` print it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from client import durations
+from client.cli.output import SIMULATED, known, lines, local_time
+from client.types import AutoscalingPolicy, Deployment, Placement
+
+HEADER = (
+    "NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX", "ACCELERATOR", "PLACEMENT", "BASE MODEL",
+    "CREATE TIME",
+)  # fmt: skip
+
+
+def row(d: Deployment) -> Sequence[str]:
+    """`READY` is ready of desired; `STARTING` download or load; `WAITING` have no place yet."""
+    ready, starting, waiting = _counts(d)
+    return (
+        d.id, known(d.state), f"{ready}/{d.desired_replica_count or 0}", str(starting), str(waiting),
+        str(d.min_replica_count or 0), str(d.max_replica_count or 0), _accelerator(d) or "-",
+        placement(d.placement) or "-", d.base_model or "", local_time(d.create_time),
+    )  # fmt: skip
+
+
+def note(deployments: Sequence[Deployment]) -> str:
+    return SIMULATED if any(d.simulated for d in deployments) else ""
+
+
+def text(d: Deployment) -> str:
+    """`Key: value` in the order of firectl's `get`; what was not declared and has no default is left out."""
+    return lines((*_life(d), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string)))
+
+
+def replicas(d: Deployment) -> str:
+    """`3 (1 ready, 1 loading the model, 1 waiting for a place)`: all that were asked for, by stage."""
+    stats, total = d.replica_stats, d.replica_count or 0
+    if stats is None or not total:
+        return str(total)
+    counts = (
+        (stats.ready_replica_count, "ready"),
+        (stats.initializing_replica_count, "loading the model"),
+        (stats.downloading_model_replica_count, "downloading the model"),
+        (stats.pending_scheduling_replica_count, "waiting for a place"),
+    )
+    told = [f"{number} {stage}" for number, stage in counts if number]
+    return f"{total} ({', '.join(told)})" if told else str(total)
+
+
+def placement(where: Placement | None) -> str:
+    """`GLOBAL`, `US_IOWA_1`, `US_IOWA_1,EU_PARIS_1`: as the flag `--region` takes it."""
+    if where is None:
+        return ""
+    return known(where.multi_region) or known(where.region) or ",".join(where.regions or [])
+
+
+def _counts(d: Deployment) -> tuple[int, int, int]:
+    stats = d.replica_stats
+    if stats is None:
+        return 0, 0, 0
+    starting = stats.downloading_model_replica_count + stats.initializing_replica_count
+    return stats.ready_replica_count, starting, stats.pending_scheduling_replica_count
+
+
+def _accelerator(d: Deployment) -> str:
+    """`4 NVIDIA_H100_80GB`; nothing where a replica takes none."""
+    return f"{d.accelerator_count or ''} {known(d.accelerator_type)}".strip()
+
+
+def _life(d: Deployment) -> Iterator[tuple[str, str]]:
+    yield "Name", d.name
+    if d.display_name and d.display_name != d.id:
+        yield "Display Name", d.display_name
+    yield "Create Time", local_time(d.create_time)
+    if d.delete_time:
+        yield "Delete Time", local_time(d.delete_time)
+        yield "Purge Time", local_time(d.purge_time)
+    yield "Created By", d.created_by or ""
+    yield "State", known(d.state)
+    yield "Cluster", SIMULATED if d.simulated else d.cluster or "local"
+    if known(d.region):
+        yield "Region", known(d.region)
+    yield "Status", f"{d.status.code} {d.status.message}".strip() if d.status else ""
+
+
+def _size(d: Deployment) -> Iterator[tuple[str, str]]:
+    yield "Min Replica Count", _number(d.min_replica_count)
+    yield "Max Replica Count", _number(d.max_replica_count)
+    yield "Desired Replica Count", _number(d.desired_replica_count)
+    yield "Replica Count", replicas(d)
+
+
+def _policy(policy: AutoscalingPolicy | None) -> Iterator[tuple[str, str]]:
+    yield "Autoscaling Policy", ""
+    yield "  Scale Up Window", _window(policy.scale_up_window if policy else None)
+    yield "  Scale Down Window", _window(policy.scale_down_window if policy else None)
+    yield "  Scale To Zero Window", _window(policy.scale_to_zero_window if policy else None)
+    if policy and policy.load_targets:
+        yield "  Load Targets", ",".join(f"{name}={value:g}" for name, value in policy.load_targets.items())
+
+
+def _model(d: Deployment) -> Iterator[tuple[str, str]]:
+    """What runs and on what: only what was declared or filled in."""
+    yield "Base Model", d.base_model or ""
+    declared = (
+        ("Deployment Shape", d.deployment_shape),
+        ("Accelerator Type", known(d.accelerator_type)),
+        ("Accelerator Count", _number(d.accelerator_count or None)),
+        ("Placement", placement(d.placement)),
+        ("Precision", known(d.precision)),
+        ("Max Context Length", _number(d.max_context_length)),
+        ("Max Batch Size", _number(d.max_batch_size)),
+        ("Draft Model", d.draft_model),
+        ("Draft Token Count", _number(d.draft_token_count)),  # 0 says that nothing drafts
+        ("Ngram Speculation Length", _number(d.ngram_speculation_length)),
+        ("Enable Addons", "true" if d.enable_addons else ""),
+        ("Max Peft Batch Size", _number(d.max_peft_batch_size)),
+        ("Num Peft Device Cached", _number(d.num_peft_device_cached)),
+        ("Cold Policy", (d.firedeck.cold_policy if d.firedeck else None)),
+    )
+    yield from ((key, value) for key, value in declared if value)
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _window(value: timedelta | None) -> str:
+    return durations.to_go(value) if value is not None else ""

@@ -1,0 +1,101 @@
+"""What `--help` of each command ends with: commands to copy. Each of them parses, which a test sees to."""
+
+from __future__ import annotations
+
+import click
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "account list": ("firedeck account list",),
+    "account get": ("firedeck account get", "firedeck get account fireworks -o json"),
+    "api-key create": (
+        "firedeck api-key create --key-name laptop",
+        "firedeck api-key create --service-account ci-bot --expire-time 2027-12-31",
+    ),
+    "api-key list": ("firedeck api-key list", "firedeck list api-keys --user ada"),
+    "api-key delete": ("firedeck api-key delete KEY_ID --user ada",),
+    "audit-logs list": (
+        "firedeck audit-logs list --limit 200",
+        'firedeck ls audit-logs --filter \'message="UpdateDeployment" AND resource:"chat"\'',
+        "firedeck audit-logs list --start 2026-11-01 --end '2026-11-02 12:00:00'",
+    ),
+    "audit-logs verify": ("firedeck audit-logs verify",),
+    "bench": (
+        "firedeck bench -c 1,4,16 -d 30s",
+        "firedeck bench -r 1,2,4 -d 60s --ttft 500ms",
+        "firedeck bench --base-url http://host:8000/v1 --model NAME --json",
+    ),
+    "deployed-model list": ("firedeck deployed-model list",),
+    "deployed-model get": ("firedeck deployed-model get my-lora-ab12cd",),
+    "deployed-model update": ("firedeck deployed-model update my-lora-ab12cd --default",),
+    "deployment create": (
+        "firedeck create deployment smollm2-135m-instruct --wait",
+        "firedeck deployment create my-model --deployment-id chat --min-replica-count 1 --max-replica-count 4",
+        "firedeck deployment create my-model --accelerator-type NVIDIA_H100_80GB --accelerator-count 2 --region EUROPE",
+        "firedeck deployment create big --draft-model small --draft-token-count 4 --dry-run",
+    ),
+    "deployment list": (
+        "firedeck list deployments",
+        "firedeck deployment list --filter 'state=READY AND min_replica_count>0' --order-by 'createTime desc'",
+    ),
+    "deployment get": ("firedeck get deployment chat", "firedeck deployment get chat -o json"),
+    "deployment update": (
+        "firedeck deployment update chat --max-replica-count 4 --scale-down-window 5m",
+        "firedeck deployment update chat --load-targets concurrent_requests=4 --dry-run",
+    ),
+    "deployment scale": ("firedeck deployment scale chat --replica-count 2",),
+    "deployment delete": ("firedeck delete deployment chat", "firedeck deployment delete chat --hard --ignore-checks"),
+    "deployment undelete": ("firedeck deployment undelete chat",),
+    "deployment-shape list": ("firedeck deployment-shape list --model smollm2-135m-instruct",),
+    "deployment-shape get": ("firedeck deployment-shape get smollm2-135m-instruct-fast",),
+    "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
+    "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
+    "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
+    "load-lora": ("firedeck load-lora my-lora --deployment chat", "firedeck deploy my-lora --deployment chat"),
+    "model list": ("firedeck list models",),
+    "model get": ("firedeck model get smollm2-135m-instruct",),
+    "model create": (
+        "firedeck model create my-model --file ./model.gguf",
+        "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
+    ),
+    "model delete": ("firedeck model delete my-model",),
+    "node list": ("firedeck node list", "firedeck list nodes -o json"),
+    "quota list": ("firedeck list quotas",),
+    "quota get": ("firedeck quota get replica-count",),
+    "quota update": ("firedeck update quota replica-count --value 8",),
+    "secret create": (
+        "firedeck secret create --name HF_TOKEN --from-file token.txt",
+        'printf %s "$TOKEN" | firedeck secret create --name HF_TOKEN --from-file -',
+    ),
+    "secret list": ("firedeck secret list",),
+    "secret get": ("firedeck secret get hf-token",),
+    "secret update": ("firedeck secret update hf-token --from-file token.txt",),
+    "secret delete": ("firedeck secret delete hf-token",),
+    "unload-lora": ("firedeck unload-lora my-lora --deployment chat",),
+    "usage": (
+        "firedeck usage",
+        "firedeck usage --start-time 2026-11-01 --end-time 2026-11-08 --group-by accelerator-type -o json",
+    ),
+    "user create": (
+        "firedeck user create --email ada@example.com --role contributor",
+        "firedeck user create --user-id ci-bot --service-account --role inference-user",
+    ),
+    "user list": ("firedeck list users", "firedeck user list --filter serviceAccount=true"),
+    "user get": ("firedeck user get ada",),
+    "user update": ("firedeck user update ada --role admin",),
+    "user delete": ("firedeck user delete ada",),
+    "whoami": ("firedeck whoami",),
+}
+
+
+def epilog(*commands: str) -> str:
+    """The last lines of a command's help; the mark keeps click from wrapping them."""
+    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
+
+
+def attach(group: click.Group, path: str = "") -> None:
+    """Give every command below `group` its examples."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            attach(command, f"{path}{name} ")
+        elif path + name in EXAMPLES:
+            command.epilog = epilog(*EXAMPLES[path + name])

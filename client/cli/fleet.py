@@ -1,0 +1,69 @@
+"""firedeck's own `node list` and `event list`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from client.cli import output as out
+from client.cli.options import run, shared
+from client.fleet_types import Event, NodeView
+from client.resources import Client
+
+NODE_HEADER = ("NAME", "REGION", "ACCELERATOR TYPE", "FREE/ALL", "FREE MEMORY", "FREE THREADS", "PRICE/H", "STATE")
+EVENT_HEADER = ("TIME", "KIND", "REASON", "DEPLOYMENT", "MESSAGE")
+
+
+@click.group()
+def node() -> None:
+    """The machines that replicas are placed on."""
+
+
+@node.command(name="list")
+@shared
+def list_nodes(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """Every node, its labels, and what is free on it now."""
+
+    async def work(client: Client) -> None:
+        found = await client.fleet.nodes()
+        simulated = "SIMULATED: virtual nodes" if any(one.simulated for one in found) else ""
+        out.show(found, NODE_HEADER, _node_row, output, simulated)
+
+    run(work, base_url, api_key, account)
+
+
+@click.group()
+def event() -> None:
+    """What happened to deployments."""
+
+
+@event.command(name="list")
+@click.option("--deployment", help="Only this deployment's.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@shared
+def list_events(
+    deployment: str | None, limit: int, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """The newest events, oldest first."""
+
+    async def work(client: Client) -> None:
+        found = await client.fleet.events(deployment, limit=limit)
+        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit else ""
+        out.show(found, EVENT_HEADER, _event_row, output, cut)
+
+    run(work, base_url, api_key, account)
+
+
+def _node_row(n: NodeView) -> Sequence[str]:
+    price = "-" if n.price_per_hour is None else f"{n.price_per_hour:.2f}"
+    accelerators = f"{n.free_accelerators}/{n.accelerators}" if n.accelerators else "-"
+    memory = f"{out.size(n.free_memory_bytes)} of {out.size(n.memory_bytes)}"
+    return (
+        n.name, out.known(n.region) or "-", out.known(n.accelerator_type) or "-", accelerators, memory,
+        str(n.free_threads), price, f"closed: {n.closed}" if n.closed else "open",
+    )  # fmt: skip
+
+
+def _event_row(e: Event) -> Sequence[str]:
+    return (out.local_time(e.time), e.kind, e.reason, e.deployment.rpartition("/")[2], e.message)

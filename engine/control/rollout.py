@@ -1,0 +1,48 @@
+"""How far a roll-out is, and which settings to go back to when those declared do not start. Pure.
+
+What to do about it is `engine.control.reconcile`'s; this is what is remembered between two looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.control.backoff import Backoff, ReadySince, Starts
+from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stage, stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`served`: the settings to go back to, None while none have served. `rolling`: former ones still serve;
+    `stopped`: those declared do not start and were given up."""
+
+    served: str | None = None
+    rolling: bool = False
+    stopped: bool = False
+
+    def declare(self, generation: str, desired: int, starts: Starts, *, deleted: bool) -> Declared:
+        """What is wanted now, as the reconciler takes it."""
+        fallback = None
+        if self.served is not None and self.served != generation:
+            fallback = Fallback(self.served, starts.of(self.served))
+        return Declared(desired, generation, deleted, fallback)
+
+    def starts_now(self, generation: str, starts: Starts) -> Backoff:
+        """How starts of the settings go that would be started now, with `generation` declared."""
+        return starts.of((self.served if self.stopped else None) or generation)
+
+    def after(
+        self, declared: Declared, observed: Sequence[Observed], starts: Starts, ready_since: ReadySince, now: float
+    ) -> Progress:
+        """The progress after a look at which the replicas were `observed` before anything was done."""
+        old = any(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
+        rolling = old and not declared.deleted
+        served = self.served
+        if served != declared.generation and any(
+            r.stage == Stage.READY and r.generation == declared.generation for r in observed
+        ):
+            # The first settings that ever served, else those that have served steadily and alone.
+            if served is None or (not rolling and starts.steady(declared.generation, ready_since, now)):
+                served = declared.generation
+        return Progress(served, rolling, stopped(declared, observed, starts.of(declared.generation)))

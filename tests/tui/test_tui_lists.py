@@ -1,0 +1,85 @@
+"""The side pages: reached by a number or by name, kept while the link is lost, with a way to the deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from client.errors import PermissionDenied
+from client.fleet_types import Condition, QuarantinedRequest
+from tests.tui.conftest import open_deck
+from tui.screens.deployment import DeploymentScreen
+from tui.screens.fleet import FleetScreen
+from tui.screens.listing import ListScreen
+
+CHAT = "accounts/local/deployments/chat"
+
+
+async def test_every_page_is_a_key_away_even_on_the_smallest_screen():
+    async with open_deck((80, 24)) as stage:
+        stage.source.fleet[CHAT].quarantined = [QuarantinedRequest(digest="ab" * 32, replicas=["chat-1", "chat-2"])]
+        await stage.later()
+        for key, words in {
+            "2": ("rehearsal-3", "✖ closed", "NVIDIA_L4_24GB", "3/4", "SIMULATED"), "3": ("ReplicaReady", "chat"),
+            "4": ("judge", "FAILED", "/data/models/judge.gguf"), "5": ("abababababab", "chat"),
+            "6": ("ci-bot", "inference-user"), "7": ("fd_ad…", "never"), "8": ("deployment-count", "25%"),
+            "9": ("audit_logs", "ada"),
+        }.items():  # fmt: skip
+            await stage.press(key)
+            assert isinstance(stage.app.screen, ListScreen)
+            missing = [word for word in words if word not in stage.text]
+            assert not missing, stage.text
+            assert "quit" in stage.text.splitlines()[-1]
+        assert len(stage.app.screen_stack) == 2, "pages do not pile up"
+        await stage.press("1")
+        assert isinstance(stage.app.screen, FleetScreen)
+
+
+async def test_the_command_line_finds_a_page_by_its_name():
+    async with open_deck() as stage:
+        await stage.press("colon", *"nodes")
+        async with asyncio.timeout(20):
+            while "Machines" not in stage.text:
+                await stage.settle()
+        await stage.press("enter")
+        async with asyncio.timeout(20):
+            while "rehearsal-1" not in stage.text:
+                await stage.settle()
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, FleetScreen)
+
+
+async def test_enter_on_a_condition_opens_its_deployment_and_a_filter_narrows():
+    async with open_deck() as stage:
+        stage.source.fleet[CHAT].conditions = [
+            Condition(
+                type="CapacityLimited", reason="STOCKOUT", wanted=2, placed=1, since=stage.clock.now,
+                retry_at=stage.clock.now + timedelta(seconds=20), message="no room",
+            )
+        ]  # fmt: skip
+        await stage.later()
+        await stage.press("4", "slash")
+        stage.app.screen.query_one("#filter").value = "stockout"
+        await stage.settle()
+        assert "next try in 19s" in stage.text
+        assert "judge" not in stage.text
+        await stage.press("enter", "enter")
+        assert isinstance(stage.app.screen, DeploymentScreen)
+        assert "STOCKOUT for" in stage.text
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, ListScreen)
+
+
+async def test_rows_that_cannot_be_renewed_stay_dim_with_their_age_and_the_reason():
+    async with open_deck() as stage:
+        await stage.press("6")
+
+        async def refuse():
+            raise PermissionDenied("this needs the role admin")
+
+        stage.source.users = refuse
+        await stage.later(30)
+        assert "this needs the role admin" in stage.text
+        assert "30s ago" in stage.text
+        assert "ci-bot" in stage.text
+        assert stage.app.screen.table.stale

@@ -1,0 +1,63 @@
+"""Why a deployment has this many replicas: what binds comes first, in few words, so that a narrow column tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client.fleet_types import AutoscalerView, Condition, DeploymentStatus, Reason, TargetView
+from tui.core import units
+
+NO_DECISION = "the autoscaler has not decided yet"
+_BINDING = ("STOCKOUT", "AT_MAX", "AT_MIN")  # keep the count from what the load asks for: the first thing to know
+_LOAD = ("STEADY", "LOAD_ABOVE_TARGET", "LOAD_BELOW_TARGET")
+
+
+def ordered(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """What binds, in order of its weight, then the rest as the autoscaler has it."""
+    rank = {code: n for n, code in enumerate(_BINDING)}
+    return tuple(sorted(reasons, key=lambda reason: rank.get(reason.code, len(rank))))
+
+
+def why(status: DeploymentStatus) -> str:
+    """One line: the words that fit a narrow column, then every reason in full."""
+    problem = status.deployment.status
+    if status.deployment.state == "FAILED" and problem and problem.message:
+        return problem.message
+    if status.deployment.state == "DELETING":
+        return "is being deleted: its replicas are drained"
+    if status.deployment.state == "DELETED":
+        return "deleted; press u to bring it back"
+    view = status.autoscaler
+    short = next(iter(_shortage(one) for one in status.conditions), "")
+    if view is None or not view.reasons:
+        return short or NO_DECISION
+    found = ordered(view.reasons)
+    short = short or _short(found[0], status, view)
+    return " · ".join(text for text in (short, "; ".join(reason.text for reason in found)) if text)
+
+
+def _shortage(condition: Condition) -> str:
+    return f"{condition.reason} {condition.placed} of {condition.wanted} placed"
+
+
+def _short(reason: Reason, status: DeploymentStatus, view: AutoscalerView) -> str:
+    """At most about two dozen characters; nothing where the sentence is short enough by itself."""
+    load = _most(view.targets)
+    wants = f", load wants {load.wanted}" if load else ""
+    if reason.code == "AT_MAX":
+        return f"AT MAX {units.count(status.deployment.max_replica_count)}{wants}"
+    if reason.code == "AT_MIN":
+        return f"AT MIN {units.count(status.deployment.min_replica_count)}{wants}"
+    if reason.code == "STOCKOUT":
+        return "STOCKOUT"
+    if reason.code == "SCALED_TO_ZERO":
+        return "ZERO: a request wakes it"
+    if reason.code in _LOAD and load is not None:
+        return f"load wants {load.wanted}: {units.rate(load.observed)} at {units.rate(load.target)}"
+    return ""
+
+
+def _most(targets: Sequence[TargetView]) -> TargetView | None:
+    """The target that wants most replicas wins; the autoscaler's own rule."""
+    known = [target for target in targets if target.wanted is not None]
+    return max(known, key=lambda target: target.wanted or 0, default=None)

@@ -1,0 +1,86 @@
+"""What every page shares: its place in the keymap, status lines, the 1 Hz tick, the ways to the other pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+
+from tui.core.actions import Place
+from tui.core.snapshot import Picture
+from tui.widgets.key_bar import KeyBar
+from tui.widgets.status_bar import Banner, StatusBar
+
+if TYPE_CHECKING:
+    from tui.app import Deck
+
+TICK_S = 1.0
+
+
+class Page(Screen[None]):
+    """A page of the dashboard. Subclasses draw the picture, and ask for what it does not have."""
+
+    place: Place = "fleet"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
+
+    @property
+    def deck(self) -> Deck:
+        return cast("Deck", self.app)
+
+    @property
+    def picture(self) -> Picture:
+        return self.deck.picture
+
+    def draw(self) -> None:
+        """Put the app's picture on the screen."""
+        raise NotImplementedError
+
+    def draw_more(self) -> None:
+        """What is drawn after the picture."""
+
+    def ask_details(self) -> None:
+        """Ask the source for what the picture does not have; the answer is drawn when it comes."""
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "picture", self._on_picture)
+        self.watch(self.app, "locked", self.tick)
+        self.set_interval(TICK_S, self.tick)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.tick)
+
+    def on_screen_resume(self) -> None:
+        self._on_picture()
+
+    def _on_picture(self) -> None:
+        if self.is_visible:
+            self.tick()
+            self.ask_details()
+
+    @property
+    def is_visible(self) -> bool:
+        """It is on top, or behind dialogs only: then it goes on living."""
+        stack = self.app.screen_stack
+        return self in stack and all(screen.is_modal for screen in stack[stack.index(self) + 1 :])
+
+    def tick(self) -> None:
+        """Ages and countdowns move with the local clock, between two snapshots too; stale data stands still."""
+        if not self.is_visible:
+            return
+        now = self.deck.clock()
+        with self.app.batch_update():
+            self.query_one(StatusBar).show_state(self.picture, self.deck.context, now, locked=self.deck.locked)
+            self.query_one(Banner).show_link(self.picture, now)
+            self.query_one(KeyBar).show_keys(locked=self.deck.locked)
+            self.set_class(bool(self.picture.stale_age(now)), "-stale")
+            self.draw()
+            self.draw_more()
+
+    @property
+    def is_gone(self) -> bool:
+        """Closed, or closing: an answer that comes now has no widgets to go to."""
+        return self not in self.app.screen_stack or not (self.is_attached and self.children)
+
+    def action_visit(self, page: str) -> None:
+        self.deck.visit(page)

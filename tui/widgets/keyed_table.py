@@ -1,0 +1,259 @@
+"""A table on Textual's line API: a thousand rows cost what the screen shows of them.
+
+The cursor belongs to a row's name, not to a line: when a live sort moves rows, what the user does still means the row
+that was chosen. Only lines whose row changed are sent to the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.core import columns, units
+from tui.core.columns import GAP, Column, Placed, R
+from tui.keymap import table_bindings
+from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
+
+MARGIN = 2  # the cursor's mark and a blank
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn(Generic[R]):
+    row: R
+    chosen: bool
+    strip: Strip
+
+
+class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False):
+    """Shows the rows it is given; says which one is chosen and when one shall be opened.
+
+    Once `pinned`, by any key or click of the user, the cursor never moves by itself: when its row goes away no row is
+    chosen, until the user moves it. `stale`: nothing of it is known to hold now, and all of it is dim.
+    """
+
+    COMPONENT_CLASSES = set(TONE_CLASSES)
+    BINDINGS = table_bindings()
+
+    @dataclass
+    class Chosen(Message):
+        """The cursor is on another row now, or on none. `by_user` is False when it moved by itself."""
+
+        name: str | None
+        by_user: bool
+
+    @dataclass
+    class Opened(Message):
+        name: str
+
+    @dataclass
+    class SortAsked(Message):
+        key: str
+
+    def __init__(self, shown: Sequence[Column[R]], *, sort: str = "", id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.columns = tuple(shown)
+        self.rows: tuple[R, ...] = ()
+        self.cursor: str | None = None
+        self.pinned = False
+        self.stale = False
+        self.sort = sort
+        self._hidden: str | None = None  # the pinned row, while it is out of sight
+        self._gone_at = 0  # where the chosen row was when it went away
+        self._cells: dict[str, tuple[R, tuple[str, ...]]] = {}
+        self._placed: tuple[Placed[R], ...] = ()
+        self._drawn: dict[str, _Drawn[R]] = {}
+        self._head: Strip | None = None
+
+    # What is shown.
+
+    def show(self, rows: tuple[R, ...], sort: str = "", *, stale: bool = False) -> None:
+        """Put these rows on the screen; the cursor stays with its row."""
+        before, self.rows = self.rows, rows
+        self._cells = {row.name: self._celled(row) for row in rows}
+        relaid = self._lay_out() or sort != self.sort or len(before) != len(rows) or stale != self.stale
+        if stale != self.stale:
+            self._drawn = {}
+        self.sort, self.stale = sort, stale
+        self._keep_cursor(before)
+        if relaid:
+            self._head = None
+            self.virtual_size = Size(self.size.width, len(rows) + 1)
+            self.refresh()
+            return
+        self._refresh_changed(before)
+
+    def _celled(self, row: R) -> tuple[R, tuple[str, ...]]:
+        known = self._cells.get(row.name)
+        return known if known is not None and known[0] == row else (row, columns.cells(self.columns, row))
+
+    def _lay_out(self) -> bool:
+        """Place the columns anew; True if that moved anything."""
+        needs = columns.measure(self.columns, (cells for _, cells in self._cells.values()))
+        placed = columns.fit(self.columns, needs, max(1, self.size.width - MARGIN - 1))
+        if placed == self._placed:
+            return False
+        self._placed, self._drawn, self._head = placed, {}, None
+        return True
+
+    def _refresh_changed(self, before: tuple[R, ...]) -> None:
+        top = self.scroll_offset.y
+        lines = range(top, min(len(self.rows), top + max(0, self.size.height - 1)))
+        dirty = [Region(0, n - top + 1, self.size.width, 1) for n in lines if self.rows[n] != before[n]]
+        if dirty:
+            self.refresh(*dirty)
+
+    def _keep_cursor(self, before: tuple[R, ...]) -> None:
+        names = [row.name for row in self.rows]
+        if self.cursor in names:
+            return
+        if self.cursor is None and self.pinned:
+            if self._hidden in names:  # a filter hid it: it is still what the user means
+                self.cursor, self._hidden = self._hidden, None
+                self.post_message(self.Chosen(self.cursor, by_user=False))
+            return
+        self._gone_at = next((n for n, row in enumerate(before) if row.name == self.cursor), 0)
+        self._hidden = self.cursor if self.pinned else None
+        self.cursor = names[min(self._gone_at, len(names) - 1)] if names and not self.pinned else None
+        self.post_message(self.Chosen(self.cursor, by_user=False))
+
+    def pin(self) -> None:
+        """The user means what the cursor is on."""
+        self.pinned |= self.cursor is not None
+
+    @property
+    def rows_drawn(self) -> int:
+        """How many rows are kept as they were drawn: only what is seen is drawn."""
+        return len(self._drawn)
+
+    def choose(self, name: str, *, by_user: bool = False) -> None:
+        """Move the cursor to the row of this name, and it into view."""
+        self.pinned |= by_user
+        index = self.index_of(name)
+        if name == self.cursor or index is None:
+            return
+        old, self.cursor = self.index_of(self.cursor), name
+        self._hidden = None
+        if not self._into_view(index):
+            top = self.scroll_offset.y
+            lines = [n - top + 1 for n in (old, index) if n is not None and 0 < n - top + 1 < self.size.height]
+            self.refresh(*(Region(0, line, self.size.width, 1) for line in lines))
+        self.post_message(self.Chosen(name, by_user))
+
+    def index_of(self, name: str | None) -> int | None:
+        return next((n for n, row in enumerate(self.rows) if row.name == name), None)
+
+    def _into_view(self, index: int) -> bool:
+        """Scroll so that row `index` shows; True if that was needed."""
+        top, height = self.scroll_offset.y, max(1, self.size.height - 1)
+        if top <= index < top + height:
+            return False
+        self.scroll_to(y=index if index < top else index - height + 1, animate=False)
+        return True
+
+    # Keys and mouse.
+
+    def action_move(self, by: int) -> None:
+        if self.rows:
+            at = self.index_of(self.cursor)
+            if at is None:
+                at = self._gone_at - (by > 0)  # one down is the row that has taken its place
+            self.choose(self.rows[max(0, min(len(self.rows) - 1, at + by))].name, by_user=True)
+
+    def action_page(self, direction: int) -> None:
+        self.action_move(direction * max(1, self.size.height - 2))
+
+    def action_edge(self, index: int) -> None:
+        if self.rows:
+            self.choose(self.rows[index].name, by_user=True)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            self._click_head(event.x)
+            return
+        index = event.y - 1 + self.scroll_offset.y
+        if index < len(self.rows):
+            name = self.rows[index].name
+            self.choose(name, by_user=True)
+            if event.chain > 1:
+                self.post_message(self.Opened(name))
+
+    def _click_head(self, x: int) -> None:
+        left = MARGIN
+        for placed in self._placed:
+            if left <= x < left + placed.width + GAP and placed.column.sort:
+                self.post_message(self.SortAsked(placed.column.sort))
+            left += placed.width + GAP
+
+    def on_resize(self) -> None:
+        self._lay_out()
+        self._drawn, self._head = {}, None  # strips are as wide as the widget was
+        self.virtual_size = Size(self.size.width, len(self.rows) + 1)
+        index = self.index_of(self.cursor)
+        if index is not None:
+            self._into_view(index)
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._drawn, self._head = {}, None
+
+    # Drawing.
+
+    def render_line(self, y: int) -> Strip:
+        if y == 0:
+            self._head = self._head or self._render_head()
+            return self._head
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self.rows):
+            return Strip.blank(self.size.width, self.rich_style)
+        return self._render_row(self.rows[index])
+
+    def _render_row(self, row: R) -> Strip:
+        chosen = row.name == self.cursor
+        known = self._drawn.get(row.name)
+        if known is not None and known.chosen == chosen and known.row == row:
+            return known.strip
+        base = self.rich_style + (tone_style(self, "cursor") if chosen else Style())
+        mark = Segment(drawn(self, "▌ " if chosen else "  "), base + tone_style(self, "healthy"))
+        cells = dict(zip((c.key for c in self.columns), self._celled(row)[1], strict=True))
+        segments = [mark]
+        for placed in self._placed:
+            text = units.fitted(cells[placed.column.key], placed.width, placed.column.align)
+            segments.append(Segment(drawn(self, text), base + self._style_of(placed.column, row, chosen)))
+            segments.append(Segment(" " * GAP, base))
+        strip = Strip(segments).adjust_cell_length(self.size.width, base)
+        self._drawn[row.name] = _Drawn(row, chosen, strip)
+        return strip
+
+    def _style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
+        if self.stale:
+            return tone_style(self, "dim")
+        tone = column.tone(row)
+        return tone_style(self, tone) if tone is not None else self.cell_style(column, row, chosen)
+
+    def cell_style(self, column: Column[R], row: R, chosen: bool) -> Style:
+        """Of a cell without a tone: the first column stands out, what is unknown or nothing recedes."""
+        if column is self.columns[0]:
+            return Style(bold=True)
+        quiet = column.cell(row) in (units.UNKNOWN, "0", "")
+        return tone_style(self, "dim") if quiet and not chosen else Style()
+
+    def _render_head(self) -> Strip:
+        style = self.rich_style + tone_style(self, "head")
+        segments = [Segment("  ", style)]
+        for placed in self._placed:
+            column = placed.column
+            sorted_by = column.sort is not None and column.sort == self.sort
+            text = units.fitted(column.title, placed.width, column.align)
+            segments.append(Segment(text, style + Style(bold=True, underline=sorted_by)))
+            segments.append(Segment(drawn(self, "▼".ljust(GAP) if sorted_by else " " * GAP), style))
+        return Strip(segments).adjust_cell_length(self.size.width, style)
