@@ -39,10 +39,12 @@ class Progress:
         old = any(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
         rolling = old and not declared.deleted
         served = self.served
-        if served != declared.generation and any(
-            r.stage == Stage.READY and r.generation == declared.generation for r in observed
-        ):
+        if served != declared.generation and _serves(declared.generation, observed):
             # The first settings that ever served, else those that have served steadily and alone.
-            if served is None or (not rolling and starts.steady(declared.generation, ready_since, now)):
-                served = declared.generation
+            alone = not rolling and starts.steady(declared.generation, ready_since, now)
+            served = declared.generation if served is None or alone else served
         return Progress(served, rolling, stopped(declared, observed, starts.of(declared.generation)))
+
+
+def _serves(generation: str, observed: Sequence[Observed]) -> bool:
+    return any(r.stage == Stage.READY and r.generation == generation for r in observed)

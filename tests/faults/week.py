@@ -17,7 +17,7 @@ from engine.control.autoscale import LoadSample
 from engine.control.lifecycle import Facts
 from engine.control.reconcile import STARTING, Do, Observed, Stage, Step, steps
 from engine.control.stockout import retry_s
-from engine.fleet.keeper import UNHEARD_AFTER_S
+from engine.fleet.autoscaler import UNHEARD_AFTER_S
 from engine.placement.port import Need, Stockout
 from engine.placement.simulated.cloud import Cloud
 from tests.faults import week_checks

@@ -77,7 +77,7 @@ async def test_a_start_that_fails_beside_a_steady_replica_is_not_forgiven_by_it(
     for failures in (1, 2, 3):
         add(house, "crashing", Stage.INITIALIZING)
         await bury(house, "crashing")
-        house.set.starts.forgive(house.set)
+        house.set.forgive()
         assert house.set.backoff(NEW).failures == failures
         house.clock.advance(STEADY_AFTER_S + 1)
     assert "it broke" in house.set.backoff(NEW).reason
@@ -90,10 +90,10 @@ async def test_one_that_came_after_and_served_for_a_while_ends_the_back_off(hous
     house.clock.advance(5)
     add(house, "good", Stage.READY)
     house.clock.advance(STEADY_AFTER_S - 1)
-    house.set.starts.forgive(house.set)
+    house.set.forgive()
     assert house.set.backoff(NEW).failures == 3
     house.clock.advance(1)
-    house.set.starts.forgive(house.set)
+    house.set.forgive()
     assert house.set.backoff(NEW).failures == 0
 
 
