@@ -215,6 +215,7 @@ class Replica:
             unanswered_s=self.vitals.unanswered_s(now),
             wedged=self.wedged,
             short=self.short_since is not None,
+            cached_tokens=int(self.report.body.get("kv_used_tokens") or 0),
         )
 
     def view(self, restarts: int) -> ReplicaView:
