@@ -70,7 +70,7 @@ class Observed(NamedTuple):
 
     `silent_s`: since it answered at all. `stalled_s`: since its last token or prompt chunk, 0 without work. `call_s`:
     what one call of its model takes at most, as measured. `unanswered_s`: how long it has claimed to have no work
-    while a request was with it.
+    while a request was with it. `cached_tokens`: what its memory holds of prompts and answers.
     """
 
     id: str
@@ -86,6 +86,7 @@ class Observed(NamedTuple):
     unanswered_s: float = 0.0
     wedged: bool = False
     short: bool = False  # no node has room for it
+    cached_tokens: int = 0
 
 
 class Do(enum.StrEnum):
@@ -237,6 +238,6 @@ def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[S
     return [Step(Do.TERMINATE, r.id, DRAINED) for r in drained if r.id not in kept]
 
 
-def _victim_order(replica: Observed) -> tuple[bool, int, float]:
-    """Not ready first, then least work, then newest."""
-    return (replica.stage == Stage.READY, replica.in_flight, -replica.started_at)
+def _victim_order(replica: Observed) -> tuple[bool, int, int, float]:
+    """Not ready first, then least work, then the least that later prompts could reuse, then newest."""
+    return (replica.stage == Stage.READY, replica.in_flight, replica.cached_tokens, -replica.started_at)

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from client.errors import ResourceExhausted, Unavailable
+from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
 from engine.control.route import Candidate, choose
 from engine.fleet.replica import Replica
 
-QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once
+QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
 RETRY_AFTER_S = 5.0
 DEFAULT_SLOTS = 1
 
@@ -52,7 +52,8 @@ class Lobby:
     async def place(self, timeout_s: float, avoid: frozenset[str] = frozenset()) -> AsyncIterator[Replica]:
         """A place on a replica for the time of the `async with`.
 
-        Raises ResourceExhausted when the queue is full, Unavailable when no place came within `timeout_s`.
+        Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready), Unavailable when no
+        place came within `timeout_s`.
         """
         replica = await self._wait(timeout_s, avoid)
         try:
@@ -91,9 +92,7 @@ class Lobby:
         if self._closed is not None:
             raise self._closed
         if len(self._waiting) >= QUEUE_MAX:
-            raise ResourceExhausted(
-                "the deployment is over capacity", hint="retry later or add replicas", retry_after_s=RETRY_AFTER_S
-            )
+            raise self._full()
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
         self._waiting.append(waiter)
         granted = False
@@ -112,6 +111,15 @@ class Lobby:
             if not granted:
                 self._abandon(waiter)
         return replica
+
+    def _full(self) -> FiredeckError:
+        """429 is for a load that is too much for the replicas; without a replica any load is."""
+        if self._ready():
+            return ResourceExhausted(
+                "the deployment is over capacity", hint="retry later or add replicas", retry_after_s=RETRY_AFTER_S
+            )
+        text = f"no replica is ready yet, and {QUEUE_MAX} requests wait for one"
+        return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S)
 
     def _abandon(self, waiter: Waiter) -> None:
         """Leave the queue; a place that was given just as its waiter gave up is handed back."""

@@ -209,7 +209,7 @@ class Replica:
         return Observed(
             self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
             vitals.silent_s(now), vitals.stalled_s(now), vitals.call_s, vitals.unanswered_s(now),
-            self.wedged, self.short_since is not None,
+            self.wedged, self.short_since is not None, int(self.report.body.get("kv_used_tokens") or 0),
         )  # fmt: skip
 
     def view(self, restarts: int) -> ReplicaView:

@@ -1,4 +1,4 @@
-"""The replay simulator: its replicas, its gateway, the policies of others by their documents, and the verdict."""
+"""The replay simulator: its replicas, its gateway, the policies of others by their documents, traces."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from engine.control.autoscale_state import Policy as Rules
 from engine.fleet.lobby import QUEUE_MAX
-from tests.bench.autoscaling import contest, report, traces
-from tests.bench.autoscaling.contest import Entry, Result, capacity, front, matches
+from engine.replica.planner import Limits, Prefilling, plan_chunks
+from engine.replica.scheduler import ALONE_CHUNK_MS, SHARED_CHUNK_MS
+from tests.bench.autoscaling import traces
+from tests.bench.autoscaling.oracle import Oracle
 from tests.bench.autoscaling.ours import Ours
 from tests.bench.autoscaling.peers import Fixed, Knative, RayServe
 from tests.bench.autoscaling.replica_model import MEASURED, Model
@@ -45,6 +47,25 @@ def test_a_prompt_beside_a_running_sequence_gets_its_share_of_the_rounds():
     rows = [(0.0, 1, 1000), (5.0, 100, 2)]
     _, simulation = replay(rows)
     assert [round(t, 3) for t in (0.01, 2.0)] == [round(t, 3) for t in simulation.ttfts_s]
+
+
+def test_prompts_take_turns():
+    # Each gets every other turn: the short one is done after twice its own second, the long one after both.
+    _, simulation = replay([(0.0, 300, 1), (0.0, 100, 1)])
+    assert [round(t, 3) for t in simulation.ttfts_s] == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "running", "chunk_s"), [(1, 4, 0.2), (4, 4, 0.2), (3, 2, 0.3), (7, 1, 0.5), (1, 0, 0.5)]
+)
+def test_the_more_prompts_wait_the_more_of_a_round_is_theirs_as_in_a_real_replica(prompts, running, chunk_s):
+    model = Model.of(MEASURED, 30.0)
+    assert model.chunk_s(prompts, running) == pytest.approx(chunk_s)
+    waiting = [Prefilling(i, None, 10**9, 10**9, (i,)) for i in range(prompts)]
+    token_ms = 1000 * model.prefill_token_s
+    limits = Limits(10**9, 1, token_ms, SHARED_CHUNK_MS, ALONE_CHUNK_MS)
+    chunks = plan_chunks(waiting, running, None, limits)
+    assert sum(c.tokens for c in chunks) * token_ms == pytest.approx(1000 * chunk_s, abs=token_ms)
 
 
 def test_beyond_its_slots_and_one_more_requests_wait_at_the_gateway():
@@ -140,6 +161,14 @@ def test_knative_halves_at_most_and_reaches_zero_after_the_window_and_the_grace(
     assert counts(policy, [(104, 1.0, 0, 1)]) == [1]
 
 
+def test_knative_keeps_the_most_that_was_wanted_in_its_scale_down_delay():
+    policy = Knative(10, stable_s=6, down_delay_s=120)
+    counts(policy, [(t, 35.0, 5) for t in range(0, 20, 2)])
+    falling = counts(policy, [(t, 7.0, 5) for t in range(20, 200, 2)])
+    assert (falling[0], falling[55], falling[-1]) == (5, 5, 2)  # at most halved
+    assert 118 <= 2 * falling.index(2) <= 128
+
+
 def test_ray_serve_waits_its_delays_and_starts_again_when_the_wish_turns():
     policy = RayServe(target=2)
     ups = counts(policy, [(t, 4.0) for t in range(70)])
@@ -162,6 +191,22 @@ def test_ours_is_the_engines_own_decision_and_wakes_by_event():
     assert simulation.counts[1][0] == pytest.approx(300, abs=2)
     assert simulation.counts[2][0] == 1000.0
     assert outcome.ttft_p99_s == pytest.approx(10.1, abs=0.1)  # held while the replica starts
+
+
+def test_the_oracle_has_replicas_ready_when_the_load_comes_and_ends_them_when_it_has_gone():
+    rows = [(100 + 0.1 * i, 10, 1) for i in range(200)] + [(200.0, 1, 1)]  # 1.5 s of work a second for 20 s
+    oracle = Oracle(MODEL, rows, share=0.3, around_s=0.0)
+    outcome, simulation = replay(rows, oracle)
+    assert simulation.counts == [(0.0, 1), (90.0, 5), (120.0, 1)]
+    assert outcome.ttft_p99_s < 0.3
+    assert outcome.replica_s == pytest.approx(200 + 4 * 30, abs=8)
+
+
+def test_the_oracle_keeps_what_would_be_needed_again_before_another_could_start():
+    busy = [0.05 + 0.1 * i for i in range(100)]
+    rows = [(at, 20, 1) for at in busy] + [(at + gap, 20, 1) for gap in (20, 60) for at in busy]
+    plans = [count for _, count in replay(rows, Oracle(MODEL, rows, 1.0, 0.0))[1].counts]
+    assert plans == [1, 3, 1, 3], "one pause as long as a start, and one of 30 s"
 
 
 # -------------------------------------------------------------------------------------------------- traces
@@ -192,61 +237,3 @@ def test_the_stand_in_has_the_statistics_it_was_fitted_to(name):
     assert (min(minutes) == 0) == (fitted.lull > 0)
     assert traces.generate(name, 3500, seed=1).rows == made.rows
     assert traces.generate(name, 3500, seed=2).rows != made.rows
-
-
-# ------------------------------------------------------------------------------------------------- verdict
-
-
-def result(name: str, p99: float, cost: float, *, ours: bool = False, refused: int = 0) -> Result:
-    return Result(Entry(Fixed(1), ours=ours), Outcome(name, 0.1, p99, cost, 0, refused, 100))
-
-
-def test_the_front_is_what_nobody_beats():
-    results = [result("a", 1, 30), result("b", 2, 20), result("c", 2, 25), result("d", 3, 20), result("e", 1, 30)]
-    assert [r.outcome.policy for r in front(results)] == ["a", "b", "e"]
-    assert [r.outcome.policy for r in front([result("a", 1, 10, refused=1), result("b", 2, 20)])] == ["a", "b"]
-
-
-def test_each_peer_that_no_other_beats_meets_the_cheapest_of_ours_with_as_good_a_tail():
-    peers = [
-        result("slow", 9, 10),
-        result("good", 4, 40),
-        result("beaten", 4, 41),
-        result("lets few in", 3, 5, refused=1),
-    ]
-    mine = [result("late", 4.5, 20, ours=True), result("quick", 3.5, 32, ours=True), result("dear", 1, 90, ours=True)]
-    found = matches([*peers, *mine], forecasts=False)
-    assert [(m.peer.outcome.policy, m.ours and m.ours.outcome.policy) for m in found] == [
-        ("good", "quick"),
-        ("slow", "late"),
-    ]
-    assert [m.ratio for m in found] == [pytest.approx(0.8), pytest.approx(2.0)]
-    [unmatched] = matches([peers[1], result("worse", 5, 1, ours=True)], forecasts=False)
-    assert (unmatched.ours, unmatched.ratio) == (None, None)
-
-
-def test_what_a_replica_can_do_is_estimated_from_lengths():
-    model = Model.of(MEASURED, 30.0)
-    assert model.round_s[2] == pytest.approx(2 * 3.75e-3), "two single steps beat one of two"
-    assert capacity(model, [(0, 1000, 100)]) == pytest.approx(1 / (0.828 + 100 * 0.01946 / 8))
-
-
-def test_the_report_says_that_it_is_simulated_and_names_the_verdict(monkeypatch, capsys):
-    def few(*given, **more):
-        made = [e for e in contest.entries(*given, **more) if "as it comes" in e.policy.name]
-        return [Entry(Fixed(9)), *made]
-
-    monkeypatch.setattr(report, "QUICK_S", 400.0)
-    monkeypatch.setattr(report, "entries", few)
-    report.main(None, None, 5.0, quick=True)
-    shown = capsys.readouterr().out
-    assert "SIMULATED: conv (generated, seed 1)" in shown
-    for expected in (
-        "Knative, as it comes",
-        "Ray Serve, as it comes",
-        "firedeck, as it comes",
-        "fixed",
-        "Pareto",
-        "At equal p99",
-    ):
-        assert expected in shown

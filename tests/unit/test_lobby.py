@@ -103,14 +103,26 @@ async def test_a_newcomer_does_not_overtake_those_who_wait():
 
 async def test_beyond_its_bound_the_queue_answers_429_at_once_and_says_when_to_come_back(monkeypatch):
     monkeypatch.setattr(lobby_room, "QUEUE_MAX", 2)
-    house = House()
-    tasks = [house.send(str(i), asyncio.Event()) for i in range(2)]
+    house = House(1)
+    tasks = [house.send(str(i), asyncio.Event()) for i in range(2 + 1 + PREFETCH)]
     await settle()
     with pytest.raises(ResourceExhausted) as refused:
         async with house.lobby.place(FOREVER_S):
             pytest.fail("there is no place")
     assert refused.value.retry_after_s
     assert house.lobby.held == 2
+    await end(*tasks)
+
+
+async def test_a_full_queue_before_a_replica_that_is_not_there_yet_answers_503(monkeypatch):
+    monkeypatch.setattr(lobby_room, "QUEUE_MAX", 2)
+    house = House()
+    tasks = [house.send(str(i), asyncio.Event()) for i in range(2)]
+    await settle()
+    with pytest.raises(Unavailable, match="no replica is ready yet, and 2 requests wait") as refused:
+        async with house.lobby.place(FOREVER_S):
+            pytest.fail("there is no place")
+    assert (refused.value.status, bool(refused.value.retry_after_s)) == (503, True)
     await end(*tasks)
 
 

@@ -230,13 +230,15 @@ def test_changing_ones_mind_midway_still_ends_at_the_last_wish(wishes):
     assert house.ready() == len(house.replicas) == desired
 
 
-def test_scaling_down_takes_the_ones_not_ready_first_then_the_least_busy_then_the_newest():
+def test_scaling_down_takes_the_ones_not_ready_first_then_the_least_busy_then_the_least_cached_then_the_newest():
     crowd = [
         replica("busy", in_flight=2, started_at=1), replica("idle-old", started_at=1),
-        replica("idle-new", started_at=2), replica("loading", Stage.INITIALIZING, started_at=3),
+        replica("idle-new", started_at=2),
+        replica("warm", started_at=4, cached_tokens=900), replica("loading", Stage.INITIALIZING, started_at=3),
     ]  # fmt: skip
-    order = [named(steps(Declared(n, NEW), crowd, CALM, NOW), Do.DRAIN) for n in (3, 2, 1)]
-    assert order == [{"loading"}, {"loading", "idle-new"}, {"loading", "idle-new", "idle-old"}]
+    order = [sorted(named(steps(Declared(n, NEW), crowd, CALM, NOW), Do.DRAIN)) for n in (4, 3, 2, 1)]
+    leaving = ["loading", "idle-new", "idle-old", "warm"]
+    assert order == [sorted(leaving[:n]) for n in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize(

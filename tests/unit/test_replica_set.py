@@ -181,3 +181,10 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
     assert replica.taken_over
     assert house.clock.monotonic() - replica.observed(alive=True).started_at == pytest.approx(age_s)
     assert (house.clock.wall() - replica.view(0).started_at).total_seconds() == pytest.approx(age_s)
+
+
+def test_the_reconciler_is_told_what_a_replica_has_cached():
+    replica = Replica("d-1", NEW, "key", FakeClock())
+    assert replica.observed(alive=True).cached_tokens == 0
+    replica._take({"kv_used_tokens": 900})
+    assert replica.observed(alive=True).cached_tokens == 900

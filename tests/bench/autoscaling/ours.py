@@ -43,7 +43,7 @@ class Ours:
             held=view.held,
             last_request_at=view.last_request_at,
             oldest_held_s=view.oldest_held_s,
-            ttft_p99_ms=percentile(self._ttfts_ms.values(view.now), 99),
+            ttft_p99_ms=percentile(self._ttfts_ms.values(view.now), 99) if self.rules.ttft_p99_ms else None,
             forecast=self._expected(view.now),
         )
         decision, self._memory = decide(self.rules, self._memory, self._history, observed, view.now)

@@ -2,7 +2,8 @@
 
 Knative: https://knative.dev/docs/serving/autoscaling/kpa-specific/ (stable and panic windows, panic threshold, scale
 rates), .../autoscaling/concurrency/ and .../autoscaling/rps-target/ (targets, of which 70 % are aimed at),
-.../autoscaling/scale-to-zero/ (grace period, the activator that holds requests).
+.../autoscaling/scale-bounds/ (scale-down delay), .../autoscaling/scale-to-zero/ (grace period, the activator that
+holds requests).
 Ray Serve: https://docs.ray.io/en/latest/serve/advanced-guides/advanced-autoscaling.html (target_ongoing_requests,
 look_back_period_s, upscale_delay_s, downscale_delay_s).
 """
@@ -67,6 +68,7 @@ class Knative:
     panic_threshold: float = 2.0
     most_up: float = 1000.0
     most_down: float = 2.0
+    down_delay_s: float = 0.0  # the most that was wanted in it counts
     least: int = 0
     grace_s: float = 30.0
     look_s: float = 2.0
@@ -76,6 +78,7 @@ class Knative:
     _panic_since: float | None = None  # the last reason to panic
     _most_in_panic: int = 0
     _idle_since: float | None = None
+    _wanted: deque[tuple[float, int]] = field(default_factory=deque)  # (when, how many): falling, for the delay
 
     def __post_init__(self) -> None:
         self._averages = Averages(self.stable_s)
@@ -94,7 +97,7 @@ class Knative:
             stable = self._most_in_panic
         if view.held and not view.ready:
             stable = max(1, stable)
-        return max(self.least, self._held_back_from_zero(stable, view.now))
+        return max(self.least, self._held_back_from_zero(self._delayed(stable, view.now), view.now))
 
     @property
     def panic_s(self) -> float:
@@ -103,6 +106,14 @@ class Knative:
     def _limited(self, wanted: int, ready: int) -> int:
         """The scale rates: no more than `most_up` times what is ready, no fewer than its `most_down`-th part."""
         return min(max(wanted, math.floor(ready / self.most_down)), math.ceil(ready * self.most_up))
+
+    def _delayed(self, wanted: int, now: float) -> int:
+        while self._wanted and self._wanted[-1][1] <= wanted:
+            self._wanted.pop()
+        self._wanted.append((now, wanted))
+        while self._wanted[0][0] < now - self.down_delay_s:
+            self._wanted.popleft()
+        return self._wanted[0][1]
 
     def _held_back_from_zero(self, wanted: int, now: float) -> int:
         if wanted > 0:

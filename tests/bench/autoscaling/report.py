@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client.cli.output import table
-from tests.bench.autoscaling.contest import WARM_UP_S, Match, Result, entries, front, matches, run
+from tests.bench.autoscaling.contest import WARM_UP_S, Match, Result, Side, entries, front, matches, run
 from tests.bench.autoscaling.replica_model import MEASURED, Model, costs_of
 from tests.bench.autoscaling.traces import FITTED, Trace, load
 
 HEADER = ("POLICY", "TTFT p50", "p99", "REPLICA-SECONDS", "COLD STARTS", "REFUSED", "FRONT")
-EQUAL_HEADER = (
-    "PEER", "p99", "REPLICA-SECONDS", "STARTS", "CHEAPEST FIREDECK", "STARTS", "RATIO", "WITH FORECAST",
-)  # fmt: skip
+EQUAL_HEADER = ("PEER", "p99", "REPLICA-SECONDS", "STARTS", "FIREDECK", "WITH FORECAST", "ORACLE")
+COMPARED = (Side.OURS, Side.FORESEEN, Side.ORACLE)
 START_S = 30.0  # from placing a replica to its first answer: the weights of a mid-sized model from a local disk
 AIM = 0.9  # of the replica-seconds of the best peer, at a tail as good
 SEED = 1
@@ -62,37 +61,35 @@ def _cells(result: Result, best: bool) -> tuple[str, ...]:
     o = result.outcome
     return (
         o.policy, f"{o.ttft_p50_s:.2f}s", f"{o.ttft_p99_s:.2f}s", f"{o.replica_s:,.0f}", str(o.starts), str(o.refused),
-        "*" if best else "",
+        "knows the future" if result.entry.side == Side.ORACLE else "*" if best else "",
     )  # fmt: skip
 
 
 def _said(results: Sequence[Result], best: Sequence[Result]) -> list[str]:
-    mine = sum(r.entry.ours for r in best)
-    plain, foreseen = (matches(results, forecasts=forecasts) for forecasts in (False, True))
+    mine = sum(r.entry.side != Side.PEER for r in best)
+    found = matches(results)
     return [
         f"{mine} of the {len(best)} settings on the Pareto front (p99, replica-seconds, refused) are firedeck's",
-        "\nAt equal p99: each peer that no other peer beats, and the cheapest firedeck whose p99 is no higher",
-        table(EQUAL_HEADER, [_pair(*pair) for pair in zip(plain, foreseen, strict=True)]),
-        f"without a forecast: {_summed(plain)}",
-        f"with a forecast as floor: {_summed(foreseen)}; aim: at most {AIM}x",
+        "\nReplica-seconds at equal p99, to those of each peer that no other peer beats (between two targets in "
+        "proportion);\nthe oracle knows the load before it comes: its ratio shows what there is to gain (a guide, no "
+        "proven bound)",
+        table(EQUAL_HEADER, [_cells_at_equal_tail(match) for match in found]),
+        *(f"{side}: {_summed([match.ratio(side) for match in found])}" for side in COMPARED),
+        f"aim: at most {AIM}x with the forecast",
     ]
 
 
-def _pair(plain: Match, foreseen: Match) -> tuple[str, ...]:
-    peer = plain.peer.outcome
-    mine = plain.ours.outcome if plain.ours else None
+def _cells_at_equal_tail(match: Match) -> tuple[str, ...]:
+    peer = match.peer
+    ratios = [match.ratio(side) for side in COMPARED]
     return (
         peer.policy, f"{peer.ttft_p99_s:.2f}s", f"{peer.replica_s:,.0f}", str(peer.starts),
-        mine.policy if mine else "none", str(mine.starts) if mine else "", _ratio(plain), _ratio(foreseen),
+        *("" if ratio is None else f"{ratio:.2f}x" for ratio in ratios),
     )  # fmt: skip
 
 
-def _ratio(match: Match) -> str:
-    return "" if match.ratio is None else f"{match.ratio:.2f}x"
-
-
-def _summed(found: Sequence[Match]) -> str:
-    ratios = [m.ratio for m in found if m.ratio is not None]
+def _summed(found: Sequence[float | None]) -> str:
+    ratios = [ratio for ratio in found if ratio is not None]
     if not ratios:
         return f"none of {len(found)} peers matched in tail"
     middle, met = statistics.median(ratios), sum(ratio <= AIM for ratio in ratios)
