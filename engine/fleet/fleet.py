@@ -273,12 +273,14 @@ class Fleet:
         await self.deployed.forget(keeper.name)
 
     async def _take_over(self, records: list[ReplicaRecord]) -> None:
-        """Replicas that live and belong to a living deployment are adopted; every other one is ended."""
+        """Replicas that live and belong to a living deployment are adopted; every other one of ours is ended."""
         adopted: set[Path] = set()
         for record in records:
             placed = _placed(record)
             keeper = self._keepers.get(record.deployment)
-            if placed and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
+            # A copied data folder names replicas that are still those of the engine it was copied from.
+            ours = placed is not None and placed.socket == self.rooms.driver.socket_of(record.id)
+            if placed and ours and keeper and not keeper.deleted and self.rooms.driver.alive(placed):
                 keeper.replicas.adopt(record, placed)
                 adopted.add(placed.socket)
                 await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)

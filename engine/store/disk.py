@@ -8,6 +8,7 @@ takes no more changes.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -90,6 +91,22 @@ class Disk:
 
     def _remember(self) -> None:
         self._database_seen, self._log_seen = _identity(self._path), _identity(self._log)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A whole copy of a database that others may be writing to; sqlite3.DatabaseError says why there is none.
+
+    In one go, and so of one moment: a reader in WAL mode holds up no writer.
+    """
+    if not target.exists():
+        target.touch(mode=0o600)
+    with (
+        contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as live,
+        contextlib.closing(sqlite3.connect(target)) as made,
+    ):
+        live.backup(made)
+        made.execute("PRAGMA synchronous = FULL")
+        _check_whole(made)
 
 
 def _check_whole(connection: sqlite3.Connection) -> None:

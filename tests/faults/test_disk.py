@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from client.errors import Unavailable
 from client.resources import Client
 from client.types import DeploymentSpec
+from tests.faults.preload import built
 from tests.faults.simulated import answers, deploy_simulated, simulated_engine
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
 
@@ -42,15 +42,9 @@ class Failing:
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
     folder = tmp_path_factory.mktemp("disk")
-    library, flag = folder / "failing_disk.so", folder / "failing"
-    source = Path(__file__).with_name("failing_disk.c")
-    compiler = shutil.which("cc") or shutil.which("gcc") or "cc"
-    built = subprocess.run(
-        [compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], capture_output=True, text=True
-    )
-    if built.returncode:
-        pytest.skip(f"a failing disk cannot be built here: {built.stderr[:200]}")
-    engine = simulated_engine(folder, {"LD_PRELOAD": str(library), "FAILING_DISK": str(flag)}).start()
+    flag = folder / "failing"
+    given = {"LD_PRELOAD": built("failing_disk", folder), "FAILING_DISK": str(flag)}
+    engine = simulated_engine(folder, given).start()
     asyncio.run(deploy_simulated(engine))
     yield Failing(engine, flag)
     engine.stop()
