@@ -21,7 +21,7 @@ from engine.placement import fit
 from engine.placement.port import Need, Stockout
 from engine.placement.simulated.cloud import Cloud
 from engine.placement.simulated.world import Closure, VirtualNode, World
-from tests.faults.week_parts import Deployed, Size, Unit
+from tests.faults.week_parts import Deployed, Size, Unit, check_steps
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 TICK_S, SHORT_TICK_S, BUSY_TICK_S = 120.0, 30.0, 5.0
@@ -95,7 +95,9 @@ class Week:
         self._observe(d, now)
         self._decide(d, now)
         observed = [self._seen(unit, now) for unit in d.units.values()]
-        for step in steps(Declared(d.desired, d.wanted, d.deleted), observed, d.backoff, now):
+        found = steps(Declared(d.desired, d.wanted, d.deleted), observed, d.backoff, now)
+        check_steps(d, observed, found, now)
+        for step in found:
             self._do(d, step, now)
         self._place(d, now)
         self.check_deployment(d)
@@ -310,7 +312,8 @@ class Week:
             there = states[Stage.READY] + states[Stage.INITIALIZING] + short
             wanted = d.desired + (0 if held else min(old, SURGE))
             fewer = short and d.backoff.failures and there < wanted
-            assert there == len(d.units) and (there == wanted or fewer), f"{d.name}: {states}, and {wanted} wanted"
+            assert there == len(d.units), f"{d.name}: {states}"
+            assert there == wanted or fewer, f"{d.name}: {states}, and {wanted} wanted"
             assert not short or all(self._lacks(d)), f"{d.name} waits though there is room"
         self.counts["ready at the end"] = sum(len(d.ready()) for d in self.fleet)
         self.counts["short at the end"] = sum(not unit.placed for d in self.fleet for unit in d.units.values())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.control.autoscale import LoadHistory, Memory, Policy
 from engine.control.backoff import Backoff
-from engine.control.reconcile import SERVING, Stage
+from engine.control.reconcile import SERVING, Do, Observed, Stage, Step
 from engine.placement.port import Need
 
 
@@ -74,3 +75,20 @@ class Deployed:
 
     def ready(self) -> list[Unit]:
         return [unit for unit in self.units.values() if unit.stage == Stage.READY and not unit.dead]
+
+
+def check_steps(d: Deployed, observed: Sequence[Observed], found: Sequence[Step], now: float) -> None:
+    """No step takes away what serves before something else does, or a replica that still has requests; and after a
+    failed start the next one waits its time."""
+    starts = [step for step in found if step.do == Do.START]
+    assert not starts or now >= d.backoff.holds_until(), f"{d.name}: started again too soon"
+    desired = 0 if d.deleted else d.desired
+    forced = {step.replica for step in found if step.fault or step.do in {Do.BURY, Do.KILL}}
+    ready = {r.id for r in observed if r.alive and r.stage == Stage.READY} - forced
+    drained = {step.replica for step in found if step.do == Do.DRAIN}
+    given_up = desired > 1 and any(r.short for r in observed)  # one: else two sets would wait for each other's room
+    left = len(ready - drained)
+    assert left >= min(desired - given_up, len(ready)), f"{d.name}: {left} of {len(ready)} stay, {desired} are wanted"
+    busy = {r.id for r in observed if r.in_flight}
+    ended = {step.replica for step in found if step.do == Do.TERMINATE and not step.fault}
+    assert not ended & busy, f"{d.name}: a request was lost in a drain"
