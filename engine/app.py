@@ -58,6 +58,7 @@ from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.ledger import Ledger
+from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
 from engine.version import VERSION
 
@@ -71,7 +72,6 @@ ROUTERS = tuple(
         audit_logs, usage,
     )
 )  # fmt: skip
-UPLOADS = "uploads"
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 

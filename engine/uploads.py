@@ -17,6 +17,7 @@ from pathlib import Path
 
 from client.errors import FailedPrecondition, InvalidArgument, PayloadTooLarge, ResourceExhausted, Unauthenticated
 
+FOLDER = "uploads"  # in the data folder
 EXPIRY_S = 24 * 3600.0
 SPARE_BYTES = 1 << 30  # left free on the disk
 FILES_MAX = 1000

@@ -20,7 +20,9 @@ async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequen
     for record in records:
         placed = _placed(record)
         keeper = keepers.get(record.deployment)
-        if placed and keeper and not keeper.deleted and rooms.driver.alive(placed):
+        # A copied data folder names replicas that are still those of the engine it was copied from.
+        ours = placed is not None and placed.socket == rooms.driver.socket_of(record.id)
+        if placed and ours and keeper and not keeper.deleted and rooms.driver.alive(placed):
             keeper.replicas.adopt(record, placed)
             adopted.add(placed.socket)
             await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)

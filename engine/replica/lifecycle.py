@@ -1,6 +1,7 @@
 """The life of a replica process: bind, load, serve, drain or be orphaned, exit with a code that says why.
 
-0  drained after SIGTERM or SIGINT, or orphaned: nobody talked to it for a while and nothing ran
+0  drained after SIGTERM or SIGINT or because its socket was taken away, or orphaned: nobody talked to it for a while
+   and nothing ran
 3  the model cannot be served; the last line on stderr is the reason
 4  its scheduler died, which no request should be able to cause; the last line on stderr is the reason
 """
@@ -29,6 +30,7 @@ EXIT_OK, EXIT_BAD_MODEL, EXIT_DIED = 0, 3, 4
 TICK_S = 0.2
 FAILURE_LINGER_S = 2.0  # how long a failed replica waits for /health to be asked why
 STOP_TIMEOUT_S = 5.0
+DOOR_SHUT = "somebody removed or replaced this replica's socket"
 
 
 class _Server(uvicorn.Server):
@@ -51,6 +53,25 @@ def bind(path: str) -> socket.socket:
         os.umask(before)
     listener.listen(1024)
     return listener
+
+
+class Door:
+    """The name of the socket in the file system. Whoever removes or replaces it shuts this replica off from new
+    connections, though those that are open go on as if nothing had happened."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._path = str(listener.getsockname())
+        self._bound = self._now()
+
+    def shut(self) -> bool:
+        return self._now() != self._bound
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -79,9 +100,10 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.drain)
     server = _Server(_config(app))
+    door = Door(listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     runtime.start()
-    code = await _live(app, runtime, orphan_timeout_s=orphan_timeout_s, drain_timeout_s=drain_timeout_s)
+    code = await _live(app, runtime, door, orphan_timeout_s=orphan_timeout_s, drain_timeout_s=drain_timeout_s)
     server.should_exit = True
     await serving
     if not runtime.stop(STOP_TIMEOUT_S):
@@ -90,8 +112,8 @@ async def serve(
     return code
 
 
-async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_timeout_s: float) -> int:
-    """Wait for the reason to end: failure, drain or orphanhood."""
+async def _live(app: App, runtime: Runtime, door: Door, *, orphan_timeout_s: float, drain_timeout_s: float) -> int:
+    """Wait for the reason to end: failure, a shut door, drain or orphanhood."""
     log_limit = LogLimit()
     while True:
         log_limit.check()
@@ -100,6 +122,9 @@ async def _live(app: App, runtime: Runtime, *, orphan_timeout_s: float, drain_ti
                 await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)
             print(runtime.reason, file=sys.stderr, flush=True)
             return EXIT_DIED if runtime.served else EXIT_BAD_MODEL
+        if door.shut():
+            runtime.drain(DOOR_SHUT)
+            print(DOOR_SHUT, file=sys.stderr, flush=True)
         if runtime.status == "draining":
             await _drain(runtime, drain_timeout_s)
             return EXIT_OK

@@ -28,7 +28,8 @@ NEXT = {"loading": ("ready", "draining", "failed"), "ready": ("draining", "faile
 
 
 class Runtime:
-    """`status` is "loading", "ready", "failed" or "draining"; `reason` says why it failed (one line)."""
+    """`status` is "loading", "ready", "failed" or "draining"; `reason` says why it failed, or drains if nobody
+    asked for it (one line)."""
 
     def __init__(self, settings: Settings, preload: Preload, flush: Callable[[], None]) -> None:
         self.settings = settings
@@ -49,8 +50,9 @@ class Runtime:
     def start(self) -> None:
         self._thread.start()
 
-    def drain(self) -> None:
+    def drain(self, reason: str = "") -> None:
         """Take no new requests from now on; what runs goes on."""
+        self.reason = self.reason or reason
         self._advance("draining")
         self._preload.cancel()
 

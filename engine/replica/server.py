@@ -106,7 +106,7 @@ class App:
             await self._health(send)
         elif path == "/stats":
             _require(method, "GET")
-            head = {"incarnation": self.incarnation, "status": self._runtime.status}
+            head = {"incarnation": self.incarnation, "status": self._runtime.status, "reason": self._runtime.reason}
             await _send_json(send, 200, head | self._runtime.stats())
         else:
             raise NotFound(f"no such path: {path[:100]}")

@@ -24,10 +24,9 @@ from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import Event
 from client.types import Deployment, Model
-from engine.store.migrations import migrate
+from engine.store.disk import Disk, remedy
 
 EVENTS_KEPT = 10_000  # rows
-BUSY_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 Params = Mapping[str, Any]
@@ -82,22 +81,23 @@ def named_queries() -> dict[str, str]:
 class Store:
     """Async verbs over one SQLite file. Open with `await Store.open(path)`, end with `close()`."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, disk: Disk, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._disk = disk
         self._db = connection
         self._thread = thread
         self._sql = named_queries()
 
     @classmethod
     async def open(cls, path: Path) -> Store:
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        thread, disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store"), Disk(path)
         try:
-            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
+            connection = await asyncio.get_running_loop().run_in_executor(thread, disk.connect)
         except sqlite3.DatabaseError as error:
             thread.shutdown()
             raise FailedPrecondition(
                 f"{path} cannot be opened: {error}", hint="it was left as it is: restore a copy, or move it away"
             ) from error
-        return cls(connection, thread)
+        return cls(disk, connection, thread)
 
     async def close(self) -> None:
         await self._run(self._db.close)
@@ -227,14 +227,13 @@ class Store:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
                 raise  # a mistake of ours, not of the disk
-            raise Unavailable(
-                f"the engine's state cannot be read or written: {error}", hint="is the disk full or read-only?"
-            ) from error
+            raise Unavailable(f"the engine's state cannot be read or written: {error}", hint=remedy(error)) from error
 
     def _fetch(self, name: str, params: Params, where: str = "") -> list[dict[str, Any]]:
         return [dict(row) for row in self._db.execute(self._sql[name].replace("/*where*/", where), params)]
 
     def _transact(self, statements: Iterable[tuple[str, Params]]) -> None:
+        self._disk.check()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for name, params in statements:
@@ -244,15 +243,7 @@ class Store:
             if self._db.in_transaction:  # a full disk has rolled back by itself (sqlite.org/lang_transaction.html)
                 self._db.execute("ROLLBACK")
             raise
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    migrate(connection)
-    return connection
+        self._db = self._disk.renew(self._db)
 
 
 def _instant(text: str | None) -> datetime | None:

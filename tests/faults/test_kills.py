@@ -7,7 +7,9 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import sqlite3
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from client.errors import FiredeckError
 from client.resources import Client
 from client.types import DeploymentSpec
+from engine.placement.local import run_dir
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
@@ -48,6 +51,7 @@ async def _kill_again_and_again(data_dir: Path, kills: int) -> None:
             survivor = (await client.fleet.status("live")).replicas[0].pid
         for _ in range(kills):
             await _change_until_killed(engine, acknowledged, chance)
+            _check_whole(data_dir)
             began = time.monotonic()
             engine.start()
             async with Client(engine.context) as client:
@@ -61,8 +65,9 @@ async def _kill_again_and_again(data_dir: Path, kills: int) -> None:
     finally:
         engine.stop()
     assert engine.replicas() == []
+    assert not run_dir(data_dir).exists()  # nor a socket of anybody
+    _check_whole(data_dir)
     with sqlite3.connect(data_dir / "firedeck.db") as db:
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         _balanced(db)
     print(
         f"{kills} kills, {len(acknowledged)} acknowledged deployments, 0 lost, 0 orphans, 0 duplicates; from the start"
@@ -77,6 +82,15 @@ def _balanced(db: sqlite3.Connection) -> None:
     assert all(ended is not None and ended >= began for *_, began, ended in rows)
     for (_, replica, _, ended), (_, following, began, _) in itertools.pairwise(rows):
         assert replica != following or ended <= began
+
+
+def _check_whole(data_dir: Path) -> None:
+    """As the killed engine left it; through a copy, so that its log is still there for the next one."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in data_dir.glob("firedeck.db*"):
+            shutil.copy(file, folder)
+        with contextlib.closing(sqlite3.connect(Path(folder) / "firedeck.db")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 async def _change_until_killed(engine: EngineProcess, acknowledged: dict[str, str], chance: random.Random) -> None:

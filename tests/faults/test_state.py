@@ -1,4 +1,4 @@
-"""The engine's state under faults: a locked database, writes that fail, a copy taken while it is written."""
+"""The engine's state under faults from outside: a locked database, writes that fail, a read-only disk."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import FiredeckError, Unavailable
+from client.errors import Unavailable
 from client.resources import Client
 from client.types import DeploymentSpec
 from tests.conftest import deploy
 from tests.faults.test_survival import ask
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck
+from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
 
 pytestmark = pytest.mark.model
-COPIES = 3
 
 
 @pytest.fixture
@@ -88,43 +87,3 @@ def test_a_read_only_disk_is_told_with_the_remedy(tmp_path: Path) -> None:
             assert "--data-dir" in ended.stderr
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-async def test_a_copy_taken_while_the_engine_writes_is_whole_and_another_engine_can_start_from_it(
-    engine: EngineProcess, tmp_path: Path
-) -> None:
-    acknowledged: list[str] = []
-    async with Client(engine.context) as client:
-        writing = asyncio.create_task(_create_on(client, acknowledged))
-        for copy in range(COPIES):
-            while len(acknowledged) < 10 * (copy + 1):
-                await asyncio.sleep(0.01)
-            before = list(acknowledged)
-            folder = tmp_path / f"copy{copy}"
-            folder.mkdir()
-            await asyncio.to_thread(_copy, engine.data_dir / "firedeck.db", folder / "firedeck.db")
-            with contextlib.closing(sqlite3.connect(folder / "firedeck.db")) as db:
-                assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-                names = {name.rpartition("/")[2] for (name,) in db.execute("SELECT name FROM deployments")}
-            assert set(before) <= names
-        writing.cancel()
-        with contextlib.suppress(asyncio.CancelledError, FiredeckError):
-            await writing
-    restored = EngineProcess(folder).start()
-    try:
-        async with Client(restored.context) as client:
-            assert set(before) <= {d.id for d in await client.deployments.list()}
-    finally:
-        restored.stop()
-
-
-async def _create_on(client: Client, acknowledged: list[str]) -> None:
-    for i in range(10_000):
-        await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), f"w{i}")
-        acknowledged.append(f"w{i}")
-
-
-def _copy(source: Path, target: Path) -> None:
-    """SQLite's own online copy, as `sqlite3 firedeck.db ".backup FILE"` makes it."""
-    with contextlib.closing(sqlite3.connect(source)) as live, contextlib.closing(sqlite3.connect(target)) as copy:
-        live.backup(copy, pages=1)

@@ -86,6 +86,7 @@ class Week:
         declared = d.progress.declare(d.generation, d.desired, d.starts, deleted=d.deleted)
         found = steps(declared, observed, d.starts.of(d.generation), now)
         week_checks.no_request_lost(d, found, now)
+        week_checks.no_start_before_its_time(d, found, now)
         for step in found:
             self._do(d, step, now)
         week_checks.as_many_as_wanted(d, observed, found)

@@ -70,6 +70,13 @@ def no_request_lost(d: Deployed, found: Sequence[Step], now: float) -> None:
         assert not unit.in_flight or overdue, f"{unit.id} was ended with {unit.in_flight} requests"
 
 
+def no_start_before_its_time(d: Deployed, found: Sequence[Step], now: float) -> None:
+    """After a failed start the next one of the same settings waits as long as its back-off says."""
+    for step in found:
+        if step.do == Do.START:
+            assert now >= d.starts.of(step.generation).holds_until(), f"{d.name}: started again too soon"
+
+
 def as_many_as_wanted(d: Deployed, before: Sequence[Observed], found: Sequence[Step]) -> None:
     """After the steps of a look: no more than wanted and a surge, and no ready replica drained that is needed."""
     told = [step.replica for step in found if step.do != Do.START]

@@ -15,6 +15,7 @@ from engine.models import fetch
 from engine.models.catalogue import find
 from engine.placement.local import LocalDriver
 from engine.placement.port import Need
+from engine.placement.rlimits import FILE_BYTES
 from tests.placement.conformance import Conformance, Place
 from tests.processes import SMOLLM2
 
@@ -58,6 +59,7 @@ async def test_a_replica_dumps_no_core_and_its_files_and_memory_are_bounded(plac
     async with place.running(place.launch()) as placed:
         assert resource.prlimit(placed.pid, resource.RLIMIT_CORE) == (0, 0)
         assert resource.prlimit(placed.pid, resource.RLIMIT_NOFILE)[0] <= 4096
+        assert resource.prlimit(placed.pid, resource.RLIMIT_FSIZE)[0] == FILE_BYTES
         assert resource.prlimit(placed.pid, resource.RLIMIT_DATA)[0] == 2 * NEED.memory_bytes + (1 << 30)
 
 

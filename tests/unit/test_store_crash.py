@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import select
@@ -10,9 +11,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from client.types import AutoscalingPolicy, Deployment
+from engine.store import migrations
 from engine.store.migrations import MIGRATIONS
 from engine.store.store import Store
 
@@ -21,8 +25,8 @@ ROUNDS_MAX = 60
 
 WRITER = """
 import asyncio, pathlib, sys
-from datetime import UTC, datetime
-from client.types import Deployment
+from datetime import UTC, datetime, timedelta
+from client.types import AutoscalingPolicy, Deployment
 from engine.store.store import Store
 
 async def main(path, first):
@@ -96,9 +100,43 @@ asyncio.run(Store.open(pathlib.Path(sys.argv[1])))
 """
 
 
+DEPLOYMENT = "accounts/local/deployments/old"
+ROWS = (  # (released with schema version, statement): what an engine of that version may have left
+    (1, f"INSERT INTO deployments (name, account, doc, create_time) VALUES ('{DEPLOYMENT}', 'local', :doc, :now)"),
+    (1, "INSERT INTO models VALUES ('accounts/local/models/m', 'local', '{\"name\": \"accounts/local/models/m\"}')"),
+    (2, f"INSERT INTO replicas VALUES ('r', '{DEPLOYMENT}', 'g', '/s', 'k', 7, 1.0)"),
+    (3, "INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time)"
+        " VALUES ('k', 'h', 'fd_', 'local', 'me', 'user', '', :now)"),
+    (4, "INSERT INTO events (time, deployment, kind, reason, message)"
+        f" VALUES (:now, '{DEPLOYMENT}', 'Normal', 'R', '')"),
+)  # fmt: skip
+
+
+def leave_rows(path, version: int, monkeypatch) -> None:
+    """A database as an engine of this schema version left it."""
+    minute = timedelta(minutes=1)
+    made = Deployment(
+        name=DEPLOYMENT, create_time=datetime.now(UTC), description="kept", base_model="accounts/fireworks/models/m",
+        state="READY", min_replica_count=0, max_replica_count=0, max_batch_size=4, max_context_length=512,
+        autoscaling_policy=AutoscalingPolicy(
+            scale_up_window=minute, scale_down_window=minute, scale_to_zero_window=5 * minute,
+            load_targets={"default": 0.8},
+        ),
+    )  # fmt: skip
+    values = {"doc": made.model_dump_json(by_alias=True, exclude_none=True), "now": datetime.now(UTC).isoformat()}
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        monkeypatch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:version])
+        migrations.migrate(db)
+        monkeypatch.undo()
+        for since, statement in ROWS:
+            if since <= version:
+                db.execute(statement, values)
+
+
 @pytest.mark.parametrize("step", range(len(MIGRATIONS)))
-def test_a_migration_killed_midway_is_finished_by_the_next_start(tmp_path, step):
+def test_a_migration_killed_midway_is_finished_by_the_next_start_and_loses_no_row(tmp_path, step, monkeypatch):
     path = tmp_path / "state.db"
+    leave_rows(path, step, monkeypatch)
     command = [sys.executable, "-c", OPENER, str(path), str(step)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -106,11 +144,15 @@ def test_a_migration_killed_midway_is_finished_by_the_next_start(tmp_path, step)
         process.kill()
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (step,)
-    asyncio.run(open_empty(path))
+    assert asyncio.run(counted(path)) == [int(since <= step) for since, _ in ROWS]
 
 
-async def open_empty(path) -> None:
+async def counted(path) -> list[int]:
+    """How many rows there are of each kind, as the present store reads them."""
     store = await Store.open(path)
-    assert await store.deployments() == []
-    assert await store.events("local", 0, 1) == []
+    deployments = await store.deployments()
+    assert all(stored.deployment.description == "kept" for stored in deployments)
+    kinds = (deployments, await store.models(), await store.replicas(), await store.keys())
+    found = [len(rows) for rows in (*kinds, await store.events("local", 0, 10))]
     await store.close()
+    return found

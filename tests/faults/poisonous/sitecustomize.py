@@ -1,25 +1,45 @@
-"""On a replica's PYTHONPATH: requests whose body has one of four words do what bugs in C have done.
+"""On a replica's PYTHONPATH: requests whose body has one of these words do what bugs have done.
 
 POISON ends the process, LATER does so a second after it came, WEDGE hangs the thread that decodes, VANISH is lost
-before it gets there.
+before it gets there, FLOOD writes 300 MB into the log, GREEDY takes memory until there is no more. A replica of a
+deployment called `never-ready` never is, and an engine gives up on it after FIREDECK_TEST_START_TIMEOUT_S seconds where
+that is set.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
 
+if "FIREDECK_TEST_START_TIMEOUT_S" in os.environ and "serve" in sys.orig_argv:
+    from engine.control import reconcile
+
+    reconcile.START_TIMEOUT_S = float(os.environ["FIREDECK_TEST_START_TIMEOUT_S"])
+
+if "accounts/local/deployments/never-ready" in sys.orig_argv:
+    time.sleep(3600)
+
 if "engine.replica" in sys.orig_argv:
     from engine.replica import server
     from engine.replica.stepper import Stepper
 
     FOREVER_S, LATER_S = 3600.0, 1.0
+    HOARD_BYTES = 8 << 20
     _read_body, _prefill = server._read_body, Stepper.prefill
     _hanging = False
+
+    def _flood() -> None:
+        line = b"x" * 99_999 + b"\n"
+        for _ in range(3000):  # at most 100 MB/s
+            with contextlib.suppress(OSError):
+                os.write(2, line)
+            time.sleep(0.001)
+        os.write(2, b"the flood is over\n")
 
     async def _read_body_or_worse(receive: server.Receive) -> bytes:
         global _hanging
@@ -31,6 +51,12 @@ if "engine.replica" in sys.orig_argv:
             await asyncio.sleep(FOREVER_S)
         if b"VANISH" in body:
             await asyncio.sleep(FOREVER_S)
+        if b"FLOOD" in body:
+            threading.Thread(target=_flood, daemon=True).start()
+        if b"GREEDY" in body:
+            hoard = []
+            while True:
+                hoard.append(bytearray(HOARD_BYTES))
         _hanging = _hanging or b"WEDGE" in body
         return body
 

@@ -1,0 +1,89 @@
+"""A copy of an engine's data folder, taken while the engine runs and writes, or while it does not.
+
+The copy is a data folder itself: start an engine on it, or put it in the place of one that was lost. It holds what was
+acknowledged before the copy began: the database by SQLite's online backup (sqlite.org/backup.html), checked as a whole
+before the folder gets its name, and the keys that belong to it. Model files are not copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.config import ADMIN_KEY_FILE
+from client.errors import FailedPrecondition
+from engine.access.sealing import SEAL_KEY_FILE
+from engine.simulation import DATABASE, MARKER
+from engine.store import disk
+from engine.telemetry.audit import HEAD_FILE
+from engine.uploads import FOLDER as UPLOADS
+
+COPIED = (ADMIN_KEY_FILE, SEAL_KEY_FILE, MARKER)  # those that are there; nothing of them changes while an engine runs
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """`left_out`: uploaded model files, which lie in the data folder and are not in the copy."""
+
+    folder: Path
+    size_bytes: int
+    left_out: tuple[Path, ...]
+
+
+def back_up(data_dir: Path, folder: Path) -> Backup:
+    """Copy what belongs to the engine of `data_dir` into `folder`, which must be new or empty.
+
+    FailedPrecondition says what stands in the way; `folder` is then as it was.
+    """
+    if not (data_dir / DATABASE).exists():
+        raise FailedPrecondition(f"{data_dir} holds no engine's state", hint="say where it lies with --data-dir")
+    unfinished = folder.with_name(f".{folder.name}.part-{os.getpid()}")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise FailedPrecondition(f"{folder} is not empty", hint="name a folder that is not there yet")
+        unfinished.mkdir(mode=0o700, parents=True)
+        _copy(data_dir, unfinished)
+        unfinished.replace(folder)
+    except sqlite3.DatabaseError as error:
+        raise FailedPrecondition(f"the state was not copied: {error}", hint=disk.remedy(error)) from error
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{folder} cannot be written: {error.strerror or error}", hint="choose another"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    size_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    return Backup(folder, size_bytes, tuple(sorted(p for p in (data_dir / UPLOADS).rglob("*") if p.is_file())))
+
+
+def _copy(data_dir: Path, to: Path) -> None:
+    """The head of the audit log is taken on both sides of the database: what it says is the last record must be in the
+    copy, and what it says is the first one may be no older than the copy's."""
+    before = _head(data_dir)
+    disk.copy(data_dir / DATABASE, to / DATABASE)
+    after = _head(data_dir)
+    merged = {trail: {**ends, "first": after.get(trail, ends)["first"]} for trail, ends in before.items()}
+    _write(to / HEAD_FILE, (json.dumps(merged) + "\n").encode())
+    for name in COPIED:
+        if (data_dir / name).exists():
+            _write(to / name, (data_dir / name).read_bytes())
+
+
+def _head(data_dir: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((data_dir / HEAD_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(file: Path, content: bytes) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
