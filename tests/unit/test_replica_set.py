@@ -179,12 +179,12 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
     replica = Replica("r", NEW, "key", house.clock)
     replica.take_over(house.clock.wall().timestamp() - created_s_ago)
     assert replica.taken_over
-    assert house.clock.monotonic() - replica.observed(alive=True).started_at == pytest.approx(age_s)
+    assert house.clock.monotonic() - replica.observed(house.clock.monotonic(), alive=True).started_at == pytest.approx(age_s)
     assert (house.clock.wall() - replica.view(0).started_at).total_seconds() == pytest.approx(age_s)
 
 
 def test_the_reconciler_is_told_what_a_replica_has_cached():
     replica = Replica("d-1", NEW, "key", FakeClock())
-    assert replica.observed(alive=True).cached_tokens == 0
+    assert replica.observed(0.0, alive=True).cached_tokens == 0
     replica._take({"kv_used_tokens": 900})
-    assert replica.observed(alive=True).cached_tokens == 900
+    assert replica.observed(0.0, alive=True).cached_tokens == 900
