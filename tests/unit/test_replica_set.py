@@ -186,5 +186,5 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
 def test_the_reconciler_is_told_what_a_replica_has_cached():
     replica = Replica("d-1", NEW, "key", FakeClock())
     assert replica.observed(0.0, alive=True).cached_tokens == 0
-    replica._take({"kv_used_tokens": 900})
+    replica.take({"kv_used_tokens": 900})
     assert replica.observed(0.0, alive=True).cached_tokens == 900
