@@ -17,18 +17,8 @@ import httpx
 from client.names import Name
 from client.types import Deployment
 from engine import declare
-from engine.app import control_plane, open_access
-from engine.clock import SystemClock
 from engine.control.windows import PRODUCT
-from engine.fleet.fleet import Fleet
-from engine.fleet.replica_set import Rooms
-from engine.fleet.settings import Settings
-from engine.house import House
-from engine.keys import Keyring
-from engine.library import Library
-from engine.placement.local import LocalDriver
-from engine.store.store import Store
-from engine.uploads import Uploads
+from tests.house import home
 from tests.processes import SMOLLM2
 
 DEPLOYMENTS = 5_000
@@ -57,28 +47,11 @@ async def main() -> None:
     print(f"lists of {DEPLOYMENTS:,} deployments, {PAGES} pages each (wanted: at most {WANTED_MS:.0f} ms a page)\n")
     print(f"{'':<36} {'p50':>9} {'worst':>9} {'CPU p50':>9} {'worst':>9} {'KiB':>6} {'wanted':>7}")
     with tempfile.TemporaryDirectory() as folder:
-        store = await Store.open(Path(folder) / "bench.db")
-        driver = LocalDriver(Path(folder), orphan_timeout_s=60.0)
-        try:
-            async with await _client(Path(folder), store, driver) as http:
-                for what, query in QUERIES.items():
-                    await _row(http, what, query)
-        finally:
-            driver.close()
-            await store.close()
-
-
-async def _client(folder: Path, store: Store, driver: LocalDriver) -> httpx.AsyncClient:
-    keyring = Keyring(store)
-    key = await keyring.ensure_admin(folder)
-    library = Library(store)
-    fleet = Fleet(Rooms(driver, store, library, SystemClock()), Settings(folder))
-    for number in range(DEPLOYMENTS):
-        fleet.keep(_deployment(number))
-    access = await open_access(Settings(folder), store, keyring, fleet)
-    house = House(fleet, library, keyring, access, Uploads(folder, b"k" * 32), datetime.now(UTC))
-    transport = httpx.ASGITransport(control_plane(house))
-    return httpx.AsyncClient(transport=transport, base_url="http://engine", headers={"Authorization": f"Bearer {key}"})
+        async with home(Path(folder) / "data") as there, there.http(there.admin_key) as http:
+            for number in range(DEPLOYMENTS):
+                there.engine.house.fleet.keep(_deployment(number))
+            for what, query in QUERIES.items():
+                await _row(http, what, query)
 
 
 def _deployment(number: int) -> Deployment:

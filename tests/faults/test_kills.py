@@ -18,7 +18,7 @@ import pytest
 from client.errors import FiredeckError
 from client.resources import Client
 from client.types import DeploymentSpec
-from engine.placement.local import run_dir
+from engine.placement.sockets import run_dir
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 

@@ -179,7 +179,9 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
     replica = Replica("r", NEW, "key", house.clock)
     replica.take_over(house.clock.wall().timestamp() - created_s_ago)
     assert replica.taken_over
-    assert house.clock.monotonic() - replica.observed(house.clock.monotonic(), alive=True).started_at == pytest.approx(age_s)
+    assert house.clock.monotonic() - replica.observed(house.clock.monotonic(), alive=True).started_at == pytest.approx(
+        age_s
+    )
     assert (house.clock.wall() - replica.view(0).started_at).total_seconds() == pytest.approx(age_s)
 
 
