@@ -91,7 +91,7 @@ def test_the_official_sdk_keeps_secrets_and_never_gets_them_back(sdk: Fireworks)
 def test_the_command_line_has_firectls_words_in_both_orders(running: EngineProcess) -> None:
     assert cli(running, "whoami").stdout == "admin (admin) of account local\n"
     assert "accounts/fireworks" in cli(running, "list", "accounts").stdout
-    assert json.loads(cli(running, "account", "get", "-o", "json").stdout)[0]["name"] == "accounts/local"
+    assert json.loads(cli(running, "account", "get", "-o", "json").stdout)["name"] == "accounts/local"
     made = cli(running, "user", "create", "--service-account", "--user-id", "cli-bot", "--role", "inference-user")
     assert "cli-bot@local.sa.fireworks.ai" in made.stdout, made.stderr
     key = cli(running, "create", "api-key", "--service-account", "cli-bot", "--key-name", "ci").stdout.strip()
