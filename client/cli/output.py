@@ -76,8 +76,8 @@ def say(text: str) -> None:
 
 
 def size(count: int | None) -> str:
-    """Bytes as `94 MiB`, `14.9 GiB`; `-` where nothing is known."""
-    if not count:
+    """Bytes as `94 MiB`, `14.9 GiB`; `-` where nothing is known, which zero is not."""
+    if count is None:
         return "-"
     return f"{count / 2**20:.0f} MiB" if count < _GIB_FROM else f"{count / 2**30:.1f} GiB"
 

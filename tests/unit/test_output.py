@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.access_types import User
-from client.cli import deployment_text, output
+from client.cli import deployment_text, fleet, output
+from client.fleet_types import NodeView
 from client.types import (
     AutoscalingPolicy,
     BaseModelDetails,
@@ -125,7 +126,7 @@ def test_one_thing_is_lines_and_an_object_several_are_a_table_and_a_list(capsys)
 
 def test_sizes_from_1024_mib_on_are_in_gib():
     sizes = {
-        0: "-",
+        0: "0 MiB",
         None: "-",
         94 * 2**20: "94 MiB",
         1023 * 2**20: "1023 MiB",
@@ -133,6 +134,12 @@ def test_sizes_from_1024_mib_on_are_in_gib():
         141 * 10**9: "131.3 GiB",
     }
     assert {given: output.size(given) for given in sizes} == sizes
+
+
+def test_a_full_node_has_nothing_free_and_not_an_unknown_amount():
+    node = NodeView(name="n", region="R", device="cpu", memory_bytes=64 * 2**30, free_memory_bytes=0)
+    row = dict(zip(fleet.NODE_HEADER, fleet._node_row(node), strict=True))
+    assert row["FREE MEMORY"] == "0 MiB of 64.0 GiB"
 
 
 def test_json_is_the_wire_form_and_reads_back():
