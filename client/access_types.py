@@ -14,6 +14,8 @@ from client.types import Flag, Status, Timestamp, Wire
 INFERENCE_USER, CONTRIBUTOR, USER, ADMIN = "inference-user", "contributor", "user", "admin"
 ROLES = (INFERENCE_USER, CONTRIBUTOR, USER, ADMIN)  # each may all that those before it may
 
+GPU_HOURS, SPEND = "gpu-hours-per-month", "monthly-spend-usd"  # the quotas that time uses up
+
 SECRET_BYTES_MAX = 1 << 16
 Title = Annotated[str, Field(max_length=63)]
 
@@ -87,6 +89,11 @@ class Quota(Wire):
     @property
     def id(self) -> str:
         return self.name.rpartition("/")[2]
+
+    @property
+    def used(self) -> str | None:
+        """`usage` to read: hours and money to two digits, things by their number; None where it is not known."""
+        return None if self.usage is None else f"{self.usage:.{2 if self.id in (GPU_HOURS, SPEND) else 0}f}"
 
 
 class AuditLogEntry(Wire):

@@ -15,7 +15,8 @@ from client.cli.examples import attach
 from client.cli.fleet import event, node
 from client.cli.grammar import Fireworks
 from client.cli.models import model
-from client.cli.secrets import quota, secret
+from client.cli.quotas import quota
+from client.cli.secrets import secret
 from client.cli.shapes import deployment_shape, deployment_shape_version
 from client.cli.usage import usage
 from client.cli.users import api_key, user, whoami

@@ -1,4 +1,4 @@
-"""`firedeck secret ...` and `firedeck quota ...`, with firectl's flags."""
+"""`firedeck secret ...`, with firectl's flags."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from client.access_types import Quota, Secret
+from client.access_types import Secret
 from client.cli import output as out
 from client.cli.options import run, shared
 from client.errors import InvalidArgument
 from client.resources import Client
 
 SECRET_HEADER = ("ID", "KEY NAME")
-QUOTA_HEADER = ("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME")
 
 
 @click.group()
@@ -105,49 +104,6 @@ def delete(name: str, output: str, base_url: str | None, api_key: str | None, ac
     run(work, base_url, api_key, account)
 
 
-@click.group()
-def quota() -> None:
-    """Quotas: what the account may use, and uses."""
-
-
-@quota.command(name="list")
-@shared
-def list_quotas(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """Every quota that is enforced."""
-
-    async def work(client: Client) -> None:
-        out.show(await client.quotas.list(), QUOTA_HEADER, _quota_row, output)
-
-    run(work, base_url, api_key, account)
-
-
-@quota.command(name="get")
-@click.argument("name")
-@shared
-def get_quota(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """One quota."""
-
-    async def work(client: Client) -> None:
-        out.show(await client.quotas.get(name), QUOTA_HEADER, _quota_row, output)
-
-    run(work, base_url, api_key, account)
-
-
-@quota.command(name="update")
-@click.argument("name")
-@click.option("--value", type=click.IntRange(min=0), required=True, help="At most the quota's maximum.")
-@shared
-def update_quota(
-    name: str, value: int, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
-    """Set a quota (admins)."""
-
-    async def work(client: Client) -> None:
-        out.show(await client.quotas.update(name, value), QUOTA_HEADER, _quota_row, output)
-
-    run(work, base_url, api_key, account)
-
-
 def _value(value: str | None, from_file: str | None) -> str | None:
     if value is not None and from_file is not None:
         raise InvalidArgument("--value and --from-file exclude each other")
@@ -163,7 +119,3 @@ def _value(value: str | None, from_file: str | None) -> str | None:
 
 def _secret_row(s: Secret) -> Sequence[str]:
     return (s.id, s.key_name or "")
-
-
-def _quota_row(q: Quota) -> Sequence[str]:
-    return (q.id, q.value or "", q.max_value or "", f"{q.usage or 0:.0f}", out.local_time(q.update_time))

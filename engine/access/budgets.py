@@ -7,10 +7,10 @@ themselves where the minimum is 0.
 
 from __future__ import annotations
 
+from client.access_types import GPU_HOURS, SPEND
 from client.errors import ResourceExhausted, SpendLimitExceeded
 from engine.control.price import Totals
 
-GPU_HOURS, SPEND = "gpu-hours-per-month", "monthly-spend-usd"
 CEILINGS = {GPU_HOURS: 100_000_000, SPEND: 1_000_000_000}  # at the ceiling a quota is off
 
 

@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from client.access_types import Quota
+from client.access_types import GPU_HOURS, SPEND, Quota
 from client.errors import InvalidArgument, NotFound, ResourceExhausted
 from client.types import Deployment
 from engine.access import budgets
-from engine.access.budgets import GPU_HOURS, SPEND
 from engine.control.price import Totals
 from engine.store.access import AccessRecords, QuotaRecord
 from engine.telemetry.window import Rate

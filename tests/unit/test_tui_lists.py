@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
+from client.cli import quotas
 from client.config import Context
 from client.fleet_types import (
     Condition,
@@ -137,6 +138,20 @@ def test_a_filter_takes_words_and_turns_them_around():
 def test_bytes_are_short(size, text):
     assert units.size(size) == text
     assert len(text) <= 7
+
+
+@pytest.mark.parametrize(
+    ("quota_id", "usage", "cli", "dashboard"),
+    [
+        ("monthly-spend-usd", 3.456, "3.46", "3.46"), ("gpu-hours-per-month", 0.25, "0.25", "0.25"),
+        ("deployment-count", 3.0, "3", "3"), ("monthly-spend-usd", None, "-", units.UNKNOWN),
+        ("deployment-count", 0.0, "0", "0"),
+    ],
+)  # fmt: skip
+def test_hours_and_money_of_a_quota_keep_their_cents_and_what_is_not_known_is_not_zero(quota_id, usage, cli, dashboard):
+    quota = Quota(name=f"accounts/local/quotas/{quota_id}", value="8", usage=usage)
+    assert dict(zip(quotas.HEADER, quotas._row(quota), strict=True))["USAGE"] == cli
+    assert shown(list_pages.QUOTAS, lists.quotas([quota])[0])["usage"] == dashboard
 
 
 @pytest.mark.parametrize(("role", "owners"), [("admin", ["ada", "bob"]), ("user", ["bob"])])

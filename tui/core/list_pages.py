@@ -161,7 +161,7 @@ QUOTAS: Listing[Quota] = Listing(
     "quotas", "quotas",
     (
         Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 28, "left"),
-        Column("usage", "USAGE", lambda r: units.UNKNOWN if r.what.usage is None else f"{r.what.usage:.0f}", 0, 6),
+        Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6),
         Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6),
         Column("share", "USED", _quota_bar, 1, 15),
         Column("max", "MAXIMUM", lambda r: r.what.max_value or units.UNKNOWN, 2, 7),
