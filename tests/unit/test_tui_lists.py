@@ -64,6 +64,30 @@ def test_a_node_shows_its_labels_what_is_taken_and_the_replicas_on_it():
     assert "out of stock" in detail
 
 
+def test_counting_the_replicas_of_a_node_does_not_look_at_every_replica_again():
+    compared = []
+
+    class Named(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    names = [Named(f"n{i}") for i in range(100)]
+    replicas = [ReplicaView(id=name, stage="READY").model_copy(update={"node": Named(name)}) for name in names]
+    seen = picture(replicas=[])
+    seen.snapshot.deployments[0].replicas += [*replicas, *replicas]
+    rows = lists.nodes([node().model_copy(update={"name": name}) for name in names], seen)
+    assert [row.replicas for row in rows] == [2] * 100
+    assert len(compared) < 1000, "linear in nodes and replicas"
+
+
+def test_no_condition_does_not_say_that_all_is_done_while_a_deployment_is_being_made():
+    assert lists.conditions(picture(state="CREATING")) == ()
+    assert list_pages.CONDITIONS.empty == "no condition holds anything back"
+
+
 def test_what_says_that_there_is_none_is_not_shown_as_a_value():
     (row,) = lists.nodes([node(region="REGION_UNSPECIFIED", accelerator_type=None, accelerators=0)], picture())
     cells = shown(list_pages.NODES, row)

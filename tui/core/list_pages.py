@@ -112,7 +112,7 @@ CONDITIONS: Listing[Trouble] = Listing(
         Column("retry", "NEXT TRY", lambda r: _at(_retry(r.what)), 1, 8),
         Column("message", "WHY", lambda r: r.what.message, 3, 20, 400, "left"),
     ),
-    "every deployment is as declared",
+    "no condition holds anything back",
     lambda r, now: (
         f"{r.deployment}: {r.what.reason}"
         + (f", next try in {units.countdown(_retry(r.what), now)}" if _retry(r.what) else ""),

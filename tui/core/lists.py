@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,8 +65,8 @@ def _has(text: str, word: str) -> bool:
 def nodes(found: list[NodeView], picture: Picture) -> tuple[Entry[NodeView], ...]:
     """Every node, with the replicas that the picture has on it."""
     statuses = picture.snapshot.deployments if picture.snapshot else []
-    stand = [replica.node for status in statuses for replica in status.replicas]
-    return tuple(Entry(node.name, node, replicas=stand.count(node.name)) for node in found)
+    stand = Counter(replica.node for status in statuses for replica in status.replicas)
+    return tuple(Entry(node.name, node, replicas=stand[node.name]) for node in found)
 
 
 def events(found: list[Event]) -> tuple[Entry[Event], ...]:
