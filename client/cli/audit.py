@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
 from client.access_types import AuditLogEntry
 from client.cli import output as out
+from client.cli.instants import INSTANT
 from client.cli.options import run, shared
 from client.resources import Client
 
 HEADER = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
-_DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
 
 
 @click.group(name="audit-logs")
@@ -25,8 +25,8 @@ def audit_logs() -> None:
 @audit_logs.command(name="list")
 @click.option("--filter", "filter_text", help='e.g. \'message="CreateDeployment" AND resource:"chat"\'')
 @click.option("--order-by", help="timestamp, or timestamp desc.  [default: newest first]")
-@click.option("--start", type=_DAY, help="UTC.")
-@click.option("--end", type=_DAY, help="UTC; not included.")
+@click.option("--start", "--start-time", "start", type=INSTANT, help="UTC unless it has an offset.")
+@click.option("--end", "--end-time", "end", type=INSTANT, help="The same; not included.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @shared
 def list_logs(
@@ -36,9 +36,7 @@ def list_logs(
     """Records, newest first (admins)."""
 
     async def work(client: Client) -> None:
-        found = await client.audit_logs.list(
-            filter=filter_text, order_by=order_by, start=_utc(start), end=_utc(end), limit=limit
-        )
+        found = await client.audit_logs.list(filter=filter_text, order_by=order_by, start=start, end=end, limit=limit)
         cut = f"the newest {limit} only: --limit shows more" if len(found) == limit and not order_by else ""
         out.show(found, HEADER, _row, output, cut)
 
@@ -59,10 +57,6 @@ def verify(output: str, base_url: str | None, api_key: str | None, account: str 
             sys.exit(1)
 
     run(work, base_url, api_key, account)
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return value.replace(tzinfo=UTC) if value else None
 
 
 def _row(e: AuditLogEntry) -> Sequence[str]:

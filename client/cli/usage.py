@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
 from client.cli import output as out
+from client.cli.instants import INSTANT
 from client.cli.options import run, shared
 from client.resources import Client
 from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, Usage, UsageRow, UsageSum
 
-_DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
 _GROUPINGS = {"deployment": DEPLOYMENT, "accelerator-type": ACCELERATOR_TYPE}
 _HOUR_S = 3600.0
 
 
 @click.command()
-@click.option("--start-time", "start", type=_DAY, help="UTC.  [default: the first of this month]")
-@click.option("--end-time", "end", type=_DAY, help="UTC; not included.  [default: now]")
+@click.option(
+    "--start-time",
+    "--start",
+    "start",
+    type=INSTANT,
+    help="UTC unless it has an offset.  [default: the first of this month]",
+)
+@click.option("--end-time", "--end", "end", type=INSTANT, help="The same; not included.  [default: now]")
 @click.option("--group-by", type=click.Choice(list(_GROUPINGS)), default="deployment", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
 @shared
@@ -30,7 +36,7 @@ def usage(
     """What the account used: time of replicas that took requests, idle or not, and its price."""
 
     async def work(client: Client) -> None:
-        found = await client.usage.get(start=_utc(start), end=_utc(end), group_by=_GROUPINGS[group_by])
+        found = await client.usage.get(start=start, end=end, group_by=_GROUPINGS[group_by])
         out.say(out.as_json(found) if as_json or output == "json" else text(found))
 
     run(work, base_url, api_key, account)
@@ -67,7 +73,3 @@ def _cells(part: UsageSum) -> tuple[str, str, str, str]:
 
 def _hours(seconds: float) -> str:
     return f"{seconds / _HOUR_S:.4f}"
-
-
-def _utc(value: datetime | None) -> datetime | None:
-    return value.replace(tzinfo=UTC) if value else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
 from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
+from client.cli.instants import INSTANT
 from client.cli.options import run, shared
-from client.errors import InvalidArgument
 from client.resources import Client
 
 _ROLE = click.Choice(ROLES)
@@ -115,17 +115,17 @@ def _whose(command: click.decorators.FC) -> click.decorators.FC:
 
 @api_key.command(name="create")
 @click.option("--key-name", help="[default: default]")
-@click.option("--expire-time", help="'2027-12-31' or '2027-12-31 23:59:59', UTC.  [default: never]")
+@click.option("--expire-time", type=INSTANT, help="UTC unless it has an offset.  [default: never]")
 @_whose
 @shared
 def create_key(
-    key_name: str | None, expire_time: str | None, user_id: str | None, output: str,
+    key_name: str | None, expire_time: datetime | None, user_id: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Make a key. It is shown once: keep it."""
 
     async def work(client: Client) -> None:
-        made = await client.api_keys.create(await _user(client, user_id), key_name, _instant(expire_time))
+        made = await client.api_keys.create(await _user(client, user_id), key_name, expire_time)
         if output == "json":
             out.say(out.as_json(made))
             return
@@ -177,15 +177,6 @@ def whoami(output: str, base_url: str | None, api_key: str | None, account: str 
 
 async def _user(client: Client, given: str | None) -> str:
     return given or (await client.users.whoami()).user
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        raise InvalidArgument(f"--expire-time {text!r} is not a time", hint="write '2027-12-31 23:59:59'") from None
 
 
 def _user_row(u: User) -> Sequence[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import timedelta
 
 import click
 import pytest
@@ -158,6 +159,35 @@ def test_the_autoscalers_own_options_travel_below_firedeck():
 )  # fmt: skip
 def test_one_flag_says_where_in_all_three_ways_of_the_wire(region, placement):
     assert _spec({"region": region}).to_wire()["placement"] == placement
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2027-12-31", "2027-12-31T00:00:00+00:00"), ("2027-12-31 23:59:59", "2027-12-31T23:59:59+00:00"),
+        ("2027-12-31T23:59:59Z", "2027-12-31T23:59:59+00:00"),
+        ("2027-12-31T23:59:59+02:00", "2027-12-31T21:59:59+00:00"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "option", "name"),
+    [
+        ("api-key create", "--expire-time", "expire_time"), ("audit-logs list", "--start", "start"),
+        ("audit-logs list", "--end-time", "end"), ("usage", "--start-time", "start"), ("usage", "--end", "end"),
+    ],
+)  # fmt: skip
+def test_a_time_is_utc_unless_it_says_where_it_holds_and_reads_the_same_everywhere(words, option, name, text, instant):
+    command = dict(ALL)[tuple(words.split())]
+    found = command.make_context(words, [option, text]).params[name]
+    assert found.isoformat() == instant
+    assert found.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2027-13-01", "0001-01-01T00:00:00+14:00", ""])
+def test_what_is_no_time_is_refused_with_the_form_of_one(text):
+    shown = CliRunner().invoke(main, ["usage", "--start-time", text])
+    assert shown.exit_code == 2
+    assert "is not a time: write '2027-12-31'" in " ".join(shown.output.split())
 
 
 def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
