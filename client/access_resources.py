@@ -5,9 +5,8 @@ Ids may be bare (`alice`, in the client's account) or full names (`accounts/loca
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 from client.access_types import (
     ApiKey,
@@ -25,10 +24,9 @@ from client.access_types import (
     WhoAmI,
 )
 from client.http import Query, Transport
+from client.listing import PAGE_SIZE_MAX, Listed, ListOptions, listed
 from client.names import Collection, Name, check_id
 from client.types import Account, AccountPage, Wire
-
-PAGE_SIZE = 200  # the most that a list answers at once
 
 
 class _Resource:
@@ -42,16 +40,6 @@ class _Resource:
     def _one(self, text: str, collection: Collection, field: str) -> str:
         return f"/v1/{Name.of(text, collection, self._account, field)}"
 
-    async def _pages(self, path: str, query: Query) -> AsyncIterator[Any]:
-        """The JSON of every page of a list."""
-        token = ""
-        while True:
-            page = await self._transport.get(path, {"pageSize": PAGE_SIZE, **query, "pageToken": token or None})
-            yield page
-            token = page.get("nextPageToken") or ""
-            if not token:
-                return
-
 
 class Accounts(_Resource):
     async def get(self, account: str | None = None) -> Account:
@@ -59,10 +47,9 @@ class Accounts(_Resource):
         account_id = check_id((account or self._account).removeprefix("accounts/"), "account")
         return Account.model_validate(await self._transport.get(f"/v1/accounts/{account_id}"))
 
-    async def list(self) -> list[Account]:
+    async def list(self, **options: Unpack[ListOptions]) -> Listed[Account]:
         """The accounts that this client's key can see."""
-        pages = self._pages("/v1/accounts", {})
-        return [account async for page in pages for account in AccountPage.model_validate(page).accounts]
+        return await listed(self._transport, "/v1/accounts", AccountPage, lambda page: page.accounts, options)
 
 
 class Users(_Resource):
@@ -79,9 +66,8 @@ class Users(_Resource):
     async def get(self, user: str) -> User:
         return User.model_validate(await self._transport.get(self._one(user, "users", "user")))
 
-    async def list(self, *, filter: str | None = None) -> list[User]:  # noqa: A002
-        pages = self._pages(self._collection("users"), {"filter": filter})
-        return [user async for page in pages for user in UserPage.model_validate(page).users]
+    async def list(self, **options: Unpack[ListOptions]) -> Listed[User]:
+        return await listed(self._transport, self._collection("users"), UserPage, lambda page: page.users, options)
 
     async def update(self, user: str, changes: UserSpec) -> User:
         """Only the fields set in `changes` change."""
@@ -100,10 +86,8 @@ class ApiKeys(_Resource):
         body = {"apiKey": wanted.model_dump(mode="json", by_alias=True, include={"display_name", "expire_time"})}
         return ApiKey.model_validate(await self._transport.send("POST", self._of(user), body=body))
 
-    async def list(self, user: str) -> list[ApiKey]:
-        return [
-            key async for page in self._pages(self._of(user), {}) for key in ApiKeyPage.model_validate(page).api_keys
-        ]
+    async def list(self, user: str, **options: Unpack[ListOptions]) -> Listed[ApiKey]:
+        return await listed(self._transport, self._of(user), ApiKeyPage, lambda page: page.api_keys, options)
 
     async def delete(self, user: str, key_id: str) -> None:
         await self._transport.send("POST", self._of(user) + ":delete", body={"keyId": key_id})
@@ -121,9 +105,9 @@ class Secrets(_Resource):
     async def get(self, secret: str) -> Secret:
         return Secret.model_validate(await self._transport.get(self._path(secret)))
 
-    async def list(self) -> list[Secret]:
-        pages = self._pages(self._collection("secrets"), {})
-        return [secret async for page in pages for secret in SecretPage.model_validate(page).secrets]
+    async def list(self, **options: Unpack[ListOptions]) -> Listed[Secret]:
+        path = self._collection("secrets")
+        return await listed(self._transport, path, SecretPage, lambda page: page.secrets, options)
 
     async def update(self, secret: str, *, key_name: str | None = None, value: str | None = None) -> Secret:
         body = {k: v for k, v in {"keyName": key_name, "value": value}.items() if v is not None}
@@ -141,9 +125,8 @@ class Quotas(_Resource):
     async def get(self, quota: str) -> Quota:
         return Quota.model_validate(await self._transport.get(self._one(quota, "quotas", "quota")))
 
-    async def list(self) -> list[Quota]:
-        pages = self._pages(self._collection("quotas"), {})
-        return [quota async for page in pages for quota in QuotaPage.model_validate(page).quotas]
+    async def list(self, **options: Unpack[ListOptions]) -> Listed[Quota]:
+        return await listed(self._transport, self._collection("quotas"), QuotaPage, lambda page: page.quotas, options)
 
     async def update(self, quota: str, value: int) -> Quota:
         body = {"value": str(value)}
@@ -154,23 +137,19 @@ class AuditLogs(_Resource):
     async def list(
         self,
         *,
-        filter: str | None = None,  # noqa: A002
-        order_by: str | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
-        limit: int = PAGE_SIZE,
-    ) -> list[AuditLogEntry]:
+        limit: int | None = PAGE_SIZE_MAX,
+        **options: Unpack[ListOptions],
+    ) -> Listed[AuditLogEntry]:
         """At most `limit` records of the last 30 days, newest first unless `order_by` is `timestamp`."""
-        query: Query = {
-            "filter": filter, "orderBy": order_by, "startTime": start.isoformat() if start else None,
-            "endTime": end.isoformat() if end else None, "pageSize": min(limit, PAGE_SIZE),
+        path = self._collection("auditLogs")
+        own: Query = {
+            "startTime": start.isoformat() if start else None, "endTime": end.isoformat() if end else None,
         }  # fmt: skip
-        found: list[AuditLogEntry] = []
-        async for page in self._pages(self._collection("auditLogs"), query):
-            found += AuditLogPage.model_validate(page).audit_logs
-            if len(found) >= limit:
-                break
-        return found[:limit]
+        return await listed(
+            self._transport, path, AuditLogPage, lambda page: page.audit_logs, options, own=own, limit=limit
+        )
 
     async def verify(self) -> AuditVerification:
         """Whether the engine's whole audit log is as it was written (firedeck's own)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from client.addon_types import (
     DeployedModel,
     DeployedModelPage,
@@ -11,10 +13,10 @@ from client.addon_types import (
     DeploymentShapeVersion,
     DeploymentShapeVersionPage,
 )
-from client.http import Query, Transport
+from client.http import Transport
+from client.listing import Listed, ListOptions, listed
 from client.names import LIBRARY_ACCOUNT, Name, check_id
 
-PAGE_SIZE = 200  # the most that a list answers at once
 CHECKING_TIMEOUT_S = 600.0  # the engine reads the whole adapter before it answers
 
 
@@ -47,16 +49,8 @@ class DeployedModels:
         where = str(Name.of(deployment, "deployments", self._account, "deployment")) if deployment else None
         return [one for one in await self.list() if one.model == wanted and where in (None, one.deployment)]
 
-    async def list(self) -> list[DeployedModel]:
-        found: list[DeployedModel] = []
-        token = ""
-        while True:
-            query: Query = {"pageSize": PAGE_SIZE, "pageToken": token}
-            page = DeployedModelPage.model_validate(await self._transport.get(self._path, query))
-            found += page.deployed_models
-            token = page.next_page_token
-            if not token or not page.deployed_models:
-                return found
+    async def list(self, **options: Unpack[ListOptions]) -> Listed[DeployedModel]:
+        return await listed(self._transport, self._path, DeployedModelPage, lambda page: page.deployed_models, options)
 
     async def update(self, name: str, changes: DeployedModelSpec) -> DeployedModel:
         """Only the fields set in `changes` change."""
@@ -76,18 +70,21 @@ class Shapes:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def versions(self, shape: str = "-") -> list[DeploymentShapeVersion]:
+    async def versions(self, shape: str = "-", **options: Unpack[ListOptions]) -> Listed[DeploymentShapeVersion]:
         """A shape's versions; all shapes' for `-`."""
         every = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/-"
         full = every if shape == "-" else Name.of(shape, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
-        raw = await self._transport.get(f"/v1/{full}/versions", {"pageSize": PAGE_SIZE})
-        return DeploymentShapeVersionPage.model_validate(raw).deployment_shape_versions
+        kind = DeploymentShapeVersionPage
+        return await listed(
+            self._transport, f"/v1/{full}/versions", kind, lambda page: page.deployment_shape_versions, options
+        )
 
-    async def list(self, model: str | None = None) -> list[DeploymentShape]:
+    async def list(self, model: str | None = None, **options: Unpack[ListOptions]) -> Listed[DeploymentShape]:
         """All, or those for one base model."""
-        query: Query = {"pageSize": PAGE_SIZE, "targetModel": model}
-        raw = await self._transport.get(f"/v1/accounts/{LIBRARY_ACCOUNT}/deploymentShapes", query)
-        return DeploymentShapePage.model_validate(raw).deployment_shapes
+        path, own = f"/v1/accounts/{LIBRARY_ACCOUNT}/deploymentShapes", {"targetModel": model}
+        return await listed(
+            self._transport, path, DeploymentShapePage, lambda page: page.deployment_shapes, options, own=own
+        )
 
     async def get(self, name: str) -> DeploymentShape:
         full = Name.of(name, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
-from client.http import Query, Transport
+from client.http import Transport
 from client.inference import Inference
+from client.listing import Listed, ListOptions, listed
 from client.names import Name
 from client.types import Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
 from client.usage_resources import UsageReports
 
-PAGE_SIZE = 200  # the most that a list answers at once
 HASHING_TIMEOUT_S = 3600.0  # a file of hundreds of gigabytes takes minutes
 
 
@@ -74,26 +74,9 @@ class Deployments(_Resource):
     async def get(self, deployment: str) -> Deployment:
         return Deployment.model_validate(await self._transport.get(self._path(deployment)))
 
-    async def list(
-        self,
-        *,
-        show_deleted: bool = False,
-        filter: str | None = None,  # noqa: A002
-        order_by: str | None = None,
-    ) -> list[Deployment]:
-        found: list[Deployment] = []
-        token = ""
-        while True:
-            query: Query = {
-                "pageSize": PAGE_SIZE, "pageToken": token, "showDeleted": show_deleted or None, "filter": filter,
-                "orderBy": order_by,
-            }  # fmt: skip
-            raw = await self._transport.get(f"/v1/accounts/{self._account}/deployments", query)
-            page = DeploymentPage.model_validate(raw)
-            found += page.deployments
-            token = page.next_page_token
-            if not token or not page.deployments:
-                return found
+    async def list(self, *, show_deleted: bool = False, **options: Unpack[ListOptions]) -> Listed[Deployment]:
+        path, own = f"/v1/accounts/{self._account}/deployments", {"showDeleted": show_deleted or None}
+        return await listed(self._transport, path, DeploymentPage, lambda page: page.deployments, options, own=own)
 
     async def update(self, deployment: str, changes: DeploymentSpec, *, validate_only: bool = False) -> Deployment:
         """Only the fields set in `changes` change."""
@@ -121,17 +104,9 @@ class Models(_Resource):
         name = Name.of(model, "models", self._account, "model")
         return Model.model_validate(await self._transport.get(f"/v1/{name}"))
 
-    async def list(self, account: str | None = None) -> list[Model]:
+    async def list(self, account: str | None = None, **options: Unpack[ListOptions]) -> Listed[Model]:
         path = f"/v1/accounts/{account or self._account}/models"
-        found: list[Model] = []
-        token = ""
-        while True:
-            query: Query = {"pageSize": PAGE_SIZE, "pageToken": token}
-            page = ModelPage.model_validate(await self._transport.get(path, query))
-            found += page.models
-            token = page.next_page_token
-            if not token or not page.models:
-                return found
+        return await listed(self._transport, path, ModelPage, lambda page: page.models, options)
 
     async def create_from_file(
         self, model_id: str, file: str, display_name: str | None = None, base_model: str | None = None

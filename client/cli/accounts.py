@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import click
 
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.resources import Client
 from client.types import Account
 
@@ -32,12 +34,13 @@ def get(name: str | None, output: str, base_url: str | None, api_key: str | None
 
 
 @account.command(name="list")
+@list_options("state=READY")
 @shared
-def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """The accounts that the key can see."""
 
     async def work(client: Client) -> None:
-        out.show(await client.accounts.list(), HEADER, _row, output)
+        show(await client.accounts.list(**asked), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 

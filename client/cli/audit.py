@@ -11,7 +11,9 @@ import click
 from client.access_types import AuditLogEntry
 from client.cli import output as out
 from client.cli.instants import INSTANT
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
@@ -23,22 +25,25 @@ def audit_logs() -> None:
 
 
 @audit_logs.command(name="list")
-@click.option("--filter", "filter_text", help='e.g. \'message="CreateDeployment" AND resource:"chat"\'')
-@click.option("--order-by", help="timestamp, or timestamp desc.  [default: newest first]")
+@list_options('\'message="CreateDeployment" AND resource:"chat"\'', "timestamp")
 @click.option("--start", "--start-time", "start", type=INSTANT, help="UTC unless it has an offset.")
 @click.option("--end", "--end-time", "end", type=INSTANT, help="The same; not included.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @shared
 def list_logs(
-    filter_text: str | None, order_by: str | None, start: datetime | None, end: datetime | None, limit: int,
+    asked: ListOptions, start: datetime | None, end: datetime | None, limit: int,
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Records, newest first (admins)."""
 
+    paged = asked.get("page_size") or asked.get("page_token")
+    most = limit if "page_size" in asked and not paged else None  # its absence is --no-paginate
+
     async def work(client: Client) -> None:
-        found = await client.audit_logs.list(filter=filter_text, order_by=order_by, start=start, end=end, limit=limit)
-        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit and not order_by else ""
-        out.show(found, HEADER, _row, output, cut)
+        found = await client.audit_logs.list(start=start, end=end, limit=most, **asked)
+        which = "first" if asked.get("order_by") else "newest"
+        cut = f"the {which} {most} only: --limit shows more" if most and len(found) < found.total_size else ""
+        show(found, HEADER, _row, output, cut)
 
     run(work, base_url, api_key, account)
 

@@ -8,8 +8,10 @@ import click
 
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
 from client.errors import InvalidArgument, NotFound
+from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("NAME", "MODEL", "DEPLOYMENT ID", "STATE", "DEFAULT", "PUBLIC", "CREATE TIME", "STATUS")
@@ -21,12 +23,13 @@ def deployed_model() -> None:
 
 
 @deployed_model.command(name="list")
+@list_options("state=DEPLOYED")
 @shared
-def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """All deployed models of the account."""
 
     async def work(client: Client) -> None:
-        _show(await client.deployed_models.list(), output)
+        show(await client.deployed_models.list(**asked), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -102,7 +105,7 @@ def unload_lora(
     run(work, base_url, api_key, account)
 
 
-def _show(found: DeployedModel | list[DeployedModel], output: str) -> None:
+def _show(found: DeployedModel, output: str) -> None:
     out.show(found, HEADER, _row, output)
 
 

@@ -13,8 +13,10 @@ import click
 from client import durations
 from client.cli import deployment_text
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
 from client.errors import DeadlineExceeded, FiredeckError, NotFound, Unavailable
+from client.listing import ListOptions
 from client.resources import Client
 from client.types import (
     FAILED,
@@ -121,18 +123,16 @@ def create(
 
 @deployment.command(name="list")
 @click.option("--show-deleted", is_flag=True, help="Deleted ones too: they can be brought back.")
-@click.option("--filter", "filter_text", help="e.g. 'state=READY AND display_name=\"chat\"'")
-@click.option("--order-by", help="e.g. 'createTime desc'")
+@list_options("'state=READY AND display_name=\"chat\"'", "createTime desc")
 @shared
 def list_all(
-    show_deleted: bool, filter_text: str | None, order_by: str | None, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
-) -> None:  # fmt: skip
+    show_deleted: bool, asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """All deployments of the account."""
 
     async def work(client: Client) -> None:
-        found = await client.deployments.list(show_deleted=show_deleted, filter=filter_text, order_by=order_by)
-        out.show(found, deployment_text.HEADER, deployment_text.row, output, deployment_text.note(found))
+        found = await client.deployments.list(show_deleted=show_deleted, **asked)
+        show(found, deployment_text.HEADER, deployment_text.row, output, deployment_text.note(found))
 
     run(work, base_url, api_key, account)
 

@@ -79,7 +79,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck user create --email ada@example.com --role contributor",
         "firedeck user create --user-id ci-bot --service-account --role inference-user",
     ),
-    "user list": ("firedeck list users", "firedeck user list --filter serviceAccount=true"),
+    "user list": (
+        "firedeck list users",
+        "firedeck user list --filter serviceAccount=true --order-by name --page-size 20",
+    ),
     "user get": ("firedeck user get ada",),
     "user update": ("firedeck user update ada --role admin",),
     "user delete": ("firedeck user delete ada",),

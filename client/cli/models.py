@@ -8,7 +8,9 @@ import click
 
 from client.cli import output as out
 from client.cli.grammar import Announced
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 
@@ -19,13 +21,18 @@ def model() -> None:
 
 
 @model.command(name="list")
+@list_options('displayName="chat"', "createTime desc")
 @shared
-def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """The library's models and the account's own."""
+def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """The library's models and the account's own; pages are of the account's own (`-a fireworks`: the library's)."""
+    paged = bool(asked.get("page_size") or asked.get("page_token"))
 
     async def work(client: Client) -> None:
-        found = [*await client.models.list(LIBRARY_ACCOUNT), *await client.models.list()]
-        out.show(found, out.MODEL_HEADER, out.model_row, output)
+        found = await client.models.list(**asked)
+        if not paged and client.context.account != LIBRARY_ACCOUNT:
+            library = await client.models.list(LIBRARY_ACCOUNT, **asked)
+            found[:0], found.total_size = library, library.total_size + found.total_size
+        show(found, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)
 

@@ -23,16 +23,17 @@ def as_json(items: Wire | Sequence[Wire]) -> str:
 
 
 def show(
-    found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = ""
-) -> None:
-    """One thing as lines, several as a table with their number; `note` is a last line of text."""
+    found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = "",
+    total: int | None = None,
+) -> None:  # fmt: skip
+    """One thing as lines, several as a table with their number (`total` of a part); `note` is a last line of text."""
     if output == "json":
         say(as_json(found))
         return
     if isinstance(found, Wire):
         text = lines(zip((title.title() for title in header), row(found), strict=True))
     else:
-        text = listing(header, [row(one) for one in found])
+        text = listing(header, [row(one) for one in found], total)
     say(text + (f"\n{note}" if note else ""))
 
 
@@ -41,9 +42,9 @@ def lines(pairs: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"{key}: {value}".rstrip() for key, value in pairs)
 
 
-def listing(header: Sequence[str], rows: Rows) -> str:
+def listing(header: Sequence[str], rows: Rows, total: int | None = None) -> str:
     """firectl's `list`: a table, and how many there are."""
-    return f"{table(header, rows)}\nTotal size: {len(rows)}"
+    return f"{table(header, rows)}\nTotal size: {len(rows) if total is None else total}"
 
 
 def table(header: Sequence[str], rows: Rows) -> str:

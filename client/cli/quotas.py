@@ -8,7 +8,9 @@ import click
 
 from client.access_types import Quota
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME")
@@ -20,12 +22,13 @@ def quota() -> None:
 
 
 @quota.command(name="list")
+@list_options('name="*month*"')
 @shared
-def list_all(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Every quota that is enforced."""
 
     async def work(client: Client) -> None:
-        out.show(await client.quotas.list(), HEADER, _row, output)
+        show(await client.quotas.list(**asked), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 

@@ -10,8 +10,10 @@ import click
 
 from client.access_types import Secret
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
 from client.errors import InvalidArgument
+from client.listing import ListOptions
 from client.resources import Client
 
 SECRET_HEADER = ("ID", "KEY NAME")
@@ -47,12 +49,15 @@ def create(
 
 
 @secret.command(name="list")
+@list_options('keyName="HF_*"')
 @shared
-def list_secrets(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_secrets(
+    asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """The names of all secrets."""
 
     async def work(client: Client) -> None:
-        out.show(await client.secrets.list(), SECRET_HEADER, _secret_row, output)
+        show(await client.secrets.list(**asked), SECRET_HEADER, _secret_row, output)
 
     run(work, base_url, api_key, account)
 

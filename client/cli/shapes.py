@@ -8,7 +8,9 @@ import click
 
 from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.cli import output as out
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("NAME", "PRESET", "MODEL", "CONTEXT", "SEQUENCES", "DESCRIPTION")
@@ -21,13 +23,16 @@ def deployment_shape() -> None:
 
 
 @deployment_shape.command(name="list")
+@list_options("presetType=FAST")
 @click.option("--model", help="Only those for this base model.")
 @shared
-def list_all(model: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_all(
+    model: str | None, asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """The library's shapes."""
 
     async def work(client: Client) -> None:
-        out.show(await client.shapes.list(model), HEADER, _row, output)
+        show(await client.shapes.list(model, **asked), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -50,13 +55,16 @@ def deployment_shape_version() -> None:
 
 
 @deployment_shape_version.command(name="list")
+@list_options("latestValidated=true", "createTime desc")
 @click.argument("shape", default="-")
 @shared
-def list_versions(shape: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_versions(
+    shape: str, asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """The versions of SHAPE, or of all shapes."""
 
     async def work(client: Client) -> None:
-        out.show(await client.shapes.versions(shape), VERSION_HEADER, _version_row, output)
+        show(await client.shapes.versions(shape, **asked), VERSION_HEADER, _version_row, output)
 
     run(work, base_url, api_key, account)
 

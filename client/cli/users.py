@@ -10,7 +10,9 @@ import click
 from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
 from client.cli.instants import INSTANT
+from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.listing import ListOptions
 from client.resources import Client
 
 _ROLE = click.Choice(ROLES)
@@ -45,15 +47,13 @@ def create(
 
 
 @user.command(name="list")
-@click.option("--filter", "filter_text", help="e.g. serviceAccount=true")
+@list_options("serviceAccount=true")
 @shared
-def list_users(
-    filter_text: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+def list_users(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """All users of the account."""
 
     async def work(client: Client) -> None:
-        out.show(await client.users.list(filter=filter_text), USER_HEADER, _user_row, output)
+        show(await client.users.list(**asked), USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -136,13 +136,17 @@ def create_key(
 
 
 @api_key.command(name="list")
+@list_options('displayName="laptop"', "createTime desc")
 @_whose
 @shared
-def list_keys(user_id: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_keys(
+    user_id: str | None, asked: ListOptions, output: str, base_url: str | None, api_key: str | None,
+    account: str | None,
+) -> None:  # fmt: skip
     """The keys of a user, by prefix."""
 
     async def work(client: Client) -> None:
-        out.show(await client.api_keys.list(await _user(client, user_id)), KEY_HEADER, _key_row, output)
+        show(await client.api_keys.list(await _user(client, user_id), **asked), KEY_HEADER, _key_row, output)
 
     run(work, base_url, api_key, account)
 

@@ -205,6 +205,19 @@ def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 ALL = list(leaves(main))
 
 
+LISTS = [(path, command) for path, command in ALL if path[-1] == "list" and path[0] not in ("event", "node")]
+
+
+@pytest.mark.parametrize(("path", "command"), LISTS, ids=[" ".join(path) for path, _ in LISTS])
+def test_every_list_of_the_platform_takes_firectls_options_of_a_list(path, command):
+    words = ["--filter", "a=b", "--order-by", "name desc", "--page-size", "7", "--page-token", "t"]
+    params = command.make_context(path[-1], words).params
+    assert params["filter_text"] == "a=b"
+    assert (params["order_by"], params["page_size"], params["page_token"]) == ("name desc", 7, "t")
+    refused = CliRunner().invoke(main, [*path, "--no-paginate", "--page-token", "t"])
+    assert (refused.exit_code, "exclude each other" in refused.output) == (2, True)
+
+
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
 def test_every_commands_help_ends_with_examples_of_it_that_parse(path, command):
     shown = CliRunner().invoke(main, [*path, "--help"]).output

@@ -237,11 +237,32 @@ async def test_garbage_in_a_stream_is_one_of_our_errors():
         await events(stream(b"data: {\n\n"))
 
 
-async def test_a_list_is_read_to_its_last_page():
-    def answer(*ids: str, token: str = "") -> httpx.Response:
-        found = [{"name": f"accounts/local/deployments/{i}"} for i in ids]
-        return httpx.Response(200, json={"deployments": found, "nextPageToken": token})
+def answer(*ids: str, token: str = "") -> httpx.Response:
+    found = [{"name": f"accounts/local/deployments/{i}"} for i in ids]
+    return httpx.Response(200, json={"deployments": found, "nextPageToken": token, "totalSize": 3})
 
+
+@pytest.mark.parametrize("asked", [{"page_size": 2}, {"page_token": "1"}])
+async def test_a_page_that_is_asked_for_comes_alone_with_the_way_to_the_next(asked):
+    script = Script(answer("a", "b", token="2"))
+    found = await script.client().deployments.list(**asked)
+    assert [d.id for d in found] == ["a", "b"]
+    assert (found.total_size, found.next_page_token) == (3, "2")
+
+
+async def test_a_limit_cuts_the_last_page_and_names_no_next_one():
+    def records(*ids: str, token: str = "") -> httpx.Response:
+        found = [{"id": i} for i in ids]
+        return httpx.Response(200, json={"auditLogs": found, "nextPageToken": token, "totalSize": 9})
+
+    for last in ("4", ""):
+        script = Script(records("a", "b", token="2"), records("c", "d", token=last))
+        found = await script.client().audit_logs.list(limit=3)
+        assert [one.id for one in found] == ["a", "b", "c"]
+        assert (found.total_size, found.next_page_token) == (9, "")
+
+
+async def test_a_list_is_read_to_its_last_page():
     script = Script(answer("a", "b", token="2"), answer("c"))
     assert [d.id for d in await script.client().deployments.list(show_deleted=True)] == ["a", "b", "c"]
     assert [dict(r.url.params).get("pageToken") for r in script.requests] == ["", "2"]
