@@ -193,6 +193,18 @@ def test_the_footer_fits_and_hides_changes_while_locked():
     assert not any(action.changes for action in footer_fit("fleet", 300, locked=True))
 
 
+@pytest.mark.parametrize("place", ["fleet", "deployment", "list"])
+def test_the_footer_tells_of_the_pages_at_any_usual_width_by_name_only_where_all_names_fit(place):
+    for width in (80, 100, 120, 160, 200):
+        hints = [f"{a.shown_key} {a.label}" for a in footer_fit(place, width, locked=False)]
+        assert ("1-9 pages" in hints) != ("9 audit" in hints), hints
+        assert ("2 nodes" in hints) == ("9 audit" in hints), hints
+        assert "q quit" in hints
+        assert "? help" in hints
+    named = {a.label for a in footer_fit(place, 400, locked=False)}
+    assert {"nodes", "events", "audit"} <= named
+
+
 def test_help_finds_actions_by_any_word():
     assert [action.id for action in search("deleted back")] == ["undelete"]
     assert search("") == (*MOVES, *ACTIONS)

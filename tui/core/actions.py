@@ -93,6 +93,10 @@ MOVES: tuple[Action, ...] = (
 )
 
 
+# In the footer of a screen where the pages' own hints do not all fit.
+PAGES = Action("pages", ("1-9",), "pages", "Fleet, nodes, events, ... by number", "Pages", footer=3)
+
+
 def of(place: Place) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if place in action.places)
 
@@ -107,11 +111,17 @@ def search(text: str) -> tuple[Action, ...]:
 def footer_fit(place: Place, width: int, *, locked: bool) -> tuple[Action, ...]:
     """The hints that fit into `width` cells, in table order; locked hides what changes the fleet."""
     shown = [a for a in of(place) if not (locked and a.changes)]
+    if sum(map(_cells, shown)) > width:
+        first = next(a for a in shown if a.group == "Pages")
+        shown = [PAGES if a is first else a for a in shown if a is first or a.group != "Pages"]
     kept: list[Action] = []
     left = width
     for action in sorted(shown, key=lambda a: a.footer):
-        need = len(action.shown_key) + len(action.label) + 3
-        if need <= left:
+        if _cells(action) <= left:
             kept.append(action)
-            left -= need
+            left -= _cells(action)
     return tuple(a for a in shown if a in kept)
+
+
+def _cells(hint: Action) -> int:
+    return len(hint.shown_key) + len(hint.label) + 3
