@@ -267,6 +267,7 @@ class Fleet:
             if replica.placed:
                 self.rooms.driver.stop(replica.placed, force=True)
                 self.rooms.driver.forget(replica.placed)
+                self.rooms.line.freed()
             await self.rooms.store.drop_replica(replica.id)
         await self.rooms.store.drop_deployment(keeper.name)
         metrics.forget(keeper.name)

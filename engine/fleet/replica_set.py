@@ -7,11 +7,10 @@ ends here as an event and a changed stage, and wakes the keeper.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +18,13 @@ from client.names import random_id
 from engine.clock import Clock
 from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import Do, Observed, Stage, Step
-from engine.control.stockout import retry_s
+from engine.fleet.line import Line
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement import fit
-from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed, Stockout
+from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed
 from engine.store.store import ReplicaRecord, Store
 
 LAST_WORDS_LINES = 20
@@ -46,6 +45,10 @@ class Rooms:
     store: Store
     library: Library
     clock: Clock
+    line: Line = field(init=False)  # of the replicas that wait for a place by this driver
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", Line(self.driver, self.clock))
 
 
 class ReplicaSet:
@@ -82,9 +85,8 @@ class ReplicaSet:
 
     def spare(self) -> None:
         """Nobody looked at them for a while: their ages begin anew."""
-        now = self._rooms.clock.monotonic()
         for replica in self:
-            replica.vitals.spare(now)
+            replica.vitals.spare(self._rooms.clock.monotonic())
 
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
@@ -164,8 +166,8 @@ class ReplicaSet:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
             return
-        where = f" on {replica.node.name}" if replica.node else ""
-        await self._announce("Normal", "ReplicaStarted", f"pid {placed.pid}{where}, loading the model", replica.id)
+        where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
+        await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
         await self._serve(replica)
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
@@ -186,13 +188,7 @@ class ReplicaSet:
             None, replica.started_wall.timestamp(), launch.need.accelerators, launch.need.threads,
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
-        for attempt in itertools.count(1):
-            nodes = driver.nodes()
-            try:
-                placed = await driver.start(launch)
-                break
-            except Stockout as shortage:
-                await self._held_up(replica, str(shortage), retry_s(attempt, random.random()))
+        placed, nodes = await self._rooms.line.place(launch, partial(self._held_up, replica))
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
@@ -203,16 +199,14 @@ class ReplicaSet:
             )
         return placed
 
-    async def _held_up(self, replica: Replica, why: str, wait_s: float) -> None:
-        """There is no room: say so, and wait for the next try. The replica stays wanted."""
-        clock = self._rooms.clock
+    async def _held_up(self, replica: Replica, why: str, retry_at: float) -> None:
+        """There is no room: say so. The replica stays wanted."""
         if replica.short_since is None:
             await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
-            replica.short_since = clock.monotonic()
+            replica.short_since = self._rooms.clock.monotonic()
         replica.enter(Stage.PENDING_SCHEDULING)
-        replica.reason, replica.retry_at = why, clock.monotonic() + wait_s
+        replica.reason, replica.retry_at = why, retry_at
         self._wake()
-        await clock.sleep(wait_s)
 
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""
@@ -302,5 +296,6 @@ class ReplicaSet:
         if replica.placed:
             self._rooms.driver.stop(replica.placed, force=True)  # gone already, unless its start was given up
             self._rooms.driver.forget(replica.placed)
+            self._rooms.line.freed()
         await self._rooms.store.drop_replica(replica.id)
         self._wake()

@@ -1,0 +1,131 @@
+"""The line of replicas that wait for a place: who is told first that there is room again.
+
+Each asks its driver again after a back-off (`engine.control.stockout`). Freed room cuts that short: whoever came first
+is called first, the next one once that one has its answer, so that nobody younger pushes in. What was refused to one is
+not asked for others of the same need until more room is freed: a call costs as many questions as there are kinds of
+needs, plus one for each replica that is placed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.clock import Clock
+from engine.control.stockout import retry_s
+from engine.placement.port import Driver, Launch, Need, Node, Placed, Stockout
+
+WATCH_EVERY_S = 1.0  # for nodes that take replicas again; only while somebody waits
+
+
+class HeldUp(Protocol):
+    """Told of a refusal: what there is too little of, and when (monotonic) there will be another try at the latest."""
+
+    async def __call__(self, why: str, retry_at: float) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """`frees`: of the line, when it asked last. `woken` is there while it waits."""
+
+    need: Need
+    frees: int = 0
+    woken: asyncio.Future[None] | None = None
+
+
+class Line:
+    """Those that wait for a place by one driver, in the order in which they came."""
+
+    def __init__(self, driver: Driver, clock: Clock) -> None:
+        self._driver, self._clock = driver, clock
+        self._waiters: list[_Waiter] = []
+        self._called: _Waiter | None = None  # it has no answer yet
+        self._refused: set[Need] = set()  # since room was freed last
+        self._frees = 0
+        self._watching: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    async def place(self, launch: Launch, held_up: HeldUp) -> tuple[Placed, list[Node]]:
+        """Started at the first chance, and the nodes as they were just before. Raises what the driver raises, but no
+        Stockout."""
+        waiter, attempts, retry_at = _Waiter(launch.need), 0, -math.inf
+        self._waiters.append(waiter)
+        try:
+            while True:
+                waiter.frees, nodes = self._frees, self._driver.nodes()
+                try:
+                    return await self._driver.start(launch), nodes
+                except Stockout as shortage:
+                    now = self._clock.monotonic()
+                    if now >= retry_at:  # a call in between is no try of its own
+                        attempts += 1
+                        retry_at = now + retry_s(attempts, random.random())
+                    await held_up(str(shortage), retry_at)
+                await self._wait(waiter, retry_at)
+        finally:
+            self._leave(waiter)
+
+    def freed(self) -> None:
+        """There is more room than before: call those who wait."""
+        self._frees += 1
+        self._refused.clear()
+        self._call_next()
+
+    async def _wait(self, waiter: _Waiter, retry_at: float) -> None:
+        """Until it is called, or until its next try."""
+        woken = waiter.woken = asyncio.get_running_loop().create_future()
+        timer = asyncio.create_task(self._ring(woken, retry_at), name="try again to place a replica")
+        if waiter.frees == self._frees:  # else room was freed after it had asked
+            self._refused.add(waiter.need)
+        self._answered(waiter)
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch(), name="watch for nodes that come back")
+        try:
+            await woken
+        finally:
+            waiter.woken = None
+            timer.cancel()
+
+    async def _ring(self, woken: asyncio.Future[None], at: float) -> None:
+        await self._clock.sleep(at - self._clock.monotonic())
+        if not woken.done():
+            woken.set_result(None)
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiters.remove(waiter)
+        self._answered(waiter)
+        if not any(one.woken for one in self._waiters) and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    def _answered(self, waiter: _Waiter) -> None:
+        if self._called is waiter:
+            self._called = None
+        self._call_next()
+
+    def _call_next(self) -> None:
+        """The oldest whose need was not refused since room was freed."""
+        if self._called is not None:
+            return
+        for waiter in self._waiters:
+            if waiter.woken is not None and not waiter.woken.done() and waiter.need not in self._refused:
+                self._called = waiter
+                waiter.woken.set_result(None)
+                return
+
+    async def _watch(self) -> None:
+        """Nodes come back without a word."""
+        there = self._open_nodes()
+        while True:
+            await self._clock.sleep(WATCH_EVERY_S)
+            former, there = there, self._open_nodes()
+            if there - former:
+                self.freed()
+
+    def _open_nodes(self) -> set[str]:
+        return {node.name for node in self._driver.nodes() if not node.closed}
