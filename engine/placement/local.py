@@ -29,7 +29,11 @@ MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the
 THREADS_PER_CORE = 4  # idle replicas take no core, so there may be more threads than cores, but not without end
 NODE = "local"
 PROMISE = "FIREDECK_REPLICA_NEED"  # what a replica was promised is read there by the next engine
-_PASSED_ENV = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", devices.VISIBLE, "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+# All that a replica inherits: where the engine's own code may lie, where the GPU's libraries lie on many machines,
+# which GPUs there are to use (where the engine itself cannot tell), and where adapters are copied to load them. No
+# PATH: a replica runs nothing but its own interpreter. No locale: without one Python takes text for UTF-8.
+_INHERITED = ("PYTHONPATH", "LD_LIBRARY_PATH", devices.VISIBLE, "TMPDIR")
+_INHERITED_WITH_GPUS = ("HOME",)  # CUDA keeps there what it compiled for a GPU that it has no ready code for
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ class LocalDriver:
         with self._log(launch.replica).open("wb") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=_environment(launch.key) | self._promise(promise), cwd="/", start_new_session=True,
+                env=_environment(launch) | self._promise(promise), cwd="/", start_new_session=True,
             )  # fmt: skip
 
     def _promise(self, promise: Promise) -> dict[str, str]:
@@ -222,15 +226,13 @@ def options_of(launch: Launch) -> list[str]:
     return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
-def _environment(key: str) -> dict[str, str]:
-    """A small environment: no keys of the engine's; idle OpenMP threads sleep instead of spinning a core away."""
-    passed = {name: os.environ[name] for name in _PASSED_ENV if name in os.environ}
+def _environment(launch: Launch) -> dict[str, str]:
+    """What a replica is given of this process, and how its interpreter is to run. OpenMP is told by the replica."""
+    names = (*_INHERITED, *(_INHERITED_WITH_GPUS if launch.need.accelerators else ()))
     return {
-        **passed,
-        "FIREDECK_REPLICA_KEY": key,
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "0",
-        "PYTHONUNBUFFERED": "1",
+        **{name: os.environ[name] for name in names if name in os.environ},
+        "FIREDECK_REPLICA_KEY": launch.key,
+        "PYTHONUNBUFFERED": "1",  # the last words of one that is killed are in its log
         "PYTHONSAFEPATH": "1",  # no code comes from the folder that it works in
     }
 

@@ -167,6 +167,9 @@ def test_a_replica_of_a_running_engine_was_given_nothing_of_it(stage: Stage) -> 
     [replica] = stage.engine.replicas()
     assert os.getsid(replica.pid) == os.getpgid(replica.pid) == replica.pid
     assert replica.cwd() == "/"
+    own = {"FIREDECK_REPLICA_KEY", "FIREDECK_REPLICA_NEED", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}
+    inherited = {"PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR", "HOME"}  # HOME: beside GPUs
+    assert own <= replica.environ().keys() <= own | inherited
     log = {str(file) for file in (stage.engine.data_dir / "logs").glob("*.log")}
     held = {os.readlink(f"/proc/{replica.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{replica.pid}/fd")}
     files = {target for target in held if target.startswith("/") and not target.startswith(("/memfd:", "/dev/"))}

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,6 +36,34 @@ async def place(tmp_path):
 
 class TestLocal(Conformance):
     pass
+
+
+GIVEN = {"FIREDECK_REPLICA_KEY", "FIREDECK_REPLICA_NEED", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}
+INHERITED = {"PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "TMPDIR"}
+
+
+def first_environment(pid: int) -> dict[str, str]:
+    """What a process was started with, as the system has it; what it set later is not in there."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().rstrip("\0").split("\0")
+    return dict(entry.partition("=")[::2] for entry in entries)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process was started with is read from /proc")
+async def test_a_replica_is_started_with_what_it_needs_and_serves_with_that(place, monkeypatch):
+    for name in ("PATH", "HOME", "LANG", "LC_ALL", "USER", "VIRTUAL_ENV", "LD_PRELOAD_64", "FIREDECK_DATA_DIR", "A B"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
+    launch = place.launch()
+    async with place.running(launch) as placed, place.client(launch, placed) as client:
+        await place.ready(client)
+        environment = first_environment(placed.pid)
+        assert GIVEN <= environment.keys() <= GIVEN | INHERITED
+        assert environment["LD_LIBRARY_PATH"] == "/nowhere"
+        assert environment["FIREDECK_REPLICA_KEY"] == launch.key
+        own = {name: os.environ.get(name) for name in INHERITED - {"CUDA_VISIBLE_DEVICES"} if name in environment}
+        assert own == {name: environment[name] for name in own}
+        for child in psutil.Process(placed.pid).children(recursive=True):
+            assert launch.key not in first_environment(child.pid).values()
 
 
 async def test_a_replica_inherits_nothing_but_what_it_needs(place, monkeypatch):
