@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 Metric = Literal["concurrency", "requests", "prompt_tokens", "generated_tokens"]
 
+_VALUES: Mapping[Metric, Callable[[LoadSample], float]] = {
+    "concurrency": attrgetter("concurrency"), "requests": attrgetter("requests"),
+    "prompt_tokens": attrgetter("prompt_tokens"), "generated_tokens": attrgetter("generated_tokens"),
+}  # fmt: skip
 HOLD_S = 15.0  # how long a last sample still stands for the present
 _MIN_RATE_S = 1.0  # a rate over less than this is noise: one request in 10 ms is not 100 requests per second
 _MAX_SAMPLES = 8192  # the longest mean (a fifth of an hour) at ten samples a second, and some more
@@ -88,20 +94,20 @@ class LoadHistory:
         """
         if not self._stretches or now - self._stretches[-1].sample.at > HOLD_S:
             return None
-        newest = self._stretches[-1]
-        start = newest.sample.at - seconds
-        total = covered = 0.0
+        newest = self._stretches[-1].sample
+        start = newest.at - seconds
+        value, weighed, total, covered = _VALUES[metric], metric == "concurrency", 0.0, 0.0
         for began_at, sample in reversed(self._stretches):
-            whole = sample.at - began_at
+            whole = length = sample.at - began_at
+            if began_at < start:  # it reaches further back than we look
+                length = sample.at - start
             if whole > 0:
-                length = whole if began_at >= start else sample.at - start
-                value: float = getattr(sample, metric)
-                total += value * length if metric == "concurrency" else value * length / whole
+                total += value(sample) * (length if weighed else length / whole)
                 covered += length
             if began_at <= start:
                 break
         if metric == "concurrency":
-            return total / covered if covered > 0 else newest.sample.concurrency
+            return total / covered if covered > 0 else newest.concurrency
         return total / covered if covered >= min(seconds, _MIN_RATE_S) - 1e-9 else None
 
 

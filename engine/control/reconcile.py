@@ -42,6 +42,8 @@ class Stage(enum.StrEnum):
 # Tuples: a look asks this of every replica, and members of an enum are compared faster than they are hashed.
 STARTING = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL, Stage.INITIALIZING)
 SERVING = (*STARTING, Stage.READY)
+# Read once: Python 3.11 runs a function for each `Stage.READY`, and a look would ask that of every replica many times.
+_INITIALIZING, _READY, _DRAINING, _STOPPING = Stage.INITIALIZING, Stage.READY, Stage.DRAINING, Stage.STOPPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +128,22 @@ def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) 
     if declared.deleted or not backoff.hopeless:
         return False
     return declared.fallback is not None or any(
-        r.alive and r.stage == Stage.READY and r.generation != declared.generation for r in replicas
+        r.alive and r.stage == _READY and r.generation != declared.generation for r in replicas
     )
 
 
 def _unwell(replica: Observed, now: float) -> Step | None:
     """A replica that must go whatever the count: wedged, never ready, or not leaving."""
     in_stage_s = now - replica.stage_since
-    if replica.stage == Stage.STOPPING:
+    if replica.stage == _STOPPING:
         grace = KILL_GRACE_S if replica.wedged else TERM_GRACE_S
         return Step(Do.KILL, replica.id, f"still there {grace:.0f}s after SIGTERM") if in_stage_s > grace else None
     why = _wedge(replica)
-    if why is None and replica.stage == Stage.INITIALIZING and in_stage_s > START_TIMEOUT_S:
+    if why is None and replica.stage == _INITIALIZING and in_stage_s > START_TIMEOUT_S:
         why = f"not ready after {START_TIMEOUT_S:.0f}s"
     if why is not None:
         return Step(Do.TERMINATE, replica.id, why, fault=True)
-    if replica.stage == Stage.DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
+    if replica.stage == _DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
         return Step(Do.TERMINATE, replica.id, f"still busy after {DRAIN_TIMEOUT_S:.0f}s of draining")
     return None
 
@@ -152,7 +154,7 @@ def _wedge(replica: Observed) -> str | None:
     A long prompt is no wedge: each of its chunks is progress, and a model whose single call is slow gets the time of
     several. A replica that says it has nothing to do while a request waits in it has lost that request.
     """
-    if replica.silent_s > SILENT_AFTER_S and replica.stage in (Stage.READY, Stage.DRAINING):
+    if replica.silent_s > SILENT_AFTER_S and replica.stage in (_READY, _DRAINING):
         return f"no answer for {replica.silent_s:.0f}s"
     if replica.stalled_s > STALLED_AFTER_S and replica.stalled_s > STALLED_CALLS * replica.call_s:
         return f"has work but made no token for {replica.stalled_s:.0f}s"
@@ -171,8 +173,8 @@ def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     current = [r for r in well if r.generation == declared.generation]
     old = [r for r in well if r.generation != declared.generation and r.stage in SERVING]
     serving = [r for r in current if r.stage in SERVING]
-    ready_new = [r.stage for r in serving].count(Stage.READY)
-    useful = sorted((r for r in old if r.stage == Stage.READY), key=lambda r: r.started_at)
+    ready_new = [r.stage for r in serving].count(_READY)
+    useful = sorted((r for r in old if r.stage == _READY), key=lambda r: r.started_at)
     given_up = bool(useful) and desired > 1 and any(r.short for r in serving)
     staying = {r.id for r in useful[: max(0, desired - ready_new - given_up)]}
     room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
@@ -213,7 +215,7 @@ def _fill(
 
 
 def _kept(same: Sequence[Observed], room: int) -> list[str]:
-    return [r.id for r in same if r.stage == Stage.DRAINING][: max(0, room)]
+    return [r.id for r in same if r.stage == _DRAINING][: max(0, room)]
 
 
 def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: float) -> int:
@@ -233,11 +235,11 @@ def _drain(serving: Sequence[Observed], surplus: int) -> list[Step]:
 
 def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[Step]:
     """End those whose last request has ended, unless they are wanted again."""
-    drained = [r for r in well if r.stage == Stage.DRAINING and r.in_flight == 0]
+    drained = [r for r in well if r.stage == _DRAINING and r.in_flight == 0]
     kept = _kept([r for r in well if r.generation == generation], room) if drained else []
     return [Step(Do.TERMINATE, r.id, DRAINED) for r in drained if r.id not in kept]
 
 
 def _victim_order(replica: Observed) -> tuple[bool, int, int, float]:
     """Not ready first, then least work, then the least that later prompts could reuse, then newest."""
-    return (replica.stage == Stage.READY, replica.in_flight, replica.cached_tokens, -replica.started_at)
+    return (replica.stage == _READY, replica.in_flight, replica.cached_tokens, -replica.started_at)

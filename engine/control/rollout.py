@@ -36,7 +36,7 @@ class Progress:
         self, declared: Declared, observed: Sequence[Observed], starts: Starts, ready_since: ReadySince, now: float
     ) -> Progress:
         """The progress after a look at which the replicas were `observed` before anything was done."""
-        old = any(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
+        old = any(r.generation != declared.generation and r.alive and r.stage in SERVING for r in observed)
         rolling = old and not declared.deleted
         served = self.served
         if served != declared.generation and _serves(declared.generation, observed):
@@ -47,4 +47,4 @@ class Progress:
 
 
 def _serves(generation: str, observed: Sequence[Observed]) -> bool:
-    return any(r.stage == Stage.READY and r.generation == generation for r in observed)
+    return any(r.generation == generation and r.stage == Stage.READY for r in observed)

@@ -98,14 +98,15 @@ class Autoscaler:
 
     def _observed(self, now: float) -> autoscale.Observed:
         stages, policy, short = [r.stage for r in self._replicas], self._policy(), shortage_of(self._replicas)
+        ready = Stage.READY
         return autoscale.Observed(
-            ready=stages.count(Stage.READY),
+            ready=stages.count(ready),
             starting=sum([stage in STARTING for stage in stages]),
             running=self._replicas.in_flight(),
             held=self._lobby.held,
             idle_since=self._idle_since,
             oldest_held_s=self._lobby.oldest_s(),
-            missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self._replicas if r.stage == Stage.READY),
+            missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self._replicas if r.stage == ready),
             ttft_p99_ms=None if policy.ttft_p99_ms is None else self._meter.ttft_ms(99, policy.average_s),
             forecast=self._forecast.demand if self._forecast else None,
             unplaced=short.unplaced if short else 0,

@@ -82,7 +82,8 @@ class Keeper:
 
     def ready(self) -> list[Replica]:
         """Replicas that take requests."""
-        return [r for r in self.replicas if r.stage == Stage.READY and not r.suspect]
+        ready = Stage.READY
+        return [r for r in self.replicas if r.stage == ready and not r.suspect]
 
     def serves(self) -> bool:
         """Whether there is a ready replica at all, be it one that just failed a request."""
