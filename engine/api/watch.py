@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
+from engine.fleet.frames import written
 from engine.house import House
 from engine.keys import Principal
 
@@ -23,10 +24,10 @@ _ONE = "/accounts/{account}/deployments/{deployment_id}"
 _SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
 
 
-@router.get("/fleet", **_SHOW)
-async def fleet(house: HouseDep, caller: Caller) -> FleetSnapshot:
+@router.get("/fleet", response_model=FleetSnapshot)
+async def fleet(house: HouseDep, caller: Caller) -> Response:
     """Every deployment that this key may see, soft-deleted ones included, with numbers, replicas and reasons."""
-    return views.snapshot(house.fleet, house.started_at, caller.account)
+    return Response(await written(house.fleet, house.started_at, caller.account), media_type="application/json")
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -46,7 +47,7 @@ async def watch(
 async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[bytes]:
     clock, sent = house.fleet.rooms.clock, b""
     while not house.closing.is_set() and house.keyring.stands(caller):
-        event = house.frames.latest(house.fleet, house.started_at, caller.account, max_age_s=interval_s / 2)
+        event = await house.frames.latest(house.fleet, house.started_at, caller.account, max_age_s=interval_s / 2)
         if event is not sent:
             yield event
         sent = event

@@ -1,12 +1,21 @@
-"""The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account."""
+"""The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account.
+
+A large fleet is written in slices, and everybody else has a turn between two of them: the tokens of streams go through
+the same event loop. So deployments of one snapshot are seen some milliseconds apart; each by itself is seen at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
+from client.fleet_types import FleetSnapshot
 from engine.fleet import views
 from engine.fleet.fleet import Fleet
+
+SLICE = 4  # deployments; one takes about 0.25 ms with ten replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +31,32 @@ class Frames:
 
     def __init__(self) -> None:
         self._frames: dict[str | None, Frame] = {}
+        self._making: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def latest(self, fleet: Fleet, started_at: datetime, account: str | None, max_age_s: float) -> bytes:
-        """A FleetSnapshot as an event, made no longer ago than `max_age_s`."""
-        clock, frame = fleet.rooms.clock, self._frames.get(account)
-        if frame is None or clock.monotonic() - frame.made_at > max_age_s:
-            shown = views.snapshot(fleet, started_at, account)
-            text = shown.model_dump_json(by_alias=True, exclude_none=True)
-            frame = self._frames[account] = Frame(f"data: {text}\n\n".encode(), clock.monotonic())
+    async def latest(self, fleet: Fleet, started_at: datetime, account: str | None, max_age_s: float) -> bytes:
+        """A FleetSnapshot as an event, begun no longer ago than `max_age_s`; who asks meanwhile waits for the same."""
+        clock = fleet.rooms.clock
+        async with self._making[account]:
+            frame = self._frames.get(account)
+            if frame is None or clock.monotonic() - frame.made_at > max_age_s:
+                made_at = clock.monotonic()
+                event = await written(fleet, started_at, account, around=(b"data: ", b"\n\n"))
+                frame = self._frames[account] = Frame(event, made_at)
         return frame.event
+
+
+async def written(
+    fleet: Fleet, started_at: datetime, account: str | None, around: tuple[bytes, bytes] = (b"", b"")
+) -> bytes:
+    """A FleetSnapshot as JSON, written slice by slice, with something before and behind it."""
+    before, behind = around
+    frame = FleetSnapshot(time=fleet.rooms.clock.wall(), engine=views.engine_info(fleet, started_at), deployments=[])
+    head = frame.model_dump_json(by_alias=True, exclude_none=True, exclude={"deployments"})
+    pieces = [before, head[:-1].encode(), b',"deployments":[']
+    for number, keeper in enumerate(fleet.keepers(account)):
+        if number:
+            pieces.append(b",")
+        if number % SLICE == SLICE - 1:
+            await asyncio.sleep(0)
+        pieces.append(views.status(fleet, keeper).model_dump_json(by_alias=True, exclude_none=True).encode())
+    return b"".join([*pieces, b"]}", behind])

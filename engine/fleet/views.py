@@ -9,7 +9,6 @@ from client.fleet_types import (
     AutoscalerView,
     DeploymentStatus,
     EngineInfo,
-    FleetSnapshot,
     NodeView,
     Reason,
     TargetView,
@@ -22,16 +21,6 @@ from engine.placement.port import Node
 from engine.version import VERSION
 
 SYNTHETIC_SEEN_S = 60.0
-
-
-def snapshot(fleet: Fleet, started_at: datetime, account: str | None = None) -> FleetSnapshot:
-    """The fleet now; `account` limits it to one account's deployments."""
-    keepers = fleet.keepers(account)
-    return FleetSnapshot(
-        time=fleet.rooms.clock.wall(),
-        engine=engine_info(fleet, started_at),
-        deployments=[status(fleet, keeper) for keeper in keepers],
-    )
 
 
 def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:

@@ -20,8 +20,8 @@ from tests.house import served
 
 async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = []
-    snapshot = frames.views.snapshot
-    monkeypatch.setattr(frames.views, "snapshot", lambda *of: made.append(of) or snapshot(*of))
+    written = frames.written
+    monkeypatch.setattr(frames, "written", lambda *of, **around: made.append(of) or written(*of, **around))
 
     async def watch(context: Context) -> list:
         async with Client(context) as client:

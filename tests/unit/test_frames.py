@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from client.fleet_types import FleetSnapshot
 from client.types import Deployment
 from engine.clock import FakeClock
+from engine.fleet import views
 from engine.fleet.fleet import Fleet
-from engine.fleet.frames import Frames
+from engine.fleet.frames import SLICE, Frames, written
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
@@ -41,16 +43,48 @@ def names(event: bytes) -> list[str]:
 
 async def test_all_who_watch_an_account_get_the_same_bytes_until_they_are_too_old(fleet: Fleet):
     frames = Frames()
-    first = frames.latest(fleet, BEGAN, "ada", 0.5)
+    first = await frames.latest(fleet, BEGAN, "ada", 0.5)
     fleet.rooms.clock.advance(0.5)
-    assert frames.latest(fleet, BEGAN, "ada", 0.5) is first
-    assert frames.latest(fleet, BEGAN, "ada", 0.1) is not first
+    assert await frames.latest(fleet, BEGAN, "ada", 0.5) is first
+    assert await frames.latest(fleet, BEGAN, "ada", 0.1) is not first
     fleet.rooms.clock.advance(0.6)
-    assert frames.latest(fleet, BEGAN, "ada", 0.5) is not first
+    assert await frames.latest(fleet, BEGAN, "ada", 0.5) is not first
 
 
 async def test_an_account_is_never_sent_what_was_made_for_another(fleet: Fleet):
     frames = Frames()
-    seen = [names(frames.latest(fleet, BEGAN, account, 60.0)) for account in ("ada", "eve", None, "ada")]
+    seen = [names(await frames.latest(fleet, BEGAN, account, 60.0)) for account in ("ada", "eve", None, "ada")]
     ada, eve = "accounts/ada/deployments/d", "accounts/eve/deployments/d"
     assert seen == [[ada], [eve], [ada, eve], [ada]]
+
+
+def many(fleet: Fleet) -> None:
+    for number in range(10 * SLICE):
+        fleet.keep(Deployment(name=f"accounts/ada/deployments/many-{number}", base_model="m", state="READY"))
+
+
+async def test_what_is_written_in_slices_is_the_snapshot(fleet: Fleet):
+    many(fleet)
+    statuses = [views.status(fleet, keeper) for keeper in fleet.keepers()]
+    time, engine = fleet.rooms.clock.wall(), views.engine_info(fleet, BEGAN)
+    whole = FleetSnapshot(time=time, engine=engine, deployments=statuses)
+    read = json.loads(await written(fleet, BEGAN, None))
+    assert read == json.loads(whole.model_dump_json(by_alias=True, exclude_none=True))
+    assert json.loads(await written(fleet, BEGAN, "nobody"))["deployments"] == []
+
+
+async def test_others_have_a_turn_between_any_two_slices(fleet: Fleet):
+    many(fleet)
+    turns, writing = 0, asyncio.create_task(written(fleet, BEGAN, "ada"))
+    while not writing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 10
+
+
+async def test_who_asks_while_a_frame_is_written_gets_that_one(fleet: Fleet):
+    many(fleet)
+    frames = Frames()
+    asked = [frames.latest(fleet, BEGAN, "ada", 0.0) for _ in range(5)]
+    events = await asyncio.gather(*asked)
+    assert len({id(event) for event in events}) == 1
