@@ -58,6 +58,7 @@ class Keeper:
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
         self._looked_at = rooms.clock.monotonic()
+        self._unwritten = ""
 
     @property
     def deployment(self) -> Deployment:
@@ -256,6 +257,13 @@ class Keeper:
             failed = self.deployment.state == lifecycle.FAILED
             await self.announce("Warning" if failed else "Normal", "StateChanged", changed)
         await self.chronicle.write(seen, Work(self.lobby.held, self.running(), self.queued()))
+        self._complain(self.record.unwritten or self.chronicle.unwritten)
+
+    def _complain(self, unwritten: str) -> None:
+        """Once, not twice a second, until it changes."""
+        if unwritten and unwritten != self._unwritten:
+            log.warning("%s: what is seen of it is not written down: %s", self.name, unwritten)
+        self._unwritten = unwritten
 
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""
