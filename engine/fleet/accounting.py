@@ -66,7 +66,7 @@ class Accounting:
             return Terms("", REGION_UNSPECIFIED, NO_ACCELERATOR, need.accelerators, None, simulated)
         price = micro_usd_per_hour(
             node.price_per_hour, accelerators=need.accelerators, of_accelerators=node.accelerators,
-            threads=need.threads, of_threads=node.threads,
+            threads=need.threads, of_threads=node.cores or node.threads,
         )  # fmt: skip
         kind = (node.accelerator_type if need.accelerators else None) or NO_ACCELERATOR
         return Terms(node.name, node.region, kind, need.accelerators, price, simulated)

@@ -79,7 +79,8 @@ class LocalDriver:
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
 
     def nodes(self) -> list[Node]:
-        gpus, memory, threads = self._gpus(), machine.memory(), machine.cores() * THREADS_PER_CORE
+        gpus, memory, cores = self._gpus(), machine.memory(), machine.cores()
+        threads = cores * THREADS_PER_CORE
         kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
         return [
             Node(
@@ -95,6 +96,7 @@ class LocalDriver:
                 accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
                 free_device_bytes=tuple(self._free_bytes(gpu) for gpu in gpus),
                 price_per_hour=self._price_per_hour,
+                cores=cores,
             )
         ]
 
