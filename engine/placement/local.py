@@ -174,9 +174,11 @@ class LocalDriver:
         return sum(max(0, self._promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
     def _free_bytes(self, gpu: Gpu) -> int:
-        """A replica fills its part seconds after it was promised; somebody else may fill the rest."""
+        """A replica fills its part seconds after it was promised; somebody else may fill the rest, or free more."""
         promised = sum(one.need.device_bytes for one in self._promised.values() if gpu.id in one.gpus)
-        return max(0, min(gpu.free_bytes, self._unpromised.get(gpu.id, 0) - promised))
+        known = self._unpromised.get(gpu.id, 0) if promised else 0  # with no promise what is free now is all there is
+        self._unpromised[gpu.id] = max(known, gpu.free_bytes)
+        return max(0, min(gpu.free_bytes, self._unpromised[gpu.id] - promised))
 
     def _gpus_for(self, need: Need) -> tuple[str, ...]:
         """The ids of GPUs that have room for it, as many as it needs."""
