@@ -122,17 +122,17 @@ class Addons:
         except Unavailable:
             raise
         except FiredeckError as error:
-            await self._refused(replica, step.name, addon, error.text)
+            await self._refused(replica, held, step.name, addon, error.text)
             return
         if loaded["digest"] != addon.digest:
             await _unload(replica, step.name)
-            await self._refused(replica, step.name, addon, CHANGED)
+            await self._refused(replica, held, step.name, addon, CHANGED)
             return
         held[step.name] = Held(addon.digest)
         await self._tell("Normal", "AddonLoaded", f"{step.name}, rank {loaded['rank']}", replica.id)
 
-    async def _refused(self, replica: Replica, name: str, addon: Addon, why: str) -> None:
-        self._held[replica.id][name] = Held(addon.digest, why)
+    async def _refused(self, replica: Replica, held: dict[str, Held], name: str, addon: Addon, why: str) -> None:
+        held[name] = Held(addon.digest, why)
         await self._tell("Warning", "AddonFailed", f"{name}: {why}", replica.id)
 
 
