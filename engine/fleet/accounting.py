@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from client.usage_types import NO_ACCELERATOR
 from engine.control.ledger import Presence, Terms
 from engine.control.price import micro_usd_per_hour
 from engine.control.reconcile import Stage
@@ -16,7 +17,6 @@ from engine.telemetry.ledger import Ledger
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
 
 
 class Accounting:

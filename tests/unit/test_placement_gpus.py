@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.placement.gpus import GIB, Gpu
+from engine.placement.gpus import Gpu
 from engine.placement.local import LocalDriver, Promise
 from engine.placement.port import Need
+from engine.units import GIB
 
 TEN = Promise(Need(accelerators=1, model_bytes=10 * GIB), ("a",))
 
