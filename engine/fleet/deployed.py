@@ -132,7 +132,7 @@ class DeployedModels:
             self.get(name)  # somebody else may have been quicker
             await self._put(self._records[name].model_copy(update={"state": UNDEPLOYING}))
         keeper.addons.wanted.pop(shown.model or "", None)
-        keeper.wake()
+        keeper.look_soon()
         self._withdrawn.set()
         await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
 
@@ -213,7 +213,7 @@ class DeployedModels:
         )  # fmt: skip
         await self._put(record, *(self._demoted(record) if record.default else ()))
         self._want(record)
-        keeper.wake()
+        keeper.look_soon()
         return record
 
     async def _put(self, *records: DeployedModel) -> None:

@@ -204,7 +204,7 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
         async with asyncio.timeout(PATIENCE_S):
             while keeper.deployment.status is None or keeper.deployment.status.code == "OK":
                 await asyncio.sleep(0.05)
-                keeper.wake()
+                keeper.look_soon()
         shown = views.status(fleet, keeper)
         assert shown.deployment.status.to_wire() == {
             "code": "RESOURCE_EXHAUSTED",
