@@ -7,7 +7,6 @@ from pydantic import Field
 from client.types import Timestamp, Wire
 
 DEPLOYMENT, ACCELERATOR_TYPE = "deployment", "acceleratorType"
-GROUPINGS = (DEPLOYMENT, ACCELERATOR_TYPE)
 NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
 
 

@@ -1,7 +1,8 @@
 """Secrets of an account: values that go in, are sealed, and never come out over the wire.
 
 At rest a value is sealed as `engine.access.sealing` says: encrypted in the database, its key in a file of mode 0600
-beside it. In memory only sealed values are held; `reveal` opens one for the engine's own use (credentials of a job).
+beside it. In memory only sealed values are held. No part of the engine uses a value today: `reveal` opens one, and has
+tests of the seal as its only callers.
 """
 
 from __future__ import annotations

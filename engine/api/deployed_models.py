@@ -11,7 +11,7 @@ from client.addon_types import DeployedModel, DeployedModelPage
 from client.names import Name
 from engine import deployed_rules
 from engine.access.rules import LOAD_ADDON, TAKE_DEFAULT, authorise
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, owner_of, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, owner_of, shown
 from engine.api.listing import page
 from engine.house import House
 from engine.keys import Principal
@@ -71,7 +71,7 @@ async def update(
     body: Body,
     house: HouseDep,
     caller: Caller,
-    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+    update_mask: UpdateMask = "",
 ) -> Response:
     """Change `default`, `public`, `displayName` or `description`; a new default takes the place of the former."""
     caller.may(account, write=True)

@@ -12,7 +12,17 @@ from client import durations
 from client.errors import InvalidArgument
 from client.types import Deployment, DeploymentMetrics, DeploymentPage
 from engine import declare
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, deployment_name, documented_body, shown
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    deployment_name,
+    documented_body,
+    shown,
+)
 from engine.api.listing import page
 from engine.masks import update_paths
 from engine.shapes import Asked
@@ -119,7 +129,7 @@ async def update(
     body: Body,
     house: HouseDep,
     caller: Caller,
-    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+    update_mask: UpdateMask = "",
     validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
     skip_shape_validation: Annotated[bool, Query(alias="skipShapeValidation")] = False,
     skip_image_tag_validation: Annotated[bool, Query(alias="skipImageTagValidation")] = False,

@@ -11,7 +11,7 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
 from engine import model_rules
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
 from engine.api.listing import page
 from engine.house import House
 from engine.masks import update_paths
@@ -67,7 +67,7 @@ async def update(
     body: Body,
     house: HouseDep,
     caller: Caller,
-    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+    update_mask: UpdateMask = "",
 ) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
     caller.may(account, write=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from client.access_types import User, UserPage, WhoAmI
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, shown
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
 from engine.api.listing import page
 from engine.masks import update_paths
 from engine.wire_paths import snake
@@ -56,7 +56,7 @@ async def update(
     body: Body,
     house: HouseDep,
     caller: Caller,
-    update_mask: Annotated[str, Query(alias="updateMask")] = "",
+    update_mask: UpdateMask = "",
 ) -> Response:
     """Role, display name or email. A new role holds at once, for all keys of the user."""
     return shown(await house.access.users.update(account, user_id, bodies.read(body, User), _mask(update_mask)))

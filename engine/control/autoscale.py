@@ -193,6 +193,5 @@ def _idle_since(memory: Memory, observed: Observed) -> float | None:
     """Since when nothing has been asked of the deployment, be it by request, by hand or by waking it; None: busy."""
     if observed.running or observed.held or observed.missing:
         return None
-    known = [at for at in (observed.last_request_at, observed.idle_since) if at is not None]
-    known = known or [at for at in (memory.wanted.began_at,) if at is not None]
-    return max((*known, *(at for at in (memory.manual_at, memory.woken_at) if at is not None)), default=None)
+    began = memory.wanted.began_at if observed.idle_since is None else observed.idle_since
+    return max((at for at in (began, memory.manual_at, memory.woken_at) if at is not None), default=None)

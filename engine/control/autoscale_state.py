@@ -67,11 +67,6 @@ class Policy:
         return self.panic and self.up_window_s > 6
 
     @property
-    def lookback_s(self) -> float:
-        """How far back a `LoadHistory` for this policy must reach."""
-        return max(self.average_s, self.panic_s)
-
-    @property
     def ttft_p99_ms(self) -> float | None:
         """The TTFT target, if there is one."""
         return self.targets.get(TTFT_TARGET)
@@ -103,8 +98,7 @@ class Observed:
     starting: int = 0
     running: int = 0  # requests in replicas, running or waiting for a slot
     held: int = 0
-    last_request_at: float | None = None  # the END of the last request
-    idle_since: float | None = None  # of a deployment never used: its creation
+    idle_since: float | None = None  # the END of the last request; of a deployment never used, its creation
     oldest_held_s: float = 0.0
     missing: bool = False  # a ready replica did not report
     ttft_p99_ms: float | None = None  # of the first tokens of the last `Policy.average_s`; None: there were none

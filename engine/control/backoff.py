@@ -14,6 +14,12 @@ FAILURES_UNTIL_FAILED = 5  # in a row; then a deployment without a replica is FA
 STEADY_AFTER_S = 60.0  # of service: a replica that ends sooner has failed its start, one that lasts ends the row
 
 
+def doubling(first: float, attempts: int, most: float) -> float:
+    """How long to wait after so many failed attempts in a row: `first`, twice that ... `most`; 0 before the first."""
+    doublings = min(attempts - 1, 60)  # 2 ** 1024 is no float any more
+    return min(first * 2.0**doublings, most) if attempts else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Failed starts in a row, the instant of the last one and its reason."""
@@ -25,8 +31,7 @@ class Backoff:
     @property
     def wait_s(self) -> float:
         """1, 2, 4 ... 60 seconds."""
-        doublings = min(self.failures - 1, 30)  # 2 ** 1024 is no float any more
-        return min(BACKOFF_FIRST_S * 2**doublings, BACKOFF_MAX_S) if self.failures else 0.0
+        return doubling(BACKOFF_FIRST_S, self.failures, BACKOFF_MAX_S)
 
     @property
     def hopeless(self) -> bool:

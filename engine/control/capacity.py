@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from engine.units import GIB, gib
+
 KV_ELEMENT_BYTES = 2  # F16
 STATE_ELEMENT_BYTES = 4  # recurrent states are F32
 CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to this
@@ -22,7 +24,6 @@ ADAPTER_ELEMENT_BYTES = 4
 PROCESS_BYTES = 84 << 20  # interpreter, libraries and the server (measured)
 TOKEN_BYTES = 220  # of the vocabulary's tables for one token (measured)
 PREFIX_CACHE_BYTES = 256 << 20  # saved prefixes, once there are many: the replica's default budget
-GIB = 1 << 30
 
 
 class Dimensions(Protocol):
@@ -92,7 +93,7 @@ class Estimate:
         )  # fmt: skip
         shown = " + ".join(f"{size / GIB:.2f} {name}" for size, name in parts if size)
         bound = f"; an upper bound: {self.over_estimated}" if self.over_estimated else ""
-        return f"{(self.model_bytes + self.process_bytes) / GIB:.2f} GiB ({shown}{bound})"
+        return f"{gib(self.model_bytes + self.process_bytes)} ({shown}{bound})"
 
 
 def estimate(model: Dimensions, work: Workload, draft: Dimensions | None = None) -> Estimate:

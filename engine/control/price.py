@@ -17,7 +17,8 @@ def micro_usd_per_hour(
 ) -> int | None:
     """An hour of one replica on a node that costs `node_price` US dollars an hour; None where it has no price.
 
-    A replica pays for its part of the node: of its accelerators, or where it has none, of its threads.
+    A replica pays for its part of the node: of its accelerators, or where it has none, of the threads
+    that it runs at once, `of_threads` (as many as it has cores, however many it was promised).
     """
     if node_price is None:
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.control.backoff import doubling
+
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 60.0
 
@@ -29,5 +31,5 @@ def retry_s(attempts: int, dice: float) -> float:
 
     `dice` is a random number from 0 to 1: replicas that were refused together must not ask together for ever.
     """
-    most: float = min(RETRY_FIRST_S * 2 ** min(attempts - 1, 10), RETRY_MAX_S)
+    most = doubling(RETRY_FIRST_S, attempts, RETRY_MAX_S)
     return max(RETRY_FIRST_S, most * (1 - dice / 4))

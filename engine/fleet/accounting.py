@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from client.usage_types import NO_ACCELERATOR
 from engine.control.ledger import Presence, Terms
 from engine.control.price import micro_usd_per_hour
 from engine.control.reconcile import Stage
@@ -16,7 +17,6 @@ from engine.telemetry.ledger import Ledger
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
 
 
 class Accounting:
@@ -66,7 +66,7 @@ class Accounting:
             return Terms("", REGION_UNSPECIFIED, NO_ACCELERATOR, need.accelerators, None, simulated)
         price = micro_usd_per_hour(
             node.price_per_hour, accelerators=need.accelerators, of_accelerators=node.accelerators,
-            threads=need.threads, of_threads=node.threads,
+            threads=need.threads, of_threads=node.cores or node.threads,
         )  # fmt: skip
         kind = (node.accelerator_type if need.accelerators else None) or NO_ACCELERATOR
         return Terms(node.name, node.region, kind, need.accelerators, price, simulated)

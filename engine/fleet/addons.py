@@ -39,14 +39,14 @@ class Addon:
 class Addons:
     """What is wanted by model name, and what each replica holds.
 
-    `tell(kind, reason, message, replica)` writes an event; `wake()` lets the keeper look again.
+    `tell(kind, reason, message, replica)` writes an event; `look_soon()` lets the keeper look again.
     """
 
-    def __init__(self, tell: Callable[..., Awaitable[None]], wake: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[..., Awaitable[None]], look_soon: Callable[[], None]) -> None:
         self.wanted: dict[str, Addon] = {}
         self._held: dict[str, dict[str, Held]] = {}  # by replica
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by replica
-        self._tell, self._wake = tell, wake
+        self._tell, self._look_soon = tell, look_soon
 
     async def bring(self, replica: Replica) -> None:
         """Before a replica is ready: let it hold just what is wanted. What it refuses keeps it from nothing else, and
@@ -106,7 +106,7 @@ class Addons:
         except FiredeckError as error:
             log.warning("%s: adapters not in order yet: %s", replica.id, error.text)
         finally:
-            self._wake()
+            self._look_soon()
 
     async def _do(self, replica: Replica, step: Step) -> None:
         held = self._held.setdefault(replica.id, {})
@@ -122,17 +122,17 @@ class Addons:
         except Unavailable:
             raise
         except FiredeckError as error:
-            await self._refused(replica, step.name, addon, error.text)
+            await self._refused(replica, held, step.name, addon, error.text)
             return
         if loaded["digest"] != addon.digest:
             await _unload(replica, step.name)
-            await self._refused(replica, step.name, addon, CHANGED)
+            await self._refused(replica, held, step.name, addon, CHANGED)
             return
         held[step.name] = Held(addon.digest)
         await self._tell("Normal", "AddonLoaded", f"{step.name}, rank {loaded['rank']}", replica.id)
 
-    async def _refused(self, replica: Replica, name: str, addon: Addon, why: str) -> None:
-        self._held[replica.id][name] = Held(addon.digest, why)
+    async def _refused(self, replica: Replica, held: dict[str, Held], name: str, addon: Addon, why: str) -> None:
+        held[name] = Held(addon.digest, why)
         await self._tell("Warning", "AddonFailed", f"{name}: {why}", replica.id)
 
 

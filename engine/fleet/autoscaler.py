@@ -46,7 +46,7 @@ class Autoscaler:
         """Want this many replicas now; autoscaling goes on from there."""
         self._memory = autoscale.scale_to(self._policy(), self._memory, count, self._clock.monotonic())
 
-    def rouse(self) -> None:
+    def wake(self) -> None:
         """Want a replica if there is none."""
         self._memory = autoscale.wake(self._policy(), self._memory, self._clock.monotonic())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from client.errors import FiredeckError
 from engine.clock import Clock
 from engine.control.reconcile import Stage
 from engine.fleet.record import Seen
@@ -28,10 +29,11 @@ class Work:
 
 
 class Chronicle:
-    """One deployment's. Times are the clock's."""
+    """One deployment's. Times are the clock's. `unwritten`: why the disk did not take the last touch, or ""."""
 
     def __init__(self, name: str, meter: Meter, store: Store, clock: Clock) -> None:
         self.recorder = Recorder()
+        self.unwritten = ""
         self._name = name
         self._meter = meter
         self._store = store
@@ -80,5 +82,10 @@ class Chronicle:
         at = meter.last_request_at
         if at is None or meter.requests == self._touched_requests or now - self._touched_at < TOUCH_INTERVAL_S:
             return
-        self._touched_at, self._touched_requests = now, meter.requests
-        await self._store.touch_deployment(self._name, at)
+        self._touched_at, requests = now, meter.requests
+        try:
+            await self._store.touch_deployment(self._name, at)
+        except FiredeckError as error:
+            self.unwritten = error.text
+        else:
+            self._touched_requests, self.unwritten = requests, ""

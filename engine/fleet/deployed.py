@@ -35,7 +35,7 @@ class DeployedModels:
         self._rooms = rooms
         self._keeper_of = keeper_of
         self._records: dict[str, DeployedModel] = {}
-        self._changing = asyncio.Lock()  # two loads of one adapter must not both find it absent
+        self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
         self._withdrawn = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -75,7 +75,8 @@ class DeployedModels:
 
     async def add_base(self, keeper: Keeper, *, by: str) -> None:
         """The record of a new deployment's own model; the first deployment of a model is its default."""
-        await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
+        async with self._changing:
+            await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
 
     async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
         """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
@@ -127,9 +128,11 @@ class DeployedModels:
             raise FailedPrecondition(
                 f"{shown.model} is the base model of {keeper.name}", field="name", hint="delete the deployment"
             )
-        await self._put(self._records[name].model_copy(update={"state": UNDEPLOYING}))
+        async with self._changing:
+            self.get(name)  # somebody else may have been quicker
+            await self._put(self._records[name].model_copy(update={"state": UNDEPLOYING}))
         keeper.addons.wanted.pop(shown.model or "", None)
-        keeper.wake()
+        keeper.look_soon()
         self._withdrawn.set()
         await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
 
@@ -145,22 +148,24 @@ class DeployedModels:
 
     async def _forget_withdrawn(self) -> None:
         """Forget what was withdrawn and is on no replica any more, and hand on defaults."""
-        withdrawn = [r for r in self._records.values() if r.state == UNDEPLOYING]
-        if not withdrawn:
-            self._withdrawn.clear()
-        for record in withdrawn:
-            if not self._is_held(record):
-                await self._rooms.store.drop_deployed_model(record.name)
-                self._records.pop(record.name, None)
-                await self._hand_on(record)
+        async with self._changing:
+            withdrawn = [r for r in self._records.values() if r.state == UNDEPLOYING]
+            if not withdrawn:
+                self._withdrawn.clear()
+            for record in withdrawn:
+                if not self._is_held(record):
+                    await self._rooms.store.drop_deployed_model(record.name)
+                    self._records.pop(record.name, None)
+                    await self._hand_on(record)
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
-        gone = [r for r in self._records.values() if r.deployment == deployment]
-        for record in gone:
-            del self._records[record.name]
-        for record in gone:
-            await self._hand_on(record)
+        async with self._changing:
+            gone = [r for r in self._records.values() if r.deployment == deployment]
+            for record in gone:
+                del self._records[record.name]
+            for record in gone:
+                await self._hand_on(record)
 
     def addons(self, account: str) -> list[DeployedModel]:
         """The account's adapters that can be asked for now."""
@@ -208,7 +213,7 @@ class DeployedModels:
         )  # fmt: skip
         await self._put(record, *(self._demoted(record) if record.default else ()))
         self._want(record)
-        keeper.wake()
+        keeper.look_soon()
         return record
 
     async def _put(self, *records: DeployedModel) -> None:

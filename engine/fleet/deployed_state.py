@@ -17,8 +17,10 @@ def state_of(record: DeployedModel, keeper: Keeper) -> tuple[str, str]:
     if record.state == UNDEPLOYING:
         return UNDEPLOYING, ""
     deployment = keeper.deployment
-    if record.model not in keeper.addons.wanted:
+    if record.model == deployment.base_model:
         failed = deployment.status.message if deployment.state == lifecycle.FAILED and deployment.status else ""
         return _OF_BASE.get(deployment.state, DEPLOYING), failed
+    if record.model not in keeper.addons.wanted:
+        return FAILED, f"{record.model} is no adapter any more: unload it"
     settled = deployment.state == lifecycle.READY
     return keeper.addons.state(record.model or "", keeper.replicas, settled=settled)

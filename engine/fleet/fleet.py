@@ -17,13 +17,13 @@ from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, che
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
+from engine.fleet.purge import Purge
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
 from engine.fleet.template import cores_each
 from engine.placement import machine
 from engine.shapes import ASKED_NOTHING, Asked
-from engine.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Fleet:
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
+        self._purge = Purge(rooms, self._keepers, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -147,6 +148,7 @@ class Fleet:
         await self._plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
+            _check_living(current)  # it may have been deleted meanwhile
             new = self._plans.changed(current, changes, mask, asked)
             check_takes_its_addons(new, self.deployed.addons_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
@@ -169,7 +171,12 @@ class Fleet:
                 field="replicaCount",
                 hint="change minReplicaCount or maxReplicaCount first: firedeck deployment update",
             )
-        await keeper.declare(lambda d: d.model_copy(update={"desired_replica_count": count}))
+
+        def wanted(current: Deployment) -> Deployment:
+            _check_living(current)  # it may have been deleted meanwhile
+            return current.model_copy(update={"desired_replica_count": count})
+
+        await keeper.declare(wanted)
         keeper.scale_to(count)
         keeper.retry_now()
         await keeper.announce("Normal", "ScaleRequested", f"by {by}: {count} replicas")
@@ -181,15 +188,22 @@ class Fleet:
         if not ignore_checks and not keeper.deleted:
             check_unused(keeper, now)
             check_hosts_nothing(name, self.deployed.addons_on(name))
-        gone = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
+        times = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
+
+        def gone(current: Deployment) -> Deployment:
+            self._purge.check_not_begun(current)
+            return current.model_copy(update=times)
+
         if not keeper.deleted:
-            await keeper.declare(lambda d: d.model_copy(update=gone))
+            await keeper.declare(gone)
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
         elif not hard:
             raise NotFound(f"deployment {name!r} is deleted already", field="name", hint="undelete it, or hard=true")
+        else:
+            await keeper.declare(gone)  # should the purge fail, the sweep tries it again
         if hard:
-            await self._purge(keeper)
+            await self._purge.drop(keeper)
 
     async def undelete(self, name: str, *, by: str) -> Deployment:
         keeper = self.get(name)
@@ -198,7 +212,12 @@ class Fleet:
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
         self._plans.check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
-        declared = await keeper.declare(lambda d: d.model_copy(update=back))
+
+        def restored(current: Deployment) -> Deployment:
+            self._purge.check_stays(current)
+            return current.model_copy(update=back)
+
+        declared = await keeper.declare(restored)
         keeper.fresh_start()
         keeper.begin(self._first_count(declared))
         await keeper.announce("Normal", "Undeleted", f"by {by}")
@@ -233,8 +252,7 @@ class Fleet:
 
     def _living(self, name: str) -> Keeper:
         keeper = self.get(name)
-        if keeper.deleted:
-            raise FailedPrecondition(f"deployment {name!r} is deleted", field="name", hint="undelete it first")
+        _check_living(keeper.deployment)
         return keeper
 
     @staticmethod
@@ -256,23 +274,15 @@ class Fleet:
         for keeper in self.keepers():
             due = keeper.deployment.purge_time
             if keeper.deleted and due is not None and due <= now:
-                await self._purge(keeper)
+                await self._purge.drop(keeper)
             elif (idle_until := keeper.auto_delete_at()) is not None and idle_until <= now:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
 
-    async def _purge(self, keeper: Keeper) -> None:
-        await keeper.stop()
-        for replica in keeper.replicas:
-            if replica.placed:
-                self.rooms.driver.stop(replica.placed, force=True)
-                self.rooms.driver.forget(replica.placed)
-                self.rooms.line.freed()
-            await self.rooms.store.drop_replica(replica.id)
-        await self.rooms.store.drop_deployment(keeper.name)
-        metrics.forget(keeper.name)
-        self._keepers.pop(keeper.name, None)
-        await self.deployed.forget(keeper.name)
+
+def _check_living(deployment: Deployment) -> None:
+    if deployment.delete_time is not None:
+        raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")
 
 
 def _range(deployment: Deployment) -> str:

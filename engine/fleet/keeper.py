@@ -43,11 +43,11 @@ class Keeper:
 
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
         self.record = Record(deployment, rooms.store)
-        self.addons = Addons(self.announce, self.wake)
-        self.replicas = ReplicaSet(rooms, self.announce, self.wake, cores, self.addons.bring)
+        self.addons = Addons(self.announce, self.look_soon)
+        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
-        self.lobby = Lobby(self.ready, self.wake, rooms.clock)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
@@ -58,6 +58,7 @@ class Keeper:
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
         self._looked_at = rooms.clock.monotonic()
+        self._unwritten = ""
 
     @property
     def deployment(self) -> Deployment:
@@ -92,7 +93,7 @@ class Keeper:
     def lost(self, replica: Replica) -> None:
         """A request failed there: give it no other until it has answered again."""
         replica.suspect = True
-        self.wake()
+        self.look_soon()
 
     def running(self) -> int:
         """Requests that the gateway has with replicas."""
@@ -116,7 +117,7 @@ class Keeper:
         d = self.deployment
         return idle.delete_at(d.min_replica_count or 0, (d.create_time, d.update_time, self.meter.last_request_at))
 
-    def wake(self) -> None:
+    def look_soon(self) -> None:
         """Look now, not at the next tick."""
         self._awake.set()
 
@@ -134,18 +135,18 @@ class Keeper:
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Take over a changed declaration: written first, then acted on. Raises what `change` raises."""
         declared = await self.record.declare(change)
-        self.wake()
+        self.look_soon()
         return declared
 
     def scale_to(self, count: int) -> None:
         """Want this many replicas now; autoscaling goes on from there."""
         self.autoscaler.scale_to(count)
-        self.wake()
+        self.look_soon()
 
-    def rouse(self) -> None:
+    def wake(self) -> None:
         """A request came that will not wait: start a replica if there is none."""
-        self.autoscaler.rouse()
-        self.wake()
+        self.autoscaler.wake()
+        self.look_soon()
 
     def begin(self, count: int) -> None:
         """Go on from the count that was wanted when an earlier engine ended."""
@@ -160,7 +161,7 @@ class Keeper:
     def retry_now(self) -> None:
         """Somebody has changed something: do not wait for the back-off of failed starts."""
         self.replicas.retry_now()
-        self.wake()
+        self.look_soon()
 
     async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
         """Write an event; a store that cannot be written must not stop the loop."""
@@ -257,6 +258,13 @@ class Keeper:
             failed = self.deployment.state == lifecycle.FAILED
             await self.announce("Warning" if failed else "Normal", "StateChanged", changed)
         await self.chronicle.write(seen, Work(self.lobby.held, self.running(), self.queued()))
+        self._complain(self.record.unwritten or self.chronicle.unwritten)
+
+    def _complain(self, unwritten: str) -> None:
+        """Once, not twice a second, until it changes."""
+        if unwritten and unwritten != self._unwritten:
+            log.warning("%s: what is seen of it is not written down: %s", self.name, unwritten)
+        self._unwritten = unwritten
 
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from client.errors import FiredeckError
 from client.types import Deployment, ReplicaStats, Status
 from engine.control import lifecycle
 from engine.control.lifecycle import Facts
@@ -58,10 +59,15 @@ class Seen:
 
 
 class Record:
-    """One document with two writers, the user's changes and the keeper's observations: they take turns."""
+    """One document with two writers, the user's changes and the keeper's observations: they take turns.
+
+    A change holds once it is on disk. What is seen holds at once, for it is so whether or not the disk takes it;
+    `unwritten` is why it did not, "" where all is on disk.
+    """
 
     def __init__(self, deployment: Deployment, store: Store) -> None:
         self.deployment = deployment
+        self.unwritten = ""
         self._store = store
         self._writing = asyncio.Lock()
         self._settled: tuple[Deployment, Seen] | None = None  # a document that shows all that was seen
@@ -71,24 +77,32 @@ class Record:
         async with self._writing:
             declared = change(self.deployment)
             await self._store.put_deployment(declared)
-            self.deployment = declared
+            self.deployment, self.unwritten = declared, ""
         return declared
 
     async def show(self, seen: Seen) -> str | None:
-        """Take over what is seen, to disk when it changed. A change of the state as a sentence, else None."""
+        """Take over what is seen, to disk when it changed, again until it is there. A change of the state as a
+        sentence, else None."""
         if self._settled is not None and self._settled[0] is self.deployment and self._settled[1] == seen:
             return None
-        former = self.deployment.state
         async with self._writing:
-            shown = self._shown(seen)
-            if shown is self.deployment:
+            former, shown = self.deployment, self._shown(seen)
+            if shown is former and not self.unwritten:
                 self._settled = (shown, seen)
                 return None
-            await self._store.put_deployment(shown)
             self.deployment = shown
-        if shown.state == former:
+            await self._write()
+        if shown.state == former.state:
             return None
-        return f"{former} -> {shown.state}" + (f": {seen.failure}" if shown.state == lifecycle.FAILED else "")
+        return f"{former.state} -> {shown.state}" + (f": {seen.failure}" if shown.state == lifecycle.FAILED else "")
+
+    async def _write(self) -> None:
+        try:
+            await self._store.put_deployment(self.deployment)
+        except FiredeckError as error:
+            self.unwritten = error.text
+        else:
+            self.unwritten = ""
 
     def _shown(self, seen: Seen) -> Deployment:
         """The document as it should be; the very same object when nothing changed."""

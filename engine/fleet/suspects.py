@@ -9,7 +9,7 @@ client that gives up and tries again, would never be found out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,14 +20,13 @@ from engine.clock import Clock
 from engine.control.quarantine import MARKS_MAX, Mark, Quarantine
 from engine.control.reconcile import Stage
 from engine.fleet.replica import Replica
+from engine.fleet.replica_set import Announce
 from engine.telemetry import metrics
 
 AUTOPSY_S = 1.0  # how long a process may take to be seen dead after its connections broke
 AUTOPSY_STEP_S = 0.02
 GONE_ON_AFTER_S = 2.0  # progress so long after a client left, several looks later, is not that request's any more
 SHOWN_DIGITS = 16  # of a digest, in messages
-
-Announce = Callable[[str, str, str], Awaitable[None]]
 
 
 class Trial:

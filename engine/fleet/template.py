@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from client.types import Deployment
+from client.usage_types import NO_ACCELERATOR
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
@@ -117,7 +118,7 @@ def template_of(declared: Deployment, *, gpus: int) -> Template:
 def wanted_type(declared: Deployment) -> str | None:
     """The accelerator type that replicas must have, None for any."""
     kind = declared.accelerator_type
-    return None if kind in (None, "", "ACCELERATOR_TYPE_UNSPECIFIED") else kind
+    return None if kind in (None, "", NO_ACCELERATOR) else kind
 
 
 def wanted_regions(declared: Deployment) -> frozenset[str] | None:

@@ -147,11 +147,11 @@ def refuse_cold(keeper: Keeper) -> None:
         return
     reason = keeper.hopeless()
     if reason is not None:
-        keeper.rouse()  # it may have been mended meanwhile
+        keeper.wake()  # it may have been mended meanwhile
         raise reason
     options = keeper.deployment.firedeck
     if options and options.cold_policy == "reject":
-        keeper.rouse()
+        keeper.wake()
         raise ScalingUp(SCALING_UP, retry_after_s=SCALING_UP_RETRY_S)
 
 

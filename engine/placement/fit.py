@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from client.errors import FailedPrecondition
 from engine.placement.port import REGION_UNSPECIFIED, Need, Node, Stockout
+from engine.units import gib
 
-GIB = 1 << 30
 REGIONS_SHOWN, NODES_SHOWN = 4, 3  # of what has no room, in messages
 
 
@@ -107,10 +107,6 @@ def stock_text(nodes: Sequence[Node]) -> str:
     kinds = Counter((node.accelerators, node.accelerator_type or node.device, node.region) for node in nodes)
     parts = [f"{count} node{'s' * (count > 1)} with {_kind(*kind)}" for kind, count in sorted(kinds.items())]
     return ", ".join(parts[:8]) + _more(len(parts) - 8) if parts else "no node at all"
-
-
-def gib(count: int) -> str:
-    return f"{count / GIB:.2f} GiB"
 
 
 def _kind(accelerators: int, kind: str, region: str) -> str:

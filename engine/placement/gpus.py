@@ -9,7 +9,8 @@ from functools import cache
 from itertools import takewhile
 from typing import Any
 
-GIB = 1 << 30
+from engine.units import GIB
+
 # What NVML calls a GPU -> the wire's accelerator types; the memory tells two of one name apart.
 _TYPES = (
     ("A100", 60, "NVIDIA_A100_40GB"), ("A100", 90, "NVIDIA_A100_80GB"), ("H100", 100, "NVIDIA_H100_80GB"),

@@ -83,7 +83,8 @@ class LocalDriver:
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
 
     def nodes(self) -> list[Node]:
-        gpus, memory, threads = self._gpus(), machine.memory(), machine.cores() * THREADS_PER_CORE
+        gpus, memory, cores = self._gpus(), machine.memory(), machine.cores()
+        threads = cores * THREADS_PER_CORE
         kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
         return [
             Node(
@@ -99,6 +100,7 @@ class LocalDriver:
                 accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
                 free_device_bytes=tuple(self._free_bytes(gpu) for gpu in gpus),
                 price_per_hour=self._price_per_hour,
+                cores=cores,
             )
         ]
 
@@ -176,9 +178,11 @@ class LocalDriver:
         return sum(max(0, self._promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
     def _free_bytes(self, gpu: Gpu) -> int:
-        """A replica fills its part seconds after it was promised; somebody else may fill the rest."""
+        """A replica fills its part seconds after it was promised; somebody else may fill the rest, or free more."""
         promised = sum(one.need.device_bytes for one in self._promised.values() if gpu.id in one.gpus)
-        return max(0, min(gpu.free_bytes, self._unpromised.get(gpu.id, 0) - promised))
+        known = self._unpromised.get(gpu.id, 0) if promised else 0  # with no promise what is free now is all there is
+        self._unpromised[gpu.id] = max(known, gpu.free_bytes)
+        return max(0, min(gpu.free_bytes, self._unpromised[gpu.id] - promised))
 
     def _gpus_for(self, need: Need) -> tuple[str, ...]:
         """The ids of GPUs that have room for it, as many as it needs."""

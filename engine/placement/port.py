@@ -51,6 +51,7 @@ class Node:
 
     `accelerator_type` is the wire's word, None where it has none for them; `device` is for people.
     `free_device_bytes` has an entry for each accelerator; one that is another's alone has 0.
+    `threads` may be promised more than once over: they run on `cores`; 0: each has one of its own.
     `closed` says why it takes no replica at the moment; "" when it does.
     """
 
@@ -66,6 +67,7 @@ class Node:
     accelerator_bytes: int = 0
     free_device_bytes: tuple[int, ...] = ()
     price_per_hour: float | None = None
+    cores: int = 0
     closed: str = ""
 
 

@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from engine.placement.devices import VISIBLE
-from engine.placement.gpus import GIB, Gpu
+from engine.placement.gpus import Gpu
 from engine.placement.local import LocalDriver
 from engine.placement.port import Launch, Need, Placed, Stockout
+from engine.units import GIB
 from tests.engine.conftest import poll_until
 
 GPUS = ("GPU-test-a", "GPU-test-b")

@@ -86,7 +86,7 @@ class Place:
         async with asyncio.timeout(PATIENCE_S):
             while not holds():
                 for keeper in self.fleet.keepers():
-                    keeper.wake()
+                    keeper.look_soon()
                 self.clock.advance(advance_s)
                 await asyncio.sleep(0.01)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, Do, Held, state, steps
+from engine.clock import FakeClock
+from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, Do, Held, Step, state, steps
+from engine.fleet.addons import Addon, Addons
+from engine.fleet.replica import Replica
 
 NAMES = st.sampled_from(["a", "b", "c"])
 DIGESTS = st.sampled_from(["1", "2"])
@@ -55,3 +61,23 @@ def test_a_deployed_model_is_deployed_only_when_every_replica_has_it(ready, dige
 def test_another_content_under_the_same_name_is_loaded_anew():
     assert [(s.do, s.name) for s in steps({"a": "2"}, {"a": Held("1")})] == [(Do.LOAD, "a")]
     assert state("a", "2", [{"a": Held("1", "it was bad")}], settled=True) == (DEPLOYING, "")
+
+
+async def test_a_replica_that_goes_while_it_refuses_an_adapter_is_no_error():
+    told: list[str] = []
+
+    async def tell(_kind, reason, message, replica):
+        told.append(f"{replica} {reason}: {message}")
+
+    async def refuse(_request: httpx.Request) -> httpx.Response:
+        addons.sync([])  # a look that finds the replica gone
+        return httpx.Response(400, json={"error": {"code": "INVALID_ARGUMENT", "message": "it is of another model"}})
+
+    addons = Addons(tell, lambda: None)
+    addons.wanted["a"] = Addon(Path("/nowhere"), "1")
+    replica = Replica("r", "g", "key", FakeClock())
+    replica.http = httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://replica")
+    await addons._do(replica, Step(Do.LOAD, "a"))
+    await replica.http.aclose()
+    assert told == ["r AddonFailed: a: it is of another model"]
+    assert not addons._held

@@ -7,7 +7,7 @@ import pytest
 from engine.control.autoscale import LoadHistory, LoadSample, Memory, Observed, begin, decide, scale_to, wake
 from tests.unit.test_autoscale_traces import policy
 
-IDLE = Observed(ready=1, last_request_at=0.0)
+IDLE = Observed(ready=1, idle_since=0.0)
 
 
 def steady(level: float, *, until: float = 0.0, **rates: float) -> LoadHistory:
@@ -201,8 +201,8 @@ def test_a_minimum_above_zero_ignores_the_idle_window():
     assert "AT_MIN" in codes(decisions[-1])
 
 
-def test_idle_is_counted_from_the_last_request_not_from_creation():
-    observed = Observed(ready=1, last_request_at=1000, idle_since=0)
+def test_idle_is_counted_from_the_last_request_not_from_the_first_decision():
+    observed = Observed(ready=1, idle_since=1000)
     decisions, _ = run(policy(), begin(policy(), 1, 0), observed, 0, [4599, 4600])
     assert [d.desired for d in decisions] == [1, 0]
 
@@ -240,7 +240,7 @@ def test_wake_is_idempotent_and_only_from_zero():
 
 def test_a_wake_up_whose_client_went_away_lasts_one_idle_window():
     memory = wake(policy(), begin(policy(), 0, 0), 9000)
-    decisions, _ = run(policy(), memory, Observed(ready=0, starting=1, last_request_at=10), 0, [9001, 12599, 12600])
+    decisions, _ = run(policy(), memory, Observed(ready=0, starting=1, idle_since=10), 0, [9001, 12599, 12600])
     assert [d.desired for d in decisions] == [1, 1, 0]
 
 

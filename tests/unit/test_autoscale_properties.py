@@ -128,10 +128,10 @@ def test_in_one_decision_more_load_never_wants_fewer_panic_or_not(load, extra, s
     run = simulate(load, spec, until=300, tick=tick)
     decisions = []
     for level in (load.level(300), load.level(300) + extra):
-        history = LoadHistory(spec.lookback_s)
+        history = LoadHistory(max(spec.average_s, spec.panic_s))
         history.add(LoadSample(ORIGIN + 295, level))
         history.add(LoadSample(ORIGIN + 301, level))
-        observed = Observed(ready=1, running=round(level), last_request_at=ORIGIN)
+        observed = Observed(ready=1, running=round(level), idle_since=ORIGIN)
         decisions.append(decide(spec, run.memory, history, observed, ORIGIN + 301)[0].desired)
     assert decisions[0] <= decisions[1]
 
@@ -149,7 +149,7 @@ def test_missing_figures_never_lower_the_count(load, spec, tick, since):
 @settings(max_examples=40, deadline=None)
 def test_an_empty_or_stale_history_never_lowers_a_busy_deployment(load, spec, silence_s):
     run = simulate(load, spec, until=700, count=3)
-    history, now = LoadHistory(spec.lookback_s), ORIGIN + 700 + silence_s
+    history, now = LoadHistory(max(spec.average_s, spec.panic_s)), ORIGIN + 700 + silence_s
     history.add(LoadSample(ORIGIN + 700, 0))
     decision, _ = decide(spec, run.memory, history, Observed(ready=3, running=1), now)
     assert decision.desired >= run.steps[-1][1]
@@ -170,10 +170,10 @@ def test_a_stockout_never_loses_what_is_wanted(load, spec, tick, room):
 @settings(max_examples=60, deadline=None)
 def test_asking_again_at_the_same_instant_changes_nothing(load, spec, tick, level, later_s):
     run, now = simulate(load, spec, until=300, tick=tick), ORIGIN + 301 + later_s
-    history = LoadHistory(spec.lookback_s)
+    history = LoadHistory(max(spec.average_s, spec.panic_s))
     history.add(LoadSample(now - 5, level))
     history.add(LoadSample(now, level))
-    observed = Observed(ready=2, running=round(level), last_request_at=ORIGIN + 300)
+    observed = Observed(ready=2, running=round(level), idle_since=ORIGIN + 300)
     first, memory = decide(spec, run.memory, history, observed, now)
     again, same = decide(spec, memory, history, observed, now)
     assert (again.desired, same) == (first.desired, memory)
@@ -231,7 +231,10 @@ def test_windows_are_time_whatever_the_tick(low, high, at, tick, jitter, seed, p
 @settings(max_examples=40, deadline=None)
 def test_only_differences_of_time_matter(load, spec, shift):
     """No absolute time, hence no wall clock, takes part: another origin, the same decisions."""
-    history = {0.0: LoadHistory(spec.lookback_s), shift: LoadHistory(spec.lookback_s)}
+    history = {
+        0.0: LoadHistory(max(spec.average_s, spec.panic_s)),
+        shift: LoadHistory(max(spec.average_s, spec.panic_s)),
+    }
     memory = {0.0: Memory(), shift: Memory()}
     for at in range(0, 400, 2):
         desired = set()

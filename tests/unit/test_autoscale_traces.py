@@ -101,7 +101,7 @@ def simulate(
     announced. A replica takes `start_s` to be ready, and those beyond `room` find no place. The first request at zero
     wakes at once, as the gateway does.
     """
-    dice, history = random.Random(seed), LoadHistory(spec.lookback_s)
+    dice, history = random.Random(seed), LoadHistory(max(spec.average_s, spec.panic_s))
     run = Run(memory=begin(spec, count, ORIGIN))
     started_at = [-start_s] * count  # per replica, when its start began
     by_hand, at = list(manual), 0.0
@@ -120,8 +120,7 @@ def simulate(
             starting=len(started_at) - ready,
             running=round(level) if ready else 0,
             held=held,
-            last_request_at=None if ended is None else ORIGIN + ended,
-            idle_since=ORIGIN,
+            idle_since=ORIGIN if ended is None else ORIGIN + ended,
             missing=bool(ready) and missing(at),
             unplaced=unplaced,
             shortage="2 GiB of memory wanted, 1 GiB free" if unplaced else "",

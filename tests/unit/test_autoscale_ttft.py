@@ -12,7 +12,7 @@ from engine.control.autoscale_state import TARGET_METRICS, TTFT_TARGET
 from tests.unit.test_autoscale_traces import policy
 
 SPEC = policy(targets={TTFT_TARGET: 500.0}, max_replicas=50, slots_per_replica=4)
-TWO = Observed(ready=2, running=6, last_request_at=0.0)
+TWO = Observed(ready=2, running=6, idle_since=0.0)
 
 
 def load(level: float, until: float = 0.0) -> LoadHistory:
@@ -85,7 +85,7 @@ def test_a_request_held_for_longer_than_the_target_is_reason_to_panic():
 
 
 def test_idle_deployments_still_go_to_zero():
-    decision, _ = decide(SPEC, begin(SPEC, 2, 0), load(0, 3600), Observed(ready=2, last_request_at=0.0), 3600)
+    decision, _ = decide(SPEC, begin(SPEC, 2, 0), load(0, 3600), Observed(ready=2, idle_since=0.0), 3600)
     assert decision.desired == 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from client.errors import Unavailable
 from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
@@ -224,3 +225,29 @@ async def test_the_stages_of_replicas_are_counted_as_the_contract_names_them(hou
         "pendingSchedulingReplicaCount": 1, "downloadingModelReplicaCount": 1, "initializingReplicaCount": 1,
         "readyReplicaCount": 1,
     }  # fmt: skip
+
+
+async def test_what_is_seen_is_shown_while_the_disk_takes_nothing_and_written_once_it_does(
+    house, started, monkeypatch, caplog
+):
+    async def refuse(*_args: object) -> None:
+        raise Unavailable("the disk is full")
+
+    house.add("r", house.generation())
+    house.keeper.meter.began(synthetic=False)
+    with monkeypatch.context() as failing:
+        failing.setattr(house.store, "put_deployment", refuse)
+        failing.setattr(house.store, "touch_deployment", refuse)
+        for _ in range(30):
+            await house.look(1)
+    shown = house.keeper.deployment
+    assert (shown.state, shown.replica_stats.ready_replica_count) == ("READY", 1)
+    assert len(house.keeper.recorder.read(NAME, 60).times) > 20
+    assert [r.message for r in caplog.records if "written" in r.message] == [
+        f"{NAME}: what is seen of it is not written down: the disk is full"
+    ]
+    assert [s.deployment.state for s in await house.store.deployments()] == ["CREATING"]
+    await house.look(10)
+    stored = (await house.store.deployments())[0]
+    assert (stored.deployment.state, stored.last_request_at) == ("READY", house.keeper.meter.last_request_at)
+    assert house.keeper.record.unwritten == house.keeper.chronicle.unwritten == ""

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from engine.placement import machine
-from engine.placement.gpus import GIB, Gpu
+from engine.placement.gpus import Gpu
+from engine.units import GIB
 
 MIB = 1 << 20
 

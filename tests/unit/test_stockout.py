@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from client.types import Deployment, Placement
 from engine import declare
 from engine.clock import FakeClock
+from engine.control.backoff import doubling
 from engine.control.reconcile import Stage
 from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, Shortage, retry_s
 from engine.fleet import views
@@ -34,6 +35,10 @@ TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, "now")
 
 def test_it_asks_after_5_10_20_40_and_then_60_seconds():
     assert [retry_s(n, 0.0) for n in range(1, 7)] == [5, 10, 20, 40, 60, 60]
+
+
+def test_waits_double_from_the_first_attempt_to_the_most_however_many_there_were():
+    assert [doubling(1.5, n, 60.0) for n in (0, 1, 2, 3, 7, 10**9)] == [0, 1.5, 3, 6, 60, 60]
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
@@ -205,7 +210,7 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
         async with asyncio.timeout(PATIENCE_S):
             while keeper.deployment.status is None or keeper.deployment.status.code == "OK":
                 await asyncio.sleep(0.05)
-                keeper.wake()
+                keeper.look_soon()
         shown = views.status(fleet, keeper)
         assert shown.deployment.status.to_wire() == {
             "code": "RESOURCE_EXHAUSTED",

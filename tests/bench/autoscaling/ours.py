@@ -28,7 +28,7 @@ class Ours:
 
     def __post_init__(self) -> None:
         self._memory = begin(self.rules, self.initial, 0.0)
-        self._history = LoadHistory(self.rules.lookback_s)
+        self._history = LoadHistory(max(self.rules.average_s, self.rules.panic_s))
         self._ttfts_ms = Window(self.rules.average_s)
 
     def count(self, view: View) -> int:
@@ -41,7 +41,7 @@ class Ours:
             starting=view.starting,
             running=view.running,
             held=view.held,
-            last_request_at=view.last_request_at,
+            idle_since=view.last_request_at,
             oldest_held_s=view.oldest_held_s,
             ttft_p99_ms=percentile(self._ttfts_ms.values(view.now), 99) if self.rules.ttft_p99_ms else None,
             forecast=self._expected(view.now),

@@ -1,0 +1,93 @@
+"""Records of deployed models that are changed by several at once, and one whose adapter is gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from client.addon_types import DeployedModel
+from engine.control.addons import DEPLOYING, FAILED, UNDEPLOYING
+from tests.unit.test_idle_delete import NAME, house, make
+
+__all__ = ["house"]
+ADAPTER = "accounts/local/models/a"
+RECORD = "accounts/local/deployedModels/{}"
+
+
+async def put(house, name: str, **fields: object) -> DeployedModel:
+    record = DeployedModel(
+        name=RECORD.format(name), model=ADAPTER, deployment=NAME.format("d"), state=DEPLOYING, default=False
+    )
+    record = record.model_copy(update=fields)
+    await house.fleet.deployed._put(record)
+    return record
+
+
+class Slow:
+    """The store's verb, held up until `go`."""
+
+    def __init__(self, verb) -> None:
+        self.verb, self.asked, self.go = verb, asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *args):
+        self.asked.set()
+        await self.go.wait()
+        return await self.verb(*args)
+
+
+@pytest.fixture
+async def slow(house, monkeypatch):
+    await make(house, "d")
+    await put(house, "a")
+    standing = Slow(house.store.put_deployed_models)
+    monkeypatch.setattr(house.store, "put_deployed_models", standing)
+    return standing
+
+
+async def after(slow, *changes):
+    """All changes, the second begun while the first is being written."""
+    tasks = [asyncio.create_task(changes[0])]
+    await slow.asked.wait()
+    tasks += [asyncio.create_task(change) for change in changes[1:]]
+    await asyncio.sleep(0.01)
+    slow.go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_change_and_a_withdrawal_at_once_are_both_kept(house, slow):
+    deployed, name = house.fleet.deployed, RECORD.format("a")
+    deployed._withdrawn.clear()
+    deployed._is_held = lambda _record: True
+    await after(
+        slow, deployed.update(name, DeployedModel(display_name="new"), frozenset({"display_name"})),
+        deployed.delete(name, by="t"),
+    )  # fmt: skip
+    stored = {record.name: record for record in await house.store.deployed_models()}
+    for record in (deployed._records[name], stored[name]):
+        assert (record.display_name, record.state) == ("new", UNDEPLOYING)
+
+
+async def test_a_record_that_is_handed_the_default_keeps_what_is_being_changed_of_it(house, slow):
+    deployed, name = house.fleet.deployed, RECORD.format("b")
+    slow.go.set()
+    await make(house, "e")
+    deployed._records.clear()  # of the bases, which defaults are handed on among too
+    await put(house, "a", default=True)
+    await put(house, "b", deployment=NAME.format("e"))
+    slow.go.clear()
+    slow.asked.clear()
+    await after(
+        slow, deployed.update(name, DeployedModel(display_name="new"), frozenset({"display_name"})),
+        deployed.forget(NAME.format("d")),
+    )  # fmt: skip
+    assert (deployed._records[name].display_name, deployed._records[name].default) == ("new", True)
+
+
+async def test_an_adapter_that_is_no_adapter_any_more_is_not_shown_as_its_base(house):
+    await make(house, "d")
+    await put(house, "a")
+    keeper = house.fleet.get(NAME.format("d"))
+    keeper.record.deployment = keeper.deployment.model_copy(update={"state": "READY"})
+    shown = house.fleet.deployed.get(RECORD.format("a"))
+    assert (shown.state, shown.status.message) == (FAILED, f"{ADAPTER} is no adapter any more: unload it")

@@ -1,0 +1,94 @@
+"""A deployment deleted for good: nothing brings it back half-way, and a store that fails loses nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from client.errors import NotFound, Unavailable
+from tests.unit.test_idle_delete import DAY_S, NAME, house, make
+
+__all__ = ["house"]
+D = NAME.format("d")
+
+
+class Gate:
+    """In place of a verb of the store: waits until it is opened, or fails."""
+
+    def __init__(self, verb, failure: Exception | None = None) -> None:
+        self.verb, self.failure = verb, failure
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *args):
+        self.reached.set()
+        if self.failure is not None:
+            raise self.failure
+        await self.open.wait()
+        return await self.verb(*args)
+
+
+@pytest.fixture
+async def made(house):
+    await make(house, "d")
+    return house
+
+
+def gate(made, monkeypatch, failure: Exception | None = None) -> Gate:
+    standing = Gate(made.store.drop_deployment, failure)
+    monkeypatch.setattr(made.store, "drop_deployment", standing)
+    return standing
+
+
+async def rows(made) -> list[str]:
+    return [stored.deployment.name for stored in await made.store.deployments()]
+
+
+async def test_what_is_being_purged_is_neither_undeleted_nor_purged_twice(made, monkeypatch):
+    await made.fleet.delete(D, by="t", hard=False, ignore_checks=True)
+    made.clock.advance(7 * DAY_S)
+    standing = gate(made, monkeypatch)
+    sweeping = asyncio.create_task(made.fleet.sweep())
+    await standing.reached.wait()
+    with pytest.raises(NotFound, match="for good"):
+        await made.fleet.undelete(D, by="t")
+    with pytest.raises(NotFound, match="for good"):
+        await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
+    await asyncio.wait_for(made.fleet.sweep(), 5)  # leaves it to the other
+    standing.open.set()
+    await sweeping
+    assert (made.fleet.keepers(), await rows(made)) == ([], [])
+
+
+async def test_what_is_past_its_purge_time_is_not_undeleted_though_no_sweep_came_yet(made):
+    await made.fleet.delete(D, by="t", hard=False, ignore_checks=True)
+    made.clock.advance(7 * DAY_S)
+    with pytest.raises(NotFound, match="for good"):
+        await made.fleet.undelete(D, by="t")
+
+
+@pytest.mark.parametrize("deleted_before", [False, True])
+async def test_a_purge_that_the_disk_refuses_is_tried_again_by_the_next_sweep(made, monkeypatch, deleted_before):
+    if deleted_before:
+        await made.fleet.delete(D, by="t", hard=False, ignore_checks=True)
+    with monkeypatch.context() as failing:
+        gate(made, failing, Unavailable("the disk is full"))
+        with pytest.raises(Unavailable):
+            await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
+    keeper = made.fleet.get(D)
+    assert keeper.deployment.purge_time == made.clock.wall()
+    assert not keeper._loop.done(), "its replicas still have to end"
+    with pytest.raises(NotFound, match="for good"):
+        await made.fleet.undelete(D, by="t")
+    await made.fleet.sweep()
+    assert (made.fleet.keepers(), await rows(made)) == ([], [])
+
+
+async def test_a_change_that_was_under_way_does_not_bring_a_purged_deployment_back(made, monkeypatch):
+    keeper = made.fleet.get(D)
+    async with keeper.record._writing:  # somebody else writes
+        scaling = asyncio.create_task(made.fleet.scale(D, 0, by="t"))
+        await asyncio.sleep(0)
+        keeper.record.deployment = keeper.deployment.model_copy(update={"delete_time": made.clock.wall()})
+    with pytest.raises(Exception, match="is deleted"):
+        await scaling
