@@ -177,7 +177,10 @@ def _local(settings: Settings) -> LocalDriver:
 
 def control_plane(house: House) -> FastAPI:
     """The control-plane routes, and the few that need no key."""
-    app = FastAPI(title="firedeck", version=VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="firedeck", version=VERSION, docs_url=None, redoc_url=None,
+        redirect_slashes=False,  # a slash too many is no such path: a redirect has no body of the documented shape
+    )  # fmt: skip
     app.state.house = house
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(principal)])
