@@ -50,12 +50,13 @@ async def validate_upload(
 ) -> Response:
     """Check what was uploaded and make the model READY. A model is one GGUF file; `configOnly` checks it alone."""
     caller.may(account, write=True)
-    model = _uploading(house, account, model_id)
-    file = house.uploads.gguf_of(model.name)
-    base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
-    checked = await house.library.checked(model, file, base)
-    if not config_only:
-        await house.library.put(checked)
+    async with house.uploads.settling:
+        model = _uploading(house, account, model_id)
+        file = house.uploads.gguf_of(model.name)
+        base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
+        checked = await house.library.checked(model, file, base)
+        if not config_only:
+            await house.library.put(checked)
     return shown(UploadValidation(warnings=[]))
 
 
@@ -80,8 +81,12 @@ async def download_endpoint(
 async def put_file(ticket: str, request: Request, house: HouseDep) -> dict[str, Any]:
     """Upload a file to its signed URL."""
     meant = house.uploads.ticket(ticket, "PUT", house.fleet.rooms.clock.wall().timestamp())
-    _still_uploading(house.library.get(meant.model, "name"))
-    await house.uploads.receive(meant, request.stream())
+
+    def check() -> None:
+        _still_uploading(house.library.get(meant.model, "name"))
+
+    check()
+    await house.uploads.receive(meant, request.stream(), check)
     return {}
 
 
