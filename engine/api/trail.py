@@ -80,8 +80,8 @@ class AuditTrail:
     async def _commit(self) -> None:
         try:
             await self._house.access.audit.commit()
-        except FiredeckError as error:  # the change has been made: saying otherwise would be wrong
-            log.warning("a change is acknowledged before its audit record is on disk: %s", error.text)
+        except Exception as error:  # the change has been made: saying otherwise would be wrong
+            log.warning("a change is acknowledged before its audit record is on disk: %s", error)
 
 
 def _unquoted(message: str) -> str:
