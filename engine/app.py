@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets as randomness
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,11 +120,12 @@ class Engine:
         asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.set)
 
     async def close(self) -> None:
-        """End the replicas, then the rest. What was declared stays."""
-        await self._accounting.close()
-        await self.house.fleet.close()
-        await self.house.access.audit.close()
-        await self._store.close()
+        """End the replicas, then the rest, whatever fails on the way. What was declared stays."""
+        async with AsyncExitStack() as ending:  # from its last line to its first
+            ending.push_async_callback(self._store.close)
+            ending.push_async_callback(self.house.access.audit.close)
+            ending.push_async_callback(self.house.fleet.close)
+            ending.push_async_callback(self._accounting.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
