@@ -1,8 +1,9 @@
 """The audit log: who did what to which resource of the control plane, when, and what came of it.
 
 Append-only. Two trails, so that a dashboard that looks every second does not push changes out: `changes` and `reads`.
-Of each the newest 100,000 records stay, for 30 days at most. A change is on disk before it is acknowledged; reads are
-written once a second, so that `kill -9` may lose the last second of them, and of nothing else. Bodies are not kept.
+Of each the newest 100,000 records stay, for 30 days at most (longer where the clock was set not long ago). A change is
+on disk before it is acknowledged; reads are written once a second, so that `kill -9` may lose the last second of them,
+and of nothing else. Bodies are not kept.
 
 Every record carries an HMAC-SHA256 over itself and the digest of the record before it, and the ends of both trails are
 written to `audit.head` beside the database: a record changed, removed, inserted or moved, and a tail cut off, are found
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from client.access_types import AuditVerification
 from client.errors import FiredeckError
-from engine.clock import Clock
+from engine.clock import Clock, Settled
 from engine.store.access import AccessRecords, AuditRecord
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class AuditLog:
         self._key = key
         self._head = head
         self._clock = clock
+        self._settled = Settled(clock)
         self._waiting: deque[Waiting] = deque()
         self._writing = asyncio.Lock()
         self._writers: set[asyncio.Task[None]] = set()
@@ -226,7 +228,7 @@ class AuditLog:
 
     async def _prune(self) -> None:
         """What is too old or too much goes, oldest first. The head says so before: a crash between must not alarm."""
-        since = (self._clock.wall() - KEPT_FOR).isoformat(timespec="milliseconds")
+        since = (self._clock.wall() - KEPT_FOR).isoformat(timespec="milliseconds") if self._settled.holds() else ""
         for trail, ends in list(self._ends.items()):
             kept = await self._records.audit_first_kept(trail, RECORDS_KEPT, since)
             self._ends[trail] = replace(ends, first=max(ends.first, min(kept, ends.last)))

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -175,6 +175,34 @@ async def test_records_older_than_thirty_days_go(tmp_path, monkeypatch) -> None:
             await log.commit()
         rows = await log._records.audit_page(ALL, cursor=None, limit=10, newest_first=False)
         assert [row.detail for row in rows] == ["day 10", "day 29", "day 31"]
+        assert (await log.verify()).valid
+
+
+class Hands(FakeClock):
+    """A clock whose wall somebody sets, by `off`."""
+
+    off = timedelta()
+
+    def wall(self) -> datetime:
+        return super().wall() + self.off
+
+
+async def test_a_clock_that_is_set_a_month_ahead_erases_nothing_until_it_has_stood_for_an_hour(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(audit_room, "PRUNE_EVERY", 1)
+    clock = Hands()
+    async with opened(tmp_path, clock) as log:
+        for detail, off, later_s in (("a", 0, 0), ("b", 31, 0), ("c", 31, 3000), ("d", 0, 60), ("e", 31, 3600)):
+            clock.off = timedelta(days=off)
+            clock.advance(later_s)
+            log.add(replace(SEEN, detail=detail))
+            await log.commit()
+        assert await details(log) == ["a", "b", "c", "d", "e"]
+        clock.advance(3600)
+        log.add(replace(SEEN, detail="f"))
+        await log.commit()
+        assert await details(log) == ["e", "f"]  # all up to the newest that is too old
         assert (await log.verify()).valid
 
 
