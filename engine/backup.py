@@ -52,13 +52,18 @@ def back_up(data_dir: Path, folder: Path) -> Backup:
     except sqlite3.DatabaseError as error:
         raise FailedPrecondition(f"the state was not copied: {error}", hint=disk.remedy(error)) from error
     except OSError as error:
-        raise FailedPrecondition(
-            f"{folder} cannot be written: {error.strerror or error}", hint="choose another"
-        ) from error
+        raise _refusal(error, data_dir, folder) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     size_bytes = sum(file.stat().st_size for file in folder.iterdir())
     return Backup(folder, size_bytes, tuple(sorted(p for p in (data_dir / UPLOADS).rglob("*") if p.is_file())))
+
+
+def _refusal(error: OSError, data_dir: Path, folder: Path) -> FailedPrecondition:
+    why, file = error.strerror or error, error.filename
+    if isinstance(file, str | os.PathLike) and Path(file).is_relative_to(data_dir):
+        return FailedPrecondition(f"{file} cannot be read: {why}", hint="who owns it?")
+    return FailedPrecondition(f"{folder} cannot be written: {why}", hint="choose another")
 
 
 def _copy(data_dir: Path, to: Path) -> None:
