@@ -26,7 +26,6 @@ async def upload_endpoint(
     account: str, model_id: str, body: Body, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
     """`{"filenameToSize": {name: bytes}}`: a signed URL for each file, to PUT it to. The model must be UPLOADING."""
-    caller.may(account, write=True)
     model = _uploading(house, account, model_id)
     sizes = _sizes(object_body(body))
     house.uploads.check_room(sizes)
@@ -49,7 +48,6 @@ async def validate_upload(
     trust_remote_code: Annotated[bool, Query(alias="trustRemoteCode")] = False,
 ) -> Response:
     """Check what was uploaded and make the model READY. A model is one GGUF file; `configOnly` checks it alone."""
-    caller.may(account, write=True)
     async with house.uploads.settling:
         model = _uploading(house, account, model_id)
         file = house.uploads.gguf_of(model.name)
@@ -65,7 +63,6 @@ async def download_endpoint(
     account: str, model_id: str, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
     """A signed URL for the model's file."""
-    caller.may(account, write=False)
     model = house.library.get(_name(account, model_id), "name")
     file = model.firedeck
     if file is None or not file.file or not file.on_disk:
