@@ -128,10 +128,10 @@ class Quotas:
         former = {d.name: d for d in self._living(account)}.get(planned.name)
         replicas = sum(d.max_replica_count or 0 for d in others)
         self._check(account, DEPLOYMENTS, len(others), 0 if former else 1)
-        widened = _grew(former and former.max_replica_count, planned.max_replica_count)
+        widened = _grew(former.max_replica_count if former else 0, planned.max_replica_count)
         if widened:
             self._check(account, REPLICAS, replicas, planned.max_replica_count or 0)
-        if widened or _grew(former and former.min_replica_count, planned.min_replica_count):
+        if widened or _grew(former.min_replica_count if former else 0, planned.min_replica_count):
             self.admit_growth(planned)
 
     def _check(self, account: str, quota_id: str, used: int, more: int) -> None:
