@@ -39,12 +39,12 @@ from engine.api import (
 from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
+from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
-from engine.gateway.http import Receive, Scope, Send, send_error, send_json
 from engine.gateway.routes import Gateway
 from engine.house import Access, House
 from engine.keys import Keyring
@@ -53,8 +53,9 @@ from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
-from engine.simulation import DATABASE, check_folder, nominal_models
+from engine.simulation import check_folder, nominal_models
 from engine.store.access import AccessRecords
+from engine.store.disk import DATABASE
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog

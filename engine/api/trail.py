@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from client.access_types import ADMIN
 from client.errors import FiredeckError, ResourceExhausted
 from engine.access.rules import RULES, Rule
-from engine.gateway.http import Message, Receive, Scope, Send, headers_of
+from engine.asgi import Message, Receive, Scope, Send, headers_of
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry.audit import Seen

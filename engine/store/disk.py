@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.store.migrations import migrate
 
+DATABASE = "firedeck.db"  # in the data folder
 BUSY_TIMEOUT_S = 5.0
 RESTORE = (
     "stop the engine and put a backup in its place (`firedeck backup` makes them); the damaged file was left as it is"

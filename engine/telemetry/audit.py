@@ -26,6 +26,7 @@ from pathlib import Path
 from client.access_types import AuditVerification
 from client.errors import FiredeckError
 from engine.clock import Clock, Settled
+from engine.files import write_whole
 from engine.store.access import AccessRecords, AuditRecord
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class AuditLog:
                 raise
             except Exception as error:
                 await self._append_singly(taken, error)
-            self._write_head()
+            await self._write_head()
             if self._unpruned >= PRUNE_EVERY:
                 await self._prune()
 
@@ -232,16 +233,15 @@ class AuditLog:
         for trail, ends in list(self._ends.items()):
             kept = await self._records.audit_first_kept(trail, RECORDS_KEPT, since)
             self._ends[trail] = replace(ends, first=max(ends.first, min(kept, ends.last)))
-        self._write_head()
+        await self._write_head()
         for trail, ends in self._ends.items():
             await self._records.prune_audit(trail, ends.first)
         self._unpruned = 0
 
-    def _write_head(self) -> None:
-        new = self._head.with_suffix(".new")
+    async def _write_head(self) -> None:
+        heads = {trail: asdict(ends) for trail, ends in self._ends.items()}
         try:
-            new.write_text(json.dumps({trail: asdict(ends) for trail, ends in self._ends.items()}) + "\n")
-            new.replace(self._head)
+            await asyncio.to_thread(write_whole, self._head, json.dumps(heads) + "\n")
         except OSError as error:
             log.error("%s cannot be written: %s", self._head, error.strerror)
 

@@ -16,10 +16,13 @@ async def test_an_end_whose_folder_is_gone_closes_everything(tmp_path) -> None:
 
 
 async def test_an_end_that_fails_at_one_place_goes_on_at_the_next(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = home(tmp_path)
+    opened = await whole.__aenter__()
+    async with opened.http(opened.admin_key) as http:
+        await http.get("/v1/accounts")
+    monkeypatch.setattr(opened.engine.house.fleet.rooms.driver, "close", _fails)
     with pytest.raises(OSError, match="no such thing"):
-        async with home(tmp_path) as opened, opened.http(opened.admin_key) as http:
-            await http.get("/v1/accounts")
-            monkeypatch.setattr(opened.engine.house.fleet.rooms.driver, "close", _fails)
+        await whole.__aexit__(None, None, None)
     with pytest.raises(RuntimeError, match="shutdown"):
         await opened.engine._store.fetch("last_beat")
     async with home(tmp_path) as again, again.client() as admin:
