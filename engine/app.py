@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets as randomness
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,12 +39,12 @@ from engine.api import (
 from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
+from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica_set import Rooms
 from engine.fleet.settings import Settings
-from engine.gateway.http import Receive, Scope, Send, send_error, send_json
 from engine.gateway.routes import Gateway
 from engine.house import Access, House
 from engine.keys import Keyring
@@ -52,8 +53,9 @@ from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
-from engine.simulation import DATABASE, check_folder, nominal_models
+from engine.simulation import check_folder, nominal_models
 from engine.store.access import AccessRecords
+from engine.store.disk import DATABASE
 from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
@@ -119,11 +121,12 @@ class Engine:
         asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.set)
 
     async def close(self) -> None:
-        """End the replicas, then the rest. What was declared stays."""
-        await self._accounting.close()
-        await self.house.fleet.close()
-        await self.house.access.audit.close()
-        await self._store.close()
+        """End the replicas, then the rest, whatever fails on the way. What was declared stays."""
+        async with AsyncExitStack() as ending:  # from its last line to its first
+            ending.push_async_callback(self._store.close)
+            ending.push_async_callback(self.house.access.audit.close)
+            ending.push_async_callback(self.house.fleet.close)
+            ending.push_async_callback(self._accounting.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -177,7 +180,10 @@ def _local(settings: Settings) -> LocalDriver:
 
 def control_plane(house: House) -> FastAPI:
     """The control-plane routes, and the few that need no key."""
-    app = FastAPI(title="firedeck", version=VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="firedeck", version=VERSION, docs_url=None, redoc_url=None,
+        redirect_slashes=False,  # a slash too many is no such path: a redirect has no body of the documented shape
+    )  # fmt: skip
     app.state.house = house
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(principal)])

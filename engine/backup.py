@@ -18,12 +18,16 @@ from typing import Any
 from client.config import ADMIN_KEY_FILE
 from client.errors import FailedPrecondition
 from engine.access.sealing import SEAL_KEY_FILE
-from engine.simulation import DATABASE, MARKER
+from engine.files import SIMULATED, write_whole
 from engine.store import disk
 from engine.telemetry.audit import HEAD_FILE
 from engine.uploads import FOLDER as UPLOADS
 
-COPIED = (ADMIN_KEY_FILE, SEAL_KEY_FILE, MARKER)  # those that are there; nothing of them changes while an engine runs
+COPIED = (
+    ADMIN_KEY_FILE,
+    SEAL_KEY_FILE,
+    SIMULATED,
+)  # those that are there; nothing of them changes while an engine runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ def back_up(data_dir: Path, folder: Path) -> Backup:
 
     FailedPrecondition says what stands in the way; `folder` is then as it was.
     """
-    if not (data_dir / DATABASE).exists():
+    if not (data_dir / disk.DATABASE).exists():
         raise FailedPrecondition(f"{data_dir} holds no engine's state", hint="say where it lies with --data-dir")
     unfinished = folder.with_name(f".{folder.name}.part-{os.getpid()}")
     try:
@@ -52,26 +56,31 @@ def back_up(data_dir: Path, folder: Path) -> Backup:
     except sqlite3.DatabaseError as error:
         raise FailedPrecondition(f"the state was not copied: {error}", hint=disk.remedy(error)) from error
     except OSError as error:
-        raise FailedPrecondition(
-            f"{folder} cannot be written: {error.strerror or error}", hint="choose another"
-        ) from error
+        raise _refusal(error, data_dir, folder) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     size_bytes = sum(file.stat().st_size for file in folder.iterdir())
     return Backup(folder, size_bytes, tuple(sorted(p for p in (data_dir / UPLOADS).rglob("*") if p.is_file())))
 
 
+def _refusal(error: OSError, data_dir: Path, folder: Path) -> FailedPrecondition:
+    why, file = error.strerror or error, error.filename
+    if isinstance(file, str | os.PathLike) and Path(file).is_relative_to(data_dir):
+        return FailedPrecondition(f"{file} cannot be read: {why}", hint="who owns it?")
+    return FailedPrecondition(f"{folder} cannot be written: {why}", hint="choose another")
+
+
 def _copy(data_dir: Path, to: Path) -> None:
     """The head of the audit log is taken on both sides of the database: what it says is the last record must be in the
     copy, and what it says is the first one may be no older than the copy's."""
     before = _head(data_dir)
-    disk.copy(data_dir / DATABASE, to / DATABASE)
+    disk.copy(data_dir / disk.DATABASE, to / disk.DATABASE)
     after = _head(data_dir)
     merged = {trail: {**ends, "first": after.get(trail, ends)["first"]} for trail, ends in before.items()}
-    _write(to / HEAD_FILE, (json.dumps(merged) + "\n").encode())
+    write_whole(to / HEAD_FILE, json.dumps(merged) + "\n")
     for name in COPIED:
         if (data_dir / name).exists():
-            _write(to / name, (data_dir / name).read_bytes())
+            write_whole(to / name, (data_dir / name).read_text())
 
 
 def _head(data_dir: Path) -> dict[str, Any]:
@@ -80,10 +89,3 @@ def _head(data_dir: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(file: Path, content: bytes) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())

@@ -33,6 +33,33 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+STEP_S = 2.0  # a wall clock that is off by more has been set: smeared leap seconds and slewing stay below
+BELIEVED_AFTER_S = 3600.0
+
+
+class Settled:
+    """Whether ages may be told by the wall clock, where what is too old is removed for good.
+
+    A clock that was set is believed once it has gone on for an hour: time to notice one that was set wrong.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = self._offset_now()
+        self._set_at = float("-inf")
+
+    def holds(self) -> bool:
+        """To be asked whenever something may have to go: clocks are compared with the last time."""
+        offset = self._offset_now()
+        if abs(offset - self._offset) > STEP_S:
+            self._set_at = self._clock.monotonic()
+        self._offset = offset
+        return self._clock.monotonic() - self._set_at >= BELIEVED_AFTER_S
+
+    def _offset_now(self) -> float:
+        return self._clock.wall().timestamp() - self._clock.monotonic()
+
+
 class FakeClock:
     """A clock that stands still until told to move."""
 

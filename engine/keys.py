@@ -21,6 +21,7 @@ from pathlib import Path
 from client.config import ADMIN_KEY_FILE
 from client.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT, random_id
+from engine.files import write_whole
 from engine.store.store import KeyRecord, Store
 
 ADMIN_KEY_ID = "admin"
@@ -79,7 +80,7 @@ class Keyring:
         key = os.environ.get("FIREDECK_API_KEY", "").strip() or read_private(file)
         if not key:
             key = KEY_PREFIX + secrets.token_urlsafe(32)
-            write_private(file, key)
+            write_whole(file, key + "\n")
         if len(key) < KEY_LENGTH_MIN:
             raise FailedPrecondition(
                 f"FIREDECK_API_KEY is shorter than {KEY_LENGTH_MIN} characters", hint="a key must not be guessable"
@@ -222,14 +223,3 @@ def read_private(file: Path) -> str:
         return ""
     except OSError as error:
         raise FailedPrecondition(f"{file} cannot be read: {error.strerror}", hint="who owns it?") from error
-
-
-def write_private(file: Path, text: str) -> None:
-    """Created 0600 from the start: there is no moment in which another user could read it, or half of it."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)  # what a crash left
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)

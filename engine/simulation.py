@@ -7,17 +7,16 @@ from pathlib import Path
 from client.errors import FailedPrecondition
 from client.names import LIBRARY_ACCOUNT
 from client.types import BaseModelDetails, Model, ModelFile
+from engine.files import SIMULATED
 from engine.library import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement.simulated.world import NominalModel, World
-
-MARKER = "SIMULATED"  # a file in data folders whose deployments stand on virtual nodes
-DATABASE = "firedeck.db"
+from engine.store.disk import DATABASE
 
 
 def check_folder(data_dir: Path, *, simulate: bool) -> None:
     """A simulated fleet and a real one never share a data folder; FailedPrecondition when they would."""
-    marker = data_dir / MARKER
+    marker = data_dir / SIMULATED
     if simulate and not marker.exists():
         if (data_dir / DATABASE).exists():
             raise FailedPrecondition(

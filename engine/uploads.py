@@ -6,12 +6,14 @@ the SDKs upload to.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
 import re
+import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class Uploads:
 
     def __init__(self, folder: Path, secret: bytes) -> None:
         self._folder, self._secret = folder, secret
+        self.settling = asyncio.Lock()  # held while files are checked for good, so that none takes another's place
 
     def folder_of(self, model: str) -> Path:
         _, account, _, model_id = model.split("/")
@@ -81,11 +84,17 @@ class Uploads:
                 hint="make room, or register a file that lies on the engine's machine: firedeck model create --file",
             )  # fmt: skip
 
-    async def receive(self, ticket: Ticket, chunks: AsyncIterator[bytes]) -> None:
-        """Write a file, which appears whole or not at all. InvalidArgument unless it has the announced size."""
+    async def receive(self, ticket: Ticket, chunks: AsyncIterator[bytes], check: Callable[[], None]) -> None:
+        """Write a file, which appears whole or not at all. InvalidArgument unless it has the announced size.
+
+        `check` raises where the model takes no more files; it is asked once all has come, however long that took.
+        """
         folder = self.folder_of(ticket.model)
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished, size = folder / f".{ticket.file}.part", 0
+        unfinished, size = (
+            folder / f".{ticket.file}.{secrets.token_hex(8)}.part",
+            0,
+        )  # one URL may be used twice at once
         try:
             with unfinished.open("wb") as out:
                 async for chunk in chunks:
@@ -95,7 +104,9 @@ class Uploads:
                     out.write(chunk)
             if size != ticket.size_bytes:
                 raise InvalidArgument(f"{ticket.file} has {size} bytes; {ticket.size_bytes} were announced")
-            unfinished.replace(folder / ticket.file)
+            async with self.settling:
+                check()
+                unfinished.replace(folder / ticket.file)
         finally:
             unfinished.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """The two quotas that are used up by time: accelerator-hours and US dollars of an account in a calendar month (UTC).
 
 At its limit an account's inference requests are refused (for accelerator-hours: those to deployments with accelerators)
-and so are new deployments, larger maximum counts and scaling up by hand. Replicas that run are left: they go by
-themselves where the minimum is 0.
+and so are new deployments, larger minimum and maximum counts and scaling up by hand. Replicas that run are left: they
+go by themselves where the minimum is 0.
 """
 
 from __future__ import annotations

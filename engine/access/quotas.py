@@ -127,9 +127,10 @@ class Quotas:
         former = {d.name: d for d in self._living(account)}.get(planned.name)
         replicas = sum(d.max_replica_count or 0 for d in others)
         self._check(account, DEPLOYMENTS, len(others), 0 if former else 1)
-        before = former.max_replica_count or 0 if former else 0
-        if (planned.max_replica_count or 0) > before:
+        widened = _grew(former.max_replica_count if former else 0, planned.max_replica_count)
+        if widened:
             self._check(account, REPLICAS, replicas, planned.max_replica_count or 0)
+        if widened or _grew(former.min_replica_count if former else 0, planned.min_replica_count):
             self.admit_growth(planned)
 
     def _check(self, account: str, quota_id: str, used: int, more: int) -> None:
@@ -159,6 +160,10 @@ class Quotas:
             return budgets.usage(quota_id, self._consumption.used(account))
         living = self._living(account)
         return float(len(living) if quota_id == DEPLOYMENTS else sum(d.max_replica_count or 0 for d in living))
+
+
+def _grew(before: int | None, after: int | None) -> bool:
+    return (after or 0) > (before or 0)
 
 
 def _name(account: str, quota_id: str) -> str:

@@ -16,7 +16,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from client.errors import FailedPrecondition
-from engine.keys import read_private, write_private
+from engine.files import write_whole
+from engine.keys import read_private
 
 SEAL_KEY_FILE = "secrets.key"
 KEY_BYTES = 32
@@ -40,7 +41,7 @@ class Sealer:
         text = read_private(file)
         if not text:
             text = secrets.token_hex(KEY_BYTES)
-            write_private(file, text)
+            write_whole(file, text + "\n")
         try:
             key = bytes.fromhex(text)
         except ValueError:

@@ -72,7 +72,7 @@ class Vault:
     def _record(self, account: str, secret_id: str) -> SecretRecord:
         record = self._secrets.get(_name(account, secret_id))
         if record is None:
-            raise NotFound(f"secret {_id(secret_id)!r} does not exist", hint="firedeck secret list shows all")
+            raise NotFound(f"secret {canonical_id(secret_id)!r} does not exist", hint="firedeck secret list shows all")
         return record
 
     def _sealed(self, name: str, value: str | None) -> bytes:
@@ -93,10 +93,10 @@ def _shown(record: SecretRecord) -> Secret:
 
 
 def _name(account: str, text: str) -> str:
-    return str(Name(account, "secrets", check_id(_id(text), "name")))
+    return str(Name(account, "secrets", check_id(canonical_id(text), "name")))
 
 
-def _id(text: str) -> str:
+def canonical_id(text: str) -> str:
     """`MY_SECRET` is the secret `my-secret`."""
     return text.lower().replace("_", "-")[:80]
 

@@ -15,6 +15,7 @@ from client.names import Name
 from client.wire import Wire
 from engine import masks
 from engine.access.rules import authorise, rule_of
+from engine.access.vault import canonical_id
 from engine.house import House
 from engine.keys import Principal
 
@@ -55,8 +56,9 @@ async def _owner(here: House, request: Request, caller: Principal) -> str | None
     if user_id is not None:
         return None if here.access.users.is_service(request.path_params["account"], user_id) else str(user_id)
     _, account, collection, resource_id, *_ = request.scope["path"].partition("/v1/")[2].split("/")
-    name = f"accounts/{account}/{collection}/{resource_id.partition(':')[0]}"
-    return await owner_of(here, caller, name)
+    bare_id = resource_id.partition(":")[0]
+    whole_id = canonical_id(bare_id) if collection == "secrets" else bare_id
+    return await owner_of(here, caller, f"accounts/{account}/{collection}/{whole_id}")
 
 
 async def owner_of(here: House, caller: Principal, name: str) -> str | None:

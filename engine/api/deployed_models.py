@@ -33,7 +33,6 @@ async def create(
 
     Whose deployment it is decides who may: it is changed by that.
     """
-    caller.may(account, write=True)
     spec = deployed_rules.read(body)
     deployed_rules.check_new(spec)
     deployment = Name.of(spec.deployment or "", "deployments", account, "deployment")
@@ -49,7 +48,6 @@ async def create(
 @router.get("", response_model=DeployedModelPage)
 async def list_deployed_models(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """What is deployed on the account's living deployments: their bases, and the adapters beside them."""
-    caller.may(account, write=False)
     items = house.fleet.deployed.all(account)
     found, token, total = page(items, **asdict(query), default_order="name", kind=DeployedModel)
     listed = DeployedModelPage(deployed_models=found, next_page_token=token, total_size=total)
@@ -60,7 +58,6 @@ async def list_deployed_models(account: str, house: HouseDep, caller: Caller, qu
 async def get(
     account: str, deployed_model_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
-    caller.may(account, write=False)
     return shown(house.fleet.deployed.get(_name(account, deployed_model_id)), read_mask)
 
 
@@ -74,7 +71,6 @@ async def update(
     update_mask: UpdateMask = "",
 ) -> Response:
     """Change `default`, `public`, `displayName` or `description`; a new default takes the place of the former."""
-    caller.may(account, write=True)
     changes, name = deployed_rules.read(body), _name(account, deployed_model_id)
     model = house.fleet.deployed.get(name).model or ""
     await _check_default(house, caller, account, model, wanted=changes.default)
@@ -84,7 +80,6 @@ async def update(
 @router.delete(_ONE)
 async def delete(account: str, deployed_model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """Unload an adapter: requests under way end with it, new ones do not find it."""
-    caller.may(account, write=True)
     await house.fleet.deployed.delete(_name(account, deployed_model_id), by=caller.user)
     return {}
 

@@ -52,7 +52,6 @@ async def create(
     `disableSpeculativeDecoding` makes `draftTokenCount` 0: neither draft model nor n-grams. With `disableAutoDeploy`
     the base model gets no deployed model, so that its bare name does not lead here by default.
     """
-    caller.may(account, write=True)
     spec = declare.read(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
@@ -76,7 +75,6 @@ async def list_deployments(
     show_deleted: Annotated[bool, Query(alias="showDeleted")] = False,
 ) -> Response:
     """The account's deployments, soft-deleted ones only with `showDeleted`."""
-    caller.may(account, write=False)
     items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
     found, token, total = page(items, **asdict(query), default_order="createTime", kind=Deployment)
     listed = DeploymentPage(deployments=found, next_page_token=token, total_size=total)
@@ -92,7 +90,6 @@ async def metrics(
     time_range: Annotated[str, Query(alias="timeRange", description="e.g. 10m, at most 24h")] = "10m",
 ) -> Response:
     """The mean of each series of the deployment's history over `timeRange`; what was not observed is left out."""
-    caller.may(account, write=False)
     keeper = house.fleet.get(deployment_name(account, deployment_id))
     seconds = durations.parse(time_range, "timeRange").total_seconds()
     if not 1 <= seconds <= METRICS_RANGE_MAX_S:
@@ -106,14 +103,12 @@ async def metrics(
 @router.get(_ONE, response_model=Deployment)
 async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
     """A deployment, a soft-deleted one too."""
-    caller.may(account, write=False)
     return shown(house.fleet.get(deployment_name(account, deployment_id)).deployment, read_mask)
 
 
 @router.patch(_ONE + ":scale", openapi_extra=documented_body("ScaleBody"))
 async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"replicaCount": n}`: want n replicas now, within min and max."""
-    caller.may(account, write=True)
     name, count = deployment_name(account, deployment_id), _replica_count(body)
     deployment = house.fleet.get(name).deployment
     if count > (deployment.desired_replica_count or 0):
@@ -135,7 +130,6 @@ async def update(
     skip_image_tag_validation: Annotated[bool, Query(alias="skipImageTagValidation")] = False,
 ) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
-    caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
     asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
@@ -156,7 +150,6 @@ async def delete(
     ignore_checks: Annotated[bool, Query(alias="ignoreChecks")] = False,
 ) -> dict[str, Any]:
     """Soft unless `hard`; refused while in use unless `ignoreChecks`."""
-    caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
     await house.fleet.delete(name, by=caller.user, hard=hard, ignore_checks=ignore_checks)
     return {}
@@ -165,7 +158,6 @@ async def delete(
 @router.post(_ONE + ":undelete", response_model=Deployment)
 async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Response:
     """Bring a soft-deleted deployment back, with what was deployed on it."""
-    caller.may(account, write=True)
     name = deployment_name(account, deployment_id)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(house.fleet.get(name).deployment)

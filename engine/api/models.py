@@ -30,7 +30,6 @@ async def list_models(
     include_refs: Annotated[bool, Query(alias="includeDeployedModelRefs")] = False,
 ) -> Response:
     """The account's models; `fireworks` owns the library."""
-    caller.may(account, write=False)
     found, token, total = page(house.library.list(account), **asdict(query), default_order="name", kind=Model)
     if include_refs:
         found = [_with_refs(house, model, caller.account) for model in found]
@@ -40,7 +39,6 @@ async def list_models(
 @router.post(_MODELS, response_model=Model, openapi_extra=documented_body("ModelCreateBody"))
 async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """`{"modelId", "model"}`: a model whose files are still to be uploaded (UPLOADING). See `:getUploadEndpoint`."""
-    caller.may(account, write=True)
     fields = object_body(body)
     unknown = sorted(fields.keys() - {"modelId", "model_id", "model", "cluster"})
     if unknown:
@@ -70,7 +68,6 @@ async def update(
     update_mask: UpdateMask = "",
 ) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has."""
-    caller.may(account, write=True)
     current = house.library.get(_name(account, model_id), "name")
     changed = model_rules.updated(current, model_rules.read(body), update_paths(update_mask))
     if changed.default_draft_model:
@@ -83,7 +80,6 @@ async def update(
 @router.delete(_ONE)
 async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """Forget a model (a file that was registered stays where it is); refused while a deployment uses it."""
-    caller.may(account, write=True)
     name = _name(account, model_id)
     users = [*house.fleet.uses(name), *(str(ref.deployment) for ref in house.fleet.deployed.of_model(name))]
     if users:
@@ -97,7 +93,6 @@ async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -
 @router.post(_ONE + ":prepare", openapi_extra=documented_body("PrepareBody"))
 async def prepare(account: str, model_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"precision"}`: nothing is to be done for the precision that the file has; others are refused with a remedy."""
-    caller.may(account, write=True)
     model = house.library.get(_name(account, model_id), "name")
     model_rules.prepare(model, object_body(body).get("precision"))
     return {}
@@ -106,7 +101,6 @@ async def prepare(account: str, model_id: str, body: Body, house: HouseDep, call
 @router.post(_ONE + ":import", openapi_extra=documented_body("AnyBody"))
 async def import_model(account: str, model_id: str, body: Body, caller: Caller) -> dict[str, Any]:
     """Not served: this engine reaches no object store."""
-    caller.may(account, write=True)
     raise FailedPrecondition(
         "models are not imported from object stores",
         hint="fetch the file and register it: firedeck model create ID --file PATH",
@@ -119,7 +113,6 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
 
     The file of a LoRA adapter needs `baseModel`, the model that it was trained on.
     """
-    caller.may(account, write=True)
     fields = object_body(body)
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
     display_name, base_model = fields.get("displayName"), fields.get("baseModel")

@@ -28,7 +28,6 @@ async def list_shapes(
     target_model: Annotated[str, Query(alias="targetModel", description="only shapes for this base model")] = "",
 ) -> Response:
     """The shapes that `fireworks` has for the library's models; other accounts have none."""
-    caller.may(account, write=False)
     model = str(Name.of(target_model, "models", LIBRARY_ACCOUNT, "targetModel")) if target_model else ""
     items = [s for s in shapes.shapes() if account == LIBRARY_ACCOUNT and model in ("", s.base_model)]
     found, token, total = page(items, **asdict(query), default_order="createTime", kind=DeploymentShape)
@@ -39,7 +38,6 @@ async def list_shapes(
 @router.get(_SHAPES + "/{shape_id}", response_model=DeploymentShape)
 async def get_shape(account: str, shape_id: str, caller: Caller, read_mask: ReadMask = "") -> Response:
     """A shape as its latest version has it."""
-    caller.may(account, write=False)
     name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
     for shape in shapes.shapes():
         if shape.name == name:
@@ -50,7 +48,6 @@ async def get_shape(account: str, shape_id: str, caller: Caller, read_mask: Read
 @router.get(_SHAPES + "/{shape_id}/versions", response_model=DeploymentShapeVersionPage)
 async def list_versions(account: str, shape_id: str, caller: Caller, query: Listing) -> Response:
     """The versions of a shape, or of all shapes of the account for the id `-`."""
-    caller.may(account, write=False)
     prefix = f"accounts/{account}/deploymentShapes/"
     items = [v for v in shapes.versions() if v.snapshot.name.startswith(prefix)]
     if shape_id != ANY:
@@ -65,7 +62,6 @@ async def list_versions(account: str, shape_id: str, caller: Caller, query: List
 async def get_version(
     account: str, shape_id: str, version_id: str, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
-    caller.may(account, write=False)
     shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
     name = f"{shape}/versions/{check_id(version_id, 'version')}"
     for version in shapes.versions():
@@ -82,7 +78,6 @@ async def get_version(
 async def match(account: str, body: Body, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The versions that a deployment of this base model could take: `{"createDeploymentRequest": {"deployment":
     {"baseModel", "enableAddons"?}}}`. A LoRA adapter stands for its base."""
-    caller.may(account, write=False)
     deployment = _wanted(object_body(body))
     model = deployment.get("baseModel", deployment.get("base_model"))
     if not isinstance(model, str) or not model:

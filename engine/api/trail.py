@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from client.access_types import ADMIN
 from client.errors import FiredeckError, ResourceExhausted
 from engine.access.rules import RULES, Rule
-from engine.gateway.http import Message, Receive, Scope, Send, headers_of
+from engine.asgi import Message, Receive, Scope, Send, headers_of
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry.audit import Seen
@@ -80,8 +80,8 @@ class AuditTrail:
     async def _commit(self) -> None:
         try:
             await self._house.access.audit.commit()
-        except FiredeckError as error:  # the change has been made: saying otherwise would be wrong
-            log.warning("a change is acknowledged before its audit record is on disk: %s", error.text)
+        except Exception as error:  # the change has been made: saying otherwise would be wrong
+            log.warning("a change is acknowledged before its audit record is on disk: %s", error)
 
 
 def _unquoted(message: str) -> str:

@@ -26,7 +26,6 @@ async def upload_endpoint(
     account: str, model_id: str, body: Body, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
     """`{"filenameToSize": {name: bytes}}`: a signed URL for each file, to PUT it to. The model must be UPLOADING."""
-    caller.may(account, write=True)
     model = _uploading(house, account, model_id)
     sizes = _sizes(object_body(body))
     house.uploads.check_room(sizes)
@@ -49,13 +48,13 @@ async def validate_upload(
     trust_remote_code: Annotated[bool, Query(alias="trustRemoteCode")] = False,
 ) -> Response:
     """Check what was uploaded and make the model READY. A model is one GGUF file; `configOnly` checks it alone."""
-    caller.may(account, write=True)
-    model = _uploading(house, account, model_id)
-    file = house.uploads.gguf_of(model.name)
-    base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
-    checked = await house.library.checked(model, file, base)
-    if not config_only:
-        await house.library.put(checked)
+    async with house.uploads.settling:
+        model = _uploading(house, account, model_id)
+        file = house.uploads.gguf_of(model.name)
+        base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
+        checked = await house.library.checked(model, file, base)
+        if not config_only:
+            await house.library.put(checked)
     return shown(UploadValidation(warnings=[]))
 
 
@@ -64,7 +63,6 @@ async def download_endpoint(
     account: str, model_id: str, request: Request, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
     """A signed URL for the model's file."""
-    caller.may(account, write=False)
     model = house.library.get(_name(account, model_id), "name")
     file = model.firedeck
     if file is None or not file.file or not file.on_disk:
@@ -80,8 +78,12 @@ async def download_endpoint(
 async def put_file(ticket: str, request: Request, house: HouseDep) -> dict[str, Any]:
     """Upload a file to its signed URL."""
     meant = house.uploads.ticket(ticket, "PUT", house.fleet.rooms.clock.wall().timestamp())
-    _still_uploading(house.library.get(meant.model, "name"))
-    await house.uploads.receive(meant, request.stream())
+
+    def check() -> None:
+        _still_uploading(house.library.get(meant.model, "name"))
+
+    check()
+    await house.uploads.receive(meant, request.stream(), check)
     return {}
 
 

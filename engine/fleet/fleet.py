@@ -12,6 +12,7 @@ from datetime import timedelta
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
+from engine.clock import Settled
 from engine.control.idle import DELETE_AFTER
 from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
@@ -44,6 +45,7 @@ class Fleet:
         self.deployed = DeployedModels(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
+        self._settled = Settled(rooms.clock)
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
@@ -269,7 +271,12 @@ class Fleet:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
-        """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week."""
+        """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week.
+
+        Not by a clock that was set a moment ago.
+        """
+        if not self._settled.holds():
+            return
         now = self.rooms.clock.wall()
         for keeper in self.keepers():
             due = keeper.deployment.purge_time

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import httpx
 
 from client.errors import Internal, InvalidArgument, ScalingUp, Unavailable
+from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.suspects import Trial
-from engine.gateway.http import Headers, Send
 from engine.gateway.sse import StreamReader, usage_of
 from engine.keys import Principal
 from engine.telemetry.meter import Usage

@@ -24,9 +24,7 @@ from client.errors import (
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from engine.access.quotas import Quotas
 from engine.access.rules import INFERENCE, authorise
-from engine.fleet.keeper import Keeper
-from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
-from engine.gateway.http import (
+from engine.asgi import (
     ClientGone,
     Message,
     Receive,
@@ -39,6 +37,8 @@ from engine.gateway.http import (
     send_error,
     send_json,
 )
+from engine.fleet.keeper import Keeper
+from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
 from engine.keys import Principal

@@ -161,7 +161,7 @@ class LocalDriver:
         return found
 
     def close(self) -> None:
-        if not any(self._run_dir.iterdir()):
+        with contextlib.suppress(OSError):  # not empty, or gone already
             self._run_dir.rmdir()
 
     def _log(self, replica: str) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.store.migrations import migrate
 
+DATABASE = "firedeck.db"  # in the data folder
 BUSY_TIMEOUT_S = 5.0
 RESTORE = (
     "stop the engine and put a backup in its place (`firedeck backup` makes them); the damaged file was left as it is"
@@ -41,7 +42,7 @@ def remedy(error: sqlite3.DatabaseError) -> str:
 
 
 class Disk:
-    """The database at `path`: `connect()` first; `check()` and `renew()` on the thread that uses the connection."""
+    """The database at `path`: `connect()` first, the rest on the thread that uses the connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,27 +67,36 @@ class Disk:
         if _identity(self._path) != self._database_seen:
             raise Replaced(f"{self._path} was removed or replaced while the engine was running")
 
-    def renew(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        """The connection to go on with: a new one when the write-ahead log was removed, after it was saved."""
-        if _identity(self._log) == self._log_seen:
-            return connection
+    def has_log(self) -> bool:
+        """Whether the write-ahead log is the one that the connection writes to."""
+        return _identity(self._log) == self._log_seen
+
+    def save(self, connection: sqlite3.Connection) -> None:
+        """Move into the database what a removed write-ahead log held; the connection is of no more use then."""
         self.check()
         [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError(f"{self._log} was removed, and a reader keeps it from being saved")
-        connection.close()
-        renewed = self._open()
+
+    def reconnect(self) -> sqlite3.Connection:
+        """Another connection to the database that was opened; sqlite3.DatabaseError says why there is none now."""
+        self.check()
+        connection = self._open()
         self._remember()
-        return renewed
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )  # fmt: skip
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _remember(self) -> None:

@@ -40,4 +40,5 @@ SELECT deployment, accelerator_type, accelerators, price, simulated,
 FROM usage_intervals
 WHERE account = :account AND (ended_ms > :start OR ended_ms IS NULL) AND began_ms < :end
     AND coalesce(ended_ms, held_ms, :now) > max(began_ms, :start)
+    AND number NOT IN (SELECT value FROM json_each(:newer))
 GROUP BY deployment, accelerator_type, accelerators, price, simulated ORDER BY deployment;

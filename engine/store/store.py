@@ -84,6 +84,7 @@ class Store:
     def __init__(self, disk: Disk, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
         self._disk = disk
         self._db = connection
+        self._is_connected = True
         self._thread = thread
         self._sql = named_queries()
 
@@ -229,21 +230,31 @@ class Store:
                 raise  # a mistake of ours, not of the disk
             raise Unavailable(f"the engine's state cannot be read or written: {error}", hint=remedy(error)) from error
 
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, made anew where it had to be closed: what keeps it from being made now may pass."""
+        if not self._is_connected:
+            self._db, self._is_connected = self._disk.reconnect(), True
+        return self._db
+
     def _fetch(self, name: str, params: Params, where: str = "") -> list[dict[str, Any]]:
-        return [dict(row) for row in self._db.execute(self._sql[name].replace("/*where*/", where), params)]
+        return [dict(row) for row in self._connected().execute(self._sql[name].replace("/*where*/", where), params)]
 
     def _transact(self, statements: Iterable[tuple[str, Params]]) -> None:
         self._disk.check()
-        self._db.execute("BEGIN IMMEDIATE")
+        db = self._connected()
+        db.execute("BEGIN IMMEDIATE")
         try:
             for name, params in statements:
-                self._db.execute(self._sql[name], params)
-            self._db.execute("COMMIT")
+                db.execute(self._sql[name], params)
+            db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:  # a full disk has rolled back by itself (sqlite.org/lang_transaction.html)
-                self._db.execute("ROLLBACK")
+            if db.in_transaction:  # a full disk has rolled back by itself (sqlite.org/lang_transaction.html)
+                db.execute("ROLLBACK")
             raise
-        self._db = self._disk.renew(self._db)
+        if not self._disk.has_log():
+            self._disk.save(db)
+            db.close()
+            self._is_connected = False
 
 
 def _instant(text: str | None) -> datetime | None:

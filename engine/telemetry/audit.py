@@ -1,8 +1,9 @@
 """The audit log: who did what to which resource of the control plane, when, and what came of it.
 
 Append-only. Two trails, so that a dashboard that looks every second does not push changes out: `changes` and `reads`.
-Of each the newest 100,000 records stay, for 30 days at most. A change is on disk before it is acknowledged; reads are
-written once a second, so that `kill -9` may lose the last second of them, and of nothing else. Bodies are not kept.
+Of each the newest 100,000 records stay, for 30 days at most (longer where the clock was set not long ago). A change is
+on disk before it is acknowledged; reads are written once a second, so that `kill -9` may lose the last second of them,
+and of nothing else. Bodies are not kept.
 
 Every record carries an HMAC-SHA256 over itself and the digest of the record before it, and the ends of both trails are
 written to `audit.head` beside the database: a record changed, removed, inserted or moved, and a tail cut off, are found
@@ -12,19 +13,20 @@ by `verify`. This makes tampering evident to whoever holds `secrets.key`; it doe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import logging
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from client.access_types import AuditVerification
 from client.errors import FiredeckError
-from engine.clock import Clock
+from engine.clock import Clock, Settled
+from engine.files import write_whole
 from engine.store.access import AccessRecords, AuditRecord
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,9 @@ class Seen:
     owner: str | None = None
 
 
+Waiting = tuple[Seen, str]  # what happened, and when (ISO 8601)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ends:
     """A trail's first and last number, and the digest of the last record."""
@@ -77,36 +82,34 @@ class AuditLog:
         self._key = key
         self._head = head
         self._clock = clock
-        self._waiting: deque[tuple[Seen, str]] = deque()
+        self._settled = Settled(clock)
+        self._waiting: deque[Waiting] = deque()
         self._writing = asyncio.Lock()
         self._writers: set[asyncio.Task[None]] = set()
         self._last_seq = 0
         self._ends: dict[str, _Ends] = {}
+        self._ends_known = False
         self._unpruned = 0
         self._lost = 0
         self._flushing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        self._last_seq = await self._records.audit_last_seq()
-        for trail in (CHANGES, READS):
-            ends = await self._records.audit_ends(trail)
-            if ends:
-                self._ends[trail] = _Ends(*ends, await self._records.audit_digest(ends[1]))
+        await self._find_ends()
         self._flushing = asyncio.create_task(self._flush_for_ever(), name="flush the audit log")
 
     async def close(self) -> None:
         if self._flushing is not None:
             self._flushing.cancel()
-        with contextlib.suppress(FiredeckError):
+        try:
             await self.commit()
+        except Exception as error:
+            log.error("%d audit records are lost: %s", len(self._waiting), error)
 
     def add(self, seen: Seen) -> None:
         """To be written with the next commit."""
         if len(self._waiting) >= WAITING_MAX:
             self._waiting.popleft()
-            self._lost += 1
-            if self._lost.bit_count() == 1:  # the 1st, 2nd, 4th, ...: a full disk must not fill with this
-                log.error("%d audit records are lost: %d wait for the disk", self._lost, WAITING_MAX)
+            self._lose(f"{WAITING_MAX} wait for the disk")
         self._waiting.append((seen, self._clock.wall().isoformat(timespec="milliseconds")))
 
     async def commit(self) -> None:
@@ -125,21 +128,58 @@ class AuditLog:
             if not taken:
                 return
             self._waiting.clear()
-            ends, rows = dict(self._ends), []
-            for seq, (seen, at) in enumerate(taken, start=self._last_seq + 1):
-                row = self._chained(seen, at, seq, ends)
-                ends[row.trail] = _Ends(ends[row.trail].first if row.trail in ends else seq, seq, row.digest)
-                rows.append(row)
             try:
-                await self._records.add_audit(rows, [(s.resource, s.owner) for s, _ in taken if s.owner])
+                await self._append(taken)
             except FiredeckError:
                 self._waiting.extendleft(reversed(taken))
                 raise
-            self._ends, self._last_seq = ends, self._last_seq + len(rows)
-            self._write_head()
-            self._unpruned += len(rows)
+            except Exception as error:
+                await self._append_singly(taken, error)
+            await self._write_head()
             if self._unpruned >= PRUNE_EVERY:
                 await self._prune()
+
+    async def _append(self, taken: Sequence[Waiting]) -> None:
+        """All of them or none."""
+        if not self._ends_known:
+            await self._find_ends()
+        ends, rows = dict(self._ends), []
+        for seq, (seen, at) in enumerate(taken, start=self._last_seq + 1):
+            row = self._chained(seen, at, seq, ends)
+            ends[row.trail] = _Ends(ends[row.trail].first if row.trail in ends else seq, seq, row.digest)
+            rows.append(row)
+        self._ends_known = False  # a failure may come after the rows are there
+        await self._records.add_audit(rows, [(s.resource, s.owner) for s, _ in taken if s.owner])
+        self._ends, self._last_seq, self._ends_known = ends, self._last_seq + len(rows), True
+        self._unpruned += len(rows)
+
+    async def _append_singly(self, taken: Sequence[Waiting], error: Exception) -> None:
+        """What cannot be written while others can is at fault itself, and goes: nothing must wait for it for ever."""
+        left: list[Waiting] = []
+        for one in taken:
+            try:
+                await self._append([one])
+            except Exception as why:
+                left.append(one)
+                error = why
+        if len(left) == len(taken) or isinstance(error, FiredeckError):
+            self._waiting.extendleft(reversed(left))
+            raise error
+        for _ in left:
+            self._lose(f"the database does not take them: {error}")
+
+    def _lose(self, why: str) -> None:
+        self._lost += 1
+        if self._lost.bit_count() == 1:  # the 1st, 2nd, 4th, ...: a full disk must not fill with this
+            log.error("%d audit records are lost: %s", self._lost, why)
+
+    async def _find_ends(self) -> None:
+        self._last_seq = await self._records.audit_last_seq()
+        for trail in (CHANGES, READS):
+            ends = await self._records.audit_ends(trail)
+            if ends:
+                self._ends[trail] = _Ends(*ends, await self._records.audit_digest(ends[1]))
+        self._ends_known = True
 
     async def verify(self) -> AuditVerification:
         """Walk both trails; the first record that is not as it was written, if there is one."""
@@ -189,20 +229,19 @@ class AuditLog:
 
     async def _prune(self) -> None:
         """What is too old or too much goes, oldest first. The head says so before: a crash between must not alarm."""
-        since = (self._clock.wall() - KEPT_FOR).isoformat(timespec="milliseconds")
+        since = (self._clock.wall() - KEPT_FOR).isoformat(timespec="milliseconds") if self._settled.holds() else ""
         for trail, ends in list(self._ends.items()):
             kept = await self._records.audit_first_kept(trail, RECORDS_KEPT, since)
             self._ends[trail] = replace(ends, first=max(ends.first, min(kept, ends.last)))
-        self._write_head()
+        await self._write_head()
         for trail, ends in self._ends.items():
             await self._records.prune_audit(trail, ends.first)
         self._unpruned = 0
 
-    def _write_head(self) -> None:
-        new = self._head.with_suffix(".new")
+    async def _write_head(self) -> None:
+        heads = {trail: asdict(ends) for trail, ends in self._ends.items()}
         try:
-            new.write_text(json.dumps({trail: asdict(ends) for trail, ends in self._ends.items()}) + "\n")
-            new.replace(self._head)
+            await asyncio.to_thread(write_whole, self._head, json.dumps(heads) + "\n")
         except OSError as error:
             log.error("%s cannot be written: %s", self._head, error.strerror)
 
@@ -219,10 +258,10 @@ class AuditLog:
             try:
                 await self.commit()
                 told = ""
-            except FiredeckError as error:
-                if error.text != told:
-                    log.error("the audit log waits: %s", error.text)
-                told = error.text
+            except Exception as error:
+                if str(error) != told:
+                    log.error("the audit log waits: %s", error, exc_info=not isinstance(error, FiredeckError))
+                told = str(error)
 
 
 def _clean(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
@@ -84,11 +85,20 @@ class Ledger:
         await self._take(self._book.close(self._looked_at))
 
     async def usage(self, account: str, start_ms: int, end_ms: int) -> list[Used]:
-        """What an account used from `start_ms` until before `end_ms`, by deployment and kind of accelerator."""
-        period = {"account": account, "start": start_ms, "end": end_ms, "now": self.now_ms()}
+        """What an account used from `start_ms` until before `end_ms`, by deployment and kind of accelerator; with what
+        could not be written yet."""
+        now, newer = self.now_ms(), list(self._unwritten.values())
+        period = {
+            "account": account, "start": start_ms, "end": end_ms, "now": now,
+            "newer": json.dumps([one.number for one in newer]),
+        }  # fmt: skip
         found: dict[tuple[str, str], Totals] = {}
         for row in await self._store.fetch("usage", period):
             _add(found.setdefault((row["deployment"], row["accelerator_type"]), Totals()), row)
+        for one in newer:
+            if one.account == account and one.within(start_ms, min(end_ms, now)):
+                totals = found.setdefault((one.deployment, one.terms.accelerator_type), Totals())
+                _count(totals, one, start_ms, min(end_ms, now))
         return [Used(deployment, kind, totals) for (deployment, kind), totals in found.items()]
 
     def used(self, account: str) -> Totals:

@@ -72,6 +72,16 @@ async def test_a_contributor_changes_own_secrets_and_a_user_everybodys(own: Home
         await con.secrets.delete("CONS")
 
 
+async def test_a_secret_is_its_makers_under_every_spelling_of_its_name(own: Home) -> None:
+    cons = await own.person("con", "contributor")
+    async with own.http(cons) as con:
+        made = await con.post("/v1/accounts/local/secrets", json={"keyName": "MY_SECRET", "value": "1"})
+        assert made.json()["name"] == "accounts/local/secrets/my-secret"
+        for spelling in ("my-secret", "MY_SECRET", "My-Secret"):
+            answer = await con.patch(f"/v1/accounts/local/secrets/{spelling}", json={"value": "2"})
+            assert answer.status_code == 200, (spelling, answer.text)
+
+
 async def test_a_contributor_changes_the_deployments_it_made_and_no_others(own: Home, admin: Client) -> None:
     nothing = DeploymentSpec(base_model=SMOLLM2, max_replica_count=0)
     await admin.deployments.create(nothing, "admins")

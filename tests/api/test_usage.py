@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
 
+from client.access_types import Quota
 from client.cli.main import main
 from client.cli.usage import text
 from client.errors import ResourceExhausted
 from client.resources import Client
-from client.types import DeploymentSpec
+from client.types import Deployment, DeploymentSpec
 from client.usage_types import Usage
+from engine.access.quotas import Consumption, Quotas
 from engine.control.ledger import Presence, Terms
+from engine.control.price import Totals
 from tests.house import Home, home
 from tests.processes import SMOLLM2
 
@@ -166,3 +170,18 @@ async def test_at_the_accelerator_hours_of_the_month_only_deployments_with_accel
         assert "0 accelerator-hours of this month (gpu-hours-per-month)" in answer.json()["error"]["message"]
     with pytest.raises(ResourceExhausted, match="gpu-hours-per-month"):
         await admin.deployments.update("a", DeploymentSpec(max_replica_count=1), validate_only=True)
+
+
+@pytest.mark.parametrize(("minimum", "maximum", "refused"), [(1, 3, False), (2, 3, True), (1, 4, True), (0, 2, False)])
+async def test_at_the_monthly_budget_neither_count_of_a_deployment_grows(
+    own: Home, minimum: int, maximum: int, refused: bool
+) -> None:
+    former = Deployment(name="accounts/local/deployments/a", min_replica_count=1, max_replica_count=3)
+    spent = Totals()
+    spent.add(3_600_000, accelerators=1, price=9_000_000, simulated=False)
+    records = own.engine.house.access.records
+    quotas = Quotas(records, lambda account: [former], consumption=Consumption(lambda account: spent))
+    await quotas.update("local", "monthly-spend-usd", Quota(value="9"))
+    planned = former.model_copy(update={"min_replica_count": minimum, "max_replica_count": maximum})
+    with pytest.raises(ResourceExhausted, match="of its 9 US dollars") if refused else nullcontext():
+        quotas.admit_deployment(planned)

@@ -20,6 +20,7 @@ from tests.conftest import deploy, until_ready
 from tests.faults.simulated import MODEL as SIMULATED_MODEL
 from tests.faults.simulated import simulated_engine
 from tests.faults.test_survival import ask
+from tests.house import home
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck
 
 COPIES = 2
@@ -160,3 +161,15 @@ def _back_up(data_dir: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return ended
+
+
+@pytest.mark.parametrize("name", ["admin.key", "secrets.key", "audit.head"])
+async def test_a_file_that_cannot_be_read_is_named_not_the_copy(tmp_path: Path, name: str) -> None:
+    data, folder = tmp_path / "data", tmp_path / "copy"
+    async with home(data):
+        (data / name).unlink(missing_ok=True)
+        (data / name).mkdir()
+        with pytest.raises(FailedPrecondition, match=f"{name} cannot be read"):
+            back_up(data, folder)
+        (data / name).rmdir()
+    assert not folder.exists()

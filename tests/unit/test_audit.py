@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,34 @@ async def test_records_older_than_thirty_days_go(tmp_path, monkeypatch) -> None:
         assert (await log.verify()).valid
 
 
+class Hands(FakeClock):
+    """A clock whose wall somebody sets, by `off`."""
+
+    off = timedelta()
+
+    def wall(self) -> datetime:
+        return super().wall() + self.off
+
+
+async def test_a_clock_that_is_set_a_month_ahead_erases_nothing_until_it_has_stood_for_an_hour(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(audit_room, "PRUNE_EVERY", 1)
+    clock = Hands()
+    async with opened(tmp_path, clock) as log:
+        for detail, off, later_s in (("a", 0, 0), ("b", 31, 0), ("c", 31, 3000), ("d", 0, 60), ("e", 31, 3600)):
+            clock.off = timedelta(days=off)
+            clock.advance(later_s)
+            log.add(replace(SEEN, detail=detail))
+            await log.commit()
+        assert await details(log) == ["a", "b", "c", "d", "e"]
+        clock.advance(3600)
+        log.add(replace(SEEN, detail="f"))
+        await log.commit()
+        assert await details(log) == ["e", "f"]  # all up to the newest that is too old
+        assert (await log.verify()).valid
+
+
 async def test_while_the_disk_takes_nothing_records_wait_in_order_and_are_bounded(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(audit_room, "WAITING_MAX", 5)
     async with opened(tmp_path) as log:
@@ -215,3 +243,56 @@ async def test_a_key_that_stands_where_none_belongs_is_not_kept_nor_a_line_break
     assert row.resource == "accounts/fd_***"
     assert row.user_agent.startswith("a??b")
     assert len(row.user_agent) == 300
+
+
+async def details(log: AuditLog) -> list[str]:
+    return [row.detail for row in await log._records.audit_page(ALL, cursor=None, limit=100, newest_first=False)]
+
+
+async def test_a_record_that_the_database_does_not_take_costs_no_other(tmp_path) -> None:
+    async with opened(tmp_path) as log:
+        for number in range(5):
+            log.add(replace(SEEN, detail=str(number), message=object() if number == 2 else "x"))  # type: ignore[arg-type]
+        await log.commit()
+        assert await details(log) == ["0", "1", "3", "4"]
+        assert (log._lost, len(log._waiting)) == (1, 0)
+        assert (await log.verify()).valid
+
+
+async def test_a_failure_of_any_kind_loses_nothing_and_the_log_goes_on_by_itself(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(audit_room, "FLUSH_EVERY_S", 0.01)
+    async with opened(tmp_path) as log:
+        whole, failures = log._records.add_audit, 0
+
+        async def failing(rows, owners):
+            nonlocal failures
+            failures += 1
+            raise sqlite3.ProgrammingError("nothing can be written")
+
+        monkeypatch.setattr(log._records, "add_audit", failing)
+        log.add(replace(SEEN, detail="a"))
+        log.add(replace(SEEN, detail="b"))
+        while failures < 8:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(log._records, "add_audit", whole)
+        while log._waiting or log._writing.locked():
+            await asyncio.sleep(0.01)
+        assert await details(log) == ["a", "b"]
+
+
+async def test_after_a_failure_behind_the_writing_numbers_go_on_from_what_is_there(tmp_path, monkeypatch) -> None:
+    async with opened(tmp_path) as log:
+        whole = log._records.add_audit
+
+        async def written_but_refused(rows, owners):
+            await whole(rows, owners)
+            raise Unavailable("the log of the database was removed")
+
+        monkeypatch.setattr(log._records, "add_audit", written_but_refused)
+        log.add(replace(SEEN, detail="a"))
+        with pytest.raises(Unavailable):
+            await log.commit()
+        monkeypatch.setattr(log._records, "add_audit", whole)
+        await log.commit()
+        assert await details(log) == ["a", "a"]
+        assert (await log.verify()).valid

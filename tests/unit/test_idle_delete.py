@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from client.errors import NotFound
 from client.types import DeploymentSpec
 from engine import declare
 from engine.clock import FakeClock
@@ -118,3 +119,22 @@ async def test_one_with_work_is_left_alone(house):
     keeper = house.fleet.get(NAME.format("busy"))
     keeper.running = lambda: 1
     assert await living(house) == {"busy"}
+
+
+async def test_a_clock_that_is_set_a_week_ahead_deletes_and_purges_nothing_until_it_has_stood_for_an_hour(house):
+    await make(house, "idle")
+    await make(house, "gone", least=1)
+    await house.fleet.delete(NAME.format("gone"), by="tester", hard=False, ignore_checks=True)
+    house.clock._start += 8 * DAY
+    assert await living(house) == {"idle"}
+    assert house.fleet.get(NAME.format("gone")).deleted
+    house.clock._start -= 8 * DAY
+    assert await living(house) == {"idle"}
+    house.clock._start += 8 * DAY
+    await house.fleet.sweep()
+    house.clock.advance(3599)
+    assert await living(house) == {"idle"}
+    house.clock.advance(1)
+    assert await living(house) == set()
+    with pytest.raises(NotFound):
+        house.fleet.get(NAME.format("gone"))

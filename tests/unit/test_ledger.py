@@ -224,9 +224,22 @@ async def test_a_store_that_cannot_be_written_loses_nothing_while_the_engine_liv
     await desk.look(5)
     desk.ready("s")
     await desk.look(2)
+    assert await desk.seconds() == 42
+    assert desk.ledger.used("local").replica_ms == 42_000
     await desk.store._run(desk.store._db.execute, "PRAGMA query_only = OFF")
     await desk.look()
     assert await desk.seconds() == 42
+
+
+async def test_an_interval_whose_end_could_not_be_written_counts_once_and_to_its_end(desk):
+    desk.ready("r")
+    await desk.look(10)
+    await desk.store._run(desk.store._db.execute, "PRAGMA query_only = ON")
+    desk.stop("r")
+    await desk.look(5)
+    await desk.look(60)
+    assert await desk.seconds() == 10
+    assert desk.ledger.used("local").replica_ms == 10_000
 
 
 async def test_a_clean_end_leaves_nothing_open(desk):

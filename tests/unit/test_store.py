@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -128,6 +129,24 @@ async def test_a_full_disk_refuses_the_write_whole_and_the_next_one_works_when_t
     await store._run(lambda: store._db.execute("PRAGMA max_page_count = 100000").fetchall())
     await store.put_deployment(deployment())
     assert len(await store.deployments()) == 1
+
+
+async def test_a_store_that_cannot_be_opened_anew_says_so_and_connects_once_it_can(store, tmp_path):
+    log = tmp_path / "state.db-wal"
+    await store.put_deployment(deployment())
+    log.unlink()
+    log.mkdir()  # in the way of the log that a new connection needs
+    with contextlib.suppress(Unavailable):
+        await store.put_deployment(deployment(OTHER))
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="unable to open"):
+            await store.deployments()
+        with pytest.raises(Unavailable, match="unable to open"):
+            await store.drop_deployment(CHAT)
+    log.rmdir()
+    assert {one.deployment.name for one in await store.deployments()} == {CHAT, OTHER}
+    await store.drop_deployment(CHAT)
+    assert [one.deployment.name for one in await store.deployments()] == [OTHER]
 
 
 # The disk fills at COMMIT: pages go to the log only then. A limit on file sizes is the nearest to ENOSPC without root.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.files import write_whole
 from engine.placement.port import Launch, Need
 from engine.placement.simulated.cloud import Spot
 
@@ -38,10 +38,7 @@ def write(socket: Path, kept: Kept) -> None:
     """Whole or not at all. It holds the replica's key, so nobody else may read it."""
     spot = {name: getattr(kept.spot, name) for name in ("node", "placed_at", "ready_at", "ends_at")}
     doc = {"launch": asdict(kept.launch), "spot": spot, "pid": kept.pid}
-    new = socket.with_suffix(".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(doc, file, default=_plain)
-    new.replace(socket.with_suffix(SUFFIX))
+    write_whole(socket.with_suffix(SUFFIX), json.dumps(doc, default=_plain), durable=False)
 
 
 def drop(socket: Path) -> None:
