@@ -209,6 +209,13 @@ def test_the_oracle_keeps_what_would_be_needed_again_before_another_could_start(
     assert plans == [1, 3, 1, 3], "one pause as long as a start, and one of 30 s"
 
 
+def test_the_oracle_with_a_window_keeps_the_most_that_was_wanted_in_it():
+    rows = [(100 + 0.1 * i, 10, 1) for i in range(200)] + [(400.0, 1, 1)]
+    plain, patient = (replay(rows, Oracle(MODEL, rows, 0.3, 0.0, down_s))[1].counts for down_s in (0.0, 60.0))
+    assert plain == [(0.0, 1), (90.0, 5), (120.0, 1)]
+    assert patient == [(0.0, 1), (90.0, 5), (180.0, 1)]
+
+
 # -------------------------------------------------------------------------------------------------- traces
 
 

@@ -23,8 +23,10 @@ def test_the_front_is_what_nobody_beats():
 
 def test_the_oracle_has_no_place_on_the_front_and_takes_none():
     results = [result("a", 1, 30), result("knows all", 0.5, 10, Side.ORACLE)]
+    results.append(result("knows all and waits", 0.5, 15, Side.PATIENT))
     assert [r.outcome.policy for r in front(results)] == ["a"]
     assert matches(results)[0].ratio(Side.ORACLE) == pytest.approx(1 / 3)
+    assert matches(results)[0].ratio(Side.PATIENT) == pytest.approx(1 / 2)
 
 
 def test_each_peer_that_no_other_beats_meets_the_cheapest_of_ours_with_as_good_a_tail():
@@ -61,8 +63,8 @@ def test_what_a_replica_can_do_is_estimated_from_lengths():
 def test_the_report_says_that_it_is_simulated_and_names_the_verdict(monkeypatch, capsys):
     def few(*given, **more):
         made = [e for e in contest.entries(*given, **more) if "as it comes" in e.policy.name]
-        oracle = next(e for e in contest.entries(*given, **more) if e.side == Side.ORACLE)
-        return [Entry(Fixed(9)), *made, oracle]
+        oracles = [next(e for e in contest.entries(*given, **more) if e.side == side) for side in contest.FORESIGHT]
+        return [Entry(Fixed(9)), *made, *oracles]
 
     monkeypatch.setattr(report, "QUICK_S", 400.0)
     monkeypatch.setattr(report, "entries", few)
@@ -77,5 +79,6 @@ def test_the_report_says_that_it_is_simulated_and_names_the_verdict(monkeypatch,
         "Pareto",
         "at equal p99",
         "knows the future",
+        "a scale-down window of 600 s",
     ):
         assert expected in shown

@@ -40,6 +40,10 @@ class Side(StrEnum):
     OURS = "ours"
     FORESEEN = "with forecast"  # ours, with the forecast as floor
     ORACLE = "oracle"  # takes no part: it says what there is to gain
+    PATIENT = "oracle with the window"  # neither does it: what there is to gain with the default window down
+
+
+FORESIGHT = (Side.ORACLE, Side.PATIENT)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def entries(model: Model, trace: Trace, *, quick: bool) -> Iterator[Entry]:
         yield from _at_once(model.slots, share)
     for share in AWAITED[first:last]:
         for around_s in AROUND_S:
-            yield Entry(Oracle(model, trace.rows, share, around_s), Side.ORACLE, f"oracle {around_s}")
+            for side, down_s in zip(FORESIGHT, (0.0, DEFAULT_S), strict=True):
+                yield Entry(Oracle(model, trace.rows, share, around_s, down_s), side, f"{side} {around_s}")
 
 
 def _by_rate(able: float, share: float) -> Iterator[Entry]:
@@ -133,8 +138,8 @@ def worse(a: Outcome, b: Outcome) -> bool:
 
 
 def front(results: Iterable[Result]) -> list[Result]:
-    """Those that no other beats: the Pareto front. The oracle neither has a place on it nor takes one."""
-    real = [r for r in results if r.entry.side != Side.ORACLE]
+    """Those that no other beats: the Pareto front. An oracle neither has a place on it nor takes one."""
+    real = [r for r in results if r.entry.side not in FORESIGHT]
     return [r for r in real if not any(worse(r.outcome, other.outcome) for other in real)]
 
 

@@ -2,6 +2,8 @@
 
 It plans the count for each step: the work that will arrive within `around_s` either side of it, over what replicas
 shall carry, begun early enough to be ready. A replica that would be needed again before another could start is kept.
+With `down_s` it also keeps, as an autoscaler must, the most that was wanted in a scale-down window: what foresight is
+then still worth.
 It is no proof that no plan is better: one that also knew which one request in a hundred to let wait could be.
 """
 
@@ -27,6 +29,7 @@ class Oracle:
     rows: Sequence[Row]
     share: float
     around_s: float
+    down_s: float = 0.0
     look_s: float = STEP_S
     wakes: bool = False
     _plan: list[int] = field(init=False)
@@ -34,11 +37,14 @@ class Oracle:
     def __post_init__(self) -> None:
         needed = self._needed()
         ahead = math.ceil(self.model.start_s / STEP_S)
-        self._plan = [max(needed[step : step + ahead + 1]) for step in range(len(needed))]
+        back = round(self.down_s / STEP_S)
+        plan = [max(needed[step : step + ahead + 1]) for step in range(len(needed))]
+        self._plan = [max(plan[max(0, step - back) : step + 1]) for step in range(len(plan))]
 
     @property
     def name(self) -> str:
-        return f"oracle {self.share:.0%}, {self.around_s:.0f}s around"
+        down = f", down {self.down_s:.0f}s" if self.down_s else ""
+        return f"oracle {self.share:.0%}, {self.around_s:.0f}s around{down}"
 
     def count(self, view: View) -> int:
         return self._plan[min(round(view.now / STEP_S), len(self._plan) - 1)]

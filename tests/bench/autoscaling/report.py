@@ -8,13 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client.cli.output import table
-from tests.bench.autoscaling.contest import WARM_UP_S, Match, Result, Side, entries, front, matches, run
+from tests.bench.autoscaling.contest import (
+    DEFAULT_S,
+    FORESIGHT,
+    WARM_UP_S,
+    Match,
+    Result,
+    Side,
+    entries,
+    front,
+    matches,
+    run,
+)
 from tests.bench.autoscaling.replica_model import MEASURED, Model, costs_of
 from tests.bench.autoscaling.traces import FITTED, Trace, load
 
 HEADER = ("POLICY", "TTFT p50", "p99", "REPLICA-SECONDS", "COLD STARTS", "REFUSED", "FRONT")
-EQUAL_HEADER = ("PEER", "p99", "REPLICA-SECONDS", "STARTS", "FIREDECK", "WITH FORECAST", "ORACLE")
-COMPARED = (Side.OURS, Side.FORESEEN, Side.ORACLE)
+EQUAL_HEADER = ("PEER", "p99", "REPLICA-SECONDS", "STARTS", "FIREDECK", "WITH FORECAST", "ORACLE", "WITH THE WINDOW")
+COMPARED = (Side.OURS, Side.FORESEEN, *FORESIGHT)
 START_S = 30.0  # from placing a replica to its first answer: the weights of a mid-sized model from a local disk
 AIM = 0.9  # of the replica-seconds of the best peer, at a tail as good
 SEED = 1
@@ -61,7 +72,7 @@ def _cells(result: Result, best: bool) -> tuple[str, ...]:
     o = result.outcome
     return (
         o.policy, f"{o.ttft_p50_s:.2f}s", f"{o.ttft_p99_s:.2f}s", f"{o.replica_s:,.0f}", str(o.starts), str(o.refused),
-        "knows the future" if result.entry.side == Side.ORACLE else "*" if best else "",
+        "knows the future" if result.entry.side in FORESIGHT else "*" if best else "",
     )  # fmt: skip
 
 
@@ -72,7 +83,7 @@ def _said(results: Sequence[Result], best: Sequence[Result]) -> list[str]:
         f"{mine} of the {len(best)} settings on the Pareto front (p99, replica-seconds, refused) are firedeck's",
         "\nReplica-seconds at equal p99, to those of each peer that no other peer beats (between two targets in "
         "proportion);\nthe oracle knows the load before it comes: its ratio shows what there is to gain (a guide, no "
-        "proven bound)",
+        f"proven bound), and what of it is left with a scale-down window of {DEFAULT_S:g} s",
         table(EQUAL_HEADER, [_cells_at_equal_tail(match) for match in found]),
         *(f"{side}: {_summed([match.ratio(side) for match in found])}" for side in COMPARED),
         f"aim: at most {AIM}x with the forecast",
