@@ -51,7 +51,7 @@ async def _ask_on(http: httpx.AsyncClient, stream: bool, outcomes: Counter[str])
         answer = await http.post("/v1/completions", json=body)
         whole = answer.text.rstrip().endswith("data: [DONE]") and '"error"' not in answer.text
         good = answer.status_code == 200 and (whole if stream else bool(answer.json()["choices"][0]["text"]))
-        outcomes["answered" if good else f"{answer.status_code} {answer.text[:300]}"] += 1
+        outcomes["answered" if good else f"{answer.status_code} {answer.text[:100]} ... {answer.text[-300:]}"] += 1
 
 
 async def _rolled(client: Client, slots: int, replicas: int) -> None:
@@ -76,10 +76,11 @@ async def _roll_out(engine: EngineProcess, requests: int) -> None:
             await client.deployments.update("d", DeploymentSpec(max_batch_size=slots))
             await _rolled(client, slots, replicas)
             changes += 1
-        reasons = {event.reason for event in await client.fleet.events("d")}
+        events = await client.fleet.events("d")
     print(f"{outcomes.total()} requests during {changes} roll-outs over {replicas} replicas: {dict(outcomes)}")
+    print(*(f"{event.reason}: {event.message}" for event in events if event.kind == "Warning"), sep="\n")
     assert outcomes.keys() == {"answered"}
-    assert {"RolloutStarted", "RolloutDone"} <= reasons
+    assert {"RolloutStarted", "RolloutDone"} <= {event.reason for event in events}
 
 
 async def test_a_rolling_update_under_requests_that_never_stop_fails_none(engine: EngineProcess) -> None:
