@@ -53,7 +53,7 @@ from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
-from engine.simulation import check_folder, nominal_models
+from engine.simulation import check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.disk import DATABASE
 from engine.store.store import Store
@@ -94,6 +94,8 @@ class Engine:
         """Bring back everything that the data folder holds."""
         check_folder(settings.data_dir, simulate=settings.simulate is not None)
         simulated = world.read(settings.simulate) if settings.simulate else None
+        if simulated:
+            mark(settings.data_dir)
         store = await Store.open(settings.data_dir / DATABASE)
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
