@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets as randomness
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -226,7 +227,7 @@ async def _render(request: Request, error: Exception) -> JSONResponse:
     request.state.error = error
     headers = {"x-should-retry": "false"} if error.status == 409 else {}
     if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     return JSONResponse(error.control_plane_body(), error.status, headers)
 
 
