@@ -85,9 +85,11 @@ class Keyring:
             raise FailedPrecondition(
                 f"the key in {file} is shorter than {KEY_LENGTH_MIN} characters", hint="remove the file for a new key"
             )
+        known = self._by_half.get(_hash(key)[:_HALF])
         record = KeyRecord(
             id=ADMIN_KEY_ID, hash=_hash(key), prefix=key[:PREFIX_SHOWN], account=LOCAL_ACCOUNT, user="admin",
-            role="admin", display_name="admin key", create_time=datetime.now(UTC).isoformat(),
+            role="admin", display_name="admin key",
+            create_time=known.create_time if known else datetime.now(UTC).isoformat(),
         )  # fmt: skip
         self._by_half = {half: r for half, r in self._by_half.items() if r.id != ADMIN_KEY_ID}
         self._by_half[record.hash[:_HALF]] = record
