@@ -2,8 +2,8 @@
 
 They outlive a killed engine as real ones do: the next one finds them where they stood, as old as they are by then, and
 answers for them. What they had counted is gone, as are the requests that were in them. When no engine comes for as long
-as a real replica waits for one, they end; the simulation's own time goes on all the same. It begins anew after an engine
-that ended by itself.
+as a real replica waits for one, they end; the simulation's own time goes on all the same. It begins anew after a clean
+end of the engine.
 """
 
 from __future__ import annotations
