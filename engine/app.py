@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets as randomness
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
-from engine.simulation import check_folder, nominal_models
+from engine.simulation import check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.disk import DATABASE
 from engine.store.store import Store
@@ -94,6 +95,8 @@ class Engine:
         """Bring back everything that the data folder holds."""
         check_folder(settings.data_dir, simulate=settings.simulate is not None)
         simulated = world.read(settings.simulate) if settings.simulate else None
+        if simulated:
+            mark(settings.data_dir)
         store = await Store.open(settings.data_dir / DATABASE)
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
@@ -224,7 +227,7 @@ async def _render(request: Request, error: Exception) -> JSONResponse:
     request.state.error = error
     headers = {"x-should-retry": "false"} if error.status == 409 else {}
     if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     return JSONResponse(error.control_plane_body(), error.status, headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -60,7 +61,7 @@ async def send_json(send: Send, status: int, body: Any, headers: Headers | None 
 async def send_error(send: Send, error: FiredeckError, request_id: str) -> None:
     headers: Headers = [(b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
     await send_json(send, error.status, error.inference_body(request_id), headers)
 
 

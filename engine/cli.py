@@ -57,7 +57,11 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     metavar="ADDRESS",
     help="A proxy whose X-Forwarded-For and X-Forwarded-Proto are believed.  [default: none]",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where state lives.  [default: the user's own]")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where state lives.  [default: FIREDECK_DATA_DIR, or the user's own]",
+)
 @click.option("--demo", is_flag=True, help="Add two deployments, `chat` and `base`, with windows of seconds.")
 @click.option("--rehearsal", "rehearse", is_flag=True, help="Allow scale-to-zero windows below 5 minutes.")
 @click.option("--region", help="This machine's region, e.g. US_IOWA_1.  [default: none]")
@@ -72,7 +76,8 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     "--simulate",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
-    help="A simulated fleet instead of this machine; in a data folder of its own.",
+    help="A simulated fleet instead of this machine. Its state lives in --data-dir itself; without that, in "
+    "FIREDECK_DATA_DIR if it is a simulated fleet's already, or else in the folder `simulated` of the data folder.",
 )
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
@@ -110,8 +115,11 @@ def serve(
 
 
 def _default_folder(*, simulated: bool) -> Path:
-    """A simulated fleet must not meet the deployments of the real one."""
-    return default_data_dir() / "simulated" if simulated else default_data_dir()
+    """A simulated fleet must not meet the deployments of the real one; a folder that is its own already is taken."""
+    from engine.simulation import is_marked
+
+    folder = default_data_dir()
+    return folder / "simulated" if simulated and not is_marked(folder) else folder
 
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:

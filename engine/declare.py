@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from client import durations
-from client.enums import STRICT
+from client.enums import MULTI_REGIONS, STRICT, said
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from client.names import Name
 from client.types import (
@@ -46,17 +47,19 @@ _MESSAGES: dict[str, type[Wire]] = {
 _FIELDS = frozenset(Deployment.model_fields).union(*(message.model_fields for message in _MESSAGES.values()))
 
 
+_NOT_READ = OUTPUT_ONLY | {to_camel(name) for name in OUTPUT_ONLY}
+
+
 def read(body: Any) -> Deployment:
     """The deployment in a request's body; unknown fields and wrong types are refused by name."""
     if not isinstance(body, dict):
         raise InvalidArgument("the body must be a JSON object")
+    # Output-only fields may stand in a request (clients send back what they got); they mean nothing there.
+    given = {name: value for name, value in body.items() if name not in _NOT_READ}
     try:
-        spec = Deployment.model_validate(body, extra="forbid", context=STRICT)
+        return Deployment.model_validate(given, extra="forbid", context=STRICT)
     except ValidationError as error:
         raise from_pydantic(error) from None
-    for name in OUTPUT_ONLY & spec.model_fields_set:
-        _clear(spec, name)
-    return spec
 
 
 def create(spec: Deployment, name: Name, context_limit: int | None, limits: Limits) -> Deployment:
@@ -93,7 +96,8 @@ def from_pydantic(error: ValidationError) -> FiredeckError:
     if first["type"] == "extra_forbidden":
         return InvalidArgument(f"unknown field {field!r}", field=field)
     message = first["msg"].removeprefix("Value error, ")
-    return InvalidArgument(f"{field}: {message[:1].lower()}{message[1:]}", field=field)
+    wider = f"multiRegion takes {', '.join(said(MULTI_REGIONS))}" if field.startswith("placement.region") else None
+    return InvalidArgument(f"{field}: {message[:1].lower()}{message[1:]}", field=field, hint=wider)
 
 
 def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deployment:
@@ -115,12 +119,6 @@ def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deplo
             "firedeck": _cold(spec.firedeck),
         }
     )
-
-
-def _clear(spec: Deployment, name: str) -> None:
-    """Output-only fields may stand in a request (clients send back what they got); they mean nothing there."""
-    setattr(spec, name, Deployment.model_fields[name].get_default())
-    spec.model_fields_set.discard(name)
 
 
 def _policy(given: AutoscalingPolicy | None, limits: Limits) -> AutoscalingPolicy:
@@ -260,7 +258,12 @@ def _meant(value: Any) -> Any:
 def _path(path: str) -> tuple[str, ...]:
     """A path of an update mask, by its names; InvalidArgument when no such field can be set."""
     leaf = find(Deployment, path)
-    if leaf is None or leaf.names[0] in OUTPUT_ONLY:
+    if leaf is not None and leaf.names[0] in OUTPUT_ONLY:
+        raise InvalidArgument(
+            f"{_wire(leaf.names[0])} cannot be changed: the engine sets it", field="updateMask",
+            hint="name fields that can be set",
+        )  # fmt: skip
+    if leaf is None:
         raise InvalidArgument(
             f"unknown field {path[:80]!r} in the update mask", field="updateMask", hint="name fields that can be set"
         )

@@ -77,17 +77,19 @@ class Keyring:
     async def ensure_admin(self, data_dir: Path) -> str:
         """The admin key: `FIREDECK_API_KEY`, or the one in `DIR/admin.key`, made at the first start (mode 0600)."""
         file = self._admin_file = data_dir / ADMIN_KEY_FILE
-        key = os.environ.get("FIREDECK_API_KEY", "").strip() or read_private(file)
+        key = given_key() or read_private(file)
         if not key:
             key = KEY_PREFIX + secrets.token_urlsafe(32)
             write_whole(file, key + "\n")
         if len(key) < KEY_LENGTH_MIN:
             raise FailedPrecondition(
-                f"FIREDECK_API_KEY is shorter than {KEY_LENGTH_MIN} characters", hint="a key must not be guessable"
+                f"the key in {file} is shorter than {KEY_LENGTH_MIN} characters", hint="remove the file for a new key"
             )
+        known = self._by_half.get(_hash(key)[:_HALF])
         record = KeyRecord(
             id=ADMIN_KEY_ID, hash=_hash(key), prefix=key[:PREFIX_SHOWN], account=LOCAL_ACCOUNT, user="admin",
-            role="admin", display_name="admin key", create_time=datetime.now(UTC).isoformat(),
+            role="admin", display_name="admin key",
+            create_time=known.create_time if known else datetime.now(UTC).isoformat(),
         )  # fmt: skip
         self._by_half = {half: r for half, r in self._by_half.items() if r.id != ADMIN_KEY_ID}
         self._by_half[record.hash[:_HALF]] = record
@@ -209,6 +211,16 @@ class _Misses:
                 f"more than {MISSES_PER_MINUTE} requests of this minute came from your address without a good key",
                 hint="check the key; good keys are not held up", retry_after_s=60 - now % 60,
             )  # fmt: skip
+
+
+def given_key() -> str:
+    """The admin key that `FIREDECK_API_KEY` sets, "" where it is not set; FailedPrecondition for a short one."""
+    key = os.environ.get("FIREDECK_API_KEY", "").strip()
+    if 0 < len(key) < KEY_LENGTH_MIN:
+        raise FailedPrecondition(
+            f"FIREDECK_API_KEY is shorter than {KEY_LENGTH_MIN} characters", hint="a key must not be guessable"
+        )
+    return key
 
 
 def _hash(key: str) -> str:

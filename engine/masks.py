@@ -20,8 +20,9 @@ PATHS_MAX = 200
 
 
 def update_paths(text: str) -> frozenset[str] | None:
-    """The paths of an `updateMask`, None when there is none."""
-    return frozenset(_paths(text, "updateMask")) or None
+    """The paths of an `updateMask`; None, all fields given, where there is none and for `*` (google.aip.dev/134)."""
+    paths = frozenset(_paths(text, "updateMask"))
+    return None if EVERYTHING in paths else paths or None
 
 
 def taken(current: Any, wanted: Any, names: Sequence[str], fresh: type[Wire] | None = None) -> Any:

@@ -22,7 +22,10 @@ from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
 from engine.app import Engine
 from engine.fleet.settings import Settings
+from engine.keys import given_key
 from engine.placement import rlimits
+from engine.placement.simulated import world
+from engine.simulation import check_folder
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +80,36 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def check(settings: Settings) -> None:
+    """What can be wrong with the settings is told before a folder or a file is made for them."""
+    given_key()
+    if settings.simulate is not None:
+        world.read(settings.simulate)
+    check_folder(settings.data_dir, simulate=settings.simulate is not None)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    try:
+        return bind(settings.host, settings.port)
+    except FiredeckError:
+        if (settings.data_dir / LOCK_FILE).exists():  # the port may be that of an engine on this very folder
+            take_lock(settings.data_dir).release()
+        raise
+
+
 async def run(settings: Settings, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
     os.umask(0o077)  # the state holds keys: nobody else's to read
     rlimits.dump_no_core()
-    check_data_dir(settings.data_dir)
-    lock = take_lock(settings.data_dir)
-    listener = bind(settings.host, settings.port)
+    check(settings)
+    listener = _bind(settings)
     host, port = listener.getsockname()[:2]
+    try:
+        check_data_dir(settings.data_dir)
+        lock = take_lock(settings.data_dir)
+    except BaseException:
+        listener.close()
+        raise
     try:
         engine = await Engine.open(settings)
         try:

@@ -16,19 +16,26 @@ from engine.store.disk import DATABASE
 
 def check_folder(data_dir: Path, *, simulate: bool) -> None:
     """A simulated fleet and a real one never share a data folder; FailedPrecondition when they would."""
-    marker = data_dir / SIMULATED
-    if simulate and not marker.exists():
-        if (data_dir / DATABASE).exists():
-            raise FailedPrecondition(
-                f"{data_dir} holds a real fleet", field="data-dir", hint="choose another folder with --data-dir"
-            )
-        marker.write_text("The deployments of this folder are simulated.\n")
-    if not simulate and marker.exists():
+    if simulate and not is_marked(data_dir) and (data_dir / DATABASE).exists():
+        raise FailedPrecondition(
+            f"{data_dir} holds a real fleet", field="data-dir", hint="choose another folder with --data-dir"
+        )
+    if not simulate and is_marked(data_dir):
         raise FailedPrecondition(
             f"{data_dir} holds a simulated fleet",
             field="data-dir",
             hint="start it with --simulate FILE.toml, or choose another folder with --data-dir",
         )
+
+
+def is_marked(data_dir: Path) -> bool:
+    """Whether the folder is a simulated fleet's."""
+    return (data_dir / SIMULATED).exists()
+
+
+def mark(data_dir: Path) -> None:
+    """From now on the folder is a simulated fleet's."""
+    (data_dir / SIMULATED).write_text("The deployments of this folder are simulated.\n")
 
 
 def nominal_models(world: World) -> dict[str, Nominal]:

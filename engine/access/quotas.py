@@ -95,7 +95,7 @@ class Quotas:
         if limit < CEILINGS[REQUESTS] and rate.total(now) >= limit:  # the ceiling is beyond what one gateway can do
             raise ResourceExhausted(
                 f"account {account!r} has used its {limit} requests of this minute ({REQUESTS})",
-                hint="wait, or let an admin raise it: firedeck quota update", retry_after_s=_MINUTE_S / 10,
+                hint="wait, or let an admin raise it: firedeck quota update", retry_after_s=rate.below_in(limit, now),
             )  # fmt: skip
         rate.add(now)
 

@@ -141,8 +141,11 @@ def rule_of(method: str, path: str) -> Rule:
     return rule
 
 
-def authorise(caller: Principal, rule: Rule, account: str, *, owner: str | None = None) -> None:
-    """Raises PermissionDenied unless `caller` may do this in `account`. `owner` is the user whose resource it is."""
+def authorise(
+    caller: Principal, rule: Rule, account: str, *, owner: str | None = None, service: str | None = None
+) -> None:
+    """Raises PermissionDenied unless `caller` may do this in `account`. `owner` is the user whose resource it is,
+    `service` the service account, which owns nothing, whose it is."""
     if not rule.public:
         caller.may(account, write=rule.changes)
     if account != caller.account and not rule.library:
@@ -151,9 +154,14 @@ def authorise(caller: Principal, rule: Rule, account: str, *, owner: str | None 
     if rank(caller.role) >= rank(least):
         return
     whose = " on what another user owns" if least != rule.least else ""
+    if whose and service is not None:
+        whose = f" for the service account {service[:80]!r}"
+    hint = f"use another key, or let an admin run: firedeck user update {caller.user} --role {least}"
+    if least == ADMIN:  # nobody is made an admin for one action
+        hint = f"{'keys of service accounts are made and deleted by admins: ' if service else ''}ask an admin to do it"
     raise PermissionDenied(
         f"{rule.action}{whose} needs the role {least}; user {caller.user!r} is {caller.role}",
-        hint=f"use another key, or let an admin run: firedeck user update {caller.user} --role {least}",
+        hint=hint,
     )
 
 

@@ -77,7 +77,8 @@ class Users:
                 name=name, role=_role(spec.role or USER), display_name=spec.display_name or whole_id, email=email,
                 service_account=service, create_time=now, update_time=now,
             )  # fmt: skip
-            await self._put(made)
+            await self._records.add_user(made.name, _doc(made))
+            self._users[made.name] = made
             return made
 
     async def update(self, account: str, user_id: str, changes: User, mask: frozenset[str] | None) -> User:
@@ -95,7 +96,8 @@ class Users:
             return changed
 
     async def delete(self, account: str, user_id: str) -> None:
-        """The user goes, and every key of theirs is revoked; what they made stays, and is the next one's of that id."""
+        """The user goes, and every key of theirs is revoked. What they made stays, and has no owner any more: another
+        user of that id gets none of it."""
         async with self._changing:
             user = self.get(account, user_id)
             if user.name == _name(LOCAL_ACCOUNT, FIRST_ADMIN):
@@ -128,7 +130,7 @@ class Users:
             await self._keyring.revoke(account, user_id, key_id)
 
     async def _put(self, user: User, keys: list[KeyRecord] | None = None) -> None:
-        await self._records.put_user(user.name, user.model_dump_json(by_alias=True, exclude_none=True), keys or [])
+        await self._records.put_user(user.name, _doc(user), keys or [])
         self._users[user.name] = user
         self._keyring.take(keys or [])
 
@@ -153,6 +155,10 @@ class Users:
 
 def _name(account: str, user_id: str) -> str:
     return str(Name(account, "users", user_id))
+
+
+def _doc(user: User) -> str:
+    return user.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def _id_of(email: str | None) -> str:

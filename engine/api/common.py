@@ -34,6 +34,7 @@ def house(request: Request) -> House:
 async def principal(request: Request) -> Principal:
     """The owner of the request's key, who may do what the request asks (`engine.access.rules`).
 
+    A service account owns nothing: its keys are the admins' to make and to take away.
     All routers ask for it, before any body is read: none can be forgotten open.
     """
     here = house(request)
@@ -41,20 +42,22 @@ async def principal(request: Request) -> Principal:
     request.state.principal = caller
     rule = rule_of(request.method, request.scope["route"].path)
     account = request.path_params.get("account", caller.account)
-    owner = await _owner(here, request, caller) if rule.others else None
-    authorise(caller, rule, account, owner=owner)
+    user_id = request.path_params.get("user_id", "")
+    service = str(user_id) if here.access.users.is_service(account, user_id) else None
+    owner = await _owner(here, request, caller) if rule.others and service is None else None
+    authorise(caller, rule, account, owner=owner, service=service)
     return caller
 
 
 async def _owner(here: House, request: Request, caller: Principal) -> str | None:
     """The user whose resource the path names: people own their keys, everything else belongs to who made it.
 
-    A service account owns nothing of the kind: its keys are the admins' to make and to take away. What is deployed on
-    a deployment belongs to the deployment's maker too: the base came with it, an adapter lives in its memory.
+    What is deployed on a deployment belongs to the deployment's maker too: the base came with it, an adapter lives in
+    its memory.
     """
     user_id = request.path_params.get("user_id")
     if user_id is not None:
-        return None if here.access.users.is_service(request.path_params["account"], user_id) else str(user_id)
+        return str(user_id)
     _, account, collection, resource_id, *_ = request.scope["path"].partition("/v1/")[2].split("/")
     bare_id = resource_id.partition(":")[0]
     whole_id = canonical_id(bare_id) if collection == "secrets" else bare_id

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from client.errors import InvalidArgument
 
 _TERM = re.compile(r'([A-Za-z_.]+)\s*(!=|=|:)\s*(?:"([^"]*)"|([^\s"()=]+))')
+_UNSERVED = re.compile(r"(?:AND\s+)?(?:(?:OR|NOT)\b|[-(])")
+_EXAMPLE = 'write field="value" AND ...'
 _AND = re.compile(r"\s+AND\s+")
 
 
@@ -31,9 +33,13 @@ def parse(filter_text: str) -> list[Term]:
         joint = _AND.match(text, position) if terms else None
         match = _TERM.match(text, joint.end() if joint else position)
         if match is None or (terms and joint is None):
-            raise InvalidArgument(
-                f"filter {text[position:][:80]!r} cannot be read", field="filter", hint='write field="value" AND ...'
-            )
+            rest = text[position:].lstrip()
+            if _UNSERVED.match(rest):
+                raise InvalidArgument(
+                    f"filter {rest[:80]!r} cannot be read: only AND is supported here", field="filter",
+                    hint="ask once for each alternative",
+                )  # fmt: skip
+            raise InvalidArgument(f"filter {rest[:80]!r} cannot be read", field="filter", hint=_EXAMPLE)
         terms.append(Term(match[1], match[2], match[3] if match[3] is not None else match[4]))
         position = match.end()
     return terms

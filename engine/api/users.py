@@ -64,7 +64,7 @@ async def update(
 
 @router.delete(_USERS + "/{user_id}")
 async def delete(account: str, user_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """The user goes and their keys are revoked; what they made stays."""
+    """The user goes and their keys are revoked; what they made stays, for users and admins to change."""
     await house.access.users.delete(account, user_id)
     return {}
 

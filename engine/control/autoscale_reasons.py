@@ -221,7 +221,7 @@ def _waiting(s: Situation) -> list[Reason]:
     """The windows that are counting, with what is left of each."""
     reasons = []
     if s.idle_since is not None and s.policy.min_replicas == 0:
-        reasons.append(Reason("IDLE", f"no requests for {span(s.now - s.idle_since)}"))
+        reasons.append(Reason("IDLE", _idle(s, s.idle_since)))
     for change in s.pending:
         left = f"({_left(change.at, s.now)} left)"
         if change.code == "SCALED_UP":
@@ -235,6 +235,15 @@ def _waiting(s: Situation) -> list[Reason]:
             text = f"scales to zero after {span(s.policy.zero_window_s)} without requests {left}"
             reasons.append(Reason("WAITING_SCALE_TO_ZERO", text))
     return reasons
+
+
+def _idle(s: Situation, since: float) -> str:
+    """The window counts from later than the last request where a replica started or somebody set the count since."""
+    asked_at = s.observed.last_request_at
+    if asked_at is None or since - asked_at < 1:
+        return f"no requests for {span(s.now - since)}"
+    counted = f"counted from {span(s.now - since)} ago, when the count was set or a replica started"
+    return f"no requests for {span(s.now - asked_at)}, {counted}"
 
 
 def _by_hand(s: Situation) -> str:

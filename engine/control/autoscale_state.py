@@ -98,7 +98,8 @@ class Observed:
     starting: int = 0
     running: int = 0  # requests in replicas, running or waiting for a slot
     held: int = 0
-    idle_since: float | None = None  # the END of the last request; of a deployment never used, its creation
+    last_request_at: float | None = None  # the END of the last request, or since when there was none; for words alone
+    idle_since: float | None = None  # no request and no start of a replica; of a deployment never used, its creation
     oldest_held_s: float = 0.0
     missing: bool = False  # a ready replica did not report
     ttft_p99_ms: float | None = None  # of the first tokens of the last `Policy.average_s`; None: there were none

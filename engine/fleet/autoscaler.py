@@ -38,7 +38,7 @@ class Autoscaler:
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
         self._forecast: Forecast | None = None  # only where the declaration asks for one
-        self._idle_since = clock.monotonic()
+        self._idle_since = self._asked_at = clock.monotonic()
         self._sampled_requests = 0
         self._policy_of: tuple[Deployment, Policy] | None = None  # of the declaration that it was made for
 
@@ -66,6 +66,8 @@ class Autoscaler:
         self._meter.produced(prompt, generated)
         concurrency = self._replicas.in_flight() + self._lobby.held
         requests, self._sampled_requests = self._meter.requests - self._sampled_requests, self._meter.requests
+        if concurrency or requests:
+            self._asked_at = now
         if concurrency or requests or arriving:
             self._idle_since = now
         self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
@@ -104,6 +106,7 @@ class Autoscaler:
             starting=sum([stage in STARTING for stage in stages]),
             running=self._replicas.in_flight(),
             held=self._lobby.held,
+            last_request_at=self._asked_at,
             idle_since=self._idle_since,
             oldest_held_s=self._lobby.oldest_s(),
             missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self._replicas if r.stage == ready),

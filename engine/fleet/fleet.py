@@ -16,6 +16,7 @@ from engine.clock import Settled
 from engine.control.idle import DELETE_AFTER
 from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
+from engine.fleet.difference import counted, counts, difference
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
@@ -129,7 +130,7 @@ class Fleet:
             del self._keepers[str(name)]
             raise
         keeper.begin(self._first_count(made))
-        await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {_range(made)} replicas")
+        await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
         keeper.start()
         if asked.auto_deploy:
             await self.deployed.add_base(keeper, by=by)
@@ -160,7 +161,7 @@ class Fleet:
         former = keeper.deployment
         declared = await keeper.declare(changed)
         keeper.retry_now()
-        await keeper.announce("Normal", "Updated", f"by {by}: {_difference(former, declared)}")
+        await keeper.announce("Normal", "Updated", f"by {by}: {difference(former, declared)}")
         return declared
 
     async def scale(self, name: str, count: int, *, by: str) -> None:
@@ -181,7 +182,7 @@ class Fleet:
         await keeper.declare(wanted)
         keeper.scale_to(count)
         keeper.retry_now()
-        await keeper.announce("Normal", "ScaleRequested", f"by {by}: {count} replicas")
+        await keeper.announce("Normal", "ScaleRequested", f"by {by}: {counted(count)}")
 
     async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
         """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""
@@ -290,15 +291,3 @@ class Fleet:
 def _check_living(deployment: Deployment) -> None:
     if deployment.delete_time is not None:
         raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")
-
-
-def _range(deployment: Deployment) -> str:
-    return f"{deployment.min_replica_count} to {deployment.max_replica_count}"
-
-
-def _difference(former: Deployment, new: Deployment) -> str:
-    """The changed fields by name, short ones with their values: an event is no place for long texts or secrets."""
-    before, after = former.to_wire(), new.to_wire()
-    changed = [name for name in after if before.get(name) != after[name] and name != "updateTime"]
-    shown = [f"{n} {before.get(n)} -> {after[n]}" if isinstance(after[n], int | bool) else n for n in changed]
-    return ", ".join(shown) or "nothing changed"

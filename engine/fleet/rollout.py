@@ -12,6 +12,7 @@ from client.errors import FiredeckError
 from engine.control.backoff import Backoff
 from engine.control.reconcile import SERVING, Declared, Observed
 from engine.control.rollout import Progress
+from engine.fleet.difference import counted
 from engine.fleet.replica_set import Announce, ReplicaSet
 from engine.fleet.template import Template
 from engine.store.store import Store
@@ -83,7 +84,7 @@ class Rollout:
             await self._announce("Warning", "RolloutStopped", message)
         elif progress.rolling and not former.rolling:
             old = sum(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
-            await self._announce("Normal", "RolloutStarted", f"{old} replicas have former settings")
+            await self._announce("Normal", "RolloutStarted", f"{counted(old)} with former settings")
         elif former.rolling and not progress.rolling and not declared.deleted:
             await self._announce("Normal", "RolloutDone", "all replicas have the declared settings")
 

@@ -80,8 +80,15 @@ class AccessRecords:
         user = ("put_user", {"name": name, "account": name.split("/")[1], "doc": doc})
         await self._store.transact([user, *(("put_key", asdict(key)) for key in keys)])
 
+    async def add_user(self, name: str, doc: str) -> None:
+        """A new user, who owns nothing, whatever one of that name owned before."""
+        put = ("put_user", {"name": name, "account": name.split("/")[1], "doc": doc})
+        await self._store.transact([_disown(name), put])
+
     async def drop_user(self, name: str, keys: Sequence[KeyRecord]) -> None:
-        await self._store.transact([("drop_user", {"name": name}), *(("put_key", asdict(key)) for key in keys)])
+        """No user of that name any more, nor anything that is theirs."""
+        drop = ("drop_user", {"name": name})
+        await self._store.transact([drop, _disown(name), *(("put_key", asdict(key)) for key in keys)])
 
     async def secrets(self) -> list[SecretRecord]:
         return [SecretRecord(**row) for row in await self._store.fetch("all_secrets")]
@@ -146,6 +153,12 @@ class AccessRecords:
     async def audit_count(self, query: AuditQuery) -> int:
         where, params = _where(query)
         return int((await self._store.fetch("audit_count", params, where))[0]["count"])
+
+
+def _disown(user: str) -> tuple[str, dict[str, Any]]:
+    """What a user owns has no owner any more. `user` is a full name."""
+    _, account, _, user_id = user.split("/")
+    return "disown", {"user": user_id, "prefix": f"accounts/{account}/"}
 
 
 def _where(query: AuditQuery) -> tuple[str, dict[str, Any]]:

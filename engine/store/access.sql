@@ -30,6 +30,9 @@ SELECT name, value, update_time FROM quotas ORDER BY name;
 -- name: put_owner
 INSERT INTO owners (name, user) VALUES (:name, :user) ON CONFLICT (name) DO UPDATE SET user = excluded.user;
 
+-- name: disown
+DELETE FROM owners WHERE user = :user AND substr(name, 1, length(:prefix)) = :prefix;
+
 -- name: owner_of
 SELECT user FROM owners WHERE name = :name;
 

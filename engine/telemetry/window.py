@@ -55,6 +55,18 @@ class Rate:
             total += amount
         return total
 
+    def below_in(self, limit: float, now: float) -> float:
+        """In how many seconds the total is below `limit` if nothing is added: at most all of the window."""
+        left, wait_s = self.total(now), 0.0
+        since = math.floor(now * self.PER_SECOND) - self.seconds * self.PER_SECOND
+        for tenth, amount in self._sums:
+            if left < limit:
+                break
+            if tenth > since:
+                left -= amount
+                wait_s = tenth / self.PER_SECOND + self.seconds - now
+        return wait_s if left < limit else self.seconds
+
     def per_second(self, now: float, seconds: float | None = None) -> float:
         return self.total(now, seconds) / (self.seconds if seconds is None else seconds)
 

@@ -100,7 +100,7 @@ async def test_each_role_may_what_its_rule_says_and_no_more(shared_home: Home, r
     if rank(role) < rank(rule.others or rule.least):
         message = refused(answer, 403, 7)
         assert f"needs the role {rule.others or rule.least}" in message
-        assert "firedeck user update" in message
+        assert ("firedeck user update" in message) == ((rule.others or rule.least) != "admin")
     else:
         assert answer.status_code not in (401, 403), answer.text
         assert answer.status_code < 500

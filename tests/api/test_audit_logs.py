@@ -110,6 +110,12 @@ async def test_an_unknown_field_is_refused_with_those_that_are_known_each_once(o
     assert await admin.audit_logs.list(filter="api_key_id=admin AND client_ip=127.0.0.1")
 
 
+@pytest.mark.parametrize("text", ['message="A" OR message="B"', 'NOT message="A"', 'method=GET AND (message="A")'])
+async def test_a_filter_with_more_than_and_is_told_that_only_and_is_supported(admin: Client, text: str) -> None:
+    with pytest.raises(InvalidArgument, match="only AND is supported"):
+        await admin.audit_logs.list(filter=text)
+
+
 async def test_pages_follow_each_other_without_gap_or_repeat_while_more_is_written(own: Home, admin: Client) -> None:
     for number in range(7):
         await admin.deployments.create(SPEC, f"d{number}")

@@ -100,6 +100,28 @@ async def test_a_contributor_changes_the_deployments_it_made_and_no_others(own: 
         assert {d.id for d in await con.deployments.list()} == {"admins", "mine"}
 
 
+async def test_a_new_user_of_a_deleted_ones_id_owns_nothing_of_theirs(own: Home, admin: Client) -> None:
+    nothing = DeploymentSpec(base_model=SMOLLM2, max_replica_count=0)
+    async with own.client(await own.person("ada", "contributor")) as ada:
+        await ada.deployments.create(nothing, "hers")
+        await ada.deployments.create(nothing, "gone")
+        await ada.deployments.delete("gone")
+        await ada.secrets.create("HERS", VALUE)
+    await admin.users.delete("ada")
+    async with own.client(await own.person("ada", "contributor")) as another:
+        for call in (
+            another.deployments.delete("hers"), another.deployments.undelete("gone"), another.secrets.delete("HERS"),
+        ):  # fmt: skip
+            with pytest.raises(PermissionDenied, match="another user owns"):
+                await call
+        await another.deployments.create(nothing, "own")
+        await another.deployments.delete("own")
+    async with own.client(await own.person("uma", "user")) as user:
+        await user.deployments.undelete("gone")
+        await user.deployments.delete("hers")
+        await user.secrets.delete("HERS")
+
+
 async def test_quotas_are_listed_with_what_is_used_and_set_up_to_their_maximum(admin: Client) -> None:
     before = {q.id: q for q in await admin.quotas.list()}
     assert set(before) == {
@@ -171,6 +193,28 @@ async def test_requests_beyond_the_quota_are_refused_with_429_and_a_time_to_wait
         assert free.status_code == 404
         assert not [name for name in free.headers if name.startswith("x-ratelimit-")], "nothing is limited there"
     assert (await admin.quotas.get("requests-per-minute")).usage == 3
+
+
+async def test_who_is_over_the_quota_is_told_when_a_request_fits_again(own: Home, admin: Client) -> None:
+    now = 1000.0
+    own.engine.house.access.quotas._now = lambda: now
+    await admin.quotas.update("requests-per-minute", 2)
+    async with own.http(own.admin_key) as http:
+
+        async def ask() -> tuple[int, str | None]:
+            answer = await http.post("/v1/chat/completions", json={"model": "nothing"})
+            return answer.status_code, answer.headers.get("retry-after")
+
+        assert await ask() == (404, None)
+        now = 1030.5
+        assert await ask() == (404, None)
+        now = 1031.25
+        assert await ask() == (429, "29")
+        now = 1059.5
+        assert await ask() == (429, "1")
+        now = 1060.0
+        assert await ask() == (404, None)
+        assert await ask() == (429, "31")
 
 
 async def test_an_update_takes_over_just_what_its_mask_names(own: Home, admin: Client) -> None:

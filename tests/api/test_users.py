@@ -102,6 +102,27 @@ async def test_a_new_role_holds_at_once_for_keys_that_are_out_already(own: Home,
             await eve.secrets.delete("MINE")
 
 
+async def test_a_service_account_is_told_that_its_keys_are_made_by_admins(own: Home, admin: Client) -> None:
+    await admin.users.create(UserSpec(service_account=True, role=CONTRIBUTOR), "ci-bot")
+    async with own.client(await own.person("ci-bot", CONTRIBUTOR)) as bot:
+        with pytest.raises(PermissionDenied) as refused:
+            await bot.api_keys.create("ci-bot")
+    told = refused.value
+    assert "CreateApiKey for the service account 'ci-bot' needs the role admin" in told.message
+    assert "keys of service accounts are made and deleted by admins" in told.text
+    assert "--role" not in told.text
+
+
+async def test_nobody_is_advised_to_be_made_an_admin(own: Home, admin: Client) -> None:
+    await admin.users.create(UserSpec(role="user"), "other")
+    async with own.client(await own.person("eve", "user")) as eve:
+        for call in (eve.users.create(UserSpec(), "new"), eve.api_keys.create("other"), eve.users.delete("other")):
+            with pytest.raises(PermissionDenied, match="needs the role admin") as refused:
+                await call
+            assert "ask an admin to do it" in refused.value.text
+            assert "--role" not in refused.value.text
+
+
 async def test_with_a_user_go_their_keys_and_stays_what_they_made(own: Home, admin: Client) -> None:
     async with own.client(await own.person("eve", "contributor")) as eve:
         await eve.secrets.create("MINE", VALUE)

@@ -106,7 +106,29 @@ async def test_a_replica_is_as_old_as_it_is_after_a_restart_and_is_lost_when_it_
     lose(third)
 
 
-async def test_replicas_that_no_engine_comes_back_for_end_and_the_next_engine_begins_anew(tmp_path):
+async def test_the_time_of_stockouts_and_outages_goes_on_after_a_kill_and_begins_anew_after_a_clean_end(tmp_path):
+    """With nothing placed too: what says that an engine is there need not have been written for long."""
+    text = WORLD + '[[stockout]]\nfrom = "0s"\nuntil = "100s"\n'
+    clock = FakeClock()
+    first = driver_of(text, clock, tmp_path)
+    await first.open()
+    assert first.nodes()[0].closed == "out of stock"
+    clock.advance(2 * ORPHAN_TIMEOUT_S)
+    second = driver_of(text, clock, tmp_path)
+    await second.open()
+    assert second._now() == pytest.approx(2 * ORPHAN_TIMEOUT_S)
+    clock.advance(100)
+    third = driver_of(text, clock, tmp_path)
+    await third.open()
+    assert not third.nodes()[0].closed
+    third.close()
+    fourth = driver_of(text, clock, tmp_path)
+    await fourth.open()
+    assert fourth.nodes()[0].closed == "out of stock"
+    fourth.close()
+
+
+async def test_replicas_that_no_engine_comes_back_for_end(tmp_path):
     clock = FakeClock()
     first = driver_of(WORLD, clock, tmp_path)
     await first.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -249,3 +250,45 @@ def test_a_mistake_in_the_file_ends_the_start_with_its_name(tmp_path: Path):
     assert refused.returncode == 1
     assert "unknown key 'colour'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def refused(*words: str, **variables: str) -> str:
+    """What a `serve` says that cannot start."""
+    ended = subprocess.run(firedeck("serve", *words), capture_output=True, text=True, env=environment(variables))
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_a_simulated_fleet_comes_back_with_the_folder_that_serve_prints(tmp_path: Path):
+    quick = tmp_path / "fleet.toml"
+    quick.write_text(FLEET.read_text())
+    own = tmp_path / "x"
+    for folder in (own, own / "simulated"):  # the second time as the first one's advice has it
+        server = subprocess.Popen(
+            firedeck("serve", "--port", "0", "--simulate", str(quick), "--until-eof"), text=True,
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment({"FIREDECK_DATA_DIR": str(folder)}),
+        )  # fmt: skip
+        assert server.stderr is not None
+        printed = next(line for line in server.stderr if line.startswith("  state"))
+        server.communicate(timeout=PATIENCE_S)
+        assert printed.split() == ["state", str(own / "simulated")]
+    assert not (own / "simulated" / "simulated").exists()
+    assert not (own / "firedeck.db").exists()
+
+
+def test_a_start_that_fails_makes_no_folder(tmp_path: Path):
+    own = {"FIREDECK_DATA_DIR": str(tmp_path / "x")}
+    assert "cannot be read" in refused("--port", "0", "--simulate", str(tmp_path / "none.toml"), **own)
+    assert "shorter than" in refused("--port", "0", FIREDECK_API_KEY="short", **own)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "cannot listen" in refused("--port", port, "--simulate", str(FLEET), **own)
+        assert "cannot listen" in refused("--port", port, **own)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_second_engine_on_the_folder_and_the_port_is_told_of_the_first(simulated: EngineProcess):
+    port = simulated.context.base_url.rpartition(":")[2]
+    words = ("--port", port, "--data-dir", str(simulated.data_dir), "--simulate", str(FLEET))
+    assert "another engine is running" in refused(*words)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from client.names import Name
 from client.types import IMMUTABLE, OUTPUT_ONLY, Deployment
-from engine import declare
+from engine import declare, masks
 from engine.control.windows import PRODUCT, rehearsal
 from engine.fleet.scaling import policy_of
 from engine.fleet.template import template_of
@@ -357,7 +357,7 @@ def test_a_masked_field_that_the_body_lacks_goes_back_to_its_default(path, field
     "path",
     [
         "nonsense", "state", "name", "create_time", "autoscaling_policy.nonsense", "min_replica_count.x",
-        "autoscaling_policy.scale_up_window.x", "model_config", "*", "autoscaling_policy.",
+        "autoscaling_policy.scale_up_window.x", "model_config", "autoscaling_policy.",
     ],
 )  # fmt: skip
 def test_a_mask_path_that_is_no_field_is_refused_as_the_mask(path):
@@ -430,3 +430,23 @@ def test_without_a_word_about_it_a_deployment_may_run_anywhere(body):
 )  # fmt: skip
 def test_another_spelling_of_what_was_not_said_is_no_change(body):
     assert changed(made(), body).to_wire()["placement"] == {"multiRegion": "GLOBAL"}
+
+
+def test_what_the_engine_sets_cannot_be_changed_whatever_the_body_has_there():
+    for body, path in (({"region": "X"}, "region"), ({"region": "US_IOWA_1"}, "region"), ({"state": "READY"}, "state")):
+        with pytest.raises(InvalidArgument, match=f"{path} cannot be changed") as refused:
+            changed(tuned(), body, path)
+        assert refused.value.field == "updateMask"
+        assert changed(tuned(), body) == tuned()
+
+
+def test_a_star_takes_over_all_that_is_given():
+    assert masks.update_paths("*") is None
+    assert masks.update_paths("displayName,*") is None
+
+
+def test_a_region_that_is_not_known_is_refused_with_the_multi_regions_too():
+    for where in ({"region": "US"}, {"regions": ["GLOBAL"]}):
+        with pytest.raises(InvalidArgument) as refused:
+            declare.read({"baseModel": MODEL, "placement": where})
+        assert "multiRegion takes GLOBAL, US, EUROPE, APAC" in refused.value.text

@@ -55,6 +55,19 @@ async def test_the_first_start_makes_a_long_random_key_that_only_its_owner_can_r
     assert sorted(p.name for p in tmp_path.iterdir() if "key" in p.name) == [ADMIN_KEY_FILE]
 
 
+async def test_the_admin_key_is_as_old_as_it_is_at_every_start(store, tmp_path):
+    made = []
+    for _ in range(2):
+        ring = Keyring(store)
+        await ring.load()
+        await ring.ensure_admin(tmp_path)
+        made.append(ring.of("local", "admin")[0].create_time)
+    (tmp_path / ADMIN_KEY_FILE).unlink()
+    await ring.ensure_admin(tmp_path)
+    [another] = ring.of("local", "admin")
+    assert made[0] == made[1] < another.create_time
+
+
 async def test_later_starts_keep_the_key(keyring, store, tmp_path):
     key = await keyring.ensure_admin(tmp_path)
     again = Keyring(store)

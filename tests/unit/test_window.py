@@ -79,3 +79,19 @@ def test_a_rate_stays_exact_and_small_at_a_hundred_thousand_a_second():
         rate.add(i / 100_000)
     assert rate.total(2.0) == 200_000
     assert len(rate._sums) <= 30 * Rate.PER_SECOND
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=20), st.integers(1, 5), st.integers(0, 30))
+def test_a_rate_is_below_its_limit_when_it_said_so_and_not_a_tenth_before(gaps, limit, later):
+    rate, now = Rate(10), 0.0
+    for gap in gaps:
+        now += gap
+        rate.add(now)
+    now += later
+    wait_s = rate.below_in(limit, now)
+    assert rate.total(now + wait_s) < limit
+    assert wait_s == 0 or rate.total(now + wait_s - 0.1) >= limit
+
+
+def test_a_limit_of_nothing_is_as_far_as_the_window():
+    assert Rate(60).below_in(0, 5.0) == 60

@@ -2,7 +2,8 @@
 
 They outlive a killed engine as real ones do: the next one finds them where they stood, as old as they are by then, and
 answers for them. What they had counted is gone, as are the requests that were in them. When no engine comes for as long
-as a real replica waits for one, they end.
+as a real replica waits for one, they end; the simulation's own time goes on all the same. It begins anew after a clean
+end of the engine.
 """
 
 from __future__ import annotations
@@ -70,14 +71,14 @@ class SimulatedDriver:
     async def open(self) -> None:
         """Go on with the simulation that an earlier engine was killed in."""
         kept, beat, wall = records.read(self._run_dir), records.last_beat(self._run_dir), self._wall()
-        goes_on = beat is not None and wall - beat.wall <= self._orphan_timeout_s
-        if beat is not None and goes_on:
+        kept_up = beat is not None and wall - beat.wall <= self._orphan_timeout_s
+        if beat is not None:
             passed = beat.simulated + max(0.0, wall - beat.wall)
             self._began_at = self._clock.monotonic() - passed
         self._started = max((one.pid - FIRST_PID for one in kept), default=0)
         for one in kept:
             placed = Placed(one.launch.replica, self.socket_of(one.launch.replica), one.pid)
-            lives = goes_on and self._now() < one.spot.ends_at
+            lives = kept_up and self._now() < one.spot.ends_at
             if lives and self.cloud.restore(placed.replica, one.spot):
                 await self._stand(one.launch, one.spot, placed)
             else:

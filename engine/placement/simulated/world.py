@@ -17,7 +17,7 @@ preemptions_per_day = 0.5          # of each replica, on the mean
 
 [[stockout]]                       # nothing is placed there; what runs, runs on. [[outage]]: what runs there ends
 accelerator_type = "NVIDIA_H100_80GB"   # all of accelerator_type, region and node may be left out
-from = "10m"                       # since the simulation began; an engine that was killed goes on with it
+from = "10m"                       # since the simulation began; it goes on after a kill, and a clean end ends it
 until = "25m"
 every = "2h"                       # again and again; left out: once
 
