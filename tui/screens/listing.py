@@ -22,6 +22,7 @@ from tui.screens.page import Page
 from tui.sources.base import FleetSource
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.keyed_table import KeyedTable
+from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 from tui.widgets.status_bar import Banner, StatusBar
 
@@ -99,7 +100,7 @@ class ListScreen(Page):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield Input(placeholder="words, !word", id="filter", compact=True)
+        yield LineInput(placeholder="words, !word", id="filter", compact=True)
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
         yield KeyBar("list")
