@@ -18,8 +18,8 @@ from tui.core.plan import Plan
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
-from tui.messages import FleetLost, FleetSeen
-from tui.poller import Poller
+from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.poller import AccountPoller, Poller
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
@@ -79,6 +79,7 @@ class Deck(App[None]):
         self.register_theme(theme.FIREDECK)
         self.theme = theme.FIREDECK.name
         self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
+        self.run_worker(AccountPoller(self.source, self.post_message).run(), group="poller")
         if self._first_page is not None:
             self.push_screen(DeploymentScreen(self._first_page))
 
@@ -98,6 +99,9 @@ class Deck(App[None]):
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
+
+    def on_account_seen(self, message: AccountSeen) -> None:
+        self.picture = self.picture.account(message.account.suspend_state)
 
     # Changes.
 

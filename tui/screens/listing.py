@@ -47,7 +47,7 @@ async def _events(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]
 
 
 async def _conditions(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.conditions(picture)
+    return lists.conditions(picture, source.context.account)
 
 
 async def _quarantine(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:

@@ -11,7 +11,7 @@ from client.errors import Internal, NotFound, Unavailable
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
-from client.types import Deployment, DeploymentSpec, Model
+from client.types import Account, Deployment, DeploymentSpec, Model
 from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
@@ -95,6 +95,10 @@ class EngineSource:
     async def quotas(self) -> list[Quota]:
         with self._readable():
             return await self._client.quotas.list()
+
+    async def account(self) -> Account:
+        with self._readable():
+            return await self._client.accounts.get()
 
     async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
         with self._readable():

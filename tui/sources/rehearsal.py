@@ -16,7 +16,7 @@ from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
 from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
-from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.sources import simulation
 from tui.sources.simulation import SimDeployment
 
@@ -138,6 +138,9 @@ class RehearsalSource:
         self._begin("quotas")
         name = f"accounts/{self.context.account}/quotas/deployment-count"
         return [Quota(name=name, value="20", max_value="100", usage=float(len(self.fleet)))]
+
+    async def account(self) -> Account:
+        return Account(name=f"accounts/{self.context.account}")
 
     async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
         """What was asked of this source, as an engine would have it on record."""
