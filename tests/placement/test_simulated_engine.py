@@ -10,7 +10,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
 from client.types import Deployment, DeploymentSpec, Placement
@@ -249,3 +251,21 @@ def test_a_mistake_in_the_file_ends_the_start_with_its_name(tmp_path: Path):
     assert refused.returncode == 1
     assert "unknown key 'colour'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+async def test_a_create_that_waits_tells_the_stockout_while_it_lasts_and_at_its_end(
+    simulated: EngineProcess, fleet: Client
+) -> None:
+    taken = DeploymentSpec(base_model=SMALL, min_replica_count=3, max_replica_count=3, accelerator_type=L4)
+    await fleet.deployments.create(taken, "taken")
+    await until(fleet, lambda d: ready(d) == 3, "taken")  # three such machines
+    words = f"deployment create {SMALL} --deployment-id d --min-replica-count 1 --accelerator-type {L4}".split()
+    where = ["--base-url", simulated.context.base_url, "--api-key", simulated.key]
+    waiting = [*words, "--wait", "--wait-timeout", "8s", *where]
+    told = await asyncio.to_thread(CliRunner().invoke, main, waiting)
+    assert told.exit_code == 1
+    *progress, last = told.stderr.splitlines()
+    assert any(line.startswith("CREATING: ") and "STOCKOUT" in line and "next try at" in line for line in progress)
+    assert len(progress) == len(set(progress)), "a line is told when it changes"
+    assert "not READY within 8s" in last
+    assert "STOCKOUT" in last
