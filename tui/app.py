@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
@@ -27,6 +28,7 @@ from tui.screens.listing import ListScreen
 from tui.screens.page import Page
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
+from tui.widgets.ascii_filter import AsciiFilter
 
 
 def _now() -> datetime:
@@ -74,6 +76,10 @@ class Deck(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.tones(self.current_theme.dark)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        ours = (AsciiFilter(),) if self.has_class("-ascii") else ()
+        return [*super().get_line_filters(), *ours]
 
     def on_mount(self) -> None:
         self.register_theme(theme.FIREDECK)
