@@ -26,6 +26,7 @@ from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.listing import ListScreen
 from tui.screens.page import Page
+from tui.screens.palette import Palette, PrefixCommands
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
 from tui.widgets.ascii_filter import AsciiFilter
@@ -45,6 +46,7 @@ class Deck(App[None]):
     ]  # fmt: skip
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
+    COMMANDS = {PrefixCommands}
     COMMAND_PALETTE_BINDING = "colon"
 
     picture: reactive[Picture] = reactive(Picture())
@@ -162,6 +164,10 @@ class Deck(App[None]):
 
     def action_help(self) -> None:
         self.push_screen(HelpDialog())
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The actions of the page below, then Textual's own commands that make sense here."""
