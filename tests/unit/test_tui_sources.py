@@ -284,3 +284,12 @@ async def test_the_account_is_asked_about_again_and_again_and_a_failure_ends_not
     with pytest.raises(asyncio.CancelledError):
         await AccountPoller(source, told.append, pause).run()
     assert [type(message) for message in told] == [AccountSeen]
+
+
+@pytest.mark.parametrize(("reads", "asked"), [(True, None), (False, 'method!="GET"')])
+async def test_the_audit_log_is_asked_for_without_reads_by_the_engines_own_filter(reads, asked):
+    def handler(request):
+        assert request.url.params.get("filter") == asked
+        return httpx.Response(200, json={"auditLogs": []})
+
+    assert await engine(handler).audit_logs(5, reads=reads) == []

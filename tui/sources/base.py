@@ -50,8 +50,8 @@ class FleetSource(HistorySource, Protocol):
         """The context's own: whether its requests are refused."""
         ...
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
-        """The newest records, newest first; for admins."""
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
+        """The newest records, newest first; for admins. `reads`: those of what only read, too."""
         ...
 
     async def models(self) -> list[Model]:

@@ -100,9 +100,9 @@ class EngineSource:
         with self._readable():
             return await self._client.accounts.get()
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
         with self._readable():
-            return await self._client.audit_logs.list(limit=limit)
+            return await self._client.audit_logs.list(limit=limit, filter=None if reads else 'method!="GET"')
 
     async def models(self) -> list[Model]:
         with self._readable():

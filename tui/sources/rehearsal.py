@@ -24,6 +24,7 @@ Clock = Callable[[], datetime]
 Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
+CHANGES = ("create", "scale", "update", "delete", "undelete")
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
@@ -142,12 +143,13 @@ class RehearsalSource:
     async def account(self) -> Account:
         return Account(name=f"accounts/{self.context.account}")
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
         """What was asked of this source, as an engine would have it on record."""
         self._begin("audit_logs")
         done = [
             AuditLogEntry(id=str(n), timestamp=self._origin, principal="ada", message=call, status=Status(code="OK"))
             for n, call in enumerate(self.calls)
+            if reads or call in CHANGES
         ]
         return done[::-1][:limit]
 
