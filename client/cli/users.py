@@ -119,7 +119,9 @@ def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 
 @api_key.command(name="create")
 @click.option("--key-name", help="[default: default]")
-@click.option("--expire-time", callback=_expiry, help="An instant, UTC unless it has an offset, or never.  [default: never]")
+@click.option(
+    "--expire-time", callback=_expiry, help="An instant, UTC unless it has an offset, or never.  [default: never]"
+)
 @_whose
 @shared
 def create_key(

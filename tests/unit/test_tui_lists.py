@@ -84,7 +84,7 @@ def test_counting_the_replicas_of_a_node_does_not_look_at_every_replica_again():
 
 
 def test_no_condition_does_not_say_that_all_is_done_while_a_deployment_is_being_made():
-    assert lists.conditions(picture(state="CREATING")) == ()
+    assert lists.conditions(picture(state="CREATING"), "local") == ()
     assert list_pages.CONDITIONS.empty == "no condition holds anything back"
 
 
