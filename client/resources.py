@@ -90,8 +90,11 @@ class Deployments(_Resource):
         """Ask for just this many replicas now; autoscaling goes on from there, within min and max."""
         await self._transport.send("PATCH", self._path(deployment, ":scale"), body={"replicaCount": replica_count})
 
-    async def delete(self, deployment: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
-        query = {"hard": hard or None, "ignoreChecks": ignore_checks or None}
+    async def delete(
+        self, deployment: str, *, hard: bool = False, ignore_checks: bool = False, validate_only: bool = False
+    ) -> None:
+        """`validate_only`: raises what the delete would, and deletes nothing."""
+        query = {"hard": hard or None, "ignoreChecks": ignore_checks or None, "validateOnly": validate_only or None}
         await self._transport.send("DELETE", self._path(deployment), query=query)
 
     async def undelete(self, deployment: str) -> Deployment:

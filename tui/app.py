@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
@@ -18,15 +19,17 @@ from tui.core.plan import Plan
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
-from tui.messages import FleetLost, FleetSeen
-from tui.poller import Poller
+from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.poller import AccountPoller, Poller
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.listing import ListScreen
 from tui.screens.page import Page
+from tui.screens.palette import Palette, PrefixCommands
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
+from tui.widgets.ascii_filter import AsciiFilter
 
 
 def _now() -> datetime:
@@ -43,6 +46,7 @@ class Deck(App[None]):
     ]  # fmt: skip
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
+    COMMANDS = {PrefixCommands}
     COMMAND_PALETTE_BINDING = "colon"
 
     picture: reactive[Picture] = reactive(Picture())
@@ -75,10 +79,15 @@ class Deck(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.tones(self.current_theme.dark)
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        ours = (AsciiFilter(),) if self.has_class("-ascii") else ()
+        return [*super().get_line_filters(), *ours]
+
     def on_mount(self) -> None:
         self.register_theme(theme.FIREDECK)
         self.theme = theme.FIREDECK.name
         self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
+        self.run_worker(AccountPoller(self.source, self.post_message).run(), group="poller")
         if self._first_page is not None:
             self.push_screen(DeploymentScreen(self._first_page))
 
@@ -98,6 +107,9 @@ class Deck(App[None]):
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
+
+    def on_account_seen(self, message: AccountSeen) -> None:
+        self.picture = self.picture.account(message.account.suspend_state)
 
     # Changes.
 
@@ -152,6 +164,10 @@ class Deck(App[None]):
 
     def action_help(self) -> None:
         self.push_screen(HelpDialog())
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The actions of the page below, then Textual's own commands that make sense here."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from textual.message import Message
 
 from client.fleet_types import FleetSnapshot
+from client.types import Account
 
 
 @dataclass
@@ -25,3 +26,11 @@ class FleetLost(Message):
     reason: str
     attempt: int
     retry_at: datetime
+
+
+@dataclass
+class AccountSeen(Message):
+    account: Account
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, AccountSeen)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from textual.message import Message
 
 from client.errors import FiredeckError
-from tui.messages import FleetLost, FleetSeen
+from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.sources.base import FleetSource
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0
+ACCOUNT_EVERY_S = 15.0  # it changes with the month's bill, or when an admin sets a quota
 
 
 def wait_s(attempt: int) -> float:
@@ -48,3 +50,22 @@ class Poller:
         async for snapshot in self._source.watch():
             self._attempt = 0
             self._post(FleetSeen(snapshot))
+
+
+class AccountPoller:
+    """Asks now and then how the account stands; a failure is left to the fleet's own poller to tell."""
+
+    def __init__(
+        self,
+        source: FleetSource,
+        post: Callable[[Message], object],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._source, self._post, self._sleep = source, post, sleep
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            with suppress(FiredeckError):
+                self._post(AccountSeen(await self._source.account()))
+            await self._sleep(ACCOUNT_EVERY_S)

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from client import durations
 from client.cli.output import SIMULATED, known, lines, local_time
-from client.types import AutoscalingPolicy, Deployment, Placement
+from client.fleet_types import Condition, DeploymentStatus
+from client.types import READY, AutoscalingPolicy, Deployment, Placement
 
 HEADER = (
     "NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX", "ACCELERATOR", "PLACEMENT", "BASE MODEL",
@@ -19,7 +20,7 @@ def row(d: Deployment) -> Sequence[str]:
     """`READY` is ready of desired; `STARTING` download or load; `WAITING` have no place yet."""
     ready, starting, waiting = _counts(d)
     return (
-        d.id, known(d.state), f"{ready}/{d.desired_replica_count or 0}", str(starting), str(waiting),
+        d.id, _state(d), f"{ready}/{d.desired_replica_count or 0}", str(starting), str(waiting),
         str(d.min_replica_count or 0), str(d.max_replica_count or 0), _accelerator(d) or "-",
         placement(d.placement) or "-", d.base_model or "", local_time(d.create_time),
     )  # fmt: skip
@@ -29,24 +30,42 @@ def note(deployments: Sequence[Deployment]) -> str:
     return SIMULATED if any(d.simulated for d in deployments) else ""
 
 
-def text(d: Deployment) -> str:
+def text(d: Deployment, waiting: str = "") -> str:
     """`Key: value` in the order of firectl's `get`; what was not declared and has no default is left out."""
-    return lines((*_life(d), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string)))
+    return lines(
+        (*_life(d, waiting), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string))
+    )
 
 
 def replicas(d: Deployment) -> str:
-    """`3 (1 ready, 1 loading the model, 1 waiting for a place)`: all that were asked for, by stage."""
-    stats, total = d.replica_stats, d.replica_count or 0
-    if stats is None or not total:
-        return str(total)
-    counts = (
-        (stats.ready_replica_count, "ready"),
-        (stats.initializing_replica_count, "loading the model"),
-        (stats.downloading_model_replica_count, "downloading the model"),
-        (stats.pending_scheduling_replica_count, "waiting for a place"),
-    )
-    told = [f"{number} {stage}" for number, stage in counts if number]
+    """`3 (1 ready, 1 loading the model, 1 to be started)`: all that were asked for, by stage."""
+    total = d.replica_count or 0
+    told = [f"{number} {stage}" for number, stage in _stages(d) if number]
     return f"{total} ({', '.join(told)})" if told else str(total)
+
+
+def progress(status: DeploymentStatus) -> str:
+    """`CREATING: 1 of 2 replicas ready, 1 loading the model`, with what it waits for and until when."""
+    d = status.deployment
+    ready = _counts(d)[0]
+    stages = "".join(f", {number} {stage}" for number, stage in _stages(d) if number and stage != "ready")
+    told = f"{known(d.state)}: {ready} of {d.desired_replica_count or 0} replicas ready{stages}"
+    return "; ".join(filter(None, (told, waits(status.conditions))))
+
+
+def is_short(d: Deployment) -> bool:
+    """A replica of it was refused a place."""
+    return d.status is not None and d.status.code == "RESOURCE_EXHAUSTED"
+
+
+def waits(conditions: Sequence[Condition]) -> str:
+    """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared."""
+    return "; ".join(
+        one.reason
+        + (f" ({one.message})" if one.message else "")
+        + (f", next try at {local_time(one.retry_at)}" if one.retry_at else "")
+        for one in conditions
+    )
 
 
 def placement(where: Placement | None) -> str:
@@ -54,6 +73,24 @@ def placement(where: Placement | None) -> str:
     if where is None:
         return ""
     return known(where.multi_region) or known(where.region) or ",".join(where.regions or [])
+
+
+def _stages(d: Deployment) -> tuple[tuple[int, str], ...]:
+    """A replica without a place waits for room only where room was refused: just asked for, it is about to start."""
+    stats = d.replica_stats
+    if stats is None:
+        return ()
+    return (
+        (stats.ready_replica_count, "ready"),
+        (stats.initializing_replica_count, "loading the model"),
+        (stats.downloading_model_replica_count, "downloading the model"),
+        (stats.pending_scheduling_replica_count, "waiting for room" if is_short(d) else "to be started"),
+    )
+
+
+def _state(d: Deployment) -> str:
+    """`ZERO` where the dashboard has it: none is wanted and none is there, until a request comes."""
+    return "ZERO" if d.state == READY and not d.desired_replica_count and not _counts(d)[0] else known(d.state)
 
 
 def _counts(d: Deployment) -> tuple[int, int, int]:
@@ -65,14 +102,17 @@ def _counts(d: Deployment) -> tuple[int, int, int]:
 
 
 def _accelerator(d: Deployment) -> str:
-    """`4 NVIDIA_H100_80GB`; nothing where a replica takes none."""
-    return f"{d.accelerator_count or ''} {known(d.accelerator_type)}".strip()
+    """`4 NVIDIA_H100_80GB`; nothing where a replica takes none: a count alone is kept as declared."""
+    kind = known(d.accelerator_type)
+    return f"{d.accelerator_count or ''} {kind}".strip() if kind else ""
 
 
-def _life(d: Deployment) -> Iterator[tuple[str, str]]:
+def _life(d: Deployment, waiting: str) -> Iterator[tuple[str, str]]:
     yield "Name", d.name
     if d.display_name and d.display_name != d.id:
         yield "Display Name", d.display_name
+    if d.description:
+        yield "Description", d.description
     yield "Create Time", local_time(d.create_time)
     if d.delete_time:
         yield "Delete Time", local_time(d.delete_time)
@@ -83,6 +123,8 @@ def _life(d: Deployment) -> Iterator[tuple[str, str]]:
     if known(d.region):
         yield "Region", known(d.region)
     yield "Status", f"{d.status.code} {d.status.message}".strip() if d.status else ""
+    if waiting:
+        yield "Waits For", waiting
 
 
 def _size(d: Deployment) -> Iterator[tuple[str, str]]:

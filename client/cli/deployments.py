@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 import time
 from typing import Any
 
@@ -144,7 +143,10 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One deployment."""
 
     async def work(client: Client) -> None:
-        _show(await client.deployments.get(name), output)
+        found = await client.deployments.get(name)
+        short = deployment_text.is_short(found)  # the next try is no part of the documented answer
+        conditions = (await client.fleet.status(name)).conditions if short else []
+        _show(found, output, waits=deployment_text.waits(conditions))
 
     run(work, base_url, api_key, account)
 
@@ -199,10 +201,10 @@ def delete(
 
     async def work(client: Client) -> None:
         found = await client.deployments.get(name)
+        await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks, validate_only=dry_run)
         if dry_run:
             _show(found, output, rehearsed="this would be deleted")
             return
-        await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
         again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
         click.echo(f"deleted {found.name}{again}", err=True)
 
@@ -250,12 +252,12 @@ def _placement(where: str) -> Placement:
 
 
 async def _until_ready(client: Client, name: str, timeout_s: float) -> Deployment:
-    """Poll until READY, telling each new stage; exits 1 on failure or time-out."""
+    """Poll until READY, telling each new stage on standard error; exits 1 on failure or time-out."""
     told, until = "", time.monotonic() + timeout_s
     while time.monotonic() < until:
-        now = await client.deployments.get(name)
-        stage = _stage(now)
-        if stage != told and sys.stderr.isatty():
+        status = await client.fleet.status(name)
+        now, stage = status.deployment, deployment_text.progress(status)
+        if stage != told:
             click.echo(stage, err=True)
         told = stage
         if now.state == READY:
@@ -266,23 +268,15 @@ async def _until_ready(client: Client, name: str, timeout_s: float) -> Deploymen
             raise NotFound(f"{name} was deleted meanwhile")
         await asyncio.sleep(WAIT_POLL_S)
     raise DeadlineExceeded(
-        f"{name} was not READY within {timeout_s:.0f}s", hint="it goes on starting; look again with get"
+        f"{name} was not READY within {timeout_s:.0f}s: {told}", hint="it is not given up; look again with get"
     )
 
 
-def _stage(d: Deployment) -> str:
-    stats = d.replica_stats
-    counts = {
-        "scheduling": stats.pending_scheduling_replica_count,
-        "downloading": stats.downloading_model_replica_count,
-        "initializing": stats.initializing_replica_count,
-        "ready": stats.ready_replica_count,
-    } if stats else {}  # fmt: skip
-    return f"{d.state}: " + (", ".join(f"{n} {stage}" for stage, n in counts.items() if n) or "no replica yet")
+def _show(d: Deployment, output: str, *, rehearsed: str = "", waits: str = "") -> None:
+    """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON.
 
-
-def _show(d: Deployment, output: str, *, rehearsed: str = "") -> None:
-    """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON."""
+    `waits`: what it waits for, and when that is asked for next.
+    """
     if rehearsed:
         click.echo(f"dry run: nothing was changed; {rehearsed}:", err=True)
-    out.say(out.as_json(d) if output == "json" else deployment_text.text(d))
+    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, waits))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -23,6 +23,7 @@ ALIASES = {
 }  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
+SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url"})
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
@@ -51,7 +52,7 @@ class Fireworks(Announced):
         if len(args) == 1 and args[0] in VERBS:
             nouns = ", ".join(sorted(self.commands))
             raise click.UsageError(f"{args[0]} what? Write firedeck {args[0]} NOUN; there are {nouns}.", ctx)
-        return super().parse_args(ctx, reorder(args))
+        return super().parse_args(ctx, reorder(options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -81,6 +82,18 @@ def _likeness(word: str, name: str) -> float:
 def _grammatical(words: Sequence[str]) -> int:
     """How many of the first words are verbs and nouns: what follows them is a name, whatever it looks like."""
     return 2 if words[0] in VERBS or words[1:2] == ["ls"] else 1
+
+
+def options_last(words: Sequence[str], commands: Set[str]) -> list[str]:
+    """The options that every command shares may come first, too: they go to the end, behind the command's own."""
+    at = 0
+    while at < len(words) and words[at].partition("=")[0] in SHARED_OPTIONS:
+        at += 1 if "=" in words[at] else 2
+    if at >= len(words) or words[at] not in commands:
+        return list(words)  # the dashboard's own, or a slip
+    rest = words[at:]
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [*rest[:end], *words[:at], *rest[end:]]
 
 
 def reorder(words: Sequence[str]) -> list[str]:

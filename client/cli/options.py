@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -12,6 +13,18 @@ import click
 from client.config import Context
 from client.errors import FiredeckError
 from client.resources import Client
+
+# What the engine's errors name in the API's terms, as the command line has it.
+_OWN_TERMS = {
+    "ignoreChecks=true": "--ignore-checks", "hard=true": "--hard", "its enableAddons to true": "--enable-addons on it",
+    "enableAddons": "--enable-addons", "baseModel": "--base-model", "replicaCount": "--replica-count",
+    "minReplicaCount": "--min-replica-count", "maxReplicaCount": "--max-replica-count",
+    "maxContextLength": "--max-context-length", "maxBatchSize": "--max-batch-size",
+    "acceleratorCount": "--accelerator-count", "acceleratorType": "--accelerator-type",
+    "deploymentId": "--deployment-id", "draftModel": "--draft-model", "draftTokenCount": "--draft-token-count",
+    "ngramSpeculationLength": "--ngram-speculation-length", "deploymentShape": "--deployment-shape",
+}  # fmt: skip
+_TERM = re.compile("|".join(rf"(?<![\w./-]){re.escape(term)}(?![\w-])" for term in _OWN_TERMS))
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,5 +56,10 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     try:
         asyncio.run(main())
     except FiredeckError as error:
-        click.echo(f"error: {error.text}", err=True)
+        click.echo(f"error: {in_own_terms(error.text)}", err=True)
         sys.exit(1)
+
+
+def in_own_terms(text: str) -> str:
+    """An engine's sentence with the options of this command line in place of the API's fields."""
+    return _TERM.sub(lambda found: _OWN_TERMS[found.group()], text)

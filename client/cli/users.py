@@ -113,9 +113,15 @@ def _whose(command: click.decorators.FC) -> click.decorators.FC:
     return click.option("--service-account", "user_id", help="The same, as firectl has it.")(name(command))
 
 
+def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    return None if value in (None, "never") else INSTANT.convert(value, param, ctx)
+
+
 @api_key.command(name="create")
 @click.option("--key-name", help="[default: default]")
-@click.option("--expire-time", type=INSTANT, help="UTC unless it has an offset.  [default: never]")
+@click.option(
+    "--expire-time", callback=_expiry, help="An instant, UTC unless it has an offset, or never.  [default: never]"
+)
 @_whose
 @shared
 def create_key(

@@ -148,10 +148,14 @@ async def delete(
     caller: Caller,
     hard: bool = False,
     ignore_checks: Annotated[bool, Query(alias="ignoreChecks")] = False,
+    validate_only: Annotated[bool, Query(alias="validateOnly")] = False,
 ) -> dict[str, Any]:
-    """Soft unless `hard`; refused while in use unless `ignoreChecks`."""
+    """Soft unless `hard`; refused while in use unless `ignoreChecks`. `validateOnly` (ours) only checks."""
     name = deployment_name(account, deployment_id)
-    await house.fleet.delete(name, by=caller.user, hard=hard, ignore_checks=ignore_checks)
+    if validate_only:
+        house.fleet.check_delete(name, hard=hard, ignore_checks=ignore_checks)
+    else:
+        await house.fleet.delete(name, by=caller.user, hard=hard, ignore_checks=ignore_checks)
     return {}
 
 

@@ -184,13 +184,19 @@ class Fleet:
         keeper.retry_now()
         await keeper.announce("Normal", "ScaleRequested", f"by {by}: {counted(count)}")
 
+    def check_delete(self, name: str, *, hard: bool, ignore_checks: bool) -> None:
+        """Raises what `delete` would."""
+        keeper = self.get(name)
+        if keeper.deleted and not hard:
+            raise NotFound(f"deployment {name!r} is deleted already", field="name", hint="undelete it, or hard=true")
+        if not ignore_checks and not keeper.deleted:
+            check_unused(keeper, self.rooms.clock.wall())
+            check_hosts_nothing(name, self.deployed.addons_on(name))
+
     async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
         """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""
-        keeper = self.get(name)
-        now = self.rooms.clock.wall()
-        if not ignore_checks and not keeper.deleted:
-            check_unused(keeper, now)
-            check_hosts_nothing(name, self.deployed.addons_on(name))
+        self.check_delete(name, hard=hard, ignore_checks=ignore_checks)
+        keeper, now = self.get(name), self.rooms.clock.wall()
         times = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
 
         def gone(current: Deployment) -> Deployment:
@@ -201,8 +207,6 @@ class Fleet:
             await keeper.declare(gone)
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
-        elif not hard:
-            raise NotFound(f"deployment {name!r} is deleted already", field="name", hint="undelete it, or hard=true")
         else:
             await keeper.declare(gone)  # should the purge fail, the sweep tries it again
         if hard:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -32,7 +34,7 @@ def test_a_bare_id_of_the_library_is_deployed_under_its_full_name(engine: Engine
     [
         f"deployment create {BARE} --deployment-id rehearsed --dry-run",
         f"deployment update {SHARED} --description rehearsed --dry-run",
-        f"deployment delete {SHARED} --dry-run",
+        f"deployment delete {SHARED} --ignore-checks --dry-run",
     ],
 )
 def test_a_dry_run_says_that_nothing_was_changed_and_nothing_was(engine: EngineProcess, words: str) -> None:
@@ -84,3 +86,16 @@ def test_a_version_of_a_shape_is_found_by_the_name_that_the_list_shows(engine: E
         firedeck(engine, "deployment-shape-version list smollm2-135m-instruct-fast").stdout.splitlines()[1].split()[0]
     )
     assert f"Name: {name}" in firedeck(engine, f"deployment-shape-version get {name}").stdout
+
+
+async def test_the_dry_run_of_a_delete_is_refused_as_the_delete_would_be(engine: EngineProcess) -> None:
+    async with httpx.AsyncClient(base_url=engine.context.base_url, timeout=120) as http:
+        asked = {"model": f"accounts/local/deployments/{SHARED}", "prompt": "a", "max_tokens": 1}
+        key = {"Authorization": f"Bearer {engine.key}"}
+        (await http.post("/inference/v1/completions", json=asked, headers=key)).raise_for_status()
+    words = f"deployment delete {SHARED} --dry-run"
+    refused = await asyncio.to_thread(firedeck, engine, words)
+    assert refused.exit_code == 1
+    assert "in use" in refused.stderr
+    assert "--ignore-checks deletes it anyway" in refused.stderr
+    assert (await asyncio.to_thread(firedeck, engine, f"{words} --ignore-checks")).exit_code == 0

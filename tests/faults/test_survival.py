@@ -276,7 +276,7 @@ async def _fill_and_check(engine: EngineProcess, disk: Path) -> None:
         except OSError:
             pass
     async with Client(engine.context) as client:
-        with pytest.raises(Unavailable, match="disk full"):
+        with pytest.raises(Unavailable, match="disk is full"):
             await _change_until_refused(client)
         assert await asyncio.to_thread(ask, engine.context)
         (disk / "filler").unlink()

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
 from client.types import Deployment, DeploymentSpec, Placement
@@ -292,3 +294,21 @@ def test_a_second_engine_on_the_folder_and_the_port_is_told_of_the_first(simulat
     port = simulated.context.base_url.rpartition(":")[2]
     words = ("--port", port, "--data-dir", str(simulated.data_dir), "--simulate", str(FLEET))
     assert "another engine is running" in refused(*words)
+
+
+async def test_a_create_that_waits_tells_the_stockout_while_it_lasts_and_at_its_end(
+    simulated: EngineProcess, fleet: Client
+) -> None:
+    taken = DeploymentSpec(base_model=SMALL, min_replica_count=3, max_replica_count=3, accelerator_type=L4)
+    await fleet.deployments.create(taken, "taken")
+    await until(fleet, lambda d: ready(d) == 3, "taken")  # three such machines
+    words = f"deployment create {SMALL} --deployment-id d --min-replica-count 1 --accelerator-type {L4}".split()
+    where = ["--base-url", simulated.context.base_url, "--api-key", simulated.key]
+    waiting = [*words, "--wait", "--wait-timeout", "8s", *where]
+    told = await asyncio.to_thread(CliRunner().invoke, main, waiting)
+    assert told.exit_code == 1
+    *progress, last = told.stderr.splitlines()
+    assert any(line.startswith("CREATING: ") and "STOCKOUT" in line and "next try at" in line for line in progress)
+    assert len(progress) == len(set(progress)), "a line is told when it changes"
+    assert "not READY within 8s" in last
+    assert "STOCKOUT" in last

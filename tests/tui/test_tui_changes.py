@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from textual import events
 
 from client.errors import InvalidArgument, Unavailable
 from tests.tui.conftest import SIZES, open_deck
@@ -430,3 +431,16 @@ async def test_at_80_columns_no_default_is_broken_over_two_lines():
         await dry_run(stage)
         for told in ("30s (default)", "10m (default)", "default=0.8 (default)"):
             assert told in stage.text
+
+
+@pytest.mark.parametrize(
+    ("burst", "held"),
+    [(("backspace", "2", "1"), "21"), (("backspace", "2"), "2"), (("4", "home", "1", "end", "0", "delete"), "140")],
+)
+async def test_keys_that_come_in_one_burst_act_in_the_order_in_which_they_were_pressed(burst, held):
+    async with open_deck() as stage:
+        await stage.press("s")
+        for key in burst:
+            stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await stage.settle()
+        assert stage.app.screen.query_one("#replica_count").value == held

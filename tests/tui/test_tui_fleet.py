@@ -11,9 +11,10 @@ import pytest
 from client.config import Context
 from client.errors import Unavailable
 from client.fleet_types import Condition
-from client.types import Deployment
+from client.types import Account, Deployment
 from tests.tui.conftest import START, open_deck
 from tui.core.snapshot import Picture
+from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
@@ -425,3 +426,18 @@ async def test_a_queue_that_is_not_known_is_not_counted_as_zero():
     row = Picture().seen(await RehearsalSource().snapshot(), START).rows[0]
     assert _queued([replace(row, queue=None)]) == "–"
     assert _queued([replace(row, queue=None), replace(row, queue=3)]) == "3"
+
+
+async def test_an_account_whose_budget_is_used_up_is_told_on_every_page_and_among_the_conditions():
+    async with open_deck() as stage:
+        assert "SUSPENDED" not in stage.text
+        stage.app.post_message(AccountSeen(Account(suspend_state="MONTHLY_SPEND_LIMIT_EXCEEDED")))
+        await stage.settle()
+        assert "✖ ACCOUNT local SUSPENDED: its budget of this month is used up" in stage.text
+        assert "quota update monthly-spend-usd" in " ".join(stage.text.split())
+        await stage.press("4")
+        assert "account local" in stage.text
+        assert "▲ SUSPENDED" in stage.text
+        stage.app.post_message(AccountSeen(Account(suspend_state="UNSUSPENDED")))
+        await stage.settle()
+        assert "SUSPENDED" not in stage.text

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
+from textual import events
+
 from client.errors import PermissionDenied
 from client.fleet_types import Condition, QuarantinedRequest
 from tests.tui.conftest import open_deck
@@ -23,7 +26,7 @@ async def test_every_page_is_a_key_away_even_on_the_smallest_screen():
             "2": ("rehearsal-3", "✖ closed", "NVIDIA_L4_24GB", "3/4", "SIMULATED"), "3": ("ReplicaReady", "chat"),
             "4": ("judge", "FAILED", "/data/models/judge.gguf"), "5": ("abababababab", "chat"),
             "6": ("ci-bot", "inference-user"), "7": ("fd_ad…", "never"), "8": ("deployment-count", "25%"),
-            "9": ("audit_logs", "ada"),
+            "9": ("without reads",),
         }.items():  # fmt: skip
             await stage.press(key)
             assert isinstance(stage.app.screen, ListScreen)
@@ -83,3 +86,32 @@ async def test_rows_that_cannot_be_renewed_stay_dim_with_their_age_and_the_reaso
         assert "30s ago" in stage.text
         assert "ci-bot" in stage.text
         assert stage.app.screen.table.stale
+
+
+@pytest.mark.parametrize(
+    ("typed", "page", "told"), [("nodes", "nodes", ""), ("aud", "audit", ""), ("wat", None, "no such command: wat")]
+)
+async def test_enter_in_the_palette_means_what_was_typed_however_fast(typed, page, told):
+    async with open_deck() as stage:
+        await stage.press("colon")
+        for key in (*typed, "enter"):
+            stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await stage.settle()
+        assert told in stage.text
+        assert [s.side.listing.id for s in stage.app.screen_stack if isinstance(s, ListScreen)] == (
+            [page] if page else []
+        )
+
+
+async def test_the_audit_log_is_without_reads_until_they_are_asked_for():
+    async with open_deck() as stage:
+        await stage.source.scale(CHAT, 1)
+        await stage.press("9")
+        assert "audit_logs" not in stage.text
+        assert "scale" in stage.text
+        assert "without reads (x shows them)" in stage.text
+        await stage.press("x")
+        assert "audit_logs" in stage.text
+        assert "without reads" not in stage.text
+        await stage.press("x")
+        assert "audit_logs" not in stage.text

@@ -64,6 +64,15 @@ async def test_ascii_mode_draws_with_ascii_only():
         assert stage.text.isascii(), sorted({c for c in stage.text if ord(c) > 127})
 
 
+@pytest.mark.parametrize("keys", [("c",), ("s",), ("e",), ("D",), ("question_mark",), ("colon", "n"), ("6",), ("y",)])
+async def test_ascii_mode_is_ascii_in_dialogs_the_palette_and_toasts_too(keys):
+    async with open_deck((80, 24), symbols="ascii") as stage:
+        await stage.press(*keys)
+        stage.app.notify("1 → 2 … naïve 模型")
+        await stage.settle()
+        assert stage.text.isascii(), sorted({c for c in stage.text if ord(c) > 127})
+
+
 async def test_meaning_survives_without_colour():
     async with open_deck() as stage:
         assert "✖ FAILED" in stage.text

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.cli.deployments import _spec
-from client.cli.grammar import OWN_OPTIONS, VERBS, reorder
+from client.cli.grammar import OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
 from client.cli.main import main
+from client.cli.options import in_own_terms, shared
 
 NOUNS = st.sampled_from(["deployment", "model"])
 
@@ -227,3 +228,51 @@ def test_every_commands_help_ends_with_examples_of_it_that_parse(path, command):
         words = reorder(shlex.split(example.rpartition("| ")[2])[1:])
         assert tuple(words[: len(path)]) == path, example
         command.make_context(path[-1], words[len(path) :])
+
+
+@pytest.mark.parametrize(
+    ("engines", "ours"),
+    [
+        ("ignoreChecks=true deletes it anyway", "--ignore-checks deletes it anyway"),
+        ("undelete it, or hard=true", "undelete it, or --hard"),
+        ("set its enableAddons to true", "set --enable-addons on it"),
+        ("leave baseModel out", "leave --base-model out"),
+        ("change minReplicaCount or maxReplicaCount first", "change --min-replica-count or --max-replica-count first"),
+        ("deployments/baseModel-x", "deployments/baseModel-x"), ("my-baseModels", "my-baseModels"),
+    ],
+)  # fmt: skip
+def test_an_engines_hint_is_told_in_the_options_of_the_command_line(engines, ours):
+    assert in_own_terms(engines) == ours
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--api-key K list deployments", "list deployments --api-key K"),
+        ("-o json --base-url=http://x get deployment chat", "get deployment chat -o json --base-url=http://x"),
+        ("-a other usage -- x", "usage -a other -- x"), ("--api-key K --once", "--api-key K --once"),
+        ("--api-key K", "--api-key K"), ("--api-key list", "--api-key list"), ("-a x frob", "-a x frob"),
+        ("list deployments -o json", "list deployments -o json"), ("", ""),
+    ],
+)  # fmt: skip
+def test_shared_options_may_come_before_the_verb(typed, meant):
+    assert options_last(typed.split(), {"list", "get", "usage"}) == meant.split()
+
+
+def test_the_options_that_may_come_first_are_those_that_every_command_shares():
+    command = click.command()(shared(lambda: None))
+    assert {name for option in command.params for name in option.opts} == SHARED_OPTIONS
+
+
+def test_an_option_before_the_verb_reaches_the_command():
+    shown = CliRunner().invoke(main, ["--base-url", "http://127.0.0.1:9", "--api-key", "k", "list", "deployments"])
+    assert shown.output.startswith("error: no answer from http://127.0.0.1:9")
+
+
+def test_a_key_that_never_expires_can_be_asked_for_in_the_words_of_the_help():
+    nowhere = ["--base-url", "http://127.0.0.1:9", "--api-key", "k"]
+    asked = CliRunner().invoke(main, ["api-key", "create", "--expire-time", "never", *nowhere])
+    assert asked.output.startswith("error: no answer from")
+    refused = CliRunner().invoke(main, ["api-key", "create", "--expire-time", "soon", *nowhere])
+    assert refused.exit_code == 2
+    assert "'soon' is not a time" in refused.output

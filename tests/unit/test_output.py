@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from client.access_types import User
 from client.cli import deployment_text, fleet, output
-from client.fleet_types import NodeView
+from client.fleet_types import Condition, DeploymentStats, DeploymentStatus, NodeView
 from client.types import (
     AutoscalingPolicy,
     BaseModelDetails,
@@ -80,7 +80,7 @@ def test_the_list_shows_ready_of_desired_what_starts_what_waits_and_the_total():
 
 def test_the_replica_count_says_which_of_them_answer_start_and_wait():
     busy = CHAT.model_copy(update={"replica_count": 10, "replica_stats": STAGES})
-    told = "10 (4 ready, 3 loading the model, 1 downloading the model, 2 waiting for a place)"
+    told = "10 (4 ready, 3 loading the model, 1 downloading the model, 2 to be started)"
     assert f"Replica Count: {told}" in deployment_text.text(busy).splitlines()
     none = CHAT.model_copy(update={"replica_count": 0, "replica_stats": ReplicaStats()})
     assert "Replica Count: 0" in deployment_text.text(none).splitlines()
@@ -173,3 +173,48 @@ def test_columns_start_under_each_other_two_spaces_apart(rows):
         padded = line.ljust(third)
         assert (padded[: second - 2].rstrip(), padded[second : third - 2].rstrip(), padded[third:]) == row
         assert line == line.rstrip()
+
+
+def short_of_room() -> DeploymentStatus:
+    stats = ReplicaStats(ready_replica_count=1, pending_scheduling_replica_count=1)
+    refused = Status(code="RESOURCE_EXHAUSTED", message="STOCKOUT: 1 of 2 replicas placed; no H100 free")
+    short = CHAT.model_copy(
+        update={"replica_stats": stats, "replica_count": 2, "desired_replica_count": 2, "status": refused}
+    )
+    condition = Condition(
+        type="CapacityLimited", reason="STOCKOUT", message="no H100 free", wanted=2, placed=1,
+        retry_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )  # fmt: skip
+    return DeploymentStatus(deployment=short, stats=DeploymentStats(window_s=10), conditions=[condition])
+
+
+def test_a_replica_waits_for_room_only_where_room_was_refused():
+    status = short_of_room()
+    assert deployment_text.replicas(status.deployment) == "2 (1 ready, 1 waiting for room)"
+    asked = status.deployment.model_copy(update={"status": Status()})
+    assert deployment_text.replicas(asked) == "2 (1 ready, 1 to be started)"
+
+
+def test_a_stockout_is_told_with_its_reason_and_its_next_try():
+    status = short_of_room()
+    when = output.local_time(status.conditions[0].retry_at)
+    waits = f"STOCKOUT (no H100 free), next try at {when}"
+    assert deployment_text.progress(status) == f"READY: 1 of 2 replicas ready, 1 waiting for room; {waits}"
+    shown = deployment_text.text(status.deployment, deployment_text.waits(status.conditions))
+    assert f"Waits For: {waits}" in shown.splitlines()
+    assert "Waits For" not in deployment_text.text(CHAT)
+
+
+def test_the_description_is_shown_where_there_is_one():
+    assert (
+        "Description: for the shop"
+        in deployment_text.text(CHAT.model_copy(update={"description": "for the shop"})).splitlines()
+    )
+    assert "Description" not in deployment_text.text(CHAT)
+
+
+def test_a_deployment_at_zero_is_listed_as_zero_and_one_without_accelerators_with_none():
+    idle = CHAT.model_copy(update={"desired_replica_count": 0, "replica_stats": ReplicaStats(), "accelerator_count": 1})
+    row = dict(zip(deployment_text.HEADER, deployment_text.row(idle), strict=True))
+    assert (row["STATE"], row["READY"], row["ACCELERATOR"]) == ("ZERO", "0/0", "-")
+    assert deployment_text.row(CHAT)[1] == "READY"

@@ -84,7 +84,7 @@ def test_counting_the_replicas_of_a_node_does_not_look_at_every_replica_again():
 
 
 def test_no_condition_does_not_say_that_all_is_done_while_a_deployment_is_being_made():
-    assert lists.conditions(picture(state="CREATING")) == ()
+    assert lists.conditions(picture(state="CREATING"), "local") == ()
     assert list_pages.CONDITIONS.empty == "no condition holds anything back"
 
 
@@ -101,12 +101,12 @@ def test_conditions_have_stockouts_with_their_next_try_and_failures():
         retry_at=NOW + timedelta(seconds=20),
     )  # fmt: skip
     stopped = Status(code="INTERNAL", message="roll-out stopped: no such file")
-    failed, waiting = lists.conditions(picture(state="FAILED", status=stopped, conditions=[short]))
+    failed, waiting = lists.conditions(picture(state="FAILED", status=stopped, conditions=[short]), "local")
     assert (failed.what.reason, failed.what.message) == ("FAILED", "roll-out stopped: no such file")
     assert shown(list_pages.CONDITIONS, waiting)["placed"] == "3/5"
     assert "next try in 20s" in list_pages.CONDITIONS.detail(waiting, NOW)[0]
     assert waiting.deployment == NAME
-    assert lists.conditions(picture()) == ()
+    assert lists.conditions(picture(), "local") == ()
 
 
 def test_a_quarantined_request_is_named_by_its_digest():

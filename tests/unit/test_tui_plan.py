@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
-from client.fleet_types import DeploymentStats, DeploymentStatus
+from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
 from client.types import AutoscalingPolicy, Deployment, ReplicaStats
 from tui.core import plan, units
 from tui.screens.base import update_fields
@@ -161,3 +161,22 @@ def test_a_load_target_of_many_digits_is_not_changed_by_opening_the_form():
     (shown,) = (field.value for field in update_fields(known) if field.key == "load_target_value")
     assert shown == "1234567"
     assert not plan.update(known, {"load_target": "default", "load_target_value": shown}).ready
+
+
+@pytest.mark.parametrize(("count", "without_room"), [("3", 1), ("4", 2)])
+def test_scaling_in_a_stockout_starts_nothing_that_has_no_room(count, without_room):
+    short = Condition(type="CapacityLimited", reason="STOCKOUT", wanted=3, placed=2)
+    now = status()
+    wants = now.deployment.model_copy(update={"desired_replica_count": 3, "max_replica_count": 5})
+    now = now.model_copy(update={"deployment": wants, "conditions": [short]})
+    blast = plan.scale(now, {"replica_count": count}).blast
+    assert any(f"no room for {without_room} of them now" in line for line in blast)
+    assert not any("will be started" in line for line in blast)
+
+
+def test_what_has_been_asked_for_is_not_counted_as_what_this_change_starts():
+    now = status()
+    wants = now.deployment.model_copy(update={"desired_replica_count": 3, "max_replica_count": 5})
+    now = now.model_copy(update={"deployment": wants})
+    assert not any("started" in line for line in plan.scale(now, {"replica_count": "3"}).blast)
+    assert "1 more replica will be started and loaded" in plan.scale(now, {"replica_count": "4"}).blast

@@ -22,8 +22,8 @@ from tui import cli
 from tui.core import plan
 from tui.core.journal import Journal
 from tui.executor import Executor
-from tui.messages import FleetLost, FleetSeen
-from tui.poller import Poller, wait_s
+from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller, wait_s
 from tui.sources.engine import EngineSource
 from tui.sources.prometheus import QUERIES, PrometheusHistory, align, promql
 from tui.sources.rehearsal import RehearsalSource
@@ -269,3 +269,27 @@ async def test_the_journal_is_written_away_from_the_event_loop():
     await Executor(source, Noting(None), lambda: NOW, lambda: False).run(plan.delete(status), status)
     assert threads
     assert threading.main_thread() not in threads
+
+
+async def test_the_account_is_asked_about_again_and_again_and_a_failure_ends_nothing():
+    answers = iter((httpx.Response(503, json={}), httpx.Response(200, json={"name": "accounts/local"})))
+    told: list[object] = []
+
+    async def pause(seconds):
+        assert seconds == ACCOUNT_EVERY_S
+        if told:
+            raise asyncio.CancelledError
+
+    source = engine(lambda request: next(answers))
+    with pytest.raises(asyncio.CancelledError):
+        await AccountPoller(source, told.append, pause).run()
+    assert [type(message) for message in told] == [AccountSeen]
+
+
+@pytest.mark.parametrize(("reads", "asked"), [(True, None), (False, 'method!="GET"')])
+async def test_the_audit_log_is_asked_for_without_reads_by_the_engines_own_filter(reads, asked):
+    def handler(request):
+        assert request.url.params.get("filter") == asked
+        return httpx.Response(200, json={"auditLogs": []})
+
+    assert await engine(handler).audit_logs(5, reads=reads) == []

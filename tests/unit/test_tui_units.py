@@ -62,6 +62,13 @@ def test_ascii_signs_keep_their_width(text):
     assert len(units.to_ascii(text)) == len(text)
 
 
+@given(st.text())
+def test_text_of_any_kind_becomes_ascii_of_the_same_width(text):
+    shown = units.only_ascii(text)
+    assert shown.isascii()
+    assert len(shown) == units.width(text)
+
+
 def test_sparks_show_gaps_as_blanks():
     assert units.spark([None, 0.0, 4.0], 3) == " ▁█"
     assert units.spark([], 3) == "   "

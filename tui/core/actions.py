@@ -51,6 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _TABLES, footer=6),
     Action("sort", ("o",), "sort", "Sort by the next column", "View", _FLEET, footer=8),
     Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
+    Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("list",), footer=28),
     Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", _BOTH, footer=11),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),

@@ -51,6 +51,17 @@ def conditions(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
     )
 
 
+_SUSPENDED = {
+    "MONTHLY_SPEND_LIMIT_EXCEEDED": "its budget of this month is used up: every inference request is answered with "
+    "402. Raise it with: firedeck quota update monthly-spend-usd --value N",
+}
+
+
+def suspension(state: str) -> str:
+    """Why an account's requests are refused, and what ends it."""
+    return _SUSPENDED.get(state, f"{state}: its requests are refused")
+
+
 def again(retry_at: datetime | None, now: datetime) -> str:
     """When room is asked for next; a try that is due is under way."""
     if retry_at is None:

@@ -105,7 +105,7 @@ EVENTS: Listing[Event] = Listing(
 CONDITIONS: Listing[Trouble] = Listing(
     "conditions", "conditions",
     (
-        Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment), 0, 10, 28, "left"),
+        Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment) or r.name, 0, 10, 28, "left"),
         Column("reason", "CONDITION", lambda r: f"▲ {r.what.reason}", 0, 10, 20, "left", tone=lambda r: "attention"),
         Column("placed", "PLACED", lambda r: _placed(r.what), 0, 6),
         Column("since", "SINCE", lambda r: _at(r.what.condition.since if r.what.condition else None), 2, 8),
@@ -114,7 +114,7 @@ CONDITIONS: Listing[Trouble] = Listing(
     ),
     "no condition holds anything back",
     lambda r, now: (
-        f"{r.deployment}: {r.what.reason}"
+        f"{r.deployment or r.name}: {r.what.reason}"
         + (f", next try in {units.countdown(_retry(r.what), now)}" if _retry(r.what) else ""),
         r.what.message,
     ),

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
+from tui.core import explain
 from tui.core.columns import Column
 from tui.core.snapshot import Picture
 
@@ -74,8 +75,11 @@ def events(found: list[Event]) -> tuple[Entry[Event], ...]:
     return tuple(Entry(str(event.seq), event, event.deployment) for event in reversed(found))
 
 
-def conditions(picture: Picture) -> tuple[Entry[Trouble], ...]:
+def conditions(picture: Picture, account: str) -> tuple[Entry[Trouble], ...]:
+    """The account's own trouble first: it concerns every deployment."""
     found: list[Entry[Trouble]] = []
+    if picture.suspended:
+        found.append(Entry(f"account {account}", Trouble("SUSPENDED", explain.suspension(picture.suspended))))
     for status in _statuses(picture):
         name, problem = status.deployment.name, status.deployment.status
         if status.deployment.state == "FAILED":

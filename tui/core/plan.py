@@ -173,13 +173,29 @@ def traffic(status: DeploymentStatus) -> tuple[str, ...]:
 
 def _scale_effect(status: DeploymentStatus, wanted: int | None) -> tuple[str, ...]:
     ready = ready_count(status)
-    if wanted is None or ready is None or wanted == ready:
+    if wanted is None or ready is None:
         return ()
-    least = status.deployment.min_replica_count
+    deployment = status.deployment
+    least = deployment.min_replica_count
     below = (f"below the minimum of {least}: the autoscaler will bring it back",) if least and wanted < least else ()
     if wanted < ready:
         return (f"{ready - wanted} of {ready} ready replicas will be drained and stopped", *below)
-    return (f"{wanted - ready} more replica{'s' if wanted - ready != 1 else ''} will be started and loaded", *below)
+    asked = max(ready, deployment.desired_replica_count or 0)  # what has been asked for is started without this change
+    more = (f"{_replicas(wanted - asked)} will be started and loaded",) if wanted > asked else ()
+    short = _no_room(status, wanted)
+    if short:
+        return (f"{wanted} replicas wanted, no room for {short} of them now: asked for until there is", *below)
+    return (*more, *below)
+
+
+def _replicas(count: int) -> str:
+    return f"{count} more replica{'s' if count != 1 else ''}"
+
+
+def _no_room(status: DeploymentStatus, wanted: int) -> int:
+    """How many of so many replicas the stockout leaves without a place; 0 while there is none."""
+    found = [wanted - one.placed for one in status.conditions if one.reason == "STOCKOUT"]
+    return max([0, *found])
 
 
 def _pinned(status: DeploymentStatus, plan: Plan) -> Plan:

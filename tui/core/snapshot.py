@@ -10,6 +10,7 @@ from tui.core import states, units
 from tui.core.states import Look
 from tui.core.why import why
 
+NOT_SUSPENDED = ("", "UNSUSPENDED", "SUSPEND_STATE_UNSPECIFIED")
 STALE_AFTER = timedelta(seconds=5)
 
 
@@ -55,23 +56,31 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One immutable moment: the last snapshot (None before the first), when it came here, and the link."""
+    """One immutable moment: the last snapshot (None before the first), when it came here, and the link.
+
+    `suspended` is why the account's requests are refused, as the wire has it; empty while they are not.
+    """
 
     snapshot: FleetSnapshot | None = None
     received_at: datetime | None = None
     link: Link = field(default_factory=Link)
     rows: tuple[Row, ...] = ()
+    suspended: str = ""
 
     def seen(self, snapshot: FleetSnapshot, now: datetime) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
         trends = {row.name: row.trend for row in self.rows}
         rows = tuple(with_trend(row_of(status), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows)
+        return Picture(snapshot, now, Link(), rows, self.suspended)
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
         first = self.link.lost_at or now
         return replace(self, link=Link(first, reason, attempt, retry_at))
+
+    def account(self, suspend_state: str) -> Picture:
+        """This picture after the account was asked about."""
+        return replace(self, suspended="" if suspend_state in NOT_SUSPENDED else suspend_state)
 
     def status(self, name: str) -> DeploymentStatus | None:
         """The deployment of this very name, or None if it is not there (any more)."""

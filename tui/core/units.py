@@ -29,6 +29,21 @@ def count(value: int | None) -> str:
     return UNKNOWN if value is None else str(value)
 
 
+def only_ascii(text: str) -> str:
+    """`text` in ASCII and of the same width, whatever it was: what has no sign of its own becomes `#` or `?`."""
+    if text.isascii():
+        return text
+    return "".join(c if c.isascii() else _nearest(c) for c in to_ascii(text))
+
+
+def _nearest(sign: str) -> str:
+    if sign == "\xa0":
+        return " "
+    if "\u2500" <= sign <= "\u257f":
+        return "+"
+    return ("#" if "\u2580" <= sign <= "\u259f" else "?") * width(sign)
+
+
 def exact(value: float) -> str:
     """All digits of a number that is read back, without an exponent: `0.8`, `3`, `1234567`, `0.00001`."""
     text = format(Decimal(repr(value)), "f")

@@ -18,6 +18,7 @@ from client.types import Deployment, DeploymentSpec
 from tui.core import plan
 from tui.core.plan import Plan, Verb
 from tui.screens.dialog import TITLES, PlanDialog
+from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
 
@@ -48,7 +49,7 @@ class ChangeDialog(PlanDialog):
                 for field in self.fields:
                     with Horizontal(classes="field"):
                         yield Label(field.label, classes="label")
-                        yield Input(field.value, id=field.key, compact=True)
+                        yield LineInput(field.value, id=field.key, compact=True)
                 yield PlanView(id="plan")
             yield from self.compose_foot(self.verb)
 

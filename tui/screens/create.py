@@ -12,6 +12,7 @@ from tui.core import plan
 from tui.core.form import Problem
 from tui.core.plan import Change, Plan
 from tui.screens.dialog import PlanDialog
+from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
 COLD = (("hold requests until ready", "hold"), ("reject with 503", "reject"))
@@ -79,7 +80,7 @@ class CreateDialog(PlanDialog):
 
 
 def _box(key: str, hint: str) -> Input:
-    return Input(id=key, placeholder=hint, compact=True)
+    return LineInput(id=key, placeholder=hint, compact=True)
 
 
 def _row(label: str, control: Input | Select[str]) -> ComposeResult:

@@ -20,6 +20,7 @@ from tui.screens.deployment import DeploymentScreen
 from tui.widgets.events_log import EventsLog
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
+from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 from tui.widgets.reasons import Reasons, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
@@ -43,7 +44,7 @@ class FleetScreen(DeckScreen):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield Input(placeholder="words, state:ready, model:smol, !word", id="filter", compact=True)
+        yield LineInput(placeholder="words, state:ready, model:smol, !word", id="filter", compact=True)
         yield FleetTable(id="fleet")
         yield Text(id="why")
         yield from self.compose_charts()

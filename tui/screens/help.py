@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
 from tui.core import actions, units
+from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 
 _SIGNS: tuple[tuple[str, str, str], ...] = (
@@ -33,7 +34,7 @@ class HelpDialog(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Label("Keys", id="title")
-            yield Input(placeholder="search the keys", id="search", compact=True)
+            yield LineInput(placeholder="search the keys", id="search", compact=True)
             with VerticalScroll(id="content", can_focus=False):
                 yield Text(id="keys-found")
 

@@ -22,6 +22,7 @@ from tui.screens.page import Page
 from tui.sources.base import FleetSource
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.keyed_table import KeyedTable
+from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 from tui.widgets.status_bar import Banner, StatusBar
 
@@ -31,10 +32,11 @@ Ask = Callable[[FleetSource, Picture], Awaitable[Sequence[Entry[T]]]]
 
 @dataclass(frozen=True, slots=True)
 class Side(Generic[T]):
-    """A listing and where its rows come from."""
+    """A listing and where its rows come from; `ask_all` where `ask` leaves out what only read."""
 
     listing: Listing[T]
     ask: Ask[T]
+    ask_all: Ask[T] | None = None
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -46,7 +48,7 @@ async def _events(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]
 
 
 async def _conditions(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.conditions(picture)
+    return lists.conditions(picture, source.context.account)
 
 
 async def _quarantine(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -69,12 +71,16 @@ async def _audit(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
     return lists.audit(await source.audit_logs(RECORDS))
 
 
+async def _changes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    return lists.audit(await source.audit_logs(RECORDS, reads=False))
+
+
 SIDES: dict[str, Side[Any]] = {
     side.listing.id: side
     for side in (
         Side(list_pages.NODES, _nodes), Side(list_pages.EVENTS, _events), Side(list_pages.CONDITIONS, _conditions),
         Side(list_pages.QUARANTINE, _quarantine), Side(list_pages.USERS, _users), Side(list_pages.KEYS, _keys),
-        Side(list_pages.QUOTAS, _quotas), Side(list_pages.AUDIT, _audit),
+        Side(list_pages.QUOTAS, _quotas), Side(list_pages.AUDIT, _changes, _audit),
     )
 }  # fmt: skip
 
@@ -94,12 +100,13 @@ class ListScreen(Page):
         self._answered_at: datetime | None = None
         self._asking = False
         self._note = ""
+        self._reads = False
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield Input(placeholder="words, !word", id="filter", compact=True)
+        yield LineInput(placeholder="words, !word", id="filter", compact=True)
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
         yield KeyBar("list")
@@ -128,6 +135,8 @@ class ListScreen(Page):
         if self.entries is None:
             return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
         pieces.append((f"{len(self.entries)}" if self.entries else listing.empty, "bold" if self.entries else ""))
+        if self.side.ask_all and not self._reads:
+            pieces.append(("  without reads (x shows them)", tone("dim")))
         if text:
             pieces += ["  ", (f" /{text} ", "bold $background on $tone-working"), f" {shown} shown"]
         if age := self._age(now):
@@ -156,8 +165,9 @@ class ListScreen(Page):
             self.run_worker(self._ask(), group="details", exit_on_error=True)
 
     async def _ask(self) -> None:
+        ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
         try:
-            entries, note = await self.side.ask(self.deck.source, self.picture), ""
+            entries, note = await ask(self.deck.source, self.picture), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:
@@ -189,6 +199,14 @@ class ListScreen(Page):
     def _filter_done(self) -> None:
         self.query_one("#filter").display = False
         self.table.focus()
+
+    def action_show_reads(self) -> None:
+        if self.side.ask_all is None:
+            self.notify("only the audit log has reads", severity="warning")
+            return
+        self._reads, self._asked_at = not self._reads, None
+        self.draw()
+        self.ask_details()
 
     def action_filter(self) -> None:
         box = self.query_one("#filter", Input)

@@ -9,6 +9,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
+from tui.widgets.line_input import LineInput
+
 
 class UnlockDialog(ModalScreen[bool]):
     """Dismissed with True if the name was typed."""
@@ -24,7 +26,7 @@ class UnlockDialog(ModalScreen[bool]):
         with Vertical(id="dialog"):
             yield Label(f"Unlock changes on {self._wanted}", id="title", markup=False)
             yield Label(f"This is a production context. Type its name to allow changes: {self._wanted}", markup=False)
-            yield Input(id="name", compact=True)
+            yield LineInput(id="name", compact=True)
             with Horizontal(id="buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Unlock", id="confirm", variant="error", compact=True, disabled=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
-from client.types import Deployment, DeploymentSpec, Model
+from client.types import Account, Deployment, DeploymentSpec, Model
 
 
 class HistorySource(Protocol):
@@ -46,8 +46,12 @@ class FleetSource(HistorySource, Protocol):
 
     async def quotas(self) -> list[Quota]: ...
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
-        """The newest records, newest first; for admins."""
+    async def account(self) -> Account:
+        """The context's own: whether its requests are refused."""
+        ...
+
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
+        """The newest records, newest first; for admins. `reads`: those of what only read, too."""
         ...
 
     async def models(self) -> list[Model]:

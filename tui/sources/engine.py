@@ -11,7 +11,7 @@ from client.errors import Internal, NotFound, Unavailable
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
-from client.types import Deployment, DeploymentSpec, Model
+from client.types import Account, Deployment, DeploymentSpec, Model
 from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
@@ -96,9 +96,13 @@ class EngineSource:
         with self._readable():
             return await self._client.quotas.list()
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+    async def account(self) -> Account:
         with self._readable():
-            return await self._client.audit_logs.list(limit=limit)
+            return await self._client.accounts.get()
+
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
+        with self._readable():
+            return await self._client.audit_logs.list(limit=limit, filter=None if reads else 'method!="GET"')
 
     async def models(self) -> list[Model]:
         with self._readable():

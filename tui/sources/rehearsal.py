@@ -16,7 +16,7 @@ from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
 from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
-from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.sources import simulation
 from tui.sources.simulation import SimDeployment
 
@@ -24,6 +24,7 @@ Clock = Callable[[], datetime]
 Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
+CHANGES = ("create", "scale", "update", "delete", "undelete")
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
@@ -139,12 +140,16 @@ class RehearsalSource:
         name = f"accounts/{self.context.account}/quotas/deployment-count"
         return [Quota(name=name, value="20", max_value="100", usage=float(len(self.fleet)))]
 
-    async def audit_logs(self, limit: int) -> list[AuditLogEntry]:
+    async def account(self) -> Account:
+        return Account(name=f"accounts/{self.context.account}")
+
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
         """What was asked of this source, as an engine would have it on record."""
         self._begin("audit_logs")
         done = [
             AuditLogEntry(id=str(n), timestamp=self._origin, principal="ada", message=call, status=Status(code="OK"))
             for n, call in enumerate(self.calls)
+            if reads or call in CHANGES
         ]
         return done[::-1][:limit]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from client.config import Context
-from tui.core import units
+from tui.core import explain, units
 from tui.core.plain import labels
 from tui.core.snapshot import Picture
 from tui.widgets.paint import Piece, Text, tone
@@ -77,16 +77,23 @@ def _cells(parts: list[tuple[int, list[Piece]]]) -> int:
 
 
 class Banner(Text):
-    """Shown only while the connection is lost; the picture below it stays."""
+    """Shown only while the connection is lost or the account is suspended; the picture below it stays."""
 
-    def show_link(self, picture: Picture, now: datetime) -> None:
-        link = picture.link
-        self.display = link.lost_at is not None
-        if link.lost_at is None:
-            return
-        retry = units.countdown(link.retry_at, now)
-        again = "trying again now" if retry == "now" else f"trying again in {retry}"
-        kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
-        lost = units.since(link.lost_at, now)
-        since = f"since {units.clock(link.lost_at)}, {lost} ago"
-        self.show([f" ✖ CONNECTION LOST {since} · {again} · {kept}"], [f"   {link.reason}"])
+    def show_troubles(self, picture: Picture, account: str, now: datetime) -> None:
+        lines = [*_lost(picture, now)]
+        if picture.suspended:
+            lines.append(f" ✖ ACCOUNT {account} SUSPENDED: {explain.suspension(picture.suspended)}")
+        self.display = bool(lines)
+        if lines:
+            self.show(*([line] for line in lines))
+
+
+def _lost(picture: Picture, now: datetime) -> tuple[str, ...]:
+    link = picture.link
+    if link.lost_at is None:
+        return ()
+    retry = units.countdown(link.retry_at, now)
+    again = "trying again now" if retry == "now" else f"trying again in {retry}"
+    kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
+    since = f"since {units.clock(link.lost_at)}, {units.since(link.lost_at, now)} ago"
+    return f" ✖ CONNECTION LOST {since} · {again} · {kept}", f"   {link.reason}"
