@@ -55,6 +55,24 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
     assert len(ROUTES) == len(set(ROUTES)) > 35
 
 
+def who_may(method: str, path: str) -> tuple[str, str | None]:
+    """The README's table of roles, by what a route is about: the least role, and that for what others own."""
+    if "auditLogs" in path:
+        return "admin", None
+    if "apiKeys" in path:
+        return "inference-user", "admin"
+    if (method == "GET" and not path.endswith(":validateUpload")) or path.endswith(":match"):
+        return "inference-user", None
+    if "/users" in path or "/quotas" in path:
+        return "admin", None
+    return "contributor", "user" if "{" in path.rpartition("/")[2] else None
+
+
+@pytest.mark.parametrize("route", ROUTES, ids="-".join)
+def test_the_table_is_what_users_are_told(route) -> None:
+    assert (RULES[route].least, RULES[route].others) == who_may(*route)
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_no_route_comes_from_anywhere_else(shared_home: Home) -> None:
     app = control_plane(shared_home.engine.house)
