@@ -113,7 +113,8 @@ class AuditLogEntry(Wire):
 
 
 class AuditVerification(Wire):
-    """firedeck's own: whether every record is as it was written. `first_bad_id` is the first that is not."""
+    """firedeck's own: whether every record is as it was written. `first_bad_id` is the first that is not, `reason` what
+    is wrong with it; of a valid log, what could not be checked."""
 
     valid: bool = True
     checked: int = 0

@@ -182,7 +182,7 @@ class AuditLog:
         self._ends_known = True
 
     async def verify(self) -> AuditVerification:
-        """Walk both trails; the first record that is not as it was written, if there is one."""
+        """Walk both trails; the first record that is not as it was written, if there is one, or what cannot be told."""
         async with self._writing:
             heads, checked = self._read_head(), 0
             for trail in (CHANGES, READS):
@@ -190,7 +190,8 @@ class AuditLog:
                 checked += count
                 if reason:
                     return AuditVerification(valid=False, checked=checked, first_bad_id=str(bad), reason=reason)
-            return AuditVerification(valid=True, checked=checked)
+            unsure = f"{HEAD_FILE} is missing: records removed at the end would not be noticed"
+            return AuditVerification(valid=True, checked=checked, reason=unsure if checked and not heads else None)
 
     async def _verify_trail(self, trail: str, head: _Ends | None) -> tuple[int, int, str]:
         """(records checked, number of the bad one, what is wrong with it or "")."""

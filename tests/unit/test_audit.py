@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from client.access_types import AuditVerification
 from client.errors import Unavailable
 from engine.clock import FakeClock
 from engine.store.access import AccessRecords, AuditQuery, AuditRecord
@@ -147,6 +148,17 @@ async def test_a_tail_that_was_cut_off_and_a_beginning_that_was_removed_are_foun
         found = await verified(folder)
         assert not found.valid
         assert cut in (found.reason or "")
+
+
+async def test_without_the_file_of_the_ends_the_check_says_what_it_cannot_tell(tmp_path) -> None:
+    async with opened(tmp_path) as log:
+        assert await log.verify() == AuditVerification()  # nothing is there that could be missing
+    await fill(tmp_path, 4)
+    assert (await verified(tmp_path)).reason is None
+    (tmp_path / HEAD_FILE).unlink()
+    found = await verified(tmp_path)
+    assert found.valid
+    assert found.reason == f"{HEAD_FILE} is missing: records removed at the end would not be noticed"
 
 
 async def test_only_so_many_records_of_a_trail_stay_and_reads_do_not_push_changes_out(tmp_path, monkeypatch) -> None:
