@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -49,9 +50,16 @@ async def _ask_on(http: httpx.AsyncClient, stream: bool, outcomes: Counter[str])
     body = {"model": NAME, "prompt": "Count: 1, 2,", "max_tokens": 8, "ignore_eos": True, "stream": stream}
     while True:
         answer = await http.post("/v1/completions", json=body)
-        whole = answer.text.rstrip().endswith("data: [DONE]") and '"error"' not in answer.text
-        good = answer.status_code == 200 and (whole if stream else bool(answer.json()["choices"][0]["text"]))
+        good = answer.status_code == 200 and (
+            _whole(answer.text) if stream else bool(answer.json()["choices"][0]["text"])
+        )
         outcomes["answered" if good else f"{answer.status_code} {answer.text[:100]} ... {answer.text[-300:]}"] += 1
+
+
+def _whole(stream: str) -> bool:
+    """Told by its events: text may well say "error"."""
+    *events, last = [line.removeprefix("data: ") for line in stream.splitlines() if line]
+    return last == "[DONE]" and not any("error" in json.loads(event) for event in events)
 
 
 async def _rolled(client: Client, slots: int, replicas: int) -> None:
