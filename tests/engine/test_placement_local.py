@@ -61,7 +61,10 @@ def machine(tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def shown(placed: Placed) -> str | None:
-    return psutil.Process(placed.pid).environ().get(VISIBLE)
+    """Linux shows an empty environment for a moment after a process was started."""
+    process = psutil.Process(placed.pid)
+    poll_until(process.environ)
+    return process.environ().get(VISIBLE)
 
 
 def test_each_replica_is_shown_gpus_of_its_own_until_it_ends(machine: Machine) -> None:
