@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,7 +190,8 @@ class LocalDriver:
             return ()
         free = {gpu.id: self._free_bytes(gpu) for gpu in self._gpus()}
         roomy = [gpu for gpu, room in free.items() if room > 0 and room >= need.device_bytes]
-        return devices.assign(need.accelerators, roomy, _held())
+        own = [promise.gpus for promise in self._promised.values()]
+        return devices.assign(need.accelerators, roomy, [*own, *_held_by_others(self._promised)])
 
     def _spawn(self, launch: Launch, promise: Promise) -> subprocess.Popen[bytes]:
         socket = self.socket_of(launch.replica)
@@ -241,13 +242,13 @@ def _environment(launch: Launch) -> dict[str, str]:
     }
 
 
-def _held() -> list[list[str]]:
-    """The GPUs of each replica that lives on this machine, this engine's or not. Read from their environment, they need
-    no record that could outlive a process or die with the engine."""
+def _held_by_others(ours: Collection[int]) -> list[list[str]]:
+    """The GPUs of each replica that lives on this machine and is none of `ours`, by pid: another engine's. Read from
+    their environment, which a process lacks for a moment after its start, so not the way for those just started."""
     held = []
     for pid in psutil.pids():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if _runs_on(pid) is not None:
+            if pid not in ours and _runs_on(pid) is not None:
                 held.append(psutil.Process(pid).environ().get(devices.VISIBLE, "").split(","))
     return held
 

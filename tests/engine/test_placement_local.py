@@ -76,6 +76,12 @@ def test_each_replica_is_shown_gpus_of_its_own_until_it_ends(machine: Machine) -
     assert shown(third) == GPUS[0]
 
 
+def test_a_replica_counts_before_the_system_shows_what_it_was_started_with(machine: Machine, monkeypatch) -> None:
+    monkeypatch.setattr(psutil, "pids", list)
+    driver = machine.driver()
+    assert (shown(machine.start(driver)), shown(machine.start(driver))) == GPUS
+
+
 def test_an_engine_that_starts_again_knows_what_living_replicas_use(machine: Machine) -> None:
     first = machine.start(machine.driver())
     assert shown(first) == GPUS[0]
