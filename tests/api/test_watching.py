@@ -52,10 +52,11 @@ async def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path, monkeypat
             watcher.connect((where.hostname, where.port))
             head = [
                 "GET /firedeck/v1/fleet:watch?interval=0.2 HTTP/1.1",
-                "Host: x",
+                "Host: 127.0.0.1",
                 f"Authorization: Bearer {home.admin_key}",
             ]
             watcher.sendall("\r\n".join([*head, "", ""]).encode())
+            assert (await asyncio.to_thread(watcher.recv, 12)) == b"HTTP/1.1 200"  # and takes nothing from here on
             async with asyncio.timeout(60):
                 while not connections(where.port):
                     await asyncio.sleep(0.05)

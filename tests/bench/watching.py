@@ -45,8 +45,8 @@ class Watcher:
         where = urlsplit(url)
         reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=2**26)
         try:
-            head = f"GET /firedeck/v1/fleet:watch?interval=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n"
-            writer.write(head.encode())
+            asked = "GET /firedeck/v1/fleet:watch?interval=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            writer.write(f"{asked}Authorization: Bearer {key}\r\n\r\n".encode())
             while True:
                 self.take(await reader.readuntil(b"\n\n"))
         finally:
