@@ -48,8 +48,10 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert [answer.status_code for answer in answers] == [200] * 8
         again = await _ask(http, "POISON", 5)
         assert again.json()["error"]["message"] == error["message"]
+        while (await _reasons(client)).count("ReplicaDied") < 2:  # told by the next look at the replicas
+            await asyncio.sleep(0.1)
         await until_ready(client, "d")
-        events = [event.reason for event in await client.fleet.events("d")]
+        events = await _reasons(client)
         assert events.count("ReplicaDied") == 2
         assert events.count("RequestQuarantined") == 1
         [quarantined] = (await client.fleet.status("d")).quarantined
@@ -66,7 +68,7 @@ async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_
         for deaths in (1, 2):
             with pytest.raises(httpx.ReadTimeout):
                 await http.post("/v1/completions", json={"model": NAME, "prompt": "LATER"}, timeout=0.3)
-            while [e.reason for e in await client.fleet.events("d")].count("ReplicaDied") < deaths:
+            while (await _reasons(client)).count("ReplicaDied") < deaths:
                 await asyncio.sleep(0.1)
         while not (await client.fleet.status("d")).quarantined:
             await asyncio.sleep(0.1)
@@ -108,6 +110,10 @@ async def test_a_request_that_wedges_replicas_is_found_out_though_its_clients_gi
         assert "ended 2 replicas" in refused.json()["error"]["message"]
         await until_ready(client, "d")
         assert (await _ask(http, "Innocent", 5)).status_code == 200
+
+
+async def _reasons(client: Client) -> list[str]:
+    return [event.reason for event in await client.fleet.events("d")]
 
 
 def _http(engine: EngineProcess) -> httpx.AsyncClient:
