@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import openai
 import pytest
@@ -17,7 +18,16 @@ from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 settings.register_profile("firedeck", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("firedeck")
 
+PURE = Path(__file__).parent / "unit"
 SHARED = "shared"  # the deployment that all tests may ask and none may change
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real processes and screens get a second attempt on machines that stop any of them for seconds. The
+    summary names each that needed it: there is a race to be found. Pure cores get none."""
+    for item in items:
+        if not item.path.is_relative_to(PURE):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
