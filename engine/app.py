@@ -61,6 +61,7 @@ from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.ledger import Ledger
+from engine.telemetry.refusals import Refusals
 from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
 from engine.version import VERSION
@@ -128,6 +129,7 @@ class Engine:
         async with AsyncExitStack() as ending:  # from its last line to its first
             ending.push_async_callback(self._store.close)
             ending.push_async_callback(self.house.access.audit.close)
+            ending.push_async_callback(self.house.access.refusals.close)
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
 
@@ -139,6 +141,7 @@ class Engine:
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
         except FiredeckError as error:
+            self.house.access.refusals.at_the_door(scope, error)
             if infers:
                 await send_error(send, error, randomness.token_hex(8))
             else:
@@ -154,19 +157,21 @@ class Engine:
 async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:
     """Users, secrets, quotas, what was used of them, and the audit log, as the data folder holds them."""
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
+    audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
     access = Access(
         records, Users(records, keyring), Vault(records, sealer),
         Quotas(
             records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
             consumption=Consumption(ledger.used, fleet.accelerated),
         ),
-        AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock()),
+        audit, Refusals(audit.add, SystemClock()),
     )  # fmt: skip
     await access.users.load()
     await access.vault.load()
     await access.quotas.load()
     await ledger.open()
-    await access.audit.open()
+    await audit.open()
+    access.refusals.open()
     return access
 
 

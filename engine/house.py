@@ -17,18 +17,20 @@ from engine.library import Library
 from engine.store.access import AccessRecords
 from engine.telemetry.audit import AuditLog
 from engine.telemetry.ledger import Ledger
+from engine.telemetry.refusals import Refusals
 from engine.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who there is, what they may use, and what they did."""
+    """Who there is, what they may use, what they did, and who was turned away."""
 
     records: AccessRecords
     users: Users
     vault: Vault
     quotas: Quotas
     audit: AuditLog
+    refusals: Refusals
 
 
 @dataclass(frozen=True, slots=True)

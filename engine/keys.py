@@ -36,6 +36,18 @@ _ADDRESSES_KEPT = 4096
 _HALF = 32  # hex digits of a hash
 
 
+class KeyRefused(Unauthenticated):
+    """`reason` is one of those below, by which the audit log knows it; `record` is a known key's."""
+
+    def __init__(self, reason: str, message: str, *, hint: str, record: KeyRecord | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.record = record
+
+
+NO_KEY, WRONG_KEY, REVOKED_KEY, EXPIRED_KEY = "RefuseNoKey", "RefuseWrongKey", "RefuseRevokedKey", "RefuseExpiredKey"
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Whose key a request carries."""
@@ -97,32 +109,32 @@ class Keyring:
         return key
 
     def identify(self, headers: dict[str, str], address: str = "") -> Principal:
-        """The owner of the key in `Authorization: Bearer` or `X-Api-Key`, or Unauthenticated.
+        """The owner of the key in `Authorization: Bearer` or `X-Api-Key`, or KeyRefused.
 
-        ResourceExhausted for an `address` that has sent too many requests without a good key.
+        ResourceExhausted from it for an `address` that has sent too many requests without a good key.
         """
         try:
             return self._owner(headers)
-        except Unauthenticated:
-            self._misses.count(address)
+        except KeyRefused as refused:
+            self._misses.count(address, refused)
             raise
 
     def _owner(self, headers: dict[str, str]) -> Principal:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
         if not key:
-            raise Unauthenticated("no API key was given", hint="send the header Authorization: Bearer KEY")
+            raise KeyRefused(NO_KEY, "no API key was given", hint="send the header Authorization: Bearer KEY")
         digest = _hash(key)
         record = self._by_half.get(digest[:_HALF])
         if record is None or not hmac.compare_digest(record.hash, digest):
-            raise Unauthenticated(
-                "the API key you provided is invalid",
+            raise KeyRefused(
+                WRONG_KEY, "the API key you provided is invalid",
                 hint=f"the engine's own is in {ADMIN_KEY_FILE} of its data folder, as it said when it started",
-            )
+            )  # fmt: skip
         if record.revoke_time:
-            raise Unauthenticated("the API key you provided has been revoked", hint=_ANOTHER)
+            raise KeyRefused(REVOKED_KEY, "the API key you provided has been revoked", hint=_ANOTHER, record=record)
         if _expired(record):
-            raise Unauthenticated("the API key you provided has expired", hint=_ANOTHER)
+            raise KeyRefused(EXPIRED_KEY, "the API key you provided has expired", hint=_ANOTHER, record=record)
         return Principal(record.account, record.user, record.role, record.id)
 
     def stands(self, caller: Principal) -> bool:
@@ -197,8 +209,8 @@ class _Misses:
         self._now = now
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()  # address: (minute, misses in it)
 
-    def count(self, address: str) -> None:
-        """One more; ResourceExhausted when they are too many for this minute."""
+    def count(self, address: str, refused: KeyRefused) -> None:
+        """One more; ResourceExhausted from it when they are too many for this minute."""
         now = self._now()
         minute = int(now // 60)
         began, misses = self._counts.pop(address, (minute, 0))
@@ -210,7 +222,7 @@ class _Misses:
             raise ResourceExhausted(
                 f"more than {MISSES_PER_MINUTE} requests of this minute came from your address without a good key",
                 hint="check the key; good keys are not held up", retry_after_s=60 - now % 60,
-            )  # fmt: skip
+            ) from refused  # fmt: skip
 
 
 def given_key() -> str:

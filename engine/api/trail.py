@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 from urllib.parse import parse_qs
 
 from client.access_types import ADMIN
-from client.errors import FiredeckError, ResourceExhausted
+from client.errors import FiredeckError
+from client.names import LOCAL_ACCOUNT
 from engine.access.rules import RULES, Rule
 from engine.asgi import Message, Receive, Scope, Send, headers_of
 from engine.house import House
 from engine.keys import Principal
-from engine.telemetry.audit import Seen
+from engine.telemetry.audit import Seen, resource_of, unquoted
 
 log = logging.getLogger(__name__)
 
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})  # as the routes read a switch
 
 
@@ -58,24 +57,31 @@ class AuditTrail:
         rule = _rule(scope)
         caller: Principal | None = scope["state"].get("principal")
         error: FiredeckError | None = scope["state"].get("error")
-        account = caller.account if caller else scope.get("path_params", {}).get("account", "")
-        # Nobody may fill the log without a key: strangers count only so far as they are answered at all.
-        stranger = caller is None and (_throttled(error) or account not in self._house.keyring.accounts())
-        if rule is None or stranger:
+        if rule is None:
+            return
+        if caller is None:
+            self._refused(scope, error)
             return
         headers = headers_of(scope)
         made = _made(scope, rule, status, body)
         self._house.access.audit.add(
             Seen(
-                change=rule.changes and caller is not None, account=account,
-                principal=self._house.access.users.principal(caller.account, caller.user) if caller else "",
-                method=scope["method"], message=rule.action, resource=made or _resource(scope),
+                change=rule.changes, account=caller.account,
+                principal=self._house.access.users.principal(caller.account, caller.user),
+                method=scope["method"], message=rule.action, resource=made or resource_of(scope["path"]),
                 code=error.name if error else "OK" if status < 400 else "INTERNAL",
-                detail=_unquoted(error.message) if error else "", admin=rule.least == ADMIN,
-                key_id=caller.key_id if caller else "", client_ip=(scope.get("client") or ("",))[0],
-                user_agent=headers.get("user-agent", ""), owner=caller.user if caller and made else None,
+                detail=unquoted(error.message) if error else "", admin=rule.least == ADMIN,
+                key_id=caller.key_id, client_ip=(scope.get("client") or ("",))[0],
+                user_agent=headers.get("user-agent", ""), owner=caller.user if made else None,
             )
         )  # fmt: skip
+
+    def _refused(self, scope: Scope, error: FiredeckError | None) -> None:
+        """Nobody may fill the log without a key: these are counted."""
+        if error is not None:
+            asked = scope.get("path_params", {}).get("account", "")
+            known = asked in self._house.keyring.accounts()
+            self._house.access.refusals.of_a_key(scope, error, asked if known else LOCAL_ACCOUNT)
 
     async def _commit(self) -> None:
         try:
@@ -84,17 +90,8 @@ class AuditTrail:
             log.warning("a change is acknowledged before its audit record is on disk: %s", error)
 
 
-def _unquoted(message: str) -> str:
-    """An error's text without what it quotes of the request: a secret may have been put there by mistake."""
-    return _QUOTED.sub("'...'", message)
-
-
 def _rule(scope: Scope) -> Rule | None:
     return RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
-
-
-def _throttled(error: FiredeckError | None) -> bool:
-    return isinstance(error, ResourceExhausted)
 
 
 def _made(scope: Scope, rule: Rule, status: int, body: bytes) -> str:
@@ -111,10 +108,3 @@ def _only_asked(scope: Scope) -> bool:
     """Whether the request asked what would be made, and no more."""
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     return any(query.get(switch, [""])[-1].lower() in _TRUE for switch in ("validateOnly", "dryRun"))
-
-
-def _resource(scope: Scope) -> str:
-    """The path's resource: `accounts/local/deployments/chat`, without version and verb."""
-    path: str = scope["path"].removeprefix("/firedeck").removeprefix("/v1").removeprefix("/")
-    head, slash, last = path.rpartition("/")
-    return head + slash + last.partition(":")[0]

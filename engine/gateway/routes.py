@@ -75,7 +75,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
         try:
-            caller = self._house.keyring.identify(headers_of(scope), (scope.get("client") or ("",))[0])
+            caller = self._identified(scope)
             authorise(caller, INFERENCE, caller.account)
             if scope["path"].removeprefix(_PREFIX) in _INFER:
                 send = _counted(send, self._house.access.quotas, caller.account)
@@ -87,6 +87,13 @@ class Gateway:
         except Exception:
             log.exception("request %s failed", request_id)
             await send_error(send, Internal("the gateway failed; its log says why"), request_id)
+
+    def _identified(self, scope: Scope) -> Principal:
+        try:
+            return self._house.keyring.identify(headers_of(scope), (scope.get("client") or ("",))[0])
+        except FiredeckError as error:
+            self._house.access.refusals.of_a_key(scope, error)
+            raise
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str) -> None:
         path = scope["path"].removeprefix(_PREFIX)

@@ -1,11 +1,12 @@
 """The audit log: who did what to which resource of the control plane, when, and what came of it.
 
-Append-only. Two trails, so that a dashboard that looks every second does not push changes out: `changes` and `reads`.
+Append-only. Three trails, so that neither a dashboard that looks every second nor whoever is turned away pushes changes
+out: `changes`, `reads` and `refusals`.
 Of each the newest 100,000 records stay, for 30 days at most (longer where the clock was set not long ago). A change is
-on disk before it is acknowledged; reads are written once a second, so that `kill -9` may lose the last second of them,
-and of nothing else. Bodies are not kept.
+on disk before it is acknowledged; the others are written once a second, so that `kill -9` may lose the last second of
+them, and of nothing else. Bodies are not kept.
 
-Every record carries an HMAC-SHA256 over itself and the digest of the record before it, and the ends of both trails are
+Every record carries an HMAC-SHA256 over itself and the digest of the record before it, and the ends of all trails are
 written to `audit.head` beside the database: a record changed, removed, inserted or moved, and a tail cut off, are found
 by `verify`. This makes tampering evident to whoever holds `secrets.key`; it does not prevent it.
 """
@@ -32,7 +33,7 @@ from engine.store.access import AccessRecords, AuditRecord
 log = logging.getLogger(__name__)
 
 HEAD_FILE = "audit.head"
-CHANGES, READS = "changes", "reads"
+CHANGES, READS, REFUSALS = TRAILS = ("changes", "reads", "refusals")
 RECORDS_KEPT = 100_000  # of each trail
 KEPT_FOR = timedelta(days=30)
 FLUSH_EVERY_S = 1.0
@@ -41,11 +42,14 @@ WAITING_MAX = 10_000  # records, while the disk takes none; then the oldest are 
 _TEXT_MAX = 300  # characters of what clients send
 _VERIFY_AT_ONCE = 1_000
 _KEY = re.compile(r"fd_[\w-]{6,}")
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What happened, before it has its place in a trail. Where it made `resource`, `owner` is whose that is now."""
+    """What happened, before it has its place in a trail. Where it made `resource`, `owner` is whose that is now.
+
+    `refused`: it was turned away before anybody was known."""
 
     change: bool
     account: str
@@ -60,6 +64,7 @@ class Seen:
     client_ip: str
     user_agent: str
     owner: str | None = None
+    refused: bool = False
 
 
 Waiting = tuple[Seen, str]  # what happened, and when (ISO 8601)
@@ -175,17 +180,17 @@ class AuditLog:
 
     async def _find_ends(self) -> None:
         self._last_seq = await self._records.audit_last_seq()
-        for trail in (CHANGES, READS):
+        for trail in TRAILS:
             ends = await self._records.audit_ends(trail)
             if ends:
                 self._ends[trail] = _Ends(*ends, await self._records.audit_digest(ends[1]))
         self._ends_known = True
 
     async def verify(self) -> AuditVerification:
-        """Walk both trails; the first record that is not as it was written, if there is one, or what cannot be told."""
+        """Walk all trails; the first record that is not as it was written, if there is one, or what cannot be told."""
         async with self._writing:
             heads, checked = self._read_head(), 0
-            for trail in (CHANGES, READS):
+            for trail in TRAILS:
                 count, bad, reason = await self._verify_trail(trail, heads.get(trail))
                 checked += count
                 if reason:
@@ -214,13 +219,13 @@ class AuditLog:
         return checked, 0, ""
 
     def _chained(self, seen: Seen, at: str, seq: int, ends: dict[str, _Ends]) -> AuditRecord:
-        trail = CHANGES if seen.change else READS
+        trail = REFUSALS if seen.refused else CHANGES if seen.change else READS
         former = ends[trail].digest if trail in ends else ""
         row = AuditRecord(
-            seq=seq, trail=trail, account=seen.account, time=at, principal=_clean(seen.principal), method=seen.method,
-            message=seen.message, resource=_clean(seen.resource), code=seen.code, detail=_clean(seen.detail),
-            admin=int(seen.admin), key_id=seen.key_id, client_ip=seen.client_ip, user_agent=_clean(seen.user_agent),
-            former=former, digest="",
+            seq=seq, trail=trail, account=seen.account, time=at, principal=_clean(seen.principal),
+            method=_clean(seen.method), message=seen.message, resource=_clean(seen.resource), code=seen.code,
+            detail=_clean(seen.detail), admin=int(seen.admin), key_id=seen.key_id, client_ip=_clean(seen.client_ip),
+            user_agent=_clean(seen.user_agent), former=former, digest="",
         )  # fmt: skip
         return AuditRecord(**{**asdict(row), "digest": self._digest(row)})
 
@@ -269,3 +274,15 @@ def _clean(text: str) -> str:
     """What a client sent, cut, printable, and without a key that it put where none belongs."""
     printable = "".join(c if c.isprintable() else "?" for c in text[:_TEXT_MAX])
     return _KEY.sub("fd_***", printable)
+
+
+def unquoted(message: str) -> str:
+    """An error's text without what it quotes of the request: a secret may have been put there by mistake."""
+    return _QUOTED.sub("'...'", message)
+
+
+def resource_of(path: str) -> str:
+    """The path's resource: `accounts/local/deployments/chat`, without version and verb."""
+    bare = path.removeprefix("/firedeck").removeprefix("/v1").removeprefix("/")
+    head, slash, last = bare.rpartition("/")
+    return head + slash + last.partition(":")[0]

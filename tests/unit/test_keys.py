@@ -11,7 +11,7 @@ import pytest
 from client.config import ADMIN_KEY_FILE
 from client.errors import FailedPrecondition, PermissionDenied, ResourceExhausted, Unauthenticated
 from engine import keys as keys_room
-from engine.keys import Keyring, Principal
+from engine.keys import KeyRefused, Keyring, Principal
 from engine.store.store import KeyRecord, Store
 
 
@@ -184,7 +184,7 @@ async def test_ten_thousand_wrong_keys_a_minute_are_throttled_and_nobody_else_is
             keyring.identify(bearer(f"fd_{number}"), "192.0.2.1")
         answers[refused.type] += 1
         assert keyring.identify(good, "192.0.2.1").role == "admin", "the same address with a good key is not held up"
-    assert answers == {Unauthenticated: keys_room.MISSES_PER_MINUTE, ResourceExhausted: 10_000 - 60}
+    assert answers == {KeyRefused: keys_room.MISSES_PER_MINUTE, ResourceExhausted: 10_000 - 60}
     with pytest.raises(Unauthenticated):
         keyring.identify(bearer("fd_wrong"), "192.0.2.2")
     now = 60.0
