@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from client import durations
+from client import durations, instants
 from client.errors import InvalidArgument
 
 INT32_MAX = 2**31 - 1
@@ -39,10 +39,13 @@ def _refuse_duration(value: Any) -> Any:
     raise ValueError(f"{value!r} is not a duration: write it as a string like '30s', '10m' or '1h30m'")
 
 
-def _in_utc(value: datetime) -> datetime:
-    """An instant without a zone is UTC; one that UTC cannot express is refused."""
+def _read_time(value: Any) -> datetime:
+    if not isinstance(value, str | datetime):
+        raise ValueError(f"{value!r} is not a time: {instants.HINT}")
     try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return instants.in_utc(value) if isinstance(value, datetime) else instants.parse(value)
+    except InvalidArgument as error:
+        raise ValueError(error.text) from error
     except OverflowError as error:
         raise ValueError("the time is out of range") from error
 
@@ -63,7 +66,7 @@ Duration = Annotated[
     PlainSerializer(durations.to_proto, return_type=str),
     WithJsonSchema(_DURATION_SCHEMA),
 ]
-Timestamp = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(_write_time, return_type=str)]
+Timestamp = Annotated[datetime, BeforeValidator(_read_time), PlainSerializer(_write_time, return_type=str)]
 Count = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
 ReplicaCount = Annotated[int, Field(strict=True, ge=0, le=1000)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
+from client import instants
+from client.errors import InvalidArgument
+
 
 class Instant(click.ParamType[datetime]):
-    """ISO 8601: a day, or a day and a time; UTC unless it names another offset. The value is in UTC."""
+    """A day, or a day and a time (`client.instants`). The value is in UTC."""
 
     name = "time"
 
@@ -16,10 +19,9 @@ class Instant(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            given = datetime.fromisoformat(value)
-            return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time: write '2027-12-31' or '2027-12-31 23:59:59+02:00'", param, ctx)
+            return instants.parse(value)
+        except InvalidArgument as error:
+            self.fail(f"{error.message}: {error.hint}", param, ctx)
 
 
 INSTANT = Instant()

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from client import instants
 from client.access_types import AuditLogEntry, AuditLogPage, AuditVerification
 from client.errors import InvalidArgument
 from client.types import Status
-from engine.api.common import Caller, HouseDep, Listing, ListQuery, shown
+from engine.api.common import INSTANT, Caller, HouseDep, Listing, ListQuery, shown
 from engine.api.listing import page_size
 from engine.api.terms import parse
 from engine.store.access import AuditQuery, AuditRecord
@@ -33,8 +34,8 @@ async def list_audit_logs(
     house: HouseDep,
     caller: Caller,
     query: Listing,
-    start: Annotated[datetime | None, Query(alias="startTime")] = None,
-    end: Annotated[datetime | None, Query(alias="endTime")] = None,
+    start: Annotated[str, Query(alias="startTime", json_schema_extra=INSTANT)] = "",
+    end: Annotated[str, Query(alias="endTime", json_schema_extra=INSTANT)] = "",
 ) -> Response:
     """Records of the last 30 days, newest first (`orderBy=timestamp` for oldest first).
 
@@ -59,15 +60,16 @@ async def verify(house: HouseDep, caller: Caller) -> Response:
     return shown(await house.access.audit.verify())
 
 
-def _asked(account: str, query: ListQuery, start: datetime | None, end: datetime | None) -> tuple[AuditQuery, bool]:
+def _asked(account: str, query: ListQuery, start: str, end: str) -> tuple[AuditQuery, bool]:
     order = " ".join(query.order_by.split())
     if order not in _ORDERS:
         raise InvalidArgument(
             f"orderBy {order[:60]!r} is not possible here", field="orderBy", hint='"timestamp" or "timestamp desc"'
         )
     now = datetime.now(UTC)
-    since, until = _instant(start, now - KEPT_FOR, "startTime"), _instant(end, now + timedelta(days=1), "endTime")
-    return AuditQuery(account, since, until, _conditions(query.filter_text)), order in _NEWEST
+    since = instants.parse(start, "startTime") if start else now - KEPT_FOR
+    until = instants.parse(end, "endTime") if end else now + timedelta(days=1)
+    return AuditQuery(account, _text(since), _text(until), _conditions(query.filter_text)), order in _NEWEST
 
 
 def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
@@ -84,14 +86,9 @@ def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _instant(value: datetime | None, default: datetime, field: str) -> str:
+def _text(at: datetime) -> str:
     """As records have it: UTC, to the millisecond."""
-    given = value or default
-    try:
-        aware = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-    except OverflowError:
-        raise InvalidArgument(f"{field} is out of range", field=field) from None
-    return aware.isoformat(timespec="milliseconds")
+    return at.isoformat(timespec="milliseconds")
 
 
 def _cursor(token: str) -> int | None:

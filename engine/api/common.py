@@ -23,6 +23,7 @@ BODY_BYTES_MAX = 1 << 20
 
 
 UpdateMask = Annotated[str, Query(alias="updateMask", description="fields to change; if not given, those of the body")]
+INSTANT = {"format": "date-time"}  # of a query parameter that `client.instants` reads
 ReadMask = Annotated[str, Query(alias="readMask", description="fields to show, joined by commas; * is all")]
 
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from client import durations
+from client import durations, instants
 from client.errors import InvalidArgument
 from client.wire import Wire
 from engine.wire_paths import Leaf, find, reader
@@ -234,7 +234,7 @@ def _literal(leaf: Leaf, path: str, comparator: str, value: str) -> tuple[Any, A
         if leaf.kind is not bool and leaf.kind in (int, float):
             return float(value), 0
         if leaf.kind is datetime:
-            return _instant(value), None
+            return instants.parse(value), None
         if leaf.kind is timedelta:
             return durations.parse(value), None
     except (ValueError, KeyError, InvalidArgument):
@@ -246,11 +246,6 @@ _EXAMPLES: dict[Any, str] = {
     bool: "write true or false", int: "write a number", float: "write a number",
     datetime: 'write an instant like "2026-01-31T12:00:00Z"', timedelta: "write a duration like 30s",
 }  # fmt: skip
-
-
-def _instant(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _unescaped(value: str) -> str:

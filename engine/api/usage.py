@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from client import instants
 from client.errors import InvalidArgument
 from client.usage_types import ACCELERATOR_TYPE, Usage, UsageRow, UsageSum
-from engine.api.common import Caller, HouseDep, shown
+from engine.api.common import INSTANT, Caller, HouseDep, shown
 from engine.control.price import Totals
 from engine.telemetry.ledger import Used, month_began
 
@@ -23,8 +24,12 @@ async def usage(
     account: str,
     house: HouseDep,
     caller: Caller,
-    start: Annotated[datetime | None, Query(alias="startTime", description="default: the month's first, UTC")] = None,
-    end: Annotated[datetime | None, Query(alias="endTime", description="not included; default: now")] = None,
+    start: Annotated[
+        str, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
+    ] = "",
+    end: Annotated[
+        str, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
+    ] = "",
     group_by: GroupBy = "deployment",
 ) -> Response:
     """Replica-seconds, accelerator-seconds and cost from `startTime` until before `endTime`, exact to the second.
@@ -32,8 +37,8 @@ async def usage(
     Deployments that are gone are there too; two that had the same name one after the other are one row.
     """
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms if end is None else _milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else _milliseconds(start, "startTime")
+    end_ms = _milliseconds(end, "endTime") if end else now_ms
+    start_ms = _milliseconds(start, "startTime") if start else month_began(min(end_ms, now_ms))
     if start_ms > end_ms:
         raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
     found = await house.ledger.usage(account, start_ms, end_ms)
@@ -74,13 +79,8 @@ def _wire(totals: Totals) -> dict[str, float | None]:
     }
 
 
-def _milliseconds(value: datetime, field: str) -> int:
-    """UTC; a time without a zone is UTC."""
-    try:
-        aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return max(0, round(aware.timestamp() * 1000))
-    except OverflowError:
-        raise InvalidArgument(f"{field} is out of range", field=field) from None
+def _milliseconds(text: str, field: str) -> int:
+    return max(0, round(instants.parse(text, field).timestamp() * 1000))
 
 
 def _instant(at_ms: int) -> datetime:
