@@ -43,7 +43,8 @@ def list_logs(
         found = await client.audit_logs.list(start=start, end=end, limit=most, **asked)
         which = "first" if asked.get("order_by") else "newest"
         cut = f"the {which} {most} only: --limit shows more" if most and len(found) < found.total_size else ""
-        show(found, HEADER, _row, output, cut)
+        ids = output == out.QUIET
+        show(found, ("ID",) if ids else HEADER, _id if ids else _row, output, cut)
 
     run(work, base_url, api_key, account)
 
@@ -62,6 +63,10 @@ def verify(output: str, base_url: str | None, api_key: str | None, account: str 
             sys.exit(1)
 
     run(work, base_url, api_key, account)
+
+
+def _id(e: AuditLogEntry) -> Sequence[str]:
+    return (e.id,)
 
 
 def _row(e: AuditLogEntry) -> Sequence[str]:

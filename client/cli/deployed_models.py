@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import click
 
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
+from client.cli.waiting import until_loaded, until_unloaded, wait_options
 from client.errors import InvalidArgument, NotFound
 from client.listing import ListOptions
 from client.resources import Client
@@ -70,15 +72,21 @@ def update(
 @click.argument("model")
 @click.option("--deployment", required=True, help="A deployment of the adapter's base, with --enable-addons.")
 @click.option("--replace-merged-addon", is_flag=True, help="In place of the one on a hot-reload deployment.")
+@wait_options("when every replica has it", "30m")
+@quiet_option("The deployed model's id alone.")
 @shared
 def load_lora(
-    model: str, deployment: str, replace_merged_addon: bool, output: str,
+    model: str, deployment: str, replace_merged_addon: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Load the LoRA adapter MODEL onto a deployment of its base."""
 
     async def work(client: Client) -> None:
-        _show(await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon), output)
+        made = await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)
+        if patience is not None:
+            await until_loaded(client, made.name, patience, quiet=output == out.QUIET)
+            made = await client.deployed_models.get(made.name)
+        _show(made, output)
 
     run(work, base_url, api_key, account)
 
@@ -86,10 +94,13 @@ def load_lora(
 @click.command(name="unload-lora")
 @click.argument("model")
 @click.option("--deployment", help="Where from, when it is on several.")
+@wait_options("when no request uses it and no replica has it", "30m")
+@quiet_option("Nothing but errors.")
 @shared
 def unload_lora(
-    model: str, deployment: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+    model: str, deployment: str | None, patience: timedelta | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
     """Take the LoRA adapter MODEL off its deployment; requests under way end with it."""
 
     async def work(client: Client) -> None:
@@ -100,7 +111,9 @@ def unload_lora(
             places = ", ".join(str(one.deployment) for one in found)
             raise InvalidArgument(f"{model} is on {places}", field="deployment", hint="say which with --deployment")
         await client.deployed_models.unload(found[0].name)
-        click.echo(f"unloading {found[0].model} from {found[0].deployment}", err=True)
+        out.tell(f"unloading {found[0].model} from {found[0].deployment}", output)
+        if patience is not None:
+            await until_unloaded(client, found[0].name, patience, quiet=output == out.QUIET)
 
     run(work, base_url, api_key, account)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
+from datetime import timedelta
 from typing import Any
 
 import click
 
-from client import durations
 from client.cli import deployment_text
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
-from client.errors import DeadlineExceeded, FiredeckError, NotFound, Unavailable
+from client.cli.options import quiet_option, run, shared
+from client.cli.waiting import duration, until_deleted, until_ready, until_scaled, wait_options
 from client.listing import ListOptions
 from client.resources import Client
 from client.types import (
-    FAILED,
     MULTI_REGIONS,
-    READY,
     AutoscalingPolicy,
     AutoTune,
     ColdOptions,
@@ -29,8 +25,6 @@ from client.types import (
     Placement,
 )
 
-WAIT_POLL_S = 0.5
-WAIT_TIMEOUT_DEFAULT = "1h"
 Given = dict[str, Any]
 
 
@@ -47,9 +41,9 @@ def settings(command: Any) -> Any:
             click.option("--description"),
             click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
             click.option("--max-replica-count", type=int),
-            click.option("--scale-up-window", help="e.g. 30s", callback=_duration),
-            click.option("--scale-down-window", help="e.g. 10m", callback=_duration),
-            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", callback=_duration),
+            click.option("--scale-up-window", help="e.g. 30s", callback=duration),
+            click.option("--scale-down-window", help="e.g. 10m", callback=duration),
+            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", callback=duration),
             click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
             click.option("--max-context-length", type=int, help="Tokens a sequence."),
             click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
@@ -73,13 +67,6 @@ def settings(command: Any) -> Any:
     return command
 
 
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    try:
-        return None if value is None else durations.parse(value, param.opts[0])
-    except FiredeckError as error:
-        raise click.BadParameter(error.text) from None
-
-
 def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
     if value is None:
         return None
@@ -100,12 +87,12 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--precision", help="FP16 or BF16 where that is the file's own.")
 @click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
-@click.option("--wait", is_flag=True, help="Return when the deployment is READY.")
-@click.option("--wait-timeout", default=WAIT_TIMEOUT_DEFAULT, show_default=True, callback=_duration)
+@wait_options("when the deployment is READY")
+@quiet_option("The new deployment's id alone.")
 @settings
 @shared
 def create(
-    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, wait: bool, wait_timeout: Any,
+    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, patience: timedelta | None,
     output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
@@ -113,8 +100,9 @@ def create(
     async def work(client: Client) -> None:
         spec = _spec({"base_model": model, "deployment_shape": deployment_shape, **given})
         made = await client.deployments.create(spec, deployment_id, validate_only=dry_run)
-        if wait and not dry_run:
-            made = await _until_ready(client, made.name, wait_timeout.total_seconds())
+        if patience is not None and not dry_run:
+            await until_ready(client, made.name, patience, quiet=output == out.QUIET)
+            made = await client.deployments.get(made.name)
         _show(made, output, rehearsed="this would be created" if dry_run else "")
 
     run(work, base_url, api_key, account)
@@ -174,14 +162,18 @@ def update(
 @deployment.command()
 @click.argument("name")
 @click.option("--replica-count", type=int, required=True)
+@wait_options("when so many are ready")
 @shared
 def scale(
-    name: str, replica_count: int, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+    name: str, replica_count: int, patience: timedelta | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
     """Ask for just this many replicas now."""
 
     async def work(client: Client) -> None:
         await client.deployments.scale(name, replica_count)
+        if patience is not None:
+            await until_scaled(client, name, patience)
         _show(await client.deployments.get(name), output)
 
     run(work, base_url, api_key, account)
@@ -192,9 +184,11 @@ def scale(
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@wait_options("when its replicas have ended")
+@quiet_option("Nothing but errors.")
 @shared
 def delete(
-    name: str, hard: bool, ignore_checks: bool, dry_run: bool, output: str,
+    name: str, hard: bool, ignore_checks: bool, dry_run: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Delete; `undelete` brings it back within seven days unless --hard."""
@@ -205,8 +199,10 @@ def delete(
         if dry_run:
             _show(found, output, rehearsed="this would be deleted")
             return
+        if patience is not None:
+            await until_deleted(client, found.name, patience, quiet=output == out.QUIET)
         again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
-        click.echo(f"deleted {found.name}{again}", err=True)
+        out.tell(f"deleted {found.name}{again}", output)
 
     run(work, base_url, api_key, account)
 
@@ -251,32 +247,14 @@ def _placement(where: str) -> Placement:
     return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
 
 
-async def _until_ready(client: Client, name: str, timeout_s: float) -> Deployment:
-    """Poll until READY, telling each new stage on standard error; exits 1 on failure or time-out."""
-    told, until = "", time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        status = await client.fleet.status(name)
-        now, stage = status.deployment, deployment_text.progress(status)
-        if stage != told:
-            click.echo(stage, err=True)
-        told = stage
-        if now.state == READY:
-            return now
-        if now.state == FAILED:
-            raise Unavailable(f"{name} failed: {now.status.message if now.status else ''}")
-        if now.delete_time is not None:
-            raise NotFound(f"{name} was deleted meanwhile")
-        await asyncio.sleep(WAIT_POLL_S)
-    raise DeadlineExceeded(
-        f"{name} was not READY within {timeout_s:.0f}s: {told}", hint="it is not given up; look again with get"
-    )
-
-
 def _show(d: Deployment, output: str, *, rehearsed: str = "", waits: str = "") -> None:
     """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON.
 
     `waits`: what it waits for, and when that is asked for next.
     """
     if rehearsed:
-        click.echo(f"dry run: nothing was changed; {rehearsed}:", err=True)
+        out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
+    if output == out.QUIET:
+        out.say(d.id)
+        return
     out.say(out.as_json(d) if output == "json" else deployment_text.text(d, waits))

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "deployment list": (
         "firedeck list deployments",
+        "firedeck list deployments --filter state=FAILED -q",
         "firedeck deployment list --filter 'state=READY AND min_replica_count>0' --order-by 'createTime desc'",
     ),
     "deployment get": ("firedeck get deployment chat", "firedeck deployment get chat -o json"),
@@ -42,15 +43,25 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck deployment update chat --max-replica-count 4 --scale-down-window 5m",
         "firedeck deployment update chat --load-targets concurrent_requests=4 --dry-run",
     ),
-    "deployment scale": ("firedeck deployment scale chat --replica-count 2",),
-    "deployment delete": ("firedeck delete deployment chat", "firedeck deployment delete chat --hard --ignore-checks"),
+    "deployment scale": (
+        "firedeck deployment scale chat --replica-count 2",
+        "firedeck deployment scale chat --replica-count 2 --wait --wait-timeout 10m",
+    ),
+    "deployment delete": (
+        "firedeck delete deployment chat",
+        "firedeck deployment delete chat --wait",
+        "firedeck deployment delete chat --hard --ignore-checks",
+    ),
     "deployment undelete": ("firedeck deployment undelete chat",),
     "deployment-shape list": ("firedeck deployment-shape list --model smollm2-135m-instruct",),
     "deployment-shape get": ("firedeck deployment-shape get smollm2-135m-instruct-fast",),
     "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
     "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
-    "load-lora": ("firedeck load-lora my-lora --deployment chat", "firedeck deploy my-lora --deployment chat"),
+    "load-lora": (
+        "firedeck load-lora my-lora --deployment chat",
+        "firedeck deploy my-lora --deployment chat --wait",
+    ),
     "model list": ("firedeck list models",),
     "model get": ("firedeck model get smollm2-135m-instruct",),
     "model create": (
@@ -70,7 +81,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret get": ("firedeck secret get hf-token",),
     "secret update": ("firedeck secret update hf-token --from-file token.txt",),
     "secret delete": ("firedeck secret delete hf-token",),
-    "unload-lora": ("firedeck unload-lora my-lora --deployment chat",),
+    "unload-lora": ("firedeck unload-lora my-lora --deployment chat --wait",),
     "usage": (
         "firedeck usage",
         "firedeck usage --start-time 2026-11-01 --end-time 2026-11-08 --group-by accelerator-type -o json",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from client.cli import output as out
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.fleet_types import Event, NodeView
 from client.resources import Client
 
@@ -21,6 +21,7 @@ def node() -> None:
 
 
 @node.command(name="list")
+@quiet_option("Names alone, one a line.")
 @shared
 def list_nodes(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Every node, its labels, and what is free on it now."""

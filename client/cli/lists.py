@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from client.cli import output as out
+from client.cli.options import quiet_option
 from client.listing import PAGE_SIZE_MAX, Listed, ListOptions
 from client.wire import Wire
 
@@ -38,7 +39,7 @@ def list_options(filter_example: str, order_example: str = "name desc") -> Calla
             asked = ListOptions(filter=filter_text, order_by=order_by, page_token=page_token)
             command(asked=asked if no_paginate else asked | ListOptions(page_size=page_size), **rest)
 
-        wrapped: Command = gathered
+        wrapped = quiet_option("Ids alone, one a line.")(gathered)
         for option in reversed(options):
             wrapped = option(wrapped)
         return wrapped

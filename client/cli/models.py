@@ -9,7 +9,7 @@ import click
 from client.cli import output as out
 from client.cli.grammar import Announced
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
@@ -55,6 +55,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option("--file", required=True, help="A GGUF file on the engine's machine.")
 @click.option("--display-name")
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
+@quiet_option("The new model's full name alone.")
 @shared
 def create(
     model_id: str, file: str, display_name: str | None, base_model: str | None, output: str,

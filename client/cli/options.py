@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
+from client.cli.output import QUIET
 from client.config import Context
 from client.errors import FiredeckError
 from client.resources import Client
@@ -41,6 +43,21 @@ def shared(command: F) -> F:
     for option in _SHARED:
         command = option(command)
     return command
+
+
+def quiet_option(text: str) -> Callable[[F], F]:
+    """firectl's `--quiet`, saying what is left of the output; the command gets it as its `output`."""
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def gathered(*, quiet: bool, output: str, **rest: Any) -> Any:
+            if quiet and output == "json":
+                raise click.UsageError("--quiet and -o json exclude each other")
+            return command(output=QUIET if quiet else output, **rest)
+
+        return click.option("-q", "--quiet", is_flag=True, help=text)(cast("F", gathered))
+
+    return decorate
 
 
 Work = Callable[[Client], Awaitable[None]]

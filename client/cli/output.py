@@ -13,6 +13,7 @@ from client.types import Model, Wire
 
 Rows = Sequence[Sequence[str]]
 W = TypeVar("W", bound=Wire)
+QUIET = "quiet"  # the output of `--quiet`: what names each thing in other commands, and no more
 SIMULATED = "SIMULATED: no model answers here"
 _GIB_FROM = 1024 * 2**20  # bytes from which GiB read better than MiB
 
@@ -26,9 +27,16 @@ def show(
     found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = "",
     total: int | None = None,
 ) -> None:  # fmt: skip
-    """One thing as lines, several as a table with their number (`total` of a part); `note` is a last line of text."""
+    """One thing as lines, several as a table with their number (`total` of a part); `note` is a last line of text.
+
+    The first cell of a row is what names the thing in other commands.
+    """
     if output == "json":
         say(as_json(found))
+        return
+    if output == QUIET:
+        for one in [found] if isinstance(found, Wire) else found:
+            say(row(one)[0])
         return
     if isinstance(found, Wire):
         text = lines(zip((title.title() for title in header), row(found), strict=True))
@@ -74,6 +82,12 @@ def model_row(m: Model) -> Sequence[str]:
 
 def say(text: str) -> None:
     click.echo(text)
+
+
+def tell(text: str, output: str) -> None:
+    """What came of it, for people: on standard error, unless they want it quiet."""
+    if output != QUIET:
+        click.echo(text, err=True)
 
 
 def size(count: int | None) -> str:

@@ -11,7 +11,7 @@ import click
 from client.access_types import Secret
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.listing import ListOptions
 from client.resources import Client
@@ -32,6 +32,7 @@ def _value_options(command: click.decorators.FC) -> click.decorators.FC:
 @secret.command()
 @click.option("--name", required=True, help="e.g. MY_SECRET")
 @_value_options
+@quiet_option("The new secret's id alone.")
 @shared
 def create(
     name: str, value: str | None, from_file: str | None, output: str,

@@ -11,7 +11,7 @@ from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -31,6 +31,7 @@ def user() -> None:
 @click.option("--display-name")
 @click.option("--role", type=_ROLE, default="user", show_default=True)
 @click.option("--service-account", is_flag=True, help="For a program: CI, a backend.")
+@quiet_option("The new user's id alone.")
 @shared
 def create(
     user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool, output: str,

@@ -80,3 +80,68 @@ async def test_the_audit_log_is_cut_at_its_limit_and_whole_without_pages(firedec
     page = await firedeck("audit-logs list --page-size 2 -o json")
     assert len(json.loads(page.stdout)) == 2
     assert "--page-token" in page.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("user list --filter serviceAccount=true --order-by name -q", PEOPLE),
+        ("list users --quiet --page-size 2 --filter serviceAccount=true --order-by name", PEOPLE[:2]),
+        ("user list --filter email=none -q", []), ("node list -q", ["local"]),
+        ("list accounts -q", ["accounts/fireworks", "accounts/local"]),
+    ],
+)  # fmt: skip
+async def test_quiet_lists_print_ids_and_nothing_else(firedeck: Firedeck, words: str, expected: list[str]) -> None:
+    shown = await firedeck(words)
+    assert shown.exit_code == 0, shown.output
+    assert sorted(shown.stdout.splitlines()) == expected
+
+
+async def test_every_quiet_list_names_things_as_its_other_commands_take_them(firedeck: Firedeck) -> None:
+    assert (await firedeck("create deployment smollm2-135m-instruct --deployment-id d --max-replica-count 0")).stdout
+    await firedeck("secret create --name HF_TOKEN --value x")
+    for noun in ("deployment", "model", "deployed-model", "secret", "quota", "user", "account", "deployment-shape"):
+        names = (await firedeck(f"{noun} list -q")).stdout.split()
+        assert names, noun
+        for name in (names[0], names[-1]):
+            assert (await firedeck(f"{noun} get {name}")).exit_code == 0, (noun, name)
+    numbers = (await firedeck("audit-logs list -q --limit 3")).stdout.split()
+    assert len(numbers) == 3
+    assert all(number.isdigit() for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("create deployment smollm2-135m-instruct --deployment-id d --max-replica-count 0 -q --wait", "d"),
+        ("create deployment smollm2-135m-instruct --deployment-id d --dry-run -q", "d"),
+        ("user create --user-id ada -q", "ada"), ("secret create --name HF_TOKEN --value x -q", "hf-token"),
+    ],
+)  # fmt: skip
+async def test_a_quiet_create_prints_the_id_and_nothing_else(firedeck: Firedeck, words: str, expected: str) -> None:
+    made = await firedeck(words)
+    assert (made.exit_code, made.stdout, made.stderr) == (0, f"{expected}\n", "")
+
+
+async def test_quiet_keeps_the_errors_and_goes_not_with_json(firedeck: Firedeck) -> None:
+    refused = await firedeck("create deployment no-such-model -q")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("error: ")
+    assert "exclude each other" in (await firedeck("user list -q -o json")).stderr
+
+
+@pytest.mark.parametrize(("flags", "state"), [("", "DELETED: 0 replicas left"), ("--hard", "gone")])
+async def test_a_delete_that_waits_says_when_all_is_gone(firedeck: Firedeck, flags: str, state: str) -> None:
+    await firedeck("create deployment smollm2-135m-instruct --deployment-id d --max-replica-count 0")
+    deleted = await firedeck(f"delete deployment d --wait {flags}")
+    assert deleted.exit_code == 0, deleted.output
+    told = deleted.stderr.splitlines()
+    assert told[-2] == state
+    assert told[-1].startswith("deleted accounts/local/deployments/d")
+
+
+async def test_a_quiet_delete_says_nothing(firedeck: Firedeck) -> None:
+    await firedeck("create deployment smollm2-135m-instruct --deployment-id d --max-replica-count 0")
+    assert (await firedeck("delete deployment d --wait -q")).output == ""
+    assert (await firedeck("list deployments -q")).output == ""
+    assert (await firedeck("list deployments -q --show-deleted")).output == "d\n"

@@ -277,10 +277,13 @@ def test_the_command_line_loads_lists_and_unloads(
     spec = {"baseModel": SMOLLM2, "maxReplicaCount": 0, "deploymentShape": "smollm2-135m-instruct-addons"}
     http.post("/v1/accounts/local/deployments?deploymentId=quiet", json=spec).raise_for_status()
     try:
-        assert "lora-0" in told("load-lora", "lora-0", "--deployment", "quiet")
+        made = told("load-lora", "lora-0", "--deployment", "quiet", "--wait", "-q")
+        assert made.startswith("lora-0")
+        assert told("deployed-model", "get", made.strip()).splitlines()[3] == "State: DEPLOYED"
         assert adapters[0] in told("deployed-model", "list")
-        assert "unloading" in told("unload-lora", "lora-0")
-        poll(lambda: adapters[0] not in told("list", "deployed-models"))
+        unloaded = told("unload-lora", "lora-0", "--wait").splitlines()
+        assert (unloaded[0].split()[0], unloaded[-1]) == ("unloading", "gone")
+        assert adapters[0] not in told("list", "deployed-models")
         assert "smollm2-135m-instruct-fast" in told("deployment-shape", "list", "--model", SMOLLM2)
     finally:
         http.delete("/v1/accounts/local/deployments/quiet", params={"hard": True, "ignoreChecks": True})

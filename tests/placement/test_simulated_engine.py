@@ -312,3 +312,22 @@ async def test_a_create_that_waits_tells_the_stockout_while_it_lasts_and_at_its_
     assert len(progress) == len(set(progress)), "a line is told when it changes"
     assert "not READY within 8s" in last
     assert "STOCKOUT" in last
+
+
+async def test_a_scale_and_a_delete_that_wait_return_when_the_replicas_are_there_and_gone(
+    simulated: EngineProcess, fleet: Client
+) -> None:
+    async def told(words: str) -> list[str]:
+        where = ["--base-url", simulated.context.base_url, "--api-key", simulated.key]
+        done = await asyncio.to_thread(CliRunner().invoke, main, [*words.split(), *where])
+        assert done.exit_code == 0, done.output
+        return done.stderr.splitlines()
+
+    spec = DeploymentSpec(base_model=SMALL, min_replica_count=1, max_replica_count=2, accelerator_type=L4)
+    await fleet.deployments.create(spec, "d")
+    scaled = await told("deployment scale d --replica-count 2 --wait")
+    assert scaled[-1] == "READY: 2 of 2 replicas ready"
+    assert ready(await fleet.deployments.get("d")) == 2
+    deleted = await told("deployment delete d --ignore-checks --wait")
+    assert deleted[-2] == "DELETED: 0 replicas left"
+    assert (await fleet.fleet.status("d")).replicas == []
