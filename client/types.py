@@ -8,6 +8,7 @@ Fields named `firedeck` are this project's own additions.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -43,6 +44,7 @@ from client.wire import Status as Status
 from client.wire import Timestamp as Timestamp
 from client.wire import Wire as Wire
 
+UNDELETE_WITHIN = timedelta(days=7)  # of a delete that is not hard; then it is gone for good
 CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
     "CREATING", "READY", "UPDATING", "FAILED", "DELETING", "DELETED",
 )  # fmt: skip

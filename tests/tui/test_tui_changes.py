@@ -104,6 +104,24 @@ async def test_delete_goes_to_the_deployment_of_that_name_even_when_rows_have_mo
         assert sum(d.deployment.state == "DELETED" for d in stage.source.fleet.values()) == 2
 
 
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda s: f"{s[0]}x{s[1]}")
+async def test_the_delete_dialog_shows_what_goes_whom_it_touches_and_how_it_comes_back(size):
+    async with open_deck(size) as stage:
+        await stage.press("D")
+        stage.matches("delete-{}x{}".format(*size))
+
+
+async def test_adapters_that_could_not_be_listed_are_told_as_not_known_and_the_delete_is_possible():
+    async with open_deck() as stage:
+        stage.source.adapters = Held(stage.source.adapters, Unavailable("the engine is restarting"))
+        stage.source.adapters.go.set()
+        await stage.press("D")
+        assert "adapters – → unloaded" in " ".join(stage.text.split())
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert stage.source.fleet[CHAT].deployment.state == "DELETED"
+
+
 async def test_delete_is_refused_when_another_deployment_has_taken_the_name():
     async with open_deck() as stage:
         await stage.press("D")
@@ -238,7 +256,8 @@ async def test_a_deployment_in_use_is_deleted_only_when_asked_a_second_time():
         await stage.press("D")
         await stage.pilot.click("#confirm")
         await stage.settle()
-        assert "is in use" in stage.text
+        assert "✖ chat is in use; nothing was deleted yet" in stage.text
+        assert "ignoreChecks" not in stage.text
         assert "Delete anyway" in stage.text
         assert "firedeck deployment delete chat --ignore-checks" in stage.text
         assert stage.app.focused.id == "cancel"

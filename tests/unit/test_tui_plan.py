@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import InvalidArgument
+from client.errors import FailedPrecondition, InvalidArgument
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
-from client.types import AutoscalingPolicy, Deployment, ReplicaStats
+from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, ReplicaStats
+from engine.fleet.fleet import PURGE_AFTER
 from tui.core import plan, units
+from tui.core.form import Problem
 from tui.screens.base import update_fields
 
+NAME = "accounts/local/deployments/chat"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ANYWAY = "ignoreChecks=true deletes it anyway"
 MODEL = "accounts/fireworks/models/smollm2-135m-instruct"
 
 
 def status(state="READY", **stats):
     deployment = Deployment(
-        name="accounts/local/deployments/chat", base_model=MODEL, state=state, min_replica_count=1,
+        name=NAME, base_model=MODEL, state=state, min_replica_count=1,
         max_replica_count=3, desired_replica_count=2, replica_stats=ReplicaStats(ready_replica_count=2),
         autoscaling_policy=AutoscalingPolicy(
             scale_up_window=timedelta(seconds=30), load_targets={"default": 0.8, "requests_per_second": 3.0}
@@ -115,11 +120,50 @@ def test_editing_the_load_target_that_is_shown_leaves_the_others_alone():
     assert planned.spec.autoscaling_policy.load_targets == {"default": 0.5, "requests_per_second": 3.0}
 
 
-def test_delete_says_what_stops_and_that_it_can_come_back():
-    blast = " ".join(plan.delete(status()).blast)
-    assert "no requests in flight" in blast
-    assert "2 ready replicas" in blast
-    assert "undelete" in blast
+def test_delete_says_what_goes_whom_it_stops_and_until_when_it_can_come_back():
+    planned = plan.delete(status(), NOW)
+    assert [(c.field, c.before, c.after) for c in planned.changes] == [
+        ("deployment", "READY", "deleted"), ("replicas", "2", "0"),
+    ]  # fmt: skip
+    assert planned.blast == (
+        "no requests in flight", "new requests to chat will be refused",
+        "2 ready replicas will be drained and stopped",
+        f"undelete (u) brings all of it back until {units.day(NOW + timedelta(days=7))}",
+    )  # fmt: skip
+    busy = plan.delete(status(running=3, queue=1, requests_per_second=4.2), NOW).blast
+    assert busy[0] == "3 in flight, 1 waiting, 4.2 req/s now"
+    assert PURGE_AFTER == UNDELETE_WITHIN, "what is promised is what the engine keeps to"
+
+
+def test_delete_names_the_adapters_that_go_with_it_and_says_where_it_does_not_know_them():
+    named = plan.delete(status(), NOW, ["brand", "legal"])
+    assert [(c.before, c.after) for c in named.changes if c.field == "adapters"] == [("brand, legal", "unloaded")]
+    unknown = plan.delete(status(), NOW, None)
+    assert [c.before for c in unknown.changes if c.field == "adapters"] == [units.UNKNOWN]
+    for planned in (named, unknown):
+        assert planned.ready
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            FailedPrecondition(f"deployment {NAME!r} is in use: 3 requests are under way", field="name", hint=ANYWAY),
+            "chat is in use: 3 requests are under way; nothing was deleted yet",
+        ),
+        (
+            FailedPrecondition(
+                f"deployment {NAME!r} hosts accounts/local/models/brand", hint=f"unload it, or {ANYWAY}"
+            ),
+            "chat hosts accounts/local/models/brand; nothing was deleted yet",
+        ),
+    ],
+)
+def test_what_stands_against_a_delete_is_told_without_the_words_of_the_api(error, told):
+    planned = plan.delete(status(), NOW)
+    assert plan.refused_as_in_use(planned, error)
+    assert plan.in_use(planned, error) == Problem("", told)
+    assert not plan.refused_as_in_use(plan.delete(status(), NOW, ignore_checks=True), error)
 
 
 def test_undelete_is_only_for_the_deleted():
@@ -132,7 +176,7 @@ def test_undo_of_a_scale_is_the_former_count():
     after = status()
     after.deployment.desired_replica_count = 3
     assert plan.undo(planned, after).replica_count == 2
-    assert plan.undo(plan.delete(status()), status("DELETED")).verb == "undelete"
+    assert plan.undo(plan.delete(status(), NOW), status("DELETED")).verb == "undelete"
     assert plan.undo(plan.update(status(), {"max_replica_count": "9"}), status()) is None
 
 

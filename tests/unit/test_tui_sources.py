@@ -17,7 +17,9 @@ from client.errors import FiredeckError, NotFound, Unauthenticated, Unavailable
 from client.fleet_types import EngineInfo, FleetSnapshot
 from client.http import Transport
 from client.resources import Client
-from client.types import DeploymentSpec
+from client.types import Deployment, DeploymentSpec
+from tests.house import home
+from tests.processes import SMOLLM2
 from tui import cli
 from tui.core import plan
 from tui.core.journal import Journal
@@ -266,7 +268,7 @@ async def test_the_journal_is_written_away_from_the_event_loop():
 
     source = RehearsalSource(lambda: NOW)
     status = (await source.snapshot()).deployments[0]
-    await Executor(source, Noting(None), lambda: NOW, lambda: False).run(plan.delete(status), status)
+    await Executor(source, Noting(None), lambda: NOW, lambda: False).run(plan.delete(status, NOW), status)
     assert threads
     assert threading.main_thread() not in threads
 
@@ -293,3 +295,25 @@ async def test_the_audit_log_is_asked_for_without_reads_by_the_engines_own_filte
         return httpx.Response(200, json={"auditLogs": []})
 
     assert await engine(handler).audit_logs(5, reads=reads) == []
+
+
+async def test_the_adapters_of_a_deployment_are_what_is_on_it_besides_its_base():
+    chat = Deployment(name="accounts/local/deployments/chat", base_model="accounts/fireworks/models/base")
+    there = [(chat.base_model, "DEPLOYED"), ("accounts/local/models/brand", "DEPLOYED"),
+             ("accounts/local/models/new", "DEPLOYING"), ("accounts/local/models/old", "UNDEPLOYING")]  # fmt: skip
+
+    def handler(request):
+        assert request.url.path == "/v1/accounts/local/deployedModels"
+        assert request.url.params["filter"] == f'deployment="{chat.name}"'
+        found = [{"name": f"accounts/local/deployedModels/{n}", "model": m, "state": s, "deployment": chat.name}
+                 for n, (m, s) in enumerate(there)]  # fmt: skip
+        return httpx.Response(200, json={"deployedModels": found, "totalSize": len(found)})
+
+    assert await engine(handler).adapters(chat) == ["brand", "new"]
+
+
+async def test_a_whole_engine_is_asked_for_them_in_words_that_it_knows(tmp_path):
+    async with home(tmp_path) as own, own.client() as client:
+        made = await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "chat")
+        assert [one.model for one in await client.deployed_models.list()] == [SMOLLM2]
+        assert await EngineSource(client).adapters(made) == []

@@ -57,7 +57,7 @@ def _at(moment: datetime | None) -> str:
 
 
 def _day(moment: datetime | None, never: str = units.UNKNOWN) -> str:
-    return never if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    return never if moment is None else units.day(moment)
 
 
 def _warns(row: Entry[Event]) -> Tone | None:

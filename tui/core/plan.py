@@ -6,7 +6,7 @@ Pure: made from the form's texts and the snapshot, shown by the dialogs, carried
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from client import durations
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus
 from client.names import check_id
-from client.types import AutoscalingPolicy, Deployment, DeploymentSpec
+from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
 from tui.core.snapshot import ready_count
@@ -126,21 +126,34 @@ def _replaced_first(old: dict[str, float], shown: dict[str, float]) -> dict[str,
     return {**shown, **{name: value for name, value in rest.items() if name not in shown}}
 
 
-def delete(status: DeploymentStatus, *, ignore_checks: bool = False) -> Plan:
-    """`ignore_checks`: although the server said that it is in use, and the user has read that."""
-    deployment = status.deployment
-    ready = ready_count(status)
+def delete(
+    status: DeploymentStatus, now: datetime, adapters: Sequence[str] | None = (), *, ignore_checks: bool = False
+) -> Plan:
+    """`adapters` are those on it by their ids, None while that is not known. `ignore_checks`: although the server said
+    that it is in use, and the user has read that."""
+    deployment, ready = status.deployment, ready_count(status)
+    changes = [Change("deployment", deployment.state, "deleted"), Change("replicas", units.count(ready), "0")]
+    if adapters is None:
+        changes.append(Change("adapters", units.UNKNOWN, "unloaded"))
+    elif adapters:
+        changes.append(Change("adapters", ", ".join(adapters), "unloaded"))
     stop = (f"{ready} ready replica{'s' if ready != 1 else ''} will be drained and stopped",) if ready else ()
-    changes = (Change("state", deployment.state, "DELETED"), Change("replicas", units.count(ready), "0"))
+    note = f"undelete (u) brings all of it back until {units.day(now + UNDELETE_WITHIN)}"
     command = _command(["firedeck", "deployment", "delete", deployment.id, *(["--ignore-checks"] * ignore_checks)])
-    note = "it can be brought back with undelete (u) until it is purged"
-    planned = Plan("delete", deployment.name, changes, command, (*traffic(status), *stop, note))
+    blast = (*traffic(status), f"new requests to {deployment.id} will be refused", *stop, note)
+    planned = Plan("delete", deployment.name, tuple(changes), command, blast)
     return _pinned(status, replace(planned, ignore_checks=ignore_checks))
 
 
 def refused_as_in_use(plan: Plan, error: FiredeckError) -> bool:
     """The server's check said no to a delete, and would obey if told to ignore it."""
     return plan.verb == "delete" and not plan.ignore_checks and "ignoreChecks" in error.text
+
+
+def in_use(plan: Plan, error: FiredeckError) -> Problem:
+    """That refusal without the API's names and switches: the button does what its hint says."""
+    why = error.text.rpartition(" (")[0].replace(f"deployment {plan.target!r}", plan.id)
+    return Problem("", f"{why}; nothing was deleted yet")
 
 
 def undelete(status: DeploymentStatus) -> Plan:

@@ -143,6 +143,11 @@ def clock(moment: datetime) -> str:
     return moment.astimezone().strftime("%H:%M:%S")
 
 
+def day(moment: datetime) -> str:
+    """The local date and time, for what is days away."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def bar(share: float | None, width: int) -> str:
     """A progress bar of just `width` characters; unknown progress is an empty one."""
     filled = 0 if share is None else round(max(0.0, min(1.0, share)) * width)

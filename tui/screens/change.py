@@ -6,6 +6,7 @@ name: what is sent is what was shown, and the executor checks that the deploymen
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
@@ -40,6 +41,7 @@ class ChangeDialog(PlanDialog):
         self.shown = seen
         self.fields = fields
         self.asks_first = verb == "update"
+        self._adapters: tuple[str, ...] | None = None
         self._ignore_checks = False  # set once the server has said what stands against it, and the user has read it
 
     def compose(self) -> ComposeResult:
@@ -61,9 +63,20 @@ class ChangeDialog(PlanDialog):
             case "update":
                 return plan.update(self.shown, form)
             case "delete":
-                return plan.delete(self.shown, ignore_checks=self._ignore_checks)
+                now = self.deck.clock()
+                return plan.delete(self.shown, now, self._adapters, ignore_checks=self._ignore_checks)
             case _:
                 return plan.undelete(self.shown)
+
+    def on_mount(self) -> None:
+        if self.verb == "delete":
+            self.run_worker(self._ask_adapters(), group="adapters")
+
+    async def _ask_adapters(self) -> None:
+        """What goes with the deployment; where that cannot be told, the plan goes on saying so."""
+        with contextlib.suppress(FiredeckError):
+            self._adapters = tuple(await self.deck.source.adapters(self.shown.deployment))
+            self.review()
 
     async def dry_run(self, planned: Plan) -> Deployment:
         return await self.deck.source.validate_update(planned.target, planned.spec or DeploymentSpec())
@@ -75,4 +88,7 @@ class ChangeDialog(PlanDialog):
             confirm.label = "Delete anyway"
             confirm.refresh(layout=True)  # the label is wider than the former
             self.query_one("#cancel", Button).focus()
-        super().refused(planned, error)
+            self.problem = plan.in_use(planned, error)
+            self.review()
+        else:
+            super().refused(planned, error)

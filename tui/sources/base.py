@@ -60,6 +60,10 @@ class FleetSource(HistorySource, Protocol):
 
     async def get(self, deployment: str) -> Deployment: ...
 
+    async def adapters(self, deployment: Deployment) -> list[str]:
+        """The ids of the LoRA adapters that are on it, or about to be."""
+        ...
+
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         """What `create` would make; nothing is made."""
         ...

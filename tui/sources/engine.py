@@ -114,6 +114,12 @@ class EngineSource:
         with self._readable():
             return await self._client.deployments.get(deployment)
 
+    async def adapters(self, deployment: Deployment) -> list[str]:
+        with self._readable():
+            found = await self._client.deployed_models.list(filter=f'deployment="{deployment.name}"')
+        others = [one for one in found if one.model != deployment.base_model and one.state != "UNDEPLOYING"]
+        return [(one.model or "").rpartition("/")[2] for one in others]
+
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         with self._readable():
             return await self._client.deployments.create(spec, deployment_id, validate_only=True)

@@ -25,6 +25,7 @@ Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
 CHANGES = ("create", "scale", "update", "delete", "undelete")
+ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
@@ -166,6 +167,10 @@ class RehearsalSource:
             raise NotFound(f"{deployment} does not exist")
         return self.fleet[deployment]
 
+    async def adapters(self, deployment: Deployment) -> list[str]:
+        self._begin("adapters")
+        return ADAPTERS.get(deployment.id, [])
+
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         self._begin("validate_create")
         return self._made(spec, deployment_id or random_id())
@@ -215,7 +220,7 @@ class RehearsalSource:
         self._begin("delete")
         found = self._of(deployment)
         if self.guards_use and found.rps and not ignore_checks:
-            raise FailedPrecondition(f"{deployment} is in use", hint="ignoreChecks=true deletes it anyway")
+            raise FailedPrecondition(f"deployment {deployment!r} is in use", hint="ignoreChecks=true deletes it anyway")
         found.deployment = found.deployment.model_copy(update={"state": "DELETED", "delete_time": self._clock()})
         found.desired, found.replicas, found.rps, found.queue = 0, [], 0.0, 0.0
         self._note(deployment, "Normal", "Deleted", f"deployment {found.deployment.id} was deleted", None)

@@ -19,7 +19,8 @@ FIELD_CELLS = max(map(len, _NAMES.values())) + 1
 class PlanView(Text):
     def show_plan(self, plan: Plan, more: tuple[Change, ...] = ()) -> None:
         """`more` are changes that the server adds."""
-        lines: list[list[Piece]] = [[("WHAT WILL CHANGE", tone("head", bold=True))]]
+        what = "WHAT WILL GO" if plan.verb == "delete" else "WHAT WILL CHANGE"
+        lines: list[list[Piece]] = [[(what, tone("head", bold=True))]]
         lines += [_change(change, "attention") for change in plan.changes]
         lines += [_change(change, "dim") for change in more]
         if not plan.changes:
