@@ -42,6 +42,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
 
 
 @pytest.fixture
+def own_engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    """An engine that a test may kill."""
+    running = EngineProcess(tmp_path / "data").start()
+    yield running
+    if running.process is not None and running.process.poll() is None:
+        running.stop()
+    for replica in running.replicas():
+        replica.kill()
+
+
+@pytest.fixture
 async def fleet(engine: EngineProcess) -> AsyncIterator[Client]:
     async with Client(engine.context) as client:
         yield client

@@ -30,16 +30,6 @@ JOB = "accounts/local/deployments/job"
 
 
 @pytest.fixture
-def own_engine(tmp_path: Path) -> object:
-    running = EngineProcess(tmp_path / "data").start()
-    yield running
-    if running.process is not None and running.process.poll() is None:
-        running.stop()
-    for replica in running.replicas():
-        replica.kill()
-
-
-@pytest.fixture
 async def deck(own_engine: EngineProcess, tmp_path: Path) -> AsyncIterator[Pilot[None]]:
     app = Deck(EngineSource(Client(own_engine.context)), journal=Journal(tmp_path / "journal.jsonl"))
     async with app.run_test(size=(160, 45)) as pilot:

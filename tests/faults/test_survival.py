@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -24,17 +23,6 @@ from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, fir
 
 pytestmark = pytest.mark.model
 NAME = "accounts/local/deployments/d"
-
-
-@pytest.fixture
-def own_engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    """An engine that a test may kill."""
-    running = EngineProcess(tmp_path / "data").start()
-    yield running
-    if running.process is not None and running.process.poll() is None:
-        running.stop()
-    for replica in running.replicas():
-        replica.kill()
 
 
 def stream(context: Context, model: str = NAME, max_tokens: int = 600) -> openai.Stream[openai.types.Completion]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,13 +136,20 @@ async def stream(client: httpx.AsyncClient, tokens: int) -> int:
     return sum(bool(json.loads(line[6:])["choices"][0]["text"]) for line in lines)
 
 
-async def test_told_to_end_it_finishes_what_runs_and_takes_no_more(stage: Stage):
+@asynccontextmanager
+async def answering(stage: Stage, tokens: int) -> AsyncIterator[tuple[Placed, httpx.AsyncClient, asyncio.Task[int]]]:
+    """A loaded replica that is in the middle of a stream."""
     placed = await start(stage)
     stage.clock.advance(10)
     async with stage.client(placed) as client:
-        asking = asyncio.create_task(stream(client, 5))
+        asking = asyncio.create_task(stream(client, tokens))
         while not stage.driver._running["d-1"].app.running:
             await asyncio.sleep(0.001)
+        yield placed, client, asking
+
+
+async def test_told_to_end_it_finishes_what_runs_and_takes_no_more(stage: Stage):
+    async with answering(stage, tokens=5) as (placed, client, asking):
         stage.driver.stop(placed, force=False)
         assert stage.driver.alive(placed)
         assert (await client.post("/v1/completions", json={"prompt": "x"})).status_code == 503
@@ -151,12 +159,7 @@ async def test_told_to_end_it_finishes_what_runs_and_takes_no_more(stage: Stage)
 
 
 async def test_what_does_not_finish_in_time_is_cut(stage: Stage):
-    placed = await start(stage)
-    stage.clock.advance(10)
-    async with stage.client(placed) as client:
-        asking = asyncio.create_task(stream(client, 200))
-        while not stage.driver._running["d-1"].app.running:
-            await asyncio.sleep(0.001)
+    async with answering(stage, tokens=200) as (placed, _, asking):
         stage.driver.stop(placed, force=False)
         stage.clock.advance(DRAIN_S)
         assert not stage.driver.alive(placed)
@@ -165,12 +168,7 @@ async def test_what_does_not_finish_in_time_is_cut(stage: Stage):
 
 
 async def test_an_outage_breaks_streams_off_and_frees_the_room(stage: Stage):
-    placed = await start(stage)
-    stage.clock.advance(10)
-    async with stage.client(placed) as client:
-        asking = asyncio.create_task(stream(client, 200))
-        while not stage.driver._running["d-1"].app.running:
-            await asyncio.sleep(0.001)
+    async with answering(stage, tokens=200) as (placed, _, asking):
         stage.clock.advance(3600)
         assert not stage.driver.alive(placed)
         with pytest.raises(httpx.HTTPError):

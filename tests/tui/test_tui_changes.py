@@ -27,6 +27,13 @@ def form(stage, **values):
         stage.app.screen.query_one(f"#{key}").value = value
 
 
+async def ask_to_scale(stage, count):
+    """The scale dialog of the chosen deployment, with this number in it."""
+    await stage.press("s")
+    form(stage, replica_count=count)
+    await stage.settle()
+
+
 async def test_focus_starts_on_cancel_and_enter_sends_nothing():
     async with open_deck() as stage:
         await stage.press("D")
@@ -48,9 +55,7 @@ async def test_a_number_typed_into_the_scale_dialog_arrives_there_and_enter_goes
 
 async def test_scaling_shows_the_difference_the_command_and_whom_it_touches():
     async with open_deck() as stage:
-        await stage.press("s")
-        form(stage, replica_count="1")
-        await stage.settle()
+        await ask_to_scale(stage, "1")
         assert "2 → 1" in stage.text
         assert "firedeck deployment scale chat --replica-count 1" in stage.text
         assert "in flight" in stage.text
@@ -61,9 +66,7 @@ async def test_scaling_shows_the_difference_the_command_and_whom_it_touches():
 async def test_scaling_is_sent_followed_and_can_be_undone(tmp_path):
     journal = tmp_path / "deep" / "journal.jsonl"
     async with open_deck(journal=journal) as stage:
-        await stage.press("s")
-        form(stage, replica_count="1")
-        await stage.settle()
+        await ask_to_scale(stage, "1")
         await stage.pilot.click("#confirm")
         await stage.settle()
         assert not stage.app.screen.is_modal
@@ -85,9 +88,7 @@ async def test_scaling_is_sent_followed_and_can_be_undone(tmp_path):
 
 async def test_a_count_above_the_maximum_is_refused_in_the_dialog():
     async with open_deck() as stage:
-        await stage.press("s")
-        form(stage, replica_count="9")
-        await stage.settle()
+        await ask_to_scale(stage, "9")
         assert stage.app.screen.query_one("#confirm").disabled
         assert "the maximum is 2" in stage.text
         assert stage.app.screen.query_one("#replica_count").has_class("-wrong")
@@ -392,9 +393,7 @@ async def test_enter_in_a_form_goes_to_the_button_once_it_works():
 
 async def test_a_later_edit_keeps_the_way_back_of_the_last_scale():
     async with open_deck() as stage:
-        await stage.press("s")
-        form(stage, replica_count="1")
-        await stage.settle()
+        await ask_to_scale(stage, "1")
         await stage.pilot.click("#confirm")
         await stage.later()
         await stage.press("e")

@@ -18,10 +18,10 @@ from tui.screens.base import CHOOSE_FIRST, DeckScreen
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
 from tui.widgets.events_log import EventsLog
+from tui.widgets.filter_box import FilterBox
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
-from tui.widgets.line_input import LineInput
-from tui.widgets.paint import Piece, Text, tone
+from tui.widgets.paint import Piece, Text, as_of, tone
 from tui.widgets.reasons import Reasons, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
 
@@ -44,7 +44,7 @@ class FleetScreen(DeckScreen):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield LineInput(placeholder="words, state:ready, model:smol, !word", id="filter", compact=True)
+        yield FilterBox("words, state:ready, model:smol, !word")
         yield FleetTable(id="fleet")
         yield Text(id="why")
         yield from self.compose_charts()
@@ -58,14 +58,14 @@ class FleetScreen(DeckScreen):
         return self.query_one(FleetTable)
 
     @property
-    def filter_text(self) -> str:
-        return self.query_one("#filter", Input).value
+    def filter_box(self) -> FilterBox:
+        return self.query_one(FilterBox)
 
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.table.cursor) if self.table.cursor else None
 
     def draw(self) -> None:
-        rows = filters.select(self.picture.rows, self.filter_text, self.sort, show_deleted=self.show_deleted)
+        rows = filters.select(self.picture.rows, self.filter_box.value, self.sort, show_deleted=self.show_deleted)
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
         self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
         self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
@@ -99,11 +99,8 @@ class FleetScreen(DeckScreen):
         pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
         pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
         pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
-        if self.filter_text:
-            pieces += ["  ", (f" /{self.filter_text} ", "bold $background on $tone-working"), f" {shown} shown"]
-        if age := self.picture.stale_age(self.deck.clock()):
-            seen = units.clock(self.picture.received_at) if self.picture.received_at else ""
-            pieces.append((f"  ▲ as of {seen}, {age} ago", tone("attention", bold=True)))
+        pieces += self.filter_box.told(shown)
+        pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
         gone = len(self.picture.rows) - len(live)
         if gone:
             pieces += [(f"  +{gone} deleted", tone("dim"))]
@@ -160,9 +157,8 @@ class FleetScreen(DeckScreen):
     def _filter_changed(self) -> None:
         self.draw()
 
-    @on(Input.Submitted, "#filter")
+    @on(FilterBox.Done)
     def _filter_done(self) -> None:
-        self.query_one("#filter").display = False
         self.table.focus()
         if self.table.cursor is None:
             self.table.action_edge(0)
@@ -186,14 +182,11 @@ class FleetScreen(DeckScreen):
             self.open(self.table.cursor)
 
     def action_back(self) -> None:
-        box = self.query_one("#filter", Input)
-        box.value, box.display = "", False
+        self.filter_box.shut()
         self.table.focus()
 
     def action_filter(self) -> None:
-        box = self.query_one("#filter", Input)
-        box.display = True
-        box.focus()
+        self.filter_box.open()
 
     def action_sort(self) -> None:
         self.sort = filters.next_sort(self.sort)

@@ -20,10 +20,10 @@ from tui.keymap import bindings
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.page import Page
 from tui.sources.base import FleetSource
+from tui.widgets.filter_box import FilterBox
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.keyed_table import KeyedTable
-from tui.widgets.line_input import LineInput
-from tui.widgets.paint import Piece, Text, tone
+from tui.widgets.paint import Piece, Text, as_of, tone
 from tui.widgets.status_bar import Banner, StatusBar
 
 EVENTS, RECORDS = 500, 200  # how many of them a page has
@@ -106,7 +106,7 @@ class ListScreen(Page):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield LineInput(placeholder="words, !word", id="filter", compact=True)
+        yield FilterBox("words, !word")
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
         yield KeyBar("list")
@@ -115,12 +115,15 @@ class ListScreen(Page):
     def table(self) -> KeyedTable[Entry[Any]]:
         return self.query_one(KeyedTable)
 
+    @property
+    def filter_box(self) -> FilterBox:
+        return self.query_one(FilterBox)
+
     def draw(self) -> None:
         now = self.deck.clock()
-        text = self.query_one("#filter", Input).value
-        rows = lists.select(self.entries or (), self.side.listing, text)
+        rows = lists.select(self.entries or (), self.side.listing, self.filter_box.value)
         self.table.show(rows, stale=bool(self._age(now)))
-        self.query_one("#summary", Text).show(self._summary(len(rows), text, now))
+        self.query_one("#summary", Text).show(self._summary(len(rows), now))
         self._draw_detail()
 
     def _age(self, now: datetime) -> str:
@@ -129,7 +132,7 @@ class ListScreen(Page):
             return ""
         return units.since(self._answered_at, now) if self._answered_at else ""
 
-    def _summary(self, shown: int, text: str, now: datetime) -> list[Piece]:
+    def _summary(self, shown: int, now: datetime) -> list[Piece]:
         listing = self.side.listing
         pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " "]
         if self.entries is None:
@@ -137,11 +140,8 @@ class ListScreen(Page):
         pieces.append((f"{len(self.entries)}" if self.entries else listing.empty, "bold" if self.entries else ""))
         if self.side.ask_all and not self._reads:
             pieces.append(("  without reads (x shows them)", tone("dim")))
-        if text:
-            pieces += ["  ", (f" /{text} ", "bold $background on $tone-working"), f" {shown} shown"]
-        if age := self._age(now):
-            seen = units.clock(self._answered_at) if self._answered_at else ""
-            pieces.append((f"  ▲ as of {seen}, {age} ago", tone("attention", bold=True)))
+        pieces += self.filter_box.told(shown)
+        pieces += as_of(self._answered_at, self._age(now))
         if self._note:
             pieces.append((f"  {self._note}", tone("attention")))
         return pieces
@@ -195,9 +195,8 @@ class ListScreen(Page):
     def _filter_changed(self) -> None:
         self.draw()
 
-    @on(Input.Submitted, "#filter")
+    @on(FilterBox.Done)
     def _filter_done(self) -> None:
-        self.query_one("#filter").display = False
         self.table.focus()
 
     def action_show_reads(self) -> None:
@@ -209,15 +208,11 @@ class ListScreen(Page):
         self.ask_details()
 
     def action_filter(self) -> None:
-        box = self.query_one("#filter", Input)
-        box.display = True
-        box.focus()
+        self.filter_box.open()
 
     def action_back(self) -> None:
         """Out of the filter first, then to the page before."""
-        box = self.query_one("#filter", Input)
-        if box.value or box.display:
-            box.value, box.display = "", False
+        if self.filter_box.shut():
             self.table.focus()
         else:
             self.app.pop_screen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from rich.style import Style
 from textual.content import Content
@@ -22,6 +23,12 @@ Piece = str | tuple[str, str]
 def tone(name: str, *, bold: bool = False) -> str:
     """A tone as a style of text pieces."""
     return f"{'bold ' if bold else ''}$tone-{name}"
+
+
+def as_of(moment: datetime | None, age: str) -> list[Piece]:
+    """`▲ as of 12:00:05, 8s ago`, of rows that are not renewed; nothing while `age` is empty."""
+    seen = units.clock(moment) if moment else ""
+    return [(f"  ▲ as of {seen}, {age} ago", tone("attention", bold=True))] if age else []
 
 
 def is_ascii(widget: Widget) -> bool:
