@@ -67,7 +67,8 @@ class Refusals:
     def of_a_key(self, scope: Scope, error: FiredeckError, account: str = LOCAL_ACCOUNT) -> None:
         """A request without a good key, by the error of `Keyring.identify`; a known key is its own account's matter."""
         why = error if isinstance(error, KeyRefused) else error.__cause__  # told to slow down because of it
-        assert isinstance(why, KeyRefused)
+        if not isinstance(why, KeyRefused):
+            return  # a fault of the engine, which its own log tells
         if why.record is not None:
             account = why.record.account
         seen = _seen(scope, why.reason, error, account)

@@ -7,7 +7,14 @@ import random
 
 import pytest
 
-from client.errors import FiredeckError, InvalidArgument, PermissionDenied, ResourceExhausted, UnsupportedMediaType
+from client.errors import (
+    FiredeckError,
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    UnsupportedMediaType,
+)
 from engine.access.door import FILES, Door
 from engine.asgi import Scope
 from engine.clock import FakeClock
@@ -108,6 +115,12 @@ def test_whoever_is_told_to_slow_down_goes_on_being_counted() -> None:
     room.refusals.of_a_key(scope(), slower)
     room.later(MINUTE_S)
     assert room.details[1:] == ["1 more in 60 s"]
+
+
+def test_an_engine_that_failed_before_it_knew_who_asks_has_refused_nobody() -> None:
+    room = Room()
+    room.refusals.of_a_key(scope(), Internal("the engine failed"))
+    assert room.log == []
 
 
 @pytest.mark.parametrize(
