@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import openai
@@ -17,17 +18,25 @@ NAME = "accounts/local/deployments/d"
 
 
 def simulated_engine(folder: Path, environment: dict[str, str] | None = None) -> EngineProcess:
-    """An engine on virtual nodes whose replicas start at once; not started yet."""
+    """An engine on virtual nodes whose replicas start at once and are never preempted; not started yet."""
     quick = folder / "fleet.toml"
-    quick.write_text(FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "50ms"'))
+    text = FLEET.read_text().replace('start_delay = "6s"', 'start_delay = "50ms"')
+    quick.write_text(text.replace("preemptions_per_day = 24", "preemptions_per_day = 0"))
     return EngineProcess(folder / "data", ("--simulate", str(quick), "--rehearsal"), environment or {})
 
 
 async def deploy_simulated(engine: EngineProcess, deployment_id: str = "d") -> None:
-    """One READY replica."""
+    """One READY replica, and the engine at rest."""
     async with Client(engine.context) as client:
         await client.deployments.create(DeploymentSpec(base_model=MODEL, min_replica_count=1), deployment_id)
         await until_ready(client, deployment_id)
+        await until_told(client, deployment_id)
+
+
+async def until_told(client: Client, deployment_id: str) -> None:
+    """A deployment shows READY a moment before the events of that are written."""
+    while not {"ReplicaReady", "StateChanged"} <= {e.reason for e in await client.fleet.events(deployment_id)}:
+        await asyncio.sleep(0.05)
 
 
 async def answers(engine: EngineProcess) -> bool:

@@ -13,7 +13,7 @@ from client.resources import Client
 from client.types import AutoscalingPolicy, DeploymentSpec
 from tests.conftest import until_ready
 from tests.faults.preload import built
-from tests.faults.simulated import MODEL, answers, deploy_simulated, simulated_engine
+from tests.faults.simulated import MODEL, answers, deploy_simulated, simulated_engine, until_told
 from tests.processes import PATIENCE_S
 
 HOUR_S = 3600
@@ -55,6 +55,7 @@ async def test_a_clock_that_is_set_an_hour_forth_and_back_fires_nothing(client: 
     window = AutoscalingPolicy(scale_to_zero_window=timedelta(minutes=30))
     await client.deployments.create(DeploymentSpec(base_model=MODEL, autoscaling_policy=window), "idle")
     await until_ready(client, "idle")
+    await until_told(client, "idle")
     before, replicas = await told(client), await replicas_of(client)
     for hours in (1, -1, 0):
         (tmp_path / "offset").write_text(str(hours * HOUR_S))

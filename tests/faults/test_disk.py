@@ -136,13 +136,20 @@ async def test_damaged_pages_refuse_changes_let_inference_go_on_and_are_told_at_
 
 def damage(database: Path) -> None:
     """Garbage in every page but the first, for whoever reads them next: what is cached is out of date after a write."""
+    log = database.with_name(f"{database.name}-wal")
     with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        while True:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            other.execute("BEGIN IMMEDIATE")  # from now on nobody else writes
+            if not log.stat().st_size:
+                break
+            other.execute("ROLLBACK")
         size = database.stat().st_size
         with database.open("r+b") as file:
             file.seek(PAGE_BYTES)
             file.write(b"\xff" * (size - PAGE_BYTES))
         other.execute("PRAGMA application_id = 1")
+        other.execute("COMMIT")
 
 
 def serve(engine: EngineProcess) -> subprocess.CompletedProcess[str]:

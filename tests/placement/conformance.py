@@ -190,6 +190,8 @@ class Conformance:
     async def test_after_a_restart_a_replica_is_where_it_was_with_its_room_and_its_key(self, place: Place):
         launch, other = place.launch(), place.launch()
         first, second = await place.driver.start(launch), await place.driver.start(other)
+        # For a moment after its start the system does not show what a process is.
+        await place.until(lambda: first.socket.exists() and second.socket.exists())
         nodes = [place.driver.node_of(placed) for placed in (first, second)]
         free = {node.name: node.free_threads for node in place.driver.nodes()}
         place.driver = later = await place.again()

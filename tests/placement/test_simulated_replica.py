@@ -18,6 +18,7 @@ from engine.placement.simulated import world
 from engine.placement.simulated.driver import DRAIN_S, SimulatedDriver
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.placement.simulated.world import Latency
+from tests.processes import PATIENCE_S
 
 WORLD = """
 start_delay = "10s"
@@ -42,7 +43,9 @@ class Stage:
 
     def client(self, placed: Placed) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(placed.socket))
-        return httpx.AsyncClient(transport=transport, base_url="http://r", headers={"Authorization": "Bearer key"})
+        return httpx.AsyncClient(
+            transport=transport, base_url="http://r", headers={"Authorization": "Bearer key"}, timeout=PATIENCE_S
+        )
 
     async def run_until(self, work: asyncio.Task) -> None:
         """Turn the clock until the work is done."""

@@ -1,7 +1,8 @@
 """On a replica's PYTHONPATH: requests whose body has one of these words do what bugs have done.
 
-POISON ends the process, LATER does so a second after it came, WEDGE hangs the thread that decodes, VANISH is lost
-before it gets there, FLOOD writes 300 MB into the log, GREEDY takes memory until there is no more. A replica of a
+POISON ends the process, LATER does so as soon as its client has left (the log says when it is there), WEDGE hangs the
+thread that decodes, VANISH is lost before it gets there, FLOOD writes 300 MB into the log, GREEDY takes memory until
+there is no more. A replica of a
 deployment called `never-ready` never is, and an engine gives up on it after FIREDECK_TEST_START_TIMEOUT_S seconds where
 that is set.
 """
@@ -28,7 +29,7 @@ if "engine.replica" in sys.orig_argv:
     from engine.replica import server
     from engine.replica.stepper import Stepper
 
-    FOREVER_S, LATER_S = 3600.0, 1.0
+    FOREVER_S = 3600.0
     HOARD_BYTES = 8 << 20
     _read_body, _prefill = server._read_body, Stepper.prefill
     _hanging = False
@@ -39,7 +40,11 @@ if "engine.replica" in sys.orig_argv:
             with contextlib.suppress(OSError):
                 os.write(2, line)
             time.sleep(0.001)
-        os.write(2, b"the flood is over\n")
+        while True:  # the log may be as long as any file of a replica may be
+            with contextlib.suppress(OSError):
+                os.write(2, b"the flood is over\n")
+                return
+            time.sleep(0.01)
 
     async def _read_body_or_worse(receive: server.Receive) -> bytes:
         global _hanging
@@ -47,8 +52,10 @@ if "engine.replica" in sys.orig_argv:
         if b"POISON" in body:
             os.kill(os.getpid(), signal.SIGSEGV)
         if b"LATER" in body:
-            threading.Timer(LATER_S, os.kill, (os.getpid(), signal.SIGSEGV)).start()
-            await asyncio.sleep(FOREVER_S)
+            os.write(2, b"LATER is here\n")
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            os.kill(os.getpid(), signal.SIGSEGV)
         if b"VANISH" in body:
             await asyncio.sleep(FOREVER_S)
         if b"FLOOD" in body:
