@@ -14,6 +14,7 @@ from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.clock import Settled
 from engine.control.idle import DELETE_AFTER
+from engine.fleet import ending
 from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
 SWEEP_EVERY_S = 60.0
-SHUTDOWN_GRACE_S = 10.0  # from SIGTERM to SIGKILL when the engine ends
-SHUTDOWN_POLL_S = 0.05
 
 
 class Fleet:
@@ -71,17 +70,8 @@ class Fleet:
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
-        driver = self.rooms.driver
-        for process in placed:
-            driver.stop(process, force=False)
-        for _ in range(int(SHUTDOWN_GRACE_S / SHUTDOWN_POLL_S)):
-            if not any(driver.alive(process) for process in placed):
-                break
-            await asyncio.sleep(SHUTDOWN_POLL_S)
-        for process in placed:
-            driver.stop(process, force=True)
-            driver.forget(process)
-        driver.close()
+        await ending.end(self.rooms.driver, placed)
+        self.rooms.driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
         if account is None:
