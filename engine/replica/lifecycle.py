@@ -66,6 +66,11 @@ class Door:
     def shut(self) -> bool:
         return self._now() != self._bound
 
+    def remove(self) -> None:
+        """The end: unless somebody else has it now, the name goes."""
+        if not self.shut():
+            os.unlink(self._path)
+
     def _now(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self._path)
@@ -107,6 +112,7 @@ async def serve(
     server.should_exit = True
     await serving
     if not runtime.stop(STOP_TIMEOUT_S):
+        door.remove()
         sys.stderr.flush()
         os._exit(code)  # a wedged decode cannot be joined
     return code

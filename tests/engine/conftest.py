@@ -43,13 +43,13 @@ class Replica:
     def client(self, key: str = KEY) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {key}"}, timeout=60
+            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {key}"}, timeout=120
         )
 
     def async_client(self) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=64))
         return httpx.AsyncClient(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {KEY}"}, timeout=60
+            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {KEY}"}, timeout=120
         )
 
     def wait_ready(self) -> None:
@@ -67,7 +67,7 @@ class Replica:
         return answer.status_code == 200
 
 
-def poll_until(condition: Callable[[], bool], patience_s: float = 60.0) -> None:
+def poll_until(condition: Callable[[], object], patience_s: float = 90.0) -> None:
     """Return once `condition` holds; the patience only turns a hang into a failure."""
     deadline = time.monotonic() + patience_s
     while not condition():
