@@ -112,6 +112,7 @@ def test_what_a_replica_takes_is_split_over_its_gpus(machine: Machine) -> None:
 
 def test_an_engine_that_starts_again_knows_what_replicas_were_promised(machine: Machine) -> None:
     first = machine.start(machine.driver(), gib=20)
+    assert shown(first) == GPUS[0]
     machine.free = {GPUS[0]: 4 * GIB}
     driver = machine.driver()
     assert driver.nodes()[0].free_device_bytes == (4 * GIB, 24 * GIB)

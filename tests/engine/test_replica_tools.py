@@ -169,7 +169,8 @@ def marked_replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iter
     """A replica whose markers of calls and reasoning are control tokens."""
     folder = tmp_path_factory.mktemp("marked")
     (folder / "models").mkdir()  # beside the socket
-    running = _start(folder, marked_model.write(q4_0, folder / "models" / "marked.gguf"), "--context", "512")
+    options = ("--context", "512", "--orphan-timeout", "3600")
+    running = _start(folder, marked_model.write(q4_0, folder / "models" / "marked.gguf"), *options)
     running.wait_ready()
     yield running
     _stop(running)
