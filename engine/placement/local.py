@@ -76,8 +76,11 @@ class LocalDriver:
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def open(self) -> None:
-        """Count what an earlier engine left running as what it was promised."""
-        for stray in self.strays(frozenset()):
+        """Count what an earlier engine left running as what it was promised; sockets of those that died are removed."""
+        strays = self.strays(frozenset())
+        for left in set(self._run_dir.glob("*.sock")) - {stray.socket for stray in strays}:
+            left.unlink(missing_ok=True)
+        for stray in strays:
             promise = self._promised[stray.pid] = _promise_of(stray.pid)
             for gpu in promise.gpus:  # taken already: free again once it ends
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes

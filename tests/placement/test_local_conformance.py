@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,16 @@ async def test_a_replica_that_takes_far_more_than_it_was_promised_ends_alone(pla
         await place.until(lambda: not place.driver.alive(placed))
     assert place.driver.last_words(greedy.replica)
     place.driver.forget(placed)
+
+
+async def test_the_socket_of_a_replica_that_died_while_no_engine_was_there_is_removed_by_the_next(place):
+    placed = await place.driver.start(place.launch())
+    await place.until(placed.socket.exists)
+    os.kill(placed.pid, signal.SIGKILL)
+    await place.until(lambda: not place.driver.alive(placed))
+    assert placed.socket.exists()
+    await place.again()
+    assert not placed.socket.exists()
 
 
 async def test_memory_that_was_promised_and_not_taken_yet_is_not_free(place, monkeypatch):
