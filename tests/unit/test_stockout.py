@@ -208,7 +208,9 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
         await fleet.create("local", spec, "big", by="tester")
         keeper = fleet.get("accounts/local/deployments/big")
         async with asyncio.timeout(PATIENCE_S):
-            while keeper.deployment.status is None or keeper.deployment.status.code == "OK":
+            while [r.short_since is None for r in keeper.replicas] != [False, False] or (
+                keeper.deployment.status is None or keeper.deployment.status.code == "OK"
+            ):
                 await asyncio.sleep(0.05)
                 keeper.look_soon()
         shown = views.status(fleet, keeper)
