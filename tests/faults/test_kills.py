@@ -22,7 +22,7 @@ from engine.placement.sockets import run_dir
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 KILLS, SOAK_KILLS = 3, 100
 
 

@@ -15,7 +15,7 @@ from client.resources import Client
 from tests.conftest import deploy, until_ready
 from tests.processes import EngineProcess
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 NAME = "accounts/local/deployments/d"
 POISONOUS = Path(__file__).parent / "poisonous"
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,6 @@ async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_
 
 
 @pytest.mark.soak  # two replicas are each given half a minute to make progress
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
 async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_request_is_found_out(
     engine: EngineProcess, word: str, why: str
@@ -101,7 +100,6 @@ async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_
 
 
 @pytest.mark.soak  # the same, twice
-@pytest.mark.timeout(400)
 async def test_a_request_that_wedges_replicas_is_found_out_though_its_clients_give_up_and_try_again(
     engine: EngineProcess,
 ) -> None:

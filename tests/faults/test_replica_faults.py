@@ -21,7 +21,7 @@ from tests.conftest import deploy, until_ready
 from tests.faults.test_quarantine import NAME, POISONOUS, ROOT
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 MISBEHAVING = {"PYTHONPATH": os.pathsep.join([str(POISONOUS), str(ROOT)])}
 SPARE_BYTES = 64 << 20  # what a replica may take on top of what it has, where it shall run out of memory
 

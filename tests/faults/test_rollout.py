@@ -18,7 +18,7 @@ from client.types import DeploymentSpec
 from tests.conftest import deploy
 from tests.processes import GEMMA, PATIENCE_S, EngineProcess
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 NAME = "accounts/local/deployments/d"
 ASKERS = 4
 FULL = int(os.environ.get("FIREDECK_TEST_REQUESTS", "10000"))  # of the full-size roll-out

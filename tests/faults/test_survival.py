@@ -20,7 +20,7 @@ from client.types import DeploymentSpec
 from tests.conftest import deploy, until_ready
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 NAME = "accounts/local/deployments/d"
 
 
