@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 from hypothesis import HealthCheck, settings
+from prometheus_client.parser import text_string_to_metric_families
 
 from client.resources import Client
 from client.types import DeploymentSpec
@@ -70,6 +72,17 @@ async def deploy(running: EngineProcess, deployment_id: str, model: str = SMOLLM
     async with Client(running.context) as client:
         await client.deployments.create(DeploymentSpec(base_model=model, **spec), deployment_id)
         await until_ready(client, deployment_id)
+
+
+def all_counted(running: EngineProcess, deployment_id: str = SHARED) -> bool:
+    """Whether every request that has begun is counted: it is when it is over, which its client may learn first."""
+    name = f"accounts/local/deployments/{deployment_id}"
+    headers = {"Authorization": f"Bearer {running.key}"}
+    with httpx.Client(base_url=running.context.base_url, headers=headers, timeout=PATIENCE_S) as http:
+        begun = http.get(f"/firedeck/v1/{name}").json()["stats"]["requestsTotal"]
+        families = list(text_string_to_metric_families(http.get("/metrics").text))
+    ended = [s for f in families for s in f.samples if s.name == "firedeck_requests_total"]
+    return bool(begun == sum(s.value for s in ended if s.labels["deployment"] == name))
 
 
 async def until_ready(client: Client, deployment_id: str) -> None:

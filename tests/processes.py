@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -97,6 +98,16 @@ def replica_processes(data_dir: Path) -> list[psutil.Process]:
         ours = "engine.replica" in command and any(word.startswith(f"{sockets}/") for word in command)
         if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
+    return found
+
+
+def contents(*folders: Path) -> list[tuple[Path, bytes]]:
+    """Every file below the folders and what it holds; one that is renamed or removed meanwhile is left out."""
+    found = []
+    for file in (file for folder in folders for file in folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file():
+                found.append((file, file.read_bytes()))
     return found
 
 

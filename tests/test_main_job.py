@@ -27,7 +27,6 @@ from tui.sources.engine import EngineSource
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 JOB = "accounts/local/deployments/job"
-ZERO_WINDOW = "6s"  # so long that a replica which waits for work is seen
 
 
 @pytest.fixture
@@ -83,13 +82,19 @@ def cli(context: Context, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(firedeck(*words), env=env, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
+async def window_of(context: Context, scale_to_zero: str) -> None:
+    words = ("deployment", "update", "job", "--scale-to-zero-window", scale_to_zero)
+    done = await asyncio.to_thread(cli, context, *words)
+    assert done.returncode == 0, done.stderr
+
+
 async def create_in_the_dialog(pilot: Pilot[None]) -> None:
     await pilot.press("c")
     await sees(pilot, lambda _: isinstance(pilot.app.screen, CreateDialog), "the create dialog")
     dialog = pilot.app.screen
     await shows(pilot, "choose a model")
     dialog.query_one("#base_model").value = SMOLLM2
-    for field, value in {"deployment_id": "job", "max_replica_count": "1", "scale_to_zero_window": ZERO_WINDOW}.items():
+    for field, value in {"deployment_id": "job", "max_replica_count": "1", "scale_to_zero_window": "30m"}.items():
         dialog.query_one(f"#{field}").value = value
     await shows(pilot, "--deployment-id job")
     await sees(pilot, lambda _: not dialog.query_one("#confirm").disabled, "the dry run's consent")
@@ -109,9 +114,12 @@ async def test_the_main_job_from_the_first_deployment_to_the_last(own_engine: En
     seen = await sees(deck, lambda s: _has_numbers(row(s, "job")), "TTFT of job")
     assert "READY" in seen
 
-    # Scale to zero by itself, and wake on the next request, which is held and served.
+    # Scale to zero by itself, and wake on the next request, which is held and served. The window is short only
+    # meanwhile: nobody is to miss the replica that wakes.
+    await window_of(context, "2s")
     await sees(deck, lambda s: "0/0" in row(s, "job"), "job at zero")
     await sees(deck, lambda _: own_engine.replicas() == [], "no process left")
+    await window_of(context, "30m")
     assert await asyncio.to_thread(stream, context, 8)
     await sees(deck, lambda s: "1/1" in row(s, "job"), "job awake")
 

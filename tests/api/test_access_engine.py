@@ -15,7 +15,7 @@ from fireworks import Fireworks
 
 from client.cli.main import main
 from client.config import ADMIN_KEY_FILE
-from tests.processes import EngineProcess
+from tests.processes import PATIENCE_S, EngineProcess, contents
 
 VALUE = "canary-51e7-a-value-that-nobody-may-find"
 
@@ -146,7 +146,7 @@ def test_no_key_and_no_secret_is_in_any_file_or_log(running: EngineProcess, sdk:
     assert made.name
     key = str(sdk.api_keys.create("canary", api_key={}).key)
     url, wrong = running.context.base_url, "fd_wrong" + "w" * 30
-    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}) as http:
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE_S) as http:
         http.get("/v1/accounts/local/deployments")
         http.get(f"/v1/accounts/{key}/deployments")  # pasted into the wrong place
         http.get("/v1/accounts/local/secrets", params={"filter": key, "orderBy": VALUE})
@@ -173,6 +173,6 @@ def test_it_listens_on_loopback_alone_unless_it_is_told_otherwise(running: Engin
 
 def holders(folder: Path, *texts: str) -> dict[str, list[str]]:
     """The files of a folder that hold a text."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    assert {"firedeck.db", "engine.log", "audit.head", "secrets.key"} <= {file.name for file in files}
-    return {text: [file.name for file in files if text.encode() in file.read_bytes()] for text in texts}
+    files = contents(folder)
+    assert {"firedeck.db", "engine.log", "audit.head", "secrets.key"} <= {file.name for file, _ in files}
+    return {text: [file.name for file, content in files if text.encode() in content] for text in texts}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conftest import SHARED
-from tests.processes import SMOLLM2, EngineProcess
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
 DEPLOYMENT = f"accounts/local/deployments/{SHARED}"
@@ -20,7 +20,7 @@ CHAT = "/inference/v1/chat/completions"
 @pytest.fixture
 def http(engine: EngineProcess) -> Any:
     headers = {"Authorization": f"Bearer {engine.key}"}
-    with httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -94,7 +94,7 @@ def test_a_body_of_20_megabytes_is_refused(http: httpx.Client) -> None:
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic abc"}])
 def test_a_bad_or_missing_key_is_a_401_with_a_remedy(engine: EngineProcess, path: str, headers: dict[str, str]) -> None:
     method = "POST" if path == COMPLETIONS else "GET"
-    answer = httpx.request(method, engine.context.base_url + path, headers=headers)
+    answer = httpx.request(method, engine.context.base_url + path, headers=headers, timeout=PATIENCE_S)
     assert answer.status_code == 401
     body = answer.json()
     message = body["error"]["message"] if "error" in body else body["message"]

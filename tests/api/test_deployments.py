@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import httpx
@@ -15,8 +16,8 @@ import pytest
 from client.errors import FailedPrecondition, NotFound
 from client.resources import Client
 from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
-from tests.conftest import PATIENCE_S, SHARED, until_ready
-from tests.processes import SMOLLM2, EngineProcess
+from tests.conftest import PATIENCE_S, SHARED, all_counted, until_ready
+from tests.processes import SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 
@@ -38,6 +39,13 @@ async def until(fleet: Client, condition: object, deployment: str = "own") -> De
     return found
 
 
+async def told(fleet: Client, reason: str, words: str, deployment: str = "own") -> None:
+    """Wait for an event of this reason with these words in its message."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not any(e.reason == reason and words in e.message for e in await fleet.fleet.events(deployment)):
+            await asyncio.sleep(0.1)
+
+
 def ready(deployment: Deployment) -> int:
     assert deployment.replica_stats is not None
     return deployment.replica_stats.ready_replica_count
@@ -46,6 +54,28 @@ def ready(deployment: Deployment) -> int:
 def ask(engine: EngineProcess, model: str, **fields: object) -> openai.types.Completion:
     with openai.OpenAI(base_url=f"{engine.context.base_url}/v1", api_key=engine.key, max_retries=0) as client:
         return client.completions.create(model=model, prompt="One, two,", **{"max_tokens": 2, **fields})  # type: ignore[call-overload, no-any-return]
+
+
+@asynccontextmanager
+async def asking(engine: EngineProcess, askers: int = 6) -> AsyncIterator[None]:
+    """Meanwhile so many clients ask one thing after the other; each is answered at least once, and nothing fails."""
+    stop = threading.Event()
+
+    def keep_asking() -> int:
+        asked = 0
+        while not (stop.is_set() and asked):
+            assert ask(engine, OWN, max_tokens=16).choices[0].text
+            asked += 1
+        return asked
+
+    with concurrent.futures.ThreadPoolExecutor(askers) as pool:
+        loop = asyncio.get_running_loop()
+        asked = [loop.run_in_executor(pool, keep_asking) for _ in range(askers)]
+        try:
+            yield
+        finally:
+            stop.set()
+        await asyncio.gather(*asked)
 
 
 OWN = "accounts/local/deployments/own"
@@ -75,6 +105,7 @@ async def test_an_id_is_made_up_when_none_is_given(fleet: Client) -> None:
 async def test_a_deployment_is_ready_only_after_it_has_answered(own: Client, engine: EngineProcess) -> None:
     await own.deployments.create(DeploymentSpec(base_model=SMOLLM2), "own")
     await until_ready(own, "own")
+    await told(own, "StateChanged", "")  # after the state itself
     reasons = [event.reason for event in await own.fleet.events("own")]
     assert reasons.index("ReplicaStarted") < reasons.index("ReplicaReady") < reasons.index("StateChanged")
     assert ask(engine, OWN).usage.completion_tokens == 2  # type: ignore[union-attr]
@@ -134,9 +165,10 @@ async def test_a_burst_on_a_deployment_at_zero_is_all_served(own: Client, engine
 async def test_a_rejecting_deployment_at_zero_answers_the_documented_503_and_wakes(
     own: Client, engine: EngineProcess
 ) -> None:
-    cold = ColdOptions(cold_policy="reject")
-    spec = DeploymentSpec(base_model=SMOLLM2, autoscaling_policy=QUICK_ZERO, firedeck=cold)
+    spec = DeploymentSpec(base_model=SMOLLM2, firedeck=ColdOptions(cold_policy="reject"))
     await own.deployments.create(spec, "own")
+    await until_ready(own, "own")
+    await own.deployments.scale("own", 0)  # and once awake it stays so for an hour
     await until(own, lambda d: d.state == "READY" and d.replica_count == 0)
     with pytest.raises(openai.InternalServerError) as caught:
         await asyncio.to_thread(ask, engine, OWN)
@@ -156,16 +188,11 @@ async def test_load_above_the_target_adds_a_replica_and_the_reasons_say_why(own:
     spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=2, autoscaling_policy=policy)
     await own.deployments.create(spec, "own")
     await until_ready(own, "own")
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        loop = asyncio.get_running_loop()
-        long = {"max_tokens": 400, "extra_body": {"ignore_eos": True}}
-        asked = [loop.run_in_executor(pool, lambda: ask(engine, OWN, **long)) for _ in range(6)]
+    async with asking(engine):
+        await told(own, "ScaledUp", "concurrent requests")
         await until(own, lambda d: d.desired_replica_count == 2)
-        await asyncio.gather(*asked)
+    await told(own, "ScaledDown", "2 -> 1")
     await until(own, lambda d: d.replica_count == 1)
-    events = {event.reason: event.message for event in await own.fleet.events("own")}
-    assert "concurrent requests" in events["ScaledUp"]
-    assert "2 -> 1" in events["ScaledDown"]
 
 
 async def test_from_zero_to_two_and_back_to_zero_with_no_failed_request(own: Client, engine: EngineProcess) -> None:
@@ -180,29 +207,19 @@ async def test_from_zero_to_two_and_back_to_zero_with_no_failed_request(own: Cli
     await until_ready(own, "own")
     await own.deployments.scale("own", 0)
     await until(own, lambda d: d.replica_count == 0)
-    stop = threading.Event()
-
-    def keep_asking() -> int:
-        asked = 0
-        while not stop.is_set():
-            asked += ask(engine, OWN, max_tokens=16).usage.completion_tokens > 0  # type: ignore[union-attr]
-        return asked
-
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        loop = asyncio.get_running_loop()
-        askers = [loop.run_in_executor(pool, keep_asking) for _ in range(6)]
-        try:
-            await until(own, lambda d: ready(d) == 2)
-        finally:
-            stop.set()
-        assert all(await asyncio.gather(*askers))
+    async with asking(engine):
+        await until(own, lambda d: ready(d) == 2)
     await until(own, lambda d: d.replica_count == 0)
     status = await own.fleet.status("own")
     assert status.stats.errors_total == 0
     scalings = [e.message for e in await own.fleet.events("own") if e.reason in {"ScaledUp", "ScaledDown"}]
-    assert [m.partition(" replicas: ")[0] for m in scalings][-4:] == ["0 -> 1", "1 -> 2", "2 -> 1", "1 -> 0"]
     assert [m.partition(" replicas: ")[2] != "" for m in scalings] == [True] * len(scalings)
-    assert "held at zero" in scalings[-4]
+    woken = next(number for number, message in enumerate(scalings) if "held at zero" in message)
+    steps = [m.partition(" replicas: ")[0] for m in scalings[woken:]]
+    assert steps[:2] == ["0 -> 1", "1 -> 2"]
+    # Between them: askers that are held up for a while are a load that sinks, and rises again.
+    assert set(steps[2:-2]) <= {"2 -> 1", "1 -> 2"}
+    assert steps[-2:] == ["2 -> 1", "1 -> 0"]
     assert "no requests for 9s" in scalings[-1]
 
 
@@ -210,26 +227,12 @@ async def test_a_change_that_needs_new_replicas_fails_no_request(own: Client, en
     await own.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), "own")
     await until_ready(own, "own")
     old = {r.pid for r in (await own.fleet.status("own")).replicas}
-    stop = False
-
-    def keep_asking() -> int:
-        asked = 0
-        while not stop:
-            assert ask(engine, OWN).choices[0].text
-            asked += 1
-        return asked
-
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        loop = asyncio.get_running_loop()
-        askers = [loop.run_in_executor(pool, keep_asking) for _ in range(3)]
+    async with asking(engine, askers=3):
         await own.deployments.update("own", DeploymentSpec(max_batch_size=4))
         await until(own, lambda d: d.state == "READY" and d.replica_count == 1)
         async with asyncio.timeout(PATIENCE_S):
             while {r.pid for r in (await own.fleet.status("own")).replicas} & old:
                 await asyncio.sleep(0.1)
-        stop = True
-        counts = await asyncio.gather(*askers)
-    assert all(counts)
     assert (await own.fleet.status("own")).replicas[0].slots == 4
 
 
@@ -271,7 +274,8 @@ async def test_lists_page_filter_and_order(fleet: Client, engine: EngineProcess)
         named = await fleet.deployments.list(filter='display_name="page-b" AND state=READY')
         assert [d.id for d in named] == ["page-b"]
         seen, token = [], ""
-        async with httpx.AsyncClient(base_url=engine.context.base_url, headers={"X-Api-Key": engine.key}) as http:
+        key = {"X-Api-Key": engine.key}
+        async with httpx.AsyncClient(base_url=engine.context.base_url, headers=key, timeout=PATIENCE_S) as http:
             while True:
                 query = {"pageSize": 2, "pageToken": token, "orderBy": "name desc"}
                 page = (await http.get("/v1/accounts/local/deployments", params=query)).json()
@@ -304,14 +308,16 @@ async def test_an_own_gguf_file_becomes_a_model_and_serves(own: Client, engine: 
 
 
 async def test_the_numbers_of_the_fleet_add_up(fleet: Client, engine: EngineProcess) -> None:
+    await asyncio.to_thread(poll, lambda: all_counted(engine))
     before = (await fleet.fleet.status(SHARED)).stats
     for _ in range(3):
         ask(engine, f"accounts/local/deployments/{SHARED}", max_tokens=5, extra_body={"ignore_eos": True})
+    await asyncio.to_thread(poll, lambda: all_counted(engine))
     after = (await fleet.fleet.status(SHARED)).stats
     assert after.requests_total - before.requests_total == 3
     assert after.generated_tokens_total - before.generated_tokens_total == 15
     assert after.ttft_p50_ms is not None
-    async with httpx.AsyncClient(base_url=engine.context.base_url) as http:
+    async with httpx.AsyncClient(base_url=engine.context.base_url, timeout=PATIENCE_S) as http:
         exposition = (await http.get("/metrics")).text
     assert f'firedeck_requests_total{{code="200",deployment="accounts/local/deployments/{SHARED}"}}' in exposition
 

@@ -9,8 +9,8 @@ import pytest
 from client.errors import InvalidArgument
 from client.http import Transport
 from client.inference import Inference
-from tests.conftest import SHARED
-from tests.processes import EngineProcess
+from tests.conftest import SHARED, all_counted
+from tests.processes import PATIENCE_S, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 DEPLOYMENT = f"accounts/local/deployments/{SHARED}"
@@ -27,17 +27,19 @@ def test_both_prefixes_embed(engine: EngineProcess, base: str) -> None:
 
 def series(engine: EngineProcess, name: str) -> float:
     """One number of /metrics, for the shared deployment."""
-    text = httpx.get(f"{engine.context.base_url}/metrics", headers={"Authorization": f"Bearer {engine.key}"}).text
+    text = httpx.get(f"{engine.context.base_url}/metrics", timeout=PATIENCE_S).text
     lines = (line for line in text.splitlines() if line.startswith(f"{name}{{") and f'/{SHARED}"' in line)
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_embeddings_are_accounted_as_prompt_tokens_and_have_no_first_token(engine: EngineProcess) -> None:
     names = ("firedeck_prompt_tokens_total", "firedeck_generated_tokens_total", "firedeck_ttft_seconds_count")
+    poll(lambda: all_counted(engine))
     before = [series(engine, name) for name in names]
     with openai.OpenAI(base_url=f"{engine.context.base_url}/v1", api_key=engine.key) as client:
         used = client.embeddings.create(model=DEPLOYMENT, input=TEXTS).usage.prompt_tokens
     assert used > 10
+    poll(lambda: all_counted(engine))
     assert [series(engine, name) for name in names] == [before[0] + used, *before[1:]]
 
 

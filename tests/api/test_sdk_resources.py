@@ -14,7 +14,7 @@ from fireworks import Fireworks
 from client.addon_types import DeploymentShapeVersion
 from engine import shapes
 from tests import adapter_files
-from tests.processes import SMOLLM2, EngineProcess, poll
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 OFF: dict[str, Any] = {"base_model": SMOLLM2, "max_replica_count": 0}  # declared, with no process behind it
@@ -150,9 +150,11 @@ def test_a_model_is_uploaded_validated_deployed_and_downloaded(sdk: Fireworks, d
         size = file.stat().st_size
         endpoint = sdk.models.get_upload_endpoint("up", filename_to_size={"a.gguf": str(size)})
         urls = endpoint.filename_to_signed_urls or {}
-        assert httpx.put(urls["a.gguf"], content=b"x").status_code == 400
-        assert httpx.put(urls["a.gguf"][:-1] + "_", content=b"x").status_code == 401
-        assert httpx.put(urls["a.gguf"], content=file.read_bytes()).status_code == 200
+        for url, content, status in (
+            (urls["a.gguf"], b"x", 400), (urls["a.gguf"][:-1] + "_", b"x", 401),
+            (urls["a.gguf"], file.read_bytes(), 200),
+        ):  # fmt: skip
+            assert httpx.put(url, content=content, timeout=PATIENCE_S).status_code == status
         assert sdk.models.validate_upload("up").warnings == []
         ready = sdk.models.get("up")
         assert ready.state == "READY"
@@ -170,7 +172,7 @@ def test_a_model_is_uploaded_validated_deployed_and_downloaded(sdk: Fireworks, d
         sdk.lora.unload(deployed)
         poll(lambda: not (sdk.models.get("up").deployed_model_refs))
         urls = sdk.models.get_download_endpoint("up").filename_to_signed_urls or {}
-        assert httpx.get(urls["a.gguf"]).content == file.read_bytes()
+        assert httpx.get(urls["a.gguf"], timeout=PATIENCE_S).content == file.read_bytes()
     finally:
         sdk.models.delete("up")
 

@@ -126,5 +126,6 @@ def test_disable_speculative_decoding_switches_declared_drafting_off(engine: Eng
     body: dict[str, Any] = {"baseModel": SMOLLM2, "draftModel": SMOLLM2, "draftTokenCount": 4}
     query = {"validateOnly": "true", "disableSpeculativeDecoding": "true"}
     url = f"{engine.context.base_url}/v1/{ACCOUNT}"
-    made = httpx.post(url, params=query, json=body, headers={"Authorization": f"Bearer {engine.key}"}).json()
+    key = {"Authorization": f"Bearer {engine.key}"}
+    made = httpx.post(url, params=query, json=body, headers=key, timeout=PATIENCE_S).json()
     assert (made["draftModel"], made["draftTokenCount"]) == (SMOLLM2, 0)

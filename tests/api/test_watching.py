@@ -16,6 +16,7 @@ from client.types import Deployment
 from engine import serve
 from engine.fleet import frames
 from tests.house import served
+from tests.processes import PATIENCE_S
 
 
 async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -55,11 +56,11 @@ async def test_a_watcher_that_takes_nothing_is_cut_off(tmp_path: Path, monkeypat
                 "Host: 127.0.0.1",
                 f"Authorization: Bearer {home.admin_key}",
             ]
-            watcher.sendall("\r\n".join([*head, "", ""]).encode())
-            assert (await asyncio.to_thread(watcher.recv, 12)) == b"HTTP/1.1 200"  # and takes nothing from here on
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while not connections(where.port):
                     await asyncio.sleep(0.05)
+                watcher.sendall("\r\n".join([*head, "", ""]).encode())
+                assert (await asyncio.to_thread(watcher.recv, 12)) == b"HTTP/1.1 200"  # and takes nothing from here on
                 while connections(where.port):
                     await asyncio.sleep(0.1)
 

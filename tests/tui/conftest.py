@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -25,16 +26,21 @@ from tui.widgets.chart import ChartView
 SIZES = ((80, 24), (120, 40), (200, 60))
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+REST_S = 90.0  # how long the screen may take to come to rest: never a statement about speed
+NEVER_S = 3600.0
 UPDATE = "FIREDECK_UPDATE_SNAPSHOTS"  # set it to 1 to write the .txt files anew, then read the diff
 
 
 @pytest.fixture(autouse=True)
 def _steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No blinking, no animation, one time zone."""
+    """No blinking, no animation, one time zone; and nothing comes or goes by the machine's own clock: toasts stay,
+    forms are checked when a test says so."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
     monkeypatch.setattr("textual.constants.TEXTUAL_ANIMATIONS", "none", raising=False)
+    monkeypatch.setattr(Notification, "time_left", property(lambda self: NEVER_S))
+    monkeypatch.setattr("tui.screens.dialog.DRY_RUN_AFTER_S", NEVER_S)
 
 
 class FakeClock:
@@ -68,8 +74,8 @@ class Stage:
 
     async def settle(self) -> None:
         """Until messages, workers and drawings are done."""
-        quiet = 0
-        for _ in range(400):
+        quiet, until = 0, time.monotonic() + REST_S
+        while time.monotonic() < until:
             await self.pilot.pause(0)
             await asyncio.sleep(0.004)
             busy = any(worker.is_running and worker.group != "poller" for worker in self.app.workers)

@@ -10,7 +10,7 @@ import pytest
 from textual import events
 
 from client.errors import InvalidArgument, Unavailable
-from tests.tui.conftest import SIZES, open_deck
+from tests.tui.conftest import REST_S, SIZES, open_deck
 from tui.screens.change import ChangeDialog
 from tui.screens.create import CreateDialog
 
@@ -209,6 +209,16 @@ async def test_create_needs_a_model_a_valid_form_and_the_servers_dry_run():
         assert stage.app.screen.table.cursor.endswith("/new-one"), "the cursor goes to what was made"
 
 
+async def test_the_server_is_asked_by_itself_once_the_form_is_left_alone(monkeypatch):
+    monkeypatch.setattr("tui.screens.dialog.DRY_RUN_AFTER_S", 0.01)
+    async with open_deck() as stage:
+        await stage.press("c")
+        form(stage, base_model="accounts/fireworks/models/gemma-3-270m", deployment_id="new-one")
+        await turn(stage, lambda: "the server would accept this" in stage.text)
+        assert not stage.app.screen.query_one("#confirm").disabled
+        assert "create" not in stage.source.calls
+
+
 async def test_create_tells_every_mistake_at_its_field():
     async with open_deck() as stage:
         await stage.press("c")
@@ -289,7 +299,7 @@ class Held:
 
 async def turn(stage, until):
     """Let the app work until `until()` holds; for what `settle` cannot wait for: a call that is held."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(REST_S):
         while not until():
             await stage.pilot.pause(0.01)
 
@@ -320,6 +330,7 @@ async def test_a_refusal_after_the_dialog_was_closed_is_told():
         await stage.pilot.click("#confirm")
         await turn(stage, lambda: held.calls)
         await stage.pilot.press("escape")
+        await turn(stage, lambda: not stage.app.screen.is_modal)
         held.go.set()
         await stage.settle()
         assert "the engine is restarting" in stage.text

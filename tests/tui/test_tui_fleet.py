@@ -12,7 +12,7 @@ from client.config import Context
 from client.errors import Unavailable
 from client.fleet_types import Condition
 from client.types import Account, Deployment
-from tests.tui.conftest import START, open_deck
+from tests.tui.conftest import REST_S, START, open_deck
 from tui.core.snapshot import Picture
 from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
@@ -88,7 +88,7 @@ async def test_a_lost_connection_keeps_the_last_picture_and_comes_back_by_itself
         assert "is the engine running?" in stage.text
         assert "summarise" in stage.text, "the last picture stays"
         stage.source.fault = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(REST_S):
             while stage.app.picture.link.lost_at is not None:
                 await stage.settle()
         await stage.settle()
@@ -229,14 +229,14 @@ async def test_help_is_searchable():
 async def test_the_command_palette_offers_the_actions_of_the_table():
     async with open_deck() as stage:
         await stage.press("colon", *"scale")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(REST_S):
             while "Ask for a number of replicas now" not in stage.text:
                 await stage.settle()
 
 
 async def test_an_answer_that_comes_while_its_page_closes_goes_nowhere():
     async with open_deck() as stage:
-        go, events = asyncio.Event(), stage.source.events
+        go, events, fleet = asyncio.Event(), stage.source.events, stage.app.screen
 
         async def held(*args):
             await go.wait()
@@ -245,7 +245,9 @@ async def test_an_answer_that_comes_while_its_page_closes_goes_nowhere():
         stage.source.events = held
         for open_page in ("enter", "3"):
             await stage.pilot.press(open_page)
-            closing = stage.app.screen
+            async with asyncio.timeout(REST_S):
+                while (closing := stage.app.screen) is fleet or not closing.is_mounted:
+                    await stage.pilot.pause(0.01)
             stage.app.pop_screen()
             assert closing.is_gone
             go.set()

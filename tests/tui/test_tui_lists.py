@@ -10,7 +10,7 @@ from textual import events
 
 from client.errors import PermissionDenied
 from client.fleet_types import Condition, QuarantinedRequest
-from tests.tui.conftest import open_deck
+from tests.tui.conftest import REST_S, open_deck
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.listing import ListScreen
@@ -41,11 +41,11 @@ async def test_every_page_is_a_key_away_even_on_the_smallest_screen():
 async def test_the_command_line_finds_a_page_by_its_name():
     async with open_deck() as stage:
         await stage.press("colon", *"nodes")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(REST_S):
             while "Machines" not in stage.text:
                 await stage.settle()
         await stage.press("enter")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(REST_S):
             while "rehearsal-1" not in stage.text:
                 await stage.settle()
         await stage.press("escape")

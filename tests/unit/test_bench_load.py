@@ -4,10 +4,12 @@ import asyncio
 import json
 import signal
 import socket
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.bench import load
 from client.bench.load import Limit, Run, poisson
 from client.bench.prompts import Workload
 from client.bench.session import Session, Setting
@@ -91,6 +94,7 @@ async def endpoint(script: Script, tmp_path: Path) -> AsyncIterator[Endpoint]:
     listener = socket.socket(socket.AF_UNIX)
     path = str(tmp_path / "s")
     listener.bind(path)
+    listener.listen()
     async with _served(script, listener):
         yield Endpoint.of("http://script", "key", path)
 
@@ -112,7 +116,12 @@ def session(endpoint: Endpoint, **more: Any) -> Session:
 async def test_a_closed_loop_sends_each_request_once_and_never_more_at_a_time_than_clients(
     endpoint: Endpoint, script: Script
 ) -> None:
-    found = (await session(endpoint).measure(Setting(concurrency=3))).figures
+    script.hold = asyncio.Event()
+    running = asyncio.create_task(session(endpoint).measure(Setting(concurrency=3)))
+    while script.running < 3:
+        await asyncio.sleep(0.01)
+    script.hold.set()
+    found = (await running).figures
     assert (found.requests, found.succeeded, found.errors) == (12, 12, {})
     assert (found.prompt_tokens, found.output_tokens, found.cached_share) == (PROMPT_TOKENS, TOKENS, 3 / PROMPT_TOKENS)
     assert found.inter_token.count == 12 * (TOKENS - 1)
@@ -270,10 +279,15 @@ async def test_ctrl_c_prints_what_was_measured_so_far(script: Script) -> None:
     assert setting["succeeded"] >= 1
 
 
-async def test_what_ends_after_the_window_counts_in_rates_as_in_latencies(endpoint: Endpoint, script: Script) -> None:
-    script.hold = asyncio.Event()
-    running = asyncio.create_task(session(endpoint, limit=Limit(seconds=0.05)).measure(Setting(concurrency=2)))
-    await asyncio.sleep(0.3)
+async def test_what_ends_after_the_window_counts_in_rates_as_in_latencies(
+    endpoint: Endpoint, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.hold, later_s, monotonic = asyncio.Event(), 0.0, time.monotonic
+    monkeypatch.setattr(load, "time", SimpleNamespace(monotonic=lambda: monotonic() + later_s))
+    running = asyncio.create_task(session(endpoint, limit=Limit(seconds=600)).measure(Setting(concurrency=2)))
+    while script.running < 2:
+        await asyncio.sleep(0.01)
+    later_s = 1000.0
     script.hold.set()
     found = (await running).figures
     assert found.succeeded == found.end_to_end.count == 2

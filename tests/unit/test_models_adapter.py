@@ -301,7 +301,10 @@ def test_thousands_of_damaged_files_are_accepted_or_refused_in_words(tmp_path: P
     assert seen == {True, False}
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NOT_BY_TIME = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=300, suppress_health_check=NOT_BY_TIME)
 @given(st.data())
 def test_any_edit_of_a_file_is_accepted_or_refused_in_words(tmp_path: Path, data: st.DataObject) -> None:
     whole = adapter_files.write(tmp_path / "tiny.gguf", pair()).read_bytes()
@@ -312,6 +315,6 @@ def test_any_edit_of_a_file_is_accepted_or_refused_in_words(tmp_path: Path, data
 
 
 @given(st.binary(max_size=400))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=NOT_BY_TIME)
 def test_any_bytes_behind_the_magic_are_refused_in_words(tmp_path: Path, rest: bytes) -> None:
     assert not accepted(tmp_path / "noise.gguf", b"GGUF" + rest)

@@ -32,7 +32,7 @@ def matrices(path: Path) -> dict[str, Matrix]:
     return {one.name: gguf.quants.dequantize(one.data, one.tensor_type) for one in gguf.GGUFReader(path).tensors}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     rank=st.integers(1, 70),
     alpha=st.sampled_from([0.0, 1.0, 16.0]),

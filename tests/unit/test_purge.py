@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from client.errors import NotFound, Unavailable
+from tests.processes import PATIENCE_S
 from tests.unit.test_idle_delete import DAY_S, NAME, house, make
 
 __all__ = ["house"]
@@ -54,7 +55,7 @@ async def test_what_is_being_purged_is_neither_undeleted_nor_purged_twice(made, 
         await made.fleet.undelete(D, by="t")
     with pytest.raises(NotFound, match="for good"):
         await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
-    await asyncio.wait_for(made.fleet.sweep(), 5)  # leaves it to the other
+    await asyncio.wait_for(made.fleet.sweep(), PATIENCE_S)  # leaves it to the other
     standing.open.set()
     await sweeping
     assert (made.fleet.keepers(), await rows(made)) == ([], [])

@@ -290,7 +290,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(actions=ACTIONS, max_cached=st.integers(1, 3))
 def test_whatever_happens_what_runs_runs_under_its_own_adapters(
     folder: Path, ledger: Ledger, actions: list[tuple[Any, ...]], max_cached: int

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
+from engine.replica import template_sandbox
 from engine.replica.template import ChatTemplate, TemplateError
 
 CHATML = (
@@ -92,6 +96,21 @@ def test_a_template_cannot_escape_or_run_for_ever(source: str) -> None:
         assert render(source, "x").text == ""  # Jinja prints what it refuses to look up as nothing
     except TemplateError as error:
         assert error.status == 400  # noqa: PT017 - either outcome is fine
+
+
+@pytest.fixture
+def held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine gives most of its time to others: an hour goes by at every look at the clock."""
+    clock = itertools.count(0.0, 3600.0)
+    monkeypatch.setattr(
+        template_sandbox, "time", SimpleNamespace(monotonic=lambda: next(clock), thread_time=time.thread_time)
+    )
+
+
+def test_only_the_time_that_a_template_had_counts_against_it(held_up: None) -> None:
+    assert render(CHATML, *["hi"] * 20).text.count("hi") == 20
+    with pytest.raises(TemplateError, match="takes too long"):
+        render("{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}", "x")
 
 
 DOUBLE = "{%% set n = namespace(s='x', l=['x'], i=999999) %%}{%% for i in range(60) %%}{%% set %s %%}{%% endfor %%}"
