@@ -81,14 +81,24 @@ class AutoscalerView(Wire):
     auto_delete_at: Timestamp | None = Field(None, description="when it is deleted for idleness if nobody asks it")
 
 
-class Condition(Wire):
-    """Something that keeps a deployment from being as declared, while it lasts. `wanted` and `placed` are replicas."""
+# The types of `Condition`.
+CAPACITY_LIMITED, ROLLOUT_STOPPED = "CapacityLimited", "RolloutStopped"
 
-    type: str = Field(description="CapacityLimited")
-    reason: str = Field(description="STOCKOUT: there is no room for a replica")
+
+class Condition(Wire):
+    """Something that keeps a deployment from being as declared, while it lasts; `message` says why, and what to do.
+
+    `wanted` and `placed` are replicas, None where it is not room that is missing.
+    """
+
+    type: str = Field(description="CapacityLimited or RolloutStopped")
+    reason: str = Field(
+        description="STOCKOUT: there is no room for a replica. ROLLOUT_STOPPED: replicas with the declared settings do "
+        "not start and were given up; the former settings serve"
+    )
     message: str = ""
-    wanted: int
-    placed: int
+    wanted: int | None = None
+    placed: int | None = None
     accelerator_type: str | None = None
     placement: Placement | None = None
     since: Timestamp | None = None

@@ -30,10 +30,10 @@ def note(deployments: Sequence[Deployment]) -> str:
     return SIMULATED if any(d.simulated for d in deployments) else ""
 
 
-def text(d: Deployment, waiting: str = "") -> str:
+def text(d: Deployment, held_up: str = "") -> str:
     """`Key: value` in the order of firectl's `get`; what was not declared and has no default is left out."""
     return lines(
-        (*_life(d, waiting), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string))
+        (*_life(d, held_up), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string))
     )
 
 
@@ -50,7 +50,7 @@ def progress(status: DeploymentStatus) -> str:
     ready = _counts(d)[0]
     stages = "".join(f", {number} {stage}" for number, stage in _stages(d) if number and stage != "ready")
     told = f"{known(d.state)}: {ready} of {d.desired_replica_count or 0} replicas ready{stages}"
-    return "; ".join(filter(None, (told, waits(status.conditions))))
+    return "; ".join(filter(None, (told, holding_up(status.conditions))))
 
 
 def is_short(d: Deployment) -> bool:
@@ -58,7 +58,7 @@ def is_short(d: Deployment) -> bool:
     return d.status is not None and d.status.code == "RESOURCE_EXHAUSTED"
 
 
-def waits(conditions: Sequence[Condition]) -> str:
+def holding_up(conditions: Sequence[Condition]) -> str:
     """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared."""
     return "; ".join(
         one.reason
@@ -107,7 +107,7 @@ def _accelerator(d: Deployment) -> str:
     return f"{d.accelerator_count or ''} {kind}".strip() if kind else ""
 
 
-def _life(d: Deployment, waiting: str) -> Iterator[tuple[str, str]]:
+def _life(d: Deployment, held_up: str) -> Iterator[tuple[str, str]]:
     yield "Name", d.name
     if d.display_name and d.display_name != d.id:
         yield "Display Name", d.display_name
@@ -123,8 +123,8 @@ def _life(d: Deployment, waiting: str) -> Iterator[tuple[str, str]]:
     if known(d.region):
         yield "Region", known(d.region)
     yield "Status", f"{d.status.code} {d.status.message}".strip() if d.status else ""
-    if waiting:
-        yield "Waits For", waiting
+    if held_up:
+        yield "Held Up By", held_up
 
 
 def _size(d: Deployment) -> Iterator[tuple[str, str]]:

@@ -132,9 +132,11 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
     async def work(client: Client) -> None:
         found = await client.deployments.get(name)
-        short = deployment_text.is_short(found)  # the next try is no part of the documented answer
-        conditions = (await client.fleet.status(name)).conditions if short else []
-        _show(found, output, waits=deployment_text.waits(conditions))
+        if output == "json":
+            _show(found, output)
+            return
+        conditions = (await client.fleet.status(name)).conditions  # no part of the documented answer
+        _show(found, output, held_up=deployment_text.holding_up(conditions))
 
     run(work, base_url, api_key, account)
 
@@ -247,14 +249,14 @@ def _placement(where: str) -> Placement:
     return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
 
 
-def _show(d: Deployment, output: str, *, rehearsed: str = "", waits: str = "") -> None:
+def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "") -> None:
     """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON.
 
-    `waits`: what it waits for, and when that is asked for next.
+    `held_up`: what keeps it from being as declared, and when there is the next try.
     """
     if rehearsed:
         out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
     if output == out.QUIET:
         out.say(d.id)
         return
-    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, waits))
+    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up))

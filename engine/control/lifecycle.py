@@ -2,8 +2,9 @@
 
 `CREATING -> READY`, `READY -> UPDATING -> READY`, `-> FAILED`, `-> DELETING -> DELETED`. Scaling alone changes counts,
 not the state: a deployment scaled to zero is READY. A FAILED one goes on being tried and may become READY; it is
-CREATING again once somebody has changed it. One whose roll-out was stopped is FAILED too, while its former settings go
-on serving.
+CREATING again once somebody has changed it. One whose roll-out was stopped is READY as long as the former settings
+serve: it answers requests, and nothing moves that would be UPDATING. That the last change did not happen is told beside
+the state, by its `status` and by a condition of its own (as Kubernetes has Available beside Progressing).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is: counts are replicas that live; `old` still run with former settings."""
+    """What there is: counts are replicas that live; `old` still run with former settings; `failures` are those of the
+    settings that a replica would be started with now."""
 
     deleted: bool
     desired: int
@@ -34,10 +36,10 @@ def state(former: str, facts: Facts) -> str:
     """The state to show now, given the one shown before."""
     if facts.deleted:
         return DELETING if facts.living else DELETED
-    if facts.stopped or (facts.failures >= FAILURES_UNTIL_FAILED and not facts.ready):
+    if facts.failures >= FAILURES_UNTIL_FAILED and not facts.ready:
         return FAILED
     if former == FAILED and facts.failures and not facts.ready:
         return FAILED
     if former in {CREATING, DELETING, DELETED} or (former == FAILED and not facts.ready):
         return READY if facts.ready or not facts.desired else CREATING
-    return UPDATING if facts.old and facts.desired else READY
+    return UPDATING if facts.old and facts.desired and not facts.stopped else READY

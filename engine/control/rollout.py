@@ -15,11 +15,15 @@ from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stag
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`served`: the settings to go back to, None while none have served. `rolling`: former ones still serve;
-    `stopped`: those declared do not start and were given up."""
+    `stopped_since`: those declared do not start and were given up then (monotonic), None where they were not."""
 
     served: str | None = None
     rolling: bool = False
-    stopped: bool = False
+    stopped_since: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self.stopped_since is not None
 
     def declare(self, generation: str, desired: int, starts: Starts, *, deleted: bool) -> Declared:
         """What is wanted now, as the reconciler takes it."""
@@ -43,7 +47,9 @@ class Progress:
             # The first settings that ever served, else those that have served steadily and alone.
             alone = not rolling and starts.steady(declared.generation, ready_since, now)
             served = declared.generation if served is None or alone else served
-        return Progress(served, rolling, stopped(declared, observed, starts.of(declared.generation)))
+        given_up = stopped(declared, observed, starts.of(declared.generation))
+        since = now if self.stopped_since is None else self.stopped_since
+        return Progress(served, rolling, since if given_up else None)
 
 
 def _serves(generation: str, observed: Sequence[Observed]) -> bool:

@@ -255,7 +255,7 @@ class Keeper:
         )
         changed = await self.record.show(seen)
         if changed is not None:
-            failed = self.deployment.state == lifecycle.FAILED
+            failed = seen.stopped or self.deployment.state == lifecycle.FAILED
             await self.announce("Warning" if failed else "Normal", "StateChanged", changed)
         await self.chronicle.write(seen, Work(self.lobby.held, self.running(), self.queued()))
         self._complain(self.record.unwritten or self.chronicle.unwritten)

@@ -44,7 +44,7 @@ class Seen:
 
     def status(self) -> Status:
         if self.failure:
-            return Status(code="UNAVAILABLE", message=self.failure[:MESSAGE_CHARS])
+            return Status(code="ABORTED" if self.stopped else "UNAVAILABLE", message=self.failure[:MESSAGE_CHARS])
         if self.shortage:
             return Status(code="RESOURCE_EXHAUSTED", message=self.shortage[:MESSAGE_CHARS])
         return Status()
@@ -94,7 +94,8 @@ class Record:
             await self._write()
         if shown.state == former.state:
             return None
-        return f"{former.state} -> {shown.state}" + (f": {seen.failure}" if shown.state == lifecycle.FAILED else "")
+        why = seen.failure if seen.stopped or shown.state == lifecycle.FAILED else ""
+        return f"{former.state} -> {shown.state}" + (f": {why}" if why else "")
 
     async def _write(self) -> None:
         try:

@@ -19,7 +19,7 @@ from engine.store.store import Store
 
 log = logging.getLogger(__name__)
 
-REMEDY = "the former settings go on serving; change the deployment again, or take the change back"
+REMEDY = "change the deployment again, or take the change back"
 
 
 class Rollout:
@@ -37,6 +37,11 @@ class Rollout:
     def stopped(self) -> bool:
         """The declared settings do not start and were given up."""
         return self.progress.stopped
+
+    @property
+    def stopped_since(self) -> float | None:
+        """Monotonic; None while none is stopped."""
+        return self.progress.stopped_since
 
     def restore(self, doc: str) -> None:
         """What an earlier engine wrote down. Settings of a firedeck that knew other ones are no use, and forgotten."""
@@ -66,8 +71,18 @@ class Rollout:
 
     def failure(self, replicas: ReplicaSet) -> str:
         """Why the declared settings do not start, for people; "" when nothing is known against them."""
-        reason = replicas.backoff(self._declared.generation).reason if self._declared else ""
-        return f"roll-out stopped, {REMEDY}: {reason}" if self.stopped else reason
+        if self.stopped:
+            return f"roll-out stopped: {self.stopped_because(replicas)}"
+        return replicas.backoff(self._declared.generation).reason if self._declared else ""
+
+    def stopped_because(self, replicas: ReplicaSet) -> str:
+        """Of a roll-out that is stopped: what serves now, what to do, and why new replicas do not start."""
+        assert self._declared is not None
+        former, declared = self.starts(replicas), replicas.backoff(self._declared.generation)
+        serving = "the former settings go on serving"
+        if former.failures and former is not declared:
+            serving = f"the former settings do not start either ({former.reason})"
+        return f"new replicas do not start, {serving}; {REMEDY}: {declared.reason}"
 
     async def observe(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed], now: float) -> None:
         """Take note of how far the roll-out is, and tell what changed."""
@@ -80,8 +95,7 @@ class Rollout:
     async def _tell(self, former: Progress, declared: Declared, replicas: ReplicaSet, observed: list[Observed]) -> None:
         progress = self.progress
         if progress.stopped and not former.stopped:
-            message = f"new replicas do not start, {REMEDY}: {replicas.backoff(declared.generation).reason}"
-            await self._announce("Warning", "RolloutStopped", message)
+            await self._announce("Warning", "RolloutStopped", self.stopped_because(replicas))
         elif progress.rolling and not former.rolling:
             old = sum(r.alive and r.stage in SERVING and r.generation != declared.generation for r in observed)
             await self._announce("Normal", "RolloutStarted", f"{counted(old)} with former settings")

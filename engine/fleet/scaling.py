@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from client.fleet_types import Condition
 from client.types import Deployment
-from engine.clock import Clock
 from engine.control.autoscale import Policy
 from engine.control.reconcile import SERVING
 from engine.control.stockout import Shortage
@@ -43,24 +41,6 @@ def shortage_of(replicas: Iterable[Replica]) -> Shortage | None:
         reason=short[-1].reason,
         since=min(r.short_since or 0.0 for r in short),
         retry_at=min(r.retry_at for r in short),
-    )
-
-
-def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Clock) -> Condition | None:
-    """The condition to show while there is no room for all that is wanted."""
-    if short is None or deployment.delete_time is not None:
-        return None
-    wall, now = clock.wall(), clock.monotonic()
-    return Condition(
-        type="CapacityLimited",
-        reason="STOCKOUT",
-        message=short.reason,
-        wanted=deployment.desired_replica_count or 0,
-        placed=short.placed,
-        accelerator_type=deployment.accelerator_type,
-        placement=deployment.placement,
-        since=wall + timedelta(seconds=short.since - now),
-        retry_at=wall + timedelta(seconds=short.retry_at - now),
     )
 
 

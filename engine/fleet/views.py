@@ -13,9 +13,9 @@ from client.fleet_types import (
     Reason,
     TargetView,
 )
+from engine.fleet.conditions import conditions
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
-from engine.fleet.scaling import capacity_limited, shortage_of
 from engine.placement.gpus import gpu_names
 from engine.placement.port import Node
 from engine.version import VERSION
@@ -41,7 +41,6 @@ def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:
 
 def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
     """One deployment with its numbers, its replicas and the autoscaler's reasons."""
-    limited = capacity_limited(keeper.deployment, shortage_of(keeper.replicas), fleet.rooms.clock)
     in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
     return DeploymentStatus(
         deployment=keeper.deployment,
@@ -49,7 +48,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
-        conditions=[limited] if limited else [],
+        conditions=conditions(keeper, fleet.rooms.clock),
         simulated=fleet.rooms.driver.simulated,
     )
 

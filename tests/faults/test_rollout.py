@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from client.resources import Client
-from client.types import DeploymentSpec
+from client.types import Deployment, DeploymentSpec
 from tests.conftest import deploy
 from tests.processes import GEMMA, PATIENCE_S, EngineProcess
 
@@ -91,6 +91,10 @@ async def _roll_out(engine: EngineProcess, requests: int) -> None:
     assert {"RolloutStarted", "RolloutDone"} <= {event.reason for event in events}
 
 
+def _says(deployment: Deployment) -> str:
+    return deployment.status.message if deployment.status else ""
+
+
 async def test_a_rolling_update_under_requests_that_never_stop_fails_none(engine: EngineProcess) -> None:
     await _roll_out(engine, 1)
 
@@ -110,11 +114,18 @@ async def test_a_roll_out_whose_replicas_do_not_start_stops_says_so_and_heals_wh
         # Another vocabulary than its big model's: no such replica can ever start.
         await client.deployments.update("d", DeploymentSpec(draft_model=GEMMA, draft_token_count=4))
         async with asyncio.timeout(PATIENCE_S):
-            while (stopped := await client.deployments.get("d")).state != "FAILED":
+            while not (status := await client.fleet.status("d")).conditions:
                 await asyncio.sleep(0.2)
+        stopped, [condition] = status.deployment, status.conditions
+        assert condition.type == "RolloutStopped"
+        assert "vocabular" in condition.message
+        assert "take the change back" in condition.message
+        async with asyncio.timeout(PATIENCE_S):  # the document is written after the condition holds
+            while "roll-out stopped" not in _says(stopped):
+                await asyncio.sleep(0.2)
+                stopped = await client.deployments.get("d")
         assert stopped.status is not None
-        assert "roll-out stopped" in stopped.status.message
-        assert "vocabular" in stopped.status.message
+        assert (stopped.state, stopped.status.code) == ("READY", "ABORTED")
         assert "RolloutStopped" in {event.reason for event in await client.fleet.events("d")}
         answered = outcomes.total()
         async with asyncio.timeout(PATIENCE_S):
@@ -122,9 +133,8 @@ async def test_a_roll_out_whose_replicas_do_not_start_stops_says_so_and_heals_wh
                 await asyncio.sleep(0.1)
         await client.deployments.update("d", DeploymentSpec(draft_token_count=0))
         async with asyncio.timeout(PATIENCE_S):
-            while (healed := await client.deployments.get("d")).state != "READY":
+            while (healed := await client.deployments.get("d")).state != "READY" or _says(healed):
                 await asyncio.sleep(0.1)
-        assert healed.status is not None
-        assert healed.status.message == ""
+        assert (await client.fleet.status("d")).conditions == []
         assert [r.pid for r in engine.replicas()] == [serving.pid]
     assert outcomes.keys() == {"answered"}

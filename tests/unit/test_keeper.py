@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from client.errors import Unavailable
+from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED
 from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
+from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
@@ -165,10 +167,17 @@ async def test_a_stopped_roll_out_is_told_and_the_former_settings_replace_what_d
     await house.look()
     await fail_to_roll_out(house)
     shown = house.keeper.deployment
-    assert (shown.state, shown.replica_stats.ready_replica_count) == ("FAILED", 1)
-    assert "roll-out stopped" in shown.status.message
-    assert "it broke" in shown.status.message
-    assert "RolloutStopped" in await house.reasons()
+    assert (shown.state, shown.replica_stats.ready_replica_count) == ("READY", 1)
+    assert shown.status.to_wire() == {
+        "code": "ABORTED",
+        "message": "roll-out stopped: new replicas do not start, the former settings go on serving; "
+        "change the deployment again, or take the change back: it broke",
+    }
+    events = {event.reason: event for event in await house.store.events_of(NAME, 0, 100)}
+    assert events["RolloutStopped"].message == shown.status.message.partition(": ")[2]
+    assert (events["StateChanged"].kind, events["StateChanged"].message) == (
+        "Warning", f"UPDATING -> READY: {shown.status.message}",
+    )  # fmt: skip
     assert house.keeper.hopeless() is None
     started.clear()
     house.driver.dead.add("old")
@@ -188,6 +197,58 @@ async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_rep
     await house.look()
     shown = house.keeper.deployment
     assert (shown.state, shown.status.message, started) == ("READY", "", [])
+    assert conditions(house.keeper, house.clock) == []
+
+
+async def test_a_stopped_roll_out_is_a_condition_since_it_was_given_up_until_somebody_changes_something(house, started):
+    house.add("old", house.generation())
+    await house.look()
+    assert conditions(house.keeper, house.clock) == []
+    await fail_to_roll_out(house)
+    given_up = house.clock.wall()
+    for _ in range(3):
+        await house.look(20)
+    (condition,) = conditions(house.keeper, house.clock)
+    assert condition.to_wire() == {
+        "type": "RolloutStopped", "reason": "ROLLOUT_STOPPED", "since": condition.to_wire()["since"],
+        "message": "new replicas do not start, the former settings go on serving; "
+        "change the deployment again, or take the change back: it broke",
+    }  # fmt: skip
+    assert condition.since == given_up
+    await house.change(max_batch_size=16)
+    house.keeper.retry_now()
+    await house.look()
+    assert conditions(house.keeper, house.clock) == []
+    assert house.keeper.deployment.state == "UPDATING"
+
+
+async def test_a_stopped_roll_out_does_not_say_that_former_settings_serve_when_they_do_not_start(house, started):
+    house.add("old", old := house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    house.driver.dead.add("old")
+    await house.look()
+    for i in range(FAILURES_UNTIL_FAILED):
+        house.keeper.replicas.starts.failed(old, house.clock.monotonic() + i, "no memory")
+    await house.look()
+    shown = house.keeper.deployment
+    assert shown.state == "FAILED"
+    assert "the former settings do not start either (no memory); change the deployment again" in shown.status.message
+    (condition,) = conditions(house.keeper, house.clock)
+    assert condition.message in shown.status.message
+
+
+async def test_a_deleted_deployment_has_no_condition(house, started):
+    waiting = house.add("old", house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    waiting.placed, waiting.short_since = None, 0.0
+    assert [condition.type for condition in conditions(house.keeper, house.clock)] == [
+        ROLLOUT_STOPPED,
+        CAPACITY_LIMITED,
+    ]
+    await house.change(delete_time=house.clock.wall())
+    assert conditions(house.keeper, house.clock) == []
 
 
 async def test_the_settings_that_served_are_remembered_across_engines_and_new_ones_only_when_steady(house, started):

@@ -88,11 +88,16 @@ def test_a_failed_deployment_whose_failures_were_forgotten_is_being_created_agai
     assert state(FAILED, given_facts(ready=0, failures=0, desired=0)) == READY
 
 
-def test_a_roll_out_that_was_stopped_is_failed_while_the_former_settings_serve_and_reverting_heals_it():
-    assert state(UPDATING, given_facts(old=1, failures=5, stopped=True)) == FAILED
-    assert state(FAILED, given_facts(old=1, failures=5, stopped=True)) == FAILED
-    assert state(FAILED, given_facts(old=0)) == READY
-    assert state(FAILED, given_facts(old=1)) == UPDATING
+def test_a_roll_out_that_was_stopped_is_ready_while_the_former_settings_serve_and_updating_once_it_goes_on():
+    assert state(UPDATING, given_facts(old=1, stopped=True)) == READY
+    assert state(READY, given_facts(old=1, stopped=True)) == READY
+    assert state(READY, given_facts(old=1)) == UPDATING
+
+
+def test_a_stopped_roll_out_whose_former_settings_do_not_start_either_is_failed_like_any_other():
+    assert state(READY, given_facts(ready=0, old=1, failures=4, stopped=True)) == READY
+    assert state(READY, given_facts(ready=0, old=1, failures=5, stopped=True)) == FAILED
+    assert state(FAILED, given_facts(old=1, failures=5, stopped=True)) == READY
 
 
 def test_a_change_of_settings_shows_updating_until_the_old_replicas_are_gone():

@@ -200,9 +200,15 @@ def test_a_stockout_is_told_with_its_reason_and_its_next_try():
     when = output.local_time(status.conditions[0].retry_at)
     waits = f"STOCKOUT (no H100 free), next try at {when}"
     assert deployment_text.progress(status) == f"READY: 1 of 2 replicas ready, 1 waiting for room; {waits}"
-    shown = deployment_text.text(status.deployment, deployment_text.waits(status.conditions))
-    assert f"Waits For: {waits}" in shown.splitlines()
-    assert "Waits For" not in deployment_text.text(CHAT)
+    shown = deployment_text.text(status.deployment, deployment_text.holding_up(status.conditions))
+    assert f"Held Up By: {waits}" in shown.splitlines()
+    assert "Held Up By" not in deployment_text.text(CHAT)
+
+
+def test_all_that_holds_a_deployment_up_is_told():
+    stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="take the change back")
+    told = deployment_text.holding_up([stopped, *short_of_room().conditions])
+    assert told.startswith("ROLLOUT_STOPPED (take the change back); STOCKOUT (no H100 free), next try at ")
 
 
 def test_the_description_is_shown_where_there_is_one():

@@ -16,12 +16,13 @@ from engine import declare
 from engine.clock import FakeClock
 from engine.control.backoff import doubling
 from engine.control.reconcile import Stage
-from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, Shortage, retry_s
+from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, retry_s
 from engine.fleet import views
+from engine.fleet.conditions import capacity_limited
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet, Rooms
-from engine.fleet.scaling import capacity_limited, shortage_of
+from engine.fleet.scaling import shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.template import Template
 from engine.library import Library
@@ -191,11 +192,6 @@ def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_ne
     }  # fmt: skip
     assert condition.since == clock.wall() - timedelta(seconds=90)
     assert condition.retry_at == clock.wall() + timedelta(seconds=10)
-
-
-def test_a_deleted_deployment_is_short_of_nothing():
-    gone = Deployment(name="d", desired_replica_count=2, delete_time=FakeClock().wall())
-    assert capacity_limited(gone, Shortage(1, 0, "full", 0, 5), FakeClock()) is None
 
 
 @pytest.mark.model

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot, History
+from client.fleet_types import (
+    AutoscalerView,
+    Condition,
+    DeploymentStats,
+    DeploymentStatus,
+    EngineInfo,
+    FleetSnapshot,
+    History,
+)
 from client.types import Deployment, ReplicaStats
 from tui.core import columns, explain, series, states
 from tui.core.actions import ACTIONS, MOVES, footer_fit, search
@@ -50,6 +58,23 @@ def snapshot(*found, **engine):
 def test_a_state_has_a_glyph_a_word_and_a_tone(state, ready, desired, text, tone):
     look = states.phase(state, ready, desired)
     assert (look.text, look.tone) == (text, tone)
+
+
+@pytest.mark.parametrize(
+    ("state", "ready", "desired", "text"),
+    [
+        ("READY", 1, 1, "▲ READY"),
+        ("READY", 0, 0, "▲ ZERO"),
+        ("READY", 2, 1, "▼ SCALE 2→1"),
+        ("READY", 0, 1, "▲ WAKING 0→1"),
+        ("FAILED", 0, 0, "✖ FAILED"),
+    ],
+)
+def test_what_looks_well_asks_for_attention_while_a_condition_holds(state, ready, desired, text):
+    assert states.phase(state, ready, desired, held_up=True).text == text
+    found = status(ready=1, desired=1)
+    held = row_of(found.model_copy(update={"conditions": [Condition(type="New", reason="NEWER")]}))
+    assert (held.look.tone, held.look.rank < row_of(found).look.rank) == ("attention", True)
 
 
 @given(st.text(max_size=20), st.one_of(st.none(), st.integers(0, 1000)), st.one_of(st.none(), st.integers(0, 1000)))
@@ -217,6 +242,9 @@ def test_a_change_is_told_once_the_fleet_has_got_there():
     assert news(row_of(status(ready=2, desired=2)), timedelta(seconds=1)) is None
     assert news(row_of(status(ready=2, desired=2)), later).text == "2 of 2 replicas ready, 14s after the change"
     assert news(row_of(status(state="FAILED")), later).severity == "error"
+    stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="no such file")
+    found = news(row_of(status(ready=2, desired=2).model_copy(update={"conditions": [stopped]})), later)
+    assert (found.severity, found.text) == ("error", "failed: ROLLOUT STOPPED · no such file")
 
 
 def test_plain_text_has_one_line_a_deployment_and_the_labels():

@@ -100,13 +100,22 @@ def test_conditions_have_stockouts_with_their_next_try_and_failures():
         type="CapacityLimited", reason="STOCKOUT", message="no H100", wanted=5, placed=3, since=NOW,
         retry_at=NOW + timedelta(seconds=20),
     )  # fmt: skip
-    stopped = Status(code="INTERNAL", message="roll-out stopped: no such file")
-    failed, waiting = lists.conditions(picture(state="FAILED", status=stopped, conditions=[short]), "local")
-    assert (failed.what.reason, failed.what.message) == ("FAILED", "roll-out stopped: no such file")
+    broken = Status(code="UNAVAILABLE", message="no such file")
+    failed, waiting = lists.conditions(picture(state="FAILED", status=broken, conditions=[short]), "local")
+    assert (failed.what.reason, failed.what.message) == ("FAILED", "no such file")
     assert shown(list_pages.CONDITIONS, waiting)["placed"] == "3/5"
     assert "next try in 20s" in list_pages.CONDITIONS.detail(waiting, NOW)[0]
     assert waiting.deployment == NAME
     assert lists.conditions(picture(), "local") == ()
+
+
+def test_a_stopped_roll_out_of_a_deployment_that_serves_is_among_the_conditions():
+    stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="take the change back", since=NOW)
+    (row,) = lists.conditions(picture(conditions=[stopped]), "local")
+    cells = shown(list_pages.CONDITIONS, row)
+    assert (cells["reason"], cells["placed"], cells["retry"]) == ("▲ ROLLOUT_STOPPED", units.UNKNOWN, units.UNKNOWN)
+    assert cells["since"] == units.clock(NOW)
+    assert list_pages.CONDITIONS.detail(row, NOW) == (f"{NAME}: ROLLOUT_STOPPED", "take the change back")
 
 
 def test_a_quarantined_request_is_named_by_its_digest():

@@ -39,6 +39,10 @@ STOCKOUT = Condition(
     type="CapacityLimited", reason="STOCKOUT", message="no H100 is free", wanted=5, placed=3,
     since=NOW - timedelta(minutes=4), retry_at=NOW + timedelta(seconds=12),
 )  # fmt: skip
+STOPPED = Condition(
+    type="RolloutStopped", reason="ROLLOUT_STOPPED", since=NOW - timedelta(minutes=2),
+    message="new replicas do not start, the former settings go on serving; take the change back: no such file",
+)  # fmt: skip
 AT_MIN = Reason(code="AT_MIN", text="kept at the minimum of 2")
 AT_MAX = Reason(code="AT_MAX", text="the maximum is 4")
 
@@ -50,6 +54,7 @@ AT_MAX = Reason(code="AT_MAX", text="the maximum is 4")
         ((LOAD, AT_MAX), 7, (), "AT MAX 4, load wants 7"),
         ((LOAD, AT_MIN, Reason(code="STOCKOUT", text="no room")), 0, (STOCKOUT,), "STOCKOUT 3 of 5 placed"),
         ((), 0, (STOCKOUT,), "STOCKOUT 3 of 5 placed"),
+        ((LOAD, AT_MIN), 0, (STOPPED,), "ROLLOUT STOPPED · new replicas do not start, the former"),
         ((LOAD,), 1, (), "load wants 1: 0 at 6.4"),
         ((Reason(code="SCALED_TO_ZERO", text="at zero replicas; the next request starts one"),), 0, (), "ZERO: a"),
         ((Reason(code="MANUAL", text="set to 2 by hand 5s ago"),), 0, (), "set to 2 by hand 5s ago"),
@@ -85,6 +90,12 @@ def test_a_stockout_says_since_when_how_far_and_when_it_asks_again():
     assert line == "STOCKOUT for 4m00s: 3 of 5 replicas placed, asks again in 12s (no H100 is free)"
     (later,) = explain.conditions(found, NOW + timedelta(seconds=13))
     assert "asks again now" in later
+
+
+def test_a_stopped_roll_out_says_since_when_why_and_what_to_do():
+    (line,) = explain.conditions(status(conditions=(STOPPED,)), NOW)
+    assert line == f"ROLLOUT_STOPPED for 2m00s: {STOPPED.message}"
+    assert explain.conditions(status(conditions=(Condition(type="New", reason="NEWER"),)), NOW) == ("NEWER",)
 
 
 def test_a_quarantined_request_says_how_long_it_is_refused():

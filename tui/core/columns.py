@@ -58,7 +58,7 @@ def _error_tone(row: Row) -> Tone | None:
 
 
 def _why_tone(row: Row) -> Tone | None:
-    return "attention" if row.why.startswith("STOCKOUT") else None
+    return "attention" if row.conditions else None
 
 
 def _look_tone(row: Row) -> Tone | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from client.fleet_types import AutoscalerView, DeploymentStatus, TargetView
+from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, DeploymentStatus, TargetView
 from tui.core import states, units
 from tui.core.snapshot import ready_count
 from tui.core.states import Look
@@ -43,12 +43,17 @@ def reasons(view: AutoscalerView | None) -> tuple[str, ...]:
 
 
 def conditions(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
-    """`STOCKOUT for 4m12s: 3 of 5 replicas placed, asks again in 12s (no H100 free)`. `now` is the engine's clock."""
-    return tuple(
-        f"{one.reason} for {units.since(one.since, now)}: {one.placed} of {one.wanted} replicas placed, "
-        f"{again(one.retry_at, now)}" + (f" ({one.message})" if one.message else "")
-        for one in status.conditions
-    )
+    """`STOCKOUT for 4m12s: 3 of 5 replicas placed, asks again in 12s (no H100 free)`, or what it says of itself:
+    `ROLLOUT_STOPPED for 2m: new replicas do not start, ...`. `now` is the engine's clock."""
+    return tuple(_condition(one, now) for one in status.conditions)
+
+
+def _condition(one: Condition, now: datetime) -> str:
+    lasting = one.reason + (f" for {units.since(one.since, now)}" if one.since else "")
+    if one.type != CAPACITY_LIMITED:
+        return f"{lasting}: {one.message}" if one.message else lasting
+    room = f"{lasting}: {one.placed} of {one.wanted} replicas placed, {again(one.retry_at, now)}"
+    return room + (f" ({one.message})" if one.message else "")
 
 
 _SUSPENDED = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from client.fleet_types import ROLLOUT_STOPPED
 from tui.core import units
 from tui.core.snapshot import Row
 
@@ -22,7 +23,7 @@ def news(row: Row | None, after: timedelta) -> News | None:
     """What to say `after` the change was sent, or None while it is under way (the fleet's page shows the stages)."""
     if row is None or after < SETTLING:
         return None
-    if row.state == "FAILED":
+    if row.state == "FAILED" or ROLLOUT_STOPPED in row.conditions:
         return News(f"failed: {row.why}", "error")
     if row.state == "READY" and row.ready is not None and row.ready == row.desired:
         return News(f"{row.ready} of {row.desired} replicas ready, {units.age(after.total_seconds())} after the change")

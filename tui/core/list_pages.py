@@ -44,7 +44,8 @@ def _price(value: float | None) -> str:
 
 
 def _placed(trouble: Trouble) -> str:
-    return units.UNKNOWN if trouble.condition is None else f"{trouble.condition.placed}/{trouble.condition.wanted}"
+    one = trouble.condition
+    return units.UNKNOWN if one is None or one.wanted is None else f"{units.count(one.placed)}/{one.wanted}"
 
 
 def _retry(trouble: Trouble) -> datetime | None:

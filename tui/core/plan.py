@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from client import durations
 from client.errors import FiredeckError
-from client.fleet_types import DeploymentStatus
+from client.fleet_types import CAPACITY_LIMITED, DeploymentStatus
 from client.names import check_id
 from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, DeploymentSpec
 from tui.core import units
@@ -207,7 +207,7 @@ def _replicas(count: int) -> str:
 
 def _no_room(status: DeploymentStatus, wanted: int) -> int:
     """How many of so many replicas the stockout leaves without a place; 0 while there is none."""
-    found = [wanted - one.placed for one in status.conditions if one.reason == "STOCKOUT"]
+    found = [wanted - (one.placed or 0) for one in status.conditions if one.type == CAPACITY_LIMITED]
     return max([0, *found])
 
 

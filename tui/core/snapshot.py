@@ -36,6 +36,7 @@ class Row:
     ttft_p95_ms: float | None
     tps: float | None
     why: str
+    conditions: tuple[str, ...] = ()  # the types of those that hold
     simulated: bool = False
     trend: tuple[float | None, ...] = ()
 
@@ -132,7 +133,7 @@ def row_of(status: DeploymentStatus) -> Row:
         account=parts[1] if len(parts) > 1 else "",
         model=(deployment.base_model or "").rpartition("/")[2],
         state=deployment.state,
-        look=states.phase(deployment.state, ready, desired),
+        look=states.phase(deployment.state, ready, desired, held_up=bool(status.conditions)),
         ready=ready,
         desired=desired,
         minimum=deployment.min_replica_count,
@@ -145,6 +146,7 @@ def row_of(status: DeploymentStatus) -> Row:
         ttft_p95_ms=stats.ttft_p95_ms,
         tps=stats.tokens_per_second,
         why=why(status),
+        conditions=tuple(one.type for one in status.conditions),
         simulated=status.simulated,
     )
 

@@ -6,7 +6,7 @@ States travel as open strings; one that this version does not know is shown as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Tone = Literal["healthy", "working", "attention", "failed", "idle", "neutral"]
@@ -52,11 +52,20 @@ def stage(name: str) -> Look:
     return _STAGES.get(name) or _unknown(name)
 
 
-def phase(state: str, ready: int | None, desired: int | None) -> Look:
+def phase(state: str, ready: int | None, desired: int | None, *, held_up: bool = False) -> Look:
     """The look of a deployment: its state, refined by what its replicas are doing.
 
     READY with no replica wanted is "scaled to zero", not an outage; READY with another count than wanted is scaling.
+    `held_up`: a condition holds. What would else look as if all were well then asks for attention.
     """
+    look = _phase(state, ready, desired)
+    return replace(look, glyph="▲", tone="attention", rank=10) if held_up and look.tone in _CALM else look
+
+
+_CALM: tuple[Tone, ...] = ("healthy", "idle")
+
+
+def _phase(state: str, ready: int | None, desired: int | None) -> Look:
     if state != "READY" or ready is None or desired is None:
         return _DEPLOYMENTS.get(state) or _unknown(state)
     if ready == desired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client.fleet_types import AutoscalerView, Condition, DeploymentStatus, Reason, TargetView
+from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, DeploymentStatus, Reason, TargetView
 from tui.core import units
 
 NO_DECISION = "the autoscaler has not decided yet"
@@ -28,7 +28,7 @@ def why(status: DeploymentStatus) -> str:
     if status.deployment.state == "DELETED":
         return "deleted; press u to bring it back"
     view = status.autoscaler
-    short = next(iter(_shortage(one) for one in status.conditions), "")
+    short = next(iter(_held_up(one) for one in status.conditions), "")
     if view is None or not view.reasons:
         return short or NO_DECISION
     found = ordered(view.reasons)
@@ -36,8 +36,11 @@ def why(status: DeploymentStatus) -> str:
     return " · ".join(text for text in (short, "; ".join(reason.text for reason in found)) if text)
 
 
-def _shortage(condition: Condition) -> str:
-    return f"{condition.reason} {condition.placed} of {condition.wanted} placed"
+def _held_up(condition: Condition) -> str:
+    """`STOCKOUT 3 of 5 placed`, whose reason is among the autoscaler's; others with their message."""
+    if condition.type == CAPACITY_LIMITED:
+        return f"{condition.reason} {condition.placed} of {condition.wanted} placed"
+    return " · ".join(filter(None, (condition.reason.replace("_", " "), condition.message)))
 
 
 def _short(reason: Reason, status: DeploymentStatus, view: AutoscalerView) -> str:

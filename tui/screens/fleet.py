@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -203,10 +205,9 @@ class FleetScreen(DeckScreen):
 
 def _counts(rows: list[Row]) -> list[Piece]:
     """`● 2 READY  ◌ 1 ZERO  ✖ 1 FAILED`, in order of the states."""
-    looks = sorted({(row.look.rank, row.look.glyph, row.look.word.split()[0], row.look.tone) for row in rows})
+    looks = Counter((row.look.rank, row.look.glyph, row.look.word.split()[0], row.look.tone) for row in rows)
     pieces: list[Piece] = []
-    for _, glyph, word, colour in looks:
-        number = sum(row.look.word.split()[0] == word for row in rows)
+    for (_, glyph, word, colour), number in sorted(looks.items()):
         pieces += [(f"{glyph} {number} {word}", tone(colour, bold=True)), "  "]
     return pieces[:-1] or [("0 deployments", tone("dim"))]
 

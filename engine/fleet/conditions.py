@@ -1,0 +1,54 @@
+"""What keeps a deployment from being as declared, as conditions on the wire. No decisions, no side effects.
+
+A condition stands beside the state and lasts as long as its cause: a READY deployment may have several.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
+from client.types import Deployment
+from engine.clock import Clock
+from engine.control.stockout import Shortage
+from engine.fleet.keeper import Keeper
+from engine.fleet.scaling import shortage_of
+
+
+def conditions(keeper: Keeper, clock: Clock) -> list[Condition]:
+    """All that hold, what stands in the way of a change first; none of a deployment that is deleted."""
+    if keeper.deleted:
+        return []
+    found = (rollout_stopped(keeper, clock), capacity_limited(keeper.deployment, shortage_of(keeper.replicas), clock))
+    return [condition for condition in found if condition is not None]
+
+
+def rollout_stopped(keeper: Keeper, clock: Clock) -> Condition | None:
+    """The condition to show while the declared settings are given up."""
+    since = keeper.rollout.stopped_since
+    if since is None:
+        return None
+    return Condition(
+        type=ROLLOUT_STOPPED,
+        reason="ROLLOUT_STOPPED",
+        message=keeper.rollout.stopped_because(keeper.replicas),
+        since=clock.wall() + timedelta(seconds=since - clock.monotonic()),
+    )
+
+
+def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Clock) -> Condition | None:
+    """The condition to show while there is no room for all that is wanted."""
+    if short is None:
+        return None
+    wall, now = clock.wall(), clock.monotonic()
+    return Condition(
+        type=CAPACITY_LIMITED,
+        reason="STOCKOUT",
+        message=short.reason,
+        wanted=deployment.desired_replica_count or 0,
+        placed=short.placed,
+        accelerator_type=deployment.accelerator_type,
+        placement=deployment.placement,
+        since=wall + timedelta(seconds=short.since - now),
+        retry_at=wall + timedelta(seconds=short.retry_at - now),
+    )
