@@ -82,7 +82,7 @@ class AutoscalerView(Wire):
 
 
 # The types of `Condition`.
-CAPACITY_LIMITED, ROLLOUT_STOPPED = "CapacityLimited", "RolloutStopped"
+CAPACITY_LIMITED, ROLLOUT_STOPPED, QUOTA_EXCEEDED = "CapacityLimited", "RolloutStopped", "QuotaExceeded"
 
 
 class Condition(Wire):
@@ -91,10 +91,11 @@ class Condition(Wire):
     `wanted` and `placed` are replicas, None where it is not room that is missing.
     """
 
-    type: str = Field(description="CapacityLimited or RolloutStopped")
+    type: str = Field(description="CapacityLimited, RolloutStopped or QuotaExceeded")
     reason: str = Field(
         description="STOCKOUT: there is no room for a replica. ROLLOUT_STOPPED: replicas with the declared settings do "
-        "not start and were given up; the former settings serve"
+        "not start and were given up; the former settings serve. MONTHLY_SPEND_LIMIT_EXCEEDED, "
+        "GPU_HOURS_LIMIT_EXCEEDED: a quota of the account's month is used up, so that requests are refused"
     )
     message: str = ""
     wanted: int | None = None

@@ -157,14 +157,14 @@ class Engine:
 async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:
     """Users, secrets, quotas, what was used of them, and the audit log, as the data folder holds them."""
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
+    quotas = Quotas(
+        records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
+        consumption=Consumption(ledger.used, fleet.accelerated),
+    )  # fmt: skip
+    fleet.quotas_of = quotas.holding_up
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
     access = Access(
-        records, Users(records, keyring), Vault(records, sealer),
-        Quotas(
-            records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
-            consumption=Consumption(ledger.used, fleet.accelerated),
-        ),
-        audit, Refusals(audit.add, SystemClock()),
+        records, Users(records, keyring), Vault(records, sealer), quotas, audit, Refusals(audit.add, SystemClock()),
     )  # fmt: skip
     await access.users.load()
     await access.vault.load()

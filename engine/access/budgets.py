@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from client.access_types import GPU_HOURS, SPEND
 from client.errors import ResourceExhausted, SpendLimitExceeded
+from client.fleet_types import QUOTA_EXCEEDED, Condition
 from engine.control.price import Totals
 
 CEILINGS = {GPU_HOURS: 100_000_000, SPEND: 1_000_000_000}  # at the ceiling a quota is off
+_REASONS = {GPU_HOURS: "GPU_HOURS_LIMIT_EXCEEDED", SPEND: "MONTHLY_SPEND_LIMIT_EXCEEDED"}  # the second is Fireworks'
 
 
 def usage(quota_id: str, used: Totals) -> float:
@@ -32,3 +34,10 @@ def refusal(quota_id: str, account: str, limit: int, used: Totals) -> ResourceEx
         f"account {account!r} has used {usage(quota_id, used):.2f} of its {limit} {what} of this month ({quota_id})",
         hint=f"wait for next month (UTC), or let an admin run: firedeck quota update {quota_id} --value N",
     )
+
+
+def condition(quota_id: str, account: str, limit: int, used: Totals) -> Condition:
+    """What a deployment shows that cannot start or grow because of this quota."""
+    why = refusal(quota_id, account, limit, used).text
+    message = f"its requests are refused, so that it neither wakes nor grows: {why}"
+    return Condition(type=QUOTA_EXCEEDED, reason=_REASONS[quota_id], message=message)

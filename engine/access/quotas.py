@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from client.access_types import GPU_HOURS, SPEND, Quota
 from client.errors import InvalidArgument, NotFound, ResourceExhausted
+from client.fleet_types import Condition
 from client.types import Deployment
 from engine.access import budgets
 from engine.control.price import Totals
@@ -109,6 +110,15 @@ class Quotas:
         """ResourceExhausted for more replicas of it when the month's budget, or its accelerator-hours, are used up."""
         self._check_month(deployment.name.split("/")[1], SPEND)
         self.admit_use(deployment)
+
+    def holding_up(self, deployment: Deployment) -> list[Condition]:
+        """The quotas of the month that are used up and keep a deployment from starting and growing, as conditions."""
+        account = deployment.name.split("/")[1]
+        over = [quota_id for quota_id in budgets.CEILINGS if self._over(account, quota_id)]
+        if GPU_HOURS in over and not self._consumption.accelerated(deployment):
+            over.remove(GPU_HOURS)
+        used = self._consumption.used(account)
+        return [budgets.condition(quota_id, account, self._value(account, quota_id), used) for quota_id in over]
 
     def over_budget(self, account: str) -> bool:
         """Whether its requests are refused until the next month."""

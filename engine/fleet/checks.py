@@ -1,4 +1,4 @@
-"""What stands in the way of a change or a delete: adapters that a deployment hosts, requests that it answers."""
+"""What stands in the way of a change or a delete: deleted already, adapters that it hosts, requests that it answers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from engine.fleet.keeper import Keeper
 
 RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
 NAMED = 3  # of those in the way, by an error
+
+
+def check_living(deployment: Deployment) -> None:
+    """FailedPrecondition when it is soft-deleted."""
+    if deployment.delete_time is not None:
+        raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")
 
 
 def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel]) -> None:

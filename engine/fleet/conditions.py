@@ -5,6 +5,7 @@ A condition stands beside the state and lasts as long as its cause: a READY depl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
@@ -14,12 +15,16 @@ from engine.control.stockout import Shortage
 from engine.fleet.keeper import Keeper
 from engine.fleet.scaling import shortage_of
 
+QuotasOf = Callable[[Deployment], list[Condition]]  # those that are used up and hold a deployment up
 
-def conditions(keeper: Keeper, clock: Clock) -> list[Condition]:
-    """All that hold, what stands in the way of a change first; none of a deployment that is deleted."""
+
+def conditions(keeper: Keeper, clock: Clock, quotas_of: QuotasOf) -> list[Condition]:
+    """All that hold, what must be put right by somebody before what goes by itself; none of a deleted deployment."""
     if keeper.deleted:
         return []
-    found = (rollout_stopped(keeper, clock), capacity_limited(keeper.deployment, shortage_of(keeper.replicas), clock))
+    stopped = rollout_stopped(keeper, clock)
+    limited = capacity_limited(keeper.deployment, shortage_of(keeper.replicas), clock)
+    found = (stopped, *quotas_of(keeper.deployment), limited)
     return [condition for condition in found if condition is not None]
 
 

@@ -15,7 +15,8 @@ from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.clock import Settled
 from engine.control.idle import DELETE_AFTER
 from engine.fleet import ending
-from engine.fleet.checks import check_hosts_nothing, check_takes_its_addons, check_unused
+from engine.fleet.checks import check_hosts_nothing, check_living, check_takes_its_addons, check_unused
+from engine.fleet.conditions import QuotasOf
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
 from engine.fleet.keeper import Keeper
@@ -40,6 +41,7 @@ class Fleet:
     def __init__(self, rooms: Rooms, settings: Settings) -> None:
         self.rooms = rooms
         self.settings = settings
+        self.quotas_of: QuotasOf = lambda deployment: []  # until whoever keeps the quotas says otherwise
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
@@ -141,7 +143,7 @@ class Fleet:
         await self._plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
-            _check_living(current)  # it may have been deleted meanwhile
+            check_living(current)  # it may have been deleted meanwhile
             new = self._plans.changed(current, changes, mask, asked)
             check_takes_its_addons(new, self.deployed.addons_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
@@ -166,7 +168,7 @@ class Fleet:
             )
 
         def wanted(current: Deployment) -> Deployment:
-            _check_living(current)  # it may have been deleted meanwhile
+            check_living(current)  # it may have been deleted meanwhile
             return current.model_copy(update={"desired_replica_count": count})
 
         await keeper.declare(wanted)
@@ -249,7 +251,7 @@ class Fleet:
 
     def _living(self, name: str) -> Keeper:
         keeper = self.get(name)
-        _check_living(keeper.deployment)
+        check_living(keeper.deployment)
         return keeper
 
     @staticmethod
@@ -280,8 +282,3 @@ class Fleet:
             elif (idle_until := keeper.auto_delete_at()) is not None and idle_until <= now:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
-
-
-def _check_living(deployment: Deployment) -> None:
-    if deployment.delete_time is not None:
-        raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")

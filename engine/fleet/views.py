@@ -48,7 +48,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
-        conditions=conditions(keeper, fleet.rooms.clock),
+        conditions=conditions(keeper, fleet.rooms.clock, fleet.quotas_of),
         simulated=fleet.rooms.driver.simulated,
     )
 

@@ -50,6 +50,18 @@ def test_what_is_no_dry_run_does_not_say_so(engine: EngineProcess) -> None:
     assert "dry run" not in firedeck(engine, f"deployment get {SHARED}").output
 
 
+def test_one_deployment_is_shown_with_what_holds_it_up(engine: EngineProcess) -> None:
+    assert "Held Up By" not in firedeck(engine, f"deployment get {SHARED}").stdout
+    try:
+        assert firedeck(engine, "quota update monthly-spend-usd --value 0").exit_code == 0
+        shown = firedeck(engine, f"deployment get {SHARED}").stdout
+        assert "\nState: READY\n" in shown
+        assert "\nHeld Up By: MONTHLY_SPEND_LIMIT_EXCEEDED (its requests are refused" in shown
+        assert "conditions" not in firedeck(engine, f"deployment get {SHARED} -o json").stdout
+    finally:
+        assert firedeck(engine, "quota update monthly-spend-usd --value 1000000000").exit_code == 0
+
+
 def test_an_update_that_names_nothing_to_change_changes_nothing(engine: EngineProcess) -> None:
     refused = firedeck(engine, f"deployment update {SHARED}")
     assert refused.exit_code == 2

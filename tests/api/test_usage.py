@@ -146,6 +146,15 @@ async def test_at_the_monthly_budget_requests_pause_and_nothing_is_added(own: Ho
         assert (await http.get("/v1/accounts/local")).json()["suspendState"] == "MONTHLY_SPEND_LIMIT_EXCEEDED"
         assert (await http.get("/v1/accounts/fireworks")).json()["suspendState"] == "UNSUSPENDED"
         assert (await http.get("/v1/models")).status_code == 200  # looking costs nothing
+        [condition] = (await admin.fleet.status("a")).conditions
+        assert (condition.type, condition.reason) == ("QuotaExceeded", "MONTHLY_SPEND_LIMIT_EXCEEDED")
+        assert "its requests are refused" in condition.message
+        assert "firedeck quota update monthly-spend-usd --value N" in condition.message
+        [watched] = (await admin.fleet.snapshot()).deployments
+        assert watched.conditions == [condition]
+        await admin.quotas.update("monthly-spend-usd", 7)
+        assert (await admin.fleet.status("a")).conditions == []
+        await admin.quotas.update("monthly-spend-usd", 0)
     with pytest.raises(ResourceExhausted, match="of its 0 US dollars of this month"):
         await admin.deployments.create(DeploymentSpec(base_model=SMOLLM2), "b", validate_only=True)
     with pytest.raises(ResourceExhausted, match="monthly-spend-usd"):
@@ -165,10 +174,17 @@ async def test_at_the_accelerator_hours_of_the_month_only_deployments_with_accel
     await admin.quotas.update("gpu-hours-per-month", 0)
     async with own.http(own.admin_key) as http:
         assert (await http.post("/v1/completions", json=ASK)).status_code == 503
+        assert (await admin.fleet.status("a")).conditions == []
         monkeypatch.setattr(own.engine.house.fleet._plans, "gpus", lambda deployment: 2)
         answer = await http.post("/v1/completions", json=ASK)
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RESOURCE_EXHAUSTED")
         assert "0 accelerator-hours of this month (gpu-hours-per-month)" in answer.json()["error"]["message"]
+        [condition] = (await admin.fleet.status("a")).conditions
+        assert (condition.type, condition.reason) == ("QuotaExceeded", "GPU_HOURS_LIMIT_EXCEEDED")
+        assert "firedeck quota update gpu-hours-per-month --value N" in condition.message
+        await admin.deployments.delete("a", ignore_checks=True)
+        assert (await admin.fleet.status("a")).conditions == []
+        await admin.deployments.undelete("a")
     with pytest.raises(ResourceExhausted, match="gpu-hours-per-month"):
         await admin.deployments.update("a", DeploymentSpec(max_replica_count=1), validate_only=True)
 

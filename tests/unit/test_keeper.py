@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from client.errors import Unavailable
-from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED
+from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
 from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
@@ -151,6 +151,10 @@ async def test_an_engine_that_was_stopped_for_a_while_does_not_take_its_replicas
     assert replica.stage == Stage.STOPPING
 
 
+def holding_up(house: House) -> list[Condition]:
+    return conditions(house.keeper, house.clock, lambda deployment: [])
+
+
 async def fail_to_roll_out(house: House) -> None:
     """New settings whose replicas fail again and again."""
     await house.change(max_batch_size=8)
@@ -197,18 +201,18 @@ async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_rep
     await house.look()
     shown = house.keeper.deployment
     assert (shown.state, shown.status.message, started) == ("READY", "", [])
-    assert conditions(house.keeper, house.clock) == []
+    assert holding_up(house) == []
 
 
 async def test_a_stopped_roll_out_is_a_condition_since_it_was_given_up_until_somebody_changes_something(house, started):
     house.add("old", house.generation())
     await house.look()
-    assert conditions(house.keeper, house.clock) == []
+    assert holding_up(house) == []
     await fail_to_roll_out(house)
     given_up = house.clock.wall()
     for _ in range(3):
         await house.look(20)
-    (condition,) = conditions(house.keeper, house.clock)
+    (condition,) = holding_up(house)
     assert condition.to_wire() == {
         "type": "RolloutStopped", "reason": "ROLLOUT_STOPPED", "since": condition.to_wire()["since"],
         "message": "new replicas do not start, the former settings go on serving; "
@@ -218,7 +222,7 @@ async def test_a_stopped_roll_out_is_a_condition_since_it_was_given_up_until_som
     await house.change(max_batch_size=16)
     house.keeper.retry_now()
     await house.look()
-    assert conditions(house.keeper, house.clock) == []
+    assert holding_up(house) == []
     assert house.keeper.deployment.state == "UPDATING"
 
 
@@ -234,7 +238,7 @@ async def test_a_stopped_roll_out_does_not_say_that_former_settings_serve_when_t
     shown = house.keeper.deployment
     assert shown.state == "FAILED"
     assert "the former settings do not start either (no memory); change the deployment again" in shown.status.message
-    (condition,) = conditions(house.keeper, house.clock)
+    (condition,) = holding_up(house)
     assert condition.message in shown.status.message
 
 
@@ -243,12 +247,12 @@ async def test_a_deleted_deployment_has_no_condition(house, started):
     await house.look()
     await fail_to_roll_out(house)
     waiting.placed, waiting.short_since = None, 0.0
-    assert [condition.type for condition in conditions(house.keeper, house.clock)] == [
+    assert [condition.type for condition in holding_up(house)] == [
         ROLLOUT_STOPPED,
         CAPACITY_LIMITED,
     ]
     await house.change(delete_time=house.clock.wall())
-    assert conditions(house.keeper, house.clock) == []
+    assert holding_up(house) == []
 
 
 async def test_the_settings_that_served_are_remembered_across_engines_and_new_ones_only_when_steady(house, started):

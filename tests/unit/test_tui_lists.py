@@ -187,6 +187,26 @@ def test_hours_and_money_of_a_quota_keep_their_cents_and_what_is_not_known_is_no
     assert shown(list_pages.QUOTAS, lists.quotas([quota])[0])["usage"] == dashboard
 
 
+@pytest.mark.parametrize(
+    ("quota_id", "value", "usage", "share", "says"),
+    [
+        ("monthly-spend-usd", "5", 4.9, "██████████  98%", None),
+        ("monthly-spend-usd", "5", 5.0, "██████████ ▲ 100%", "answered with 402"),
+        ("gpu-hours-per-month", "0", 0.0, "██████████ ▲ 100%", "deployments with accelerators"),
+        ("deployment-count", "2", 2.0, "██████████ ▲ 100%", "what needs more of it is refused"),
+        ("deployment-count", "2", None, "░░░░░░░░░░    –", None),
+    ],
+)
+def test_a_quota_that_is_used_up_is_marked_and_says_what_that_stops(quota_id, value, usage, share, says):
+    (row,) = lists.quotas([Quota(name=f"accounts/local/quotas/{quota_id}", value=value, usage=usage)])
+    assert shown(list_pages.QUOTAS, row)["share"] == share
+    column = next(column for column in list_pages.QUOTAS.columns if column.key == "share")
+    *stops, change = list_pages.QUOTAS.detail(row, NOW)
+    assert (column.tone(row) == "attention", bool(stops)) == (says is not None,) * 2
+    assert says is None or says in stops[0]
+    assert change == f"change it with: firedeck quota update {quota_id} --value N"
+
+
 @pytest.mark.parametrize(("role", "owners"), [("admin", ["ada", "bob"]), ("user", ["bob"])])
 async def test_an_admin_sees_everybodys_keys_and_others_their_own(role, owners):
     def answer(request: httpx.Request) -> httpx.Response:

@@ -43,6 +43,9 @@ STOPPED = Condition(
     type="RolloutStopped", reason="ROLLOUT_STOPPED", since=NOW - timedelta(minutes=2),
     message="new replicas do not start, the former settings go on serving; take the change back: no such file",
 )  # fmt: skip
+SPENT = Condition(
+    type="QuotaExceeded", reason="MONTHLY_SPEND_LIMIT_EXCEEDED", message="its requests are refused: raise the quota"
+)
 AT_MIN = Reason(code="AT_MIN", text="kept at the minimum of 2")
 AT_MAX = Reason(code="AT_MAX", text="the maximum is 4")
 
@@ -55,6 +58,7 @@ AT_MAX = Reason(code="AT_MAX", text="the maximum is 4")
         ((LOAD, AT_MIN, Reason(code="STOCKOUT", text="no room")), 0, (STOCKOUT,), "STOCKOUT 3 of 5 placed"),
         ((), 0, (STOCKOUT,), "STOCKOUT 3 of 5 placed"),
         ((LOAD, AT_MIN), 0, (STOPPED,), "ROLLOUT STOPPED · new replicas do not start, the former"),
+        ((LOAD, AT_MIN), 0, (SPENT,), "SPEND LIMIT EXCEEDED · its requests are refused: "),
         ((LOAD,), 1, (), "load wants 1: 0 at 6.4"),
         ((Reason(code="SCALED_TO_ZERO", text="at zero replicas; the next request starts one"),), 0, (), "ZERO: a"),
         ((Reason(code="MANUAL", text="set to 2 by hand 5s ago"),), 0, (), "set to 2 by hand 5s ago"),
@@ -95,6 +99,7 @@ def test_a_stockout_says_since_when_how_far_and_when_it_asks_again():
 def test_a_stopped_roll_out_says_since_when_why_and_what_to_do():
     (line,) = explain.conditions(status(conditions=(STOPPED,)), NOW)
     assert line == f"ROLLOUT_STOPPED for 2m00s: {STOPPED.message}"
+    assert explain.conditions(status(conditions=(SPENT,)), NOW) == (f"{SPENT.reason}: {SPENT.message}",)
     assert explain.conditions(status(conditions=(Condition(type="New", reason="NEWER"),)), NOW) == ("NEWER",)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from client.access_types import ApiKey, AuditLogEntry, Quota, User
+from client.access_types import GPU_HOURS, SPEND, ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Event, NodeView, QuarantinedRequest
 from tui.core import units
 from tui.core.columns import Column
@@ -70,10 +70,33 @@ def _refused(row: Entry[AuditLogEntry]) -> Tone | None:
     return None if status is None or status.code == "OK" else "attention"
 
 
+def _used_up(quota: Quota) -> bool:
+    return quota.usage is not None and quota.usage >= float(quota.value or 0)
+
+
 def _quota_bar(row: Entry[Quota]) -> str:
-    limit = float(row.what.value or 0)
-    share = None if row.what.usage is None or not limit else row.what.usage / limit
-    return f"{units.bar(share, 10)} {units.percent(share):>4}"
+    limit, usage = float(row.what.value or 0), row.what.usage
+    share = None if usage is None else usage / limit if limit else 1.0
+    mark = "▲ " if _used_up(row.what) else ""
+    return f"{units.bar(share, 10)} {mark}{units.percent(share):>4}"
+
+
+def _quota_tone(row: Entry[Quota]) -> Tone | None:
+    return "attention" if _used_up(row.what) else None
+
+
+_AT_THE_LIMIT = {
+    SPEND: "every inference request is answered with 402, and no replica is added, until next month (UTC)",
+    GPU_HOURS: "requests to deployments with accelerators are answered with 429, and no replica is added to them, "
+    "until next month (UTC)",
+}
+
+
+def _quota_detail(row: Entry[Quota]) -> tuple[str, ...]:
+    """What it means that it is used up, and how it is changed."""
+    change = f"change it with: firedeck quota update {row.what.id} --value N"
+    stops = _AT_THE_LIMIT.get(row.what.id, "what needs more of it is refused")
+    return (f"used up: {stops}", change) if _used_up(row.what) else (change,)
 
 
 NODES: Listing[NodeView] = Listing(
@@ -107,7 +130,7 @@ CONDITIONS: Listing[Trouble] = Listing(
     "conditions", "conditions",
     (
         Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment) or r.name, 0, 10, 28, "left"),
-        Column("reason", "CONDITION", lambda r: f"▲ {r.what.reason}", 0, 10, 20, "left", tone=lambda r: "attention"),
+        Column("reason", "CONDITION", lambda r: f"▲ {r.what.reason}", 0, 10, 30, "left", tone=lambda r: "attention"),
         Column("placed", "PLACED", lambda r: _placed(r.what), 0, 6),
         Column("since", "SINCE", lambda r: _at(r.what.condition.since if r.what.condition else None), 2, 8),
         Column("retry", "NEXT TRY", lambda r: _at(_retry(r.what)), 1, 8),
@@ -164,10 +187,10 @@ QUOTAS: Listing[Quota] = Listing(
         Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 28, "left"),
         Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6),
         Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6),
-        Column("share", "USED", _quota_bar, 1, 15),
+        Column("share", "USED", _quota_bar, 1, 15, tone=_quota_tone),
         Column("max", "MAXIMUM", lambda r: r.what.max_value or units.UNKNOWN, 2, 7),
     ),
-    "no quotas", lambda r, now: (f"change it with: firedeck quota update {r.what.id} --value N",), 10.0,
+    "no quotas", lambda r, now: _quota_detail(r), 10.0,
 )  # fmt: skip
 AUDIT: Listing[AuditLogEntry] = Listing(
     "audit", "audit log",

@@ -40,7 +40,8 @@ def _held_up(condition: Condition) -> str:
     """`STOCKOUT 3 of 5 placed`, whose reason is among the autoscaler's; others with their message."""
     if condition.type == CAPACITY_LIMITED:
         return f"{condition.reason} {condition.placed} of {condition.wanted} placed"
-    return " · ".join(filter(None, (condition.reason.replace("_", " "), condition.message)))
+    short = condition.reason.removeprefix("MONTHLY_").replace("_", " ")  # the column is narrow
+    return " · ".join(filter(None, (short, condition.message)))
 
 
 def _short(reason: Reason, status: DeploymentStatus, view: AutoscalerView) -> str:
