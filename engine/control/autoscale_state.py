@@ -29,7 +29,11 @@ TARGET_METRICS: Mapping[str, Metric] = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The checked autoscaling policy of one deployment; no targets means `default=0.8`. ValueError when unusable."""
+    """The checked autoscaling policy of one deployment; no targets means `default=0.8`. ValueError when unusable.
+
+    `per_replica` follows from the others: load target -> what one replica should carry, in the units of its metric
+    (`default` in requests at once).
+    """
 
     min_replicas: int
     max_replicas: int
@@ -40,6 +44,7 @@ class Policy:
     slots_per_replica: int
     panic: bool = True
     held_slo_s: float = 10.0  # a request held longer than this, or than a TTFT target, is a reason to panic
+    per_replica: Mapping[str, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, target in self.targets.items():
@@ -50,6 +55,9 @@ class Policy:
             raise ValueError(f"windows are finite seconds of zero or more, not {windows}")
         if self.min_replicas < 0 or self.max_replicas < 0 or self.slots_per_replica < 1:
             raise ValueError("replica counts are zero or more, slots one or more")
+        loads = {name: t for name, t in (self.targets or DEFAULT_TARGETS).items() if name in TARGET_METRICS}
+        carried = {name: t * self.slots_per_replica if name == "default" else t for name, t in loads.items()}
+        object.__setattr__(self, "per_replica", carried)
 
     @property
     def average_s(self) -> float:
@@ -75,11 +83,6 @@ class Policy:
     def late_s(self) -> float:
         """A request held longer than this is a reason to panic."""
         return self.held_slo_s if self.ttft_p99_ms is None else min(self.held_slo_s, self.ttft_p99_ms / 1000)
-
-    def per_replica(self) -> dict[str, float]:
-        """Load target -> what one replica should carry, in the units of its metric (`default` in requests at once)."""
-        targets = {name: t for name, t in (self.targets or DEFAULT_TARGETS).items() if name in TARGET_METRICS}
-        return {name: t * self.slots_per_replica if name == "default" else t for name, t in targets.items()}
 
     def floor(self, forecast: float | None) -> int:
         """What a forecast of the load, in replicas' worth, keeps the count from going below."""

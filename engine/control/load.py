@@ -95,18 +95,17 @@ class LoadHistory:
         if not self._stretches or now - self._stretches[-1].sample.at > HOLD_S:
             return None
         newest = self._stretches[-1].sample
-        start = newest.at - seconds
-        value, weighed, total, covered = _VALUES[metric], metric == "concurrency", 0.0, 0.0
+        start = max(newest.at - seconds, self._stretches[0].began_at)
+        covered = newest.at - start  # stretches follow each other without a gap
+        total, value, weighed = 0.0, _VALUES[metric], metric == "concurrency"
         for began_at, sample in reversed(self._stretches):
-            whole = length = sample.at - began_at
-            if began_at < start:  # it reaches further back than we look
-                length = sample.at - start
-            if whole > 0:
-                total += value(sample) * (length if weighed else length / whole)
-                covered += length
-            if began_at <= start:
+            if began_at <= start:  # the last that counts: the part of it that lies behind `start`
+                length, whole = sample.at - start, sample.at - began_at
+                if length > 0:  # the first of a history has no length
+                    total += value(sample) * (length if weighed else length / whole)
                 break
-        if metric == "concurrency":
+            total += value(sample) * (sample.at - began_at) if weighed else value(sample)
+        if weighed:
             return total / covered if covered > 0 else newest.concurrency
         return total / covered if covered >= min(seconds, _MIN_RATE_S) - 1e-9 else None
 

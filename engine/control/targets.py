@@ -31,7 +31,7 @@ class TargetReading:
 def read_targets(policy: Policy, history: LoadHistory, observed: Observed, now: float) -> tuple[TargetReading, ...]:
     """Every target against the mean of its metric over `policy.average_s`."""
     readings = []
-    for name, target in policy.per_replica().items():
+    for name, target in policy.per_replica.items():
         mean = history.mean(TARGET_METRICS[name], policy.average_s, now)
         wanted = None if mean is None else math.ceil(mean / target - _ROUNDING)
         readings.append(TargetReading(name, mean, target, wanted))
@@ -44,7 +44,7 @@ def read_targets(policy: Policy, history: LoadHistory, observed: Observed, now: 
 
 def demand(policy: Policy, history: LoadHistory, seconds: float, now: float) -> float | None:
     """The mean load of the last `seconds` in replicas' worth, not rounded; None when nothing is known of it."""
-    loads = [(history.mean(TARGET_METRICS[name], seconds, now), t) for name, t in policy.per_replica().items()]
+    loads = [(history.mean(TARGET_METRICS[name], seconds, now), t) for name, t in policy.per_replica.items()]
     if policy.ttft_p99_ms is not None:
         loads.append((history.mean("concurrency", seconds, now), float(policy.slots_per_replica)))
     return max((mean / target for mean, target in loads if mean is not None), default=None)

@@ -11,7 +11,7 @@ from engine.clock import Clock
 from engine.control import autoscale
 from engine.control.autoscale import Decision, LoadHistory, LoadSample, Memory, Policy
 from engine.control.forecast import Forecast
-from engine.control.reconcile import STARTING, Stage
+from engine.control.reconcile import Stage
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record
 from engine.fleet.replica import POLL_TIMEOUT_S
@@ -22,6 +22,7 @@ from engine.telemetry.meter import Meter
 TICK_S = 0.5  # between two samples
 HISTORY_KEEP_S = 1000.0  # the longest average that a policy can ask for is a fifth of an hour
 UNHEARD_AFTER_S = 2 * POLL_TIMEOUT_S  # then its figures count as missing
+_READY = Stage.READY  # read once: Python 3.11 runs a function for each `Stage.READY`
 
 
 class Autoscaler:
@@ -99,17 +100,17 @@ class Autoscaler:
         return self._policy_of[1]
 
     def _observed(self, now: float) -> autoscale.Observed:
-        stages, policy, short = [r.stage for r in self._replicas], self._policy(), shortage_of(self._replicas)
-        ready = Stage.READY
+        policy, short = self._policy(), shortage_of(self._replicas)
+        heard = [r.report.at for r in self._replicas if r.stage == _READY]
         return autoscale.Observed(
-            ready=stages.count(ready),
-            starting=sum([stage in STARTING for stage in stages]),
+            ready=len(heard),
+            starting=self._replicas.starting(),
             running=self._replicas.in_flight(),
             held=self._lobby.held,
             last_request_at=self._asked_at,
             idle_since=self._idle_since,
             oldest_held_s=self._lobby.oldest_s(),
-            missing=any(now - r.report.at > UNHEARD_AFTER_S for r in self._replicas if r.stage == ready),
+            missing=bool(heard) and now - min(heard) > UNHEARD_AFTER_S,
             ttft_p99_ms=None if policy.ttft_p99_ms is None else self._meter.ttft_ms(99, policy.average_s),
             forecast=self._forecast.demand if self._forecast else None,
             unplaced=short.unplaced if short else 0,

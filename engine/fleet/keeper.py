@@ -16,7 +16,7 @@ from client.errors import FiredeckError, Unavailable
 from client.types import Deployment
 from engine.control import idle, lifecycle
 from engine.control.autoscale import Decision
-from engine.control.reconcile import STARTING, Stage, steps
+from engine.control.reconcile import Stage, steps
 from engine.fleet.addons import Addons
 from engine.fleet.autoscaler import TICK_S, Autoscaler
 from engine.fleet.chronicle import Chronicle, Work
@@ -44,12 +44,12 @@ class Keeper:
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
         self.record = Record(deployment, rooms.store)
         self.addons = Addons(self.announce, self.look_soon)
-        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring)
+        figures = metrics.REPLICA_FIGURES.of(deployment.name)
+        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, figures)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
-        self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
@@ -178,7 +178,6 @@ class Keeper:
             self.replicas.spare()
         self._looked_at = now
         self.autoscaler.sample(now, arriving=self._arriving())
-        self._take_figures()
         self.replicas.forgive()
         await self.suspects.judge()
         await self._decide(now)
@@ -218,15 +217,10 @@ class Keeper:
     def _desired(self) -> int:
         return self.decision.desired if self.decision and not self.deleted else 0
 
-    def _take_figures(self) -> None:
-        for replica in self.replicas:
-            self.figures.take(replica.id, replica.report.body, from_birth=not replica.taken_over)
-        self.figures.keep(self.replicas.replicas.keys())
-
     def _arriving(self) -> bool:
         """A replica is on its way: not idle but slow to start, or else one that loads for longer than the
         scale-to-zero window would be ended again before it was ever ready."""
-        return not self.rollout.starts(self.replicas).failures and any(r.stage in STARTING for r in self.replicas)
+        return self.replicas.starting() > 0 and not self.rollout.starts(self.replicas).failures
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
@@ -244,7 +238,7 @@ class Keeper:
         generation, short = self._declared_template().generation, shortage_of(self.replicas)
         seen = Seen(
             deleted=self.deleted,
-            stages=tuple([r.stage for r in self.replicas]),
+            stages=tuple(self.replicas.stages()),
             desired=self._desired(),
             old=sum([r.generation != generation for r in self.replicas]),
             stopped=self.rollout.stopped,
@@ -268,4 +262,4 @@ class Keeper:
 
     def queued(self) -> int:
         """Requests that wait: held here, or in a replica's own queue."""
-        return self.lobby.held + sum([int(r.report.body.get("waiting", 0)) for r in self.replicas])
+        return self.lobby.held + sum([r.report.waiting for r in self.replicas])

@@ -18,6 +18,7 @@ from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
+from engine.telemetry.replica_figures import ReplicaFigures
 from engine.telemetry.window import Rate
 
 POLL_INTERVAL_S = 0.5
@@ -58,10 +59,16 @@ class Asked:
 
 @dataclass(slots=True)
 class Report:
-    """The last answer of `/health` or `/stats`."""
+    """The last answer of `/health` or `/stats`; what every look at a fleet asks of it is read out when it comes."""
 
     body: dict[str, Any] = field(default_factory=dict)
     at: float = 0.0
+    waiting: int = field(init=False)  # requests in the replica's own queue
+    cached_tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = int(self.body.get("waiting") or 0)
+        self.cached_tokens = int(self.body.get("kv_used_tokens") or 0)
 
     def count(self, name: str) -> int:
         return int(self.body.get("counters", {}).get(name, 0))
@@ -75,9 +82,12 @@ Prepare = Callable[["Replica"], Awaitable[None]]
 
 
 class Replica:
-    """A handle on one replica. `watch()` keeps `stage` and `report` true until it is cancelled."""
+    """A handle on one replica. `watch()` keeps `stage` and `report` true until it is cancelled. What it counts goes to
+    `figures`, those of its deployment."""
 
-    def __init__(self, replica_id: str, generation: str, key: str, clock: Clock) -> None:
+    def __init__(
+        self, replica_id: str, generation: str, key: str, clock: Clock, figures: ReplicaFigures | None = None
+    ) -> None:
         now = clock.monotonic()
         self.id = replica_id
         self.generation = generation
@@ -106,6 +116,7 @@ class Replica:
         self._produced = NOTHING
         self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
+        self._figures = figures or ReplicaFigures()
 
     def enter(self, stage: Stage, reason: str = "") -> None:
         if stage == self.stage:
@@ -205,11 +216,11 @@ class Replica:
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
-        vitals = self.vitals
+        silent_s, stalled_s, unanswered_s = self.vitals.ages(now)
         return Observed(
             self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
-            vitals.silent_s(now), vitals.stalled_s(now), vitals.call_s, vitals.unanswered_s(now),
-            self.wedged, self.short_since is not None, int(self.report.body.get("kv_used_tokens") or 0),
+            silent_s, stalled_s, self.vitals.call_s, unanswered_s,
+            self.wedged, self.short_since is not None, self.report.cached_tokens,
         )  # fmt: skip
 
     def view(self, restarts: int) -> ReplicaView:
@@ -241,6 +252,7 @@ class Replica:
     def take(self, body: dict[str, Any]) -> None:
         old, self.report = self.report, Report(body, self._clock.monotonic())
         self.vitals.take(body, self.report.at)
+        self._figures.take(self.id, body, from_birth=not self.taken_over)
         self.suspect = False
         self.broken = self.broken or body.get("status") == "failed"
         if self.stage == Stage.READY and body.get("status") in {"draining", "failed"}:

@@ -17,7 +17,7 @@ from typing import Protocol
 from client.names import random_id
 from engine.clock import Clock
 from engine.control.backoff import Backoff, Starts
-from engine.control.reconcile import Do, Observed, Stage, Step
+from engine.control.reconcile import STARTING, Do, Observed, Stage, Step
 from engine.fleet.line import Line
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.sizing import Sizing
@@ -26,6 +26,7 @@ from engine.library import Library
 from engine.placement import fit
 from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed
 from engine.store.store import ReplicaRecord, Store
+from engine.telemetry.replica_figures import ReplicaFigures
 
 LAST_WORDS_LINES = 20
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
@@ -53,7 +54,8 @@ class Rooms:
 
 class ReplicaSet:
     """Replicas by id, and how their starts went. `wake` is called whenever one of them changed; `cores` tells how many
-    cores a replica that starts now may use; `prepare` is called before one takes requests."""
+    cores a replica that starts now may use; `prepare` is called before one takes requests; `figures` sums up what they
+    report."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class ReplicaSet:
         wake: Callable[[], None],
         cores: Callable[[], int],
         prepare: Prepare = as_it_is,
+        figures: ReplicaFigures | None = None,
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
@@ -70,10 +73,18 @@ class ReplicaSet:
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce = announce
         self._wake, self._cores, self._prepare = wake, cores, prepare
+        self._figures = figures or ReplicaFigures()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:
         return iter(self.replicas.values())
+
+    def stages(self) -> list[Stage]:
+        return [r.stage for r in self.replicas.values()]
+
+    def starting(self) -> int:
+        """Replicas on their way to ready."""
+        return sum(map(self.stages().count, STARTING))
 
     def in_flight(self) -> int:
         """Requests that the gateway has with them."""
@@ -121,14 +132,19 @@ class ReplicaSet:
             case Do.KILL:
                 await self._kill(replica, step.why)
 
+    def add(self, replica_id: str, generation: str, key: str) -> Replica:
+        """One more, so far without a process."""
+        replica = Replica(replica_id, generation, key, self._rooms.clock, self._figures)
+        self.replicas[replica_id] = replica
+        return replica
+
     def adopt(self, record: ReplicaRecord, placed: Placed) -> None:
         """Take over a process that an earlier engine left running."""
-        replica = Replica(record.id, record.generation, record.key, self._rooms.clock)
+        replica = self.add(record.id, record.generation, record.key)
         replica.take_over(record.created_at)
         replica.need = Need(accelerators=record.accelerators, threads=record.threads)
         replica.attach(placed, self._rooms.driver.node_of(placed))
         replica.enter(Stage.INITIALIZING, "taken over after a restart")
-        self.replicas[record.id] = replica
         self._run(replica, self._serve(replica))
 
     async def close(self) -> None:
@@ -145,8 +161,7 @@ class ReplicaSet:
 
     def _start(self, template: Template) -> None:
         replica_id = f"{template.deployment.rpartition('/')[2][:40]}-{random_id()}"
-        replica = Replica(replica_id, template.generation, secrets.token_urlsafe(32), self._rooms.clock)
-        self.replicas[replica_id] = replica
+        replica = self.add(replica_id, template.generation, secrets.token_urlsafe(32))
         self._run(replica, self._bring_up(replica, template))
 
     def _run(self, replica: Replica, work: Coroutine[None, None, None]) -> None:
@@ -292,6 +307,7 @@ class ReplicaSet:
         task = self._tasks.pop(replica.id, None)
         if task is not None and not own_task:
             task.cancel()
+        self._figures.gone(replica.id)
         await replica.close()
         if replica.placed:
             self._rooms.driver.stop(replica.placed, force=True)  # gone already, unless its start was given up

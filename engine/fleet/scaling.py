@@ -31,7 +31,7 @@ def policy_of(deployment: Deployment) -> Policy:
 def shortage_of(replicas: Iterable[Replica]) -> Shortage | None:
     """What has been refused a place and asks again; None when all have one."""
     there = list(replicas)
-    short = [r for r in there if r.placed is None and r.short_since is not None]
+    short = [r for r in there if r.short_since is not None and r.placed is None]
     if not short:
         return None
     generations = {r.generation for r in short}

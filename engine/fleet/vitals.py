@@ -50,18 +50,15 @@ class Vitals:
     def answered(self, entry: int) -> None:
         self._unanswered.pop(entry, None)
 
-    def silent_s(self, now: float) -> float:
-        return now - (self._heard_at if self._heard_at > self._spared_at else self._spared_at)
-
-    def stalled_s(self, now: float) -> float:
-        """How long there has been work and no progress, by both signs."""
-        if not self._reported_age_s:
-            return 0.0
-        return min(self._reported_age_s, now - max(self.moved_at, self._spared_at))
-
-    def unanswered_s(self, now: float) -> float:
-        """How long the oldest request without an answer has waited while the replica claimed to be idle."""
-        if self._idle_since is None or not self._unanswered:
-            return 0.0
-        oldest = next(iter(self._unanswered.values()))
-        return now - max(self._idle_since, oldest, self._spared_at)
+    def ages(self, now: float) -> tuple[float, float, float]:
+        """Seconds (silent, stalled, unanswered) as `control.reconcile.Observed` has them: since it answered at all, how
+        long there has been work and no progress by both signs, how long the oldest request without an answer has waited
+        while the replica claimed to be idle."""
+        heard_at = self._heard_at if self._heard_at > self._spared_at else self._spared_at
+        stalled_s = unanswered_s = 0.0
+        if self._reported_age_s:
+            stalled_s = min(self._reported_age_s, now - max(self.moved_at, self._spared_at))
+        if self._unanswered and self._idle_since is not None:
+            oldest = next(iter(self._unanswered.values()))
+            unanswered_s = now - max(self._idle_since, oldest, self._spared_at)
+        return now - heard_at, stalled_s, unanswered_s

@@ -8,7 +8,7 @@ somebody reads the totals or the replica goes: they come twice a second, and are
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,11 +37,11 @@ class ReplicaFigures:
             self._added[replica] = (None, {}) if from_birth else (body, dict(self._read(body)))
         self.living[replica] = body
 
-    def keep(self, replicas: Set[str]) -> None:
-        """Only these exist still: the others' counts stay, their gauges go."""
-        for gone in self.living.keys() - replicas:
-            self._add(gone)
-            del self.living[gone], self._added[gone]
+    def gone(self, replica: str) -> None:
+        """It exists no more: its counts stay, its gauges go."""
+        if replica in self.living:
+            self._add(replica)
+            del self.living[replica], self._added[replica]
 
     def totals(self) -> Mapping[Key, float]:
         """All that was ever counted, by key."""

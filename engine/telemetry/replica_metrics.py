@@ -92,7 +92,9 @@ class ReplicaMetrics(Collector):
     def forget(self, deployment: str) -> None:
         """It is gone: no replica of it lives."""
         if deployment in self._deployments:
-            self._deployments[deployment].keep(frozenset())
+            figures = self._deployments[deployment]
+            for replica in list(figures.living):
+                figures.gone(replica)
 
     def collect(self) -> Iterator[Metric]:
         for series in HISTOGRAMS:

@@ -108,10 +108,9 @@ def _keeper(number: int, store: Store, clock: FakeClock) -> Keeper:
     keeper.begin(REPLICAS)
     generation = template_of(made, gpus=0).generation
     for i in range(REPLICAS):
-        replica = Replica(f"d{number}-{i}", generation, "key", clock)
+        replica = keeper.replicas.add(f"d{number}-{i}", generation, "key")
         replica.placed = Placed(replica.id, Path("/nowhere"), 1)
         replica.enter(Stage.READY)
-        keeper.replicas.replicas[replica.id] = replica
     return keeper
 
 

@@ -107,7 +107,7 @@ def test_constant_load_settles_and_then_nothing_changes(level, spec, tick, jitte
     run = simulate(trace((0, level)), spec, until=4 * 600 + 900, tick=tick * 3, jitter=jitter, seed=seed, count=8)
     settled = 4 * spec.down_window_s + spec.up_window_s + spec.zero_window_s + 30
     assert all(at <= settled for at, _ in run.steps)
-    wanted = math.ceil(level / max(spec.per_replica().values()) - 1e-9)
+    wanted = math.ceil(level / max(spec.per_replica.values()) - 1e-9)
     assert run.steps[-1][1] == spec.clamp(wanted)
 
 

@@ -64,9 +64,9 @@ def test_totals_never_go_down_and_are_what_was_seen_counted_in_any_life_of_repli
             for name, process in alive.items():
                 figures.take(name, process.report(), from_birth=True)
                 seen[name] = (process.decoded, process.seconds, sum(process.counts), process.accepted)
-            figures.keep(alive.keys())
         elif act == "die" and chosen:
             del alive[chosen]
+            figures.gone(chosen)
         now = dict(figures.totals())
         assert all(now[key] >= total for key, total in former.items())
         former = now
@@ -127,7 +127,7 @@ def test_gauges_are_of_the_living_and_what_none_reports_is_absent_not_zero():
     assert figures.gauges("kv_used_tokens") == [10, 0]
     assert figures.gauges("prefix_cache", "ram_bytes") == [4]
     assert figures.gauges("kv_used_tokens", "deeper") == figures.gauges("load_s") == []
-    figures.keep({"b"})
+    figures.gone("a")
     assert figures.gauges("kv_used_tokens") == [0]
 
 

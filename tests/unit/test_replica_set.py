@@ -14,6 +14,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import REASON_CHARS, ReplicaSet, Rooms
 from engine.fleet.template import Template
 from engine.placement.port import Placed
+from engine.telemetry.replica_figures import ReplicaFigures
 
 NEW, OLD = "new", "old"
 TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, generation=NEW)
@@ -53,17 +54,16 @@ def house():
         told.append((reason, message))
 
     rooms = Rooms(driver, Forgetful(), None, clock)
-    return SimpleNamespace(
-        clock=clock, driver=driver, told=told, set=ReplicaSet(rooms, announce, lambda: None, lambda: 1)
-    )
+    figures = ReplicaFigures()
+    replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures=figures)
+    return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas)
 
 
 def add(house, name: str, stage: Stage, generation: str = NEW) -> Replica:
-    replica = Replica(name, generation, "key", house.clock)
+    replica = house.set.add(name, generation, "key")
     replica.placed = Placed(name, Path("/nowhere"), 1)
     for step in (Stage.INITIALIZING, stage):
         replica.enter(step)
-    house.set.replicas[name] = replica
     return replica
 
 
@@ -190,3 +190,17 @@ def test_the_reconciler_is_told_what_a_replica_has_cached():
     assert replica.observed(0.0, alive=True).cached_tokens == 0
     replica.take({"kv_used_tokens": 900})
     assert replica.observed(0.0, alive=True).cached_tokens == 900
+
+
+async def test_what_replicas_count_is_summed_as_they_report_it_and_stays_when_they_are_gone(house):
+    own, adopted = add(house, "own", Stage.READY), add(house, "adopted", Stage.READY)
+    adopted.take_over(0.0)
+    own.take({"counters": {"decode_steps_total": 5}, "kv_used_tokens": 9})
+    for counted in (70, 72):
+        adopted.take({"counters": {"decode_steps_total": counted}})
+    assert house.figures.totals()["counter", "decode_steps_total"] == 7
+    assert house.figures.gauges("kv_used_tokens") == [9]
+    for name in ("own", "adopted"):
+        await bury(house, name)
+    assert house.figures.totals()["counter", "decode_steps_total"] == 7
+    assert house.figures.living == {}
