@@ -59,10 +59,8 @@ def read(folder: Path) -> list[Kept]:
 
 def beat(folder: Path, now: Beat) -> None:
     """An engine is there. A disk that is full must not end what runs."""
-    new = (folder / BEAT).with_suffix(".new")
     with contextlib.suppress(OSError):
-        new.write_text(json.dumps([now.wall, now.simulated]), "utf-8")
-        new.replace(folder / BEAT)
+        write_whole(folder / BEAT, json.dumps([now.wall, now.simulated]), durable=False)
 
 
 def last_beat(folder: Path) -> Beat | None:
