@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.fleet_types import HISTORY_SERIES
-from engine.telemetry.history import COARSE_EVERY, COARSE_POINTS, FINE_POINTS, Recorder
+from engine.telemetry.history import COARSE_EVERY, COARSE_POINTS, FINE_POINTS, SERIES, Recorder, Ring
 
 NAME = "accounts/local/deployments/chat"
 
@@ -45,6 +47,29 @@ def test_the_coarse_ring_has_the_mean_of_what_was_known_of_each_ten(queue):
     assert history.step_s == 10.0
     assert history.series["queue"] == [pytest.approx(sum(k) / len(k)) if k else None for k in known]
     assert history.times == [float(COARSE_EVERY * (i + 1) - 1) for i in range(len(tens))]
+
+
+@given(st.lists(st.none() | st.floats(-1e9, 1e9), max_size=40), st.integers(1, 12))
+def test_a_ring_holds_the_newest_rows_in_their_order_however_often_it_has_gone_round(values, most):
+    ring = Ring(most)
+    for at, value in enumerate(values):
+        ring.add(float(at), [value, None, *(float(at) for _ in SERIES[2:])])
+    times, columns = ring.read(1e9)
+    assert times == [float(at) for at in range(len(values))][-most:]
+    assert columns == [values[-most:], [None] * len(times), *(times for _ in SERIES[2:])]
+
+
+def test_a_whole_day_takes_less_than_a_megabyte():
+    tracemalloc.start()
+    try:
+        recorder, before = Recorder(), tracemalloc.get_traced_memory()[0]
+        for ring, points in ((recorder._fine, FINE_POINTS), (recorder._coarse, COARSE_POINTS)):
+            for at in range(points + 1):
+                ring.add(at + 0.5, [at + 0.25 for _ in SERIES])
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000_000
 
 
 def test_both_rings_are_bounded():
