@@ -44,7 +44,7 @@ from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway.routes import Gateway
 from engine.house import Access, House

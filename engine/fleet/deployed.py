@@ -19,7 +19,7 @@ from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
 from engine.fleet.deployed_state import state_of
 from engine.fleet.keeper import Keeper
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from engine.fleet.difference import counted, counts, difference
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
 from engine.fleet.template import cores_each

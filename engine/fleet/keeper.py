@@ -23,8 +23,9 @@ from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import ReplicaSet, Rooms
+from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rollout import Rollout
+from engine.fleet.rooms import Rooms
 from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of

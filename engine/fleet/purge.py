@@ -6,7 +6,7 @@ from client.errors import NotFound
 from client.types import Deployment
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.keeper import Keeper
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.telemetry import metrics
 
 

@@ -1,4 +1,4 @@
-"""The replicas of one deployment: starting, watching, draining, ending and burying them.
+"""The replicas of one deployment: which there are, and how they are watched, drained, ended and buried.
 
 Does what it is told, step by step; what to do is decided by `engine.control.reconcile`. Whatever happens to a process
 ends here as an event and a changed stage, and wakes the keeper.
@@ -8,48 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterator
 
 from client.names import random_id
-from engine.clock import Clock
 from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import STARTING, Do, Observed, Stage, Step
-from engine.fleet.line import Line
+from engine.fleet.arrival import Arrival
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
-from engine.fleet.sizing import Sizing
+from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.template import Template
-from engine.library import Library
-from engine.placement import fit
-from engine.placement.port import REGION_UNSPECIFIED, Driver, Launch, Need, Placed
-from engine.store.store import ReplicaRecord, Store
+from engine.placement.port import REGION_UNSPECIFIED, Need, Placed
+from engine.store.store import ReplicaRecord
 from engine.telemetry.replica_figures import ReplicaFigures
 
 LAST_WORDS_LINES = 20
 REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
-
-
-class Announce(Protocol):
-    """Write an event of this deployment."""
-
-    def __call__(self, kind: str, reason: str, message: str, replica: str | None = None) -> Awaitable[None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What every deployment shares: where replicas run, where records and model files are, what time it is."""
-
-    driver: Driver
-    store: Store
-    library: Library
-    clock: Clock
-    line: Line = field(init=False)  # of the replicas that wait for a place by this driver
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "line", Line(self.driver, self.clock))
 
 
 class ReplicaSet:
@@ -70,9 +43,8 @@ class ReplicaSet:
         self.restarts = 0
         self.starts = Starts()
         self._rooms = rooms
-        self._sizing = Sizing(rooms.driver, rooms.library)
-        self._announce = announce
-        self._wake, self._cores, self._prepare = wake, cores, prepare
+        self._arrival = Arrival(rooms, announce, wake, cores)
+        self._announce, self._wake, self._prepare = announce, wake, prepare
         self._figures = figures or ReplicaFigures()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -170,58 +142,12 @@ class ReplicaSet:
     async def _bring_up(self, replica: Replica, template: Template) -> None:
         """Download -> place -> load -> probe -> ready, then watch."""
         try:
-            file = await self._fetch(replica, template.model)
-            draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
-            await self._sizing.warm(template.model, template.draft_model)
-            cores = self._cores()
-            need = self._sizing.need(template, cores)
-            launch = template.launch(replica.id, replica.key, file, draft, cores=cores, need=need)
-            placed = await self._place(replica, template, launch)
+            await self._arrival.of(replica, template)
         except Exception as error:
             await self._failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
             return
-        where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
-        await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
         await self._serve(replica)
-
-    async def _fetch(self, replica: Replica, model: str) -> Path:
-        library = self._rooms.library
-        if not self._rooms.driver.reads_files:
-            return Path(model)
-        if not library.present(model):
-            replica.enter(Stage.DOWNLOADING_MODEL)
-            await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
-        return await library.bring(model, lambda part: setattr(replica, "progress", part))
-
-    async def _place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
-        """A process for this replica; while there is no room, wait and ask again."""
-        driver = self._rooms.driver
-        # The record comes first: should the engine die in between, the socket's name still leads to the process.
-        record = ReplicaRecord(
-            replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, replica.started_wall.timestamp(), launch.need.accelerators, launch.need.threads,
-        )  # fmt: skip
-        await self._rooms.store.put_replica(record)
-        placed, nodes = await self._rooms.line.place(launch, partial(self._held_up, replica))
-        replica.need = launch.need
-        replica.attach(placed, driver.node_of(placed))
-        replica.enter(Stage.INITIALIZING)
-        await self._rooms.store.put_replica(replace(record, pid=placed.pid))
-        if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
-            await self._announce(
-                "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
-            )
-        return placed
-
-    async def _held_up(self, replica: Replica, why: str, retry_at: float) -> None:
-        """There is no room: say so. The replica stays wanted."""
-        if replica.short_since is None:
-            await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
-            replica.short_since = self._rooms.clock.monotonic()
-        replica.enter(Stage.PENDING_SCHEDULING)
-        replica.reason, replica.retry_at = why, retry_at
-        self._wake()
 
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""

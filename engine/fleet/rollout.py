@@ -13,7 +13,8 @@ from engine.control.backoff import Backoff
 from engine.control.reconcile import SERVING, Declared, Observed
 from engine.control.rollout import Progress
 from engine.fleet.difference import counted
-from engine.fleet.replica_set import Announce, ReplicaSet
+from engine.fleet.replica_set import ReplicaSet
+from engine.fleet.rooms import Announce
 from engine.fleet.template import Template
 from engine.store.store import Store
 

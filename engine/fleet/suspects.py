@@ -20,7 +20,7 @@ from engine.clock import Clock
 from engine.control.quarantine import MARKS_MAX, Mark, Quarantine
 from engine.control.reconcile import Stage
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import Announce
+from engine.fleet.rooms import Announce
 from engine.telemetry import metrics
 
 AUTOPSY_S = 1.0  # how long a process may take to be seen dead after its connections broke

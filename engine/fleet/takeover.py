@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.fleet.keeper import Keeper
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.placement.port import Placed
 from engine.store.store import ReplicaRecord
 

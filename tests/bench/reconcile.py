@@ -22,7 +22,7 @@ from engine.control.backoff import Backoff
 from engine.control.reconcile import Declared, Observed, Stage, steps
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.template import template_of
 from engine.placement.port import Placed
 from engine.store.store import Store

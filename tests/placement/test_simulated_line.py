@@ -14,7 +14,7 @@ from engine.clock import FakeClock
 from engine.control.stockout import RETRY_FIRST_S
 from engine.fleet.fleet import Fleet
 from engine.fleet.line import WATCH_EVERY_S
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
 from engine.placement.simulated import world

@@ -15,7 +15,7 @@ from engine.clock import FakeClock
 from engine.fleet import views
 from engine.fleet.fleet import Fleet
 from engine.fleet.frames import SLICE, Frames, written
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
 from engine.placement.local import LocalDriver

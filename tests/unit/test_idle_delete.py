@@ -14,7 +14,7 @@ from engine import declare
 from engine.clock import FakeClock
 from engine.control.idle import DELETE_AFTER, delete_at
 from engine.fleet.fleet import Fleet
-from engine.fleet.replica_set import Rooms
+from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
 from engine.placement.simulated.driver import SimulatedDriver

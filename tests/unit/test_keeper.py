@@ -22,7 +22,8 @@ from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
 from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import ReplicaSet, Rooms
+from engine.fleet.replica_set import ReplicaSet
+from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
 from engine.placement.port import Placed
 from engine.store.store import Store

@@ -11,7 +11,8 @@ from engine.clock import FakeClock
 from engine.control.backoff import STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import REASON_CHARS, ReplicaSet, Rooms
+from engine.fleet.replica_set import REASON_CHARS, ReplicaSet
+from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.placement.port import Placed
 from engine.telemetry.replica_figures import ReplicaFigures

@@ -21,7 +21,8 @@ from engine.fleet import views
 from engine.fleet.conditions import capacity_limited
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import ReplicaSet, Rooms
+from engine.fleet.replica_set import ReplicaSet
+from engine.fleet.rooms import Rooms
 from engine.fleet.scaling import shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.template import Template
@@ -120,7 +121,7 @@ async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, tol
     clock = replicas._rooms.clock
     replica = Replica("d-1", "now", "key", clock)
     launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
-    placing, seen = asyncio.create_task(replicas._place(replica, TEMPLATE, launch)), []
+    placing, seen = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch)), []
     while not placing.done():
         await turns()
         if (short := shortage_of([replica])) is not None:
@@ -156,10 +157,10 @@ class Abroad(Full):
 
 
 async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(replicas, told):
-    replicas._rooms = replace(replicas._rooms, driver=Abroad())
+    replicas._arrival._rooms = replace(replicas._rooms, driver=Abroad())
     replica = Replica("d-1", "now", "key", replicas._rooms.clock)
     launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
-    placing = asyncio.create_task(replicas._place(replica, TEMPLATE, launch))
+    placing = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch))
     while not placing.done():
         await asyncio.sleep(0)
         replicas._rooms.clock.advance(1)
