@@ -132,7 +132,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
     async def work(client: Client) -> None:
         found = await client.deployments.get(name)
-        if output == "json":
+        if output != "text":
             _show(found, output)
             return
         conditions = (await client.fleet.status(name)).conditions  # no part of the documented answer
