@@ -49,8 +49,8 @@ class Keeper:
         self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, figures)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
-        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock)
         self.meter = Meter(deployment.name, rooms.clock)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms

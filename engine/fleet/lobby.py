@@ -32,11 +32,19 @@ class Waiter:
 
 
 class Lobby:
-    """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait."""
+    """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
+    with the seconds that each one did."""
 
-    def __init__(self, ready: Callable[[], Sequence[Replica]], knock: Callable[[], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], Sequence[Replica]],
+        knock: Callable[[], None],
+        clock: Clock,
+        waited: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._ready = ready
         self._knock = knock
+        self._waited = waited
         self._clock = clock
         self._waiting: deque[Waiter] = deque()
         self._closed: Exception | None = None
@@ -108,6 +116,7 @@ class Lobby:
                 f"no replica had a place within {timeout_s:.0f}s", hint="retry later", retry_after_s=RETRY_AFTER_S
             ) from None
         finally:
+            self._waited(self._clock.monotonic() - waiter.since)
             if not granted:
                 self._abandon(waiter)
         return replica

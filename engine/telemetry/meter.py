@@ -30,6 +30,7 @@ class Meter:
     """Counts the requests of one deployment."""
 
     def __init__(self, deployment: str, clock: Clock) -> None:
+        metrics.keep(deployment)
         self.deployment = deployment
         self._clock = clock
         self.requests = 0
@@ -56,6 +57,10 @@ class Meter:
             self.synthetic += 1
             self.last_synthetic_at = now
 
+    def held(self, seconds: float) -> None:
+        """A request has waited so long for a place, whether it got one or not."""
+        metrics.HELD_FOR.labels(self.deployment).observe(seconds)
+
     def first_token(self, ttft_s: float) -> None:
         self._ttft_ms.add(self._clock.monotonic(), ttft_s * 1000)
         metrics.TTFT.labels(self.deployment).observe(ttft_s)
@@ -70,7 +75,8 @@ class Meter:
         if failed:
             self.errors += 1
             self._failures.add(now)
-        metrics.REQUESTS.labels(self.deployment, str(code)).inc()
+        metrics.REQUESTS.labels(self.deployment, metrics.code_label(code)).inc()
+        metrics.FAILED.labels(self.deployment).inc(failed)
         metrics.DURATION.labels(self.deployment).observe(seconds)
         metrics.PROMPT_TOKENS.labels(self.deployment).inc(usage.prompt)
         metrics.CACHED_TOKENS.labels(self.deployment).inc(usage.cached)

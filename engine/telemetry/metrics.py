@@ -2,19 +2,37 @@
 
 Names follow https://prometheus.io/docs/practices/naming/; buckets are finer than vLLM's below 10 ms, because a small
 model on this machine answers that fast.
+
+No label has a value that a client chooses, and their number is bounded: HTTP codes are those that HTTP names, and of
+deployments that are gone for good the newest hundred keep their totals. Who scrapes has long seen the last values of
+the others, and takes a name that comes back for a counter that began anew.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from http import HTTPStatus
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics import MetricWrapperBase
 
 from engine.telemetry.replica_metrics import ReplicaMetrics
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nothing reads
+
 REGISTRY = CollectorRegistry()
+GONE_KEPT = 100  # deployments
 
 _TTFT_BUCKETS_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
 )  # fmt: skip
+_HELD_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _DURATION_BUCKETS_S = (0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480)
 
 REQUESTS = Counter("firedeck_requests", "Requests answered.", ["deployment", "code"], registry=REGISTRY)
@@ -26,6 +44,13 @@ DURATION = Histogram(
     "firedeck_request_duration_seconds", "From request to last byte.",
     ["deployment"], buckets=_DURATION_BUCKETS_S, registry=REGISTRY,
 )  # fmt: skip
+HELD_FOR = Histogram(
+    "firedeck_request_held_seconds", "From asking for a place on a replica to getting one, or to giving up.",
+    ["deployment"], buckets=_HELD_BUCKETS_S, registry=REGISTRY,
+)  # fmt: skip
+FAILED = Counter(
+    "firedeck_requests_failed", "Requests that failed by no fault of the client.", ["deployment"], registry=REGISTRY
+)
 PROMPT_TOKENS = Counter("firedeck_prompt_tokens", "Prompt tokens answered.", ["deployment"], registry=REGISTRY)
 CACHED_TOKENS = Counter(
     "firedeck_cached_prompt_tokens", "Prompt tokens that came from a cache.", ["deployment"], registry=REGISTRY
@@ -44,14 +69,43 @@ REPLICA_FIGURES = ReplicaMetrics()
 REGISTRY.register(REPLICA_FIGURES)
 
 
+_TOTALS: tuple[MetricWrapperBase, ...] = (
+    REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
+)  # fmt: skip
+_NAMED_CODES = frozenset(HTTPStatus) | {499}
+_gone: dict[str, None] = {}  # deployments, in the order in which they went
+
+
 def exposition() -> bytes:
     """The text of `/metrics`."""
     return generate_latest(REGISTRY)
 
 
+def code_label(code: int) -> str:
+    """An HTTP status as a label; a replica that answers nonsense cannot make up new ones."""
+    return str(int(code)) if code in _NAMED_CODES else "other"
+
+
+def keep(deployment: str) -> None:
+    """It lives (again): its totals stay."""
+    _gone.pop(deployment, None)
+
+
 def forget(deployment: str) -> None:
-    """Drop the gauges of a deployment that is gone; its counters stay, since totals never go down."""
+    """Drop the gauges of a deployment that is gone; its counters stay, since totals never go down, until GONE_KEPT
+    others are gone too."""
     for gauge in (HELD, RUNNING, DESIRED):
         gauge.remove_by_labels({"deployment": deployment})
     REPLICAS.remove_by_labels({"deployment": deployment})
     REPLICA_FIGURES.forget(deployment)
+    _gone.pop(deployment, None)
+    _gone[deployment] = None
+    if len(_gone) > GONE_KEPT:
+        _drop(next(iter(_gone)))
+
+
+def _drop(deployment: str) -> None:
+    del _gone[deployment]
+    for metric in _TOTALS:
+        metric.remove_by_labels({"deployment": deployment})
+    REPLICA_FIGURES.drop(deployment)

@@ -96,6 +96,10 @@ class ReplicaMetrics(Collector):
             for replica in list(figures.living):
                 figures.gone(replica)
 
+    def drop(self, deployment: str) -> None:
+        """Its totals go too."""
+        self._deployments.pop(deployment, None)
+
     def collect(self) -> Iterator[Metric]:
         for series in HISTOGRAMS:
             yield _histogram(series, self._deployments)

@@ -27,7 +27,8 @@ class House:
         self.replicas = [SimpleNamespace(id=f"r{i}", in_flight=0, slots=n) for i, n in enumerate(slots)]
         self.knocks = 0
         self.clock = FakeClock()
-        self.lobby = Lobby(lambda: self.replicas, self.knock, self.clock)
+        self.waits: list[float] = []
+        self.lobby = Lobby(lambda: self.replicas, self.knock, self.clock, self.waits.append)
         self.order: list[str] = []
 
     def knock(self) -> None:
@@ -72,6 +73,23 @@ async def test_who_must_wait_knocks_and_is_counted_with_its_age():
     assert (house.knocks, house.lobby.held, house.lobby.oldest_s()) == (1, 1, 7)
     await end(task)
     assert (house.lobby.held, house.lobby.oldest_s()) == (0, 0.0)
+
+
+async def test_how_long_each_one_waited_is_told_when_it_has_a_place_or_gives_up():
+    house, leave = House(1), asyncio.Event()
+    for number in range(house.room() + 2):
+        house.send(f"v{number}", leave)
+    leaver = house.send("leaver", leave)
+    await settle()
+    assert house.waits == [0.0] * len(house.order)
+    house.clock.advance(2.0)
+    leaver.cancel()
+    await settle()
+    assert house.waits[len(house.order) :] == [2.0]
+    house.clock.advance(1.0)
+    leave.set()
+    await settle()
+    assert sorted(house.waits)[-3:] == [2.0, 3.0, 3.0]
 
 
 async def test_places_are_given_in_the_order_of_arrival():
