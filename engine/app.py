@@ -22,6 +22,7 @@ from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
 from engine.api import (
+    account_metrics,
     accounts,
     api_keys,
     audit_logs,
@@ -44,6 +45,7 @@ from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
+from engine.fleet.monitor import Monitor
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway.routes import Gateway
@@ -73,7 +75,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage,
+        audit_logs, usage, account_metrics,
     )
 )  # fmt: skip
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
@@ -111,10 +113,13 @@ class Engine:
         access = await open_access(settings, store, keyring, fleet, ledger)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
-        house = House(fleet, library, keyring, access, uploads, ledger, datetime.now(UTC), page_secret=page_secret)
+        house = House(
+            fleet, library, keyring, access, uploads, ledger, Monitor(fleet), datetime.now(UTC), page_secret=page_secret
+        )  # fmt: skip
         await fleet.open()
         engine = cls(settings, house, store)
         await engine._accounting.open()
+        await house.monitor.open()
         return engine
 
     def end(self, streams_s: float) -> None:
@@ -132,6 +137,7 @@ class Engine:
             ending.push_async_callback(self.house.access.refusals.close)
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
+            ending.push_async_callback(self.house.monitor.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

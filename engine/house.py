@@ -12,9 +12,11 @@ from engine.access.users import Users
 from engine.access.vault import Vault
 from engine.fleet.fleet import Fleet
 from engine.fleet.frames import Frames
+from engine.fleet.monitor import Monitor
 from engine.keys import Keyring
 from engine.library import Library
 from engine.store.access import AccessRecords
+from engine.telemetry.account_metrics import Scrapes
 from engine.telemetry.audit import AuditLog
 from engine.telemetry.ledger import Ledger
 from engine.telemetry.refusals import Refusals
@@ -43,8 +45,10 @@ class House:
     access: Access
     uploads: Uploads
     ledger: Ledger
+    monitor: Monitor
     started_at: datetime
     page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens
     frames: Frames = field(default_factory=Frames)  # what those who watch the fleet are sent
+    scrapes: Scrapes = field(default_factory=Scrapes)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)

@@ -65,6 +65,7 @@ OPEN: frozenset[Route] = frozenset(
 RULES: Mapping[Route, Rule] = {
     ("GET", "/v1/accounts"): _read("ListAccounts"),
     ("GET", _V1): _read("GetAccount"),
+    ("GET", f"{_V1}/metrics"): _see("GetMetrics"),
     ("GET", "/verifyApiKey"): _read("VerifyApiKey"),
     ("GET", "/firedeck/v1/whoami"): _read("WhoAmI"),
     ("GET", f"{_V1}/models"): _read("ListModels"),

@@ -45,8 +45,8 @@ class Keeper:
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
         self.record = Record(deployment, rooms.store)
         self.addons = Addons(self.announce, self.look_soon)
-        figures = metrics.REPLICA_FIGURES.of(deployment.name)
-        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, figures)
+        self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
+        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, self.figures)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)

@@ -5,12 +5,14 @@ The Prometheus series are process-wide and labelled by deployment; a meter write
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
 from client.fleet_types import DeploymentStats
 from engine.clock import Clock
 from engine.telemetry import metrics
+from engine.telemetry.metrics import Buckets
 from engine.telemetry.window import Rate, Window, percentile
 
 STATS_WINDOW_S = 30.0
@@ -39,6 +41,7 @@ class Meter:
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.generated_tokens = 0
+        self.codes: Counter[str] = Counter()  # answers by HTTP status
         self.last_request_at: datetime | None = None
         self.last_synthetic_at: float | None = None
         self._starts = Rate(STATS_WINDOW_S)
@@ -75,7 +78,9 @@ class Meter:
         if failed:
             self.errors += 1
             self._failures.add(now)
-        metrics.REQUESTS.labels(self.deployment, metrics.code_label(code)).inc()
+        label = metrics.code_label(code)
+        self.codes[label] += 1
+        metrics.REQUESTS.labels(self.deployment, label).inc()
         metrics.FAILED.labels(self.deployment).inc(failed)
         metrics.DURATION.labels(self.deployment).observe(seconds)
         metrics.PROMPT_TOKENS.labels(self.deployment).inc(usage.prompt)
@@ -89,6 +94,12 @@ class Meter:
             self._prompted.add(now, prompt_tokens)
         if generated_tokens:
             self._generated.add(now, generated_tokens)
+
+    def ttft_buckets(self) -> Buckets:
+        return metrics.cumulative(metrics.TTFT.labels(self.deployment))
+
+    def duration_buckets(self) -> Buckets:
+        return metrics.cumulative(metrics.DURATION.labels(self.deployment))
 
     def ttft_ms(self, p: float, seconds: float) -> float | None:
         return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)

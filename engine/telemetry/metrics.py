@@ -29,6 +29,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 REGISTRY = CollectorRegistry()
 GONE_KEPT = 100  # deployments
 
+Buckets = tuple[tuple[float, float], ...]  # (upper bound, how many were at most that); the last bound is infinity
+
 _TTFT_BUCKETS_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160,
 )  # fmt: skip
@@ -79,6 +81,12 @@ _gone: dict[str, None] = {}  # deployments, in the order in which they went
 def exposition() -> bytes:
     """The text of `/metrics`."""
     return generate_latest(REGISTRY)
+
+
+def cumulative(histogram: Histogram) -> Buckets:
+    """One labelled histogram's buckets."""
+    [family] = histogram.collect()
+    return tuple((float(s.labels["le"]), s.value) for s in family.samples if s.name.endswith("_bucket"))
 
 
 def code_label(code: int) -> str:

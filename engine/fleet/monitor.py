@@ -1,0 +1,81 @@
+"""Looks at every deployment's counters twice a minute, and knows what they did in the minutes before.
+
+    Monitor.look() -> Readings of each keeper -> seen(keeper): the account's metrics
+
+A large fleet is read in slices, as its frames are written: streams have a turn between any two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from engine.fleet.fleet import Fleet
+from engine.fleet.keeper import Keeper
+from engine.telemetry.account_metrics import WINDOW_S, Seen
+from engine.telemetry.readings import READ_EVERY_S, Readings, read
+
+log = logging.getLogger(__name__)
+
+SLICE = 4  # deployments; reading one takes less than a millisecond
+
+
+class Monitor:
+    """Runs from `open()` until `close()`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._readings: dict[Keeper, Readings] = {}
+        self._loop: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._loop = asyncio.create_task(self._run(), name="read the counters")
+
+    async def close(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Once over all deployments; those that are gone are forgotten."""
+        keepers = self._fleet.keepers()
+        self._readings = {keeper: self._readings.get(keeper) or Readings() for keeper in keepers}
+        for number, keeper in enumerate(keepers):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            now = self._fleet.rooms.clock.monotonic()
+            self._readings[keeper].add(read(now, keeper.meter, keeper.figures))
+
+    def seen(self, account: str) -> list[Seen]:
+        """The account's deployments but for deleted ones, as they were over the last minute."""
+        return [self._seen(keeper) for keeper in self._fleet.keepers(account) if not keeper.deleted]
+
+    def _seen(self, keeper: Keeper) -> Seen:
+        read_so_far = self._readings.get(keeper)
+        minute = read_so_far.over(WINDOW_S) if read_so_far else None
+        return Seen(keeper.deployment.base_model or "", keeper.name, minute, _levels(keeper))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("reading the counters met an error and goes on")
+            await self._fleet.rooms.clock.sleep(READ_EVERY_S)
+
+
+def _levels(keeper: Keeper) -> dict[str, float]:
+    figures = keeper.figures
+    free, slots = figures.gauges("free_slots"), figures.gauges("slots")
+    used, capacity = figures.gauges("kv_used_tokens"), figures.gauges("kv_capacity_tokens")
+    minute = keeper.recorder.read(keeper.name, WINDOW_S).series["concurrency"]
+    known = {
+        "generator_kv_blocks_fraction": _average([u / c for u, c in zip(used, capacity, strict=False) if c]),
+        "generator_kv_slots_fraction": _average([1 - f / s for f, s in zip(free, slots, strict=False) if s]),
+        "requests_coordinator_concurrent_count": _average([value for value in minute if value is not None]),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _average(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
