@@ -1,6 +1,7 @@
 """Looks at every deployment's counters twice a minute, and knows what they did in the minutes before.
 
     Monitor.look() -> Readings of each keeper -> seen(keeper): the account's metrics
+                   -> Archivist: the charts' last day on disk
 
 A large fleet is read in slices, as its frames are written: streams have a turn between any two.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from engine.fleet.archivist import Archivist
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.telemetry.account_metrics import WINDOW_S, Seen
@@ -25,6 +27,7 @@ class Monitor:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._archivist = Archivist(fleet)
         self._readings: dict[Keeper, Readings] = {}
         self._loop: asyncio.Task[None] | None = None
 
@@ -35,6 +38,7 @@ class Monitor:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+            await self._archivist.save()
 
     async def look(self) -> None:
         """Once over all deployments; those that are gone are forgotten."""
@@ -56,9 +60,11 @@ class Monitor:
         return Seen(keeper.deployment.base_model or "", keeper.name, minute, _levels(keeper))
 
     async def _run(self) -> None:
+        await self._archivist.restore()
         while True:
             try:
                 await self.look()
+                await self._archivist.save()
             except Exception:
                 log.exception("reading the counters met an error and goes on")
             await self._fleet.rooms.clock.sleep(READ_EVERY_S)

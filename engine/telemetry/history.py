@@ -1,26 +1,35 @@
 """The last day of a deployment, for charts: every second for 15 minutes, every ten seconds for 24 hours.
 
-In memory and bounded: 900 + 8640 rows of a time and eight numbers, in typed arrays that grow as they fill: 0.72 MB a
-deployment once a day is over, as measured (lists of Python's own numbers took 3.1 MB at rest and 3.8 MB at work).
-Averages fill the coarse ring, so that a spike of one second still shows a tenth of itself; None stays None unless some
-sample of the ten was known.
+Bounded: 900 + 8640 rows of a time and eight numbers, in typed arrays that grow as they fill: 0.72 MB a deployment once
+a day is over, as measured (lists of Python's own numbers took 3.1 MB at rest and 3.8 MB at work). Averages fill the
+coarse ring, so that a spike of one second still shows a tenth of itself; None stays None unless some sample of the ten
+was known. Where nobody looked (a restart, a laptop that slept) there are rows of None: nothing is drawn across what is
+not known.
+
+    Recorder.add() every second -> coarse records -> telemetry.archive, on disk
+    Recorder.restore()  <- what an earlier engine left there
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from client.fleet_types import HISTORY_SERIES, History
+
 
 FINE_STEP_S = 1.0
 FINE_POINTS = 900
 COARSE_EVERY = 10  # fine points
+COARSE_STEP_S = FINE_STEP_S * COARSE_EVERY
 COARSE_POINTS = 8640
+FINE_GAP_S, COARSE_GAP_S = 5.0, 20.0  # between two rows: less is a loop that was late, more is time that nobody saw
 
 Values = Sequence[float | None]  # in the order of HISTORY_SERIES
 SERIES = tuple(HISTORY_SERIES)
+RECORD = struct.Struct(f"<d{len(SERIES)}f")  # a coarse row: epoch seconds, values; NaN is None
 _WIDTH = 1 + len(SERIES)  # numbers of a row: epoch seconds, then a value for each series, NaN where it is not known
 
 
@@ -38,43 +47,140 @@ class Ring:
         self._numbers[start : start + _WIDTH] = row
         self._next = (self._next + 1) % self._most
 
+    @property
+    def full(self) -> bool:
+        return len(self._numbers) == self._most * _WIDTH
+
+    def times(self) -> array[float]:
+        """Of all rows, oldest first."""
+        return self._ordered()[::_WIDTH]
+
+    def rows(self) -> Iterator[tuple[float, list[float | None]]]:
+        """All of them, oldest first."""
+        ordered = self._ordered()
+        for start in range(0, len(ordered), _WIDTH):
+            at, *values = ordered[start : start + _WIDTH]
+            yield at, [_known(value) for value in values]
+
     def read(self, seconds: float) -> tuple[list[float], list[list[float | None]]]:
         """The times of the rows of the last `seconds`, oldest first, and the values of each series at them."""
-        full = len(self._numbers) == self._most * _WIDTH
-        oldest = self._next * _WIDTH if full else 0
-        ordered = self._numbers[oldest:] + self._numbers[:oldest]
+        ordered = self._ordered()
         times = ordered[::_WIDTH]
         rows = [i for i, at in enumerate(times) if at >= times[-1] - seconds]
         columns = (ordered[number::_WIDTH] for number in range(1, _WIDTH))
         return [times[i] for i in rows], [[_known(column[i]) for i in rows] for column in columns]
 
+    def newest(self, count: int) -> Iterator[array[float]]:
+        """The last `count` rows, oldest first; fewer where there are no more. NaN is None."""
+        ordered = self._ordered()
+        for start in range(max(0, len(ordered) - count * _WIDTH), len(ordered), _WIDTH):
+            yield ordered[start : start + _WIDTH]
+
+    def _ordered(self) -> array[float]:
+        oldest = self._next * _WIDTH if self.full else 0
+        return self._numbers[oldest:] + self._numbers[:oldest]
+
 
 class Recorder:
-    """Two rings of samples, fine and coarse."""
+    """Two rings of samples, fine and coarse. `coarse_made` counts the coarse ones that were ever added here."""
 
     def __init__(self) -> None:
         self._fine = Ring(FINE_POINTS)
         self._coarse = Ring(COARSE_POINTS)
         self._pending: list[Values] = []
+        self._pending_at = 0.0
+        self.coarse_made = 0
 
     def add(self, at: float, values: dict[str, float | None]) -> None:
+        if self._pending and not 0 <= at - self._pending_at <= FINE_GAP_S:
+            self._close()  # no average over a time that nobody saw
         row = [values.get(name) for name in SERIES]
         self._fine.add(at, row)
         self._pending.append(row)
+        self._pending_at = at
         if len(self._pending) == COARSE_EVERY:
-            self._coarse.add(at, _mean(self._pending))
-            self._pending = []
+            self._close()
 
     def read(self, deployment: str, seconds: float) -> History:
         """The last `seconds`, at the finest step that reaches so far back."""
-        fine = seconds <= FINE_POINTS * FINE_STEP_S
-        times, columns = (self._fine if fine else self._coarse).read(seconds)
+        fine = seconds <= FINE_POINTS * FINE_STEP_S and not self._knows_earlier(seconds)
+        if fine:
+            times, columns = _filled(*self._fine.read(seconds), FINE_STEP_S, FINE_GAP_S)
+        else:
+            times, columns = _filled(*self._read_coarse(seconds), COARSE_STEP_S, COARSE_GAP_S)
         return History(
             deployment=deployment,
-            step_s=FINE_STEP_S if fine else FINE_STEP_S * COARSE_EVERY,
+            step_s=FINE_STEP_S if fine else COARSE_STEP_S,
             times=times,
             series=dict(zip(SERIES, columns, strict=True)),
         )
+
+    def mean(self, series: str, seconds: float) -> float | None:
+        """Of what is known of the last `seconds`, at most what the fine ring holds."""
+        column = self._fine.read(seconds)[1][SERIES.index(series)]
+        return mean([value for value in column if value is not None])
+
+    def newest(self, count: int) -> list[bytes]:
+        """The last `count` coarse rows as records, oldest first; fewer where there are no more."""
+        return [RECORD.pack(*row) for row in self._coarse.newest(count)]
+
+    def restore(self, records: Iterable[bytes]) -> None:
+        """Put before what is there already what was recorded earlier, oldest first."""
+        later, self._coarse = self._coarse, Ring(COARSE_POINTS)
+        for record in records:
+            at, *values = RECORD.unpack(record)
+            self._coarse.add(at, values)
+        for at, row in later.rows():
+            self._coarse.add(at, row)
+
+    def _knows_earlier(self, seconds: float) -> bool:
+        """Whether the coarse ring reaches further back into the last `seconds`: the fine one begins with the engine."""
+        fine = self._fine.times()
+        if not fine:
+            return bool(self._coarse.times())
+        first, since = fine[0], fine[-1] - seconds
+        if first <= since or self._fine.full:
+            return False
+        before = next((at for at in reversed(self._coarse.times()) if at < first), None)
+        return before is not None and before >= since
+
+    def _read_coarse(self, seconds: float) -> tuple[list[float], list[list[float | None]]]:
+        """With what is not ten samples yet where the last ten are long ago: what an earlier engine saw last is not what
+        is now."""
+        times, columns = self._coarse.read(seconds)
+        if not (times and self._pending and self._pending_at - times[-1] > COARSE_GAP_S):
+            return times, columns
+        since = self._pending_at - seconds
+        kept = [i for i, at in enumerate(times) if at >= since]
+        now = _mean(self._pending)
+        return (
+            [*(times[i] for i in kept), self._pending_at],
+            [[*(column[i] for i in kept), value] for column, value in zip(columns, now, strict=True)],
+        )
+
+    def _close(self) -> None:
+        self._coarse.add(self._pending_at, _mean(self._pending))
+        self.coarse_made += 1
+        self._pending = []
+
+
+def at_of(record: bytes) -> float:
+    """Epoch seconds of a coarse record."""
+    at: float = RECORD.unpack(record)[0]
+    return at
+
+
+def _filled(
+    times: list[float], columns: list[list[float | None]], step_s: float, gap_s: float
+) -> tuple[list[float], list[list[float | None]]]:
+    """With a row of None for each step in which nobody looked."""
+    gaps = [i for i in range(1, len(times)) if times[i] - times[i - 1] > gap_s]
+    for i in reversed(gaps):
+        missing = round((times[i] - times[i - 1]) / step_s) - 1
+        times[i:i] = [times[i - 1] + step_s * (number + 1) for number in range(missing)]
+        for column in columns:
+            column[i:i] = [None] * missing
+    return times, columns
 
 
 def _known(value: float) -> float | None:
@@ -82,8 +188,8 @@ def _known(value: float) -> float | None:
 
 
 def _mean(rows: Sequence[Values]) -> Values:
-    return [_mean_of([v for v in column if v is not None]) for column in zip(*rows, strict=True)]
+    return [mean([v for v in column if v is not None]) for column in zip(*rows, strict=True)]
 
 
-def _mean_of(known: list[float]) -> float | None:
+def mean(known: list[float]) -> float | None:
     return sum(known) / len(known) if known else None

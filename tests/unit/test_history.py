@@ -79,7 +79,107 @@ def test_both_rings_are_bounded():
     assert COARSE_POINTS * COARSE_EVERY == 86_400
 
 
+def test_a_quarter_of_an_hour_is_fine_however_long_the_engine_runs():
+    for seconds in (FINE_POINTS, FINE_POINTS + 1, 2 * FINE_POINTS):
+        history = recorded([1.0] * seconds).read(NAME, FINE_POINTS)
+        assert (history.step_s, len(history.times)) == (1.0, FINE_POINTS)
+
+
 def test_a_series_that_does_not_exist_is_not_recorded():
     recorder = Recorder()
     recorder.add(0.0, {"nonsense": 1.0, "ready": 2.0})
     assert recorder.read(NAME, 10).series == {name: [2.0 if name == "ready" else None] for name in HISTORY_SERIES}
+
+
+def test_where_nobody_looked_there_are_points_of_none_and_the_spacing_stays():
+    recorder = Recorder()
+    for second in [0, 1, 2, 100, 101]:
+        recorder.add(float(second), {"queue": 1.0})
+    history = recorder.read(NAME, 300)
+    assert history.times == [float(second) for second in range(102)]
+    assert [at for at, value in zip(history.times, history.series["queue"], strict=True) if value] == [
+        0,
+        1,
+        2,
+        100,
+        101,
+    ]
+
+
+def test_a_late_loop_is_no_gap():
+    recorder = Recorder()
+    for second in [0, 3, 6, 7]:
+        recorder.add(float(second), {"queue": 1.0})
+    assert recorder.read(NAME, 300).times == [0, 3, 6, 7]
+
+
+def test_no_average_is_taken_over_a_time_that_nobody_saw():
+    recorder = Recorder()
+    for second in [*range(5), *range(1000, 1010)]:
+        recorder.add(float(second), {"queue": 1.0 if second < 5 else 9.0})
+    history = recorder.read(NAME, FINE_POINTS + 1000)
+    assert (history.series["queue"][0], history.series["queue"][-1]) == (1.0, 9.0)
+    assert set(history.series["queue"][1:-1]) == {None}
+    assert history.times[:2] == [4.0, 14.0]
+
+
+def test_a_clock_that_is_set_back_ends_an_average_too():
+    recorder = Recorder()
+    for second in [1000, 1001, 500, 501]:
+        recorder.add(float(second), {"queue": float(second)})
+    assert recorder.coarse_made == 1
+
+
+def restored(down_s: float, up_s: int) -> Recorder:
+    """An hour of an earlier engine, `down_s` seconds without one, and `up_s` seconds of this one."""
+    earlier, recorder = recorded([1.0] * 3600), Recorder()
+    recorder.restore(earlier.newest(COARSE_POINTS))
+    for second in range(up_s):
+        recorder.add(3600 + down_s + second, {"queue": 2.0})
+    return recorder
+
+
+def test_after_a_restart_the_day_is_there_with_the_restart_unknown():
+    history = restored(600, 60).read(NAME, 86_400)
+    queue = history.series["queue"]
+    assert queue[:360] == [1.0] * 360
+    assert queue[-6:] == [2.0] * 6
+    unknown = queue[360:-6]
+    assert set(unknown) == {None}
+    assert 59 <= len(unknown) <= 61
+    assert history.step_s == 10.0
+
+
+def test_a_short_chart_shows_what_was_before_the_restart_at_the_coarse_step_until_the_fine_one_reaches_back():
+    assert restored(20, 30).read(NAME, 300).step_s == 10.0
+    assert restored(20, 30).read(NAME, 300).series["queue"][0] == 1.0
+    assert restored(20, 400).read(NAME, 300).step_s == 1.0
+    assert restored(4000, 30).read(NAME, 300).step_s == 1.0  # the restart is longer ago than the chart is long
+
+
+def test_right_after_a_long_restart_the_last_known_is_not_shown_as_now():
+    history = restored(7200, 3).read(NAME, 86_400)
+    assert (history.times[-1], history.series["queue"][-1]) == (3600 + 7200 + 2, 2.0)
+    assert history.series["queue"][-2] is None
+
+
+def test_before_the_first_look_after_a_restart_the_earlier_day_is_all_there_is():
+    assert restored(600, 0).read(NAME, 300).series["queue"] == [1.0] * 31
+
+
+def test_the_newest_records_are_those_that_were_not_handed_over():
+    recorder = recorded([float(i // 10) for i in range(50)])
+    assert (recorder.coarse_made, len(recorder.newest(2)), len(recorder.newest(99)), recorder.newest(0)) == (
+        5,
+        2,
+        5,
+        [],
+    )
+    assert recorder.newest(2) == recorder.newest(99)[-2:]
+
+
+def test_what_is_restored_beyond_a_day_pushes_out_the_oldest():
+    recorder, day = recorded([1.0] * 20), recorded([0.0] * (10 * COARSE_POINTS))
+    recorder.restore(day.newest(COARSE_POINTS))
+    assert len(recorder.newest(2 * COARSE_POINTS)) == COARSE_POINTS
+    assert recorder.newest(2) == recorded([1.0] * 20).newest(2)
