@@ -180,12 +180,46 @@ class EngineInfo(Wire):
     simulated: bool = False
 
 
+class AlertView(Wire):
+    """A rule whose condition holds for a deployment: PENDING until it has held long enough, then FIRING."""
+
+    name: str
+    deployment: str
+    state: str = Field(description="PENDING or FIRING")
+    severity: str = Field(description="warning or info")
+    value: float
+    threshold: float
+    text: str = Field(description="the value beside its threshold, for people")
+    summary: str
+    action: str
+    since: Timestamp
+    fired_at: Timestamp | None = None
+
+
+class AlertRule(Wire):
+    """What is watched for every deployment; `expression` is the same as PromQL over `/metrics`."""
+
+    name: str
+    expression: str
+    for_s: float
+    severity: str
+    threshold: float
+    summary: str
+    action: str
+
+
+class AlertPage(Wire):
+    alerts: list[AlertView] = []
+    rules: list[AlertRule] = []
+
+
 class FleetSnapshot(Wire):
     """The whole fleet at one instant, over all accounts the key may see."""
 
     time: Timestamp
     engine: EngineInfo
     deployments: list[DeploymentStatus] = []
+    alerts: list[AlertView] = []
 
 
 class Event(Wire):

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
-from client.fleet_types import DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
+from client.fleet_types import AlertPage, DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
 from client.http import Transport
 from client.inference import Inference
 from client.listing import Listed, ListOptions, listed
@@ -153,6 +153,10 @@ class Fleet(_Resource):
         """The newest `limit` events after sequence number `after`, oldest first."""
         path = self._own(deployment, "/events") if deployment else "/firedeck/v1/events"
         return EventPage.model_validate(await self._transport.get(path, {"after": after, "limit": limit})).events
+
+    async def alerts(self) -> AlertPage:
+        """What is wrong with the account's deployments now, and the rules that say so."""
+        return AlertPage.model_validate(await self._transport.get(f"/firedeck/v1/accounts/{self._account}/alerts"))
 
     def _own(self, deployment: str, below: str = "") -> str:
         name = Name.of(deployment, "deployments", self._account, "deployment")

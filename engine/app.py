@@ -114,7 +114,8 @@ class Engine:
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
         house = House(
-            fleet, library, keyring, access, uploads, ledger, Monitor(fleet), datetime.now(UTC), page_secret=page_secret
+            fleet, library, keyring, access, uploads, ledger, Monitor(fleet, ledger), datetime.now(UTC),
+            page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
         engine = cls(settings, house, store)

@@ -82,6 +82,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret update": ("firedeck secret update hf-token --from-file token.txt",),
     "secret delete": ("firedeck secret delete hf-token",),
     "unload-lora": ("firedeck unload-lora my-lora --deployment chat --wait",),
+    "alerts": ("firedeck alerts", "firedeck alerts -o json"),
     "usage": (
         "firedeck usage",
         "firedeck usage --start-time 2026-11-01 --end-time 2026-11-08 --group-by accelerator-type -o json",

@@ -1,4 +1,4 @@
-"""firedeck's own `node list` and `event list`."""
+"""firedeck's own `node list`, `event list` and `alerts`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import click
 
 from client.cli import output as out
 from client.cli.options import quiet_option, run, shared
-from client.fleet_types import Event, NodeView
+from client.fleet_types import AlertView, Event, NodeView
 from client.resources import Client
 
 NODE_HEADER = ("NAME", "REGION", "ACCELERATOR TYPE", "FREE/ALL", "FREE MEMORY", "FREE THREADS", "PRICE/H", "STATE")
+ALERT_HEADER = ("STATE", "SEVERITY", "DEPLOYMENT", "ALERT", "VALUE", "SINCE", "WHAT TO DO")
 EVENT_HEADER = ("TIME", "KIND", "REASON", "DEPLOYMENT", "MESSAGE")
 
 
@@ -54,6 +55,23 @@ def list_events(
         out.show(found, EVENT_HEADER, _event_row, output, cut)
 
     run(work, base_url, api_key, account)
+
+
+@click.command()
+@shared
+def alerts(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+    """What is wrong with deployments now: latency, errors, use, cost, acceptance of drafts."""
+
+    async def work(client: Client) -> None:
+        found = (await client.fleet.alerts()).alerts
+        out.show(found, ALERT_HEADER, _alert_row, output)
+
+    run(work, base_url, api_key, account)
+
+
+def _alert_row(a: AlertView) -> Sequence[str]:
+    deployment = a.deployment.rpartition("/")[2]
+    return (a.state, a.severity, deployment, a.name, f"{a.summary}: {a.text}", out.local_time(a.since), a.action)
 
 
 def _node_row(n: NodeView) -> Sequence[str]:

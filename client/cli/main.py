@@ -12,7 +12,7 @@ from client.cli.bench import bench
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
 from client.cli.examples import attach
-from client.cli.fleet import event, node
+from client.cli.fleet import alerts, event, node
 from client.cli.grammar import Fireworks
 from client.cli.models import model
 from client.cli.quotas import quota
@@ -35,8 +35,8 @@ def main() -> None:
 
 
 for command in (
-    account, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version, event,
-    load_lora, model, node, quota, secret, unload_lora, usage, user, whoami,
+    account, alerts, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version,
+    event, load_lora, model, node, quota, secret, unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

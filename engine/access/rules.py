@@ -122,6 +122,7 @@ RULES: Mapping[Route, Rule] = {
     ("PATCH", f"{_V1}/quotas/{{quota_id}}"): Rule("UpdateQuota", ADMIN),
     ("GET", f"{_V1}/auditLogs"): _see("ListAuditLogs", ADMIN),
     ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
+    ("GET", f"{_OWN}/alerts"): _see("ListAlerts"),
     ("GET", f"{_OWN}/usage"): _see("GetUsage"),
 }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from client.fleet_types import DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
+from client.fleet_types import AlertPage, DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
 from engine.fleet.frames import written
@@ -67,6 +67,12 @@ async def nodes(house: HouseDep, caller: Caller) -> NodePage:
 async def all_events(house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100) -> EventPage:
     """The newest events of the account's deployments, oldest first."""
     return EventPage(events=await house.fleet.rooms.store.events(caller.account, after, limit))
+
+
+@router.get("/accounts/{account}/alerts", **_SHOW)
+async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
+    """What is wrong with the account's deployments now, and the rules that say so."""
+    return AlertPage(alerts=views.alerts(house.fleet, account), rules=views.alert_rules())
 
 
 @router.get(_ONE, **_SHOW)

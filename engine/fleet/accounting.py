@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from client.usage_types import NO_ACCELERATOR
 from engine.control.ledger import Presence, Terms
-from engine.control.price import micro_usd_per_hour
+from engine.control.price import MICRO, micro_usd_per_hour
 from engine.control.reconcile import Stage
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.telemetry import metrics
 from engine.telemetry.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+HOUR_S = 3600.0
 
 
 class Accounting:
@@ -25,6 +28,7 @@ class Accounting:
     def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
         self._fleet, self._ledger = fleet, ledger
         self._terms: dict[str, Terms] = {}  # of ready replicas
+        self._looked_at = 0.0
         self._loop: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -49,8 +53,17 @@ class Accounting:
                 if replica.stage == Stage.READY:
                     terms[replica.id] = self._terms.get(replica.id) or self._terms_of(replica)
                 there[replica.id] = Presence(name, replica.stage_since, replica.report.at, terms.get(replica.id))
+        self._charge(there)
         self._terms = terms
         await self._ledger.observe(there)
+
+    def _charge(self, there: Mapping[str, Presence]) -> None:
+        """Count what those that were ready then and are now have cost since the last look."""
+        now = self._fleet.rooms.clock.monotonic()
+        hours, self._looked_at = (now - self._looked_at) / HOUR_S, now
+        for replica, one in there.items():
+            if one.terms is not None and replica in self._terms and one.terms.price is not None:
+                metrics.COST.labels(one.deployment).inc(hours * one.terms.price / MICRO)
 
     async def _run(self) -> None:
         while True:

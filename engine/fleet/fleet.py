@@ -13,6 +13,7 @@ from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.clock import Settled
+from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
 from engine.fleet import ending
 from engine.fleet.checks import check_hosts_nothing, check_living, check_takes_its_addons, check_unused
@@ -42,6 +43,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self.quotas_of: QuotasOf = lambda deployment: []  # until whoever keeps the quotas says otherwise
+        self.alerts: Alerts = {}  # as they were judged last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)

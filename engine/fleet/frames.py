@@ -50,7 +50,11 @@ async def written(
 ) -> bytes:
     """A FleetSnapshot as JSON, written slice by slice, with something before and behind it."""
     before, behind = around
-    frame = FleetSnapshot(time=fleet.rooms.clock.wall(), engine=views.engine_info(fleet, started_at), deployments=[])
+    frame = FleetSnapshot(
+        time=fleet.rooms.clock.wall(),
+        engine=views.engine_info(fleet, started_at),
+        alerts=views.alerts(fleet, account),
+    )
     head = frame.model_dump_json(by_alias=True, exclude_none=True, exclude={"deployments"})
     pieces = [before, head[:-1].encode(), b',"deployments":[']
     for number, keeper in enumerate(fleet.keepers(account)):

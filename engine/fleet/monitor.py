@@ -1,6 +1,7 @@
 """Looks at every deployment's counters twice a minute, and knows what they did in the minutes before.
 
     Monitor.look() -> Readings of each keeper -> seen(keeper): the account's metrics
+                                              -> Alarms: what is wrong, told as events, kept in the fleet
                    -> Archivist: the charts' last day on disk
 
 A large fleet is read in slices, as its frames are written: streams have a turn between any two.
@@ -11,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from engine.fleet.alarms import Alarms
 from engine.fleet.archivist import Archivist
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.telemetry.account_metrics import WINDOW_S, Seen
+from engine.telemetry.ledger import Ledger
 from engine.telemetry.readings import READ_EVERY_S, Readings, read
+from engine.telemetry.window import mean
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +29,10 @@ SLICE = 4  # deployments; reading one takes less than a millisecond
 class Monitor:
     """Runs from `open()` until `close()`."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
         self._fleet = fleet
         self._archivist = Archivist(fleet)
+        self._alarms = Alarms(fleet, ledger)
         self._readings: dict[Keeper, Readings] = {}
         self._loop: asyncio.Task[None] | None = None
 
@@ -49,6 +54,7 @@ class Monitor:
                 await asyncio.sleep(0)
             now = self._fleet.rooms.clock.monotonic()
             self._readings[keeper].add(read(now, keeper.meter, keeper.figures))
+        await self._alarms.judge(self._readings)
 
     def seen(self, account: str) -> list[Seen]:
         """The account's deployments but for deleted ones, as they were over the last minute."""
@@ -74,14 +80,9 @@ def _levels(keeper: Keeper) -> dict[str, float]:
     figures = keeper.figures
     free, slots = figures.gauges("free_slots"), figures.gauges("slots")
     used, capacity = figures.gauges("kv_used_tokens"), figures.gauges("kv_capacity_tokens")
-    minute = keeper.recorder.read(keeper.name, WINDOW_S).series["concurrency"]
     known = {
-        "generator_kv_blocks_fraction": _average([u / c for u, c in zip(used, capacity, strict=False) if c]),
-        "generator_kv_slots_fraction": _average([1 - f / s for f, s in zip(free, slots, strict=False) if s]),
-        "requests_coordinator_concurrent_count": _average([value for value in minute if value is not None]),
+        "generator_kv_blocks_fraction": mean([u / c for u, c in zip(used, capacity, strict=False) if c]),
+        "generator_kv_slots_fraction": mean([1 - f / s for f, s in zip(free, slots, strict=False) if s]),
+        "requests_coordinator_concurrent_count": keeper.recorder.mean("concurrency", WINDOW_S),
     }
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _average(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

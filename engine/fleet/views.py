@@ -6,6 +6,8 @@ import os
 from datetime import datetime, timedelta
 
 from client.fleet_types import (
+    AlertRule,
+    AlertView,
     AutoscalerView,
     DeploymentStatus,
     EngineInfo,
@@ -13,6 +15,7 @@ from client.fleet_types import (
     Reason,
     TargetView,
 )
+from engine.control.alerts import FIRING, RULES, WARNING, Alert
 from engine.fleet.conditions import conditions
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
@@ -75,6 +78,41 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         decided_at=instant(keeper.autoscaler.decided_at),
         auto_delete_at=keeper.auto_delete_at(),
     )
+
+
+def alerts(fleet: Fleet, account: str | None) -> list[AlertView]:
+    """Of an account, or of all; those that fire first."""
+    mine = {keeper.name for keeper in fleet.keepers(account)}
+    found = [_alert(fleet, alert) for alert in fleet.alerts.values() if alert.deployment in mine]
+    return sorted(found, key=lambda a: (a.state != FIRING, a.severity != WARNING, a.deployment, a.name))
+
+
+def _alert(fleet: Fleet, alert: Alert) -> AlertView:
+    clock, rule = fleet.rooms.clock, alert.rule
+    wall, now = clock.wall(), clock.monotonic()
+    return AlertView(
+        name=rule.name,
+        deployment=alert.deployment,
+        state=alert.state,
+        severity=rule.severity,
+        value=alert.value,
+        threshold=rule.threshold,
+        text=rule.text(alert.value),
+        summary=rule.summary,
+        action=rule.action,
+        since=wall + timedelta(seconds=alert.since - now),
+        fired_at=None if alert.fired_at is None else wall + timedelta(seconds=alert.fired_at - now),
+    )
+
+
+def alert_rules() -> list[AlertRule]:
+    return [
+        AlertRule(
+            name=rule.name, expression=rule.expression, for_s=rule.for_s, severity=rule.severity,
+            threshold=rule.threshold, summary=rule.summary, action=rule.action,
+        )
+        for rule in RULES
+    ]  # fmt: skip
 
 
 def nodes(fleet: Fleet) -> list[NodeView]:

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 from client.fleet_types import HISTORY_SERIES, History
-
+from engine.telemetry.window import mean
 
 FINE_STEP_S = 1.0
 FINE_POINTS = 900
@@ -189,7 +189,3 @@ def _known(value: float) -> float | None:
 
 def _mean(rows: Sequence[Values]) -> Values:
     return [mean([v for v in column if v is not None]) for column in zip(*rows, strict=True)]
-
-
-def mean(known: list[float]) -> float | None:
-    return sum(known) / len(known) if known else None

@@ -66,6 +66,9 @@ QUARANTINED = Counter(
     "firedeck_requests_quarantined", "Requests found to end replicas.", ["deployment"], registry=REGISTRY
 )
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
+COST = Counter(
+    "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY
+)
 SIMULATED = Gauge("firedeck_simulated", "1 where replicas and answers are simulated.", registry=REGISTRY)
 REPLICA_FIGURES = ReplicaMetrics()
 REGISTRY.register(REPLICA_FIGURES)
@@ -73,6 +76,7 @@ REGISTRY.register(REPLICA_FIGURES)
 
 _TOTALS: tuple[MetricWrapperBase, ...] = (
     REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
+    COST,
 )  # fmt: skip
 _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went

@@ -71,6 +71,11 @@ class Rate:
         return self.total(now, seconds) / (self.seconds if seconds is None else seconds)
 
 
+def mean(values: Sequence[float]) -> float | None:
+    """Their average, or None of nothing."""
+    return sum(values) / len(values) if values else None
+
+
 def percentile(values: Sequence[float], p: float) -> float | None:
     """Nearest-rank percentile (p from 0 to 100), or None of nothing."""
     if not values:

@@ -118,7 +118,7 @@ def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, me
 def test_a_verb_alone_is_asked_for_its_noun(verb):
     shown = CliRunner().invoke(main, [verb])
     assert shown.exit_code == 2
-    assert f"{verb} what? Write firedeck {verb} NOUN; there are account, api-key," in shown.output
+    assert f"{verb} what? Write firedeck {verb} NOUN; there are account, alerts, api-key," in shown.output
 
 
 def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
