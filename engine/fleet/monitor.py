@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from engine.fleet.alarms import Alarms
 from engine.fleet.archivist import Archivist
@@ -66,14 +67,18 @@ class Monitor:
         return Seen(keeper.deployment.base_model or "", keeper.name, minute, _levels(keeper))
 
     async def _run(self) -> None:
-        await self._archivist.restore()
+        await self._guarded(self._archivist.restore)
         while True:
-            try:
-                await self.look()
-                await self._archivist.save()
-            except Exception:
-                log.exception("reading the counters met an error and goes on")
+            await self._guarded(self.look)
+            await self._guarded(self._archivist.save)
             await self._fleet.rooms.clock.sleep(READ_EVERY_S)
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """What fails in one of its duties must not end the others."""
+        try:
+            await step()
+        except Exception:
+            log.exception("measuring the fleet met an error and goes on")
 
 
 def _levels(keeper: Keeper) -> dict[str, float]:

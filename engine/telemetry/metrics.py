@@ -10,6 +10,7 @@ the others, and takes a name that comes back for a counter that began anew.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from prometheus_client import (
@@ -17,10 +18,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from engine.telemetry.replica_metrics import ReplicaMetrics
 
@@ -82,9 +85,25 @@ _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went
 
 
+class _Alone(Collector):
+    """A registry of one family."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family
+
+
+def families() -> Iterator[bytes]:
+    """The text of `/metrics`, family by family: each is of one moment, and others may have a turn between two."""
+    for family in REGISTRY.collect():
+        yield generate_latest(_Alone(family))
+
+
 def exposition() -> bytes:
-    """The text of `/metrics`."""
-    return generate_latest(REGISTRY)
+    """All of it at once: 2 ms for each deployment."""
+    return b"".join(families())
 
 
 def cumulative(histogram: Histogram) -> Buckets:

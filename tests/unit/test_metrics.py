@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import Metric, generate_latest
 
 from engine.clock import FakeClock
 from engine.telemetry import metrics
@@ -54,6 +54,22 @@ def counted(family: str, name: str, **labels: str) -> float:
 
 def test_promtool_finds_nothing_to_say(lived):
     assert promtool("check", "metrics", stdin=metrics.exposition()) == (0, "")
+
+
+def test_the_text_comes_family_by_family_and_is_the_whole_registrys(lived):
+    pieces = list(metrics.families())
+    assert len(pieces) == len(families()) > 30
+    assert b"".join(pieces) == metrics.exposition() == generate_latest(metrics.REGISTRY)
+
+
+def test_a_deployment_may_come_between_two_families(lived):
+    pieces = []
+    for number, piece in enumerate(metrics.families()):
+        live(f"{lived}-{number}")
+        pieces.append(piece)
+    assert promtool("check", "metrics", stdin=b"".join(pieces)) == (0, "")
+    for number in range(len(pieces)):
+        metrics.forget(f"{lived}-{number}")
 
 
 def test_every_phase_of_a_request_is_a_histogram(lived):
