@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import engine.telemetry
+from engine.clock import FakeClock
 from engine.control import alerts
 from engine.control.alerts import BY_NAME, FIRING, PENDING, RULES, Alerts, look, rules_file
 from engine.telemetry.alert_figures import Beside, figures
-from engine.telemetry.metrics import Buckets
+from engine.telemetry.meter import Meter
+from engine.telemetry.metrics import TTFT, Buckets, cumulative
 from engine.telemetry.readings import Reading, Readings
 from tests.prometheus import promtool
 
 FILE = Path(engine.telemetry.__file__).parent / "firedeck.rules.yml"
 CHAT = "accounts/local/deployments/chat"
+NAME_OF_ITS_OWN = "accounts/local/deployments/bounds-of-first-tokens"
 ERRORS = BY_NAME["FiredeckErrors"]
 BAD, GOOD = {"error_rate": 0.5}, {"error_rate": 0.0}
 
@@ -40,6 +43,12 @@ def test_the_products_thresholds_are_watched():
         ("acceptance", "<", 0.9),
     }  # fmt: skip
     assert len(BY_NAME) == len(RULES)
+
+
+def test_whether_first_tokens_are_slow_does_not_hang_on_a_guess_between_two_bounds():
+    name = NAME_OF_ITS_OWN
+    Meter(name, FakeClock()).first_token(0.1)
+    assert BY_NAME["FiredeckSlowFirstToken"].threshold in dict(cumulative(TTFT.labels(name)))
 
 
 def test_an_alert_is_pending_until_it_has_held_long_enough_and_is_told_once():

@@ -150,6 +150,12 @@ def test_after_a_restart_the_day_is_there_with_the_restart_unknown():
     assert history.step_s == 10.0
 
 
+@pytest.mark.parametrize(("down_s", "unknown"), [(5, 0), (30, 3), (42, 4)])
+def test_a_short_restart_is_unknown_too_where_it_is_longer_than_a_late_loop(down_s, unknown):
+    queue = restored(down_s, 60).read(NAME, 86_400).series["queue"]
+    assert queue.count(None) == unknown
+
+
 def test_a_short_chart_shows_what_was_before_the_restart_at_the_coarse_step_until_the_fine_one_reaches_back():
     assert restored(20, 30).read(NAME, 300).step_s == 10.0
     assert restored(20, 30).read(NAME, 300).series["queue"][0] == 1.0

@@ -115,14 +115,16 @@ def test_failures_are_counted_apart_from_what_clients_do_wrong(lived):
 
 def test_of_many_deployments_that_are_gone_the_newest_hundred_keep_their_totals(monkeypatch):
     monkeypatch.setattr(metrics, "_gone", {})
-    names = [NAME.format(f"gone-{number}") for number in range(300)]
+    names = [NAME.format(f"long-gone-{number}") for number in range(300)]
     for name in names[:-120]:  # those that only a count tells from each other are made cheaply
         metrics.FAILED.labels(name).inc()
         metrics.forget(name)
     for name in names[-120:]:
         live(name)
         metrics.forget(name)
-    left = {s.labels["deployment"] for f in families() for s in f.samples if "gone-" in s.labels.get("deployment", "")}
+    left = {
+        s.labels["deployment"] for f in families() for s in f.samples if "long-gone-" in s.labels.get("deployment", "")
+    }
     assert left == set(names[-metrics.GONE_KEPT :])
     assert series(names[-121]) == set()
     for name in names[-metrics.GONE_KEPT :]:
