@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
 from engine.access.door import Door
 from engine.access.quotas import Consumption, Quotas
+from engine.access.rate_limits import RateLimits
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -90,7 +91,7 @@ class Engine:
         self._store = store
         self._accounting = Accounting(house.fleet, house.ledger)
         self._door = Door(settings.host, settings.allow_hosts)
-        self._gateway = Gateway(house)
+        self.gateway = Gateway(house)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
@@ -144,7 +145,7 @@ class Engine:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
-        infers = self._gateway.owns(scope["path"])
+        infers = self.gateway.owns(scope["path"])
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
         except FiredeckError as error:
@@ -155,7 +156,7 @@ class Engine:
                 await send_json(send, error.status, error.control_plane_body())
             return
         if infers:
-            await self._gateway(scope, receive, send)
+            await self.gateway(scope, receive, send)
             return
         scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
         await self._control(scope, receive, send)
@@ -166,7 +167,7 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
     quotas = Quotas(
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
-        consumption=Consumption(ledger.used, fleet.accelerated),
+        RateLimits(records, keyring), consumption=Consumption(ledger.used, fleet.accelerated),
     )  # fmt: skip
     fleet.quotas_of = quotas.holding_up
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
