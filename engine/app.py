@@ -43,7 +43,7 @@ from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
 from engine.asgi import Receive, Scope, Send, send_error, send_json
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.monitor import Monitor
@@ -85,18 +85,19 @@ UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 class Engine:
     """One engine on one data folder. ASGI; `open()` before serving, `close()` after."""
 
-    def __init__(self, settings: Settings, house: House, store: Store) -> None:
+    def __init__(self, settings: Settings, house: House, store: Store, clock: Clock) -> None:
         self.settings = settings
         self.house = house
         self._store = store
         self._accounting = Accounting(house.fleet, house.ledger)
         self._door = Door(settings.host, settings.allow_hosts)
-        self.gateway = Gateway(house)
+        self.gateway = Gateway(house, clock)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
-    async def open(cls, settings: Settings) -> Engine:
-        """Bring back everything that the data folder holds."""
+    async def open(cls, settings: Settings, clock: Clock | None = None) -> Engine:
+        """Bring back everything that the data folder holds. Rehearsals may bring a clock of their own."""
+        clock = clock or SystemClock()
         check_folder(settings.data_dir, simulate=settings.simulate is not None)
         simulated = world.read(settings.simulate) if settings.simulate else None
         if simulated:
@@ -104,13 +105,13 @@ class Engine:
         store = await Store.open(settings.data_dir / DATABASE)
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
-        driver: Driver = _simulated(simulated, settings) if simulated else _local(settings)
+        driver: Driver = _simulated(simulated, settings, clock) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
-        fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
-        ledger = Ledger(store, SystemClock())
+        fleet = Fleet(Rooms(driver, store, library, clock), settings)
+        ledger = Ledger(store, clock)
         access = await open_access(settings, store, keyring, fleet, ledger)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
@@ -119,7 +120,7 @@ class Engine:
             page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
-        engine = cls(settings, house, store)
+        engine = cls(settings, house, store, clock)
         await engine._accounting.open()
         await house.monitor.open()
         return engine
@@ -183,8 +184,8 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     return access
 
 
-def _simulated(fleet: world.World, settings: Settings) -> SimulatedDriver:
-    return SimulatedDriver(fleet, SystemClock(), settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+def _simulated(fleet: world.World, settings: Settings, clock: Clock) -> SimulatedDriver:
+    return SimulatedDriver(fleet, clock, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
 
 
 def _local(settings: Settings) -> LocalDriver:

@@ -15,7 +15,6 @@ ANSWER_TOKENS where that is not given. Unlimited keys have no tally, holders tha
 from __future__ import annotations
 
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +45,7 @@ _REQUEST: Amounts = {Kind.REQUESTS: 1}
 class Admission:
     """One gateway's. `now` is monotonic seconds."""
 
-    def __init__(self, limits: RateLimits, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: RateLimits, now: Callable[[], float]) -> None:
         self.limits, self.now = limits, now
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
         limits.used = self.used

@@ -34,6 +34,7 @@ from engine.asgi import (
     send_error,
     send_json,
 )
+from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import CLIENT_GONE, Admission, Visit
 from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
@@ -59,9 +60,9 @@ class Gateway:
     Whatever is refused here, an unknown path too, is refused in the inference API's one envelope.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, clock: Clock) -> None:
         self._house = house
-        self.admission = Admission(house.access.quotas.rates)
+        self.admission = Admission(house.access.quotas.rates, clock.monotonic)
 
     @staticmethod
     def owns(path: str) -> bool:
