@@ -1,4 +1,4 @@
-"""`firedeck quota list|get|update`, with firectl's flags; with `--key-id` (firedeck's own) those of a single key."""
+"""`firedeck quota list|get|update`, with firectl's flags; `--key-id` (firedeck's own) for those of a single key."""
 
 from __future__ import annotations
 

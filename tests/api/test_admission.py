@@ -11,13 +11,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
 from client.access_types import UserSpec
+from client.cli.main import main
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
 from engine.gateway.admit import ANSWER_TOKENS, Admission
 from engine.keys import Principal
-from tests.house import Home, home
+from tests.house import Home, home, served
 from tests.processes import PATIENCE_S
 from tests.virtual import Virtual, virtual
 
@@ -302,3 +304,29 @@ async def test_no_number_of_tokens_makes_admission_fail(own: Home, admin: Client
             body = json.dumps({"model": "nothing", field: value})
             answer = await http.post("/v1/completions", content=body, headers={"content-type": "application/json"})
             assert answer.status_code == 404
+
+
+async def test_a_key_is_limited_from_the_command_line(tmp_path: Path) -> None:
+    async with served(tmp_path / "data") as (url, opened):
+        await opened.person("ada", "user")
+        async with opened.client() as admin:
+            [key] = await admin.api_keys.list("ada")
+
+        async def firedeck(words: str) -> Result:
+            ends = ["--base-url", url, "--api-key", opened.admin_key]
+            return await asyncio.to_thread(CliRunner().invoke, main, [*words.split(), *ends])
+
+        whose = f"--user ada --key-id {key.key_id}"
+        changed = await firedeck(f"quota update generated-tokens-per-minute --value 5000 {whose}")
+        assert changed.exit_code == 0, changed.output
+        assert "5000" in changed.stdout
+        shown = await firedeck(f"quota list {whose} -o json")
+        assert {q["name"].rpartition("/")[2]: q["value"] for q in json.loads(shown.stdout)} == {
+            "requests-per-minute": "1000000", "prompt-tokens-per-minute": "1000000000",
+            "cache-adjusted-prompt-tokens-per-minute": "1000000000", "generated-tokens-per-minute": "5000",
+            "concurrent-requests": "100000",
+        }  # fmt: skip
+        unknown = await firedeck("quota list --user ada --key-id 00000000")
+        assert unknown.exit_code == 1
+        assert "firedeck api-key list shows the ids" in unknown.stderr
+        assert len(json.loads((await firedeck("quota list -o json")).stdout)) == 9, "the account's own"
