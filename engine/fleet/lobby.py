@@ -127,16 +127,15 @@ class Lobby:
     def _check_queue(self, timeout_s: float) -> None:
         """Raises when it is full, or too long for this deadline."""
         held = len(self._waiting)
+        if not held or not self._ready():
+            self._pace.begin()  # what was before tells nothing about what comes
         if not held:
-            self._pace.begin()
             return
         wait_s = self._pace.wait_s(held + 1, self._clock.monotonic())
         if held >= QUEUE_MAX:
             raise self._full(held)
-        if wait_s is not None and wait_s > timeout_s and self._ready():
-            raise self._over(
-                held, f": {held} requests wait, about {wait_s:.0f}s, and this one may for {timeout_s:.0f}s"
-            )
+        if wait_s is not None and wait_s > timeout_s:
+            raise self._over(held, f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s")
 
     def _full(self, held: int) -> FiredeckError:
         """429 is for a load that is too much for the replicas; without a replica any load is."""

@@ -33,6 +33,7 @@ class Overload:
         self.waits: list[float] = []
         self.refused: list[tuple[float, FiredeckError]] = []  # after how long, and with what
         self.longest_queue = 0
+        self.visits: list[asyncio.Task[None]] = []
 
     async def visit(self) -> None:
         came_at = self.clock.monotonic()
@@ -47,19 +48,24 @@ class Overload:
             self.waits.append(placed_at - came_at)
 
     async def run(self, rate: float, seconds: float) -> None:
-        owed, tasks = 0.0, []
+        owed = 0.0
         for _ in range(round(seconds / STEP_S)):
             owed += rate * STEP_S
             while owed >= 1:
                 owed -= 1
-                tasks.append(asyncio.create_task(self.visit()))
+                self.come()
             for _ in range(6):
                 await asyncio.sleep(0)
             self.longest_queue = max(self.longest_queue, self.lobby.held)
             self.clock.advance(STEP_S)
-        for task in tasks:
+
+    def come(self) -> None:
+        self.visits.append(asyncio.create_task(self.visit()))
+
+    async def end(self) -> None:
+        for task in self.visits:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self.visits, return_exceptions=True)
 
 
 @pytest.mark.parametrize("deadline_s", [100.0, 3000.0])
@@ -67,6 +73,7 @@ async def test_at_four_times_the_capacity_goodput_stays_at_the_capacity(deadline
     seconds = 400.0
     load = Overload(deadline_s)
     await load.run(4 * CAPACITY, seconds)
+    await load.end()
     goodput = len(load.waits) / (CAPACITY * seconds)
     print(f"deadline {deadline_s:.0f} s: goodput {goodput:.3f} of capacity, {len(load.refused)} refused,"
           f" queue at most {load.longest_queue}, waited at most {max(load.waits):.1f} s")  # fmt: skip
@@ -81,7 +88,25 @@ async def test_at_four_times_the_capacity_goodput_stays_at_the_capacity(deadline
 async def test_below_its_capacity_nobody_is_refused() -> None:
     load = Overload(deadline_s=100.0)
     await load.run(0.9 * CAPACITY, 200.0)
+    await load.end()
     assert not load.refused
+
+
+async def test_a_time_without_replicas_is_no_pace() -> None:
+    load = Overload(deadline_s=100.0)
+    await load.run(4 * CAPACITY, 50.0)
+    assert load.lobby.held
+    assert load.lobby._pace.wait_s(1, load.clock.monotonic()) is not None
+    gone, load.replicas[:] = load.replicas[:], []
+    load.clock.advance(10_000.0)
+    refused = len(load.refused)
+    load.come()
+    await asyncio.sleep(0)
+    load.replicas[:] = gone
+    load.come()
+    await asyncio.sleep(0)
+    assert len(load.refused) == refused, "who comes in the outage or after it may wait"
+    await load.end()
 
 
 @given(st.floats(0.01, 100.0), st.integers(KNOWN_AFTER, 3 * KEPT), st.integers(1, 600))
