@@ -6,8 +6,9 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,10 +18,13 @@ from client.access_types import UserSpec
 from client.cli.main import main
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
+from engine.fleet.accounting import TICK_S
 from engine.gateway.admit import ANSWER_TOKENS, Admission
 from engine.keys import Principal
+from engine.telemetry.ledger import USED_AGE_S
+from tests.conftest import SHARED
 from tests.house import Home, home, served
-from tests.processes import PATIENCE_S
+from tests.processes import PATIENCE_S, EngineProcess
 from tests.virtual import Virtual, virtual
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
@@ -330,3 +334,59 @@ async def test_a_key_is_limited_from_the_command_line(tmp_path: Path) -> None:
         assert unknown.exit_code == 1
         assert "firedeck api-key list shows the ids" in unknown.stderr
         assert len(json.loads((await firedeck("quota list -o json")).stdout)) == 9, "the account's own"
+
+
+async def test_who_is_one_too_many_is_told_before_the_body_is_read(own: Home, admin: Client) -> None:
+    await admin.quotas.update("concurrent-requests", 0)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    headers = [
+        (b"host", b"127.0.0.1"), (b"authorization", f"Bearer {own.admin_key}".encode()),
+        (b"content-type", b"application/json"), (b"content-length", b"8000000"),
+    ]  # fmt: skip
+    path = "/v1/completions"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+    await own.engine(scope, receive, send)
+    assert sent[0]["status"] == 429
+
+
+def test_a_budget_is_known_to_be_used_up_within_a_second_by_a_replica_that_was_not_there_before() -> None:
+    assert TICK_S + USED_AGE_S <= 1.0
+
+
+@pytest.mark.model
+async def test_on_a_real_replica_answers_are_settled_by_what_their_usage_says(engine: EngineProcess) -> None:
+    async with Client(engine.context) as admin:
+        await admin.users.create(UserSpec(role="user", service_account=True), "metered")
+        made = await admin.api_keys.create("metered")
+        for kind in ("prompt", "cache-adjusted-prompt", "generated"):
+            await admin.api_keys.update_quota("metered", made.key_id, f"{kind}-tokens-per-minute", 100_000)
+        body = {"model": f"accounts/local/deployments/{SHARED}", "prompt": "One, two, three", "temperature": 0}
+        headers = {"authorization": f"Bearer {made.key}"}
+        answers = []
+        async with httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as http:
+            for stream in (False, True):
+                answer = await http.post("/v1/completions", json=body | {"max_tokens": 9, "stream": stream})
+                assert told(answer)["limit-tokens-generated"] == "100000"
+                last = answer.json() if not stream else json.loads(answer.text.split("data: ")[-2])
+                answers.append(last["usage"])
+        cached = [usage["prompt_tokens_details"]["cached_tokens"] for usage in answers]
+        prompts = sum(usage["prompt_tokens"] for usage in answers)
+        generated = sum(usage["completion_tokens"] for usage in answers)
+        expected = {"prompt": prompts, "cache-adjusted-prompt": prompts - sum(cached), "generated": generated}
+
+        async def used() -> dict[str, float | None]:
+            found = {quota.id: quota.usage for quota in await admin.api_keys.quotas("metered", made.key_id)}
+            return {kind: found[f"{kind}-tokens-per-minute"] for kind in expected}
+
+        async with asyncio.timeout(PATIENCE_S):
+            while (now := await used()) != expected:
+                assert any(now.values()), "a minute has gone by"
+                await asyncio.sleep(0.05)
+        await admin.users.delete("metered")
