@@ -68,6 +68,9 @@ DESIRED = Gauge("firedeck_replicas_desired", "Replicas that the autoscaler wants
 QUARANTINED = Counter(
     "firedeck_requests_quarantined", "Requests found to end replicas.", ["deployment"], registry=REGISTRY
 )
+RESUMED = Counter(
+    "firedeck_streams_resumed", "Streams that went on on another replica.", ["deployment"], registry=REGISTRY
+)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 COST = Counter(
     "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY

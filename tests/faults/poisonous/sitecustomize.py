@@ -46,9 +46,9 @@ if "engine.replica" in sys.orig_argv:
                 return
             time.sleep(0.01)
 
-    async def _read_body_or_worse(receive: server.Receive) -> bytes:
+    async def _read_body_or_worse(receive: server.Receive, more: int = 0) -> bytes:
         global _hanging
-        body = await _read_body(receive)
+        body = await _read_body(receive, more)
         if b"POISON" in body:
             os.kill(os.getpid(), signal.SIGSEGV)
         if b"LATER" in body:
