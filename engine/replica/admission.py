@@ -139,8 +139,9 @@ class Admission:
                 self._loaded.speculation, self._loaded.drafting, prompt=job.prompt, prediction=job.prediction,
                 counts=sequence.drafts, scope=sequence.scope,
             )  # fmt: skip
-            for token in job.said if sequence.speculator is not None else ():
-                sequence.speculator.advance(token)
+            if sequence.speculator is not None:
+                for token in job.said:
+                    sequence.speculator.advance(token)
         sequence.cached_tokens = reused
         self._occupy(sequence, target, reused)
         job.times.admitted = time.monotonic()
