@@ -13,6 +13,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -135,7 +136,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
         async with keeper.suspects.trial(digest, max(0.0, until - exchange.now())) as trial:
             avoid = failed | _unlike(keeper, exchange)
             async with keeper.lobby.place(max(0.0, until - exchange.now()), avoid) as replica:
-                lost = await _once(keeper, replica, exchange, send, trial)
+                lost = await _once(keeper, replica, exchange, send, trial, digest)
                 if lost is not None and exchange.over:
                     await break_off(exchange, send, REPLICA_ENDED)
             if lost is None:
@@ -145,8 +146,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
                 await keeper.suspects.autopsy(replica, digest)
         if exchange.over:
             return
-        if exchange.answering:
-            until = _held_until(keeper, exchange)  # the client has waited for nothing yet
+        until = _held_until(keeper, exchange) if exchange.answering else until  # anew: it has waited for nothing yet
         failed |= {replica.id}
     keeper.suspects.refuse_quarantined(digest)
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
@@ -167,16 +167,17 @@ def _unlike(keeper: Keeper, exchange: Exchange) -> frozenset[str]:
     return frozenset(replica.id for replica in keeper.ready() if replica.generation != exchange.generation)
 
 
-async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial) -> ReplicaLost | None:
+async def _once(
+    keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial, digest: str
+) -> ReplicaLost | None:
     """One try; None when it was answered, else how the replica was lost."""
-    digest = digest_of(exchange.body)
     if exchange.answering:
         if replica.generation != exchange.generation:
             raise Unavailable("no replica is left of those that this stream began with")
         metrics.RESUMED.labels(keeper.name).inc()
     with replica.asked() as asked:
         try:
-            await _ask(Try(replica, asked, trial, lambda: keeper.suspects.answered(digest)), exchange, send)
+            await _ask(Try(replica, asked, trial, partial(keeper.suspects.answered, digest)), exchange, send)
         except asyncio.CancelledError:
             keeper.suspects.left(replica, digest, trial)
             raise
@@ -201,7 +202,7 @@ def refuse_cold(keeper: Keeper) -> None:
 
 
 async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
-    """ReplicaLost when the replica gave no whole answer; unless a stream had begun, it may be tried elsewhere."""
+    """ReplicaLost when the replica gave no whole answer."""
     http = one.replica.http
     if http is None or http.is_closed:
         raise ReplicaLost(reached=False)
@@ -209,12 +210,11 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
-    body = exchange.body
+    written = bytes(exchange.journal.text)
     if exchange.stream:
-        headers[JOURNAL_HEADER] = str(len(exchange.journal.text))
-        body = bytes(exchange.journal.text) + body
+        headers[JOURNAL_HEADER] = str(len(written))
     try:
-        async with http.stream("POST", exchange.path, content=body, headers=headers) as response:
+        async with http.stream("POST", exchange.path, content=written + exchange.body, headers=headers) as response:
             if response.status_code == 503:
                 await one.replica.look()  # is it leaving, or did its engine break?
                 raise ReplicaLost(reached=one.replica.broken)
@@ -244,8 +244,7 @@ async def _pass_whole(response: httpx.Response, one: Try, exchange: Exchange, se
 
 async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
-    resumed = exchange.answering
-    journaled = JOURNAL_HEADER in response.headers
+    resumed, journaled = exchange.answering, JOURNAL_HEADER in response.headers
     exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
     exchange.generation = one.replica.generation
     reader = StreamReader(exchange.journal if journaled else None)
