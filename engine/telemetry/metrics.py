@@ -82,7 +82,7 @@ REGISTRY.register(REPLICA_FIGURES)
 
 _TOTALS: tuple[MetricWrapperBase, ...] = (
     REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
-    COST,
+    COST, RESUMED,
 )  # fmt: skip
 _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went
