@@ -22,6 +22,7 @@ from engine.fleet.replica import Asked, Replica
 from engine.fleet.suspects import Trial
 from engine.gateway.sse import StreamReader, usage_of
 from engine.keys import Principal
+from engine.telemetry import tracing
 from engine.telemetry.meter import Usage
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
@@ -137,6 +138,7 @@ async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send
             raise
         except ReplicaLost as loss:
             keeper.lost(replica)
+            tracing.lost(reached=loss.reached)
             return loss
     return None
 
@@ -161,11 +163,13 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
     if http is None or http.is_closed:
         raise ReplicaLost(reached=False)
     headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
+    headers |= tracing.sends()
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
     try:
         async with http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
+            tracing.reported(response.status_code, response.headers.raw)
             if response.status_code == 503:
                 await one.replica.look()  # is it leaving, or did its engine break?
                 raise ReplicaLost(reached=one.replica.broken)
@@ -209,6 +213,7 @@ async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, s
     if not exchange.answering:
         raise ReplicaLost(reached=True)
     exchange.usage = reader.usage or exchange.usage
+    tracing.measured(reader.perf)
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:

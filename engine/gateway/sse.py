@@ -15,8 +15,8 @@ from engine.telemetry.meter import Usage
 class StreamReader:
     """Fed with raw chunks in any cut.
 
-    Knows `started` (a token was sent), `usage` (None until seen), `error` (the replica ended the stream with an error
-    event of its own) and `done` (`[DONE]` was sent).
+    Knows `started` (a token was sent), `usage` (None until seen), `perf` (perf metrics that came with it), `error` (the
+    replica ended the stream with an error event of its own) and `done` (`[DONE]` was sent).
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,7 @@ class StreamReader:
         self.done = False
         self.error = False
         self.usage: Usage | None = None
+        self.perf: dict[str, Any] = {}
         self._rest = b""
 
     def feed(self, chunk: bytes) -> None:
@@ -42,6 +43,7 @@ class StreamReader:
         self.started = self.started or any(_has_token(choice) for choice in event.get("choices") or ())
         if event.get("usage"):
             self.usage = usage_of(event)
+            self.perf = event.get("perf_metrics") or {}
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:

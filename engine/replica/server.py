@@ -192,7 +192,8 @@ async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[
     try:
         async for chunk in call.chunks():
             if not begun:
-                headers = [*STREAM_HEADERS, (b"x-request-id", request_id.encode("latin-1"))]
+                own = [(b"x-request-id", request_id.encode("latin-1")), (b"server-timing", call.opening().encode())]
+                headers = [*STREAM_HEADERS, *own]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 begun = True
             await send(_event(chunk))
