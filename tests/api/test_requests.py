@@ -357,3 +357,10 @@ async def test_the_command_line_lists_and_explains(stage: Stage) -> None:
     assert (wrong.exit_code, "firedeck requests lists" in wrong.output) == (1, True)
     bad = await asyncio.to_thread(stage.cli, "requests", "--slower-than", "soon")
     assert bad.exit_code == 2
+
+
+@pytest.mark.parametrize("wrong", ["collector:4318", "grpc://127.0.0.1:4317"])
+def test_an_endpoint_that_is_none_is_refused_before_anything_is_started(wrong: str, tmp_path: Path) -> None:
+    told = CliRunner().invoke(main, ["serve", "--data-dir", str(tmp_path / "new"), "--otlp-endpoint", wrong])
+    assert (told.exit_code, "as http://127.0.0.1:4318" in told.output) == (2, True), told.output
+    assert not (tmp_path / "new").exists()

@@ -74,15 +74,22 @@ def test_what_the_replica_measured_is_in_the_spans(engine: EngineProcess, stream
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_speculation_did_is_told_where_the_replica_tells_it(engine: EngineProcess, stream: bool) -> None:
+def test_of_speculation_is_told_what_the_replica_tells(engine: EngineProcess, stream: bool) -> None:
+    """Whether drafts pay is measured there, so that there may be none."""
     body = {"model": DEPLOYMENT, "prompt": "One, two, three, four,", "max_tokens": 24, "temperature": 0}
     with client_of(engine) as http:
         text = http.post("/v1/completions", json=body).json()["choices"][0]["text"]
         body |= {"prediction": {"type": "content", "content": text}, "stream": stream, "perf_metrics_in_response": True}
-        found = traced(http, http.post("/v1/completions", json=body).raise_for_status())
+        answer = http.post("/v1/completions", json=body).raise_for_status()
+        found = traced(http, answer)
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if "perf_metrics" in line]
+    perf = json.loads(events[-1])["perf_metrics"]
     told = spans(found)["replica"]["attributes"]
-    assert 0 < told["firedeck.speculation.accepted"] <= told["firedeck.speculation.drafted"]
-    assert any("drafted tokens were accepted" in line for line in found["explanation"])
+    accepted = perf.get("speculation-generated-tokens")
+    print(f"accepted: {accepted}")
+    assert told.get("firedeck.speculation.accepted") == accepted
+    said = any("tokens were accepted" in line for line in found["explanation"])
+    assert said == (accepted is not None)
 
 
 def test_what_a_replica_refuses_is_told_without_its_words(engine: EngineProcess) -> None:
