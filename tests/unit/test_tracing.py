@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 import timeit
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from client.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable
 from engine.clock import FakeClock
 from engine.control.route import Candidate, Choice, choice
+from engine.gateway.sse import StreamReader
 from engine.gateway.traced import traced
 from engine.telemetry import tracing
 from engine.telemetry.explain import explain, span
@@ -199,6 +201,22 @@ def test_what_a_replica_says_wrongly_spoils_nothing(nonsense: bytes) -> None:
     trace = walk.end(200)
     assert trace.attempts[0].numbers == {}
     assert [one.name for one in spans_of(trace)][-2:] == ["prefill", "decode"], "as seen from the gateway"
+
+
+def test_a_stream_tells_of_speculation_in_its_last_chunk() -> None:
+    reader = StreamReader()
+    perf = {"speculation-generated-tokens": 9, "speculation-acceptance": 0.45, "backend-host": "r1"}
+    last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 12}, "perf_metrics": perf}
+    reader.feed(b"data: " + json.dumps(last).encode() + b"\n\ndata: [DONE]\n\n")
+    walk = Walk()
+    walk.admit()
+    walk.place()
+    tracing.sends()
+    tracing.reported(200, [])
+    tracing.measured(reader.perf)
+    tracing.measured({"speculation-acceptance": "garbled"})
+    told = named(spans_of(walk.end(200)))["replica r1"].attributes
+    assert (told["firedeck.speculation.accepted"], told["firedeck.speculation.drafted"]) == (9, 20)
 
 
 def test_a_replica_that_is_lost_and_the_try_after_it_are_told_with_how_it_died() -> None:
