@@ -147,6 +147,7 @@ class Gateway:
         self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
     ) -> None:
         """Forward, and write down what came of it whatever that is."""
+        tracing.admitted()
         keeper.meter.began(synthetic=synthetic)
         failed = True
         try:

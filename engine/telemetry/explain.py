@@ -4,6 +4,7 @@ that replica, what was cached, how many tries, what came of it. Pure."""
 from __future__ import annotations
 
 from engine.telemetry import tracing
+from engine.telemetry.deaths import DEATHS
 from engine.telemetry.spans import Kind, speculation, steps
 from engine.telemetry.tracing import Attempt, Trace
 
@@ -23,7 +24,7 @@ _REFUSALS = {
 _DEATHS = {"died": "its process died", "out_of_memory": "its process died for want of memory"}
 
 
-def explain(trace: Trace, death: Kind = tracing.DEATHS.kind, *, with_key: bool = True) -> list[str]:
+def explain(trace: Trace, death: Kind = DEATHS.kind, *, with_key: bool = True) -> list[str]:
     """Sentences, in the order of what happened; `with_key` names the key."""
     told = [_asked(trace, with_key=with_key)]
     if trace.admitted_at is not None:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.telemetry import tracing
+from engine.telemetry.deaths import DEATHS
 from engine.telemetry.tracing import Attempt, Trace
 
 INTERNAL, SERVER, CLIENT = 1, 2, 3  # as OTLP numbers them
@@ -30,7 +31,7 @@ OPERATIONS = {
 }  # fmt: skip
 
 Value = str | int | float | bool
-Kind = Callable[[str], str | None]  # how a replica ended, see `tracing.Deaths.kind`
+Kind = Callable[[str], str | None]  # how a replica ended, see `deaths.Deaths.kind`
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Span:
     error: str = ""
 
 
-def spans_of(trace: Trace, death: Kind = tracing.DEATHS.kind) -> list[Span]:
+def spans_of(trace: Trace, death: Kind = DEATHS.kind) -> list[Span]:
     """All spans of a request, the whole one first."""
     found = [_whole(trace), _admit(trace)]
     for number, attempt in enumerate(trace.attempts):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ from engine.control.route import Choice
 
 CLIENT_GONE = 499
 WHY_CHARS = 300
-DEATHS_MAX = 1024
 UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
 ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
 SPANS_PER_ATTEMPT = 8
@@ -166,10 +164,16 @@ def known(account: str, user: str, key_id: str) -> None:
 
 
 def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synthetic: bool) -> None:
-    """It has been admitted, and this is what it is for: names of ours, not the client's spelling."""
+    """This is what it is for: names of ours, not the client's spelling."""
     if (trace := _current.get()) is not None:
         trace.deployment, trace.model, trace.adapter = deployment, model, adapter or ""
-        trace.stream, trace.synthetic, trace.admitted_at = stream, synthetic, trace.clock.monotonic()
+        trace.stream, trace.synthetic = stream, synthetic
+
+
+def admitted() -> None:
+    """Nothing stands against it any more."""
+    if (trace := _current.get()) is not None:
+        trace.admitted_at = trace.clock.monotonic()
 
 
 def waits(ahead: int, ready: int) -> None:
@@ -276,25 +280,3 @@ def end(trace: Trace) -> None:
         last = trace.attempts[-1]
         last.ended_at = trace.ended_at
         last.outcome = GIVEN_UP if trace.status == CLIENT_GONE or last.answered_at is None else ANSWERED
-
-
-class Deaths:
-    """How replicas ended, which is known a little later than that they are lost: the newest `DEATHS_MAX`."""
-
-    def __init__(self) -> None:
-        self._kinds: OrderedDict[str, str] = OrderedDict()
-
-    def tell(self, replica: str, last_words: str) -> None:
-        """`last_words`: what it logged last. Only what they mean is kept."""
-        self._kinds[replica] = "out_of_memory" if _MEMORY.search(last_words) else "died"
-        if len(self._kinds) > DEATHS_MAX:
-            self._kinds.popitem(last=False)
-
-    def kind(self, replica: str) -> str | None:
-        """died, out_of_memory, or None where no death is known."""
-        return self._kinds.get(replica)
-
-
-# What llama.cpp, CUDA, C++ and Python say when there is no memory left.
-_MEMORY = re.compile(r"out of memory|bad_alloc|MemoryError|(failed|unable) to allocate|cudaMalloc failed", re.I)
-DEATHS = Deaths()

@@ -19,10 +19,11 @@ from engine.control.route import Candidate, Choice, choice
 from engine.gateway.sse import StreamReader
 from engine.gateway.traced import traced
 from engine.telemetry import tracing
+from engine.telemetry.deaths import Deaths
 from engine.telemetry.explain import explain, span
 from engine.telemetry.spans import CLIENT, SERVER, Span, spans_of
 from engine.telemetry.traces import Traces
-from engine.telemetry.tracing import Attempt, Deaths, Trace
+from engine.telemetry.tracing import Attempt, Trace
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 MODEL, CHAT = "accounts/fireworks/models/m", "accounts/local/deployments/chat"
@@ -44,6 +45,7 @@ class Walk:
         self.pass_ms(1)
         tracing.known("local", "ada", "k1")
         tracing.asks(CHAT, MODEL, None, **({"stream": True, "synthetic": False} | more))
+        tracing.admitted()
 
     def place(self, wait_ms: float = 0, choice: Choice | None = ONLY, ahead: int = 0, ready: int = 1) -> None:
         tracing.waits(ahead, ready)
@@ -295,6 +297,22 @@ def test_who_got_no_place_and_who_left_are_told_as_such() -> None:
     assert spans_of(left)[0].events[-1].name == "firedeck.client_gone"
 
 
+def test_who_is_refused_when_it_is_known_what_for_was_never_admitted() -> None:
+    walk = Walk()
+    tracing.known("local", "ada", "k1")
+    tracing.asks(CHAT, MODEL, "accounts/local/models/lora", stream=False, synthetic=True)
+    walk.pass_ms(2)
+    tracing.refused(ResourceExhausted("too many tokens"))
+    trace = walk.over()
+    assert [one.name for one in spans_of(trace)] == [f"chat {MODEL}", "admit"]
+    assert spans_of(trace)[1].attributes == {"error.type": "RESOURCE_EXHAUSTED"}
+    assert explain(trace) == [
+        f"POST /v1/chat/completions, of {CHAT} (model {MODEL}) with the adapter accounts/local/models/lora,"
+        " by ada (key k1); synthetic traffic.",
+        "It was refused with 429 RESOURCE_EXHAUSTED after 2 ms: too many tokens.",
+    ]
+
+
 def test_one_under_way_has_open_spans() -> None:
     walk = Walk()
     walk.admit()
@@ -363,6 +381,7 @@ def test_what_a_request_costs_is_printed() -> None:
         with traced(traces, scope):
             tracing.known("local", "ada", "k1")
             tracing.asks(CHAT, MODEL, None, stream=True, synthetic=False)
+            tracing.admitted()
             tracing.waits(0, 1)
             tracing.placed(choice([Candidate("r1", 0, 4)], frozenset(), "r1"))
             tracing.sends()
