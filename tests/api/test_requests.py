@@ -24,6 +24,7 @@ from client.errors import NotFound
 from client.resources import Client
 from client.trace_types import RequestTrace
 from client.types import DeploymentSpec
+from engine.placement.simulated.replica import SimulatedReplica
 from engine.telemetry.otlp import Target
 from engine.telemetry.tracing import Trace
 from tests.collector import Collector, collecting
@@ -40,7 +41,7 @@ FLEET = """
 seed = 7
 start_delay = "0s"
 [latency]
-first_token = "{first_token}"
+first_token = "20ms"
 prompt_tokens_per_second = 8000
 tokens_per_second = 2000
 [[node]]
@@ -96,9 +97,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def acting(folder: Path, first_token: str = "20ms", replicas: int = 1) -> AsyncIterator[Stage]:
+async def acting(folder: Path, replicas: int = 1) -> AsyncIterator[Stage]:
     fleet = folder / "fleet.toml"
-    fleet.write_text(FLEET.replace("{first_token}", first_token))
+    fleet.write_text(FLEET)
     async with collecting() as collector:
         target = Target(f"{collector.url}/v1/traces")
         async with served(folder / "data", simulate=fleet, otlp=target) as (url, home):
@@ -201,8 +202,16 @@ async def test_who_leaves_in_the_middle_of_a_stream_is_seen_to_have_left(stage: 
     assert [event.name for event in gone.spans[0].events][-1] == "firedeck.client_gone"
 
 
-async def test_a_replica_that_dies_under_a_request_is_told_with_the_try_after_it(tmp_path: Path) -> None:
-    async with acting(tmp_path, first_token="1s", replicas=2) as stage, stage.http() as http:
+async def test_a_replica_that_dies_under_a_request_is_told_with_the_try_after_it(tmp_path: Path, monkeypatch) -> None:
+    async with acting(tmp_path, replicas=2) as stage, stage.http() as http:
+        words, go_on = SimulatedReplica._words, asyncio.Event()
+
+        async def held_up(replica: SimulatedReplica, answer: Any) -> AsyncIterator[str]:
+            await go_on.wait()
+            async for word in words(replica, answer):
+                yield word
+
+        monkeypatch.setattr(SimulatedReplica, "_words", held_up)
         keeper = stage.home.engine.house.fleet.get(CHAT)
         asking = asyncio.create_task(http.post("/v1/chat/completions", json=ASK))
         await until(lambda: stage.open() and stage.open()[0].attempts and stage.open()[0].attempts[0].sent_at)
@@ -210,6 +219,8 @@ async def test_a_replica_that_dies_under_a_request_is_told_with_the_try_after_it
         placed = keeper.replicas.replicas[first].placed
         assert placed is not None
         stage.home.engine.house.fleet.rooms.driver.stop(placed, force=True)
+        await until(lambda: len(stage.open()[0].attempts) == 2)
+        go_on.set()
         answer = await asking
         assert answer.status_code == 200
         found = await stage.traced(answer)
