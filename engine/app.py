@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets as randomness
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -64,10 +63,9 @@ from engine.store.disk import DATABASE
 from engine.store.store import Store
 from engine.telemetry import metrics, tracing
 from engine.telemetry.audit import HEAD_FILE, AuditLog
-from engine.telemetry.exporter import Exporter
+from engine.telemetry.exporter import exporter_of
 from engine.telemetry.ledger import Ledger
 from engine.telemetry.refusals import Refusals
-from engine.telemetry.spans import Value
 from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
 from engine.version import VERSION
@@ -95,7 +93,7 @@ class Engine:
         self._accounting = Accounting(house.fleet, house.ledger)
         self._door = Door(settings.host, settings.allow_hosts)
         self._gateway = Gateway(house)
-        self._exporter = _exporter(settings, house)
+        self._exporter = exporter_of(settings.otlp, SystemClock(), simulated=house.fleet.rooms.driver.simulated)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
@@ -197,15 +195,6 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     await audit.open()
     access.refusals.open()
     return access
-
-
-def _exporter(settings: Settings, house: House) -> Exporter | None:
-    if settings.otlp is None:
-        return None
-    told: dict[str, Value] = {"service.version": VERSION, "service.instance.id": randomness.token_hex(8)}
-    if house.fleet.rooms.driver.simulated:
-        told["firedeck.simulated"] = True
-    return Exporter(settings.otlp, told, SystemClock())
 
 
 def _simulated(fleet: world.World, settings: Settings) -> SimulatedDriver:

@@ -106,11 +106,12 @@ class Lobby:
             raise self._full()
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
         self._waiting.append(waiter)
-        granted = False
+        granted = at_once = False
         tracing.waits(len(self._waiting) - 1, len(self._ready()))
         try:
             self.serve()
-            if not waiter.place.done() and self._waiting[0] is waiter:
+            at_once = waiter.place.done()
+            if not at_once and self._waiting[0] is waiter:
                 self._knock()  # whoever comes after the first waits for the same
             async with asyncio.timeout(timeout_s):
                 replica = await waiter.place
@@ -123,7 +124,7 @@ class Lobby:
             self._waited(self._clock.monotonic() - waiter.since)
             if not granted:
                 self._abandon(waiter)
-            tracing.placed(waiter.choice if granted else None)
+            tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
     def _full(self) -> FiredeckError:

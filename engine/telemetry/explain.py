@@ -8,7 +8,6 @@ from engine.telemetry.deaths import DEATHS
 from engine.telemetry.spans import Kind, speculation, steps
 from engine.telemetry.tracing import Attempt, Trace
 
-AT_ONCE_S = 0.005  # waiting that nobody would call so
 _TURN_S = 0.05
 _REFUSALS = {
     400: "the request itself is wrong, and its answer says where",
@@ -75,10 +74,10 @@ def _tried(trace: Trace, number: int, one: Attempt, before: float | None, death:
 
 
 def _waited(trace: Trace, one: Attempt) -> str:
+    if one.at_once:
+        return "got a place at once"
     until = one.placed_at if one.placed_at is not None else one.ended_at
     seconds = (trace.clock.monotonic() if until is None else until) - one.asked_at
-    if one.placed_at is not None and seconds < AT_ONCE_S:
-        return "got a place at once"
     if not one.ready:
         why = "no replica took requests then"
     elif one.ready == 1:

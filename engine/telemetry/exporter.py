@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections import deque
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ from engine.telemetry.metrics import REGISTRY
 from engine.telemetry.otlp import Target, body_of, rejected_of
 from engine.telemetry.spans import Value
 from engine.telemetry.tracing import Trace
+from engine.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -152,3 +154,13 @@ class Exporter:
         wait_s = max(min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2.0**self._failures), min(told, RETRY_AFTER_MAX_S))
         self._failures = min(self._failures + 1, 30)
         return wait_s
+
+
+def exporter_of(target: Target | None, clock: Clock, *, simulated: bool) -> Exporter | None:
+    """That of this engine; None where nothing is to be sent."""
+    if target is None:
+        return None
+    told: dict[str, Value] = {"service.version": VERSION, "service.instance.id": secrets.token_hex(8)}
+    if simulated:
+        told["firedeck.simulated"] = True
+    return Exporter(target, told, clock)

@@ -63,6 +63,7 @@ class Attempt:
     ready: int  # replicas that took requests then
     placed_at: float | None = None
     choice: Choice | None = None
+    at_once: bool = False  # there was a place when it asked
     sent_at: float | None = None
     answered_at: float | None = None  # its status line came
     ended_at: float | None = None
@@ -182,15 +183,15 @@ def waits(ahead: int, ready: int) -> None:
         trace.attempts.append(Attempt(trace.clock.monotonic(), ahead, ready))
 
 
-def placed(choice: Choice | None) -> None:
-    """It has a place; None: it goes without one."""
+def placed(choice: Choice | None, *, at_once: bool = False) -> None:
+    """It has a place, which it may have had `at_once`; None: it goes without one."""
     if (trace := _current.get()) is None or not trace.attempts:
         return
     one, now = trace.attempts[-1], trace.clock.monotonic()
     if choice is None:
         one.ended_at, one.outcome = now, NO_PLACE
     else:
-        one.placed_at, one.choice = now, choice
+        one.placed_at, one.choice, one.at_once = now, choice, at_once
 
 
 def sends() -> dict[str, str]:

@@ -50,7 +50,7 @@ class Walk:
     def place(self, wait_ms: float = 0, choice: Choice | None = ONLY, ahead: int = 0, ready: int = 1) -> None:
         tracing.waits(ahead, ready)
         self.pass_ms(wait_ms)
-        tracing.placed(choice)
+        tracing.placed(choice, at_once=not wait_ms)
 
     def end(self, status: int, ttft_s: float | None = None, tokens=(0, 0, 0)) -> Trace:
         tracing.came_of(status, ttft_s, tokens)
