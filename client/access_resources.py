@@ -92,8 +92,20 @@ class ApiKeys(_Resource):
     async def delete(self, user: str, key_id: str) -> None:
         await self._transport.send("POST", self._of(user) + ":delete", body={"keyId": key_id})
 
+    async def quotas(self, user: str, key_id: str, **options: Unpack[ListOptions]) -> Listed[Quota]:
+        """What a key may use by itself, and uses (firedeck's own)."""
+        return await listed(self._transport, self._quotas(user, key_id), QuotaPage, lambda page: page.quotas, options)
+
+    async def update_quota(self, user: str, key_id: str, quota: str, value: int) -> Quota:
+        """Limit a key by itself (firedeck's own); at `max_value` the limit is off."""
+        path = f"{self._quotas(user, key_id)}/{check_id(quota, 'quota')}"
+        return Quota.model_validate(await self._transport.send("PATCH", path, body={"value": str(value)}))
+
     def _of(self, user: str) -> str:
         return self._one(user, "users", "user") + "/apiKeys"
+
+    def _quotas(self, user: str, key_id: str) -> str:
+        return f"/firedeck{self._of(user)}/{check_id(key_id, 'keyId')}/quotas"
 
 
 class Secrets(_Resource):

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
 from engine.access.door import Door
 from engine.access.quotas import Consumption, Quotas
+from engine.access.rate_limits import RateLimits
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -42,7 +43,7 @@ from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
 from engine.asgi import Receive, Scope, Send, send_error, send_json
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.monitor import Monitor
@@ -86,19 +87,20 @@ UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 class Engine:
     """One engine on one data folder. ASGI; `open()` before serving, `close()` after."""
 
-    def __init__(self, settings: Settings, house: House, store: Store) -> None:
+    def __init__(self, settings: Settings, house: House, store: Store, clock: Clock) -> None:
         self.settings = settings
         self.house = house
         self._store = store
         self._accounting = Accounting(house.fleet, house.ledger)
         self._door = Door(settings.host, settings.allow_hosts)
-        self._gateway = Gateway(house)
-        self._exporter = exporter_of(settings.otlp, SystemClock(), simulated=house.fleet.rooms.driver.simulated)
+        self.gateway = Gateway(house, clock)
+        self._exporter = exporter_of(settings.otlp, clock, simulated=house.fleet.rooms.driver.simulated)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
-    async def open(cls, settings: Settings) -> Engine:
-        """Bring back everything that the data folder holds."""
+    async def open(cls, settings: Settings, clock: Clock | None = None) -> Engine:
+        """Bring back everything that the data folder holds. Rehearsals may bring a clock of their own."""
+        clock = clock or SystemClock()
         check_folder(settings.data_dir, simulate=settings.simulate is not None)
         simulated = world.read(settings.simulate) if settings.simulate else None
         if simulated:
@@ -106,13 +108,13 @@ class Engine:
         store = await Store.open(settings.data_dir / DATABASE)
         library = Library(store, nominal_models(simulated) if simulated else None)
         keyring = Keyring(store)
-        driver: Driver = _simulated(simulated, settings) if simulated else _local(settings)
+        driver: Driver = _simulated(simulated, settings, clock) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
         await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
-        fleet = Fleet(Rooms(driver, store, library, SystemClock()), settings)
-        ledger = Ledger(store, SystemClock())
+        fleet = Fleet(Rooms(driver, store, library, clock), settings)
+        ledger = Ledger(store, clock)
         access = await open_access(settings, store, keyring, fleet, ledger)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
@@ -121,7 +123,7 @@ class Engine:
             page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
-        engine = cls(settings, house, store)
+        engine = cls(settings, house, store, clock)
         await engine._accounting.open()
         await house.monitor.open()
         if engine._exporter is not None:
@@ -152,7 +154,7 @@ class Engine:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
-        if self._gateway.owns(scope["path"]):
+        if self.gateway.owns(scope["path"]):
             with traced(self.house.traces, scope):
                 await self._infer(scope, receive, send)
             return
@@ -173,7 +175,7 @@ class Engine:
             self.house.access.refusals.at_the_door(scope, error)
             await send_error(send, error, tracing.request_id())
             return
-        await self._gateway(scope, receive, send)
+        await self.gateway(scope, receive, send)
 
 
 async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:
@@ -181,7 +183,7 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
     quotas = Quotas(
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
-        consumption=Consumption(ledger.used, fleet.accelerated),
+        RateLimits(records, keyring), consumption=Consumption(ledger.used, fleet.accelerated),
     )  # fmt: skip
     fleet.quotas_of = quotas.holding_up
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
@@ -197,8 +199,8 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     return access
 
 
-def _simulated(fleet: world.World, settings: Settings) -> SimulatedDriver:
-    return SimulatedDriver(fleet, SystemClock(), settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+def _simulated(fleet: world.World, settings: Settings, clock: Clock) -> SimulatedDriver:
+    return SimulatedDriver(fleet, clock, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
 
 
 def _local(settings: Settings) -> LocalDriver:

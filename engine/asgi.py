@@ -59,9 +59,14 @@ async def send_json(send: Send, status: int, body: Any, headers: Headers | None 
 
 
 async def send_error(send: Send, error: FiredeckError, request_id: str) -> None:
+    """An error in the inference API's envelope. Clients are told when to try again: in whole seconds (RFC 9110) and in
+    the milliseconds that the SDKs prefer; and not to, where waiting does not help."""
     headers: Headers = [(b"x-request-id", request_id.encode())]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
+        headers.append((b"retry-after-ms", str(max(1, math.ceil(error.retry_after_s * 1000))).encode()))
+    if error.status == 429:
+        headers.append((b"x-should-retry", b"false" if error.retry_after_s is None else b"true"))
     await send_json(send, error.status, error.inference_body(request_id), headers)
 
 

@@ -20,15 +20,15 @@ from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 settings.register_profile("firedeck", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("firedeck")
 
-PURE = Path(__file__).parent / "unit"
+DISTURBED = [Path(__file__).parent / folder for folder in ("faults", "placement", "tui")]
 SHARED = "shared"  # the deployment that all tests may ask and none may change
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes and screens get a second attempt on machines that stop any of them for seconds. The
-    summary names each that needed it: there is a race to be found. Pure cores get none."""
+    """Tests of real processes, and of screens drawn by timers, get a second attempt on machines that stop any of them
+    for seconds. The summary names each that needed it: there is a race to be found. All others get none."""
     for item in items:
-        if not item.path.is_relative_to(PURE):
+        if item.get_closest_marker("model") or item.path.parent in DISTURBED:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

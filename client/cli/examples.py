@@ -73,7 +73,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
     "quota list": ("firedeck list quotas",),
     "quota get": ("firedeck quota get replica-count",),
-    "quota update": ("firedeck update quota replica-count --value 8",),
+    "quota update": (
+        "firedeck update quota replica-count --value 8",
+        "firedeck quota update requests-per-minute --value 60 --user ci-bot --key-id 1a2b3c4d",
+    ),
     "requests": (
         "firedeck requests --deployment chat --slower-than 2s",
         "firedeck requests --status failed --limit 200 -o json",

@@ -1,4 +1,4 @@
-"""`firedeck quota list|get|update`, with firectl's flags."""
+"""`firedeck quota list|get|update`, with firectl's flags; `--key-id` (firedeck's own) for those of a single key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from client.access_types import Quota
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.options import run, shared
+from client.cli.users import whose
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -21,14 +22,27 @@ def quota() -> None:
     """Quotas: what the account may use, and uses."""
 
 
+def _of_key(command: click.decorators.FC) -> click.decorators.FC:
+    key = click.option("--key-id", help="Of this key by itself, not of the account.")
+    return click.option("--user", "user_id", help="Whose key it is.  [default: your own]")(key(command))
+
+
 @quota.command(name="list")
 @list_options('name="*month*"')
+@_of_key
 @shared
-def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_all(
+    asked: ListOptions, key_id: str | None, user_id: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
     """Every quota that is enforced."""
 
     async def work(client: Client) -> None:
-        show(await client.quotas.list(**asked), HEADER, _row, output)
+        if key_id is None:
+            found = await client.quotas.list(**asked)
+        else:
+            found = await client.api_keys.quotas(await whose(client, user_id), key_id, **asked)
+        show(found, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -48,12 +62,20 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @quota.command()
 @click.argument("name")
 @click.option("--value", type=click.IntRange(min=0), required=True, help="At most the quota's maximum.")
+@_of_key
 @shared
-def update(name: str, value: int, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """Set a quota (admins)."""
+def update(
+    name: str, value: int, key_id: str | None, user_id: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Set a quota (admins). At their maximum, where they begin, those by the minute are off."""
 
     async def work(client: Client) -> None:
-        out.show(await client.quotas.update(name, value), HEADER, _row, output)
+        if key_id is None:
+            changed = await client.quotas.update(name, value)
+        else:
+            changed = await client.api_keys.update_quota(await whose(client, user_id), key_id, name, value)
+        out.show(changed, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 

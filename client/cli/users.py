@@ -132,7 +132,7 @@ def create_key(
     """Make a key. It is shown once: keep it."""
 
     async def work(client: Client) -> None:
-        made = await client.api_keys.create(await _user(client, user_id), key_name, expire_time)
+        made = await client.api_keys.create(await whose(client, user_id), key_name, expire_time)
         if output == "json":
             out.say(out.as_json(made))
             return
@@ -153,7 +153,7 @@ def list_keys(
     """The keys of a user, by prefix."""
 
     async def work(client: Client) -> None:
-        show(await client.api_keys.list(await _user(client, user_id), **asked), KEY_HEADER, _key_row, output)
+        show(await client.api_keys.list(await whose(client, user_id), **asked), KEY_HEADER, _key_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -168,7 +168,7 @@ def delete_key(
     """Revoke a key, at once."""
 
     async def work(client: Client) -> None:
-        await client.api_keys.delete(await _user(client, user_id), key_id)
+        await client.api_keys.delete(await whose(client, user_id), key_id)
         click.echo(f"deleted {key_id}", err=True)
 
     run(work, base_url, api_key, account)
@@ -186,7 +186,8 @@ def whoami(output: str, base_url: str | None, api_key: str | None, account: str 
     run(work, base_url, api_key, account)
 
 
-async def _user(client: Client, given: str | None) -> str:
+async def whose(client: Client, given: str | None) -> str:
+    """The user given, else the one whose key this client has."""
     return given or (await client.users.whoami()).user
 
 

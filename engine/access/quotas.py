@@ -1,31 +1,29 @@
 """Quotas of an account: what it may use at most, how much it uses now, and the refusal beyond.
 
-Enforced are requests a minute (by the gateway), deployments, replicas (the sum of the deployments' maxReplicaCount),
-and the two of a month (`engine.access.budgets`). `maxValue` is the engine's own ceiling; an admin may set `value` to
-anything up to it.
+Enforced are deployments, replicas (the sum of the deployments' maxReplicaCount), the two of a month
+(`engine.access.budgets`) and, by the gateway, those of a minute (`engine.access.rate_limits`). `maxValue` is the
+engine's own ceiling; an admin may set `value` to anything up to it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from client.access_types import GPU_HOURS, SPEND, Quota
-from client.errors import InvalidArgument, NotFound, ResourceExhausted
+from client.errors import NotFound, ResourceExhausted
 from client.fleet_types import Condition
 from client.types import Deployment
-from engine.access import budgets
+from engine.access import budgets, rate_limits
+from engine.access.rate_limits import RateLimits, account_holder, new_value
 from engine.control.price import Totals
 from engine.store.access import AccessRecords, QuotaRecord
-from engine.telemetry.window import Rate
 
-REQUESTS, DEPLOYMENTS, REPLICAS = "requests-per-minute", "deployment-count", "replica-count"
-CEILINGS = {REQUESTS: 1_000_000, DEPLOYMENTS: 10_000, REPLICAS: 100_000, **budgets.CEILINGS}
-_MINUTE_S = 60.0
+DEPLOYMENTS, REPLICAS = "deployment-count", "replica-count"
+CEILINGS = {DEPLOYMENTS: 10_000, REPLICAS: 100_000, **budgets.CEILINGS}
+KNOWN = sorted({*CEILINGS, *rate_limits.CEILINGS})
 
 Living = Callable[[str], list[Deployment]]  # an account's deployments that are not deleted
 
@@ -45,26 +43,29 @@ class Quotas:
         self,
         records: AccessRecords,
         living: Living,
-        now: Callable[[], float] = time.monotonic,
+        rates: RateLimits,
         consumption: Consumption = Consumption(),
     ) -> None:
         self._records = records
         self._living = living
         self._consumption = consumption
-        self._now = now
+        self.rates = rates
         self.deciding = asyncio.Lock()  # held until what was admitted is there, and is counted for the next one
         self._set: dict[str, QuotaRecord] = {}
-        self._requests: defaultdict[str, Rate] = defaultdict(lambda: Rate(_MINUTE_S))
 
     async def load(self) -> None:
-        self._set = {record.name: record for record in await self._records.quotas()}
+        rows = await self._records.quotas()
+        self._set = {record.name: record for record in rows}
+        await self.rates.load(rows)
 
     def of(self, account: str) -> list[Quota]:
-        return [self.get(account, quota_id) for quota_id in sorted(CEILINGS)]
+        return [self.get(account, quota_id) for quota_id in KNOWN]
 
     def get(self, account: str, quota_id: str) -> Quota:
+        if quota_id in rate_limits.CEILINGS:
+            return self.rates.get(account_holder(account), quota_id)
         if quota_id not in CEILINGS:
-            raise NotFound(f"quota {quota_id[:80]!r} does not exist", hint="there are " + ", ".join(sorted(CEILINGS)))
+            raise NotFound(f"quota {quota_id[:80]!r} does not exist", hint="there are " + ", ".join(KNOWN))
         record = self._set.get(_name(account, quota_id))
         return Quota(
             name=_name(account, quota_id), value=str(self._value(account, quota_id)), max_value=str(CEILINGS[quota_id]),
@@ -74,31 +75,17 @@ class Quotas:
 
     async def update(self, account: str, quota_id: str, changes: Quota) -> Quota:
         """A new `value`, at most the ceiling. What is used already stays, though it may be more."""
+        if quota_id in rate_limits.CEILINGS:
+            return await self.rates.update(account_holder(account), quota_id, changes)
         current = self.get(account, quota_id)
-        if changes.max_value not in (None, current.max_value):
-            raise InvalidArgument("maxValue is the engine's own and cannot be changed", field="maxValue")
-        if changes.value is None:
-            raise InvalidArgument("value is required", field="value", hint="e.g. firedeck quota update ID --value 100")
-        value = _whole_number(changes.value)
-        if value > CEILINGS[quota_id]:
-            raise InvalidArgument(f"value {value} is more than maxValue {CEILINGS[quota_id]}", field="value")
-        record = QuotaRecord(current.name, value, datetime.now(UTC).isoformat())
+        record = QuotaRecord(current.name, new_value(current, changes), datetime.now(UTC).isoformat())
         await self._records.put_quota(record)
         self._set[record.name] = record
         return self.get(account, quota_id)
 
     def admit_request(self, account: str) -> None:
-        """Counts an inference request; ResourceExhausted when the account has had its number for this minute, or has
-        spent what it may this month."""
+        """SpendLimitExceeded when the account has spent what it may this month."""
         self._check_month(account, SPEND)
-        now, rate = self._now(), self._requests[account]
-        limit = self._value(account, REQUESTS)
-        if limit < CEILINGS[REQUESTS] and rate.total(now) >= limit:  # the ceiling is beyond what one gateway can do
-            raise ResourceExhausted(
-                f"account {account!r} has used its {limit} requests of this minute ({REQUESTS})",
-                hint="wait, or let an admin raise it: firedeck quota update", retry_after_s=rate.below_in(limit, now),
-            )  # fmt: skip
-        rate.add(now)
 
     def admit_use(self, deployment: Deployment) -> None:
         """ResourceExhausted for one with accelerators when this month's hours of the account are used up."""
@@ -123,12 +110,6 @@ class Quotas:
     def over_budget(self, account: str) -> bool:
         """Whether its requests are refused until the next month."""
         return self._over(account, SPEND)
-
-    def requests_left(self, account: str) -> tuple[int, int] | None:
-        """(how many a minute may have, how many are left of this one), None where no limit was set."""
-        limit = self._value(account, REQUESTS)
-        used = round(self._usage(account, REQUESTS))
-        return (limit, max(0, limit - used)) if limit < CEILINGS[REQUESTS] else None
 
     def admit_deployment(self, planned: Deployment) -> None:
         """ResourceExhausted when the account could not have `planned` besides, or instead of its former self."""
@@ -164,8 +145,6 @@ class Quotas:
         return record.value if record else CEILINGS[quota_id]
 
     def _usage(self, account: str, quota_id: str) -> float:
-        if quota_id == REQUESTS:
-            return self._requests[account].total(self._now())
         if quota_id in budgets.CEILINGS:
             return budgets.usage(quota_id, self._consumption.used(account))
         living = self._living(account)
@@ -178,9 +157,3 @@ def _grew(before: int | None, after: int | None) -> bool:
 
 def _name(account: str, quota_id: str) -> str:
     return f"accounts/{account}/quotas/{quota_id}"
-
-
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise InvalidArgument("value must be a whole number of 0 or more, as text", field="value")
-    return int(text)

@@ -120,6 +120,8 @@ RULES: Mapping[Route, Rule] = {
     ("GET", f"{_V1}/quotas"): _see("ListQuotas"),
     ("GET", f"{_V1}/quotas/{{quota_id}}"): _see("GetQuota"),
     ("PATCH", f"{_V1}/quotas/{{quota_id}}"): Rule("UpdateQuota", ADMIN),
+    ("GET", f"{_OWN}/users/{{user_id}}/apiKeys/{{key_id}}/quotas"): _see("ListApiKeyQuotas", others=ADMIN),
+    ("PATCH", f"{_OWN}/users/{{user_id}}/apiKeys/{{key_id}}/quotas/{{quota_id}}"): Rule("UpdateApiKeyQuota", ADMIN),
     ("GET", f"{_V1}/auditLogs"): _see("ListAuditLogs", ADMIN),
     ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
     ("GET", f"{_OWN}/alerts"): _see("ListAlerts"),

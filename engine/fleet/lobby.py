@@ -1,7 +1,8 @@
 """Where requests wait for a place on a replica: first come, first served, bounded, with deadlines.
 
 The gateway holds what the replicas cannot run yet, so that a replica that becomes ready takes its share of the queue
-at once instead of waiting for new arrivals.
+at once instead of waiting for new arrivals. Whoever would not have a place before its deadline, at the pace at which
+the queue is being served, is told so at once, and when to come back: it would only keep others waiting.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
+from engine.control.pace import Pace
 from engine.control.route import Candidate, Choice, choice, choose
 from engine.fleet.replica import Replica
 from engine.telemetry import tracing
@@ -49,6 +51,7 @@ class Lobby:
         self._waited = waited
         self._clock = clock
         self._waiting: deque[Waiter] = deque()
+        self._pace = Pace()
         self._closed: Exception | None = None
 
     @property
@@ -62,8 +65,8 @@ class Lobby:
     async def place(self, timeout_s: float, avoid: frozenset[str] = frozenset()) -> AsyncIterator[Replica]:
         """A place on a replica for the time of the `async with`.
 
-        Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready), Unavailable when no
-        place came within `timeout_s`.
+        Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready) or so long that no place
+        would come within `timeout_s`, Unavailable when none came.
         """
         replica = await self._wait(timeout_s, avoid)
         try:
@@ -83,6 +86,7 @@ class Lobby:
             if not waiter.place.done():
                 replica.in_flight += 1
                 waiter.place.set_result(replica)
+                self._pace.given(self._clock.monotonic())
 
     def refuse(self, error: Exception) -> None:
         """Nobody will be served here any more (the deployment is deleted, the engine ends)."""
@@ -102,8 +106,7 @@ class Lobby:
     async def _wait(self, timeout_s: float, avoid: frozenset[str]) -> Replica:
         if self._closed is not None:
             raise self._closed
-        if len(self._waiting) >= QUEUE_MAX:
-            raise self._full()
+        self._check_queue(timeout_s)
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
         self._waiting.append(waiter)
         granted = at_once = False
@@ -127,14 +130,31 @@ class Lobby:
             tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
-    def _full(self) -> FiredeckError:
+    def _check_queue(self, timeout_s: float) -> None:
+        """Raises when it is full, or too long for this deadline."""
+        held = len(self._waiting)
+        if not held or not self._ready():
+            self._pace.begin()  # what was before tells nothing about what comes
+        if not held:
+            return
+        wait_s = self._pace.wait_s(held + 1, self._clock.monotonic())
+        if held >= QUEUE_MAX:
+            raise self._full(held)
+        if wait_s is not None and wait_s > timeout_s:
+            raise self._over(held, f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s")
+
+    def _full(self, held: int) -> FiredeckError:
         """429 is for a load that is too much for the replicas; without a replica any load is."""
         if self._ready():
-            return ResourceExhausted(
-                "the deployment is over capacity", hint="retry later or add replicas", retry_after_s=RETRY_AFTER_S
-            )
+            return self._over(held)
         text = f"no replica is ready yet, and {QUEUE_MAX} requests wait for one"
         return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S)
+
+    def _over(self, held: int, why: str = "") -> ResourceExhausted:
+        retry_s = self._pace.retry_s(held, self._clock.monotonic(), RETRY_AFTER_S)
+        return ResourceExhausted(
+            f"the deployment is over capacity{why}", hint="retry later or add replicas", retry_after_s=retry_s
+        )
 
     def _abandon(self, waiter: Waiter) -> None:
         """Leave the queue; a place that was given just as its waiter gave up is handed back."""

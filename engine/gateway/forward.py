@@ -1,8 +1,10 @@
-"""One request through one replica: bytes in, bytes out, and another try elsewhere while nothing was sent.
+"""One request through one replica: bytes in, bytes out, and another try elsewhere when the replica is lost.
 
-A replica that dies before it has sent a byte costs the client nothing: the request goes to another one. After that the
-client gets an error event at the end of its stream, never a silent cut. Which requests were with a replica when it died
-is told to `engine.fleet.suspects`.
+A replica that dies before it has sent a byte costs the client nothing: the request goes to another one. A stream that
+had begun goes on there from the tokens that the client has, by the journal that its replicas write (`sse.Journal`): the
+next one gets it in front of the body, and the client sees one stream. Where that cannot be (no journal, other settings,
+too many tries, a request that ends replicas) an error event ends the stream, never a silent cut. Which requests were
+with a replica when it died is told to `engine.fleet.suspects`.
 """
 
 from __future__ import annotations
@@ -11,34 +13,37 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
-from client.errors import Internal, InvalidArgument, ScalingUp, Unavailable
+from client.errors import FiredeckError, Internal, InvalidArgument, ScalingUp, Unavailable
 from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.suspects import Trial
-from engine.gateway.sse import StreamReader, usage_of
+from engine.gateway.sse import Journal, StreamReader, usage_of
 from engine.keys import Principal
-from engine.telemetry import tracing
+from engine.telemetry import metrics, tracing
 from engine.telemetry.meter import Usage
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
 SCALING_UP_RETRY_S = 5.0
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 REPLICA_ENDED = "the replica ended while it was answering"
+PROVEN_GROUPS = 16  # so far beyond the point where its replica died, a stream has not ended it
 SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please retry your request in a few minutes."
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
+JOURNAL_HEADER = "x-firedeck-journal"  # to the replica: write one, and its length in front of the body; back: "1"
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
 _PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-firedeck-simulated")
 
 
 class ReplicaLost(Exception):
-    """The replica cannot answer this; `reached`: it had the request. A stream that had begun has been broken off."""
+    """The replica cannot answer this to its end; `reached`: it had the request."""
 
     def __init__(self, *, reached: bool) -> None:
         super().__init__()
@@ -60,6 +65,13 @@ class Exchange:
     ttft_s: float | None = None
     status: int = 500
     usage: Usage = field(default_factory=Usage)
+    journal: Journal = field(default_factory=Journal)
+    generation: str = ""  # of the replicas that can go on with what was sent
+
+    @property
+    def over(self) -> bool:
+        """Something was sent, and nobody could go on after it."""
+        return self.answering and not self.journal.usable
 
     def token_seen(self) -> None:
         if self.ttft_s is None:
@@ -73,6 +85,7 @@ class Try:
     replica: Replica
     asked: Asked
     trial: Trial
+    acquit: Callable[[], None]  # what was held against the request was not its fault
 
     def answer_begins(self) -> None:
         """The replica has kept its side: it owes no answer, and whoever is suspected may have the next turn."""
@@ -104,37 +117,69 @@ def time_left(exchange: Exchange) -> float | None:
 
 async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     """Answer the client. Raises a FiredeckError only while nothing has been sent."""
-    options = keeper.deployment.firedeck
-    until = exchange.now() + (options.hold_timeout.total_seconds() if options and options.hold_timeout else 0.0)
-    left = time_left(exchange)
-    until = until if left is None else min(until, exchange.now() + left)
+    try:
+        await _tries(keeper, exchange, send)
+    except FiredeckError:
+        if not exchange.answering:
+            raise
+        await break_off(exchange, send, REPLICA_ENDED)
+
+
+async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
+    """Until it is answered, or nobody can go on with what was sent. Raises a FiredeckError when no try is left."""
+    until = _held_until(keeper, exchange)
     failed: frozenset[str] = frozenset()
     digest = digest_of(exchange.body)
     for _ in range(TRIES):
         keeper.suspects.refuse_quarantined(digest)
         refuse_cold(keeper)
         async with keeper.suspects.trial(digest, max(0.0, until - exchange.now())) as trial:
-            async with keeper.lobby.place(max(0.0, until - exchange.now()), failed) as replica:
-                lost = await _once(keeper, replica, exchange, send, trial)
+            avoid = failed | _unlike(keeper, exchange)
+            async with keeper.lobby.place(max(0.0, until - exchange.now()), avoid) as replica:
+                lost = await _once(keeper, replica, exchange, send, trial, digest)
+                if lost is not None and exchange.over:
+                    await break_off(exchange, send, REPLICA_ENDED)
             if lost is None:
                 keeper.suspects.answered(digest)
                 return
             if lost.reached:
                 await keeper.suspects.autopsy(replica, digest)
-        if exchange.answering:
+        if exchange.over:
             return
+        until = _held_until(keeper, exchange) if exchange.answering else until  # anew: it has waited for nothing yet
         failed |= {replica.id}
     keeper.suspects.refuse_quarantined(digest)
     raise Unavailable("the replicas that were given this request ended before they answered", hint="try again")
 
 
-async def _once(keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial) -> ReplicaLost | None:
+def _held_until(keeper: Keeper, exchange: Exchange) -> float:
+    """How long from now the request may wait for a place: as long as is held for, and no longer than its client."""
+    options = keeper.deployment.firedeck
+    until = exchange.now() + (options.hold_timeout.total_seconds() if options and options.hold_timeout else 0.0)
+    left = time_left(exchange)
+    return until if left is None else min(until, exchange.now() + left)
+
+
+def _unlike(keeper: Keeper, exchange: Exchange) -> frozenset[str]:
+    """Replicas whose settings or model differ from those that a stream began with."""
+    if not exchange.answering:
+        return frozenset()
+    return frozenset(replica.id for replica in keeper.ready() if replica.generation != exchange.generation)
+
+
+async def _once(
+    keeper: Keeper, replica: Replica, exchange: Exchange, send: Send, trial: Trial, digest: str
+) -> ReplicaLost | None:
     """One try; None when it was answered, else how the replica was lost."""
+    if exchange.answering:
+        if replica.generation != exchange.generation:
+            raise Unavailable("no replica is left of those that this stream began with")
+        metrics.RESUMED.labels(keeper.name).inc()
     with replica.asked() as asked:
         try:
-            await _ask(Try(replica, asked, trial), exchange, send)
+            await _ask(Try(replica, asked, trial, partial(keeper.suspects.answered, digest)), exchange, send)
         except asyncio.CancelledError:
-            keeper.suspects.left(replica, digest_of(exchange.body), trial)
+            keeper.suspects.left(replica, digest, trial)
             raise
         except ReplicaLost as loss:
             keeper.lost(replica)
@@ -158,7 +203,7 @@ def refuse_cold(keeper: Keeper) -> None:
 
 
 async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
-    """ReplicaLost when the replica gave no whole answer; unless a stream had begun, it may be tried elsewhere."""
+    """ReplicaLost when the replica gave no whole answer."""
     http = one.replica.http
     if http is None or http.is_closed:
         raise ReplicaLost(reached=False)
@@ -167,19 +212,22 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
+    written = bytes(exchange.journal.text)
+    if exchange.stream:
+        headers[JOURNAL_HEADER] = str(len(written))
     try:
-        async with http.stream("POST", exchange.path, content=exchange.body, headers=headers) as response:
+        async with http.stream("POST", exchange.path, content=written + exchange.body, headers=headers) as response:
             tracing.reported(response.status_code, response.headers.raw)
             if response.status_code == 503:
                 await one.replica.look()  # is it leaving, or did its engine break?
                 raise ReplicaLost(reached=one.replica.broken)
             if exchange.stream and response.status_code == 200:
                 await _pass_stream(response, one, exchange, send)
+            elif exchange.answering:
+                raise Internal(f"a replica would not go on with the stream ({response.status_code})")
             else:
                 await _pass_whole(response, one, exchange, send)
     except httpx.HTTPError as error:
-        if exchange.answering:
-            await break_off(exchange, send, REPLICA_ENDED)
         raise ReplicaLost(reached=not isinstance(error, httpx.ConnectError)) from error
 
 
@@ -199,25 +247,30 @@ async def _pass_whole(response: httpx.Response, one: Try, exchange: Exchange, se
 
 async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
-    reader = StreamReader()
+    resumed, journaled = exchange.answering, JOURNAL_HEADER in response.headers
+    exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
+    exchange.generation = one.replica.generation
+    reader = StreamReader(exchange.journal if journaled else None)
     async for chunk in response.aiter_raw():
+        passed = reader.feed(chunk)
+        if not passed:
+            continue
         one.answer_begins()
         if not exchange.answering:
             headers = [*_headers(response, exchange), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             exchange.answering, exchange.status = True, 200
-        reader.feed(chunk)
+        exchange.usage = reader.usage or exchange.usage
         if reader.started:
             exchange.token_seen()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    if not exchange.answering:
-        raise ReplicaLost(reached=True)
-    exchange.usage = reader.usage or exchange.usage
+        if resumed and reader.groups >= PROVEN_GROUPS:
+            resumed = False
+            one.acquit()
+        await send({"type": "http.response.body", "body": passed, "more_body": True})
     tracing.measured(reader.perf)
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:
-        await break_off(exchange, send, REPLICA_ENDED)
         raise ReplicaLost(reached=True)
     await send({"type": "http.response.body", "body": b""})
 

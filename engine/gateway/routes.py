@@ -16,16 +16,13 @@ from client.errors import (
     InvalidArgument,
     MethodNotAllowed,
     NotFound,
-    ResourceExhausted,
     ScalingUp,
     Unavailable,
 )
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
-from engine.access.quotas import Quotas
 from engine.access.rules import INFERENCE, authorise
 from engine.asgi import (
     ClientGone,
-    Message,
     Receive,
     Scope,
     Send,
@@ -36,7 +33,9 @@ from engine.asgi import (
     send_error,
     send_json,
 )
+from engine.clock import Clock
 from engine.fleet.keeper import Keeper
+from engine.gateway.admit import CLIENT_GONE, Admission, Visit
 from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
@@ -47,11 +46,9 @@ from engine.telemetry import tracing
 log = logging.getLogger(__name__)
 
 SYNTHETIC_HEADER = "x-firedeck-synthetic"
-CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
 _GENERATE = {"/v1/chat/completions", "/v1/completions"}
 _POOL = {"/v1/embeddings", "/v1/rerank"}
 _INFER = _GENERATE | _POOL
-_WORDS = {True: "yes", False: "no"}
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
@@ -63,8 +60,9 @@ class Gateway:
     Whatever is refused here, an unknown path too, is refused in the inference API's one envelope.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, clock: Clock) -> None:
         self._house = house
+        self.admission = Admission(house.access.quotas.rates, clock.monotonic)
 
     @staticmethod
     def owns(path: str) -> bool:
@@ -74,13 +72,15 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = tracing.request_id()
+        visit: Visit | None = None
         try:
             caller = self._identified(scope)
             tracing.known(caller.account, caller.user, caller.key_id)
             authorise(caller, INFERENCE, caller.account)
             if scope["path"].removeprefix(_PREFIX) in _INFER:
-                send = _counted(send, self._house.access.quotas, caller.account)
-            await self._route(scope, receive, send, caller, request_id)
+                visit = self.admission.visit(caller)
+                send = visit.telling(send)
+            await self._route(scope, receive, send, caller, request_id, visit)
         except ClientGone:
             return
         except FiredeckError as error:
@@ -91,6 +91,9 @@ class Gateway:
             failed = Internal("the gateway failed; its log says why")
             tracing.refused(failed)
             await send_error(send, failed, request_id)
+        finally:
+            if visit is not None:
+                visit.leave()
 
     def _identified(self, scope: Scope) -> Principal:
         try:
@@ -99,12 +102,15 @@ class Gateway:
             self._house.access.refusals.of_a_key(scope, error)
             raise
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str) -> None:
+    async def _route(
+        self, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str, visit: Visit | None
+    ) -> None:
         path = scope["path"].removeprefix(_PREFIX)
-        if path in _INFER:
+        if visit is not None:
             _allow(scope, "POST")
             self._house.access.quotas.admit_request(caller.account)
-            await self._generate(path, scope, receive, send, caller, request_id)
+            visit.enter()
+            await self._generate(path, scope, receive, send, caller, request_id, visit)
             return
         if path != _MODELS and not path.startswith(f"{_MODELS}/"):
             raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, _MODELS})))
@@ -120,7 +126,7 @@ class Gateway:
         await send_json(send, 200, found)
 
     async def _generate(
-        self, path: str, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str
+        self, path: str, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str, visit: Visit
     ) -> None:
         body = await read_body(receive)
         fields = parse_object(body)
@@ -141,7 +147,12 @@ class Gateway:
         synthetic = SYNTHETIC_HEADER in headers
         model = keeper.deployment.base_model or ""
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
-        await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
+        context = keeper.deployment.max_context_length
+        visit.charge(fields, body, generates=path in _GENERATE, context=context)
+        try:
+            await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
+        finally:
+            visit.settle(exchange)
 
     async def _accounted(
         self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
@@ -219,21 +230,6 @@ class Gateway:
 def _allow(scope: Scope, method: str) -> None:
     if scope["method"] != method:
         raise MethodNotAllowed(f"{scope['method']} is not possible here", hint=f"use {method}")
-
-
-def _counted(send: Send, quotas: Quotas, account: str) -> Send:
-    """`send` that tells how much is left of the account's requests of this minute, where their number is limited."""
-
-    async def tell(message: Message) -> None:
-        left = quotas.requests_left(account) if message["type"] == "http.response.start" else None
-        if left is not None:
-            over = message["status"] == ResourceExhausted.status and not left[1]
-            told = {"limit-requests": str(left[0]), "remaining-requests": str(left[1]), "over-limit": _WORDS[over]}
-            more = [(f"x-ratelimit-{name}".encode(), text.encode()) for name, text in told.items()]
-            message = {**message, "headers": [*message["headers"], *more]}
-        await send(message)
-
-    return tell
 
 
 def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:

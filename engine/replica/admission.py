@@ -110,7 +110,7 @@ class Admission:
         if not self._active:
             return True
         parked = self._parked.get(job)
-        tokens = len(parked[0].pending if parked else job.prompt) + GROWTH_TOKENS
+        tokens = len(parked[0].pending if parked else job.prompt_array) + GROWTH_TOKENS
         others = [i for i in self.free() if i != prefix.source]
         if prefix.source is not None and self._memory.make_room(tokens - prefix.tokens, others):
             return True
@@ -119,11 +119,12 @@ class Admission:
     def _prefix(self, job: Job) -> Prefix:
         if job in self._parked or job.score_prompt:
             return Prefix()
-        if job.leader is not None:
+        if job.leader is not None and not job.said:
             whole = self._memory.find_whole((job.adapters, job.cache_key), job.prompt_array)
             if whole.awaited or (whole.tokens and job.leader.prompt_row is not None):
                 return whole
-        return self._memory.find((job.adapters, job.cache_key), job.prompt_array, max_reuse=job.cache_max_tokens)
+        scope, limit = (job.adapters, job.cache_key), job.cache_max_tokens
+        return self._memory.find(scope, job.prompt_array, max_reuse=limit, prompt_tokens=len(job.prompt))
 
     # Starting
 
@@ -138,11 +139,14 @@ class Admission:
                 self._loaded.speculation, self._loaded.drafting, prompt=job.prompt, prediction=job.prediction,
                 counts=sequence.drafts, scope=sequence.scope,
             )  # fmt: skip
+            if sequence.speculator is not None:
+                for token in job.said:
+                    sequence.speculator.advance(token)
         sequence.cached_tokens = reused
         self._occupy(sequence, target, reused)
         job.times.admitted = time.monotonic()
         self._meters.admitted(job, reused)
-        self._waiting.charge(job, len(job.prompt) - reused)
+        self._waiting.charge(job, len(job.prompt_array) - reused)
         return sequence
 
     def _occupy(self, sequence: Sequence, target: int, held: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engine.replica.chunks import Json, Writer, usage
 from engine.replica.fields import GenerationRequest
 from engine.replica.job import Delta, DraftCounts, Event, Failed, Finished, Job, Started
+from engine.replica.journal import Past, Recorder
 from engine.replica.mailbox import Mailbox
 from engine.replica.scheduler import Scheduler
 
@@ -45,67 +46,108 @@ class Call:
         scheduler: Scheduler,
         identity: Identity,
         preparation: Preparation,
+        past: Past | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """`past`: what another replica has told of this request. `recorder`: told what this one tells."""
         self.request, self._jobs, self.mailbox, self._writer = request, jobs, mailbox, writer
         self._scheduler, self._identity = scheduler, identity
         self._preparation = preparation
-        self._open = {job.index for job in jobs}
-        self._cached = self._generated = 0
+        self.recorder, self._past = recorder, past
+        told = past.choices if past is not None else {}
+        over = {index for index, one in told.items() if one.generated is not None}
+        self._opened, self._open = set(told), {job.index for job in jobs} - over
+        self._ending: set[int] = set()  # the last text is read, the end is not
+        self._cached = sum(one.cached for index, one in told.items() if self._leads(index))
+        self._generated = sum(one.generated or 0 for one in told.values())
         self._drafts = DraftCounts()
         self._concurrent = 0
 
     def submit(self) -> None:
         self._concurrent = self._scheduler.running + self._scheduler.waiting
-        self._scheduler.submit(self._jobs)
+        if self._open:
+            self._scheduler.submit(self._running())
 
     def close(self) -> None:
         """Stop whatever still runs of this request; nothing happens when all of it is over."""
         if self._open:
-            self._scheduler.cancel(self._jobs)
+            self._scheduler.cancel(self._running())
 
-    async def chunks(self) -> AsyncIterator[Json]:
-        """Stream chunks in order. Raises the FiredeckError that ended the request, or ClientGone."""
+    def _running(self) -> list[Job]:
+        return [job for job in self._jobs if job.index in self._open]
+
+    async def groups(self) -> AsyncIterator[list[Json]]:
+        """Stream chunks in order, those at once that are sent at once. Raises the FiredeckError that ended the
+        request, or ClientGone."""
         # Once, or clients that add up count it twice. Fireworks has it in the chunk of the last finish_reason and knows
         # no stream_options; who sends them speaks OpenAI's way: usage in an extra last chunk and in none before it.
         options = self.request.stream_options
         usage_apart = options is not None and bool(options.include_usage)
-        async for event in self._events():
-            if isinstance(event, Started):
-                for chunk in self._writer.started(event):
-                    yield chunk
-            elif isinstance(event, Delta):
-                for chunk in self._writer.delta(event):
-                    yield chunk
-            elif isinstance(event, Finished):
-                last = not self._open
-                perf = self.perf() if last and self.request.perf_metrics_in_response else None
-                for chunk in self._writer.finished(event, self.usage() if last and not usage_apart else None, perf):
-                    yield chunk
-        if usage_apart:
-            yield self._writer.usage_only(self.usage())
+        chunks: list[Json] = []
+        while self._open:
+            for event in await self._batch():
+                if isinstance(event, Failed) and chunks and not self._ending:
+                    yield chunks
+                    chunks = []
+                chunks += self._chunks(self._absorbed(event), usage_apart=usage_apart)
+            if chunks and not self._ending:
+                yield chunks
+                chunks = []
+        if usage_apart and not (self._past is not None and self._past.usage_told):
+            if self.recorder is not None:
+                self.recorder.usage()
+            yield [self._writer.usage_only(self.usage())]
 
     async def body(self) -> Json:
         """The whole answer of a request that does not stream."""
-        async for _event in self._events():
-            pass  # absorbed by the writer
+        while self._open:
+            for event in await self._batch():
+                self._absorbed(event)
         return self._writer.body(self.usage(), self.perf() if self.request.perf_metrics_in_response else None)
 
-    async def _events(self) -> AsyncIterator[Event]:
-        while self._open:
-            batch = await self.mailbox.batch()
-            if batch is None:
-                raise ClientGone
-            for event in batch:
-                if isinstance(event, Failed):
-                    raise event.error
-                if isinstance(event, Started) and self._leads(event.index):
-                    self._cached += event.cached_tokens
-                if isinstance(event, Finished):
-                    self._generated += event.generated_tokens
-                    _add(self._drafts, event.drafts)
-                    self._open.discard(event.index)
-                self._writer.absorb(event)
-                yield event
+    async def _batch(self) -> list[Event]:
+        batch = await self.mailbox.batch()
+        if batch is None:
+            raise ClientGone
+        return batch
+
+    def _absorbed(self, event: Event) -> Event:
+        """The event, once all who remember have seen it. Raises the error of one that failed."""
+        if isinstance(event, Failed):
+            raise event.error
+        if isinstance(event, Started):
+            if event.index in self._opened:  # elsewhere: the writer knows it from there
+                return event
+            self._cached += event.cached_tokens if self._leads(event.index) else 0
+        elif isinstance(event, Delta) and event.last:
+            self._ending.add(event.index)
+        elif isinstance(event, Finished):
+            self._generated += event.generated_tokens
+            _add(self._drafts, event.drafts)
+            self._open.discard(event.index)
+            self._ending.discard(event.index)
+        self._writer.absorb(event)
+        return event
+
+    def _chunks(self, event: Event, *, usage_apart: bool) -> list[Json]:
+        """What an absorbed event comes to on a stream, and in its journal."""
+        recorder = self.recorder
+        if isinstance(event, Started):
+            if event.index in self._opened:
+                return []
+            if recorder is not None:
+                recorder.opened(event.index, event.cached_tokens)
+            return self._writer.started(event)
+        if isinstance(event, Delta):
+            if recorder is not None:
+                recorder.said(event.index, event.tokens)
+            return self._writer.delta(event)
+        assert isinstance(event, Finished)
+        if recorder is not None:
+            recorder.ended(event.index, event.generated_tokens)
+        last = not self._open
+        perf = self.perf() if last and self.request.perf_metrics_in_response else None
+        return self._writer.finished(event, self.usage() if last and not usage_apart else None, perf)
 
     def _leads(self, index: int) -> bool:
         """Copies of a prompt for further choices are not cache hits that the client should see."""

@@ -49,11 +49,12 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text that is certain, and the tokens that ended in it."""
+    """Text that is certain, and the tokens that ended in it. `last`: the end follows, and nothing was held back."""
 
     index: int
     text: str
     tokens: tuple[Token, ...]
+    last: bool = False
 
 
 @dataclass(slots=True)
@@ -129,10 +130,22 @@ class Job:
     deadline: float | None = None  # monotonic seconds; past it the job ends with DeadlineExceeded
     leader: Job | None = None  # the first choice of the same prompt, which evaluates and counts it
     followed: bool = False  # whether it is a leader
+    said: list[int] = field(default_factory=list)  # tokens of its answer that another replica has told already
+    resumed: bool = False  # its prompt was read and counted elsewhere
     prompt_row: NDArray[np.float32] | None = None  # a leader's logits after its prompt: its followers begin with them
     times: Times = field(default_factory=Times)
     cancelled: bool = False
-    prompt_array: NDArray[np.int32] = field(init=False, repr=False)  # the prompt, as indexes compare it
+    prompt_array: NDArray[np.int32] = field(init=False, repr=False)  # what it has to read, as indexes compare it
 
     def __post_init__(self) -> None:
         self.prompt_array = np.asarray(self.prompt, np.int32)
+
+    def resume(self, said: list[int]) -> None:
+        """Go on after `said`: all but the last of it is read behind the prompt, the last one is decoded next."""
+        self.said, self.resumed = said, True
+        self.prompt_array = np.asarray(self.to_read, np.int32)
+
+    @property
+    def to_read(self) -> list[int]:
+        """What has to be in memory before the next token."""
+        return [*self.prompt, *self.said[:-1]] if self.said else self.prompt

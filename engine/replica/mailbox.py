@@ -79,7 +79,7 @@ def coalesce(events: list[Event]) -> list[Event]:
         if isinstance(event, Delta) and at is not None:
             before = merged[at]
             assert isinstance(before, Delta)
-            merged[at] = Delta(event.index, before.text + event.text, before.tokens + event.tokens)
+            merged[at] = Delta(event.index, before.text + event.text, before.tokens + event.tokens, event.last)
             continue
         if isinstance(event, Delta):
             open_delta[event.index] = len(merged)

@@ -65,12 +65,15 @@ class Memory:
 
     # Finding and placing a prompt
 
-    def find(self, scope: Hashable, prompt: Tokens, *, max_reuse: int | None = None) -> Prefix:
-        """What a prompt can start from. At least its last token is left to evaluate: its logits are not stored."""
+    def find(
+        self, scope: Hashable, prompt: Tokens, *, max_reuse: int | None = None, prompt_tokens: int | None = None
+    ) -> Prefix:
+        """What a prompt can start from. At least its last token is left to evaluate: its logits are not stored.
+        What follows the first `prompt_tokens` is part of an answer, and computed as such."""
         limit = max(0, len(prompt) - 1 if max_reuse is None else min(max_reuse, len(prompt) - 1))
         if not self._can_reuse or limit < MIN_REUSE_TOKENS:
             return Prefix()
-        wanted, wide_end = prompt[:limit], self._wide_end(prompt)
+        wanted, wide_end = prompt[:limit], self._wide_end(len(prompt) if prompt_tokens is None else prompt_tokens)
         best = self._resident(scope, wanted, wide_end)
         shared, holders = self._index.longest(scope, wanted, eligible=self._is_promise)
         promised = 0
@@ -91,7 +94,7 @@ class Memory:
     def find_whole(self, scope: Hashable, prompt: Tokens) -> Prefix:
         """Where all of a prompt lies, computed as it would be, for one whose last logits are known; `awaited` while
         that is being done."""
-        wide_end = self._wide_end(prompt)
+        wide_end = self._wide_end(len(prompt))
         shared, holders = self._index.longest(
             scope, prompt, eligible=lambda h: min(self._residents[h].wide_end, len(prompt)) == wide_end
         )
@@ -106,9 +109,9 @@ class Memory:
         best = max(holders, key=lambda h: usable[h], default=None)
         return Prefix(usable[best], source=best) if best is not None and usable[best] else Prefix()
 
-    def _wide_end(self, prompt: Tokens) -> int:
+    def _wide_end(self, prompt_tokens: int) -> int:
         """How many tokens of a new prompt are evaluated in wide calls."""
-        return len(prompt) if len(prompt) >= self._wide > 1 else 0
+        return prompt_tokens if prompt_tokens >= self._wide > 1 else 0
 
     def _reusable(self, shared: int, theirs: int, ours: int) -> int:
         return reusable(shared, theirs, ours, self._wide)
@@ -241,8 +244,7 @@ class Memory:
         resident = self._residents.get(identifier)
         if resident is None:  # lost by `cleanse`
             return None
-        state = self._cells.save(identifier)
-        handle = None
+        state, handle = self._cells.save(identifier), None
         if state is not None and resident.tokens:
             # Under a scope of its own: what was generated is nobody's prompt.
             handle = self.states.put(("parked", identifier, self._time), resident.tokens, state, pin=True)
@@ -253,9 +255,7 @@ class Memory:
         """Take an id out of `free` for a parked sequence: (id, whether its state is there)."""
         target = self._least_valuable(free)
         self._vacate(target)
-        if handle is None:
-            return target, False
-        return target, self._cells.load(target, self.states.take(handle))
+        return target, handle is not None and self._cells.load(target, self.states.take(handle))
 
     def discard(self, handle: Handle) -> None:
         """A parked sequence ended before it was resumed, or on the way."""

@@ -85,9 +85,10 @@ class Meters:
         self.counters.prefill_seconds_total += seconds
 
     def admitted(self, job: Job, cached_tokens: int) -> None:
-        """A job got an id. Further choices of a prompt count as one prompt with the first."""
+        """A job got an id. Further choices of a prompt count as one prompt with the first, and one that goes on here
+        was counted where it began."""
         self.queue_s.observe(job.times.admitted - job.times.submitted)
-        if job.leader is None:
+        if job.leader is None and not job.resumed:
             self.prompt_tokens.observe(len(job.prompt))
             self.counters.prompt_tokens_total += len(job.prompt)
             self.counters.cached_prompt_tokens_total += cached_tokens

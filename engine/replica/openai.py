@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from client.errors import InvalidArgument
-from engine.replica import grammar, standing
+from engine.replica import grammar, journal, standing
 from engine.replica.adapters import Adapters
 from engine.replica.answers import AnswerMaker, Demand
 from engine.replica.call import Call, Identity, Preparation
@@ -26,6 +26,7 @@ from engine.replica.fields import (
 )
 from engine.replica.grammar_process import Grammar, GrammarProcesses
 from engine.replica.job import AdapterSet, Job, Times
+from engine.replica.journal import Origin, Past, Recorder
 from engine.replica.llama import Model
 from engine.replica.mailbox import Mailbox
 from engine.replica.options import OptionsMaker
@@ -71,12 +72,14 @@ class Inference:
         Raises FiredeckError for whatever is wrong with the request.
         """
         begun = time.monotonic()
-        body = parse_json(raw)
+        written = journal.length(headers)
+        past = journal.read(raw[:written]) if written else None
+        body = parse_json(raw[written or 0 :])
         request: GenerationRequest = parse(ChatRequest if chat else CompletionRequest, body)
         prompts = self._prompt_tokens(request)
         spans = Preparation(arrived, queued_s=begun - arrived, tokenizing_s=time.monotonic() - begun)
         demand = self._demand(request, prompts[0][0])
-        common = self._common(request, headers, mailbox, arrived, demand)
+        common = self._common(request, headers, mailbox, arrived, demand, past)
         jobs: list[Job] = []
         states: list[ChoiceState] = []
         for tokens, given in prompts:
@@ -84,8 +87,25 @@ class Inference:
             jobs += choices
             state = self._state(request, tokens, given)
             states += [replace(state, tokens=[]) for _ in choices]
-        writer = Writer(_style(request, demand.gbnf), states, self._model.vocabulary, demand.plan)
-        return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, spans)
+        style = _style(request, demand.gbnf, past)
+        writer = Writer(style, states, self._model.vocabulary, demand.plan)
+        recorder = None
+        if written is not None and journal.resumable(request):
+            origin = Origin(common.sampling.seed, style.identifier, style.created, journal.fingerprint(jobs))
+            recorder = Recorder(None if past else origin)
+        if past is not None:
+            self._go_on(past, jobs, writer)
+        return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, spans, past, recorder)
+
+    def _go_on(self, past: Past, jobs: list[Job], writer: Writer) -> None:
+        """Bring jobs and writer to where another replica has left them."""
+        vocabulary = self._model.vocabulary
+        journal.check(past, jobs, vocabulary.size)
+        for index, told in past.choices.items():
+            if told.generated is None:
+                jobs[index].resume(told.tokens)
+                for event in journal.events(index, told, jobs[index], vocabulary):
+                    writer.absorb(event)
 
     def _demand(self, request: GenerationRequest, prompt: list[int]) -> Demand:
         """What the answer must be, and who reads it."""
@@ -95,7 +115,13 @@ class Inference:
         return self._answers.demand(request, gbnf, inside_reasoning=self._prompts.opens_reasoning(prompt))
 
     def _common(
-        self, request: GenerationRequest, headers: Mapping[str, str], mailbox: Mailbox, arrived: float, demand: Demand
+        self,
+        request: GenerationRequest,
+        headers: Mapping[str, str],
+        mailbox: Mailbox,
+        arrived: float,
+        demand: Demand,
+        past: Past | None,
     ) -> Job:
         """What all jobs of a request have in common; index, prompt and limit are still to be set."""
         # Both places count, and mean the same: a header must not hide the key in the body, nor the other way round.
@@ -104,7 +130,7 @@ class Inference:
             index=0,
             prompt=[],
             max_tokens=0,
-            sampling=self._options.options(request),
+            sampling=self._options.options(request, past.origin.seed if past else None),
             stops=(*request.stops, *demand.stops),
             special_text=demand.special_text,
             cache_key=tuple(dict.fromkeys(key for key in keys if key)),
@@ -237,11 +263,11 @@ def _gbnf(response_format: ResponseFormat | None) -> str | None:
     return grammar.any_json_object() if schema is None else grammar.schema_to_gbnf(schema, field)
 
 
-def _style(request: GenerationRequest, gbnf: str | None) -> Style:
+def _style(request: GenerationRequest, gbnf: str | None, past: Past | None) -> Style:
     chat = isinstance(request, ChatRequest)
     return Style(
-        identifier=("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12),
-        created=int(time.time()),
+        identifier=past.origin.identifier if past else ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12),
+        created=past.origin.created if past else int(time.time()),
         model=request.model,
         chat=chat,
         logprobs=request.logprobs_asked,

@@ -34,12 +34,14 @@ class OptionsMaker:
         self._seeds = random.SystemRandom() if seed is None else random.Random(seed)
         self._defaults = _model_defaults(model)
 
-    def options(self, request: GenerationRequest) -> SamplingOptions:
-        """Raises InvalidArgument for a bias on what is no token of the model."""
+    def options(self, request: GenerationRequest, begun_with: int | None = None) -> SamplingOptions:
+        """Raises InvalidArgument for a bias on what is no token of the model. `begun_with`: the seed that the request
+        began with elsewhere."""
         given = {name: getattr(request, name) for name in SAMPLING_FIELDS if getattr(request, name) is not None}
         # The best of several is known by its tokens' log-probabilities, whether they are shown or not.
         scored = 0 if request.choices > (request.n or 1) else None
-        seed = request.seed if request.seed is not None else self._seeds.getrandbits(63)
+        given_seed = request.seed if request.seed is not None else begun_with
+        seed = given_seed if given_seed is not None else self._seeds.getrandbits(63)
         return SamplingOptions(
             **{**self._defaults, **given},
             logit_bias=self._logit_bias(request.logit_bias or {}),

@@ -37,7 +37,7 @@ class Sequence:
         self.job = job
         self.identifier = identifier
         self.cached_tokens = 0
-        self.pending = job.prompt
+        self.pending = job.to_read
         # So many tokens are evaluated in wide calls (hardware.CPU_WIDE_TOKENS): all of a long prompt, or none.
         self.wide_end = len(job.prompt) if len(job.prompt) >= wide > 1 and not job.score_prompt else 0
         self.held: list[int] = []  # shared with the memory's bookkeeping
@@ -63,6 +63,7 @@ class Sequence:
         self._sampler = Sampler(job.sampling, prompt=job.prompt, banned=banned)
         self._text = TextStream(job.stops)
         self._unsent: list[Token] = []
+        self._go_on(job.said)
 
     @property
     def scope(self) -> tuple[AdapterSet, CacheKey]:
@@ -164,23 +165,34 @@ class Sequence:
         choice = self._choose(row)
         if choice.token in self._ends:
             return self._finish("stop")
-        self.next_token = choice.token
-        self.generated += 1
-        self._sampler.accept(choice.token)
         if self.speculator is not None:
             self.speculator.advance(choice.token)
             self._compare(choice.token)
         token = Token(choice.token, self._text.length, choice.logprob, choice.sampling_logprob, choice.top)
         self._unsent.append(token)
-        piece = self._piece(choice.token)
-        if self._thought is not None:
-            self._thought.accept(choice.token, piece)
-        text = self._text.push(piece)
+        text = self._follow(choice.token)
         if self._text.stopped:
             return self._finish("stop", text)
         if self.generated >= self.job.max_tokens:
             return self._finish("length", text)
         return self._delta(text) if text else None
+
+    def _follow(self, token: int) -> str:
+        """`token` is the answer's next one. Returns the text that became certain with it."""
+        self.next_token = token
+        self.generated += 1
+        self._sampler.accept(token)
+        piece = self._piece(token)
+        if self._thought is not None:
+            self._thought.accept(token, piece)
+        return self._text.push(piece)
+
+    def _go_on(self, said: list[int]) -> None:
+        """Come to the state in which another replica told the last of `said`."""
+        if self._grammar is not None:
+            self._grammar.tokens.extend(said)
+        for token in said:
+            self._follow(token)
 
     def close(self) -> None:
         """Free the grammar's state and the draft model's slot. The sequence takes no more tokens."""
@@ -197,13 +209,13 @@ class Sequence:
         self.verified()
         text += self._text.finish()
         if text or self._unsent:
-            self.last_delta = self._delta(text)
+            self.last_delta = self._delta(text, last=True)
         self.job.times.finished = time.monotonic()
         return Finished(self.job.index, reason, self.generated, self.job.times, self.drafts)
 
-    def _delta(self, text: str) -> Delta:
+    def _delta(self, text: str, *, last: bool = False) -> Delta:
         tokens, self._unsent = tuple(self._unsent), []
-        return Delta(self.job.index, text, tokens)
+        return Delta(self.job.index, text, tokens, last)
 
     def _choose(self, row: Logits) -> Choice:
         """The next token: one that is due, or a choice, made anew where the grammar forbids it among what it allows."""

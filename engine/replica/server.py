@@ -30,7 +30,7 @@ from client.errors import (
     Unauthenticated,
     Unavailable,
 )
-from engine.replica import adapter_routes
+from engine.replica import adapter_routes, journal
 from engine.replica.call import Call, ClientGone
 from engine.replica.embeddings import embed
 from engine.replica.mailbox import Mailbox, Outbox
@@ -133,7 +133,7 @@ class App:
         self, receive: Receive, send: Send, headers: dict[str, str], request_id: str, *, chat: bool
     ) -> None:
         inference = self._runtime.accepting()
-        raw = await _read_body(receive)
+        raw = await _read_body(receive, more=journal.length(headers) or 0)
         mailbox, arrived = Mailbox(self._outbox), time.monotonic()
         # Template, tokeniser and grammar can take a while on a long prompt: not on the loop that streams for others.
         call = await asyncio.to_thread(inference.prepare, raw, headers, mailbox, chat=chat, arrived=arrived)
@@ -187,31 +187,41 @@ def _header_value(value: object) -> bytes:
 
 
 async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[[Exception], FiredeckError]) -> None:
-    """Server-sent events. The status line waits for the first chunk: an error before it keeps its own status."""
+    """Server-sent events. The status line waits for the first chunk: an error before it keeps its own status.
+
+    With a journal each group of events ends with its record. What another replica can mend goes without one."""
     begun = False
+    headers = [*STREAM_HEADERS, (b"x-request-id", request_id.encode("latin-1"))]
+    if call.recorder is not None:
+        headers.append((journal.HEADER.encode(), b"1"))
+
+    async def tell(data: bytes, *, more: bool = True, whole: bool = True) -> None:
+        nonlocal begun
+        if not begun:
+            headers.append((b"server-timing", call.opening().encode()))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            begun = True
+        record = call.recorder.record() if whole and call.recorder is not None else b""
+        await send({"type": "http.response.body", "body": data + record, "more_body": more})
+
     try:
-        async for chunk in call.chunks():
-            if not begun:
-                own = [(b"x-request-id", request_id.encode("latin-1")), (b"server-timing", call.opening().encode())]
-                headers = [*STREAM_HEADERS, *own]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                begun = True
-            await send(_event(chunk))
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+        async for chunks in call.groups():
+            await tell(b"".join([_event(chunk) for chunk in chunks]))
+        await tell(b"data: [DONE]\n\n", more=False)
     except Exception as error:
         if not begun or isinstance(error, ClientGone):
             raise
         told = error if isinstance(error, FiredeckError) else unforeseen(error)
-        await send(_event(told.inference_body(request_id)))
-        await send({"type": "http.response.body", "body": b""})
+        whole = not isinstance(told, Unavailable)
+        await tell(_event(told.inference_body(request_id)), more=False, whole=whole)
 
 
-def _event(data: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": b"data: " + _dumps(data) + b"\n\n", "more_body": True}
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + _dumps(data) + b"\n\n"
 
 
-async def _read_body(receive: Receive) -> bytes:
-    """The whole body, refused as soon as it passes the limit."""
+async def _read_body(receive: Receive, more: int = 0) -> bytes:
+    """The whole body, refused as soon as it passes the limit; `more` bytes of it are no part of the request."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -219,7 +229,7 @@ async def _read_body(receive: Receive) -> bytes:
             raise ClientGone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
+        if size > MAX_BODY_BYTES + more:
             raise PayloadTooLarge(f"the body is over {MAX_BODY_BYTES} bytes")
         if not message.get("more_body"):
             return b"".join(parts)

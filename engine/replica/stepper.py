@@ -224,17 +224,16 @@ class Stepper:
         logits = None if rows == "none" else self._context.logits(len(tokens) if scored else 1)
         self._meters.prefilled(len(tokens), time.perf_counter() - began)
         self._outcome.progressed()
-        if logits is None:
-            return
-        if watched and _overflowed(logits):
+        if logits is not None and watched and _overflowed(logits):
             self._outcome.fail(sequence, NotNumbers())
             return
-        if scored:
+        if logits is not None and scored:
             sequence.score(logits, start)
-        if first:
-            if sequence.job.followed:
-                sequence.job.prompt_row = np.array(logits[-1])
+        if logits is not None and first and sequence.job.followed:
+            sequence.job.prompt_row = np.array(logits[-1])
+        if last and not sequence.job.times.prefilled:  # else it was set aside since, and has been told
             self._outcome.prompt_done(sequence)
+        if logits is not None and first:
             self._outcome.take(sequence, logits[-1])
 
     # Failures

@@ -105,6 +105,9 @@ class AccessRecords:
     async def put_quota(self, record: QuotaRecord) -> None:
         await self._store.transact([("put_quota", asdict(record))])
 
+    async def drop_quota(self, name: str) -> None:
+        await self._store.transact([("drop_quota", {"name": name})])
+
     async def owner_of(self, name: str) -> str | None:
         """The user who made a resource, None when that is not known."""
         rows = await self._store.fetch("owner_of", {"name": name})

@@ -24,6 +24,9 @@ DELETE FROM secrets WHERE name = :name;
 INSERT INTO quotas (name, value, update_time) VALUES (:name, :value, :update_time)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, update_time = excluded.update_time;
 
+-- name: drop_quota
+DELETE FROM quotas WHERE name = :name;
+
 -- name: all_quotas
 SELECT name, value, update_time FROM quotas ORDER BY name;
 

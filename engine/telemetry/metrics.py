@@ -68,6 +68,9 @@ DESIRED = Gauge("firedeck_replicas_desired", "Replicas that the autoscaler wants
 QUARANTINED = Counter(
     "firedeck_requests_quarantined", "Requests found to end replicas.", ["deployment"], registry=REGISTRY
 )
+RESUMED = Counter(
+    "firedeck_streams_resumed", "Streams that went on on another replica.", ["deployment"], registry=REGISTRY
+)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 COST = Counter(
     "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY
@@ -79,7 +82,7 @@ REGISTRY.register(REPLICA_FIGURES)
 
 _TOTALS: tuple[MetricWrapperBase, ...] = (
     REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
-    COST,
+    COST, RESUMED,
 )  # fmt: skip
 _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went

@@ -25,6 +25,7 @@ PLACES = {
     "account": "local", "deployment_id": "theirs", "model_id": "theirs", "user_id": "them", "secret_id": "theirs",
     "quota_id": "replica-count", "deployed_model_id": "theirs", "shape_id": "theirs", "version_id": "v1",
     "request_id": "theirs",
+    "key_id": "theirs",
 }  # fmt: skip
 _addresses = (f"10.0.{number // 250}.{number % 250}" for number in count())
 
@@ -60,7 +61,7 @@ def who_may(method: str, path: str) -> tuple[str, str | None]:
     """The README's table of roles, by what a route is about: the least role, and that for what others own."""
     if "auditLogs" in path:
         return "admin", None
-    if "apiKeys" in path:
+    if "apiKeys" in path and "{quota_id}" not in path:
         return "inference-user", "admin"
     if (method == "GET" and not path.endswith(":validateUpload")) or path.endswith(":match"):
         return "inference-user", None

@@ -50,16 +50,13 @@ def test_what_is_no_dry_run_does_not_say_so(engine: EngineProcess) -> None:
     assert "dry run" not in firedeck(engine, f"deployment get {SHARED}").output
 
 
-def test_one_deployment_is_shown_with_what_holds_it_up(engine: EngineProcess) -> None:
-    assert "Held Up By" not in firedeck(engine, f"deployment get {SHARED}").stdout
-    try:
-        assert firedeck(engine, "quota update monthly-spend-usd --value 0").exit_code == 0
-        shown = firedeck(engine, f"deployment get {SHARED}").stdout
-        assert "\nState: READY\n" in shown
-        assert "\nHeld Up By: MONTHLY_SPEND_LIMIT_EXCEEDED (its requests are refused" in shown
-        assert "conditions" not in firedeck(engine, f"deployment get {SHARED} -o json").stdout
-    finally:
-        assert firedeck(engine, "quota update monthly-spend-usd --value 1000000000").exit_code == 0
+def test_one_deployment_is_shown_with_what_holds_it_up(own_engine: EngineProcess) -> None:
+    assert firedeck(own_engine, f"deployment create {BARE} --deployment-id idle --min-replica-count 0").exit_code == 0
+    assert "Held Up By" not in firedeck(own_engine, "deployment get idle").stdout
+    assert firedeck(own_engine, "quota update monthly-spend-usd --value 0").exit_code == 0
+    shown = firedeck(own_engine, "deployment get idle").stdout
+    assert "\nHeld Up By: MONTHLY_SPEND_LIMIT_EXCEEDED (its requests are refused" in shown
+    assert "conditions" not in firedeck(own_engine, "deployment get idle -o json").stdout
 
 
 def test_an_update_that_names_nothing_to_change_changes_nothing(engine: EngineProcess) -> None:

@@ -125,7 +125,9 @@ async def test_a_new_user_of_a_deleted_ones_id_owns_nothing_of_theirs(own: Home,
 async def test_quotas_are_listed_with_what_is_used_and_set_up_to_their_maximum(admin: Client) -> None:
     before = {q.id: q for q in await admin.quotas.list()}
     assert set(before) == {
-        "requests-per-minute", "deployment-count", "replica-count", "gpu-hours-per-month", "monthly-spend-usd",
+        "requests-per-minute", "prompt-tokens-per-minute", "cache-adjusted-prompt-tokens-per-minute",
+        "generated-tokens-per-minute", "concurrent-requests", "deployment-count", "replica-count",
+        "gpu-hours-per-month", "monthly-spend-usd",
     }  # fmt: skip
     assert all(q.value == q.max_value and q.usage == 0 for q in before.values())
     changed = await admin.quotas.update("replica-count", 4)
@@ -198,7 +200,7 @@ async def test_requests_beyond_the_quota_are_refused_with_429_and_a_time_to_wait
 
 async def test_who_is_over_the_quota_is_told_when_a_request_fits_again(own: Home, admin: Client) -> None:
     now = 1000.0
-    own.engine.house.access.quotas._now = lambda: now
+    own.engine.gateway.admission.now = lambda: now
     await admin.quotas.update("requests-per-minute", 2)
     async with own.http(own.admin_key) as http:
 

@@ -49,7 +49,7 @@ async def test_lists_and_single_resources_of_access_show_just_the_fields_of_a_re
         for path, mask, field, item in (
             ("users", "name,role", "users", {"name": "accounts/local/users/admin", "role": "admin"}),
             ("users/admin/apiKeys", "keyId", "apiKeys", {"keyId": "admin"}),
-            ("quotas", "max_value", "quotas", {"maxValue": "10000"}),
+            ("quotas", "max_value", "quotas", {"maxValue": "1000000000"}),
             ("auditLogs", "message,status.code", "auditLogs", {"message": "ListQuotas", "status": {"code": "OK"}}),
         ):
             answer = await http.get(f"/v1/accounts/local/{path}", params={"readMask": mask})

@@ -1,7 +1,7 @@
 """The gateway, measured: what it adds to a stream, and what a cold start costs.
 
 1. Streams through the gateway at widths 1 to 16: tokens per second, TTFT, and the part of it that the gateway added
-   (what the client measured less what the replica reports in `perf_metrics`).
+   (what the client measured less what the replica reports in `perf_metrics`), and the engine's CPU time a token.
 2. Cold start: from a deployment at zero to the first token, beside a warm first token.
 """
 
@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+import psutil
 
 from client.resources import Client
 from client.types import AutoscalingPolicy, DeploymentSpec
@@ -44,12 +46,12 @@ async def main() -> None:
         engine = EngineProcess(Path(folder) / "data").start()
         try:
             async with Client(engine.context) as client:
-                await _bench(client)
+                await _bench(client, psutil.Process(engine.process.pid if engine.process else None))
         finally:
             engine.stop()
 
 
-async def _bench(client: Client) -> None:
+async def _bench(client: Client, gateway: psutil.Process) -> None:
     policy = AutoscalingPolicy(scale_to_zero_window=timedelta(seconds=1))
     spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, autoscaling_policy=policy)
     await client.deployments.create(spec, "bench")
@@ -57,26 +59,28 @@ async def _bench(client: Client) -> None:
     replica = (await client.fleet.status("bench")).replicas[0]
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, device {replica.device}, {SMOLLM2}, {TOKENS} tokens a stream\n")
-    await _widths(client)
+    await _widths(client, gateway)
     await _cold(client)
 
 
-async def _widths(client: Client) -> None:
-    print(f"{'streams':>8} {'tok/s':>8} {'of 1':>6} {'TTFT p50':>10} {'p95':>10} {'gateway adds p50':>17} {'max':>9}")
+async def _widths(client: Client, gateway: psutil.Process) -> None:
+    head = f"{'streams':>8} {'tok/s':>8} {'of 1':>6} {'TTFT p50':>10} {'p95':>10} {'gateway adds p50':>17} {'max':>9}"
+    print(f"{head} {'CPU a token':>12}")
     await _stream(client)
     alone = 0.0
     for width in WIDTHS:
-        began = time.monotonic()
+        began, used_s = time.monotonic(), _cpu_s(gateway)
         answers: list[Answer] = []
         for _ in range(ROUNDS):
             answers += await asyncio.gather(*(_stream(client) for _ in range(width)))
-        speed = sum(a.tokens for a in answers) / (time.monotonic() - began)
+        tokens = sum(a.tokens for a in answers)
+        speed, cpu_us = tokens / (time.monotonic() - began), (_cpu_s(gateway) - used_s) / tokens * 1e6
         alone = alone or speed
         ttft = sorted(a.ttft_s for a in answers)
         added = sorted(a.ttft_s - a.replica_ttft_s for a in answers)
         print(
             f"{width:>8} {speed:>8.0f} {speed / alone:>5.2f}x {_ms(statistics.median(ttft))} {_ms(_p95(ttft))} "
-            f"{_ms(statistics.median(added), 17)} {_ms(added[-1], 9)}"
+            f"{_ms(statistics.median(added), 17)} {_ms(added[-1], 9)} {cpu_us:>9.0f} us"
         )
 
 
@@ -104,6 +108,11 @@ async def _stream(client: Client, tokens: int = TOKENS) -> Answer:
         count = (event.get("usage") or {}).get("completion_tokens", count)
         reported = float((event.get("perf_metrics") or {}).get("server-time-to-first-token", reported))
     return Answer(first, reported, count)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _p95(ordered: Sequence[float]) -> float:

@@ -82,6 +82,25 @@ async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_
         assert "ended 2 replicas" in refused.json()["error"]["message"]
 
 
+async def test_a_stream_that_crashes_replicas_midway_goes_on_once_and_then_ends_with_an_error(
+    engine: EngineProcess,
+) -> None:
+    await deploy(engine, "d", min_replica_count=2, max_replica_count=2)
+    async with Client(engine.context) as client, _http(engine) as http:
+        while sum(r.stage == "READY" for r in (await client.fleet.status("d")).replicas) < 2:
+            await asyncio.sleep(0.1)
+        body = {"model": NAME, "prompt": "MIDWAY", "max_tokens": 80, "ignore_eos": True}
+        streamed = await http.post("/v1/completions", json={**body, "stream": True})
+        assert streamed.status_code == 200
+        *_events, last = streamed.text.strip().split("\n\n")
+        assert "ended while it was answering" in last
+        assert "[DONE]" not in streamed.text
+        [quarantined] = (await client.fleet.status("d")).quarantined
+        assert len(set(quarantined.replicas)) == 2
+        refused = await http.post("/v1/completions", json={**body, "stream": True})
+        assert refused.status_code == 400
+
+
 @pytest.mark.soak  # two replicas are each given half a minute to make progress
 @pytest.mark.parametrize(("word", "why"), [("WEDGE", "made no token"), ("VANISH", "says it has no work")])
 async def test_a_wedged_replica_is_ended_although_it_answers_every_look_and_its_request_is_found_out(

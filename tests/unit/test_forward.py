@@ -15,8 +15,9 @@ def exchange(headers: dict[str, str], now: float) -> Exchange:
     return Exchange("/v1/completions", b"", False, "r", 100.0, lambda: now, sent_headers(headers, CALLER))
 
 
-def test_the_tenant_comes_from_the_key_and_never_from_the_client() -> None:
-    claimed = {"x-firedeck-tenant": "someone-else", "x-prompt-cache-isolation-key": "a", "cookie": "c"}
+def test_the_tenant_comes_from_the_key_and_nothing_internal_from_the_client() -> None:
+    internal = {"x-firedeck-tenant": "someone-else", "x-firedeck-addon": "a", "x-firedeck-journal": "9"}
+    claimed = {**internal, "x-prompt-cache-isolation-key": "a", "cookie": "c"}
     assert sent_headers(claimed, CALLER) == {"x-firedeck-tenant": "local/k1", "x-prompt-cache-isolation-key": "a"}
 
 

@@ -31,6 +31,7 @@ def live(name: str) -> None:
     meter.first_token(0.1)
     meter.ended(code=200, failed=False, seconds=1, usage=Usage(3, 2, 1))
     metrics.QUARANTINED.labels(name).inc()
+    metrics.RESUMED.labels(name).inc()
     metrics.SCALINGS.labels(name, "up").inc()
     for gauge in (metrics.HELD, metrics.RUNNING, metrics.DESIRED):
         gauge.labels(name).set(1)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.gateway.sse import StreamReader, usage_of
+from engine.gateway import sse
+from engine.gateway.sse import Journal, StreamReader, usage_of
 from engine.telemetry.meter import Usage
 
 
@@ -103,3 +104,54 @@ def test_done_may_stand_right_after_the_colon():
 
 def test_an_answer_without_usage_has_used_nothing():
     assert usage_of({}) == usage_of({"usage": None}) == usage_of({"usage": {"prompt_tokens_details": None}}) == Usage()
+
+
+# With a journal: (client's events, record) of each group.
+GROUPS = [
+    (ROLE, b"r1,id,2,f;s0,3"),
+    (chunk(content="Grüße \u2028 ::") + chunk(content="日本"), b"t0,1,2;t0,3"),
+    (chunk(content=": t0,9"), b"t0,4"),
+    (USAGE, b"f0,4;u"),
+    (DONE, b""),
+]
+JOURNALED = b"".join(events + b":" + record + b"\n\n" for events, record in GROUPS)
+ENDS = list(itertools.accumulate(len(events) + len(record) + 3 for events, record in GROUPS))
+
+
+def journaled(*pieces: bytes) -> tuple[StreamReader, Journal, bytes]:
+    journal = Journal()
+    journal.usable = True
+    reader = StreamReader(journal)
+    return reader, journal, b"".join(reader.feed(piece) for piece in pieces)
+
+
+@given(st.integers(0, len(JOURNALED)), st.lists(st.integers(0, len(JOURNALED))))
+def test_what_is_passed_on_and_what_the_journal_says_are_the_same_whatever_the_cut(end, cuts):
+    edges = [0, *sorted(cut for cut in cuts if cut < end), end]
+    pieces = [JOURNALED[a:b] for a, b in itertools.pairwise(edges)]
+    reader, journal, passed = journaled(*pieces)
+    whole = GROUPS[: sum(at <= end for at in ENDS)]
+    assert passed == b"".join(events for events, _ in whole)
+    assert bytes(journal.text) == b"".join(record + b";" for _, record in whole if record)
+    assert (reader.groups, reader.done) == (len(whole), whole == GROUPS)
+
+
+@pytest.mark.parametrize("at", range(len(JOURNALED) + 1))
+def test_a_stream_with_a_journal_is_read_through_a_cut_at_every_byte(at):
+    reader, journal, passed = journaled(JOURNALED[:at], JOURNALED[at:])
+    assert passed == b"".join(events for events, _ in GROUPS)
+    assert bytes(journal.text) == b"r1,id,2,f;s0,3;t0,1,2;t0,3;t0,4;f0,4;u;"
+    assert known(reader) == (True, True, Usage(9, 3, 4))
+
+
+def test_an_error_that_another_replica_can_mend_comes_without_a_record_and_is_not_passed_on():
+    reader, _, passed = journaled(JOURNALED[: ENDS[1]], event({"error": {"message": "this replica is shutting down"}}))
+    assert passed == b"".join(events for events, _ in GROUPS[:2])
+    assert not reader.error
+
+
+def test_a_journal_that_grows_too_long_is_given_up_and_the_stream_is_not(monkeypatch):
+    monkeypatch.setattr(sse, "JOURNAL_MAX_BYTES", 20)
+    _, journal, passed = journaled(JOURNALED)
+    assert passed == b"".join(events for events, _ in GROUPS)
+    assert (journal.usable, bytes(journal.text)) == (False, b"")

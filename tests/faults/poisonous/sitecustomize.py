@@ -1,10 +1,9 @@
 """On a replica's PYTHONPATH: requests whose body has one of these words do what bugs have done.
 
-POISON ends the process, LATER does so as soon as its client has left (the log says when it is there), WEDGE hangs the
-thread that decodes, VANISH is lost before it gets there, FLOOD writes 300 MB into the log, GREEDY takes memory until
-there is no more. A replica of a
-deployment called `never-ready` never is, and an engine gives up on it after FIREDECK_TEST_START_TIMEOUT_S seconds where
-that is set.
+POISON ends the process, LATER does so as soon as its client has left (the log says when it is there), MIDWAY at the
+30th token of an answer, WEDGE hangs the thread that decodes, VANISH is lost before it gets there, FLOOD writes 300 MB
+into the log, GREEDY takes memory until there is no more. A replica of a deployment called `never-ready` never is, and
+an engine gives up on it after FIREDECK_TEST_START_TIMEOUT_S seconds where that is set.
 """
 
 from __future__ import annotations
@@ -27,12 +26,14 @@ if "accounts/local/deployments/never-ready" in sys.orig_argv:
 
 if "engine.replica" in sys.orig_argv:
     from engine.replica import server
+    from engine.replica.sequence import Sequence
     from engine.replica.stepper import Stepper
 
     FOREVER_S = 3600.0
     HOARD_BYTES = 8 << 20
     _read_body, _prefill = server._read_body, Stepper.prefill
-    _hanging = False
+    _take, MIDWAY = Sequence.take, 30
+    _hanging = _crashing = False
 
     def _flood() -> None:
         line = b"x" * 99_999 + b"\n"
@@ -46,9 +47,9 @@ if "engine.replica" in sys.orig_argv:
                 return
             time.sleep(0.01)
 
-    async def _read_body_or_worse(receive: server.Receive) -> bytes:
-        global _hanging
-        body = await _read_body(receive)
+    async def _read_body_or_worse(receive: server.Receive, more: int = 0) -> bytes:
+        global _hanging, _crashing
+        body = await _read_body(receive, more)
         if b"POISON" in body:
             os.kill(os.getpid(), signal.SIGSEGV)
         if b"LATER" in body:
@@ -65,6 +66,7 @@ if "engine.replica" in sys.orig_argv:
             while True:
                 hoard.append(bytearray(HOARD_BYTES))
         _hanging = _hanging or b"WEDGE" in body
+        _crashing = _crashing or b"MIDWAY" in body
         return body
 
     def _prefill_or_hang(self: Stepper, *arguments: object) -> object:
@@ -72,5 +74,11 @@ if "engine.replica" in sys.orig_argv:
             time.sleep(FOREVER_S)
         return _prefill(self, *arguments)
 
+    def _take_or_crash(self: Sequence, *arguments: object) -> object:
+        if _crashing and self.generated >= MIDWAY:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return _take(self, *arguments)
+
+    Sequence.take = _take_or_crash
     server._read_body = _read_body_or_worse
     Stepper.prefill = _prefill_or_hang

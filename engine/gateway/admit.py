@@ -1,0 +1,217 @@
+"""May this request come in? Limits of its account and of its key, from the door until its last token.
+
+    data   Admission   the tallies of the holders (accounts and keys) that were charged in the last minute
+           Visit       one request: whom it is charged to, and what
+    verbs  enter       count it as a request and as one under way, or refuse it: before its body is read
+           charge      its tokens: an estimate, or refuse it and take back what `enter` counted
+           settle      what it really used, known at its end, also when its client has left
+           telling     `send` that puts the documented x-ratelimit headers on whatever is answered
+    near   `engine.control.limits` decides; values are `engine.access.rate_limits`'; `routes` makes the visits
+
+Estimates: of a prompt, a token for each BYTES_PER_TOKEN bytes of the body; of an answer, max_tokens for each choice, or
+ANSWER_TOKENS where that is not given. Unlimited keys have no tally, holders that are idle are forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from client.errors import ResourceExhausted
+from engine.access.rate_limits import RateLimits, account_holder, key_holder
+from engine.asgi import Headers, Message, Send
+from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
+from engine.gateway.forward import Exchange
+from engine.keys import Principal
+from engine.telemetry.meter import Usage
+
+BYTES_PER_TOKEN = 4
+ANSWER_TOKENS = 256
+CONTEXT_MAX = 1 << 20  # tokens, where a deployment does not say
+CHOICES_MAX = 128  # more are refused by every replica
+CONCURRENT_RETRY_S = 1.0  # when one of those under way will end is not known
+CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
+_LOOKED_AT = 2  # tallies that each visit looks at, to forget the idle ones
+_HEADER = {
+    Kind.REQUESTS: "requests", Kind.PROMPT: "tokens-prompt", Kind.UNCACHED: "tokens-cache-adjusted-prompt",
+    Kind.GENERATED: "tokens-generated",
+}  # fmt: skip
+_DOOR: Amounts = {Kind.REQUESTS: 1, Kind.CONCURRENT: 1}
+_REQUEST: Amounts = {Kind.REQUESTS: 1}
+
+
+class Admission:
+    """One gateway's. `now` is monotonic seconds."""
+
+    def __init__(self, limits: RateLimits, now: Callable[[], float]) -> None:
+        self.limits, self.now = limits, now
+        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+        limits.used = self.used
+
+    def __len__(self) -> int:
+        """Holders that are known."""
+        return len(self._tallies)
+
+    def used(self, holder: str, kind: Kind) -> int:
+        tally = self._tallies.get(holder)
+        return tally.used(kind, self.now()) if tally else 0
+
+    def visit(self, caller: Principal) -> Visit:
+        account, key = account_holder(caller.account), key_holder(caller.account, caller.user, caller.key_id)
+        visit = Visit(self, [account, key] if self.limits.of(key) else [account])
+        self._forget_idle()
+        return visit
+
+    def tally(self, holder: str) -> Tally:
+        found = self._tallies.get(holder)
+        if found is None:
+            found = self._tallies[holder] = Tally()
+        return found
+
+    def _forget_idle(self) -> None:
+        """A clock's hand: each visit looks at the next ones, so that all have their turn."""
+        now = self.now()
+        for _ in range(min(_LOOKED_AT, len(self._tallies))):
+            holder, tally = next(iter(self._tallies.items()))
+            if tally.idle(now):
+                del self._tallies[holder]
+            else:
+                self._tallies.move_to_end(holder)
+
+
+class Visit:
+    """One inference request. `leave` must end it."""
+
+    def __init__(self, admission: Admission, holders: list[str]) -> None:
+        self._admission, self._holders = admission, holders
+        self._charges: list[dict[Kind, Charge]] = []
+        self._under_way: list[Tally] = []
+        self._refused = False
+        self._told = 0  # events of a stream that were sent
+
+    def enter(self) -> None:
+        """ResourceExhausted when it is one too many for this minute, or at the same time."""
+        self._charge(_DOOR, _REQUEST)
+        self._under_way = [self._admission.tally(holder) for holder in self._holders]
+        for tally in self._under_way:
+            tally.concurrent += 1
+
+    def charge(self, fields: dict[str, Any], body: bytes, *, generates: bool, context: int | None = None) -> None:
+        """The tokens that it will take, as far as that can be told; ResourceExhausted when they are too many."""
+        prompt, generated = prompt_estimate(fields, body), answer_estimate(fields, context) if generates else 0
+        demand = {Kind.PROMPT: prompt, Kind.UNCACHED: prompt, Kind.GENERATED: generated}
+        try:
+            self._charge(demand, demand)
+        except ResourceExhausted:
+            self._settle({Kind.REQUESTS: 0})  # it did not come in
+            raise
+
+    def settle(self, exchange: Exchange) -> None:
+        """What became of it. Where its end was not seen, the estimates stay; of a stream, what was sent counts."""
+        usage = exchange.usage
+        if usage.prompt:
+            self._settle(_used(usage))
+        elif exchange.status not in (200, CLIENT_GONE) and not self._told:
+            self._settle(_used(Usage()))  # it was not answered
+        elif exchange.stream:
+            self._settle({Kind.GENERATED: self._told})
+
+    def leave(self) -> None:
+        for tally in self._under_way:
+            tally.concurrent -= 1
+        self._under_way = []
+
+    def telling(self, send: Send) -> Send:
+        """`send` that tells what is left of each limit, where there are any."""
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *self.headers()]}
+            elif message.get("more_body"):
+                self._told += message.get("body", b"").count(b"data: {")
+            await send(message)
+
+        return tell
+
+    def headers(self) -> Headers:
+        """The documented ones: of two limits of a kind the one of which less is left."""
+        limits = [(holder, self._admission.limits.of(holder)) for holder in self._holders]
+        told: Headers = []
+        for kind in PER_MINUTE:
+            left = [
+                (max(0, of[kind] - self._admission.used(holder, kind)), of[kind]) for holder, of in limits if kind in of
+            ]
+            if left:
+                remaining, limit = min(left)
+                told.append((f"x-ratelimit-limit-{_HEADER[kind]}".encode(), str(limit).encode()))
+                told.append((f"x-ratelimit-remaining-{_HEADER[kind]}".encode(), str(remaining).encode()))
+        if any(of for _, of in limits):
+            told.append((b"x-ratelimit-over-limit", b"yes" if self._refused else b"no"))
+        return told
+
+    def _charge(self, demand: Amounts, counted: Amounts) -> None:
+        """All holders or none."""
+        now = self._admission.now()
+        tallies = [(holder, self._admission.tally(holder)) for holder in self._holders]
+        refusals: dict[Refusal, str] = {}
+        for holder, tally in tallies:
+            refusal = tally.refusal(self._admission.limits.of(holder), demand, now)
+            if refusal is not None:
+                refusals[refusal] = holder
+        worst = longest(refusals)
+        if worst is not None:
+            self._refused = True
+            raise refused(worst, refusals[worst], now)
+        self._charges += [tally.charge(counted, now) for _, tally in tallies]
+
+    def _settle(self, amounts: Amounts) -> None:
+        now = self._admission.now()
+        for charges in self._charges:
+            for kind, charge in charges.items():
+                if kind in amounts:
+                    charge.settle(amounts[kind], now)
+
+
+def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
+    """What a client is told. `retry_after_s` is exact, but for requests under way; None for never."""
+    _, account, *key = holder.split("/")
+    who = "this API key" if key else f"account {account!r}"
+    which = f" --key-id {key[3]} --user {key[1]}" if key else ""
+    if refusal.kind is Kind.CONCURRENT:
+        what = f"has {refusal.limit} requests under way, all that it may have at a time"
+    else:
+        things = "requests" if refusal.kind is Kind.REQUESTS else "tokens"
+        what = f"has used its {refusal.limit} {things} of this minute"
+    wait_s = CONCURRENT_RETRY_S if refusal.at is None else refusal.at - now
+    return ResourceExhausted(
+        f"{who} {what} ({refusal.kind})",
+        hint=f"wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
+        retry_after_s=None if math.isinf(wait_s) else wait_s,
+    )
+
+
+def prompt_estimate(fields: dict[str, Any], body: bytes) -> int:
+    """Tokens: counted where the prompt is given as such, else by length."""
+    prompt = fields.get("prompt")
+    if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
+        return len(prompt)
+    return math.ceil(len(body) / BYTES_PER_TOKEN)
+
+
+def answer_estimate(fields: dict[str, Any], context: int | None) -> int:
+    """Tokens of all choices, each at most a `context` long. What is no number is for the replica to refuse."""
+    most = next((m for name in ("max_tokens", "max_completion_tokens") if (m := _count(fields.get(name)))), 0)
+    choices = max(_count(fields.get("n")), _count(fields.get("best_of")), 1)
+    return min(most or ANSWER_TOKENS, context or CONTEXT_MAX) * min(choices, CHOICES_MAX)
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+def _used(usage: Usage) -> Amounts:
+    return {
+        Kind.PROMPT: usage.prompt, Kind.UNCACHED: max(0, usage.prompt - usage.cached), Kind.GENERATED: usage.generated
+    }  # fmt: skip
