@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets as randomness
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +31,7 @@ from engine.api import (
     models,
     openapi,
     quotas,
+    requests,
     secrets,
     shapes,
     transfers,
@@ -50,6 +50,7 @@ from engine.fleet.monitor import Monitor
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway.routes import Gateway
+from engine.gateway.traced import traced
 from engine.house import Access, House
 from engine.keys import Keyring
 from engine.library import Library
@@ -61,8 +62,9 @@ from engine.simulation import check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.disk import DATABASE
 from engine.store.store import Store
-from engine.telemetry import metrics
+from engine.telemetry import metrics, tracing
 from engine.telemetry.audit import HEAD_FILE, AuditLog
+from engine.telemetry.exporter import exporter_of
 from engine.telemetry.ledger import Ledger
 from engine.telemetry.refusals import Refusals
 from engine.uploads import FOLDER as UPLOADS
@@ -76,7 +78,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, account_metrics,
+        audit_logs, usage, requests, account_metrics,
     )
 )  # fmt: skip
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
@@ -92,6 +94,7 @@ class Engine:
         self._accounting = Accounting(house.fleet, house.ledger)
         self._door = Door(settings.host, settings.allow_hosts)
         self.gateway = Gateway(house, clock)
+        self._exporter = exporter_of(settings.otlp, clock, simulated=house.fleet.rooms.driver.simulated)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
@@ -123,6 +126,9 @@ class Engine:
         engine = cls(settings, house, store, clock)
         await engine._accounting.open()
         await house.monitor.open()
+        if engine._exporter is not None:
+            house.traces.over = engine._exporter.offer
+            engine._exporter.start()
         return engine
 
     def end(self, streams_s: float) -> None:
@@ -141,26 +147,35 @@ class Engine:
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
+            if self._exporter is not None:
+                ending.push_async_callback(self._exporter.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
-        infers = self.gateway.owns(scope["path"])
+        if self.gateway.owns(scope["path"]):
+            with traced(self.house.traces, scope):
+                await self._infer(scope, receive, send)
+            return
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
         except FiredeckError as error:
             self.house.access.refusals.at_the_door(scope, error)
-            if infers:
-                await send_error(send, error, randomness.token_hex(8))
-            else:
-                await send_json(send, error.status, error.control_plane_body())
-            return
-        if infers:
-            await self.gateway(scope, receive, send)
+            await send_json(send, error.status, error.control_plane_body())
             return
         scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
         await self._control(scope, receive, send)
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._door.check(scope["method"], scope["path"], scope["headers"])
+        except FiredeckError as error:
+            tracing.refused(error)
+            self.house.access.refusals.at_the_door(scope, error)
+            await send_error(send, error, tracing.request_id())
+            return
+        await self.gateway(scope, receive, send)
 
 
 async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from client.enums import said
 from client.errors import FiredeckError
 from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.control.windows import PRODUCT, rehearsal
+
+if TYPE_CHECKING:
+    from engine.telemetry.otlp import Target
 
 LOG_LEVELS = ["debug", "info", "warning", "error"]
 REHEARSAL_ZERO_S = 1.0  # the least scale-to-zero window of a rehearsal, where the product has 5 minutes
@@ -79,12 +82,17 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="A simulated fleet instead of this machine. Its state lives in --data-dir itself; without that, in "
     "FIREDECK_DATA_DIR if it is a simulated fleet's already, or else in the folder `simulated` of the data folder.",
 )
+@click.option(
+    "--otlp-endpoint",
+    metavar="URL",
+    help="An OpenTelemetry collector to send traces to, as http://127.0.0.1:4318.  [env: OTEL_EXPORTER_OTLP_ENDPOINT]",
+)
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
-    simulate: Path | None, log_level: str, until_eof: bool,
+    simulate: Path | None, otlp_endpoint: str | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -104,6 +112,7 @@ def serve(
         simulate=simulate,
         allow_hosts=allow_hosts,
         trusted_proxies=trusted_proxies,
+        otlp=_collector(otlp_endpoint),
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -120,6 +129,15 @@ def _default_folder(*, simulated: bool) -> Path:
 
     folder = default_data_dir()
     return folder / "simulated" if simulated and not is_marked(folder) else folder
+
+
+def _collector(endpoint: str | None) -> Target | None:
+    from engine.telemetry.otlp import target_of
+
+    try:
+        return target_of(endpoint, os.environ)
+    except FiredeckError as error:
+        raise click.BadParameter(error.text, param_hint="--otlp-endpoint") from None
 
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:

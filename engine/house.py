@@ -20,6 +20,7 @@ from engine.telemetry.account_metrics import Scrapes
 from engine.telemetry.audit import AuditLog
 from engine.telemetry.ledger import Ledger
 from engine.telemetry.refusals import Refusals
+from engine.telemetry.traces import Traces
 from engine.uploads import Uploads
 
 
@@ -52,3 +53,4 @@ class House:
     scrapes: Scrapes = field(default_factory=Scrapes)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     breaking_off: asyncio.Event = field(default_factory=asyncio.Event)
+    traces: Traces = field(default_factory=Traces)

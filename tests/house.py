@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -66,12 +67,13 @@ class Home:
 
 
 @asynccontextmanager
-async def home(data_dir: Path) -> AsyncIterator[Home]:
-    """An engine on a folder, closed at the end; opened again on the same folder it is the same engine."""
+async def home(data_dir: Path, **settings: Any) -> AsyncIterator[Home]:
+    """An engine on a folder, closed at the end; opened again on the same folder it is the same engine. `settings`: see
+    `engine.fleet.settings`."""
     data_dir.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("FIREDECK_API_KEY", raising=False)
-        engine = await Engine.open(Settings(data_dir=data_dir))
+        engine = await Engine.open(Settings(data_dir=data_dir, **settings))
     try:
         yield Home(engine, data_dir)
     finally:
@@ -79,9 +81,9 @@ async def home(data_dir: Path) -> AsyncIterator[Home]:
 
 
 @asynccontextmanager
-async def served(data_dir: Path) -> AsyncIterator[tuple[str, Home]]:
+async def served(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[str, Home]]:
     """The same on a real socket of loopback, for answers that stream: its URL besides."""
-    async with home(data_dir) as opened:
+    async with home(data_dir, **settings) as opened:
         listener = bind("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(opened.engine, lifespan="off", log_config=None))
         serving = asyncio.create_task(server.serve([listener]))

@@ -58,6 +58,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
     "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
+    "explain": ("firedeck explain 5f0c2a9b7d3e1846", "firedeck explain 5f0c2a9b7d3e1846 -o json"),
     "load-lora": (
         "firedeck load-lora my-lora --deployment chat",
         "firedeck deploy my-lora --deployment chat --wait",
@@ -75,6 +76,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "quota update": (
         "firedeck update quota replica-count --value 8",
         "firedeck quota update requests-per-minute --value 60 --user ci-bot --key-id 1a2b3c4d",
+    ),
+    "requests": (
+        "firedeck requests --deployment chat --slower-than 2s",
+        "firedeck requests --status failed --limit 200 -o json",
     ),
     "secret create": (
         "firedeck secret create --name HF_TOKEN --from-file token.txt",

@@ -126,6 +126,8 @@ RULES: Mapping[Route, Rule] = {
     ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
     ("GET", f"{_OWN}/alerts"): _see("ListAlerts"),
     ("GET", f"{_OWN}/usage"): _see("GetUsage"),
+    ("GET", f"{_OWN}/requests"): _see("ListRequests"),
+    ("GET", f"{_OWN}/requests/{{request_id}}"): _see("GetRequest"),
 }
 
 # Of a body that names what somebody else may own: a deployment that is to take an adapter, a model's former default.

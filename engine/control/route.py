@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PREFETCH = 1  # requests beyond its slots that a replica may hold, so that a freed slot never waits for the gateway
 
@@ -19,6 +20,38 @@ class Candidate:
     @property
     def room(self) -> int:
         return self.slots + PREFETCH - self.in_flight
+
+
+class Choice(NamedTuple):
+    """Which replica was taken, and among what: `ready` replicas, of which `with_room`, of which `fresh` had not failed
+    this very request. `in_flight` and `slots` are the taken one's, before the request."""
+
+    id: str
+    in_flight: int
+    slots: int
+    ready: int
+    with_room: int
+    fresh: int
+
+    @property
+    def why(self) -> str:
+        """The end of: it was taken because it was ..."""
+        if self.ready == 1:
+            return "the only replica that took requests"
+        if self.with_room == 1:
+            return f"the only one of {self.ready} replicas with room"
+        if self.fresh == 1 < self.with_room:
+            return "the only one with room that had not failed this very request"
+        asked = f"{self.in_flight} request{'s' * (self.in_flight != 1)} on {self.slots} slot{'s' * (self.slots != 1)}"
+        return f"the least loaded for its size of {self.ready} replicas ({asked})"
+
+
+def choice(candidates: Sequence[Candidate], avoid: frozenset[str], taken: str) -> Choice:
+    """What `choose` chose among, for those who ask why."""
+    one = next(c for c in candidates if c.id == taken)
+    with_room = [c for c in candidates if c.room > 0]
+    fresh = sum([c.id not in avoid for c in with_room])
+    return Choice(taken, one.in_flight, one.slots, len(candidates), len(with_room), fresh)
 
 
 def choose(candidates: Sequence[Candidate], avoid: frozenset[str] = frozenset()) -> str | None:

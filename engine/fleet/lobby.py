@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
 from engine.control.pace import Pace
-from engine.control.route import Candidate, choose
+from engine.control.route import Candidate, Choice, choice, choose
 from engine.fleet.replica import Replica
+from engine.telemetry import tracing
 
 QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
 RETRY_AFTER_S = 5.0
@@ -31,6 +32,7 @@ class Waiter:
     since: float
     place: asyncio.Future[Replica]
     avoid: frozenset[str]
+    choice: Choice | None = None  # why just that place
 
 
 class Lobby:
@@ -76,10 +78,11 @@ class Lobby:
     def serve(self) -> None:
         """Give free places to those who wait longest. Call whenever a place may have become free."""
         while self._waiting:
-            replica = self._pick(self._waiting[0].avoid)
-            if replica is None:
+            picked = self._pick(self._waiting[0].avoid)
+            if picked is None:
                 return
-            waiter = self._waiting.popleft()
+            replica, waiter = picked[0], self._waiting.popleft()
+            waiter.choice = picked[1]
             if not waiter.place.done():
                 replica.in_flight += 1
                 waiter.place.set_result(replica)
@@ -106,10 +109,12 @@ class Lobby:
         self._check_queue(timeout_s)
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
         self._waiting.append(waiter)
-        granted = False
+        granted = at_once = False
+        tracing.waits(len(self._waiting) - 1, len(self._ready()))
         try:
             self.serve()
-            if not waiter.place.done() and self._waiting[0] is waiter:
+            at_once = waiter.place.done()
+            if not at_once and self._waiting[0] is waiter:
                 self._knock()  # whoever comes after the first waits for the same
             async with asyncio.timeout(timeout_s):
                 replica = await waiter.place
@@ -122,6 +127,7 @@ class Lobby:
             self._waited(self._clock.monotonic() - waiter.since)
             if not granted:
                 self._abandon(waiter)
+            tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
     def _check_queue(self, timeout_s: float) -> None:
@@ -158,7 +164,8 @@ class Lobby:
             waiter.place.result().in_flight -= 1
             self.serve()
 
-    def _pick(self, avoid: frozenset[str]) -> Replica | None:
+    def _pick(self, avoid: frozenset[str]) -> tuple[Replica, Choice] | None:
         by_id = {replica.id: replica for replica in self._ready()}
-        chosen = choose([Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values()], avoid)
-        return by_id[chosen] if chosen else None
+        candidates = [Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values()]
+        chosen = choose(candidates, avoid)
+        return (by_id[chosen], choice(candidates, avoid, chosen)) if chosen else None

@@ -19,6 +19,7 @@ from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.template import Template
 from engine.placement.port import REGION_UNSPECIFIED, Need, Placed
 from engine.store.store import ReplicaRecord
+from engine.telemetry.deaths import DEATHS
 from engine.telemetry.replica_figures import ReplicaFigures
 
 LAST_WORDS_LINES = 20
@@ -206,6 +207,7 @@ class ReplicaSet:
             await self._failed(replica, why)
             return
         self.restarts += 1
+        DEATHS.tell(replica.id, why)
         self.starts.died(replica.generation, replica.ready_at, self._rooms.clock.monotonic(), why)
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.control.windows import PRODUCT, Limits
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.telemetry.otlp import Target
 
 ORPHAN_TIMEOUT_S = 60.0  # a replica that no engine talks to for so long ends by itself
 
@@ -18,7 +19,7 @@ class Settings:
     `region` and `accelerator_type` are the labels of this machine (a type that is None is detected), `price_per_hour`
     is what it costs whole, in US dollars; `simulate` is the TOML file of a simulated fleet that stands in for it.
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
-    addresses whose X-Forwarded-For and -Proto are believed.
+    addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     """
 
     data_dir: Path
@@ -32,6 +33,7 @@ class Settings:
     simulate: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    otlp: Target | None = None
 
     @property
     def rehearsal(self) -> bool:

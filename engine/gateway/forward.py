@@ -25,7 +25,7 @@ from engine.fleet.replica import Asked, Replica
 from engine.fleet.suspects import Trial
 from engine.gateway.sse import Journal, StreamReader, usage_of
 from engine.keys import Principal
-from engine.telemetry import metrics
+from engine.telemetry import metrics, tracing
 from engine.telemetry.meter import Usage
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
@@ -183,6 +183,7 @@ async def _once(
             raise
         except ReplicaLost as loss:
             keeper.lost(replica)
+            tracing.lost(reached=loss.reached)
             return loss
     return None
 
@@ -207,6 +208,7 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
     if http is None or http.is_closed:
         raise ReplicaLost(reached=False)
     headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
+    headers |= tracing.sends()
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
@@ -215,6 +217,7 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
         headers[JOURNAL_HEADER] = str(len(written))
     try:
         async with http.stream("POST", exchange.path, content=written + exchange.body, headers=headers) as response:
+            tracing.reported(response.status_code, response.headers.raw)
             if response.status_code == 503:
                 await one.replica.look()  # is it leaving, or did its engine break?
                 raise ReplicaLost(reached=one.replica.broken)
@@ -264,6 +267,7 @@ async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, s
             resumed = False
             one.acquit()
         await send({"type": "http.response.body", "body": passed, "more_body": True})
+    tracing.measured(reader.perf)
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -42,6 +41,7 @@ from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
 from engine.keys import Principal
 from engine.model_rules import LORA
+from engine.telemetry import tracing
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,11 @@ class Gateway:
         return below and inner != _ACCOUNTS and not inner.startswith(f"{_ACCOUNTS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = secrets.token_hex(8)
+        request_id = tracing.request_id()
         visit: Visit | None = None
         try:
             caller = self._identified(scope)
+            tracing.known(caller.account, caller.user, caller.key_id)
             authorise(caller, INFERENCE, caller.account)
             if scope["path"].removeprefix(_PREFIX) in _INFER:
                 visit = self.admission.visit(caller)
@@ -83,10 +84,13 @@ class Gateway:
         except ClientGone:
             return
         except FiredeckError as error:
+            tracing.refused(error)
             await send_error(send, error, request_id)
         except Exception:
             log.exception("request %s failed", request_id)
-            await send_error(send, Internal("the gateway failed; its log says why"), request_id)
+            failed = Internal("the gateway failed; its log says why")
+            tracing.refused(failed)
+            await send_error(send, failed, request_id)
         finally:
             if visit is not None:
                 visit.leave()
@@ -141,6 +145,8 @@ class Gateway:
             sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
         )  # fmt: skip
         synthetic = SYNTHETIC_HEADER in headers
+        model = keeper.deployment.base_model or ""
+        tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         visit.charge(fields, body, generates=path in _GENERATE, context=context)
         try:
@@ -152,6 +158,7 @@ class Gateway:
         self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
     ) -> None:
         """Forward, and write down what came of it whatever that is."""
+        tracing.admitted()
         keeper.meter.began(synthetic=synthetic)
         failed = True
         try:
@@ -168,7 +175,9 @@ class Gateway:
             raise
         finally:
             seconds = time.monotonic() - exchange.began_at
-            keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=exchange.usage)
+            used = exchange.usage
+            tracing.came_of(exchange.status, exchange.ttft_s, (used.prompt, used.cached, used.generated))
+            keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=used)
 
     @staticmethod
     async def _break_off(exchange: Exchange, send: Send) -> None:

@@ -45,6 +45,7 @@ class StreamReader:
         self.done = False
         self.error = False
         self.usage: Usage | None = None
+        self.perf: dict[str, Any] = {}
         self.groups = 0
         self._journal = journal
         self._rest = b""
@@ -84,6 +85,7 @@ class StreamReader:
         self.started = self.started or any(_has_token(choice) for choice in event.get("choices") or ())
         if event.get("usage"):
             self.usage = usage_of(event)
+            self.perf = event.get("perf_metrics") or {}
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:

@@ -185,6 +185,19 @@ class Call:
             "backend-host": self._identity.replica,
         } | self._speculation()
 
+    def opening(self) -> str:
+        """What is over when a stream begins, as `Server-Timing` (milliseconds): the rest is told at its end."""
+        first = next((job.times for job in self._jobs if job.times.prefilled), None)
+        if first is None:
+            return ""
+        steps = {
+            "tokenizer_queue": self._preparation.queued_s,
+            "tokenizer": self._preparation.tokenizing_s,
+            "queue": _seconds(first.submitted, first.admitted),
+            "prefill": _seconds(first.admitted, first.prefilled),
+        }
+        return ", ".join(f"{step};dur={seconds * 1000:.3f}" for step, seconds in steps.items())
+
     def _speculation(self) -> Json:
         """What drafts did; nothing of it where there were none."""
         drafts = self._drafts

@@ -198,6 +198,7 @@ async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[
     async def tell(data: bytes, *, more: bool = True, whole: bool = True) -> None:
         nonlocal begun
         if not begun:
+            headers.append((b"server-timing", call.opening().encode()))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             begun = True
         record = call.recorder.record() if whole and call.recorder is not None else b""

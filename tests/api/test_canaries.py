@@ -98,6 +98,11 @@ def test_no_prompt_is_in_any_file_argument_or_environment(stage: Stage) -> None:
             next(broken_off.iter_lines())
         half = f'{{"model": "{CHAT}", "prompt": "{PROMPT}'
         http.post("/v1/completions", content=half, headers={"content-type": "application/json"})
+        kept = http.get("/firedeck/v1/accounts/local/requests?pageSize=200").json()["requests"]
+        paths = [f"/firedeck/v1/accounts/local/requests/{one['requestId']}" for one in kept]
+        traces = [http.get(path).raise_for_status().text for path in paths]
+    assert len(traces) > len(statuses)
+    assert PROMPT not in "".join(traces)
     assert stage.holders(PROMPT) == set()
     for process in stage.processes:
         assert PROMPT not in str(process.cmdline()) + str(process.environ())

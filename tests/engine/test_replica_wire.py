@@ -282,6 +282,13 @@ class TestHeaders:
             "generation-duration", "num-concurrent-requests", "deployment", "backend-host",
         }  # fmt: skip
 
+    def test_a_stream_tells_at_its_beginning_how_long_its_prompt_took(self, client: httpx.Client) -> None:
+        with client.stream("POST", "/v1/completions", json=complete(stream=True)) as answer:
+            told = answer.headers["server-timing"]
+        steps = dict(step.split(";dur=") for step in told.split(", "))
+        assert list(steps) == ["tokenizer_queue", "tokenizer", "queue", "prefill"]
+        assert float(steps["prefill"]) > 0
+
     def test_a_timeout_that_is_none_and_a_tenant_too_long_are_refused(self, client: httpx.Client) -> None:
         assert refused(client, complete(), x_request_timeout="soon") == "x-request-timeout"
         assert refused(client, complete(), x_firedeck_tenant="t" * 300) == "x-firedeck-tenant"

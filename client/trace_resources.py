@@ -1,0 +1,53 @@
+"""Typed verbs on single requests: `Client.requests.list(...)` and `Client.requests.get(...)`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import quote
+
+from client import durations
+from client.http import Transport
+from client.names import Name
+from client.trace_types import RequestPage, RequestTrace
+
+PAGE_MAX = 200
+
+
+class Requests:
+    """Of one account (firedeck's own): those that the engine still has in memory."""
+
+    def __init__(self, transport: Transport, account: str) -> None:
+        self._transport = transport
+        self._account = account
+
+    async def list(
+        self,
+        *,
+        deployment: str | None = None,
+        status: str | None = None,
+        slower_than: timedelta | None = None,
+        limit: int = 50,
+    ) -> RequestPage:
+        """The newest `limit`. `status` is 200, 4xx, 5xx, failed (400 and up) or open (under way)."""
+        name = str(Name.of(deployment, "deployments", self._account, "deployment")) if deployment else None
+        slower = None if slower_than is None else durations.to_proto(slower_than)
+        found, token = RequestPage(), ""
+        while len(found.requests) < limit:
+            query = {
+                "deployment": name, "status": status, "slowerThan": slower,
+                "pageSize": min(PAGE_MAX, limit - len(found.requests)),
+                "pageToken": token or None,
+            }  # fmt: skip
+            page = RequestPage.model_validate(await self._transport.get(self._path(), query))
+            found.requests += page.requests
+            found.simulated, token = page.simulated, page.next_page_token
+            if not token:
+                break
+        return found
+
+    async def get(self, request_id: str) -> RequestTrace:
+        """NotFound where the engine has it no more."""
+        return RequestTrace.model_validate(await self._transport.get(f"{self._path()}/{quote(request_id, safe='')}"))
+
+    def _path(self) -> str:
+        return f"/firedeck/v1/accounts/{self._account}/requests"

@@ -1,0 +1,283 @@
+"""What happens to one request of the inference API, noted while it happens.
+
+Data: a `Trace` is instants, numbers and names of ours; it has one `Attempt` for each place that was asked for. Text of
+the client's (prompt, answer, its model string before it was found, the words of an error about them) has no field here,
+so that no span can ever hold it. Spans are made of a trace when somebody looks (`engine.telemetry.spans`).
+
+Verbs: the request's task carries its trace in a context variable, as OpenTelemetry does; `waits`, `placed`, `sends`,
+`reported`, `lost` and the rest note one thing each and do nothing where nobody is traced.
+Neighbours: `engine.gateway.traced` begins and ends a trace, `engine.fleet.lobby` and `engine.gateway` note what happens
+in between, `engine.telemetry.traces` keeps them, `engine.telemetry.exporter` sends them on.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from client.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    FiredeckError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from engine.clock import Clock
+from engine.control.route import Choice
+
+CLIENT_GONE = 499
+WHY_CHARS = 300
+UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
+ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
+SPANS_PER_ATTEMPT = 8
+
+# What is said in these is the engine's own; others may repeat what the client sent.
+_OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NOTHING = re.compile(r"0+")
+_MASK = (1 << 64) - 1
+_STRIDE = 0x9E3779B97F4A7C15  # odd: multiples of it meet no id twice
+_NUMBERS = {
+    b"fireworks-tokenizer-queue-duration": "tokenizer_queue_s", b"fireworks-tokenizer-duration": "tokenizer_s",
+    b"fireworks-prefill-queue-duration": "queue_s", b"fireworks-prefill-duration": "prefill_s",
+    b"fireworks-generation-duration": "decode_s",
+    b"fireworks-speculation-generated-tokens": "accepted", b"fireworks-speculation-acceptance": "acceptance",
+}  # fmt: skip
+_STEPS = {
+    b"tokenizer_queue": "tokenizer_queue_s", b"tokenizer": "tokenizer_s", b"queue": "queue_s", b"prefill": "prefill_s"
+}  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One place on a replica: asked for, perhaps given, and what came of it. Instants are monotonic seconds."""
+
+    asked_at: float
+    ahead: int  # who waited already
+    ready: int  # replicas that took requests then
+    placed_at: float | None = None
+    choice: Choice | None = None
+    at_once: bool = False  # there was a place when it asked
+    sent_at: float | None = None
+    answered_at: float | None = None  # its status line came
+    ended_at: float | None = None
+    outcome: str = UNDER_WAY
+    status: int = 0
+    reached: bool = False  # of one that was lost: the replica had the request
+    numbers: dict[str, float] = field(default_factory=dict)  # what the replica said of it
+
+
+@dataclass(slots=True, eq=False)
+class Trace:
+    """One request. `account` is "" until its key is known; `status` is 0 while it is under way."""
+
+    request_id: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    sampled: bool
+    clock: Clock
+    method: str
+    route: str
+    began_at: float
+    began_wall_s: float
+    account: str = ""
+    user: str = ""
+    key_id: str = ""
+    deployment: str = ""
+    model: str = ""
+    adapter: str = ""
+    stream: bool = False
+    synthetic: bool = False
+    admitted_at: float | None = None
+    ended_at: float | None = None
+    status: int = 0
+    error: str = ""
+    why: str = ""
+    ttft_s: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    seq: int = 0  # the store's, as is its size in bytes
+    size: int = 0
+
+    def child_id(self, number: int) -> str:
+        """The id of its span with this number, 1 and up: always the same, never 0."""
+        return f"{(int(self.span_id, 16) + number * _STRIDE) & _MASK or _STRIDE:016x}"
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or takes already."""
+        return (self.clock.monotonic() if self.ended_at is None else self.ended_at) - self.began_at
+
+    @property
+    def failed(self) -> bool:
+        """By a fault of this side, as OpenTelemetry counts those of servers."""
+        return self.status >= 500
+
+    @property
+    def replica(self) -> str:
+        """The last that it was given to."""
+        return next((one.choice.id for one in reversed(self.attempts) if one.choice), "")
+
+
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+carry, stop_carrying = _current.set, _current.reset
+
+
+def begin(clock: Clock, method: str, route: str, traceparent: str) -> Trace:
+    """A new trace, or one more span of the client's where its `traceparent` is valid (W3C Trace Context, level 1)."""
+    made = f"{random.getrandbits(192) | 1 << 64 | 1:048x}"  # neither id may be 0
+    trace_id, span_id, parent, sampled = made[:32], made[32:], "", True
+    if traceparent and (given := parsed(traceparent)) is not None:
+        trace_id, parent, sampled = given
+    now, wall_s = clock.monotonic(), clock.wall().timestamp()
+    return Trace(secrets.token_hex(8), trace_id, span_id, parent, sampled, clock, method, route, now, wall_s)
+
+
+def parsed(traceparent: str) -> tuple[str, str, bool] | None:
+    """Trace id, parent id and whether it is sampled, or None for what is no valid header."""
+    found = _PARENT.fullmatch(traceparent.strip(" \t"))
+    if found is None or (traceparent.strip(" \t").startswith("00") and found[4]):
+        return None
+    if _NOTHING.fullmatch(found[1]) or _NOTHING.fullmatch(found[2]):
+        return None
+    return found[1], found[2], bool(int(found[3], 16) & 1)
+
+
+def request_id() -> str:
+    """That of the request that is traced here; a new one where none is."""
+    trace = _current.get()
+    return secrets.token_hex(8) if trace is None else trace.request_id
+
+
+def known(account: str, user: str, key_id: str) -> None:
+    """Its key is good."""
+    if (trace := _current.get()) is not None:
+        trace.account, trace.user, trace.key_id = account, user, key_id
+
+
+def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synthetic: bool) -> None:
+    """This is what it is for: names of ours, not the client's spelling."""
+    if (trace := _current.get()) is not None:
+        trace.deployment, trace.model, trace.adapter = deployment, model, adapter or ""
+        trace.stream, trace.synthetic = stream, synthetic
+
+
+def admitted() -> None:
+    """Nothing stands against it any more."""
+    if (trace := _current.get()) is not None:
+        trace.admitted_at = trace.clock.monotonic()
+
+
+def waits(ahead: int, ready: int) -> None:
+    """It asks for a place on a replica, behind `ahead` others, while `ready` replicas take requests."""
+    if (trace := _current.get()) is not None:
+        trace.attempts.append(Attempt(trace.clock.monotonic(), ahead, ready))
+
+
+def placed(choice: Choice | None, *, at_once: bool = False) -> None:
+    """It has a place, which it may have had `at_once`; None: it goes without one."""
+    if (trace := _current.get()) is None or not trace.attempts:
+        return
+    one, now = trace.attempts[-1], trace.clock.monotonic()
+    if choice is None:
+        one.ended_at, one.outcome = now, NO_PLACE
+    else:
+        one.placed_at, one.choice, one.at_once = now, choice, at_once
+
+
+def sends() -> dict[str, str]:
+    """It is sent to the replica now: the headers that tell whose span the replica's own are to be below."""
+    if (trace := _current.get()) is None or not trace.attempts:
+        return {}
+    trace.attempts[-1].sent_at = trace.clock.monotonic()
+    span_id = trace.child_id(number_of(REPLICA, len(trace.attempts) - 1))
+    return {"traceparent": f"00-{trace.trace_id}-{span_id}-{'01' if trace.sampled else '00'}"}
+
+
+def number_of(span: int, attempt: int) -> int:
+    """The number of one of an attempt's spans, for `child_id`."""
+    return span + SPANS_PER_ATTEMPT * attempt
+
+
+def reported(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """The replica's status line came, with what it says of the request in its headers."""
+    if (trace := _current.get()) is None or not trace.attempts:
+        return
+    one = trace.attempts[-1]
+    one.answered_at, one.status = trace.clock.monotonic(), status
+    for name, value in headers:
+        wanted = _NUMBERS.get(name)
+        if wanted is not None and (number := _number(value)) is not None:
+            one.numbers[wanted] = number
+        elif name == b"server-timing":
+            _take_timing(one.numbers, value)
+
+
+def _take_timing(numbers: dict[str, float], value: bytes) -> None:
+    """https://www.w3.org/TR/server-timing/: `prefill;dur=12.5, ...`, in milliseconds."""
+    for part in value.split(b","):
+        step, _, duration = part.strip().partition(b";dur=")
+        wanted, number = _STEPS.get(step), _number(duration)
+        if wanted is not None and number is not None:
+            numbers[wanted] = number / 1000
+
+
+def _number(value: object) -> float | None:
+    """None for what is no time or count: a replica that speaks nonsense spoils no trace."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+def measured(perf: Mapping[str, object]) -> None:
+    """What a stream's last chunk says of speculation, where the client asked for perf metrics."""
+    trace = _current.get()
+    if not perf or trace is None or not trace.attempts:
+        return
+    for name in ("speculation-generated-tokens", "speculation-acceptance"):
+        if (number := _number(perf.get(name))) is not None:
+            trace.attempts[-1].numbers[_NUMBERS[f"fireworks-{name}".encode()]] = number
+
+
+def lost(*, reached: bool) -> None:
+    """The replica gave no whole answer."""
+    if (trace := _current.get()) is not None and trace.attempts:
+        one = trace.attempts[-1]
+        one.ended_at, one.outcome, one.reached = trace.clock.monotonic(), LOST, reached
+
+
+def refused(error: FiredeckError) -> None:
+    """The gateway answers with this error."""
+    if (trace := _current.get()) is None:
+        return
+    trace.status, trace.error = error.status, error.inference_code or error.name
+    if isinstance(error, _OWN_WORDS) or type(error) is FailedPrecondition:
+        trace.why = _QUOTED.sub("'...'", error.message)[:WHY_CHARS]
+
+
+def came_of(status: int, ttft_s: float | None, tokens: tuple[int, int, int]) -> None:
+    """An answer, whole or not, is over; `tokens`: of the prompt, of those cached, generated."""
+    if (trace := _current.get()) is not None:
+        trace.status, trace.ttft_s = status, ttft_s
+        trace.prompt_tokens, trace.cached_tokens, trace.generated_tokens = tokens
+
+
+def end(trace: Trace) -> None:
+    """Whatever came of it: who has no status by now was left by its client."""
+    trace.ended_at = trace.clock.monotonic()
+    trace.status = trace.status or CLIENT_GONE
+    if trace.attempts and trace.attempts[-1].outcome == UNDER_WAY:
+        last = trace.attempts[-1]
+        last.ended_at = trace.ended_at
+        last.outcome = GIVEN_UP if trace.status == CLIENT_GONE or last.answered_at is None else ANSWERED
