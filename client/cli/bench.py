@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client import durations
 from client.cli import output as out
+from client.cli.durations import DURATION
 from client.cli.options import shared
 from client.config import Context
 from client.errors import FiredeckError, InvalidArgument
@@ -54,21 +54,19 @@ def _numbers(kind: Callable[[str], float]) -> Callable[[click.Context, click.Par
     return parse
 
 
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    try:
-        given = None if value is None else durations.parse(value, param.opts[0])
-    except FiredeckError as error:
-        raise click.BadParameter(error.text) from None
-    if given is not None and given <= timedelta(0):
+def _positive(ctx: click.Context, param: click.Parameter, value: timedelta | None) -> timedelta | None:
+    if value is not None and value <= timedelta(0):
         raise click.BadParameter("must be above 0")
-    return given
+    return value
 
 
 @click.command()
 @click.option("-m", "--model", help="What to ask for.  [default: the endpoint's deployment, if it has one]")
 @click.option("-c", "--concurrency", callback=_numbers(int), help="Closed loop: clients, or a sweep 1,2,4,8 (default).")
 @click.option("-r", "--rate", callback=_numbers(float), help="Open loop: Poisson requests a second, or a sweep.")
-@click.option("-d", "--duration", callback=_duration, help="Of each setting.  [default: 15s, or until --requests]")
+@click.option(
+    "-d", "--duration", type=DURATION, callback=_positive, help="Of each setting.  [default: 15s, or until --requests]"
+)
 @click.option("-n", "--requests", type=click.IntRange(1), help="Requests of each setting.")
 @click.option("--prompt-tokens", type=click.IntRange(1, 1_000_000), default=200, show_default=True)
 @click.option("--shared-prefix", type=click.IntRange(0, 1_000_000), default=0, help="Tokens all begin with.")
@@ -76,10 +74,14 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--respect-eos", is_flag=True, help="Let answers end by themselves (no `ignore_eos` is sent).")
 @click.option("--chat", is_flag=True, help="Ask /chat/completions instead of /completions.")
 @click.option("--warmup", type=click.IntRange(0), default=2, show_default=True, help="Uncounted requests before each.")
-@click.option("--timeout", callback=_duration, default="10m", show_default=True, help="Of one request.")
+@click.option("--timeout", type=DURATION, callback=_positive, default="10m", show_default=True, help="Of one request.")
 @click.option("--seed", type=click.IntRange(0), help="Of prompts and arrivals; repeated prompts may be cached.")
-@click.option("--ttft", callback=_duration, help="Objective for goodput: time to first token, e.g. 500ms.")
-@click.option("--itl", callback=_duration, help="Objective for goodput: mean time of each later token, e.g. 30ms.")
+@click.option(
+    "--ttft", type=DURATION, callback=_positive, help="Objective for goodput: time to first token, e.g. 500ms."
+)
+@click.option(
+    "--itl", type=DURATION, callback=_positive, help="Objective for goodput: mean time of each later token, e.g. 30ms."
+)
 @click.option("--size", is_flag=True, help="How many replicas does --rate need, for a TTFT p95 of --ttft?")
 @click.option("--replicas", type=click.IntRange(1), help="--size: how many serve now.  [default: what the engine says]")
 @click.option("--json", "json_too", is_flag=True, help="The same as -o json.")

@@ -84,7 +84,7 @@ def load_lora(
     async def work(client: Client) -> None:
         made = await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)
         if patience is not None:
-            await until_loaded(client, made.name, patience, quiet=output == out.QUIET)
+            await until_loaded(client, made.name, made.deployment or deployment, patience, quiet=output == out.QUIET)
             made = await client.deployed_models.get(made.name)
         _show(made, output)
 

@@ -10,9 +10,10 @@ import click
 
 from client.cli import deployment_text
 from client.cli import output as out
+from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.options import quiet_option, run, shared
-from client.cli.waiting import duration, until_deleted, until_ready, until_scaled, wait_options
+from client.cli.waiting import until_deleted, until_ready, until_scaled, wait_options
 from client.listing import ListOptions
 from client.resources import Client
 from client.types import (
@@ -41,9 +42,9 @@ def settings(command: Any) -> Any:
             click.option("--description"),
             click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
             click.option("--max-replica-count", type=int),
-            click.option("--scale-up-window", help="e.g. 30s", callback=duration),
-            click.option("--scale-down-window", help="e.g. 10m", callback=duration),
-            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", callback=duration),
+            click.option("--scale-up-window", help="e.g. 30s", type=DURATION),
+            click.option("--scale-down-window", help="e.g. 10m", type=DURATION),
+            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", type=DURATION),
             click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
             click.option("--max-context-length", type=int, help="Tokens a sequence."),
             click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
@@ -175,7 +176,7 @@ def scale(
     async def work(client: Client) -> None:
         await client.deployments.scale(name, replica_count)
         if patience is not None:
-            await until_scaled(client, name, patience)
+            await until_scaled(client, name, replica_count, patience)
         _show(await client.deployments.get(name), output)
 
     run(work, base_url, api_key, account)

@@ -13,26 +13,20 @@ import click
 
 from client import durations
 from client.cli import deployment_text
+from client.cli.durations import DURATION
 from client.cli.output import known
-from client.errors import DeadlineExceeded, FailedPrecondition, FiredeckError, NotFound, Unavailable
+from client.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from client.fleet_types import DeploymentStatus
 from client.resources import Client
 from client.types import DELETED, FAILED, READY
 
 POLL_S = 0.5
+SETTLING_S = 2.0  # after a change, within which a look may still find the state before it
 Command = Callable[..., None]
 Look = Callable[[], Awaitable[tuple[str, bool]]]  # how far it is, and whether that is all
 
 
-def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """An option's value in Go's syntax."""
-    try:
-        return None if value is None else durations.parse(value, param.opts[0])
-    except FiredeckError as error:
-        raise click.BadParameter(error.text) from None
-
-
-def wait_options(until: str, longest: str = "1h") -> Callable[[Command], Command]:
+def wait_options(event: str, default: str = "1h") -> Callable[[Command], Command]:
     """The command gets them as one argument, `patience`: for how long to wait, None for not at all."""
 
     def decorate(command: Command) -> Command:
@@ -40,17 +34,17 @@ def wait_options(until: str, longest: str = "1h") -> Callable[[Command], Command
         def gathered(*, wait: bool, wait_timeout: timedelta, **rest: Any) -> None:
             command(patience=wait_timeout if wait else None, **rest)
 
-        limit = click.option("--wait-timeout", default=longest, show_default=True, callback=duration)
-        wrapped: Command = click.option("--wait", is_flag=True, help=f"Return {until}.")(limit(gathered))
+        limit = click.option("--wait-timeout", default=default, show_default=True, type=DURATION)
+        wrapped: Command = click.option("--wait", is_flag=True, help=f"Return {event}.")(limit(gathered))
         return wrapped
 
     return decorate
 
 
-async def until(look: Look, patience: timedelta, unmet: str, *, quiet: bool = False) -> None:
+async def until(look: Look, patience: timedelta, unmet: str, hint: str, *, quiet: bool = False) -> None:
     """Look, once at least, until that is all, telling each new stage on standard error unless `quiet`.
 
-    DeadlineExceeded, with `unmet` and the last stage, when `patience` ends before.
+    DeadlineExceeded, with `unmet`, the last stage and `hint`, when `patience` ends before.
     """
     told, end = "", time.monotonic() + patience.total_seconds()
     while True:
@@ -62,42 +56,74 @@ async def until(look: Look, patience: timedelta, unmet: str, *, quiet: bool = Fa
             return
         if time.monotonic() >= end:
             raise DeadlineExceeded(
-                f"{unmet} within {durations.to_go(patience)}: {stage}", hint="it is not given up; look again with get"
+                f"{unmet} within {durations.to_go(patience)}: {stage}", hint=f"it is not given up; {hint}"
             )
         await asyncio.sleep(POLL_S)
 
 
+class _Changed:
+    """A deployment that was changed just now, as it is at each look.
+
+    The first looks may find what was there before: a FAILED counts once another state was seen, or after `SETTLING_S`.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+        self.events = f"see firedeck event list --deployment {_id(name)}"
+        self._since = time.monotonic()
+        self._moved = False
+
+    @property
+    def settled(self) -> bool:
+        return time.monotonic() - self._since >= SETTLING_S
+
+    async def look(self) -> DeploymentStatus:
+        """Unavailable when it has FAILED, NotFound when it was deleted meanwhile."""
+        status = await self._client.fleet.status(self.name)
+        now = status.deployment
+        if now.delete_time is not None:
+            raise NotFound(
+                f"{self.name} was deleted meanwhile", hint=f"bring it back with firedeck undelete deployment {now.id}"
+            )
+        if now.state != FAILED:
+            self._moved = True
+        elif self._moved or self.settled:
+            raise Unavailable(f"{self.name} failed: {now.status.message if now.status else ''}", hint=self.events)
+        return status
+
+
 async def until_ready(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
     """Unavailable when the deployment has FAILED, NotFound when it was deleted meanwhile."""
+    changed = _Changed(client, name)
 
     async def look() -> tuple[str, bool]:
-        status = await _living(client, name)
+        status = await changed.look()
         return deployment_text.progress(status), status.deployment.state == READY
 
-    await until(look, patience, f"{name} was not READY", quiet=quiet)
+    await until(look, patience, f"{name} was not READY", changed.events, quiet=quiet)
 
 
-async def until_scaled(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
-    """There are as many replicas as are wanted, all of them ready. Raises as `until_ready` does."""
+async def until_scaled(client: Client, name: str, count: int, patience: timedelta, *, quiet: bool = False) -> None:
+    """There are just `count` replicas, all of them ready. Raises as `until_ready` does, and FailedPrecondition when
+    another number is wanted meanwhile."""
+    changed = _Changed(client, name)
 
     async def look() -> tuple[str, bool]:
-        status = await _living(client, name)
+        status = await changed.look()
         now, stats = status.deployment, status.deployment.replica_stats
-        ready = stats.ready_replica_count if stats else 0
-        settled = ready == (now.replica_count or 0) == (now.desired_replica_count or 0)
-        return deployment_text.progress(status), settled
+        ready, wanted = stats.ready_replica_count if stats else 0, now.desired_replica_count or 0
+        done = ready == (now.replica_count or 0) == count
+        if wanted != count and changed.settled and not done:
+            why = "; ".join(reason.text for reason in status.autoscaler.reasons) if status.autoscaler else ""
+            raise FailedPrecondition(
+                f"{name}: the number of replicas wanted is {wanted} meanwhile, not {count}"
+                + (f": {why}" if why else ""),
+                hint=changed.events,
+            )
+        return deployment_text.progress(status), done
 
-    await until(look, patience, f"{name} had not as many replicas as wanted", quiet=quiet)
-
-
-async def _living(client: Client, name: str) -> DeploymentStatus:
-    status = await client.fleet.status(name)
-    now = status.deployment
-    if now.state == FAILED:
-        raise Unavailable(f"{name} failed: {now.status.message if now.status else ''}")
-    if now.delete_time is not None:
-        raise NotFound(f"{name} was deleted meanwhile")
-    return status
+    await until(look, patience, f"{name} had not {count} ready replicas", changed.events, quiet=quiet)
 
 
 async def until_deleted(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
@@ -109,23 +135,33 @@ async def until_deleted(client: Client, name: str, patience: timedelta, *, quiet
         except NotFound:
             return "gone", True
         if now.delete_time is None:
-            raise FailedPrecondition(f"{name} was brought back meanwhile")
+            raise FailedPrecondition(
+                f"{name} was brought back meanwhile", hint=f"see firedeck event list --deployment {now.id}"
+            )
         count = now.replica_count or 0
         return f"{known(now.state)}: {count} replica{'' if count == 1 else 's'} left", now.state == DELETED
 
-    await until(look, patience, f"{name} was not DELETED", quiet=quiet)
+    hint = "its replicas go on ending: see firedeck list deployments --show-deleted"
+    await until(look, patience, f"{name} was not DELETED", hint, quiet=quiet)
 
 
-async def until_loaded(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
-    """Every replica has the adapter; Unavailable when that FAILED, NotFound when it was unloaded meanwhile."""
+async def until_loaded(client: Client, name: str, deployment: str, patience: timedelta, *, quiet: bool = False) -> None:
+    """Every replica has the adapter; Unavailable when that FAILED, NotFound when it was unloaded meanwhile. What
+    `deployment` has failed of ends the wait too."""
+    changed = _Changed(client, deployment)
 
     async def look() -> tuple[str, bool]:
+        await changed.look()
         now = await client.deployed_models.get(name)
         if now.state == FAILED:
-            raise Unavailable(f"{name} failed: {now.status.message if now.status else ''}")
+            raise Unavailable(
+                f"{name} failed: {now.status.message if now.status else ''}",
+                hint=f"take it off with firedeck unload-lora {now.model} --deployment {_id(deployment)}",
+            )
         return known(now.state), now.state == "DEPLOYED"
 
-    await until(look, patience, f"{name} was not DEPLOYED", quiet=quiet)
+    hint = f"look again with firedeck deployed-model get {_id(name)}"
+    await until(look, patience, f"{name} was not DEPLOYED", hint, quiet=quiet)
 
 
 async def until_unloaded(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
@@ -137,4 +173,9 @@ async def until_unloaded(client: Client, name: str, patience: timedelta, *, quie
         except NotFound:
             return "gone", True
 
-    await until(look, patience, f"{name} was not unloaded", quiet=quiet)
+    hint = f"it is gone when firedeck deployed-model get {_id(name)} finds nothing"
+    await until(look, patience, f"{name} was not unloaded", hint, quiet=quiet)
+
+
+def _id(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,225 @@
+"""What each command waits for: the change that was asked for, never the state from before it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from client.addon_types import DeployedModel
+from client.cli import waiting
+from client.errors import DeadlineExceeded, FailedPrecondition, FiredeckError, NotFound, Unavailable
+from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason
+from client.types import Deployment, ReplicaStats, Status
+
+NAME, ADAPTER = "accounts/local/deployments/d", "accounts/local/deployedModels/a-1"
+LONG = timedelta(days=365)
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+EVENTS = "firedeck event list --deployment d"
+
+
+class Gone:
+    """What is found where there is nothing."""
+
+
+class Looks:
+    """A client that finds these, one a look; the last one for ever."""
+
+    def __init__(self, *found: Any) -> None:
+        self._found = iter(found)
+        self._now: Any = Gone()
+        self.asked = 0
+
+    async def __call__(self, name: str) -> Any:
+        self.asked += 1
+        self._now = next(self._found, self._now)
+        if isinstance(self._now, Gone):
+            raise NotFound(f"{name} does not exist")
+        return self._now
+
+
+def client(**looks: Looks) -> Any:
+    """Of `status`, `deployment` and `deployed`, those that are asked."""
+    return SimpleNamespace(
+        fleet=SimpleNamespace(status=looks.get("status")),
+        deployments=SimpleNamespace(get=looks.get("deployment")),
+        deployed_models=SimpleNamespace(get=looks.get("deployed")),
+    )
+
+
+def deployment(state: str, ready: int = 0, count: int = 0, wanted: int = 0, **more: Any) -> Deployment:
+    stats = ReplicaStats(ready_replica_count=ready)
+    return Deployment(
+        name=NAME, state=state, replica_count=count, desired_replica_count=wanted, replica_stats=stats, **more
+    )
+
+
+def status(state: str, ready: int = 0, count: int = 0, wanted: int = 0, why: str = "", **more: Any) -> DeploymentStatus:
+    view = AutoscalerView(desired=wanted, current=ready, reasons=[Reason(code="LOAD", text=why)] if why else [])
+    return DeploymentStatus(
+        deployment=deployment(state, ready, count, wanted, **more), stats=DeploymentStats(window_s=60), autoscaler=view
+    )
+
+
+def adapter(state: str, why: str = "") -> DeployedModel:
+    return DeployedModel(name=ADAPTER, model="accounts/local/models/a", state=state, status=Status(message=why))
+
+
+BROKEN: dict[str, Any] = {"status": Status(code="UNAVAILABLE", message="no chat template")}
+DELETED: dict[str, Any] = {"delete_time": NOW}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause between two looks, and no look is ever late: what was there before goes on being believed possible."""
+    monkeypatch.setattr(waiting, "POLL_S", 0.0)
+    monkeypatch.setattr(waiting, "SETTLING_S", LONG.total_seconds())
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look is one after the settling time."""
+    monkeypatch.setattr(waiting, "SETTLING_S", 0.0)
+
+
+async def refusal_of(wait: Any, kind: type[FiredeckError], *told: str) -> None:
+    with pytest.raises(kind) as refused:
+        await wait
+    assert all(words in refused.value.text for words in told), refused.value.text
+    assert refused.value.hint
+
+
+async def test_a_new_deployment_is_waited_for_until_it_is_ready() -> None:
+    looks = Looks(status("CREATING", 0, 0, 1), status("CREATING", 0, 1, 1), status("READY", 1, 1, 1))
+    await waiting.until_ready(client(status=looks), NAME, LONG, quiet=True)
+    assert looks.asked == 3
+
+
+async def test_a_failure_ends_the_wait_with_its_reason_and_where_to_read_on() -> None:
+    looks = Looks(status("CREATING", 0, 1, 1), status("FAILED", 0, 0, 1, **BROKEN))
+    await refusal_of(waiting.until_ready(client(status=looks), NAME, LONG), Unavailable, "no chat template", EVENTS)
+
+
+async def test_a_failure_from_before_the_change_ends_no_wait() -> None:
+    before = status("FAILED", 0, 0, 1, **BROKEN)
+    looks = Looks(before, before, status("READY"))
+    await waiting.until_scaled(client(status=looks), NAME, 0, LONG, quiet=True)
+    looks = Looks(before, status("CREATING", 0, 0, 1), status("READY", 1, 1, 1))
+    await waiting.until_ready(client(status=looks), NAME, LONG, quiet=True)
+    assert looks.asked == 3
+
+
+async def test_a_failure_counts_again_once_another_state_was_seen() -> None:
+    broken = status("FAILED", 0, 0, 2, **BROKEN)
+    looks = Looks(broken, status("CREATING", 0, 1, 2), broken, status("READY", 2, 2, 2))
+    await refusal_of(waiting.until_scaled(client(status=looks), NAME, 2, LONG), Unavailable, "no chat template", EVENTS)
+    assert looks.asked == 3
+
+
+@pytest.mark.usefixtures("settled")
+async def test_a_failure_that_stays_is_one_after_the_settling_time() -> None:
+    looks = Looks(status("FAILED", 0, 0, 1, **BROKEN))
+    await refusal_of(waiting.until_ready(client(status=looks), NAME, LONG), Unavailable, "no chat template", EVENTS)
+
+
+async def test_whoever_waits_learns_that_it_was_deleted_meanwhile() -> None:
+    for wait in (waiting.until_ready(client(status=Looks(status("DELETING", **DELETED))), NAME, LONG),
+                 waiting.until_scaled(client(status=Looks(status("DELETING", **DELETED))), NAME, 1, LONG)):  # fmt: skip
+        await refusal_of(wait, NotFound, "deleted meanwhile", "firedeck undelete deployment d")
+
+
+async def test_the_count_from_before_the_scaling_is_not_the_one_that_was_asked_for() -> None:
+    looks = Looks(
+        status("READY", 1, 1, 1), status("READY", 1, 1, 3), status("READY", 1, 1, 1), status("READY", 1, 3, 3),
+        status("READY", 2, 3, 3), status("READY", 3, 3, 3),
+    )  # fmt: skip
+    await waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    assert looks.asked == 6
+
+
+async def test_replicas_that_are_too_many_are_waited_for_too() -> None:
+    looks = Looks(status("READY", 1, 2, 1), status("READY", 1, 1, 1))
+    await waiting.until_scaled(client(status=looks), NAME, 1, LONG, quiet=True)
+    assert looks.asked == 2
+
+
+@pytest.mark.usefixtures("settled")
+async def test_another_number_wanted_meanwhile_ends_the_wait_with_its_reason() -> None:
+    looks = Looks(status("READY", 1, 3, 3), status("READY", 1, 1, 1, why="no request for 10m0s"))
+    wait = waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    await refusal_of(wait, FailedPrecondition, "wanted is 1 meanwhile, not 3: no request for 10m0s", EVENTS)
+
+
+@pytest.mark.usefixtures("settled")
+async def test_what_was_asked_for_is_reached_even_if_something_else_is_wanted_next() -> None:
+    looks = Looks(status("READY", 1, 3, 3), status("READY", 3, 3, 1))
+    await waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    assert looks.asked == 2
+
+
+async def test_a_delete_is_over_when_no_replica_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = Looks(deployment("DELETING", 1, 1, **DELETED), deployment("DELETED", **DELETED))
+    await waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    assert capsys.readouterr().err == "DELETING: 1 replica left\nDELETED: 0 replicas left\n"
+
+
+async def test_a_hard_delete_is_over_when_nothing_is_found_any_more(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = Looks(deployment("DELETING", 2, 2, **DELETED), Gone())
+    await waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    assert capsys.readouterr().err == "DELETING: 2 replicas left\ngone\n"
+
+
+async def test_whoever_waits_for_a_delete_learns_that_it_was_brought_back() -> None:
+    looks = Looks(deployment("DELETING", 1, 1, **DELETED), deployment("CREATING", 1, 1, 1))
+    wait = waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    await refusal_of(wait, FailedPrecondition, "brought back meanwhile", EVENTS)
+
+
+async def test_an_adapter_is_waited_for_until_every_replica_has_it() -> None:
+    deployed = Looks(adapter("DEPLOYING"), adapter("DEPLOYED"))
+    seen = client(deployed=deployed, status=Looks(status("READY", 1, 1, 1)))
+    await waiting.until_loaded(seen, ADAPTER, NAME, LONG, quiet=True)
+    assert deployed.asked == 2
+
+
+async def test_an_adapter_that_is_refused_ends_the_wait_with_its_reason() -> None:
+    seen = client(deployed=Looks(adapter("FAILED", "rank 64")), status=Looks(status("READY", 1, 1, 1)))
+    wait = waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+    await refusal_of(wait, Unavailable, "rank 64", "firedeck unload-lora accounts/local/models/a --deployment d")
+
+
+@pytest.mark.usefixtures("settled")
+async def test_an_adapter_on_a_deployment_that_has_failed_is_not_waited_for() -> None:
+    seen = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("FAILED", 0, 0, 1, **BROKEN)))
+    wait = waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+    await refusal_of(wait, Unavailable, f"{NAME} failed: no chat template", EVENTS)
+
+
+async def test_an_adapter_unloaded_meanwhile_or_with_its_deployment_is_not_waited_for() -> None:
+    seen = client(deployed=Looks(adapter("DEPLOYING"), Gone()), status=Looks(status("READY", 1, 1, 1)))
+    with pytest.raises(NotFound, match=ADAPTER):
+        await waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+    seen = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("DELETING", **DELETED)))
+    await refusal_of(waiting.until_loaded(seen, ADAPTER, NAME, LONG), NotFound, f"{NAME} was deleted meanwhile")
+
+
+async def test_an_unload_is_over_when_the_adapter_is_gone() -> None:
+    deployed = Looks(adapter("UNDEPLOYING"), adapter("UNDEPLOYING"), Gone())
+    await waiting.until_unloaded(client(deployed=deployed), ADAPTER, LONG, quiet=True)
+    assert deployed.asked == 3
+
+
+async def test_the_end_of_patience_names_what_shows_how_far_it_is() -> None:
+    none, stays = timedelta(0), Looks(status("CREATING", 0, 1, 1))
+    deleting = client(deployment=Looks(deployment("DELETING", 1, 1, **DELETED)))
+    loading = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("READY", 1, 1, 1)))
+    for wait, hint in (
+        (waiting.until_ready(client(status=stays), NAME, none), EVENTS),
+        (waiting.until_scaled(client(status=stays), NAME, 1, none), EVENTS),
+        (waiting.until_deleted(deleting, NAME, none), "firedeck list deployments --show-deleted"),
+        (waiting.until_loaded(loading, ADAPTER, NAME, none), "firedeck deployed-model get a-1"),
+        (waiting.until_unloaded(client(deployed=Looks(adapter("UNDEPLOYING"))), ADAPTER, none), "finds nothing"),
+    ):
+        await refusal_of(wait, DeadlineExceeded, "it is not given up", hint)
