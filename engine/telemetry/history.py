@@ -60,15 +60,17 @@ class Ring:
         ordered = self._ordered()
         for start in range(0, len(ordered), _WIDTH):
             at, *values = ordered[start : start + _WIDTH]
-            yield at, [_known(value) for value in values]
+            yield at, _known(values)
 
     def read(self, seconds: float) -> tuple[list[float], list[list[float | None]]]:
-        """The times of the rows of the last `seconds`, oldest first, and the values of each series at them."""
+        """The times of the rows of the last `seconds`, oldest first, and the values of each series at them: all that
+        were added after the last older one, wherever the clock was set meanwhile."""
         ordered = self._ordered()
-        times = ordered[::_WIDTH]
-        rows = [i for i, at in enumerate(times) if at >= times[-1] - seconds]
-        columns = (ordered[number::_WIDTH] for number in range(1, _WIDTH))
-        return [times[i] for i in rows], [[_known(column[i]) for i in rows] for column in columns]
+        times = ordered[::_WIDTH].tolist()
+        since = times[-1] - seconds if times else 0.0
+        first = next((i + 1 for i in range(len(times) - 1, -1, -1) if times[i] < since), 0)
+        columns = (ordered[first * _WIDTH + number :: _WIDTH] for number in range(1, _WIDTH))
+        return times[first:], [_known(column) for column in columns]
 
     def newest(self, count: int) -> Iterator[array[float]]:
         """The last `count` rows, oldest first; fewer where there are no more. NaN is None."""
@@ -183,8 +185,8 @@ def _filled(
     return times, columns
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _known(values: Iterable[float]) -> list[float | None]:
+    return [None if value != value else value for value in values]  # NaN alone is not itself
 
 
 def _mean(rows: Sequence[Values]) -> Values:

@@ -130,6 +130,19 @@ def test_a_clock_that_is_set_back_ends_an_average_too():
     assert recorder.coarse_made == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [(0, [140.0]), (85, [140.0]), (95, [100.0, 101.0, 50.0, 51.0, 140.0])],
+)
+def test_after_a_clock_that_was_set_back_rows_are_read_in_the_order_they_were_added(seconds, rows):
+    ring = Ring(9)
+    for at in (100.0, 101.0, 50.0, 51.0, 140.0):
+        ring.add(at, [at, *(None for _ in SERIES[1:])])
+    times, columns = ring.read(seconds)
+    assert (times, columns[0]) == (rows, rows)
+    assert {len(column) for column in columns} == {len(rows)}
+
+
 def restored(down_s: float, up_s: int) -> Recorder:
     """An hour of an earlier engine, `down_s` seconds without one, and `up_s` seconds of this one."""
     earlier, recorder = recorded([1.0] * 3600), Recorder()
