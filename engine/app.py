@@ -15,9 +15,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
-from engine.access.door import Door
+from engine.access.door import Door, Refused
 from engine.access.quotas import Consumption, Quotas
 from engine.access.rate_limits import RateLimits
+from engine.access.refusals import Refusals
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -66,7 +67,6 @@ from engine.telemetry import metrics, tracing
 from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.exporter import exporter_of
 from engine.telemetry.ledger import Ledger
-from engine.telemetry.refusals import Refusals
 from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
 from engine.version import VERSION
@@ -160,7 +160,7 @@ class Engine:
             return
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
-        except FiredeckError as error:
+        except Refused as error:
             self.house.access.refusals.at_the_door(scope, error)
             await send_json(send, error.status, error.control_plane_body())
             return
@@ -170,7 +170,7 @@ class Engine:
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
-        except FiredeckError as error:
+        except Refused as error:
             tracing.refused(error)
             self.house.access.refusals.at_the_door(scope, error)
             await send_error(send, error, tracing.request_id())

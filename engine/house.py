@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from engine.access.quotas import Quotas
+from engine.access.refusals import Refusals
 from engine.access.users import Users
 from engine.access.vault import Vault
 from engine.fleet.fleet import Fleet
@@ -19,7 +20,6 @@ from engine.store.access import AccessRecords
 from engine.telemetry.account_metrics import Scrapes
 from engine.telemetry.audit import AuditLog
 from engine.telemetry.ledger import Ledger
-from engine.telemetry.refusals import Refusals
 from engine.telemetry.traces import Traces
 from engine.uploads import Uploads
 

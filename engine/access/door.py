@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import ClassVar
 
-from client.errors import InvalidArgument, PermissionDenied, UnsupportedMediaType
+from client.errors import FiredeckError, InvalidArgument, PermissionDenied, UnsupportedMediaType
 
 JSON = "application/json"
 FILES = "/firedeck/v1/files/"  # uploads of any type: their URL is signed
@@ -23,6 +24,28 @@ _TOLD = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-type", b"con
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+class Refused(FiredeckError):
+    """What the door turned away; `reason` is the word by which the audit log knows it."""
+
+    reason: ClassVar[str]
+
+
+class HostMissing(Refused, InvalidArgument):
+    reason = "RefuseHost"
+
+
+class ForeignHost(Refused, PermissionDenied):
+    reason = "RefuseHost"
+
+
+class ForeignPage(Refused, PermissionDenied):
+    reason = "RefuseOrigin"
+
+
+class NotJson(Refused, UnsupportedMediaType):
+    reason = "RefuseContentType"
+
+
 class Door:
     """`listening`: the address or name that the engine listens on; `names`: by which others it is known besides."""
 
@@ -31,12 +54,12 @@ class Door:
         self._names = {name.lower().rstrip(".") for name in (*names, listening)}
 
     def check(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises PermissionDenied for a host that is not ours or a page of another site, UnsupportedMediaType for a
-        body that is not JSON, InvalidArgument for a request without one single host."""
+        """Raises ForeignHost or ForeignPage for a host that is not ours or a page of another site, NotJson for a body
+        of another type, HostMissing for a request without one single host."""
         told = [(name, value.decode("latin-1").strip()) for name, value in headers if name in _TOLD]
         hosts = [value for name, value in told if name == b"host"]
         if len(hosts) != 1:
-            raise InvalidArgument("the request must have one Host header", field="Host", hint="send Host: HOST:PORT")
+            raise HostMissing("the request must have one Host header", field="Host", hint="send Host: HOST:PORT")
         given = dict(told)
         self._check_host(hosts[0])
         _check_origin(method, hosts[0], given.get(b"origin"), given.get(b"sec-fetch-site", ""))
@@ -47,7 +70,7 @@ class Door:
         name = _name(host)
         address = _address(name)
         if name not in self._names and not (self._is_ours(address) if address else _is_loopback(name)):
-            raise PermissionDenied(
+            raise ForeignHost(
                 f"this engine does not go by the host name {name[:80]!r}", field="Host",
                 hint="use http://127.0.0.1:PORT, or start it with firedeck serve --allow-host NAME",
             )  # fmt: skip
@@ -65,7 +88,7 @@ def _is_loopback(name: str) -> bool:
 def _check_origin(method: str, host: str, origin: str | None, site: str) -> None:
     foreign = origin is not None and origin.lower().partition("://")[2] != host.lower()
     if foreign or (method not in _WITHOUT_BODY and site.lower() in _ELSEWHERE):
-        raise PermissionDenied(
+        raise ForeignPage(
             "requests from web pages of other sites are refused", field="Origin",
             hint="call the engine from a program, not from a page in a browser",
         )  # fmt: skip
@@ -76,8 +99,8 @@ def _check_type(given: dict[bytes, str]) -> None:
     kind = given.get(b"content-type", "").partition(";")[0].strip().lower()
     empty = given.get(b"content-length", "0") == "0" and b"transfer-encoding" not in given
     if kind != JSON and (kind or not empty):
-        raise UnsupportedMediaType(
-            f"the body must be {JSON}" + (f", not {kind[:80]}" if kind else ""), field="Content-Type",
+        raise NotJson(
+            f"the body must be {JSON}" + (f", not {kind[:80]!r}" if kind else ""), field="Content-Type",
             hint=f"send the header Content-Type: {JSON}",
         )  # fmt: skip
 

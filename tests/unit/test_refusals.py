@@ -7,21 +7,14 @@ import random
 
 import pytest
 
-from client.errors import (
-    FiredeckError,
-    Internal,
-    InvalidArgument,
-    PermissionDenied,
-    ResourceExhausted,
-    UnsupportedMediaType,
-)
-from engine.access.door import FILES, Door
+from client.errors import Internal, ResourceExhausted
+from engine.access.door import FILES, Door, ForeignHost, ForeignPage, HostMissing, NotJson, Refused
+from engine.access.refusals import MINUTE_S, REMEMBERED_MAX, SWEEP_EVERY_S, Refusals
 from engine.asgi import Scope
 from engine.clock import FakeClock
 from engine.keys import EXPIRED_KEY, NO_KEY, REVOKED_KEY, WRONG_KEY, KeyRefused
 from engine.store.store import KeyRecord
 from engine.telemetry.audit import Seen
-from engine.telemetry.refusals import MINUTE_S, REMEMBERED_MAX, SWEEP_EVERY_S, Refusals
 
 WRONG = KeyRefused(WRONG_KEY, "the API key you provided is invalid", hint="")
 RECORD = KeyRecord(
@@ -126,10 +119,10 @@ def test_an_engine_that_failed_before_it_knew_who_asks_has_refused_nobody() -> N
 @pytest.mark.parametrize(
     ("headers", "method", "kind", "reason"),
     [
-        ({"host": "evil.example"}, "GET", PermissionDenied, "RefuseHost"),
-        ({"origin": "https://evil.example"}, "GET", PermissionDenied, "RefuseOrigin"),
-        ({"sec_fetch_site": "cross-site"}, "POST", PermissionDenied, "RefuseOrigin"),
-        ({"content_type": "text/plain"}, "POST", UnsupportedMediaType, "RefuseContentType"),
+        ({"host": "evil.example"}, "GET", ForeignHost, "RefuseHost"),
+        ({"origin": "https://evil.example"}, "GET", ForeignPage, "RefuseOrigin"),
+        ({"sec_fetch_site": "cross-site"}, "POST", ForeignPage, "RefuseOrigin"),
+        ({"content_type": "text/plain"}, "POST", NotJson, "RefuseContentType"),
     ],
 )
 def test_each_way_of_the_door_to_refuse_has_a_name_of_its_own(headers, method, kind, reason) -> None:
@@ -142,7 +135,7 @@ def test_each_way_of_the_door_to_refuse_has_a_name_of_its_own(headers, method, k
 
 def test_a_request_without_a_host_is_one_of_them() -> None:
     room, asked = Room(), {**scope(), "headers": []}
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(HostMissing) as refused:
         Door("127.0.0.1").check("GET", "/", [])
     room.refusals.at_the_door(asked, refused.value)
     assert room.log[0].message == "RefuseHost"
@@ -177,13 +170,19 @@ def test_whatever_comes_every_refusal_is_counted_once_and_a_minute_has_few_recor
     assert counted == sent, f"seed {seed}"
 
 
-def test_no_key_ticket_host_or_query_is_in_any_record() -> None:
+def test_no_key_ticket_host_type_or_query_is_in_any_record() -> None:
     room, canary = Room(), "c4n4ry"
-    error: FiredeckError = PermissionDenied(f"this engine does not go by the host name '{canary}'", field="Host")
-    asked = scope(FILES + canary, authorization=f"Bearer {canary}", x_api_key=canary, origin=canary, host=canary)
-    room.refusals.at_the_door({**asked, "query_string": canary.encode()}, error)
-    room.refusals.of_a_key(asked, WRONG)
-    assert len(room.log) == 2
+    own, door = {"authorization": f"Bearer {canary}", "x_api_key": canary}, Door("127.0.0.1")
+    for path, told in (
+        (FILES + canary, {"host": canary}), (FILES + canary, {"origin": canary}),
+        ("/v1/models", {"content_type": f"text/{canary}"}),
+    ):  # fmt: skip
+        asked = {**scope(path, **own, **told), "query_string": canary.encode()}
+        with pytest.raises(Refused) as refused:
+            door.check("POST", path, asked["headers"])
+        room.refusals.at_the_door(asked, refused.value)
+        room.refusals.of_a_key(asked, WRONG)
+    assert {seen.message for seen in room.log} == {"RefuseHost", "RefuseOrigin", "RefuseContentType", WRONG_KEY}
     assert canary not in str(room.log)
 
 

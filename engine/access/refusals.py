@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from client.errors import FiredeckError
 from client.names import LOCAL_ACCOUNT
-from engine.access.door import FILES
+from engine.access.door import FILES, Refused
 from engine.asgi import Scope, headers_of
 from engine.clock import Clock
 from engine.keys import KeyRefused
@@ -24,7 +24,6 @@ from engine.telemetry.audit import Seen, resource_of, unquoted
 MINUTE_S = 60.0
 SWEEP_EVERY_S = 5.0
 REMEMBERED_MAX = 256
-_DOOR = {"Host": "RefuseHost", "Origin": "RefuseOrigin", "Content-Type": "RefuseContentType"}  # by the error's field
 
 _Who = tuple[str, str, str, str]  # reason, account, address, key
 
@@ -60,9 +59,9 @@ class Refusals:
             self._sum_up(minute)
         self._minutes.clear()
 
-    def at_the_door(self, scope: Scope, error: FiredeckError) -> None:
+    def at_the_door(self, scope: Scope, error: Refused) -> None:
         """A request that `engine.access.door` refused: on behalf of the engine's own account."""
-        self._note(_seen(scope, _DOOR[error.field or ""], error, LOCAL_ACCOUNT))
+        self._note(_seen(scope, error.reason, error, LOCAL_ACCOUNT))
 
     def of_a_key(self, scope: Scope, error: FiredeckError, account: str = LOCAL_ACCOUNT) -> None:
         """A request without a good key, by the error of `Keyring.identify`; a known key is its own account's matter."""
