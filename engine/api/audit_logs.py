@@ -34,13 +34,17 @@ async def list_audit_logs(
     house: HouseDep,
     caller: Caller,
     query: Listing,
-    start: Annotated[str, Query(alias="startTime", json_schema_extra=INSTANT)] = "",
-    end: Annotated[str, Query(alias="endTime", json_schema_extra=INSTANT)] = "",
+    start: Annotated[str | None, Query(alias="startTime", json_schema_extra=INSTANT)] = None,
+    end: Annotated[str | None, Query(alias="endTime", json_schema_extra=INSTANT)] = None,
 ) -> Response:
     """Records of the last 30 days, newest first (`orderBy=timestamp` for oldest first).
 
     `filter` takes principal (or email), method, message, resource, status.code, apiKeyId and clientIp, with `=`, `!=`
     and `:` (contains): `resource:"deployments/chat" AND message="UpdateDeployment"`.
+    Whoever was turned away before anybody was known is there too, by the reason as `message` (`message:Refuse` for all
+    of them: RefuseNoKey, RefuseWrongKey, RefuseRevokedKey, RefuseExpiredKey, RefuseHost, RefuseOrigin,
+    RefuseContentType): of one reason, key and client address the first at once, the others as one record a minute with
+    their number.
     """
     await house.access.audit.commit()
     wanted, newest_first = _asked(account, query, start, end)
@@ -60,15 +64,15 @@ async def verify(house: HouseDep, caller: Caller) -> Response:
     return shown(await house.access.audit.verify())
 
 
-def _asked(account: str, query: ListQuery, start: str, end: str) -> tuple[AuditQuery, bool]:
+def _asked(account: str, query: ListQuery, start: str | None, end: str | None) -> tuple[AuditQuery, bool]:
     order = " ".join(query.order_by.split())
     if order not in _ORDERS:
         raise InvalidArgument(
             f"orderBy {order[:60]!r} is not possible here", field="orderBy", hint='"timestamp" or "timestamp desc"'
         )
     now = datetime.now(UTC)
-    since = instants.parse(start, "startTime") if start else now - KEPT_FOR
-    until = instants.parse(end, "endTime") if end else now + timedelta(days=1)
+    since = now - KEPT_FOR if start is None else instants.parse(start, "startTime")
+    until = now + timedelta(days=1) if end is None else instants.parse(end, "endTime")
     return AuditQuery(account, _text(since), _text(until), _conditions(query.filter_text)), order in _NEWEST
 
 

@@ -25,11 +25,11 @@ async def usage(
     house: HouseDep,
     caller: Caller,
     start: Annotated[
-        str, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
-    ] = "",
+        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
+    ] = None,
     end: Annotated[
-        str, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
-    ] = "",
+        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
+    ] = None,
     group_by: GroupBy = "deployment",
 ) -> Response:
     """Replica-seconds, accelerator-seconds and cost from `startTime` until before `endTime`, exact to the second.
@@ -37,8 +37,8 @@ async def usage(
     Deployments that are gone are there too; two that had the same name one after the other are one row.
     """
     now_ms = house.ledger.now_ms()
-    end_ms = _milliseconds(end, "endTime") if end else now_ms
-    start_ms = _milliseconds(start, "startTime") if start else month_began(min(end_ms, now_ms))
+    end_ms = now_ms if end is None else _milliseconds(end, "endTime")
+    start_ms = month_began(min(end_ms, now_ms)) if start is None else _milliseconds(start, "startTime")
     if start_ms > end_ms:
         raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
     found = await house.ledger.usage(account, start_ms, end_ms)

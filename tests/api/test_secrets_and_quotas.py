@@ -263,6 +263,7 @@ async def test_quotas_and_secrets_survive_a_restart(tmp_path) -> None:
         ("GET", "auditLogs?filter=nonsense%3D1", None, "filter"),
         ("GET", "auditLogs?orderBy=principal", None, "orderBy"),
         ("GET", "auditLogs?startTime=yesterday", None, "startTime"),
+        ("GET", "auditLogs?startTime=", None, "startTime"), ("GET", "auditLogs?endTime=", None, "endTime"),
         ("GET", "auditLogs?pageToken=-1", None, "pageToken"),
     ],
 )  # fmt: skip

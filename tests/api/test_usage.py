@@ -96,12 +96,12 @@ async def test_without_a_period_it_is_this_month(own: Home, admin: Client) -> No
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ({"startTime": "yesterday"}, "startTime"),
+        ({"startTime": "yesterday"}, "startTime"), ({"startTime": ""}, "startTime"), ({"endTime": ""}, "endTime"),
         ({"startTime": "2026-02-01T00:00:00Z", "endTime": "2026-01-01T00:00:00Z"}, "startTime"),
         ({"endTime": "0001-01-01T00:00:00+14:00"}, "endTime"),
         ({"groupBy": "colour"}, "groupBy"),
     ],
-)
+)  # fmt: skip
 async def test_what_cannot_be_read_is_400_naming_the_field(own: Home, query, field) -> None:
     async with own.http(own.admin_key) as http:
         answer = await http.get("/firedeck/v1/accounts/local/usage", params=query)
