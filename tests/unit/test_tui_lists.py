@@ -195,6 +195,8 @@ def test_hours_and_money_of_a_quota_keep_their_cents_and_what_is_not_known_is_no
         ("gpu-hours-per-month", "0", 0.0, "██████████ ▲ 100%", "deployments with accelerators"),
         ("deployment-count", "2", 2.0, "██████████ ▲ 100%", "what needs more of it is refused"),
         ("deployment-count", "2", None, "░░░░░░░░░░    –", None),
+        ("monthly-spend-usd", None, 4.9, "░░░░░░░░░░    –", None),
+        ("deployment-count", None, 0.0, "░░░░░░░░░░    –", None),
     ],
 )
 def test_a_quota_that_is_used_up_is_marked_and_says_what_that_stops(quota_id, value, usage, share, says):

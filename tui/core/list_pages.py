@@ -71,12 +71,12 @@ def _refused(row: Entry[AuditLogEntry]) -> Tone | None:
 
 
 def _used_up(quota: Quota) -> bool:
-    return quota.usage is not None and quota.usage >= float(quota.value or 0)
+    return quota.usage is not None and quota.value is not None and quota.usage >= float(quota.value)
 
 
 def _quota_bar(row: Entry[Quota]) -> str:
-    limit, usage = float(row.what.value or 0), row.what.usage
-    share = None if usage is None else usage / limit if limit else 1.0
+    usage, limit = row.what.usage, None if row.what.value is None else float(row.what.value)
+    share = None if usage is None or limit is None else usage / limit if limit else 1.0
     mark = "▲ " if _used_up(row.what) else ""
     return f"{units.bar(share, 10)} {mark}{units.percent(share):>4}"
 
