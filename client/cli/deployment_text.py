@@ -14,6 +14,7 @@ HEADER = (
     "NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX", "ACCELERATOR", "PLACEMENT", "BASE MODEL",
     "CREATE TIME",
 )  # fmt: skip
+KNOWN_BY_CHARS = 200  # of a message's beginning: the status is cut and has words of its own before it
 
 
 def row(d: Deployment) -> Sequence[str]:
@@ -58,11 +59,13 @@ def is_short(d: Deployment) -> bool:
     return d.status is not None and d.status.code == "RESOURCE_EXHAUSTED"
 
 
-def holding_up(conditions: Sequence[Condition]) -> str:
-    """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared."""
+def holding_up(conditions: Sequence[Condition], said: str = "") -> str:
+    """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared.
+
+    Messages that `said` has already, be it cut, are left out."""
     return "; ".join(
         one.reason
-        + (f" ({one.message})" if one.message else "")
+        + (f" ({one.message})" if one.message and one.message[:KNOWN_BY_CHARS] not in said else "")
         + (f", next try at {local_time(one.retry_at)}" if one.retry_at else "")
         for one in conditions
     )

@@ -14,6 +14,7 @@ from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.options import quiet_option, run, shared
 from client.cli.waiting import until_deleted, until_ready, until_scaled, wait_options
+from client.errors import NotFound
 from client.listing import ListOptions
 from client.resources import Client
 from client.types import (
@@ -136,8 +137,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
         if output != "text":
             _show(found, output)
             return
-        conditions = (await client.fleet.status(name)).conditions  # no part of the documented answer
-        _show(found, output, held_up=deployment_text.holding_up(conditions))
+        _show(found, output, held_up=await _held_up(client, found))
 
     run(work, base_url, api_key, account)
 
@@ -248,6 +248,15 @@ def _placement(where: str) -> Placement:
     if where in MULTI_REGIONS:
         return Placement(multi_region=where)
     return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
+
+
+async def _held_up(client: Client, d: Deployment) -> str:
+    """What its status does not tell already; nothing where the server has no routes but the documented ones."""
+    try:
+        conditions = (await client.fleet.status(d.name)).conditions
+    except NotFound:
+        return ""
+    return deployment_text.holding_up(conditions, said=d.status.message if d.status else "")
 
 
 def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "") -> None:

@@ -13,6 +13,7 @@ from client.types import Deployment
 from engine.clock import Clock
 from engine.control.stockout import Shortage
 from engine.fleet.keeper import Keeper
+from engine.fleet.record import MESSAGE_CHARS
 from engine.fleet.scaling import shortage_of
 
 QuotasOf = Callable[[Deployment], list[Condition]]  # those that are used up and hold a deployment up
@@ -36,7 +37,7 @@ def rollout_stopped(keeper: Keeper, clock: Clock) -> Condition | None:
     return Condition(
         type=ROLLOUT_STOPPED,
         reason="ROLLOUT_STOPPED",
-        message=keeper.rollout.stopped_because(keeper.replicas),
+        message=keeper.rollout.stopped_because(keeper.replicas)[:MESSAGE_CHARS],
         since=clock.wall() + timedelta(seconds=since - clock.monotonic()),
     )
 

@@ -21,6 +21,7 @@ from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
 from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
+from engine.fleet.record import MESSAGE_CHARS
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
@@ -225,6 +226,15 @@ async def test_a_stopped_roll_out_is_a_condition_since_it_was_given_up_until_som
     await house.look()
     assert holding_up(house) == []
     assert house.keeper.deployment.state == "UPDATING"
+
+
+async def test_what_stopped_a_roll_out_is_told_as_shortly_as_in_the_status(house, started):
+    house.add("old", house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    house.keeper.replicas.starts.failed(house.generation(), house.clock.monotonic(), "it broke " * 1000)
+    (condition,) = holding_up(house)
+    assert len(condition.message) == MESSAGE_CHARS
 
 
 async def test_a_stopped_roll_out_does_not_say_that_former_settings_serve_when_they_do_not_start(house, started):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.access_types import User
 from client.cli import deployment_text, fleet, output
+from client.cli.main import main
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus, NodeView
 from client.types import (
     AutoscalingPolicy,
@@ -209,6 +214,44 @@ def test_all_that_holds_a_deployment_up_is_told():
     stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="take the change back")
     told = deployment_text.holding_up([stopped, *short_of_room().conditions])
     assert told.startswith("ROLLOUT_STOPPED (take the change back); STOCKOUT (no H100 free), next try at ")
+
+
+@pytest.mark.parametrize("length", [20, 2000])
+def test_what_the_status_tells_already_is_not_told_twice(length: int):
+    because = "new replicas do not start: " + "x" * length
+    status = f"roll-out stopped: {because}"[:900]
+    stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message=because[:900])
+    spent = Condition(type="QuotaExceeded", reason="MONTHLY_SPEND_LIMIT_EXCEEDED", message="until next month")
+    assert deployment_text.holding_up([stopped, spent], said=status) == (
+        "ROLLOUT_STOPPED; MONTHLY_SPEND_LIMIT_EXCEEDED (until next month)"
+    )
+    refused = short_of_room()
+    said = refused.deployment.status.message
+    assert deployment_text.holding_up(refused.conditions, said=said).startswith("STOCKOUT, next try at ")
+
+
+class Documented(BaseHTTPRequestHandler):
+    """A server of the documented paths alone, with one deployment."""
+
+    def do_GET(self) -> None:
+        known = self.path == f"/v1/{CHAT.name}"
+        body = CHAT.model_dump_json(by_alias=True, exclude_none=True) if known else "{}"
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *told: object) -> None:
+        """Nothing on the screen of the tests."""
+
+
+def test_a_server_without_firedecks_own_paths_shows_a_deployment_all_the_same():
+    with HTTPServer(("127.0.0.1", 0), Documented) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        shown = CliRunner().invoke(main, ["deployment", "get", "chat", "--base-url", url, "--api-key", "k"])
+        server.shutdown()
+    assert (shown.exit_code, shown.output) == (0, f"{deployment_text.text(CHAT)}\n")
 
 
 def test_the_description_is_shown_where_there_is_one():
