@@ -39,7 +39,7 @@ def list_options(filter_example: str, order_example: str = "name desc") -> Calla
             asked = ListOptions(filter=filter_text, order_by=order_by, page_token=page_token)
             command(asked=asked if no_paginate else asked | ListOptions(page_size=page_size), **rest)
 
-        wrapped = quiet_option("Ids alone, one a line.")(gathered)
+        wrapped = quiet_option("Names alone, as other commands take them, one a line.")(gathered)
         for option in reversed(options):
             wrapped = option(wrapped)
         return wrapped
