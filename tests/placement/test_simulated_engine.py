@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
-from client.types import Deployment, DeploymentSpec, Placement
+from client.types import AutoscalingPolicy, Deployment, DeploymentSpec, Placement
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
 
@@ -104,6 +105,17 @@ async def test_everything_that_is_simulated_says_so(fleet: Client, simulated: En
         text = "".join(chunk.choices[0].delta.content or "" for chunk in streamed.parse())
     assert text.startswith("[simulated]")
     assert len(text.split()) == 12
+
+
+async def test_a_scaling_that_waits_ends_with_just_so_many_ready_replicas(fleet: Client, simulated: EngineProcess):
+    calm = AutoscalingPolicy(scale_down_window=timedelta(hours=1))
+    spec = DeploymentSpec(base_model=SMALL, min_replica_count=1, max_replica_count=3, autoscaling_policy=calm)
+    await fleet.deployments.create(spec, "d")
+    await until_ready(fleet, "d")
+    for count in (3, 1, 2):
+        words = ("deployment", "scale", "d", "--replica-count", str(count), "--wait", "-o", "json")
+        shown = Deployment.model_validate_json(await asyncio.to_thread(cli, simulated, *words))
+        assert (ready(shown), shown.replica_count) == (count, count)
 
 
 def ask(client: openai.OpenAI, *, stream: bool):
