@@ -69,28 +69,30 @@ class _Changed:
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
-        self.name = name
-        self.events = f"see firedeck event list --deployment {_id(name)}"
+        self._name = name
         self._since = time.monotonic()
         self._moved = False
-
-    @property
-    def settled(self) -> bool:
-        return time.monotonic() - self._since >= SETTLING_S
+        self.settled = False  # what the last look found is no longer from before the change
 
     async def look(self) -> DeploymentStatus:
-        """Unavailable when it has FAILED, NotFound when it was deleted meanwhile."""
-        status = await self._client.fleet.status(self.name)
-        now = status.deployment
-        if now.delete_time is not None:
-            raise NotFound(
-                f"{self.name} was deleted meanwhile", hint=f"bring it back with firedeck undelete deployment {now.id}"
-            )
-        if now.state != FAILED:
-            self._moved = True
-        elif self._moved or self.settled:
-            raise Unavailable(f"{self.name} failed: {now.status.message if now.status else ''}", hint=self.events)
+        """Raises as `_check_living` does."""
+        self.settled = time.monotonic() - self._since >= SETTLING_S  # when asked: the answer may be late, and old
+        status = await self._client.fleet.status(self._name)
+        self._moved = self._moved or status.deployment.state != FAILED
+        if self._moved or self.settled:
+            _check_living(status, self._name)
         return status
+
+
+def _check_living(status: DeploymentStatus, name: str) -> None:
+    """Unavailable when it has FAILED, NotFound when it was deleted meanwhile."""
+    now = status.deployment
+    if now.state == FAILED:
+        raise Unavailable(f"{name} failed: {now.status.message if now.status else ''}", hint=_see_events(name))
+    if now.delete_time is not None:
+        raise NotFound(
+            f"{name} was deleted meanwhile", hint=f"bring it back with firedeck undelete deployment {_id(name)}"
+        )
 
 
 async def until_ready(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
@@ -101,7 +103,7 @@ async def until_ready(client: Client, name: str, patience: timedelta, *, quiet: 
         status = await changed.look()
         return deployment_text.progress(status), status.deployment.state == READY
 
-    await until(look, patience, f"{name} was not READY", changed.events, quiet=quiet)
+    await until(look, patience, f"{name} was not READY", _see_events(name), quiet=quiet)
 
 
 async def until_scaled(client: Client, name: str, count: int, patience: timedelta, *, quiet: bool = False) -> None:
@@ -119,11 +121,11 @@ async def until_scaled(client: Client, name: str, count: int, patience: timedelt
             raise FailedPrecondition(
                 f"{name}: the number of replicas wanted is {wanted} meanwhile, not {count}"
                 + (f": {why}" if why else ""),
-                hint=changed.events,
+                hint=_see_events(name),
             )
         return deployment_text.progress(status), done
 
-    await until(look, patience, f"{name} had not {count} ready replicas", changed.events, quiet=quiet)
+    await until(look, patience, f"{name} had not {count} ready replicas", _see_events(name), quiet=quiet)
 
 
 async def until_deleted(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
@@ -135,9 +137,7 @@ async def until_deleted(client: Client, name: str, patience: timedelta, *, quiet
         except NotFound:
             return "gone", True
         if now.delete_time is None:
-            raise FailedPrecondition(
-                f"{name} was brought back meanwhile", hint=f"see firedeck event list --deployment {now.id}"
-            )
+            raise FailedPrecondition(f"{name} was brought back meanwhile", hint=_see_events(name))
         count = now.replica_count or 0
         return f"{known(now.state)}: {count} replica{'' if count == 1 else 's'} left", now.state == DELETED
 
@@ -175,6 +175,10 @@ async def until_unloaded(client: Client, name: str, patience: timedelta, *, quie
 
     hint = f"it is gone when firedeck deployed-model get {_id(name)} finds nothing"
     await until(look, patience, f"{name} was not unloaded", hint, quiet=quiet)
+
+
+def _see_events(name: str) -> str:
+    return f"see firedeck event list --deployment {_id(name)}"
 
 
 def _id(name: str) -> str:
