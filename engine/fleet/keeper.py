@@ -48,9 +48,9 @@ class Keeper:
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, self.figures)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
-        self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)
+        self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce, self.lobby.serve)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from engine.clock import Clock
 from engine.control.pace import Pace
 from engine.control.route import Candidate, Choice, choice, choose
 from engine.fleet.replica import Replica
+from engine.fleet.trials import NOBODY, Trial
 from engine.telemetry import tracing
 
 QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
@@ -32,7 +33,12 @@ class Waiter:
     since: float
     place: asyncio.Future[Replica]
     avoid: frozenset[str]
+    trial: Trial | None
     choice: Choice | None = None  # why just that place
+
+    def barred(self) -> Set[str]:
+        """Replicas that it may not go to now, though they have room."""
+        return self.trial.barred() if self.trial else NOBODY
 
 
 class Lobby:
@@ -62,13 +68,15 @@ class Lobby:
         return self._clock.monotonic() - self._waiting[0].since if self._waiting else 0.0
 
     @asynccontextmanager
-    async def place(self, timeout_s: float, avoid: frozenset[str] = frozenset()) -> AsyncIterator[Replica]:
-        """A place on a replica for the time of the `async with`.
+    async def place(
+        self, timeout_s: float, avoid: frozenset[str] = NOBODY, trial: Trial | None = None
+    ) -> AsyncIterator[Replica]:
+        """A place on a replica for the time of the `async with`; one that `trial` bars it from is none.
 
         Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready) or so long that no place
         would come within `timeout_s`, Unavailable when none came.
         """
-        replica = await self._wait(timeout_s, avoid)
+        replica = await self._wait(timeout_s, avoid, trial)
         try:
             yield replica
         finally:
@@ -77,16 +85,27 @@ class Lobby:
 
     def serve(self) -> None:
         """Give free places to those who wait longest. Call whenever a place may have become free."""
+        passed_over: list[Waiter] = []  # no free place is one for them
         while self._waiting:
-            picked = self._pick(self._waiting[0].avoid)
+            waiter = self._waiting[0]
+            barred = waiter.barred()
+            picked = self._pick(waiter.avoid, barred)
+            if picked is None and not barred:
+                break
+            self._waiting.popleft()
             if picked is None:
-                return
-            replica, waiter = picked[0], self._waiting.popleft()
-            waiter.choice = picked[1]
-            if not waiter.place.done():
-                replica.in_flight += 1
-                waiter.place.set_result(replica)
-                self._pace.given(self._clock.monotonic())
+                passed_over.append(waiter)
+            elif not waiter.place.done():
+                self._give(waiter, *picked)
+        self._waiting.extendleft(reversed(passed_over))
+
+    def _give(self, waiter: Waiter, replica: Replica, choice: Choice) -> None:
+        replica.in_flight += 1
+        waiter.choice = choice
+        if waiter.trial is not None:
+            waiter.trial.begin(replica.id)
+        waiter.place.set_result(replica)
+        self._pace.given(self._clock.monotonic())
 
     def refuse(self, error: Exception) -> None:
         """Nobody will be served here any more (the deployment is deleted, the engine ends)."""
@@ -103,11 +122,11 @@ class Lobby:
     def reopen(self) -> None:
         self._closed = None
 
-    async def _wait(self, timeout_s: float, avoid: frozenset[str]) -> Replica:
+    async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None) -> Replica:
         if self._closed is not None:
             raise self._closed
         self._check_queue(timeout_s)
-        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid)
+        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial)
         self._waiting.append(waiter)
         granted = at_once = False
         tracing.waits(len(self._waiting) - 1, len(self._ready()))
@@ -120,9 +139,9 @@ class Lobby:
                 replica = await waiter.place
             granted = True
         except TimeoutError:
-            raise Unavailable(
-                f"no replica had a place within {timeout_s:.0f}s", hint="retry later", retry_after_s=RETRY_AFTER_S
-            ) from None
+            alone = "; a replica died under this request, and others like it are tried first"
+            why = f"no replica had a place within {timeout_s:.0f}s{alone if waiter.barred() else ''}"
+            raise Unavailable(why, hint="retry later", retry_after_s=RETRY_AFTER_S) from None
         finally:
             self._waited(self._clock.monotonic() - waiter.since)
             if not granted:
@@ -133,9 +152,10 @@ class Lobby:
     def _check_queue(self, timeout_s: float) -> None:
         """Raises when it is full, or too long for this deadline."""
         held = len(self._waiting)
-        if not held or not self._ready():
+        in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
+        if not in_the_way or not self._ready():
             self._pace.begin()  # what was before tells nothing about what comes
-        if not held:
+        if not in_the_way and held < QUEUE_MAX:
             return
         wait_s = self._pace.wait_s(held + 1, self._clock.monotonic())
         if held >= QUEUE_MAX:
@@ -164,8 +184,13 @@ class Lobby:
             waiter.place.result().in_flight -= 1
             self.serve()
 
-    def _pick(self, avoid: frozenset[str]) -> tuple[Replica, Choice] | None:
+    def _pick(self, avoid: frozenset[str], barred: Set[str]) -> tuple[Replica, Choice] | None:
         by_id = {replica.id: replica for replica in self._ready()}
-        candidates = [Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values()]
+        closed = barred & by_id.keys()
+        if closed - avoid:
+            closed |= avoid  # better wait for one of those
+        candidates = [
+            Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values() if r.id not in closed
+        ]
         chosen = choose(candidates, avoid)
         return (by_id[chosen], choice(candidates, avoid, chosen)) if chosen else None

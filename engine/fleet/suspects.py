@@ -1,49 +1,33 @@
-"""Requests under which a replica died: each is tried alone, and refused once it has ended two.
+"""Requests under which a replica died: no two of them are tried on one replica, and who ended two is refused.
 
-All that were in a replica when it died are suspects at first. They go on one at a time, until the first byte of an
-answer: so the next death has one culprit, and the innocent are cleared by their answers. A request whose client left is
-held to account as well, until the replica is seen to have gone on without it: else one that hangs replicas, with a
-client that gives up and tries again, would never be found out.
+All that were in a replica when it died are suspects at first. They go on with one at a time on each replica, until the
+first byte of an answer: so the next death has one culprit, and the innocent are cleared by their answers. A request
+whose client left is held to account as well, until the replica is seen to have gone on without it: else one that hangs
+replicas, with a client that gives up and tries again, would never be found out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from client.errors import FailedPrecondition, Unavailable
+from client.errors import FailedPrecondition
 from client.fleet_types import QuarantinedRequest
 from engine.clock import Clock
 from engine.control.quarantine import MARKS_MAX, Mark, Quarantine
 from engine.control.reconcile import Stage
 from engine.fleet.replica import Replica
 from engine.fleet.rooms import Announce
+from engine.fleet.trials import Trial, Trials
 from engine.telemetry import metrics
 
 AUTOPSY_S = 1.0  # how long a process may take to be seen dead after its connections broke
 AUTOPSY_STEP_S = 0.02
 GONE_ON_AFTER_S = 2.0  # progress so long after a client left, several looks later, is not that request's any more
 SHOWN_DIGITS = 16  # of a digest, in messages
-
-
-class Trial:
-    """The turn of one request; `over()` as soon as it is known to be harmless, again does no harm."""
-
-    def __init__(self, lock: asyncio.Lock | None) -> None:
-        self._lock = lock
-
-    def over(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def handed_over(self) -> Trial:
-        """What is left of the turn, for somebody else to end."""
-        lock, self._lock = self._lock, None
-        return Trial(lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +41,23 @@ class _Left:
 
 
 class Suspects:
-    """Those of one deployment. `alive` tells whether a replica's process exists."""
+    """Those of one deployment. `alive` tells whether a replica's process exists; `room` is called when a suspect may go
+    where it could not before."""
 
-    def __init__(self, name: str, clock: Clock, alive: Callable[[Replica], bool], announce: Announce) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        alive: Callable[[Replica], bool],
+        announce: Announce,
+        room: Callable[[], None],
+    ) -> None:
         self._name = name
         self._clock = clock
         self._alive = alive
         self._announce = announce
         self._quarantine = Quarantine()
-        self._one_at_a_time = asyncio.Lock()
+        self._trials = Trials(room)
         self._left: dict[tuple[str, str], _Left] = {}
 
     def refuse_quarantined(self, digest: str) -> None:
@@ -78,19 +70,10 @@ class Suspects:
                 hint="change the request; `firedeck --once --json` lists what is quarantined",
             )
 
-    @asynccontextmanager
-    async def trial(self, digest: str, timeout_s: float) -> AsyncIterator[Trial]:
-        """A suspect's turn; everybody else passes at once. Unavailable when no turn comes within `timeout_s`."""
-        trial = Trial(None)
-        if self._quarantine.mark(digest, self._clock.monotonic()) is not None:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._one_at_a_time.acquire()
-            except TimeoutError:
-                raise Unavailable(
-                    "a replica died under this request, and others like it are tried first", hint="retry later"
-                ) from None
-            trial = Trial(self._one_at_a_time)
+    @contextmanager
+    def trial(self, digest: str) -> Iterator[Trial]:
+        """For the time of one try: where a suspect may go, and until when no other may follow it."""
+        trial = Trial(self._trials, lambda: self._quarantine.mark(digest, self._clock.monotonic()) is not None)
         try:
             yield trial
         finally:
@@ -107,7 +90,8 @@ class Suspects:
             try:
                 await asyncio.sleep(AUTOPSY_STEP_S)
             except asyncio.CancelledError:
-                self.left(replica, digest, Trial(None))
+                with self.trial(digest) as trial:
+                    self.left(replica, digest, trial)
                 raise
         else:
             return
@@ -129,9 +113,9 @@ class Suspects:
             if alive and one.replica.vitals.moved_at <= one.at + GONE_ON_AFTER_S:
                 continue
             del self._left[key]
-            one.trial.over()
             if not alive:
                 await self._blame(one.replica, one.digest)
+            one.trial.over()
 
     async def _blame(self, replica: Replica, digest: str) -> None:
         """A replica died under this request, unless it was told to end."""

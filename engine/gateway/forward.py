@@ -22,7 +22,7 @@ from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
-from engine.fleet.suspects import Trial
+from engine.fleet.trials import Trial
 from engine.gateway.sse import Journal, StreamReader, usage_of
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -133,9 +133,10 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     for _ in range(TRIES):
         keeper.suspects.refuse_quarantined(digest)
         refuse_cold(keeper)
-        async with keeper.suspects.trial(digest, max(0.0, until - exchange.now())) as trial:
+        with keeper.suspects.trial(digest) as trial:
             avoid = failed | _unlike(keeper, exchange)
-            async with keeper.lobby.place(max(0.0, until - exchange.now()), avoid) as replica:
+            async with keeper.lobby.place(max(0.0, until - exchange.now()), avoid, trial) as replica:
+                keeper.suspects.refuse_quarantined(digest)  # found out while it waited
                 lost = await _once(keeper, replica, exchange, send, trial, digest)
                 if lost is not None and exchange.over:
                     await break_off(exchange, send, REPLICA_ENDED)

@@ -1,4 +1,4 @@
-"""Who is to blame for a dead replica: tried one at a time, cleared by an answer, refused after two deaths."""
+"""Who is to blame for a dead replica: tried one at a time on each, cleared by an answer, refused after two deaths."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from engine.clock import FakeClock
 from engine.control.quarantine import KEPT_S, digest_of
 from engine.control.reconcile import Stage
 from engine.fleet import suspects as suspects_room
+from engine.fleet.lobby import Lobby
 from engine.fleet.replica import Replica
-from engine.fleet.suspects import Suspects, Trial
+from engine.fleet.suspects import Suspects
 
 A, B = digest_of(b"a"), digest_of(b"b")
 
@@ -25,8 +26,10 @@ def house():
     async def announce(kind: str, reason: str, message: str) -> None:
         told.append((kind, reason, message))
 
-    suspects = Suspects("d", clock, lambda replica: replica.id in alive, announce)
-    return SimpleNamespace(clock=clock, told=told, alive=alive, suspects=suspects)
+    serving = [SimpleNamespace(id="s1", in_flight=0, slots=4)]
+    lobby = Lobby(lambda: serving, lambda: None, clock)
+    suspects = Suspects("d", clock, lambda replica: replica.id in alive, announce, lobby.serve)
+    return SimpleNamespace(clock=clock, told=told, alive=alive, suspects=suspects, serving=serving, lobby=lobby)
 
 
 def dead(house, name: str, stage: Stage = Stage.READY) -> Replica:
@@ -75,6 +78,13 @@ def living(house, name: str) -> Replica:
     return dead(house, name)
 
 
+def leave(house, replica: Replica) -> None:
+    """The client of A does, while it is there."""
+    with house.suspects.trial(A) as trial:
+        trial.begin(replica.id)
+        house.suspects.left(replica, A, trial)
+
+
 def hear(house, replica: Replica, **body: float) -> None:
     """One answer to a look at it, a while later."""
     house.clock.advance(suspects_room.GONE_ON_AFTER_S + 0.1)
@@ -85,7 +95,7 @@ async def test_a_request_whose_client_left_before_its_replica_died_is_blamed_all
     for name in ("r1", "r2"):
         house.suspects.refuse_quarantined(A)
         replica = living(house, name)
-        house.suspects.left(replica, A, Trial(None))
+        leave(house, replica)
         await house.suspects.judge()
         assert house.suspects.quarantined() == []
         hear(house, replica, running=1, last_progress_age_s=2.0)
@@ -102,7 +112,7 @@ async def test_a_request_whose_client_left_before_its_replica_died_is_blamed_all
 async def test_a_request_that_its_replica_has_gone_on_without_is_not_blamed_for_what_comes_later(house, body):
     for name in ("r1", "r2"):
         replica = living(house, name)
-        house.suspects.left(replica, A, Trial(None))
+        leave(house, replica)
         hear(house, replica, **body)
         await house.suspects.judge()
         house.alive.discard(name)
@@ -113,24 +123,22 @@ async def test_a_request_that_its_replica_has_gone_on_without_is_not_blamed_for_
 
 async def test_a_replica_that_was_told_to_end_is_nobodys_fault_though_a_client_left_it(house):
     for name in ("r1", "r2"):
-        house.suspects.left(dead(house, name, Stage.STOPPING), A, Trial(None))
+        leave(house, dead(house, name, Stage.STOPPING))
         await house.suspects.judge()
     assert await order_of(house, A, A) == ["A", "A"]
 
 
-async def test_a_suspect_keeps_its_turn_after_its_client_left_until_its_replica_has_gone_on_or_died(house):
+async def test_a_suspect_keeps_its_replica_after_its_client_left_until_that_has_gone_on_or_died(house):
     await house.suspects.autopsy(dead(house, "r1"), A)
     for ends_by in (lambda r: hear(house, r, running=0), lambda r: house.alive.discard(r.id)):
-        replica = living(house, "r1")
-        async with house.suspects.trial(A, 1) as trial:
-            house.suspects.left(replica, A, trial)
-        with pytest.raises(Unavailable):
-            async with house.suspects.trial(A, 0.01):
-                pass
+        replica = living(house, "s1")
+        leave(house, replica)
+        waiting = asyncio.create_task(visit(house, A, []))
+        await settle()
+        assert house.lobby.held == 1
         ends_by(replica)
         await house.suspects.judge()
-        async with house.suspects.trial(A, 0.01):
-            pass
+        assert await waiting == "s1"
 
 
 async def test_a_client_that_leaves_while_its_replica_is_looked_at_changes_nothing(house):
@@ -145,31 +153,60 @@ async def test_a_client_that_leaves_while_its_replica_is_looked_at_changes_nothi
     assert len(house.suspects.quarantined()) == 1
 
 
-async def order_of(house, *digests: str) -> list[str]:
-    """Who may go on while the first holds its turn."""
-    order: list[str] = []
-    hold = asyncio.Event()
-
-    async def take_turn(digest: str) -> None:
-        async with house.suspects.trial(digest, 3600):
-            order.append("A" if digest == A else "B")
-            await hold.wait()
-
-    tasks = [asyncio.create_task(take_turn(digest)) for digest in digests]
-    for _ in range(5):
+async def settle() -> None:
+    for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def visit(house, digest: str, order: list[str], end: asyncio.Event | None = None) -> str:
+    """A try of one request, until `end`: the replica that it was given."""
+    with house.suspects.trial(digest) as trial:
+        async with house.lobby.place(3600, trial=trial) as replica:
+            order.append("A" if digest == A else "B")
+            if end is not None:
+                await end.wait()
+            return replica.id
+
+
+async def order_of(house, *digests: str) -> list[str]:
+    """Who may go on while those before them have no answer; in the end everybody could."""
+    order: list[str] = []
+    end = asyncio.Event()
+    tasks = [asyncio.create_task(visit(house, digest, order, end)) for digest in digests]
+    await settle()
     seen = list(order)
-    hold.set()
+    assert house.lobby.held == len(digests) - len(seen)
+    end.set()
     await asyncio.gather(*tasks)
     return seen
 
 
-async def test_suspects_are_tried_one_at_a_time_and_everybody_else_passes(house):
+async def test_one_suspect_at_a_time_is_with_a_replica_and_everybody_else_passes(house):
     replica = dead(house, "r1")
     await house.suspects.autopsy(replica, A)
-    assert await order_of(house, A, B, A) == ["A", "B"]
+    assert await order_of(house, A, B, A, B) == ["A", "B", "B"]
     await house.suspects.autopsy(replica, B)
     assert await order_of(house, A, B) == ["A"]
+
+
+async def test_suspects_are_tried_on_all_replicas_at_the_same_time_and_those_who_wait_are_counted(house):
+    house.serving.append(SimpleNamespace(id="s2", in_flight=0, slots=4))
+    digests = [digest_of(bytes([n])) for n in range(6)]
+    for digest in digests:
+        await house.suspects.autopsy(dead(house, "r1"), digest)
+    end = asyncio.Event()
+    tasks = [asyncio.create_task(visit(house, digest, [], end)) for digest in digests]
+    await settle()
+    assert ([r.in_flight for r in house.serving], house.lobby.held) == ([1, 1], 4)
+    house.clock.advance(7)
+    assert house.lobby.oldest_s() == 7
+    house.serving.append(SimpleNamespace(id="s3", in_flight=0, slots=4))  # the replacement stands ready
+    house.lobby.serve()
+    await settle()
+    assert ([r.in_flight for r in house.serving], house.lobby.held) == ([1, 1, 1], 3)
+    end.set()
+    assert {"s1", "s2", "s3"} == set(await asyncio.gather(*tasks))
+    assert ([r.in_flight for r in house.serving], house.lobby.held) == ([0, 0, 0], 0)
 
 
 async def test_an_answer_clears_a_suspect(house):
@@ -178,20 +215,51 @@ async def test_an_answer_clears_a_suspect(house):
     assert await order_of(house, A, A) == ["A", "A"]
 
 
-async def test_the_turn_is_over_with_the_first_byte_of_the_answer(house):
+async def test_who_waited_already_when_it_became_a_suspect_is_tried_like_one(house):
+    end, order = asyncio.Event(), []
+    serving, house.serving[:] = list(house.serving), []
+    waiting = [asyncio.create_task(visit(house, A, order, end)) for _ in range(2)]
+    await settle()
     await house.suspects.autopsy(dead(house, "r1"), A)
-    async with house.suspects.trial(A, 1) as first:
-        first.over()
-        first.over()
-        async with house.suspects.trial(A, 1) as second:
-            assert isinstance(second, Trial)
+    house.serving[:] = serving
+    house.lobby.serve()
+    await settle()
+    assert (order, house.lobby.held) == (["A"], 1)
+    end.set()
+    await asyncio.gather(*waiting)
 
 
-async def test_a_suspect_whose_turn_does_not_come_in_time_is_told_to_come_later(house):
+async def test_with_the_first_byte_of_the_answer_the_next_suspect_is_let_in(house):
     await house.suspects.autopsy(dead(house, "r1"), A)
-    async with house.suspects.trial(A, 1):
-        with pytest.raises(Unavailable, match="a replica died under this request"):
-            async with house.suspects.trial(A, 0.01):
-                pass
-    async with house.suspects.trial(A, 1):
-        pass
+    with house.suspects.trial(A) as first:
+        async with house.lobby.place(1, trial=first):
+            waiting = asyncio.create_task(visit(house, A, []))
+            await settle()
+            assert house.lobby.held == 1
+            first.over()
+            first.over()
+            assert await waiting == "s1"
+
+
+async def test_a_suspect_that_no_replica_could_take_in_time_is_told_why_and_takes_none_from_others(house):
+    await house.suspects.autopsy(dead(house, "r1"), A)
+    with house.suspects.trial(A) as first, house.suspects.trial(A) as second:
+        async with house.lobby.place(1, trial=first):
+            with pytest.raises(Unavailable, match="a replica died under this request"):
+                async with house.lobby.place(0.01, trial=second):
+                    pytest.fail("another suspect is there")
+            assert house.serving[0].in_flight == 1
+    assert await visit(house, A, []) == "s1"
+
+
+async def test_a_suspect_that_gives_up_as_it_is_let_in_holds_up_nobody(house):
+    await house.suspects.autopsy(dead(house, "r1"), A)
+    serving, house.serving[:] = list(house.serving), []
+    gone = asyncio.create_task(visit(house, A, []))
+    await settle()
+    house.serving[:] = serving
+    house.lobby.serve()
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert await visit(house, A, []) == "s1"
+    assert house.serving[0].in_flight == 0
