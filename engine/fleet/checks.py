@@ -40,11 +40,12 @@ def check_hosts_nothing(deployment: str, hosted: Sequence[DeployedModel]) -> Non
 
 
 def check_unused(keeper: Keeper, now: datetime) -> None:
-    """FailedPrecondition when a deployment that is to be deleted answers requests, or did a moment ago."""
+    """FailedPrecondition when a deployment that is to be deleted has requests, or had one a moment ago, be it without
+    an answer: whoever asked it may ask again."""
     busy = keeper.running() + keeper.lobby.held
     last = keeper.meter.last_request_at
     if busy or (last is not None and now - last < RECENT_USE):
-        use = f"{busy} requests are under way" if busy else "it answered a request less than a minute ago"
+        use = f"{busy} requests are under way" if busy else "it was asked less than a minute ago"
         raise FailedPrecondition(
             f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
         )

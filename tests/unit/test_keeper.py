@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import Unavailable
+from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
 from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
+from engine.fleet.checks import check_unused
 from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
 from engine.fleet.record import MESSAGE_CHARS
@@ -28,6 +29,7 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
 from engine.placement.port import Placed
 from engine.store.store import Store
+from engine.telemetry.meter import Usage
 
 NAME = "accounts/local/deployments/d"
 POLICY = AutoscalingPolicy(
@@ -327,3 +329,17 @@ async def test_what_is_seen_is_shown_while_the_disk_takes_nothing_and_written_on
     stored = (await house.store.deployments())[0]
     assert (stored.deployment.state, stored.last_request_at) == ("READY", house.keeper.meter.last_request_at)
     assert house.keeper.record.unwritten == house.keeper.chronicle.unwritten == ""
+
+
+async def test_a_deployment_that_was_asked_and_never_answered_is_in_use_for_a_minute_and_the_refusal_says_that(house):
+    def check() -> None:
+        check_unused(house.keeper, house.clock.wall())
+
+    check()
+    house.keeper.meter.began(synthetic=False)
+    house.keeper.meter.ended(code=499, failed=False, seconds=30.0, usage=Usage())
+    house.clock.advance(59)
+    with pytest.raises(FailedPrecondition, match="is in use: it was asked less than a minute ago"):
+        check()
+    house.clock.advance(2)
+    check()
