@@ -23,7 +23,7 @@ from engine.telemetry.deaths import DEATHS
 from engine.telemetry.replica_figures import ReplicaFigures
 
 LAST_WORDS_LINES = 20
-REASON_CHARS = 900  # the end of what a replica logged last, in a status or an event
+REASON_CHARS = 900  # of how a replica ended and what it logged last, in a status or an event
 
 
 class ReplicaSet:
@@ -117,7 +117,7 @@ class ReplicaSet:
         replica.take_over(record.created_at)
         replica.need = Need(accelerators=record.accelerators, threads=record.threads)
         replica.attach(placed, self._rooms.driver.node_of(placed))
-        replica.enter(Stage.INITIALIZING, "taken over after a restart")
+        replica.enter(Stage.INITIALIZING)  # no reason: if it ends now, how is told
         self._run(replica, self._serve(replica))
 
     async def close(self) -> None:
@@ -199,7 +199,9 @@ class ReplicaSet:
         if told and not replica.wedged and not replica.broken:
             await self._announce("Normal", "ReplicaStopped", replica.reason or "stopped", replica.id)
         else:
-            await self._died(replica, replica.reason or self._last_words(replica), told=told)
+            serving = replica.stage in (Stage.READY, Stage.DRAINING)  # then its reason is not that of a failure
+            reason = "" if serving else replica.reason
+            await self._died(replica, reason or self._ending(replica), told=told)
         await self._drop(replica)
 
     async def _died(self, replica: Replica, why: str, *, told: bool) -> None:
@@ -212,9 +214,13 @@ class ReplicaSet:
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
 
-    def _last_words(self, replica: Replica) -> str:
-        lines = self._rooms.driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
-        return " | ".join(lines)[-REASON_CHARS:] or "it left no message"
+    def _ending(self, replica: Replica) -> str:
+        """How its process ended, and the end of its log where there is one."""
+        driver = self._rooms.driver
+        ending = driver.ending(replica.placed) if replica.placed else "it never had a process"
+        lines = driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
+        intro = f"{ending}; log: "
+        return intro + " | ".join(lines)[len(intro) - REASON_CHARS :] if lines else ending
 
     async def _failed(self, replica: Replica, why: str) -> None:
         self.starts.failed(replica.generation, self._rooms.clock.monotonic(), why)

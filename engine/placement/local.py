@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from engine.placement import devices, fit, machine, rlimits, sockets
+from engine.placement import devices, endings, fit, machine, rlimits, sockets
 from engine.placement.gpus import Gpu, gpus
 from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
 
@@ -146,6 +146,12 @@ class LocalDriver:
         if child is not None:
             child.poll()
         placed.socket.unlink(missing_ok=True)
+
+    def ending(self, placed: Placed) -> str:
+        if self.alive(placed):
+            return ""
+        child = self._children.get(placed.pid)
+        return endings.UNSEEN if child is None or child.returncode is None else endings.in_words(child.returncode)
 
     def last_words(self, replica: str) -> str:
         try:

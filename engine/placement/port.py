@@ -149,6 +149,13 @@ class Driver(Protocol):
         """The process is gone: remove what it left behind, and count its room as free."""
         ...
 
+    def ending(self, placed: Placed) -> str:
+        """How its process ended, for a human: by which signal, with which exit status, or that nobody could see it.
+
+        "" while it lives; to be asked before `forget`.
+        """
+        ...
+
     def last_words(self, replica: str) -> str:
         """The last lines that the replica logged, for a human, at most 2000 characters."""
         ...

@@ -118,6 +118,34 @@ class Conformance:
             place.driver.forget(placed)
             assert len(place.driver.last_words(launch.replica)) <= 2000
 
+    async def test_how_a_replica_ended_is_told_once_it_has(self, place: Place):
+        placed = await place.driver.start(place.launch())
+        assert place.driver.ending(placed) == ""
+        place.driver.stop(placed, force=True)
+        await place.until(lambda: not place.driver.alive(placed))
+        assert "killed by signal 9 (SIGKILL)" in place.driver.ending(placed)
+        place.driver.forget(placed)
+
+    async def test_one_that_is_told_to_end_when_it_serves_ends_with_exit_status_0(self, place: Place):
+        launch = place.launch()
+        placed = await place.driver.start(launch)
+        async with place.client(launch, placed) as client:
+            await place.ready(client)
+        place.driver.stop(placed, force=False)
+        await place.until(lambda: not place.driver.alive(placed))
+        assert "ended with exit status 0" in place.driver.ending(placed)
+        place.driver.forget(placed)
+
+    async def test_one_that_an_earlier_engine_started_and_that_is_gone_has_an_ending_too(self, place: Place):
+        placed = await place.driver.start(place.launch())
+        await place.until(placed.socket.exists)
+        place.driver = later = await place.again()
+        assert later.ending(placed) == ""
+        later.stop(placed, force=True)
+        await place.until(lambda: not later.alive(placed))
+        assert later.ending(placed)
+        later.forget(placed)
+
     async def test_another_process_under_the_same_name_is_not_it(self, place: Place):
         launch = place.launch()
         async with place.running(launch) as placed:

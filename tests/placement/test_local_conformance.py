@@ -17,6 +17,7 @@ import pytest
 from engine.models import fetch
 from engine.models.catalogue import find
 from engine.placement import machine
+from engine.placement.endings import in_words
 from engine.placement.local import LocalDriver
 from engine.placement.port import Need
 from engine.placement.rlimits import FILE_BYTES
@@ -39,6 +40,26 @@ async def place(tmp_path):
 
 class TestLocal(Conformance):
     pass
+
+
+async def test_what_killed_a_replica_from_outside_is_known_of_ones_own_and_unknown_of_an_earlier_engines(place):
+    placed = await place.driver.start(place.launch())
+    await place.until(placed.socket.exists)
+    later = await place.again()
+    os.kill(placed.pid, signal.SIGSEGV)
+    await place.until(lambda: not place.driver.alive(placed))
+    assert place.driver.ending(placed) == "killed by signal 11 (SIGSEGV)"
+    assert later.ending(placed) == "how it ended is not known: an earlier engine started it"
+    place.driver.forget(placed)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(0, "ended with exit status 0"), (3, "ended with exit status 3"), (-6, "killed by signal 6 (SIGABRT)"),
+     (-40, "killed by signal 40")],
+)  # fmt: skip
+def test_every_code_of_an_ended_process_has_words(code, words):
+    assert in_words(code) == words
 
 
 GIVEN = {"FIREDECK_REPLICA_KEY", "FIREDECK_REPLICA_NEED", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}

@@ -66,6 +66,9 @@ class Still:
     def forget(self, placed: Placed) -> None:
         return
 
+    def ending(self, placed: Placed) -> str:
+        return "ended with exit status 3"
+
     def last_words(self, replica: str) -> str:
         return "it broke"
 
@@ -179,7 +182,7 @@ async def test_a_stopped_roll_out_is_told_and_the_former_settings_replace_what_d
     assert shown.status.to_wire() == {
         "code": "ABORTED",
         "message": "roll-out stopped: new replicas do not start, the former settings go on serving; "
-        "change the deployment again, or take the change back: it broke",
+        "change the deployment again, or take the change back: ended with exit status 3; log: it broke",
     }
     events = {event.reason: event for event in await house.store.events_of(NAME, 0, 100)}
     assert events["RolloutStopped"].message == shown.status.message.partition(": ")[2]
@@ -220,7 +223,7 @@ async def test_a_stopped_roll_out_is_a_condition_since_it_was_given_up_until_som
     assert condition.to_wire() == {
         "type": "RolloutStopped", "reason": "ROLLOUT_STOPPED", "since": condition.to_wire()["since"],
         "message": "new replicas do not start, the former settings go on serving; "
-        "change the deployment again, or take the change back: it broke",
+        "change the deployment again, or take the change back: ended with exit status 3; log: it broke",
     }  # fmt: skip
     assert condition.since == given_up
     await house.change(max_batch_size=16)

@@ -38,6 +38,9 @@ class Nowhere:
     def forget(self, placed: Placed) -> None:
         return
 
+    def ending(self, placed: Placed) -> str:
+        return "killed by signal 9 (SIGKILL)"
+
     def last_words(self, replica: str) -> str:
         return "first line\nit broke"
 
@@ -141,6 +144,19 @@ async def test_the_reason_of_a_failed_start_is_the_end_of_its_log(house, monkeyp
     reason = house.set.backoff(NEW).reason
     assert reason.endswith(lines[-1])
     assert len(reason) <= REASON_CHARS
+
+
+async def test_what_killed_a_replica_is_told_with_the_end_of_its_log_and_not_why_it_was_kept(house, monkeypatch):
+    kept = add(house, "kept", Stage.DRAINING)
+    await house.set.do(Step(Do.KEEP, "kept", "wanted again"), TEMPLATE)
+    assert kept.reason == "wanted again"
+    await bury(house, "kept")
+    what = "the process died and is replaced: killed by signal 9 (SIGKILL); log: first line | it broke"
+    assert house.told[-1] == ("ReplicaDied", what)
+    monkeypatch.setattr(Nowhere, "last_words", lambda self, replica: "")
+    add(house, "silent", Stage.READY)
+    await bury(house, "silent")
+    assert house.told[-1][1].endswith(": killed by signal 9 (SIGKILL)")
 
 
 async def test_an_end_that_was_wanted_is_no_failure(house):

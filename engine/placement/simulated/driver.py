@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from engine.clock import Clock
 from engine.placement import sockets
+from engine.placement.endings import UNSEEN
 from engine.placement.port import Launch, Node, Placed
 from engine.placement.simulated import records
 from engine.placement.simulated.cloud import Cloud, Spot
@@ -63,6 +64,7 @@ class SimulatedDriver:
         self._clock, self._began_at = clock, clock.monotonic()
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
+        self._endings: dict[str, str] = {}
         self._started = 0
         self._run_dir = sockets.open_folder(data_dir)
         self._orphan_timeout_s = orphan_timeout_s
@@ -123,7 +125,7 @@ class SimulatedDriver:
         if not self.cloud.living(placed.replica, now):
             self._end(placed.replica, f"[simulated] {self.cloud.spots[placed.replica].node} took the replica away")
         elif running.app.draining and (not running.app.running or now >= running.stop_by):
-            self._end(placed.replica, "[simulated] ended as it was told")
+            self._end(placed.replica, "[simulated] ended with exit status 0, as it was told")
         return placed.replica in self._running
 
     def node_of(self, placed: Placed) -> Node | None:
@@ -135,7 +137,7 @@ class SimulatedDriver:
             return
         running = self._running[placed.replica]
         if force:
-            self._end(placed.replica, "[simulated] killed")
+            self._end(placed.replica, "[simulated] killed by signal 9 (SIGKILL)")
         elif not running.app.draining:
             records.drop(placed.socket)  # what has been told to end ends, with or without an engine
             running.app.draining, running.stop_by = True, self._now() + DRAIN_S
@@ -145,6 +147,10 @@ class SimulatedDriver:
         if running is None or running.placed == placed:
             self._end(placed.replica, "[simulated] forgotten")
             self._words.pop(placed.replica, None)
+            self._endings.pop(placed.replica, None)
+
+    def ending(self, placed: Placed) -> str:
+        return "" if self.alive(placed) else self._endings.get(placed.replica, f"[simulated] {UNSEEN}")
 
     def last_words(self, replica: str) -> str:
         return self._words.get(replica, "")
@@ -156,11 +162,11 @@ class SimulatedDriver:
     def close(self) -> None:
         records.end(self._run_dir)
 
-    def _end(self, replica: str, words: str) -> None:
+    def _end(self, replica: str, ending: str) -> None:
         running = self._running.pop(replica, None)
         self.cloud.release(replica)
         if running is not None:
-            self._words[replica] = words
+            self._endings[replica] = ending
             records.drop(running.placed.socket)
             running.cut()
 
