@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from engine.replica import own_log
 from engine.replica.log_limit import LogLimit
 from engine.replica.mailbox import Outbox
 from engine.replica.preload import Preload
@@ -126,17 +127,16 @@ async def _live(app: App, runtime: Runtime, door: Door, *, orphan_timeout_s: flo
         if runtime.status == "failed":
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(app.failure_told.wait(), FAILURE_LINGER_S)
-            print(runtime.reason, file=sys.stderr, flush=True)
             return EXIT_DIED if runtime.served else EXIT_BAD_MODEL
         if door.shut():
             runtime.drain(DOOR_SHUT)
-            print(DOOR_SHUT, file=sys.stderr, flush=True)
+            own_log.say(DOOR_SHUT)
         if runtime.status == "draining":
             await _drain(runtime, drain_timeout_s)
             return EXIT_OK
         if not runtime.busy and time.monotonic() - app.last_contact > orphan_timeout_s:
             runtime.drain()
-            print(f"nobody talked to this replica for {orphan_timeout_s:g} s: exiting", file=sys.stderr, flush=True)
+            own_log.say(f"nobody talked to this replica for {orphan_timeout_s:g} s: exiting")
             return EXIT_OK
         await asyncio.sleep(TICK_S)
 

@@ -8,13 +8,14 @@ loading --> ready --> draining --> (stopped)
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from client.errors import FailedPrecondition, FiredeckError, Unavailable
-from engine.replica import llama, loading, stats
+from engine.replica import llama, loading, own_log, stats
 from engine.replica.adapters import Adapters
 from engine.replica.call import Identity
 from engine.replica.loaded import Loaded
@@ -48,6 +49,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
+        own_log.note(f"pid {os.getpid()} loads {self.settings.model_path}")
         self._thread.start()
 
     def drain(self, reason: str = "") -> None:
@@ -136,6 +138,7 @@ class Runtime:
 
     def _failed(self, reason: str) -> None:
         self.reason = " ".join(reason.split())  # told with the status, so it has to be there first
+        own_log.say(self.reason)  # and in the log: whoever sees the status may kill this process at once
         self._advance("failed")
 
     def _load(self) -> None:
@@ -153,6 +156,7 @@ class Runtime:
         if not self._advance("ready"):
             raise llama.LoadCancelled("a drain came while the model was loading")
         self.served = True
+        own_log.note(f"ready after {self._load_s:.1f} s")
 
     def _free(self) -> None:
         if self._pooler is not None:

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -51,6 +52,40 @@ async def test_what_killed_a_replica_from_outside_is_known_of_ones_own_and_unkno
     assert place.driver.ending(placed) == "killed by signal 11 (SIGSEGV)"
     assert later.ending(placed) == "how it ended is not known: an earlier engine started it"
     place.driver.forget(placed)
+
+
+async def test_the_log_of_a_failed_start_has_its_reason_before_anybody_can_know_of_it_and_end_the_process(
+    place, tmp_path
+):
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"not a model at all")
+    launch = place.launch(model_file=bad)
+    placed = await place.driver.start(launch)
+    told: list[str] = []
+
+    async def failed(client: httpx.AsyncClient) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            health = (await client.get("/health")).json()
+            told.extend([health["reason"]] if health["status"] == "failed" else [])
+        return bool(told) or not place.driver.alive(placed)
+
+    async with place.client(launch, placed) as client:
+        while not await failed(client):
+            await place.turn()
+    place.driver.stop(placed, force=True)
+    await place.until(lambda: not place.driver.alive(placed))
+    lines = place.driver.last_words(launch.replica).splitlines()
+    place.driver.forget(placed)
+    assert lines[0].endswith(f"pid {placed.pid} loads {bad}")
+    assert lines[-1] == f"{bad} is not a GGUF file"
+    assert told in ([], [lines[-1]])
+
+
+async def test_the_log_of_a_replica_that_serves_says_since_when(place):
+    launch = place.launch()
+    async with place.running(launch) as placed, place.client(launch, placed) as client:
+        await place.ready(client)
+        await place.until(lambda: " ready after " in place.driver.last_words(launch.replica))
 
 
 @pytest.mark.parametrize(
