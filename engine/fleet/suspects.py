@@ -1,9 +1,10 @@
 """Requests under which a replica died: no two of them are tried on one replica, and who ended two is refused.
 
 All that were in a replica when it died are suspects at first. They go on with one at a time on each replica, until the
-first byte of an answer: so the next death has one culprit, and the innocent are cleared by their answers. A request
-whose client left is held to account as well, until the replica is seen to have gone on without it: else one that hangs
-replicas, with a client that gives up and tries again, would never be found out.
+answer begins, or a resumed stream is well past where its replica died: so the next death has one culprit, and the
+innocent are cleared by their answers. A request whose client left is held to account as well, until the replica is seen
+to have gone on without it: else one that hangs replicas, with a client that gives up and tries again, would never be
+found out.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ class Exchange:
     usage: Usage = field(default_factory=Usage)
     journal: Journal = field(default_factory=Journal)
     generation: str = ""  # of the replicas that can go on with what was sent
+    lost: bool = False  # a replica died under it, or seemed to
 
     @property
     def over(self) -> bool:
@@ -86,11 +87,6 @@ class Try:
     asked: Asked
     trial: Trial
     acquit: Callable[[], None]  # what was held against the request was not its fault
-
-    def answer_begins(self) -> None:
-        """The replica has kept its side: it owes no answer, and whoever is suspected may have the next turn."""
-        self.asked.answered()
-        self.trial.over()
 
 
 def sent_headers(headers: dict[str, str], caller: Principal) -> dict[str, str]:
@@ -184,6 +180,7 @@ async def _once(
             raise
         except ReplicaLost as loss:
             keeper.lost(replica)
+            exchange.lost = True
             tracing.lost(reached=loss.reached)
             return loss
     return None
@@ -234,7 +231,7 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
 
 async def _pass_whole(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
     content = await response.aread()
-    one.answer_begins()
+    one.asked.answered()
     exchange.status = response.status_code
     if response.status_code == 200:
         exchange.usage = usage_of(json.loads(content))
@@ -251,12 +248,12 @@ async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, s
     resumed, journaled = exchange.answering, JOURNAL_HEADER in response.headers
     exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
     exchange.generation = one.replica.generation
-    reader = StreamReader(exchange.journal if journaled else None)
+    reader, in_doubt = StreamReader(exchange.journal if journaled else None), True
     async for chunk in response.aiter_raw():
         passed = reader.feed(chunk)
         if not passed:
             continue
-        one.answer_begins()
+        one.asked.answered()
         if not exchange.answering:
             headers = [*_headers(response, exchange), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -264,9 +261,11 @@ async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, s
         exchange.usage = reader.usage or exchange.usage
         if reader.started:
             exchange.token_seen()
-        if resumed and reader.groups >= PROVEN_GROUPS:
-            resumed = False
-            one.acquit()
+        if in_doubt and (not resumed or reader.groups >= PROVEN_GROUPS):  # past where its replica died
+            in_doubt = False
+            one.trial.over()
+            if exchange.lost:
+                one.acquit()
         await send({"type": "http.response.body", "body": passed, "more_body": True})
     tracing.measured(reader.perf)
     if reader.error:
