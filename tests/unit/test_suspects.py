@@ -9,6 +9,7 @@ import pytest
 
 from client.errors import FailedPrecondition, Unavailable
 from engine.clock import FakeClock
+from engine.control.pace import KNOWN_AFTER
 from engine.control.quarantine import KEPT_S, digest_of
 from engine.control.reconcile import Stage
 from engine.fleet import suspects as suspects_room
@@ -263,3 +264,27 @@ async def test_a_suspect_that_gives_up_as_it_is_let_in_holds_up_nobody(house):
     await asyncio.gather(gone, return_exceptions=True)
     assert await visit(house, A, []) == "s1"
     assert house.serving[0].in_flight == 0
+
+
+async def test_suspects_that_wait_for_each_other_keep_nobody_else_out_though_the_queue_is_slow(house):
+    await house.suspects.autopsy(dead(house, "r1"), A)
+    end = asyncio.Event()
+    suspects = [asyncio.create_task(visit(house, A, [], end)) for _ in range(2)]
+    await settle()
+    for _ in range(KNOWN_AFTER + 1):
+        house.clock.advance(10)
+        async with house.lobby.place(0):
+            assert house.lobby.held == 1
+    end.set()
+    await asyncio.gather(*suspects)
+
+
+async def test_a_suspect_waits_for_its_turn_rather_than_go_where_it_should_not(house):
+    house.serving.append(SimpleNamespace(id="s2", in_flight=0, slots=4))
+    await house.suspects.autopsy(dead(house, "r1"), A)
+    with house.suspects.trial(A) as first, house.suspects.trial(A) as second:
+        async with house.lobby.place(1, frozenset({"s2"}), first) as taken:
+            assert taken.id == "s1"
+            with pytest.raises(Unavailable):
+                async with house.lobby.place(0.01, frozenset({"s2"}), second):
+                    pytest.fail("it should not go to s2")
