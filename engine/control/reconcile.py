@@ -112,7 +112,8 @@ class Step:
 def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
     """At most one step a replica, plus starts; an empty list when everything is as declared.
 
-    `backoff` is that of the declared settings.
+    `backoff` is that of the declared settings. Settings of which a replica is buried get no new one before the next
+    look: only then is its end counted, and known how long to wait.
     """
     buried = [Step(Do.BURY, r.id, "the process is gone") for r in replicas if not r.alive]
     living = [r for r in replicas if r.alive] if buried else replicas
@@ -120,7 +121,9 @@ def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, no
     handled = {step.replica for step in forced}
     well = [r for r in living if r.id not in handled] if forced else living
     counted = _hold if stopped(declared, well, backoff) else _shift
-    return buried + forced + counted(declared, well, backoff, now)
+    uncounted = {r.generation for r in replicas if not r.alive} if buried else ()
+    found = counted(declared, well, backoff, now)
+    return buried + forced + [step for step in found if step.do != Do.START or step.generation not in uncounted]
 
 
 def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) -> bool:

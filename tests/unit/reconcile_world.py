@@ -111,6 +111,8 @@ class World:
         for step in found:
             self._do(step)
         self._check(before, found)
+        for step in found:
+            assert step.do != Do.START or self.now >= self.backoff(step.generation).holds_until(), "a wait was not kept"
         self.progress = self.progress.after(self.declared, before, self.backoffs, self._ready_since, self.now)
         return found
 

@@ -5,6 +5,7 @@ Replicas are handles without a process; the store is a real one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
+from engine.fleet.arrival import Arrival
 from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
 from engine.fleet.record import MESSAGE_CHARS
@@ -191,6 +193,51 @@ async def test_a_stopped_roll_out_is_told_and_the_former_settings_replace_what_d
     await house.look(100)  # after the back-off of its own
     assert {t.generation for t in started} == {old}
     assert house.keeper.hopeless() is None
+
+
+@pytest.fixture
+def failing(house: House, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When replicas were started: each has a process that dies while it loads."""
+    started: list[float] = []
+
+    async def arrive(self: Arrival, replica: Replica, template: Template) -> None:
+        replica.attach(Placed(replica.id, Path("/nowhere"), 1), None)
+        replica.enter(Stage.INITIALIZING)
+        house.driver.dead.add(replica.id)
+
+    start = ReplicaSet._start
+
+    def counted(self: ReplicaSet, template: Template) -> None:
+        started.append(house.clock.monotonic())
+        start(self, template)
+
+    monkeypatch.setattr(Arrival, "of", arrive)
+    monkeypatch.setattr(ReplicaSet, "_start", counted)
+    return started
+
+
+async def die_at_load(house: House, seconds: float) -> list[float]:
+    """When starts failed, in looks as frequent as deaths make them."""
+    generation, failed_at = house.generation(), []
+    until = house.clock.monotonic() + seconds
+    while house.clock.monotonic() < until:
+        await house.look(0.125)
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was started gets its process
+        backoff = house.keeper.replicas.backoff(generation)
+        if backoff.failures > len(failed_at):
+            failed_at.append(backoff.last_failure_at)
+    return failed_at
+
+
+async def test_each_wait_that_is_announced_after_a_failed_start_is_kept(house, failing):
+    failed_at = await die_at_load(house, 40)
+    waits = [next(at for at in failing if at >= failed) - failed for failed in failed_at[:5]]
+    assert waits == [1, 2, 4, 8, 16]
+    assert house.keeper.deployment.state == "FAILED"
+    events = await house.store.events_of(NAME, 0, 100)
+    said = [e.message.partition("s from now")[0] for e in events if e.reason == "ReplicaFailed"]
+    assert [f"start {n} failed, the next not before {s}" for n, s in enumerate((1, 2, 4, 8, 16), 1)] == sorted(said)[:5]
 
 
 async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_replica(house, started):

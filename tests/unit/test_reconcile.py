@@ -300,6 +300,13 @@ def test_the_start_after_a_failure_comes_exactly_when_the_backoff_ends():
     assert [s.do for s in steps(Declared(1, NEW), [], backoff, NOW + 4)] == [Do.START]
 
 
+def test_no_replica_starts_in_the_look_that_buries_one_for_its_end_is_not_counted_yet():
+    dead = replica("r", Stage.INITIALIZING, alive=False)
+    assert [s.do for s in steps(Declared(1, NEW), [dead], CALM, NOW)] == [Do.BURY]
+    former = replica("r", generation=OLD, alive=False)
+    assert [s.do for s in steps(Declared(1, NEW), [former], CALM, NOW)] == [Do.BURY, Do.START]
+
+
 def test_a_rollout_without_room_for_both_gives_up_one_old_replica_at_a_time():
     old = [replica(f"o{n}", generation=OLD, started_at=float(n)) for n in range(3)]
     short = [replica(f"n{n}", Stage.PENDING_SCHEDULING, short=True) for n in range(3)]
