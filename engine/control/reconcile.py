@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from engine.control.backoff import Backoff
@@ -26,6 +26,7 @@ TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drai
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
 DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
 DRAINED = "drained"
+GIVEN_UP = "its roll-out was stopped"
 
 
 class Stage(enum.StrEnum):
@@ -196,9 +197,11 @@ def _hold(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: f
     room = declared.desired - len(serving)
     same = [r for r in well if r.generation == spare.generation]
     under_way = [r for r in same if r.stage in SERVING]
+    given_up = {r.id for r in serving if r.generation != spare.generation and r.stage in STARTING}
+    leaving = _drain(serving, -room)
     return [
         *_fill(spare.generation, same, under_way, room, spare.backoff, now),
-        *_drain(serving, -room),
+        *(replace(step, why=GIVEN_UP) if step.replica in given_up else step for step in leaving),
         *_end_drained(well, spare.generation, room),
     ]
 

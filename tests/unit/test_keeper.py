@@ -240,6 +240,17 @@ async def test_each_wait_that_is_announced_after_a_failed_start_is_kept(house, f
     assert [f"start {n} failed, the next not before {s}" for n, s in enumerate((1, 2, 4, 8, 16), 1)] == sorted(said)[:5]
 
 
+async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_out_has_stopped(house, failing):
+    house.add("old", house.generation())
+    await house.look()
+    await house.change(max_batch_size=8)
+    await die_at_load(house, 60)
+    assert len(failing) == FAILURES_UNTIL_FAILED
+    reasons = await house.reasons()
+    assert "RolloutStopped" in reasons
+    assert "ReplicaStopped" not in reasons
+
+
 async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_replica(house, started):
     house.add("old", house.generation())
     await house.look()

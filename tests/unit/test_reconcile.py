@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.control.backoff import BACKOFF_MAX_S, Backoff
+from engine.control.backoff import BACKOFF_MAX_S, FAILURES_UNTIL_FAILED, Backoff
 from engine.control.reconcile import (
     DRAINED,
     KILL_GRACE_S,
@@ -20,6 +20,7 @@ from engine.control.reconcile import (
     TERM_GRACE_S,
     Declared,
     Do,
+    Fallback,
     Observed,
     Stage,
     steps,
@@ -305,6 +306,13 @@ def test_no_replica_starts_in_the_look_that_buries_one_for_its_end_is_not_counte
     assert [s.do for s in steps(Declared(1, NEW), [dead], CALM, NOW)] == [Do.BURY]
     former = replica("r", generation=OLD, alive=False)
     assert [s.do for s in steps(Declared(1, NEW), [former], CALM, NOW)] == [Do.BURY, Do.START]
+
+
+def test_a_start_that_is_under_way_when_its_roll_out_is_stopped_is_ended_for_that_and_not_as_scaled_down():
+    there = [replica("o", generation=OLD), replica("n", Stage.INITIALIZING)]
+    given_up = Declared(1, NEW, fallback=Fallback(OLD, CALM))
+    (step,) = steps(given_up, there, Backoff(FAILURES_UNTIL_FAILED, NOW), NOW)
+    assert (step.do, step.replica, step.why) == (Do.DRAIN, "n", "its roll-out was stopped")
 
 
 def test_a_rollout_without_room_for_both_gives_up_one_old_replica_at_a_time():
