@@ -43,6 +43,7 @@ class Stage(enum.StrEnum):
 # Tuples: a look asks this of every replica, and members of an enum are compared faster than they are hashed.
 STARTING = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL, Stage.INITIALIZING)
 SERVING = (*STARTING, Stage.READY)
+_WITHOUT_PLACE = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL)
 # Read once: Python 3.11 runs a function for each `Stage.READY`, and a look would ask that of every replica many times.
 _INITIALIZING, _READY, _DRAINING, _STOPPING = Stage.INITIALIZING, Stage.READY, Stage.DRAINING, Stage.STOPPING
 
@@ -59,13 +60,15 @@ class Fallback:
 class Declared:
     """What is wanted: `desired` replicas of settings `generation`; none at all when `deleted`.
 
-    `fallback` is None when the declared settings are themselves those that served last, or none are known.
+    `fallback` is None when the declared settings are themselves those that served last, or none are known. `places`:
+    how many replicas the roll-out that is under way has seen stand at once.
     """
 
     desired: int
     generation: str
     deleted: bool = False
     fallback: Fallback | None = None
+    places: int = 0
 
 
 class Observed(NamedTuple):
@@ -136,6 +139,11 @@ def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) 
     )
 
 
+def standing(replicas: Sequence[Observed]) -> int:
+    """How many have a place, be it that they leave it."""
+    return sum([r.alive and r.stage not in _WITHOUT_PLACE for r in replicas])
+
+
 def _unwell(replica: Observed, now: float) -> Step | None:
     """A replica that must go whatever the count: wedged, never ready, or not leaving."""
     in_stage_s = now - replica.stage_since
@@ -170,8 +178,8 @@ def _wedge(replica: Observed) -> str | None:
 def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
     """Towards `desired` replicas of the declared settings. Old ones that are ready stay until new ones are.
 
-    One fewer stays where new ones find no room and others still serve: else two sets that fit only one by one would
-    wait for each other for ever.
+    Where new ones find no room and others still serve, one fewer stays of what there is room for, and no more new ones
+    are asked for than are wanted: else two sets that fit only one by one would wait for each other for ever.
     """
     desired = 0 if declared.deleted else declared.desired
     current = [r for r in well if r.generation == declared.generation]
@@ -179,15 +187,22 @@ def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     serving = [r for r in current if r.stage in SERVING]
     ready_new = [r.stage for r in serving].count(_READY)
     useful = sorted((r for r in old if r.stage == _READY), key=lambda r: r.started_at)
-    given_up = bool(useful) and desired > 1 and any(r.short for r in serving)
-    staying = {r.id for r in useful[: max(0, desired - ready_new - given_up)]}
-    room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
+    short = bool(useful) and any(r.short for r in serving)
+    needed = _fewer(desired, max(declared.places, standing(well))) if short else desired
+    staying = {r.id for r in useful[: max(0, needed - ready_new)]}
+    room = min(desired, desired + SURGE - len(staying)) - len(serving)
+    missing = desired - len(staying) - len(serving) if short else room
     return [
-        *_fill(declared.generation, current, serving, room, backoff, now),
+        *_fill(declared.generation, current, serving, missing, backoff, now),
         *_drain(serving, -room),
         *(Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in staying),
-        *_end_drained(well, declared.generation, room),
+        *_end_drained(well, declared.generation, missing),
     ]
+
+
+def _fewer(desired: int, places: int) -> int:
+    """One fewer than there is room for, but never none: the last one serves until another does."""
+    return max(min(desired, 1), min(desired, places) - 1)
 
 
 def _hold(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:

@@ -188,11 +188,16 @@ def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_ne
     condition = capacity_limited(deployment, shortage_of([short, ready, old]), clock)
     assert condition is not None
     assert condition.to_wire() | {"since": "", "retryAt": ""} == {
-        "type": "CapacityLimited", "reason": "STOCKOUT", "message": short.reason, "wanted": 2, "placed": 1,
+        "type": "CapacityLimited", "reason": "STOCKOUT", "wanted": 2, "placed": 2,
+        "message": "the roll-out waits for room, 1 of 2 replicas that are placed have the new settings: "
+        "900 MiB of memory wanted, 1 MiB free",
         "acceleratorType": "NVIDIA_L4_24GB", "placement": {"region": "EU_PARIS_1"}, "since": "", "retryAt": "",
     }  # fmt: skip
     assert condition.since == clock.wall() - timedelta(seconds=90)
     assert condition.retry_at == clock.wall() + timedelta(seconds=10)
+    alone = capacity_limited(deployment, shortage_of([short, ready]), clock)
+    assert alone is not None
+    assert (alone.message, alone.placed) == (short.reason, 1)
 
 
 @pytest.mark.model
