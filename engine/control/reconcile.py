@@ -26,7 +26,10 @@ TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drai
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
 DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
 DRAINED = "drained"
+SCALED_DOWN = "scaled down"
+REPLACED = "replaced by new settings"
 GIVEN_UP = "its roll-out was stopped"
+DELETED = "the deployment was deleted"
 
 
 class Stage(enum.StrEnum):
@@ -194,8 +197,8 @@ def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     missing = desired - len(staying) - len(serving) if short else room
     return [
         *_fill(declared.generation, current, serving, missing, backoff, now),
-        *_drain(serving, -room),
-        *(Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in staying),
+        *_drain(serving, -room, DELETED if declared.deleted else SCALED_DOWN),
+        *(Step(Do.DRAIN, r.id, DELETED if declared.deleted else REPLACED) for r in old if r.id not in staying),
         *_end_drained(well, declared.generation, missing),
     ]
 
@@ -248,10 +251,10 @@ def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: fl
     return missing
 
 
-def _drain(serving: Sequence[Observed], surplus: int) -> list[Step]:
+def _drain(serving: Sequence[Observed], surplus: int, why: str = SCALED_DOWN) -> list[Step]:
     if surplus <= 0:
         return []
-    return [Step(Do.DRAIN, r.id, "scaled down") for r in sorted(serving, key=_victim_order)[:surplus]]
+    return [Step(Do.DRAIN, r.id, why) for r in sorted(serving, key=_victim_order)[:surplus]]
 
 
 def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[Step]:

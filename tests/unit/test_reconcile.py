@@ -140,6 +140,12 @@ def test_a_deleted_deployment_loses_every_replica(replicas, backoff):
     assert not {step.do for step in found} & {Do.START, Do.KEEP}
 
 
+@given(HEALTHY)
+def test_a_replica_of_a_deleted_deployment_ends_for_that_and_not_as_scaled_down_or_replaced(replicas):
+    found = steps(Declared(3, NEW, deleted=True), replicas, CALM, NOW)
+    assert {step.why for step in found if step.do == Do.DRAIN} <= {"the deployment was deleted"}
+
+
 @given(st.lists(st.builds(replica, st.integers(0, 9).map(str), in_flight=st.integers(0, 3)), unique_by=lambda r: r.id))
 def test_when_everything_is_as_declared_nothing_is_done(replicas):
     assert steps(Declared(len(replicas), NEW), replicas, Backoff(7, NOW), NOW) == []
