@@ -28,8 +28,9 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
-from engine.placement.port import Placed
+from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import Store
+from tests.processes import PATIENCE_S
 
 NAME = "accounts/local/deployments/d"
 POLICY = AutoscalingPolicy(
@@ -50,12 +51,28 @@ class JumpingClock(FakeClock):
 
 
 class Still:
-    """A driver whose processes live until they are killed."""
+    """A driver whose processes live until they are killed, with room for so many that it started."""
 
     simulated = True
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
+        self.room, self.started = 0, set[str]()
+
+    def nodes(self) -> list[Node]:
+        return []
+
+    def node_of(self, placed: Placed) -> None:
+        return
+
+    def socket_of(self, replica: str) -> Path:
+        return Path("/nowhere")
+
+    async def start(self, launch: Launch) -> Placed:
+        if len(self.started) >= self.room:
+            raise Stockout("no L4 is free")
+        self.started.add(launch.replica)
+        return Placed(launch.replica, Path("/nowhere"), 1)
 
     def alive(self, placed: Placed) -> bool:
         return placed.replica not in self.dead
@@ -64,7 +81,7 @@ class Still:
         self.dead.add(placed.replica)
 
     def forget(self, placed: Placed) -> None:
-        return
+        self.started.discard(placed.replica)
 
     def last_words(self, replica: str) -> str:
         return "it broke"
@@ -249,6 +266,43 @@ async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_o
     reasons = await house.reasons()
     assert "RolloutStopped" in reasons
     assert "ReplicaStopped" not in reasons
+
+
+async def look_on(house: House, least: int) -> Condition | None:
+    """A look at which at least so many are ready, and what it found; what has a process before it is ready in it."""
+    for replica in house.keeper.replicas:
+        if replica.stage == Stage.INITIALIZING:
+            replica.enter(Stage.READY)
+    await house.look()
+    for _ in range(20):
+        await asyncio.sleep(0)  # the line calls who waits
+    assert len(house.keeper.ready()) >= least
+    return next(iter(holding_up(house)), None)
+
+
+async def test_a_roll_out_on_a_full_fleet_replaces_one_after_the_other_and_says_what_it_waits_for(house, monkeypatch):
+    async def of(self: Arrival, replica: Replica, template: Template) -> None:
+        await self.place(replica, template, template.launch(replica.id, "key", Path("/m"), None, cores=1))
+
+    monkeypatch.setattr(Arrival, "of", of)
+    house.driver.room = 3
+    await house.change(min_replica_count=2, max_replica_count=5)
+    house.keeper.scale_to(5)
+    async with asyncio.timeout(PATIENCE_S):
+        while not ((full := await look_on(house, least=0)) and len(house.keeper.ready()) == 3):
+            pass
+        assert (full.placed, full.wanted, full.message) == (3, 5, "no L4 is free")
+        await house.change(max_batch_size=8)
+        said = set()
+        while "RolloutDone" not in await house.reasons():
+            found = await look_on(house, least=2)
+            said |= {(found.placed, found.message)} if found else set()
+        assert (
+            2, "the roll-out waits for room, 0 of 2 replicas that are placed have the new settings: no L4 is free",
+        ) in said  # fmt: skip
+        while len(house.keeper.ready()) < 3 or house.keeper.deployment.replica_count != 5:
+            await look_on(house, least=2)
+    assert {r.generation for r in house.keeper.replicas} == {house.generation()}
 
 
 async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_replica(house, started):
