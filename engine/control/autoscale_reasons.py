@@ -102,7 +102,7 @@ def explain(s: Situation) -> tuple[Reason, ...]:
     """The reasons for a decision, the most telling first; never empty."""
     if s.count == 0:
         return _at_zero(s)
-    reasons = [*_load(s), *_moved(s), *_kept(s), *_waiting(s)]
+    reasons = [*_manual(s), *_load(s), *_moved(s), *_kept(s), *_waiting(s)]
     if not reasons or [r.code for r in reasons] == ["METRICS_MISSING"]:
         reasons.insert(0, Reason("STEADY", f"stays at {s.count}"))
     return tuple(reasons)
@@ -125,8 +125,15 @@ def _at_zero(s: Situation) -> tuple[Reason, ...]:
     if s.code == "SCALED_TO_ZERO":
         text = f"no requests for {span(s.policy.zero_window_s)}: scaled from {s.before} to zero"
         return (Reason("SCALED_TO_ZERO", text),)
-    by_hand = [Reason("MANUAL", _by_hand(s))] if s.memory.by_hand else []
-    return (*by_hand, Reason("SCALED_TO_ZERO", "at zero replicas; the next request starts one"))
+    return (*_manual(s), Reason("SCALED_TO_ZERO", "at zero replicas; the next request starts one"))
+
+
+def _manual(s: Situation) -> list[Reason]:
+    """Who set the count, where it was not the load."""
+    if not s.memory.by_hand:
+        return []
+    at = s.now if s.memory.manual_at is None else s.memory.manual_at
+    return [Reason("MANUAL", f"set to {s.count} by hand {span(s.now - at)} ago")]
 
 
 def _load(s: Situation) -> list[Reason]:
@@ -195,10 +202,8 @@ def _burst(s: Situation) -> str:
 
 
 def _kept(s: Situation) -> list[Reason]:
-    """What keeps the count where it is: a hand, a bound, a start under way, a burst not long past."""
+    """What keeps the count where it is: a bound, a start under way, a burst not long past."""
     reasons = []
-    if s.memory.by_hand:
-        reasons.append(Reason("MANUAL", _by_hand(s)))
     wanted = most_wanted(s.readings)
     if wanted is not None and wanted > s.count == s.policy.max_replicas and s.code != "AT_MAX":
         reasons.append(Reason("AT_MAX", f"the maximum is {s.policy.max_replicas}"))
@@ -244,11 +249,6 @@ def _idle(s: Situation, since: float) -> str:
         return f"no requests for {span(s.now - since)}"
     counted = f"counted from {span(s.now - since)} ago, when the count was set or a replica started"
     return f"no requests for {span(s.now - asked_at)}, {counted}"
-
-
-def _by_hand(s: Situation) -> str:
-    at = s.now if s.memory.manual_at is None else s.memory.manual_at
-    return f"set to {s.count} by hand {span(s.now - at)} ago"
 
 
 def _left(at: float, now: float) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from engine.control.backoff import Backoff
@@ -26,6 +26,10 @@ TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drai
 KILL_GRACE_S = 5.0  # the same for a replica that has been found wedged
 DRAIN_TIMEOUT_S = 600.0  # how long requests may keep a replica that is no longer wanted
 DRAINED = "drained"
+SCALED_DOWN = "scaled down"
+REPLACED = "replaced by new settings"
+GIVEN_UP = "its roll-out was stopped"
+DELETED = "the deployment was deleted"
 
 
 class Stage(enum.StrEnum):
@@ -42,6 +46,7 @@ class Stage(enum.StrEnum):
 # Tuples: a look asks this of every replica, and members of an enum are compared faster than they are hashed.
 STARTING = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL, Stage.INITIALIZING)
 SERVING = (*STARTING, Stage.READY)
+_WITHOUT_PLACE = (Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL)
 # Read once: Python 3.11 runs a function for each `Stage.READY`, and a look would ask that of every replica many times.
 _INITIALIZING, _READY, _DRAINING, _STOPPING = Stage.INITIALIZING, Stage.READY, Stage.DRAINING, Stage.STOPPING
 
@@ -58,13 +63,15 @@ class Fallback:
 class Declared:
     """What is wanted: `desired` replicas of settings `generation`; none at all when `deleted`.
 
-    `fallback` is None when the declared settings are themselves those that served last, or none are known.
+    `fallback` is None when the declared settings are themselves those that served last, or none are known. `places`:
+    how many replicas the roll-out that is under way has seen stand at once.
     """
 
     desired: int
     generation: str
     deleted: bool = False
     fallback: Fallback | None = None
+    places: int = 0
 
 
 class Observed(NamedTuple):
@@ -112,7 +119,8 @@ class Step:
 def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
     """At most one step a replica, plus starts; an empty list when everything is as declared.
 
-    `backoff` is that of the declared settings.
+    `backoff` is that of the declared settings. Settings of which a replica is buried get no new one before the next
+    look: only then is its end counted, and known how long to wait.
     """
     buried = [Step(Do.BURY, r.id, "the process is gone") for r in replicas if not r.alive]
     living = [r for r in replicas if r.alive] if buried else replicas
@@ -120,7 +128,9 @@ def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, no
     handled = {step.replica for step in forced}
     well = [r for r in living if r.id not in handled] if forced else living
     counted = _hold if stopped(declared, well, backoff) else _shift
-    return buried + forced + counted(declared, well, backoff, now)
+    uncounted = {r.generation for r in replicas if not r.alive} if buried else ()
+    found = counted(declared, well, backoff, now)
+    return buried + forced + [step for step in found if step.do != Do.START or step.generation not in uncounted]
 
 
 def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) -> bool:
@@ -130,6 +140,11 @@ def stopped(declared: Declared, replicas: Sequence[Observed], backoff: Backoff) 
     return declared.fallback is not None or any(
         r.alive and r.stage == _READY and r.generation != declared.generation for r in replicas
     )
+
+
+def standing(replicas: Sequence[Observed]) -> int:
+    """How many have a place, be it that they leave it."""
+    return sum([r.alive and r.stage not in _WITHOUT_PLACE for r in replicas])
 
 
 def _unwell(replica: Observed, now: float) -> Step | None:
@@ -166,8 +181,8 @@ def _wedge(replica: Observed) -> str | None:
 def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
     """Towards `desired` replicas of the declared settings. Old ones that are ready stay until new ones are.
 
-    One fewer stays where new ones find no room and others still serve: else two sets that fit only one by one would
-    wait for each other for ever.
+    Where new ones find no room and others still serve, one fewer stays of what there is room for, and no more new ones
+    are asked for than are wanted: else two sets that fit only one by one would wait for each other for ever.
     """
     desired = 0 if declared.deleted else declared.desired
     current = [r for r in well if r.generation == declared.generation]
@@ -175,15 +190,22 @@ def _shift(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: 
     serving = [r for r in current if r.stage in SERVING]
     ready_new = [r.stage for r in serving].count(_READY)
     useful = sorted((r for r in old if r.stage == _READY), key=lambda r: r.started_at)
-    given_up = bool(useful) and desired > 1 and any(r.short for r in serving)
-    staying = {r.id for r in useful[: max(0, desired - ready_new - given_up)]}
-    room = min(desired - len(serving), desired + SURGE - len(serving) - len(staying))
+    short = bool(useful) and any(r.short for r in serving)
+    needed = _fewer(desired, max(declared.places, standing(well))) if short else desired
+    staying = {r.id for r in useful[: max(0, needed - ready_new)]}
+    room = min(desired, desired + SURGE - len(staying)) - len(serving)
+    missing = desired - len(staying) - len(serving) if short else room
     return [
-        *_fill(declared.generation, current, serving, room, backoff, now),
-        *_drain(serving, -room),
-        *(Step(Do.DRAIN, r.id, "replaced by new settings") for r in old if r.id not in staying),
-        *_end_drained(well, declared.generation, room),
+        *_fill(declared.generation, current, serving, missing, backoff, now),
+        *_drain(serving, -room, DELETED if declared.deleted else SCALED_DOWN),
+        *(Step(Do.DRAIN, r.id, DELETED if declared.deleted else REPLACED) for r in old if r.id not in staying),
+        *_end_drained(well, declared.generation, missing),
     ]
+
+
+def _fewer(desired: int, places: int) -> int:
+    """One fewer than there is room for, but never none: the last one serves until another does."""
+    return max(min(desired, 1), min(desired, places) - 1)
 
 
 def _hold(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
@@ -193,9 +215,11 @@ def _hold(declared: Declared, well: Sequence[Observed], backoff: Backoff, now: f
     room = declared.desired - len(serving)
     same = [r for r in well if r.generation == spare.generation]
     under_way = [r for r in same if r.stage in SERVING]
+    given_up = {r.id for r in serving if r.generation != spare.generation and r.stage in STARTING}
+    leaving = _drain(serving, -room)
     return [
         *_fill(spare.generation, same, under_way, room, spare.backoff, now),
-        *_drain(serving, -room),
+        *(replace(step, why=GIVEN_UP) if step.replica in given_up else step for step in leaving),
         *_end_drained(well, spare.generation, room),
     ]
 
@@ -227,10 +251,10 @@ def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: fl
     return missing
 
 
-def _drain(serving: Sequence[Observed], surplus: int) -> list[Step]:
+def _drain(serving: Sequence[Observed], surplus: int, why: str = SCALED_DOWN) -> list[Step]:
     if surplus <= 0:
         return []
-    return [Step(Do.DRAIN, r.id, "scaled down") for r in sorted(serving, key=_victim_order)[:surplus]]
+    return [Step(Do.DRAIN, r.id, why) for r in sorted(serving, key=_victim_order)[:surplus]]
 
 
 def _end_drained(well: Sequence[Observed], generation: str, room: int) -> list[Step]:

@@ -9,17 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.control.backoff import Backoff, ReadySince, Starts
-from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stage, stopped
+from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stage, standing, stopped
+
+ROOM_LOST_AFTER_S = 60.0  # then a place that nobody has taken is no longer counted on
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """`served`: the settings to go back to, None while none have served. `rolling`: former ones still serve;
-    `stopped_since`: those declared do not start and were given up then (monotonic), None where they were not."""
+    `stopped_since`: those declared do not start and were given up then (monotonic), None where they were not. `places`:
+    how many replicas this roll-out has seen stand at once, at `places_at` (monotonic) last."""
 
     served: str | None = None
     rolling: bool = False
     stopped_since: float | None = None
+    places: int = 0
+    places_at: float = 0.0
 
     @property
     def stopped(self) -> bool:
@@ -30,7 +35,7 @@ class Progress:
         fallback = None
         if self.served is not None and self.served != generation:
             fallback = Fallback(self.served, starts.of(self.served))
-        return Declared(desired, generation, deleted, fallback)
+        return Declared(desired, generation, deleted, fallback, self.places)
 
     def starts_now(self, generation: str, starts: Starts) -> Backoff:
         """How starts of the settings go that would be started now, with `generation` declared."""
@@ -49,7 +54,18 @@ class Progress:
             served = declared.generation if served is None or alone else served
         given_up = stopped(declared, observed, starts.of(declared.generation))
         since = now if self.stopped_since is None else self.stopped_since
-        return Progress(served, rolling, since if given_up else None)
+        places, places_at = self._room(rolling, observed, now)
+        return Progress(served, rolling, since if given_up else None, places, places_at)
+
+    def _room(self, rolling: bool, observed: Sequence[Observed], now: float) -> tuple[int, float]:
+        """A place stays counted while it passes from an old replica to a new one, and no longer where somebody else
+        took it, or its node is gone."""
+        if not rolling:
+            return 0, now
+        seen = standing(observed)
+        if seen < self.places and now - self.places_at <= ROOM_LOST_AFTER_S:
+            return self.places, self.places_at
+        return seen, now
 
 
 def _serves(generation: str, observed: Sequence[Observed]) -> bool:

@@ -12,14 +12,23 @@ RETRY_MAX_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Of one deployment: `unplaced` replicas have no room, `placed` of the same settings stand. `reason`: what there
-    was too little of. On the monotonic axis: `since` when, and when there is the next try."""
+    """Of one deployment: `unplaced` replicas have no room, `placed` stand, `former` of them with former settings.
+    `lacking`: what there was too little of. On the monotonic axis: `since` when, and when there is the next try."""
 
     unplaced: int
     placed: int
-    reason: str
+    former: int
+    lacking: str
     since: float
     retry_at: float
+
+    @property
+    def reason(self) -> str:
+        """What there was too little of, and where it is a roll-out that waits for it how far that is."""
+        if not self.former:
+            return self.lacking
+        new = f"{self.placed - self.former} of {self.placed} replicas that are placed have the new settings"
+        return f"the roll-out waits for room, {new}: {self.lacking}"
 
     def text(self, wanted: int) -> str:
         """A sentence for the status of a deployment that wants so many."""

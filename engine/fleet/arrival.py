@@ -28,6 +28,12 @@ class Arrival:
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library)
         self._announce, self._wake, self._cores = announce, wake, cores
+        self._waited: list[float] = []  # since when (wall) those that were without room with an earlier engine
+
+    def go_on_waiting(self, since: float) -> None:
+        """One was without room with an earlier engine, since this instant of the wall clock: the next one that comes
+        here takes its stead."""
+        self._waited = sorted([*self._waited, since])
 
     async def of(self, replica: Replica, template: Template) -> None:
         """Until it has a process with these settings. Raises what keeps it from having one."""
@@ -44,17 +50,20 @@ class Arrival:
     async def place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
         """A process for this replica; while there is no room, wait and ask again."""
         driver = self._rooms.driver
+        now, began = self._rooms.clock.wall().timestamp(), replica.started_wall.timestamp()
+        since = self._waited.pop(0) if self._waited else None
+        short_s = 0.0 if since is None else max(0.0, now - since)
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = ReplicaRecord(
             replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, replica.started_wall.timestamp(), launch.need.accelerators, launch.need.threads,
+            None, min(began, since or began), launch.need.accelerators, launch.need.threads,
         )  # fmt: skip
         await self._rooms.store.put_replica(record)
-        placed, nodes = await self._rooms.line.place(launch, partial(self._held_up, replica))
+        placed, nodes = await self._rooms.line.place(launch, partial(self._held_up, replica, short_s))
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
-        await self._rooms.store.put_replica(replace(record, pid=placed.pid))
+        await self._rooms.store.put_replica(replace(record, pid=placed.pid, created_at=began))
         if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
             await self._announce(
                 "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
@@ -70,11 +79,11 @@ class Arrival:
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
         return await library.bring(model, lambda part: setattr(replica, "progress", part))
 
-    async def _held_up(self, replica: Replica, why: str, retry_at: float) -> None:
-        """There is no room: say so. The replica stays wanted."""
+    async def _held_up(self, replica: Replica, short_s: float, why: str, retry_at: float) -> None:
+        """There is no room: say so. The replica stays wanted, and was for `short_s` before this engine."""
         if replica.short_since is None:
             await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
-            replica.short_since = self._rooms.clock.monotonic()
+            replica.short_since = self._rooms.clock.monotonic() - short_s
         replica.enter(Stage.PENDING_SCHEDULING)
         replica.reason, replica.retry_at = why, retry_at
         self._wake()

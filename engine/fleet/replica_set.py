@@ -120,6 +120,10 @@ class ReplicaSet:
         replica.enter(Stage.INITIALIZING)  # no reason: if it ends now, how is told
         self._run(replica, self._serve(replica))
 
+    def go_on_waiting(self, since: float) -> None:
+        """One was without room with an earlier engine, since this instant of the wall clock."""
+        self._arrival.go_on_waiting(since)
+
     async def close(self) -> None:
         """Stop watching; the processes live on."""
         tasks = list(self._tasks.values())

@@ -35,10 +35,12 @@ def shortage_of(replicas: Iterable[Replica]) -> Shortage | None:
     if not short:
         return None
     generations = {r.generation for r in short}
+    placed = [r.generation for r in there if r.placed is not None and r.stage in SERVING]
     return Shortage(
         unplaced=len(short),
-        placed=sum(r.placed is not None and r.stage in SERVING and r.generation in generations for r in there),
-        reason=short[-1].reason,
+        placed=len(placed),
+        former=sum(generation not in generations for generation in placed),
+        lacking=short[-1].reason,
         since=min(r.short_since or 0.0 for r in short),
         retry_at=min(r.retry_at for r in short),
     )

@@ -27,6 +27,8 @@ async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequen
             adopted.add(placed.socket)
             await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
         else:
+            if keeper and record.pid is None:
+                keeper.replicas.go_on_waiting(record.created_at)
             await rooms.store.drop_replica(record.id)
     for stray in rooms.driver.strays(frozenset(adopted)):
         log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)

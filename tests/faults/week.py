@@ -86,9 +86,9 @@ class Week:
         declared = d.progress.declare(d.generation, d.desired, d.starts, deleted=d.deleted)
         found = steps(declared, observed, d.starts.of(d.generation), now)
         week_checks.no_request_lost(d, found, now)
-        week_checks.no_start_before_its_time(d, found, now)
         for step in found:
             self._do(d, step, now)
+        week_checks.no_start_before_its_time(d, found, now)
         week_checks.as_many_as_wanted(d, observed, found)
         was_stopped, d.progress = d.progress.stopped, d.progress.after(declared, observed, d.starts, d.ready_since, now)
         self.counts["stopped roll-outs"] += d.progress.stopped and not was_stopped

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from engine.control.autoscale import Observed as Load
-from engine.control.reconcile import DRAIN_TIMEOUT_S, SURGE, Do, Observed, Stage, Step
+from engine.control.reconcile import DRAIN_TIMEOUT_S, SURGE, Do, Observed, Stage, Step, standing
 from engine.placement import fit
 from engine.placement.port import Node
 from engine.placement.simulated.cloud import Cloud
@@ -88,9 +88,10 @@ def as_many_as_wanted(d: Deployed, before: Sequence[Observed], found: Sequence[S
     assert not d.deleted or not serving, f"{d.name} is deleted and has {len(serving)} replicas"
     gone = {step.replica for step in found if step.do == Do.TERMINATE}
     ready = {r.id for r in before if r.alive and r.stage == Stage.READY} - gone
-    given_up = d.desired > 1 and any(r.short and r.generation == d.generation for r in before)
+    short = any(r.short and r.generation == d.generation for r in before)
     left = ready - {step.replica for step in found if step.do == Do.DRAIN}
-    needed = min(len(ready), d.desired - given_up)
+    room = min(d.desired, max(d.progress.places, standing(before)))
+    needed = min(len(ready), max(min(1, d.desired), room - 1) if short else d.desired)
     assert len(left) >= needed, f"{d.name}: {len(left)} ready ones left, {needed} needed"
 
 

@@ -44,6 +44,7 @@ class Process:
     stuck_since: float | None = None
     stuck_as: str = ""
     wedged: bool = False
+    short: bool = False
     ready_at: float | None = None
     ends_at: float | None = None  # when SIGTERM takes effect
     deaf: bool = False  # to SIGTERM

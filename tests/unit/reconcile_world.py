@@ -18,6 +18,7 @@ from engine.control.reconcile import (
     Observed,
     Stage,
     Step,
+    standing,
     steps,
     stopped,
 )  # fmt: skip
@@ -50,6 +51,7 @@ class World:
         self.ticks = 0
         self.settling_s = 0.0
         self.placeable = True
+        self.places = self.chance.choice([2, 3, 5, 100])
         self._ids = count()
 
     # What the fleet would tell the reconciler
@@ -72,6 +74,7 @@ class World:
         stuck_s = self.now - p.stuck_since if p.stuck_since is not None and p.alive else 0.0
         return Observed(
             p.id, p.stage, p.generation, p.alive, len(p.work_ends), p.born_at, p.stage_since, wedged=p.wedged,
+            short=p.short,
             silent_s=stuck_s * (p.stuck_as == "silent"), stalled_s=stuck_s * (p.stuck_as == "stalled"),
             unanswered_s=stuck_s * (p.stuck_as == "lost"),
         )  # fmt: skip
@@ -90,7 +93,7 @@ class World:
 
     def rest(self, seconds: float) -> float:
         """After how many seconds it was settled for good."""
-        self.placeable = True
+        self.placeable, self.places = True, max(self.places, self.desired)
         began = unsettled_at = self.now
         while self.now < began + seconds:
             self.tick(CALM_TICK_S)
@@ -111,6 +114,8 @@ class World:
         for step in found:
             self._do(step)
         self._check(before, found)
+        for step in found:
+            assert step.do != Do.START or self.now >= self.backoff(step.generation).holds_until(), "a wait was not kept"
         self.progress = self.progress.after(self.declared, before, self.backoffs, self._ready_since, self.now)
         return found
 
@@ -134,7 +139,10 @@ class World:
         drained = {s.replica for s in found if s.do == Do.DRAIN}
         forced = {s.replica for s in found if s.do == Do.TERMINATE}
         ready = {r.id for r in before if r.alive and r.stage == Stage.READY} - forced
-        assert len(ready - drained) >= min(wanted, len(ready))
+        short = any(r.short and r.alive and r.generation == self.generation for r in before)
+        room = min(wanted, max(self.progress.places, standing(before)))
+        needed = max(min(wanted, 1), room - 1) if short and not self.stopped else wanted
+        assert len(ready - drained) >= min(needed, len(ready))
         assert self.born == self.buried + len(self.processes)
         for step in found:
             if step.do == Do.TERMINATE and not step.fault:
@@ -195,12 +203,12 @@ class World:
 
     def _advance(self, p: Process, kind: Settings) -> None:
         p.moves_at = self.now + self.chance.uniform(0.5, 10)
-        if p.stage == Stage.PENDING_SCHEDULING and not self.placeable:
-            return
-        if p.stage == Stage.PENDING_SCHEDULING:
-            self._enter(p, self.chance.choice([Stage.DOWNLOADING_MODEL, Stage.INITIALIZING]))
-        elif p.stage == Stage.DOWNLOADING_MODEL:
-            self._enter(p, Stage.INITIALIZING)
+        if p.stage == Stage.PENDING_SCHEDULING and not p.short and self.chance.random() < 0.5:
+            self._enter(p, Stage.DOWNLOADING_MODEL)
+        elif p.stage != Stage.INITIALIZING:
+            p.short = not self.placeable or standing(self.observed()) >= self.places
+            if not p.short:
+                self._enter(p, Stage.INITIALIZING)
         elif kind.crashes:
             p.alive = False
         else:

@@ -300,7 +300,8 @@ def test_scale_by_hand_is_clamped_and_remembered():
     spec = policy(min_replicas=1)
     assert [scale_to(spec, Memory(), n, 0).count for n in (0, 2, 9)] == [1, 2, 4]
     [decision], memory = run(spec, scale_to(spec, Memory(), 2, 0), Observed(ready=1, starting=1, running=4), 4, [40])
-    assert decision.text.endswith("2 wanted; set to 2 by hand 40s ago")
+    assert decision.text.startswith("set to 2 by hand 40s ago; ")
+    assert decision.text.endswith("2 wanted")
     assert memory.by_hand
 
 

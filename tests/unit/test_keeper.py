@@ -5,6 +5,7 @@ Replicas are handles without a process; the store is a real one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import SILENT_AFTER_S, Do, Stage, Step
+from engine.fleet.arrival import Arrival
 from engine.fleet.checks import check_unused
 from engine.fleet.conditions import conditions
 from engine.fleet.keeper import Keeper
@@ -27,9 +29,10 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
-from engine.placement.port import Placed
+from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import Store
 from engine.telemetry.meter import Usage
+from tests.processes import PATIENCE_S
 
 NAME = "accounts/local/deployments/d"
 POLICY = AutoscalingPolicy(
@@ -50,12 +53,28 @@ class JumpingClock(FakeClock):
 
 
 class Still:
-    """A driver whose processes live until they are killed."""
+    """A driver whose processes live until they are killed, with room for so many that it started."""
 
     simulated = True
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
+        self.room, self.started = 0, set[str]()
+
+    def nodes(self) -> list[Node]:
+        return []
+
+    def node_of(self, placed: Placed) -> None:
+        return
+
+    def socket_of(self, replica: str) -> Path:
+        return Path("/nowhere")
+
+    async def start(self, launch: Launch) -> Placed:
+        if len(self.started) >= self.room:
+            raise Stockout("no L4 is free")
+        self.started.add(launch.replica)
+        return Placed(launch.replica, Path("/nowhere"), 1)
 
     def alive(self, placed: Placed) -> bool:
         return placed.replica not in self.dead
@@ -64,7 +83,7 @@ class Still:
         self.dead.add(placed.replica)
 
     def forget(self, placed: Placed) -> None:
-        return
+        self.started.discard(placed.replica)
 
     def ending(self, placed: Placed) -> str:
         return "ended with exit status 3"
@@ -196,6 +215,99 @@ async def test_a_stopped_roll_out_is_told_and_the_former_settings_replace_what_d
     await house.look(100)  # after the back-off of its own
     assert {t.generation for t in started} == {old}
     assert house.keeper.hopeless() is None
+
+
+@pytest.fixture
+def failing(house: House, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When replicas were started: each has a process that dies while it loads."""
+    started: list[float] = []
+
+    async def arrive(self: Arrival, replica: Replica, template: Template) -> None:
+        replica.attach(Placed(replica.id, Path("/nowhere"), 1), None)
+        replica.enter(Stage.INITIALIZING)
+        house.driver.dead.add(replica.id)
+
+    start = ReplicaSet._start
+
+    def counted(self: ReplicaSet, template: Template) -> None:
+        started.append(house.clock.monotonic())
+        start(self, template)
+
+    monkeypatch.setattr(Arrival, "of", arrive)
+    monkeypatch.setattr(ReplicaSet, "_start", counted)
+    return started
+
+
+async def die_at_load(house: House, seconds: float) -> list[float]:
+    """When starts failed, in looks as frequent as deaths make them."""
+    generation, failed_at = house.generation(), []
+    until = house.clock.monotonic() + seconds
+    while house.clock.monotonic() < until:
+        await house.look(0.125)
+        for _ in range(5):
+            await asyncio.sleep(0)  # what was started gets its process
+        backoff = house.keeper.replicas.backoff(generation)
+        if backoff.failures > len(failed_at):
+            failed_at.append(backoff.last_failure_at)
+    return failed_at
+
+
+async def test_each_wait_that_is_announced_after_a_failed_start_is_kept(house, failing):
+    failed_at = await die_at_load(house, 40)
+    waits = [next(at for at in failing if at >= failed) - failed for failed in failed_at[:5]]
+    assert waits == [1, 2, 4, 8, 16]
+    assert house.keeper.deployment.state == "FAILED"
+    events = await house.store.events_of(NAME, 0, 100)
+    said = [e.message.partition("s from now")[0] for e in events if e.reason == "ReplicaFailed"]
+    assert [f"start {n} failed, the next not before {s}" for n, s in enumerate((1, 2, 4, 8, 16), 1)] == sorted(said)[:5]
+
+
+async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_out_has_stopped(house, failing):
+    house.add("old", house.generation())
+    await house.look()
+    await house.change(max_batch_size=8)
+    await die_at_load(house, 60)
+    assert len(failing) == FAILURES_UNTIL_FAILED
+    reasons = await house.reasons()
+    assert "RolloutStopped" in reasons
+    assert "ReplicaStopped" not in reasons
+
+
+async def look_on(house: House, least: int) -> Condition | None:
+    """A look at which at least so many are ready, and what it found; what has a process before it is ready in it."""
+    for replica in house.keeper.replicas:
+        if replica.stage == Stage.INITIALIZING:
+            replica.enter(Stage.READY)
+    await house.look()
+    for _ in range(20):
+        await asyncio.sleep(0)  # the line calls who waits
+    assert len(house.keeper.ready()) >= least
+    return next(iter(holding_up(house)), None)
+
+
+async def test_a_roll_out_on_a_full_fleet_replaces_one_after_the_other_and_says_what_it_waits_for(house, monkeypatch):
+    async def of(self: Arrival, replica: Replica, template: Template) -> None:
+        await self.place(replica, template, template.launch(replica.id, "key", Path("/m"), None, cores=1))
+
+    monkeypatch.setattr(Arrival, "of", of)
+    house.driver.room = 3
+    await house.change(min_replica_count=2, max_replica_count=5)
+    house.keeper.scale_to(5)
+    async with asyncio.timeout(PATIENCE_S):
+        while not ((full := await look_on(house, least=0)) and len(house.keeper.ready()) == 3):
+            pass
+        assert (full.placed, full.wanted, full.message) == (3, 5, "no L4 is free")
+        await house.change(max_batch_size=8)
+        said = set()
+        while "RolloutDone" not in await house.reasons():
+            found = await look_on(house, least=2)
+            said |= {(found.placed, found.message)} if found else set()
+        assert (
+            2, "the roll-out waits for room, 0 of 2 replicas that are placed have the new settings: no L4 is free",
+        ) in said  # fmt: skip
+        while len(house.keeper.ready()) < 3 or house.keeper.deployment.replica_count != 5:
+            await look_on(house, least=2)
+    assert {r.generation for r in house.keeper.replicas} == {house.generation()}
 
 
 async def test_taking_the_change_back_heals_a_stopped_roll_out_without_a_new_replica(house, started):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.control.backoff import BACKOFF_MAX_S, Backoff
+from engine.control.backoff import BACKOFF_MAX_S, FAILURES_UNTIL_FAILED, Backoff
 from engine.control.reconcile import (
     DRAINED,
     KILL_GRACE_S,
@@ -20,6 +20,7 @@ from engine.control.reconcile import (
     TERM_GRACE_S,
     Declared,
     Do,
+    Fallback,
     Observed,
     Stage,
     steps,
@@ -137,6 +138,12 @@ def test_a_deleted_deployment_loses_every_replica(replicas, backoff):
     staying = [r for r in replicas if r.id not in going]
     assert {r.stage for r in staying} <= {Stage.DRAINING, Stage.STOPPING}
     assert not {step.do for step in found} & {Do.START, Do.KEEP}
+
+
+@given(HEALTHY)
+def test_a_replica_of_a_deleted_deployment_ends_for_that_and_not_as_scaled_down_or_replaced(replicas):
+    found = steps(Declared(3, NEW, deleted=True), replicas, CALM, NOW)
+    assert {step.why for step in found if step.do == Do.DRAIN} <= {"the deployment was deleted"}
 
 
 @given(st.lists(st.builds(replica, st.integers(0, 9).map(str), in_flight=st.integers(0, 3)), unique_by=lambda r: r.id))
@@ -298,6 +305,20 @@ def test_the_start_after_a_failure_comes_exactly_when_the_backoff_ends():
     backoff = Backoff(3, NOW)
     assert steps(Declared(1, NEW), [], backoff, NOW + 3.9) == []
     assert [s.do for s in steps(Declared(1, NEW), [], backoff, NOW + 4)] == [Do.START]
+
+
+def test_no_replica_starts_in_the_look_that_buries_one_for_its_end_is_not_counted_yet():
+    dead = replica("r", Stage.INITIALIZING, alive=False)
+    assert [s.do for s in steps(Declared(1, NEW), [dead], CALM, NOW)] == [Do.BURY]
+    former = replica("r", generation=OLD, alive=False)
+    assert [s.do for s in steps(Declared(1, NEW), [former], CALM, NOW)] == [Do.BURY, Do.START]
+
+
+def test_a_start_that_is_under_way_when_its_roll_out_is_stopped_is_ended_for_that_and_not_as_scaled_down():
+    there = [replica("o", generation=OLD), replica("n", Stage.INITIALIZING)]
+    given_up = Declared(1, NEW, fallback=Fallback(OLD, CALM))
+    (step,) = steps(given_up, there, Backoff(FAILURES_UNTIL_FAILED, NOW), NOW)
+    assert (step.do, step.replica, step.why) == (Do.DRAIN, "n", "its roll-out was stopped")
 
 
 def test_a_rollout_without_room_for_both_gives_up_one_old_replica_at_a_time():

@@ -8,6 +8,7 @@ import pytest
 
 from engine.control.backoff import FAILURES_UNTIL_FAILED
 from engine.control.reconcile import Stage
+from engine.control.rollout import ROOM_LOST_AFTER_S
 from tests.unit.reconcile_process import Settings
 from tests.unit.reconcile_world import FAULTY_S, SETTLE_S, World
 
@@ -73,6 +74,7 @@ def quiet(desired: int) -> World:
     """A world at rest with `desired` replicas."""
     world = World(1)
     world.low, world.high, world.desired = desired, desired, desired
+    world.places = 100
     world.rest(200)
     assert world.settled()
     return world
@@ -129,3 +131,34 @@ def test_a_deployment_that_never_served_goes_on_being_tried():
     world.kinds["g0"] = Settings()
     world.rest(100)
     assert world.settled()
+
+
+def pass_time(world: World, seconds: float, least: int) -> None:
+    """Looks at which at least so many are ready."""
+    until = world.now + seconds
+    while world.now < until:
+        world.tick(1.0)
+        assert sum(p.stage == Stage.READY for p in world.processes.values()) >= least
+
+
+def test_a_roll_out_on_a_full_fleet_that_wants_more_than_there_is_room_for_goes_one_by_one():
+    world = quiet(3)
+    world.high, world.desired, world.places = 5, 5, 3
+    pass_time(world, 60, least=3)
+    assert (ready(world, "g0"), len(world.processes)) == (3, 5)
+    world.generation, world.kinds["new"] = "new", Settings()
+    pass_time(world, 300, least=2)
+    assert (ready(world, "new"), len(world.processes)) == (3, 5)
+    assert not world.progress.rolling
+
+
+def test_a_place_that_somebody_else_took_in_a_roll_out_costs_one_replica_at_a_time_and_never_the_last():
+    world = quiet(3)
+    world.places = 0  # whatever is given up goes to others
+    world.generation, world.kinds["new"] = "new", Settings()
+    for left in (2, 1, 1):
+        pass_time(world, ROOM_LOST_AFTER_S - 1, least=left)
+    assert ready(world, "g0") == 1
+    world.places = 2
+    pass_time(world, 300, least=1)
+    assert ready(world, "new") == 2

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -25,11 +26,12 @@ from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.scaling import shortage_of
 from engine.fleet.settings import Settings
+from engine.fleet.takeover import take_over
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement import fit
 from engine.placement.port import Launch, Node, Placed, Stockout
-from engine.store.store import Store
+from engine.store.store import ReplicaRecord, Store
 from tests.processes import PATIENCE_S, SMOLLM2
 
 TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, "now")
@@ -94,7 +96,13 @@ class Empty(Full):
 
 
 class Notebook:
-    async def put_replica(self, record: object) -> None:
+    def __init__(self) -> None:
+        self.records: list[ReplicaRecord] = []
+
+    async def put_replica(self, record: ReplicaRecord) -> None:
+        self.records.append(record)
+
+    async def drop_replica(self, replica: str) -> None:
         return
 
 
@@ -135,6 +143,25 @@ async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, tol
     assert [reason for reason, _, _ in seen] == ["901"] * 5 + ["902"] * (len(seen) - 5)
     assert 10 <= seen[-1][2] <= 15
     assert [reason for reason, _ in told] == ["Stockout"]
+
+
+async def test_a_stockout_is_as_old_as_it_is_across_engines(replicas):
+    clock, rooms = replicas._rooms.clock, replicas._rooms
+    clock.advance(1000)
+    waiting = ReplicaRecord("d-0", TEMPLATE.deployment, "now", "/nowhere", "key", None, clock.wall().timestamp() - 100)
+    rooms.driver.strays = lambda known: []
+    keepers = {TEMPLATE.deployment: SimpleNamespace(replicas=replicas, deleted=False)}
+    await take_over(rooms, keepers, [waiting])
+    stead, other = (Replica(name, "now", "key", clock) for name in ("d-1", "d-2"))
+    for replica in (stead, other):
+        rooms.driver.asked = 0
+        placing = asyncio.create_task(
+            replicas._arrival.place(replica, TEMPLATE, TEMPLATE.launch(replica.id, "key", Path("/m"), None, cores=1))
+        )
+        await turns()
+        placing.cancel()
+    assert [clock.monotonic() - r.short_since for r in (stead, other)] == [100, 0]
+    assert rooms.store.records[0].created_at == waiting.created_at  # should this engine end too
 
 
 class Abroad(Full):
@@ -188,11 +215,16 @@ def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_ne
     condition = capacity_limited(deployment, shortage_of([short, ready, old]), clock)
     assert condition is not None
     assert condition.to_wire() | {"since": "", "retryAt": ""} == {
-        "type": "CapacityLimited", "reason": "STOCKOUT", "message": short.reason, "wanted": 2, "placed": 1,
+        "type": "CapacityLimited", "reason": "STOCKOUT", "wanted": 2, "placed": 2,
+        "message": "the roll-out waits for room, 1 of 2 replicas that are placed have the new settings: "
+        "900 MiB of memory wanted, 1 MiB free",
         "acceleratorType": "NVIDIA_L4_24GB", "placement": {"region": "EU_PARIS_1"}, "since": "", "retryAt": "",
     }  # fmt: skip
     assert condition.since == clock.wall() - timedelta(seconds=90)
     assert condition.retry_at == clock.wall() + timedelta(seconds=10)
+    alone = capacity_limited(deployment, shortage_of([short, ready]), clock)
+    assert alone is not None
+    assert (alone.message, alone.placed) == (short.reason, 1)
 
 
 @pytest.mark.model
