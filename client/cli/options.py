@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SHARED = (
     click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
     click.option("-a", "--account-id", "account", help="Account.  [env: FIREWORKS_ACCOUNT_ID; default: local]"),
-    click.option("--api-key", help="Key.  [env: FIREWORKS_API_KEY, FIREDECK_API_KEY; default: the local engine's]"),
+    click.option("--api-key", help="Key.  [env: FIREDECK_API_KEY, FIREWORKS_API_KEY; default: the local engine's]"),
     click.option("--base-url", help="Engine.  [env: FIREWORKS_BASE_URL; default: http://127.0.0.1:8700]"),
 )
 

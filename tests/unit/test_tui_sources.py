@@ -205,7 +205,7 @@ def test_a_bad_deployment_name_is_refused_before_anything_is_asked():
 
 
 def test_a_refused_key_comes_with_a_remedy():
-    assert "FIREWORKS_API_KEY" in cli.sentence(Unauthenticated("the API key is not known"))
+    assert "FIREDECK_API_KEY" in cli.sentence(Unauthenticated("the API key is not known"))
 
 
 def test_the_text_modes_need_no_textual():
