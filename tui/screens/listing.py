@@ -89,12 +89,13 @@ class ListScreen(Page):
     """Asks its source as often as the listing says, keeps what it has when that fails, and says why and how old."""
 
     place: Place = "list"
-    BINDINGS = bindings("list")
+    BINDINGS = bindings("audit")
     AUTO_FOCUS = "KeyedTable"
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.side = SIDES[page]
+        self.place = "audit" if self.side.ask_all else "list"
         self.entries: tuple[Entry[Any], ...] | None = None
         self._asked_at: datetime | None = None
         self._answered_at: datetime | None = None
@@ -109,7 +110,7 @@ class ListScreen(Page):
         yield FilterBox("words, !word")
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
-        yield KeyBar("list")
+        yield KeyBar(self.place)
 
     @property
     def table(self) -> KeyedTable[Entry[Any]]:
