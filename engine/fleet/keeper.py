@@ -59,6 +59,7 @@ class Keeper:
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
         self._looked_at = rooms.clock.monotonic()
+        self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
 
     @property
@@ -174,7 +175,7 @@ class Keeper:
 
     async def tick(self) -> None:
         """Observe, decide, step."""
-        now = self._rooms.clock.monotonic()
+        now, looked_at = self._rooms.clock.monotonic(), self.deployment.update_time
         if now - self._looked_at > OVERSLEPT_S:
             self.replicas.spare()
         self._looked_at = now
@@ -188,6 +189,7 @@ class Keeper:
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)
         await self._show()
+        self.observed_update_time = looked_at
 
     async def _reconcile(self, now: float) -> None:
         observed = self.replicas.observed()
