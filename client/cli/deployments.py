@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from client.cli import deployment_text
+from client.cli import deployment_text, rehearsal
 from client.cli import output as out
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
@@ -154,15 +154,16 @@ def update(
     name: str, dry_run: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Change what is given, nothing else."""
+    """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
 
     if all(value in (None, ()) for value in given.values()):
         raise click.UsageError("nothing to change was given")
 
     async def work(client: Client) -> None:
+        before = await client.deployments.get(name) if dry_run else None
         changed = await client.deployments.update(name, _spec(given), validate_only=dry_run)
-        if dry_run:
-            _show(changed, output, rehearsed="it would be this")
+        if before is not None:
+            _show_planned(before, changed, output)
             return
         _show(await _settled(client, changed, patience), output)
 
@@ -283,6 +284,14 @@ async def _held_up(client: Client, d: Deployment) -> str:
     except NotFound:
         return ""
     return deployment_text.holding_up(conditions, said=d.status.message if d.status else "")
+
+
+def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
+    if output == "json":
+        _show(after, output, rehearsed="it would be this")
+        return
+    out.tell(f"dry run: nothing was changed; of {before.name} this would change:", output)
+    out.say(rehearsal.text(before, after))
 
 
 def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "") -> None:

@@ -123,6 +123,11 @@ class Keeper:
         """Look now, not at the next tick."""
         self._awake.set()
 
+    def would_replace(self, planned: Deployment) -> bool:
+        """Whether there are replicas that such a declaration would have replaced by new ones."""
+        generation = template_of(planned, gpus=self._gpus).generation
+        return any(replica.generation != generation for replica in self.replicas)
+
     def start(self) -> None:
         self._loop = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
