@@ -52,9 +52,12 @@ def list_events(
 
     async def work(client: Client) -> None:
         found = await client.fleet.events(deployment, limit=limit)
-        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit else ""
+        full = len(found) == limit  # there may be older ones: how many is not known
+        cut = f"the newest {limit}: --limit shows older ones, where there are any" if full else ""
         numbers = output == out.QUIET
-        out.show(found, ("SEQ",) if numbers else EVENT_HEADER, _seq if numbers else _event_row, output, cut)
+        out.show(
+            found, ("SEQ",) if numbers else EVENT_HEADER, _seq if numbers else _event_row, output, cut, counted=not full
+        )
 
     run(work, base_url, api_key, account)
 

@@ -101,7 +101,7 @@ def test_without_a_key_the_engine_says_what_a_key_is_for(engine: EngineProcess, 
     ("words", "told"),
     [
         ("account get", "Name: accounts/local\n"), ("list accounts", "accounts/fireworks "),
-        ("node list", "FREE/ALL"), ("list events --limit 2", "Total size: 2\nthe newest 2 only"),
+        ("node list", "FREE/ALL"), ("list events --limit 2", "\nthe newest 2: --limit shows older ones"),
         ("deployment-shape-version list", "smollm2-135m-instruct-fast/versions/"),
         ("deployment list --order-by name --filter state=READY", SHARED),
     ],
