@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"
 URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
+KEY_VARIABLES = ("FIREDECK_API_KEY", "FIREWORKS_API_KEY")  # the first one that is set is taken
 
 
 def default_data_dir() -> Path:
@@ -23,31 +25,47 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One engine and one identity there. `prod` contexts are read-only until unlocked."""
+    """One engine and one identity there. `prod` contexts are read-only until unlocked.
+
+    `key_note` says where the key came from, and how to come to the local engine's own: for who is refused with it.
+    """
 
     base_url: str = DEFAULT_BASE_URL
     api_key: str = field(default="", repr=False)
     account: str = LOCAL_ACCOUNT
     name: str = "local"
     prod: bool = False
+    key_note: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def resolve(cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None) -> Context:
         """Arguments first, then the environment, then the local engine's own files; its key goes to it alone.
 
+        A key that anybody has given is the one used, wherever it goes: who asks as somebody must never be answered as
+        the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none.
         `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.
         """
         env = os.environ
-        local_url = _local(URL_FILE) or DEFAULT_BASE_URL
+        local_url = _line(default_data_dir() / URL_FILE) or DEFAULT_BASE_URL
         url = _without_inference(base_url or env.get("FIREWORKS_BASE_URL") or local_url)
-        theirs, ours = env.get("FIREWORKS_API_KEY"), env.get("FIREDECK_API_KEY")
-        # The local engine's key goes to it alone, and there before a key of the real service that happens to be set.
-        own = _local(ADMIN_KEY_FILE) if url == local_url else ""
-        keys = (theirs, ours, own) if base_url or env.get("FIREWORKS_BASE_URL") else (ours, own, theirs)
-        key = api_key or next((key for key in keys if key), "")
+        key, note = _key_of(api_key, default_data_dir() / ADMIN_KEY_FILE if url == local_url else None)
         account = account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT
         name = env.get("FIREDECK_CONTEXT") or "local"
-        return cls(url, key, account, name, prod=name.startswith("prod"))
+        return cls(url, key, account, name, prod=name.startswith("prod"), key_note=note)
+
+
+def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
+    """The key, and what to tell who is refused with it. `local`: the local engine's own, where that engine is asked."""
+    own = _line(local) if local else ""
+    if given is not None:
+        return given, "the key is that of --api-key"
+    named = [name for name in KEY_VARIABLES if os.environ.get(name)]
+    if not named:
+        return own, f"the key is that of {local}; an engine started with FIREDECK_API_KEY has that" if own else ""
+    without = " ".join(f"-u {name}" for name in named)
+    file = shlex.quote(str(local))
+    remedy = f"; for the local engine's own: env {without} firedeck ..., or FIREDECK_API_KEY=$(cat {file})"
+    return os.environ[named[0]], f"the key is that of the variable {named[0]}{remedy if own else ''}"
 
 
 def _without_inference(url: str) -> str:
@@ -55,9 +73,9 @@ def _without_inference(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1").removesuffix("/inference")
 
 
-def _local(file: str) -> str:
+def _line(file: Path) -> str:
     """A line that the local engine wrote into its folder, or nothing."""
     try:
-        return (default_data_dir() / file).read_text().strip()
+        return file.read_text().strip()
     except OSError:
         return ""

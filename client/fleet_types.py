@@ -165,7 +165,15 @@ class DeploymentStatus(Wire):
     replicas: list[ReplicaView] = []
     quarantined: list[QuarantinedRequest] = []
     conditions: list[Condition] = []
+    observed_update_time: Timestamp | None = Field(
+        None, description="the deployment's updateTime that the engine has acted on: state and counts are of that one"
+    )
     simulated: bool = False
+
+    @property
+    def seen_as_declared(self) -> bool:
+        """The last change has been acted on: what is shown is not that of the settings before."""
+        return self.observed_update_time == self.deployment.update_time
 
 
 class EngineInfo(Wire):

@@ -15,7 +15,15 @@ from typing import Any
 
 import httpx
 
-from client.errors import DeadlineExceeded, FiredeckError, Internal, InvalidArgument, Unavailable, from_response
+from client.errors import (
+    DeadlineExceeded,
+    FiredeckError,
+    Internal,
+    InvalidArgument,
+    Unauthenticated,
+    Unavailable,
+    from_response,
+)
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -27,10 +35,13 @@ Query = Mapping[str, str | int | bool | None]
 
 
 class Transport:
-    """JSON over HTTP to one engine with one key. Raises only `FiredeckError`s."""
+    """JSON over HTTP to one engine with one key. Raises only `FiredeckError`s. `key_note`: a refused key's hint."""
 
-    def __init__(self, base_url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, base_url: str, api_key: str, *, key_note: str = "", transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._key_note = key_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
         try:
             self._http = httpx.AsyncClient(
@@ -88,7 +99,7 @@ class Transport:
         except httpx.HTTPError as error:
             raise self.unreachable(error) from error
         if response.is_error:
-            raise _error_of(response, response.content)
+            raise self._error_of(response, response.content)
         return self._json(response.content) if response.content else None
 
     async def events(
@@ -108,7 +119,7 @@ class Transport:
                 method, path, params=_params(query), json=body, headers=headers, timeout=timeout
             ) as response:
                 if response.is_error:
-                    raise _error_of(response, await response.aread())
+                    raise self._error_of(response, await response.aread())
                 async for data in _sse_data(_lines(response.aiter_bytes())):
                     if data == "[DONE]":
                         return
@@ -122,6 +133,12 @@ class Transport:
     def unreachable(self, error: Exception) -> FiredeckError:
         what = str(error) or type(error).__name__
         return Unavailable(f"no answer from {self.base_url}: {what}", hint="is the engine running? `firedeck serve`")
+
+    def _error_of(self, response: httpx.Response, content: bytes) -> FiredeckError:
+        error = _error_of(response, content)
+        if isinstance(error, Unauthenticated):
+            error.hint = self._key_note or None
+        return error
 
     def _json(self, content: bytes | str) -> Any:
         try:

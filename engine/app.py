@@ -13,12 +13,14 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
 from engine.access.door import Door, Refused
 from engine.access.quotas import Consumption, Quotas
 from engine.access.rate_limits import RateLimits
 from engine.access.refusals import Refusals
+from engine.access.rules import RULES
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -275,15 +277,24 @@ async def _render_validation(request: Request, error: Exception) -> JSONResponse
 
 async def _render_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:
+        headers["allow"] = _allowed(request, headers.get("allow", ""))
+    use = headers.get("allow") or "another method"
     known = {
         404: NotFound("no such path", hint=f"{openapi.PATH} lists all paths"),
-        405: MethodNotAllowed(
-            f"{request.method} is not possible here", hint=f"use {(error.headers or {}).get('allow', 'another method')}"
-        ),
+        405: MethodNotAllowed(f"{request.method} is not possible here", hint=f"use {use}"),
     }
     told = known.get(error.status_code, InvalidArgument(str(error.detail)))
     body = told.control_plane_body() | ({"code": UNIMPLEMENTED} if error.status_code == 405 else {})
-    return JSONResponse(body, error.status_code, error.headers)
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _allowed(request: Request, told: str) -> str:
+    """Every method of the path (RFC 9110, 15.5.6): the router has `told` those of one route alone."""
+    path = request.scope["path"]
+    found = {method for method, template in RULES if compile_path(template)[0].match(path)}
+    return ", ".join(sorted(found)) or told
 
 
 async def _render_bug(request: Request, error: Exception) -> JSONResponse:

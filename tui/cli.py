@@ -23,7 +23,7 @@ from tui.sources.engine import EngineSource
 from tui.sources.rehearsal import RehearsalSource
 
 MakeSource = Callable[[], FleetSource]
-KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this user"
+KEY_HINT = "pass --api-key, set FIREDECK_API_KEY, or start the engine as this user"
 
 
 @click.command(
@@ -35,7 +35,7 @@ KEY_HINT = "pass --api-key, set FIREWORKS_API_KEY, or start the engine as this u
     )
 )
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
-@click.option("--api-key", metavar="KEY", help="Default FIREWORKS_API_KEY, FIREDECK_API_KEY or the local engine's key.")
+@click.option("--api-key", metavar="KEY", help="Default FIREDECK_API_KEY, FIREWORKS_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
 @click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
 @click.option("--once", is_flag=True, help="Print the fleet as plain text and end.")

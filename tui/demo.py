@@ -103,7 +103,7 @@ def _with_screen(context: Context) -> None:
     from tui.sources.engine import EngineSource
 
     # Traffic in a process of its own: reading hundreds of events a second must not cost the screen a frame.
-    environment = {"FIREWORKS_BASE_URL": context.base_url, "FIREWORKS_API_KEY": context.api_key}
+    environment = {"FIREWORKS_BASE_URL": context.base_url, "FIREDECK_API_KEY": context.api_key}
     traffic = subprocess.Popen(
         [sys.executable, "-m", "client.traffic"], env={**os.environ, **environment}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -13,9 +13,9 @@ from client.resources import Client
 SHOWN = 5
 
 
-async def only_model(endpoint: Endpoint) -> str:
+async def only_model(endpoint: Endpoint, key_note: str = "") -> str:
     """The one deployment that `GET /models` lists, or the one model. Raises InvalidArgument when there are several."""
-    async with Transport(endpoint.url, endpoint.key) as transport:
+    async with Transport(endpoint.url, endpoint.key, key_note=key_note) as transport:
         listed = await transport.get("/models")
     items = listed.get("data") if isinstance(listed, dict) else None
     names = [str(m["id"]) for m in items or [] if isinstance(m, dict) and "id" in m]

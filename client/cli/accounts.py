@@ -8,7 +8,7 @@ import click
 
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 from client.types import Account
@@ -23,6 +23,7 @@ def account() -> None:
 
 @account.command()
 @click.argument("name", required=False)
+@quiet_option("Its name alone.")
 @shared
 def get(name: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One account.  [default: that of --account-id]"""

@@ -155,7 +155,10 @@ async def _bench(context: Context, base_url: str | None, asked: Asked, given: di
     if session.stop.is_set():
         return EXIT_INTERRUPTED
     if _nothing_works(session):
-        click.echo(f"error: every request failed at {session.measured[-1].setting.label}; measuring ended", err=True)
+        why = f" ({context.key_note})" if _key_refused(session) and context.key_note else ""
+        click.echo(
+            f"error: every request failed at {session.measured[-1].setting.label}; measuring ended{why}", err=True
+        )
         return 1
     return 0
 
@@ -163,6 +166,10 @@ async def _bench(context: Context, base_url: str | None, asked: Asked, given: di
 def _nothing_works(session: Session) -> bool:
     """Whether the last setting had no answer at all: another would only wait for the same."""
     return bool(session.measured) and session.measured[-1].figures.all_failed
+
+
+def _key_refused(session: Session) -> bool:
+    return any(kind.startswith("HTTP 401") for kind in session.measured[-1].figures.errors)
 
 
 async def _session(context: Context, base_url: str | None, given: dict[str, Any]) -> Session:
@@ -176,7 +183,7 @@ async def _session(context: Context, base_url: str | None, given: dict[str, Any]
     endpoint = Endpoint.of(base_url or f"{context.base_url}/inference/v1", context.api_key)
     seed = given["seed"] if given["seed"] is not None else random.SystemRandom().getrandbits(31)
     workload = Workload(
-        model=given["model"] or await only_model(endpoint),
+        model=given["model"] or await only_model(endpoint, context.key_note),
         prompt_tokens=given["prompt_tokens"],
         shared_prefix=given["shared_prefix"],
         output_tokens=given["output_tokens"],

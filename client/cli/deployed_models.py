@@ -38,6 +38,7 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
 
 @deployed_model.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One deployed model."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import timedelta
 from typing import Any
 
 import click
 
-from client.cli import deployment_text
+from client.cli import deployment_text, rehearsal
 from client.cli import output as out
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
-from client.cli.waiting import until_deleted, until_ready, until_scaled, wait_options
+from client.cli.options import each, names_argument, quiet_option, run, shared
+from client.cli.waiting import until_deleted, until_ready, until_scaled, until_settled, wait_options
 from client.errors import NotFound
 from client.listing import ListOptions
 from client.resources import Client
@@ -128,6 +129,7 @@ def list_all(
 
 @deployment.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One deployment."""
@@ -145,19 +147,25 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @deployment.command()
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@wait_options("when it is READY, with as many replicas as wanted, all of them as declared")
 @settings
 @shared
 def update(
-    name: str, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
-) -> None:
-    """Change what is given, nothing else."""
+    name: str, dry_run: bool, patience: timedelta | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None, **given: Any,
+) -> None:  # fmt: skip
+    """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
 
     if all(value in (None, ()) for value in given.values()):
         raise click.UsageError("nothing to change was given")
 
     async def work(client: Client) -> None:
+        before = await client.deployments.get(name) if dry_run else None
         changed = await client.deployments.update(name, _spec(given), validate_only=dry_run)
-        _show(changed, output, rehearsed="it would be this" if dry_run else "")
+        if before is not None:
+            _show_planned(before, changed, output)
+            return
+        _show(await _settled(client, changed, patience), output)
 
     run(work, base_url, api_key, account)
 
@@ -183,7 +191,7 @@ def scale(
 
 
 @deployment.command()
-@click.argument("name")
+@names_argument()
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
@@ -191,35 +199,54 @@ def scale(
 @quiet_option("Nothing but errors.")
 @shared
 def delete(
-    name: str, hard: bool, ignore_checks: bool, dry_run: bool, patience: timedelta | None, output: str,
+    names: tuple[str, ...], hard: bool, ignore_checks: bool, dry_run: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Delete; `undelete` brings it back within seven days unless --hard."""
 
     async def work(client: Client) -> None:
-        found = await client.deployments.get(name)
-        await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks, validate_only=dry_run)
-        if dry_run:
-            _show(found, output, rehearsed="this would be deleted")
-            return
-        if patience is not None:
-            await until_deleted(client, found.name, patience, quiet=output == out.QUIET)
-        again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
-        out.tell(f"deleted {found.name}{again}", output)
+        async def begin(name: str) -> Deployment:
+            found = await client.deployments.get(name)
+            await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks, validate_only=dry_run)
+            return found
+
+        async def end(found: Deployment) -> None:
+            if dry_run:
+                _show(found, output, rehearsed="this would be deleted")
+                return
+            if patience is not None:
+                await until_deleted(client, found.name, patience, quiet=output == out.QUIET)
+            again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
+            out.tell(f"deleted {found.name}{again}", output)
+
+        if len(await each(await each(names, begin), end)) < len(names):
+            sys.exit(1)
 
     run(work, base_url, api_key, account)
 
 
 @deployment.command()
 @click.argument("name")
+@wait_options("when it is READY, with as many replicas as wanted")
 @shared
-def undelete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def undelete(
+    name: str, patience: timedelta | None, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """Bring a deleted deployment back."""
 
     async def work(client: Client) -> None:
-        _show(await client.deployments.undelete(name), output)
+        back = await client.deployments.undelete(name)
+        _show(await _settled(client, back, patience), output)
 
     run(work, base_url, api_key, account)
+
+
+async def _settled(client: Client, changed: Deployment, patience: timedelta | None) -> Deployment:
+    """As it is once the change has come about, where somebody waits for that."""
+    if patience is None:
+        return changed
+    await until_settled(client, changed.name, patience)
+    return await client.deployments.get(changed.name)
 
 
 def _spec(given: Given) -> DeploymentSpec:
@@ -257,6 +284,14 @@ async def _held_up(client: Client, d: Deployment) -> str:
     except NotFound:
         return ""
     return deployment_text.holding_up(conditions, said=d.status.message if d.status else "")
+
+
+def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
+    if output == "json":
+        _show(after, output, rehearsed="it would be this")
+        return
+    out.tell(f"dry run: nothing was changed; of {before.name} this would change:", output)
+    out.say(rehearsal.text(before, after))
 
 
 def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "") -> None:

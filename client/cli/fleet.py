@@ -43,6 +43,7 @@ def event() -> None:
 @event.command(name="list")
 @click.option("--deployment", help="Only this deployment's.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@quiet_option("Their numbers alone, one a line.")
 @shared
 def list_events(
     deployment: str | None, limit: int, output: str, base_url: str | None, api_key: str | None, account: str | None
@@ -51,8 +52,12 @@ def list_events(
 
     async def work(client: Client) -> None:
         found = await client.fleet.events(deployment, limit=limit)
-        cut = f"the newest {limit} only: --limit shows more" if len(found) == limit else ""
-        out.show(found, EVENT_HEADER, _event_row, output, cut)
+        full = len(found) == limit  # there may be older ones: how many is not known
+        cut = f"the newest {limit}: --limit shows older ones, where there are any" if full else ""
+        numbers = output == out.QUIET
+        out.show(
+            found, ("SEQ",) if numbers else EVENT_HEADER, _seq if numbers else _event_row, output, cut, counted=not full
+        )
 
     run(work, base_url, api_key, account)
 
@@ -82,6 +87,10 @@ def _node_row(n: NodeView) -> Sequence[str]:
         n.name, out.known(n.region) or "-", out.known(n.accelerator_type) or "-", accelerators, memory,
         str(n.free_threads), price, f"closed: {n.closed}" if n.closed else "open",
     )  # fmt: skip
+
+
+def _seq(e: Event) -> Sequence[str]:
+    return (str(e.seq),)
 
 
 def _event_row(e: Event) -> Sequence[str]:

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoSuchCommand
@@ -24,6 +24,7 @@ ALIASES = {
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
 SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url"})
+LINE = 120  # characters of what a command does, in the help of a verb
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
@@ -49,10 +50,31 @@ class Fireworks(Announced):
     """The top of the command line: verb-noun is noun-verb, and no command at all is the dashboard."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if len(args) == 1 and args[0] in VERBS:
-            nouns = ", ".join(sorted(self.commands))
-            raise click.UsageError(f"{args[0]} what? Write firedeck {args[0]} NOUN; there are {nouns}.", ctx)
-        return super().parse_args(ctx, reorder(options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})))
+        words = options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})
+        if words and words[0] in VERBS and (len(words) == 1 or words[1].startswith("-")):
+            self._without_noun(ctx, words[0], helped=any(word in ctx.help_option_names for word in words))
+        return super().parse_args(ctx, reorder(words))
+
+    def _without_noun(self, ctx: click.Context, verb: str, *, helped: bool) -> NoReturn:
+        """A verb alone: its nouns, as help where that was asked for, else as a slip."""
+        told = dict(self._nouns(ctx, ALIASES.get(verb, verb)))
+        if not helped:
+            raise click.UsageError(f"{verb} what? Write firedeck {verb} NOUN; there are {', '.join(told)}.", ctx)
+        page = ctx.make_formatter()
+        page.write_usage(ctx.command_path, f"{verb} NOUN [OPTIONS] ...")
+        with page.section("Nouns"):
+            page.write_dl(list(told.items()))
+        page.write_paragraph()
+        page.write_text(f"{ctx.command_path} {verb} NOUN --help has the options of each.")
+        click.echo(page.getvalue(), nl=False)
+        ctx.exit()
+
+    def _nouns(self, ctx: click.Context, verb: str) -> Iterator[tuple[str, str]]:
+        """What the verb can be done to, each with what it then does."""
+        for noun, group in sorted(self.commands.items()):
+            command = group.get_command(ctx, verb) if isinstance(group, click.Group) else None
+            if command is not None:
+                yield noun, command.get_short_help_str(LINE)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -9,7 +9,7 @@ import click
 from client.cli import output as out
 from client.cli.grammar import Announced
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import delete_each, names_argument, quiet_option, run, shared
 from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
@@ -39,6 +39,7 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
 
 @model.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One model."""
@@ -73,13 +74,13 @@ def create(
 
 
 @model.command()
-@click.argument("name")
+@names_argument()
+@quiet_option("Nothing but errors.")
 @shared
-def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Forget a model; its file stays."""
 
     async def work(client: Client) -> None:
-        await client.models.delete(name)
-        click.echo(f"deleted {name}", err=True)
+        await delete_each(names, client.models.delete, output)
 
     run(work, base_url, api_key, account)

@@ -6,12 +6,12 @@ import asyncio
 import functools
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import click
 
-from client.cli.output import QUIET
+from client.cli.output import QUIET, tell
 from client.config import Context
 from client.errors import FiredeckError
 from client.resources import Client
@@ -29,11 +29,13 @@ _OWN_TERMS = {
 _TERM = re.compile("|".join(rf"(?<![\w./-]){re.escape(term)}(?![\w-])" for term in _OWN_TERMS))
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+R = TypeVar("R")
 
 _SHARED = (
     click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
     click.option("-a", "--account-id", "account", help="Account.  [env: FIREWORKS_ACCOUNT_ID; default: local]"),
-    click.option("--api-key", help="Key.  [env: FIREWORKS_API_KEY, FIREDECK_API_KEY; default: the local engine's]"),
+    click.option("--api-key", help="Key.  [env: FIREDECK_API_KEY, FIREWORKS_API_KEY; default: the local engine's]"),
     click.option("--base-url", help="Engine.  [env: FIREWORKS_BASE_URL; default: http://127.0.0.1:8700]"),
 )
 
@@ -43,6 +45,11 @@ def shared(command: F) -> F:
     for option in _SHARED:
         command = option(command)
     return command
+
+
+def names_argument(metavar: str = "NAME...") -> Callable[[F], F]:
+    """One thing or several of a kind; the command gets them as `names`."""
+    return click.argument("names", nargs=-1, required=True, metavar=metavar)
 
 
 def quiet_option(text: str) -> Callable[[F], F]:
@@ -73,8 +80,34 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     try:
         asyncio.run(main())
     except FiredeckError as error:
-        click.echo(f"error: {in_own_terms(error.text)}", err=True)
+        _tell(error)
         sys.exit(1)
+
+
+async def each(items: Iterable[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
+    """What came of all that did not fail, whatever became of the others: their errors are told as they come."""
+    done = []
+    for item in items:
+        try:
+            done.append(await act(item))
+        except FiredeckError as error:
+            _tell(error)
+    return done
+
+
+async def delete_each(names: Sequence[str], delete: Callable[[str], Awaitable[None]], output: str) -> None:
+    """Every one of them; exit status 1 when one could not be."""
+
+    async def gone(name: str) -> None:
+        await delete(name)
+        tell(f"deleted {name}", output)
+
+    if len(await each(names, gone)) < len(names):
+        sys.exit(1)
+
+
+def _tell(error: FiredeckError) -> None:
+    click.echo(f"error: {in_own_terms(error.text)}", err=True)
 
 
 def in_own_terms(text: str) -> str:

@@ -25,9 +25,10 @@ def as_json(items: Wire | Sequence[Wire]) -> str:
 
 def show(
     found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = "",
-    total: int | None = None,
+    total: int | None = None, counted: bool = True,
 ) -> None:  # fmt: skip
-    """One thing as lines, several as a table with their number (`total` of a part); `note` is a last line of text.
+    """One thing as lines, several as a table with their number (`total` of a part), unless they are a part and nobody
+    has `counted` the whole; `note` is a last line of text.
 
     The first cell of a row is what names the thing in other commands.
     """
@@ -41,7 +42,8 @@ def show(
     if isinstance(found, Wire):
         text = lines(zip((title.title() for title in header), row(found), strict=True))
     else:
-        text = listing(header, [row(one) for one in found], total)
+        rows = [row(one) for one in found]
+        text = listing(header, rows, total) if counted else table(header, rows)
     say(text + (f"\n{note}" if note else ""))
 
 

@@ -9,7 +9,7 @@ import click
 from client.access_types import Quota
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.cli.users import whose
 from client.listing import ListOptions
 from client.resources import Client
@@ -49,6 +49,7 @@ def list_all(
 
 @quota.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One quota."""

@@ -11,7 +11,7 @@ import click
 from client.access_types import Secret
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import delete_each, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.listing import ListOptions
 from client.resources import Client
@@ -65,6 +65,7 @@ def list_secrets(
 
 @secret.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One secret, without its value."""
@@ -98,14 +99,14 @@ def update(
 
 
 @secret.command()
-@click.argument("name")
+@names_argument()
+@quiet_option("Nothing but errors.")
 @shared
-def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Forget a secret."""
 
     async def work(client: Client) -> None:
-        await client.secrets.delete(name)
-        click.echo(f"deleted {name}", err=True)
+        await delete_each(names, client.secrets.delete, output)
 
     run(work, base_url, api_key, account)
 

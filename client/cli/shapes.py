@@ -9,7 +9,7 @@ import click
 from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -39,6 +39,7 @@ def list_all(
 
 @deployment_shape.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One shape."""
@@ -71,6 +72,7 @@ def list_versions(
 
 @deployment_shape_version.command(name="get")
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get_version(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One version, by its name as `list` shows it."""

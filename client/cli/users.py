@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import delete_each, names_argument, quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -61,6 +62,7 @@ def list_users(asked: ListOptions, output: str, base_url: str | None, api_key: s
 
 @user.command()
 @click.argument("name")
+@quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """One user."""
@@ -92,14 +94,14 @@ def update(
 
 
 @user.command()
-@click.argument("name")
+@names_argument()
+@quiet_option("Nothing but errors.")
 @shared
-def delete(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Remove a user and revoke their keys; what they made stays."""
 
     async def work(client: Client) -> None:
-        await client.users.delete(name)
-        click.echo(f"deleted {name}", err=True)
+        await delete_each(names, client.users.delete, output)
 
     run(work, base_url, api_key, account)
 
@@ -159,17 +161,23 @@ def list_keys(
 
 
 @api_key.command(name="delete")
-@click.argument("key_id")
+@names_argument("KEY_ID...")
 @_whose
+@quiet_option("Nothing but errors.")
 @shared
 def delete_key(
-    key_id: str, user_id: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None
+    names: tuple[str, ...],
+    user_id: str | None,
+    output: str,
+    base_url: str | None,
+    api_key: str | None,
+    account: str | None,
 ) -> None:
     """Revoke a key, at once."""
 
     async def work(client: Client) -> None:
-        await client.api_keys.delete(await whose(client, user_id), key_id)
-        click.echo(f"deleted {key_id}", err=True)
+        user = await whose(client, user_id)
+        await delete_each(names, functools.partial(client.api_keys.delete, user), output)
 
     run(work, base_url, api_key, account)
 

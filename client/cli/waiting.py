@@ -16,7 +16,7 @@ from client.cli import deployment_text
 from client.cli.durations import DURATION
 from client.cli.output import known
 from client.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
-from client.fleet_types import DeploymentStatus
+from client.fleet_types import ROLLOUT_STOPPED, DeploymentStatus
 from client.resources import Client
 from client.types import DELETED, FAILED, READY
 
@@ -126,6 +126,26 @@ async def until_scaled(client: Client, name: str, count: int, patience: timedelt
         return deployment_text.progress(status), done
 
     await until(look, patience, f"{name} had not {count} ready replicas", _see_events(name), quiet=quiet)
+
+
+async def until_settled(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:
+    """The last change has come about: it is READY, with as many replicas as wanted. Raises as `until_ready` does, and
+    Unavailable when its roll-out was stopped."""
+
+    async def look() -> tuple[str, bool]:
+        status = await client.fleet.status(name)
+        if not status.seen_as_declared:  # what is shown is that of the settings before
+            return "the engine takes over the change", False
+        _check_living(status, name)
+        stopped = next((one.message for one in status.conditions if one.type == ROLLOUT_STOPPED), None)
+        if stopped is not None:
+            raise Unavailable(f"the roll-out of {name} was stopped: {stopped}", hint=_see_events(name))
+        now, stats = status.deployment, status.deployment.replica_stats
+        ready = stats.ready_replica_count if stats else 0
+        settled = now.state == READY and ready == (now.replica_count or 0) == (now.desired_replica_count or 0)
+        return deployment_text.progress(status), settled
+
+    await until(look, patience, f"{name} was not as declared", _see_events(name), quiet=quiet)
 
 
 async def until_deleted(client: Client, name: str, patience: timedelta, *, quiet: bool = False) -> None:

@@ -129,7 +129,10 @@ async def update(
     skip_shape_validation: Annotated[bool, Query(alias="skipShapeValidation")] = False,
     skip_image_tag_validation: Annotated[bool, Query(alias="skipImageTagValidation")] = False,
 ) -> Response:
-    """Only the fields of `updateMask` change; without a mask, only those that the body has."""
+    """Only the fields of `updateMask` change; without a mask, only those that the body has.
+
+    With `validateOnly` what it would be, nothing being changed: UPDATING where its replicas would be replaced.
+    """
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
     asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)

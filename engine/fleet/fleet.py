@@ -15,6 +15,7 @@ from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
 from engine.clock import Settled
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
+from engine.control.lifecycle import UPDATING
 from engine.fleet import ending
 from engine.fleet.checks import check_hosts_nothing, check_living, check_takes_its_addons, check_unused
 from engine.fleet.conditions import QuotasOf
@@ -140,7 +141,7 @@ class Fleet:
         validate_only: bool = False,
         asked: Asked = ASKED_NOTHING,
     ) -> Deployment:
-        """The deployment with the changed fields."""
+        """The deployment with the changed fields; with `validate_only` UPDATING where replicas would be replaced."""
         keeper = self._living(name)
         await self._plans.prepare(keeper.deployment, changes)
 
@@ -151,7 +152,8 @@ class Fleet:
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:
-            return changed(keeper.deployment)
+            planned = changed(keeper.deployment)
+            return planned.model_copy(update={"state": UPDATING}) if keeper.would_replace(planned) else planned
         former = keeper.deployment
         declared = await keeper.declare(changed)
         keeper.retry_now()

@@ -59,6 +59,7 @@ class Keeper:
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
         self._looked_at = rooms.clock.monotonic()
+        self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
 
     @property
@@ -122,6 +123,11 @@ class Keeper:
         """Look now, not at the next tick."""
         self._awake.set()
 
+    def would_replace(self, planned: Deployment) -> bool:
+        """Whether there are replicas that such a declaration would have replaced by new ones."""
+        generation = template_of(planned, gpus=self._gpus).generation
+        return any(replica.generation != generation for replica in self.replicas)
+
     def start(self) -> None:
         self._loop = asyncio.create_task(self._keep(), name=f"keep {self.name}")
 
@@ -174,7 +180,7 @@ class Keeper:
 
     async def tick(self) -> None:
         """Observe, decide, step."""
-        now = self._rooms.clock.monotonic()
+        now, looked_at = self._rooms.clock.monotonic(), self.deployment.update_time
         if now - self._looked_at > OVERSLEPT_S:
             self.replicas.spare()
         self._looked_at = now
@@ -188,6 +194,7 @@ class Keeper:
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)
         await self._show()
+        self.observed_update_time = looked_at
 
     async def _reconcile(self, now: float) -> None:
         observed = self.replicas.observed()

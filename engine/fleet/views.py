@@ -52,6 +52,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
         conditions=conditions(keeper, fleet.rooms.clock, fleet.quotas_of),
+        observed_update_time=keeper.observed_update_time,
         simulated=fleet.rooms.driver.simulated,
     )
 

@@ -178,6 +178,21 @@ def test_a_wrong_control_call_is_refused(http: httpx.Client, method: str, path: 
     assert answer.json()["code"] in {3, 5, 7, 9, 12}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "methods"),
+    [
+        ("PUT", DEPLOYMENTS, "GET, POST"), ("PUT", f"{DEPLOYMENTS}/{SHARED}", "DELETE, GET, PATCH"),
+        ("DELETE", "/firedeck/v1/nodes", "GET"),
+    ],
+)  # fmt: skip
+def test_a_refused_method_is_told_every_method_of_the_path(
+    http: httpx.Client, method: str, path: str, methods: str
+) -> None:
+    answer = http.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+    assert f"use {methods}" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("prefix", ["/v1", "/inference/v1"])
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),

@@ -42,8 +42,31 @@ def test_a_dry_run_says_that_nothing_was_changed_and_nothing_was(engine: EngineP
     told = firedeck(engine, words)
     assert told.exit_code == 0, told.output
     assert told.stderr.startswith("dry run: nothing was changed; ")
-    assert told.stdout.startswith("Name: accounts/local/deployments/")
+    assert "accounts/local/deployments/" in told.output
     assert firedeck(engine, "deployment list -o json").stdout == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("--max-replica-count 3", {"Max Replica Count": "-> 3", "Replicas": "none is replaced"}),
+        ("--max-context-length 512", {"Max Context Length": "-> 512", "Replicas": "to be replaced by new ones"}),
+        ("--scale-up-window 1m", {"Scale Up Window": "-> ", "Replicas": "none is replaced"}),
+        ("--load-targets concurrent_requests=2",
+         {"Load Targets concurrent_requests": "-> 2.0", "Load Targets default": "-> unset", "Replicas": ""}),
+        ("--description x", {"Description": "unset -> x", "Replicas": "none is replaced"}),
+    ],
+)  # fmt: skip
+def test_the_dry_run_of_an_update_says_what_changes_and_whether_replicas_are_replaced(
+    engine: EngineProcess, flags: str, told: dict[str, str]
+) -> None:
+    shown = firedeck(engine, f"deployment update {SHARED} {flags} --dry-run")
+    assert shown.exit_code == 0, shown.output
+    changes = dict(line.split(": ") for line in shown.stdout.splitlines())
+    assert changes.keys() == told.keys()
+    assert [name for name, end in told.items() if end not in changes[name]] == [], changes
+    as_json = json.loads(firedeck(engine, f"deployment update {SHARED} {flags} --dry-run -o json").stdout)
+    assert (as_json["state"] == "UPDATING") == ("by new" in told["Replicas"])
 
 
 def test_what_is_no_dry_run_does_not_say_so(engine: EngineProcess) -> None:
@@ -78,7 +101,7 @@ def test_without_a_key_the_engine_says_what_a_key_is_for(engine: EngineProcess, 
     ("words", "told"),
     [
         ("account get", "Name: accounts/local\n"), ("list accounts", "accounts/fireworks "),
-        ("node list", "FREE/ALL"), ("list events --limit 2", "Total size: 2\nthe newest 2 only"),
+        ("node list", "FREE/ALL"), ("list events --limit 2", "\nthe newest 2: --limit shows older ones"),
         ("deployment-shape-version list", "smollm2-135m-instruct-fast/versions/"),
         ("deployment list --order-by name --filter state=READY", SHARED),
     ],

@@ -104,7 +104,9 @@ async def test_every_quiet_list_names_things_as_its_other_commands_take_them(fir
         names = (await firedeck(f"{noun} list -q")).stdout.split()
         assert names, noun
         for name in (names[0], names[-1]):
-            assert (await firedeck(f"{noun} get {name}")).exit_code == 0, (noun, name)
+            shown = await firedeck(f"{noun} get {name} -q")
+            assert shown.exit_code == 0, (noun, name)
+            assert name.endswith(shown.stdout.rstrip("\n")), (noun, name)
     numbers = (await firedeck("audit-logs list -q --limit 3")).stdout.split()
     assert len(numbers) == 3
     assert all(number.isdigit() for number in numbers)
@@ -145,3 +147,44 @@ async def test_a_quiet_delete_says_nothing(firedeck: Firedeck) -> None:
     assert (await firedeck("delete deployment d --wait -q")).output == ""
     assert (await firedeck("list deployments -q")).output == ""
     assert (await firedeck("list deployments -q --show-deleted")).output == "d\n"
+
+
+@pytest.mark.parametrize("flags", ["", "-q", "--wait"])
+async def test_a_delete_takes_several_names_and_does_what_it_can(firedeck: Firedeck, flags: str) -> None:
+    for name in "dfg":
+        await firedeck(f"create deployment smollm2-135m-instruct --deployment-id {name} --max-replica-count 0")
+    deleted = await firedeck(f"delete deployments d nosuch f {flags}")
+    assert deleted.exit_code == 1
+    errors = [line for line in deleted.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "nosuch" in errors[0]
+    assert (await firedeck("list deployments -q")).stdout == "g\n"
+    assert deleted.stderr.count("deleted accounts/local/deployments/") == (0 if flags == "-q" else 2)
+
+
+@pytest.mark.parametrize("flags", ["", "-q"])
+async def test_every_delete_takes_several_names_and_is_quiet_where_asked(firedeck: Firedeck, flags: str) -> None:
+    keys = []
+    for name in ("A", "B"):
+        await firedeck(f"secret create --name {name} --value x")
+        await firedeck(f"api-key create --key-name {name} --user c")
+    keys = (await firedeck("api-key list --user c -q")).stdout.split()
+    for words in ("delete secrets a b", "delete users d e", f"delete api-keys {' '.join(keys)} --user c"):
+        deleted = await firedeck(f"{words} {flags}")
+        assert deleted.exit_code == 0, deleted.output
+        assert deleted.stderr.count("deleted ") == (0 if flags else 2)
+    assert (await firedeck("secret list -q")).stdout == ""
+    assert (await firedeck("user list --filter serviceAccount=true --order-by name -q")).stdout.split() == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert (await firedeck("api-key list --user c -q")).stdout == ""
+
+
+async def test_a_quiet_list_of_events_is_their_numbers(firedeck: Firedeck) -> None:
+    await firedeck("create deployment smollm2-135m-instruct --deployment-id d --max-replica-count 0 --wait")
+    shown = await firedeck("event list -q")
+    assert shown.exit_code == 0
+    assert [int(number) for number in shown.stdout.split()] == sorted(int(number) for number in shown.stdout.split())
+    assert shown.stdout

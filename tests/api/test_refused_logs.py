@@ -10,6 +10,7 @@ from engine.keys import EXPIRED_KEY, NO_KEY, REVOKED_KEY, WRONG_KEY
 from engine.store.access import AuditQuery
 from engine.telemetry.audit import REFUSALS
 from tests.house import Home, home
+from tui.sources.engine import EngineSource
 
 CONTROL, INFERENCE = "/v1/accounts/local/deployments", "/inference/v1/models"
 THIEF = "192.0.2.7"
@@ -86,3 +87,19 @@ async def test_one_account_s_log_does_not_tell_who_was_turned_away_from_another(
         theirs.audit_logs._account = "elsewhere"
         assert [e.message for e in await refused(theirs)] == [WRONG_KEY]
     assert await refused(admin) == []
+
+
+async def test_the_dashboard_shows_refused_reads_although_it_leaves_reads_out(own: Home, admin: Client) -> None:
+    eve = await own.person("eve", "inference-user")
+    async with own.http("wrong", THIEF) as thief, own.http(eve) as weak:
+        assert (await thief.get(CONTROL)).status_code == 401
+        assert (await weak.get("/v1/accounts/local/auditLogs")).status_code == 403
+        assert (await weak.get(f"{CONTROL}/none")).status_code == 404
+        assert (await weak.get(CONTROL)).status_code == 200
+    source = EngineSource(admin)
+    shown = [(e.message, e.status.code if e.status else "") for e in await source.audit_logs(200, reads=False)]
+    assert shown[:2] == [("ListAuditLogs", "PERMISSION_DENIED"), (WRONG_KEY, "UNAUTHENTICATED")]
+    assert {code for _, code in shown[2:]} == {"OK"}
+    assert not [message for message, _ in shown[2:] if message.startswith(("Get", "List"))]
+    newest = await source.audit_logs(1, reads=False)
+    assert ([e.message for e in newest], newest.total_size) == (["ListAuditLogs"], len(shown))

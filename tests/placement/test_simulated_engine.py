@@ -333,7 +333,7 @@ async def test_a_create_that_waits_tells_the_stockout_while_it_lasts_and_at_its_
     assert "STOCKOUT" in last
 
 
-async def test_a_scale_and_a_delete_that_wait_return_when_the_replicas_are_there_and_gone(
+async def test_a_scale_an_update_a_delete_and_an_undelete_that_wait_return_when_it_has_come_about(
     simulated: EngineProcess, fleet: Client
 ) -> None:
     async def told(words: str) -> list[str]:
@@ -347,6 +347,14 @@ async def test_a_scale_and_a_delete_that_wait_return_when_the_replicas_are_there
     scaled = await told("deployment scale d --replica-count 2 --wait")
     assert scaled[-1] == "READY: 2 of 2 replicas ready"
     assert ready(await fleet.deployments.get("d")) == 2
+    former = {replica.id for replica in (await fleet.fleet.status("d")).replicas}
+    updated = await told("deployment update d --max-context-length 512 --wait")
+    assert updated[-1] == "READY: 2 of 2 replicas ready"
+    assert not former & {replica.id for replica in (await fleet.fleet.status("d")).replicas}
     deleted = await told("deployment delete d --ignore-checks --wait")
     assert deleted[-2] == "DELETED: 0 replicas left"
     assert (await fleet.fleet.status("d")).replicas == []
+    back = await told("deployment undelete d --wait")
+    assert back[-1].startswith("READY: ")
+    now = await fleet.deployments.get("d")
+    assert ready(now) == now.desired_replica_count == 1

@@ -103,6 +103,27 @@ async def test_enter_in_the_palette_means_what_was_typed_however_fast(typed, pag
         )
 
 
+async def test_the_key_for_reads_is_told_of_on_the_audit_page_alone():
+    async with open_deck(size=(200, 40)) as stage:
+        for page in "23456789":
+            await stage.press(page)
+            assert ("x reads" in stage.text.splitlines()[-1]) == (page == "9"), page
+
+
+async def test_the_audit_page_says_how_many_records_it_does_not_show():
+    async with open_deck() as stage:
+        for _ in range(3):
+            await stage.source.scale(CHAT, 1)
+        ask = stage.source.audit_logs
+
+        async def newest(limit, *, reads=True):
+            return await ask(2, reads=reads)
+
+        stage.source.audit_logs = newest
+        await stage.press("9")
+        assert "the newest 2 of 3" in stage.text
+
+
 async def test_the_audit_log_is_without_reads_until_they_are_asked_for():
     async with open_deck() as stage:
         await stage.source.scale(CHAT, 1)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.cli.deployments import _spec
-from client.cli.grammar import OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
+from client.cli.grammar import ALIASES, OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
 from client.cli.main import main
 from client.cli.options import in_own_terms, shared
 
@@ -114,11 +114,33 @@ def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, me
     assert set(re.findall(r"'([^']+)'", suggested)) == meant
 
 
-@pytest.mark.parametrize("verb", ["delete", "list", "create"])
-def test_a_verb_alone_is_asked_for_its_noun(verb):
-    shown = CliRunner().invoke(main, [verb])
-    assert shown.exit_code == 2
-    assert f"{verb} what? Write firedeck {verb} NOUN; there are account, alerts, api-key," in shown.output
+NOUNS_OF = {
+    "create": "api-key deployment model secret user",
+    "list": "account api-key audit-logs deployed-model deployment deployment-shape deployment-shape-version event "
+    "model node quota secret user",
+    "get": "account deployed-model deployment deployment-shape deployment-shape-version model quota secret user",
+    "update": "deployed-model deployment quota secret user", "delete": "api-key deployment model secret user",
+    "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_verb_alone_is_asked_for_one_of_its_own_nouns(verb):
+    nouns = NOUNS_OF[ALIASES.get(verb, verb)].split()
+    for words in ([verb], [verb, "--api-key", "k"], ["-o", "json", verb]):
+        shown = CliRunner().invoke(main, words, prog_name="firedeck")
+        assert shown.exit_code == 2
+        assert f"{verb} what? Write firedeck {verb} NOUN; there are {', '.join(nouns)}." in shown.output
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_the_help_of_a_verb_is_its_nouns_with_what_it_does_to_each(verb, asked):
+    shown = CliRunner().invoke(main, [verb, asked], prog_name="firedeck")
+    assert shown.exit_code == 0, shown.output
+    assert f"Usage: firedeck {verb} NOUN" in shown.output
+    told = re.findall(r"^  (\S+)  +\S", shown.output.partition("Nouns:")[2], re.MULTILINE)
+    assert told == NOUNS_OF[ALIASES.get(verb, verb)].split()
 
 
 def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():

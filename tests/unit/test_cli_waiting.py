@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import click
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from client.cli import waiting
 from client.cli.options import quiet_option, shared
-from client.cli.waiting import until, wait_options
-from client.errors import DeadlineExceeded
+from client.cli.waiting import until, until_settled, wait_options
+from client.config import Context
+from client.errors import DeadlineExceeded, Unavailable
+from client.http import Transport
+from client.resources import Client
 
 LONG = timedelta(days=365)
 
@@ -89,3 +94,53 @@ def test_the_options_reach_the_command_as_patience_and_output(words: list[str], 
     ):
         refused = CliRunner().invoke(command, wrong)
         assert (refused.exit_code, told in refused.output) == (2, True)
+
+
+BEFORE, CHANGED = "2026-11-20T12:00:00Z", "2026-11-20T12:00:05Z"
+
+
+def looks_at(*seen: dict[str, Any]) -> Client:
+    """A client of an engine that answers each look at a deployment, changed at `CHANGED`, with the next of these."""
+    left = iter(seen)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        shown = {"observedUpdateTime": CHANGED, "wanted": 1, "ready": 1, "conditions": []} | next(left)
+        deployment = {
+            "name": "accounts/local/deployments/chat", "state": shown["state"], "updateTime": CHANGED,
+            "desiredReplicaCount": shown["wanted"], "replicaCount": shown["ready"],
+            "replicaStats": {"readyReplicaCount": shown["ready"]}, "baseModel": "m",
+        }  # fmt: skip
+        own = {key: shown[key] for key in ("observedUpdateTime", "conditions")}
+        return httpx.Response(200, json={"deployment": deployment, "stats": {"windowS": 30}, **own})
+
+    context = Context("http://engine", "k")
+    return Client(context, Transport("http://engine", "k", transport=httpx.MockTransport(answer)))
+
+
+@pytest.mark.parametrize("stale", ["READY", "FAILED"])
+async def test_the_state_of_before_a_change_is_not_taken_for_the_one_after(
+    stale: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = looks_at(
+        {"state": stale, "observedUpdateTime": BEFORE}, {"state": "UPDATING", "ready": 2},
+        {"state": "READY", "wanted": 2}, {"state": "READY"},
+    )  # fmt: skip
+    await until_settled(client, "chat", LONG)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "the engine takes over the change"
+    assert [line.partition(":")[0] for line in told[1:]] == ["UPDATING", "READY", "READY"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({"state": "FAILED"}, "failed"),
+        (
+            {"state": "READY", "conditions": [{"type": "RolloutStopped", "reason": "R", "message": "no start"}]},
+            "no start",
+        ),
+    ],
+)
+async def test_a_change_that_cannot_come_about_ends_the_wait_with_the_reason(seen: dict[str, Any], why: str) -> None:
+    with pytest.raises(Unavailable, match=why):
+        await until_settled(looks_at(seen), "chat", LONG)

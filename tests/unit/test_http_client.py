@@ -317,17 +317,70 @@ def test_arguments_go_before_the_environment_and_that_before_the_local_engines_f
     monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "alice")
     assert Context.resolve() == Context("http://env", "ours", "alice")
     monkeypatch.setenv("FIREWORKS_API_KEY", "theirs")
-    assert Context.resolve().api_key == "theirs"
+    assert Context.resolve().api_key == "ours"
     assert Context.resolve("http://arg", "arg", "bob") == Context("http://arg", "arg", "bob")
 
 
-def test_the_local_engines_key_goes_to_it_alone_and_before_a_key_of_the_real_service(monkeypatch, tmp_path):
-    for name in ("FIREWORKS_BASE_URL", "FIREDECK_API_KEY", "FIREWORKS_ACCOUNT_ID"):
+@pytest.fixture
+def local(monkeypatch, tmp_path):
+    """The folder of a local engine that has a key, and nothing in the environment."""
+    for name in ("FIREWORKS_BASE_URL", "FIREWORKS_API_KEY", "FIREDECK_API_KEY", "FIREWORKS_ACCOUNT_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("FIREWORKS_API_KEY", "real-service")
     (tmp_path / "admin.key").write_text("from-file\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:8700", "http://elsewhere"])
+@pytest.mark.parametrize(
+    ("option", "ours", "theirs", "used"),
+    [
+        ("o", "a", "b", "o"), ("o", "", "", "o"), (None, "a", "b", "a"), (None, "a", "", "a"), (None, "", "b", "b"),
+        ("", "a", "b", ""), ("", "", "", ""),
+    ],
+)  # fmt: skip
+def test_a_key_that_was_given_is_always_the_one_used(monkeypatch, local, url, option, ours, theirs, used):
+    monkeypatch.setenv("FIREDECK_API_KEY", ours)
+    monkeypatch.setenv("FIREWORKS_API_KEY", theirs)
+    assert Context.resolve(url, option).api_key == used
+    monkeypatch.setenv("FIREWORKS_BASE_URL", "http://env")
+    assert Context.resolve(url, option).api_key == used
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"FIREWORKS_API_KEY": "b"}, "_API_KEY; for the local engine's own: env -u FIREWORKS_API_KEY firedeck"),
+        ({"FIREDECK_API_KEY": "a"}, "variable FIREDECK_API_KEY; for the local engine's own: env -u FIREDECK_API_KEY "),
+        ({"FIREDECK_API_KEY": "a", "FIREWORKS_API_KEY": "b"}, "env -u FIREDECK_API_KEY -u FIREWORKS_API_KEY firedeck"),
+        ({"FIREWORKS_API_KEY": "b"}, "or FIREDECK_API_KEY=$(cat {file})"), ({}, "the key is that of {file}; an engine"),
+    ],
+)  # fmt: skip
+async def test_who_is_refused_learns_where_the_key_came_from_and_the_way_to_the_engines_own(
+    monkeypatch, local, given, told
+):
+    for name, key in given.items():
+        monkeypatch.setenv(name, key)
+    context = Context.resolve()
+    refusal = httpx.Response(401, json={"code": 16, "message": "no", "details": []})
+    transport = Transport(
+        context.base_url, context.api_key, key_note=context.key_note,
+        transport=httpx.MockTransport(lambda request: refusal),
+    )  # fmt: skip
+    async with Client(context, transport) as client:
+        with pytest.raises(errors.Unauthenticated) as refused:
+            await client.users.whoami()
+    assert told.format(file=local / "admin.key") in refused.value.text
+    assert "from-file" not in refused.value.text
+
+
+def test_a_key_that_is_for_elsewhere_is_told_no_way_to_the_local_engines(monkeypatch, local):
+    monkeypatch.setenv("FIREWORKS_API_KEY", "b")
+    assert Context.resolve("http://elsewhere").key_note == "the key is that of the variable FIREWORKS_API_KEY"
+    assert Context.resolve("http://elsewhere", "k").key_note == "the key is that of --api-key"
+
+
+def test_the_local_engines_key_goes_to_it_alone(local):
     assert Context.resolve().api_key == "from-file"
-    monkeypatch.delenv("FIREWORKS_API_KEY")
     assert Context.resolve("http://elsewhere").api_key == ""
     assert Context.resolve("http://127.0.0.1:8700/inference/v1").api_key == "from-file"

@@ -19,7 +19,7 @@ from client.fleet_types import (
 )
 from client.types import Deployment, ReplicaStats
 from tui.core import columns, explain, series, states
-from tui.core.actions import ACTIONS, MOVES, footer_fit, search
+from tui.core.actions import ACTIONS, EVERYWHERE, MOVES, footer_fit, search
 from tui.core.filter import SORTS, next_sort, select
 from tui.core.follow import news
 from tui.core.plain import fleet_text
@@ -203,7 +203,7 @@ def test_time_ticks_lie_on_the_axis_and_end_now(samples, step, wide):
 
 
 def test_every_action_has_a_key_of_its_own_and_a_tooltip():
-    for place in ("fleet", "deployment"):
+    for place in EVERYWHERE:
         keys = [key for action in ACTIONS if place in action.places for key in action.keys]
         assert len(keys) == len(set(keys))
     assert all(action.tooltip and action.label for action in ACTIONS)
@@ -218,7 +218,7 @@ def test_the_footer_fits_and_hides_changes_while_locked():
     assert not any(action.changes for action in footer_fit("fleet", 300, locked=True))
 
 
-@pytest.mark.parametrize("place", ["fleet", "deployment", "list"])
+@pytest.mark.parametrize("place", EVERYWHERE)
 def test_the_footer_tells_of_the_pages_at_any_usual_width_by_name_only_where_all_names_fit(place):
     for width in (80, 100, 120, 160, 200):
         hints = [f"{a.shown_key} {a.label}" for a in footer_fit(place, width, locked=False)]

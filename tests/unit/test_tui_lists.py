@@ -118,6 +118,14 @@ def test_a_stopped_roll_out_of_a_deployment_that_serves_is_among_the_conditions(
     assert list_pages.CONDITIONS.detail(row, NOW) == (f"{NAME}: ROLLOUT_STOPPED", "take the change back")
 
 
+def test_the_engines_own_key_is_told_another_way_out_than_one_that_the_engine_refuses():
+    own, other = lists.keys([("admin", ApiKey(key_id="admin", secure=False)), ("ada", ApiKey(key_id="k1"))])
+    told = " ".join(list_pages.KEYS.detail(own, NOW))
+    assert "firedeck api-key delete" not in told
+    assert "remove admin.key in its data folder" in told
+    assert list_pages.KEYS.detail(other, NOW) == ("revoke it with: firedeck api-key delete k1 --user ada",)
+
+
 def test_a_quarantined_request_is_named_by_its_digest():
     one = QuarantinedRequest(digest="ab" * 32, replicas=["chat-1", "chat-2"], until=NOW + timedelta(minutes=9))
     (row,) = lists.quarantine(picture(quarantined=[one]))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
-Place = Literal["fleet", "deployment", "list"]
-EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment", "list")
+Place = Literal["fleet", "deployment", "list", "audit"]  # the audit log is a list with a key of its own
+EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment", "list", "audit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ _SHOWN = {
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
 _FLEET: tuple[Place, ...] = ("fleet",)
-_TABLES: tuple[Place, ...] = ("fleet", "list")
-_BELOW: tuple[Place, ...] = ("deployment", "list")
+_TABLES: tuple[Place, ...] = ("fleet", "list", "audit")
+_BELOW: tuple[Place, ...] = ("deployment", "list", "audit")
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
     Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _TABLES, footer=6),
     Action("sort", ("o",), "sort", "Sort by the next column", "View", _FLEET, footer=8),
     Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
-    Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("list",), footer=28),
+    Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("audit",), footer=28),
     Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", _BOTH, footer=11),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),

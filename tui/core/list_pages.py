@@ -99,6 +99,17 @@ def _quota_detail(row: Entry[Quota]) -> tuple[str, ...]:
     return (f"used up: {stops}", change) if _used_up(row.what) else (change,)
 
 
+def _key_detail(row: Entry[tuple[str, ApiKey]]) -> tuple[str, ...]:
+    """How it is taken back: the engine's own, which lies in a file, in another way than all others."""
+    user, key = row.what
+    if key.secure:
+        return (f"revoke it with: firedeck api-key delete {key.key_id} --user {user}",)
+    return (
+        "the engine's own key: it cannot be deleted, and is replaced when the engine starts",
+        "for a new one, remove admin.key in its data folder (or change FIREDECK_API_KEY) and start the engine again",
+    )
+
+
 NODES: Listing[NodeView] = Listing(
     "nodes", "nodes",
     (
@@ -179,7 +190,7 @@ KEYS: Listing[tuple[str, ApiKey]] = Listing(
         Column("made", "CREATED", lambda r: _day(r.what[1].create_time), 3, 16, align="left"),
         Column("id", "KEY ID", lambda r: r.what[1].key_id, 2, 8, 24, "left"),
     ),
-    "no keys", lambda r, now: (f"revoke it with: firedeck api-key delete {r.what[1].key_id} --user {r.what[0]}",), 10.0,
+    "no keys", lambda r, now: _key_detail(r), 10.0,
 )  # fmt: skip
 QUOTAS: Listing[Quota] = Listing(
     "quotas", "quotas",

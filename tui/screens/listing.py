@@ -11,7 +11,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import Input
 
+from client.access_types import AuditLogEntry
 from client.errors import FiredeckError
+from client.listing import Listed
 from tui.core import list_pages, lists, units
 from tui.core.actions import Place
 from tui.core.lists import Entry, Listing, T
@@ -37,6 +39,7 @@ class Side(Generic[T]):
     listing: Listing[T]
     ask: Ask[T]
     ask_all: Ask[T] | None = None
+    most: int | None = None  # rows that it asks for at most
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -68,17 +71,24 @@ async def _quotas(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]
 
 
 async def _audit(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.audit(await source.audit_logs(RECORDS))
+    return _part(await source.audit_logs(RECORDS))
 
 
 async def _changes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.audit(await source.audit_logs(RECORDS, reads=False))
+    return _part(await source.audit_logs(RECORDS, reads=False))
+
+
+def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
+    part: Listed[Entry[Any]] = Listed(lists.audit(found))
+    part.total_size = found.total_size
+    return part
 
 
 SIDES: dict[str, Side[Any]] = {
     side.listing.id: side
     for side in (
-        Side(list_pages.NODES, _nodes), Side(list_pages.EVENTS, _events), Side(list_pages.CONDITIONS, _conditions),
+        Side(list_pages.NODES, _nodes), Side(list_pages.EVENTS, _events, most=EVENTS),
+        Side(list_pages.CONDITIONS, _conditions),
         Side(list_pages.QUARANTINE, _quarantine), Side(list_pages.USERS, _users), Side(list_pages.KEYS, _keys),
         Side(list_pages.QUOTAS, _quotas), Side(list_pages.AUDIT, _changes, _audit),
     )
@@ -89,18 +99,20 @@ class ListScreen(Page):
     """Asks its source as often as the listing says, keeps what it has when that fails, and says why and how old."""
 
     place: Place = "list"
-    BINDINGS = bindings("list")
+    BINDINGS = bindings("audit")
     AUTO_FOCUS = "KeyedTable"
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.side = SIDES[page]
+        self.place = "audit" if self.side.ask_all else "list"
         self.entries: tuple[Entry[Any], ...] | None = None
         self._asked_at: datetime | None = None
         self._answered_at: datetime | None = None
         self._asking = False
         self._note = ""
         self._reads = False
+        self._total: int | None = None  # where the source has said how many there are besides
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
@@ -109,7 +121,7 @@ class ListScreen(Page):
         yield FilterBox("words, !word")
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
-        yield KeyBar("list")
+        yield KeyBar(self.place)
 
     @property
     def table(self) -> KeyedTable[Entry[Any]]:
@@ -137,7 +149,7 @@ class ListScreen(Page):
         pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " "]
         if self.entries is None:
             return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
-        pieces.append((f"{len(self.entries)}" if self.entries else listing.empty, "bold" if self.entries else ""))
+        pieces.append((self._count() if self.entries else listing.empty, "bold" if self.entries else ""))
         if self.side.ask_all and not self._reads:
             pieces.append(("  without reads (x shows them)", tone("dim")))
         pieces += self.filter_box.told(shown)
@@ -145,6 +157,13 @@ class ListScreen(Page):
         if self._note:
             pieces.append((f"  {self._note}", tone("attention")))
         return pieces
+
+    def _count(self) -> str:
+        """How many rows there are, and where they are a part: of how many, as far as that is known."""
+        count, most = len(self.entries or ()), self.side.most
+        if self._total is not None and self._total > count:
+            return f"the newest {count} of {self._total}"
+        return f"the newest {count}" if self._total is None and count == most else f"{count}"
 
     def _draw_detail(self) -> None:
         row = self._chosen()
@@ -176,6 +195,7 @@ class ListScreen(Page):
             return
         if not note:
             self.entries, self._answered_at = tuple(entries), self.deck.clock()
+            self._total = entries.total_size if isinstance(entries, Listed) else None
         self._note = note
         self.draw()
 

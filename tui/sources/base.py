@@ -8,6 +8,7 @@ from typing import Protocol
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.listing import Listed
 from client.types import Account, Deployment, DeploymentSpec, Model
 
 
@@ -50,8 +51,9 @@ class FleetSource(HistorySource, Protocol):
         """The context's own: whether its requests are refused."""
         ...
 
-    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
-        """The newest records, newest first; for admins. `reads`: those of what only read, too."""
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> Listed[AuditLogEntry]:
+        """The newest records, newest first; for admins. `reads`: those of what only read, too; of reads that were
+        refused always."""
         ...
 
     async def models(self) -> list[Model]:

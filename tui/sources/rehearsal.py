@@ -15,6 +15,7 @@ from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
 from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
+from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.sources import simulation
@@ -144,7 +145,7 @@ class RehearsalSource:
     async def account(self) -> Account:
         return Account(name=f"accounts/{self.context.account}")
 
-    async def audit_logs(self, limit: int, *, reads: bool = True) -> list[AuditLogEntry]:
+    async def audit_logs(self, limit: int, *, reads: bool = True) -> Listed[AuditLogEntry]:
         """What was asked of this source, as an engine would have it on record."""
         self._begin("audit_logs")
         done = [
@@ -152,7 +153,9 @@ class RehearsalSource:
             for n, call in enumerate(self.calls)
             if reads or call in CHANGES
         ]
-        return done[::-1][:limit]
+        found = Listed(done[::-1][:limit])
+        found.total_size = len(done)
+        return found
 
     async def models(self) -> list[Model]:
         self._begin("models")
