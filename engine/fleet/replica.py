@@ -87,9 +87,7 @@ class Replica:
     """A handle on one replica. `watch()` keeps `stage` and `report` true until it is cancelled. What it counts goes to
     `figures`, those of its deployment."""
 
-    def __init__(
-        self, replica_id: str, generation: str, key: str, clock: Clock, figures: ReplicaFigures | None = None
-    ) -> None:
+    def __init__(self, replica_id: str, generation: str, key: str, clock: Clock, figures: ReplicaFigures) -> None:
         now = clock.monotonic()
         self.id = replica_id
         self.generation = generation
@@ -119,7 +117,7 @@ class Replica:
         self._produced = NOTHING
         self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
-        self._figures = figures or ReplicaFigures()
+        self._figures = figures
 
     def enter(self, stage: Stage, reason: str = "") -> None:
         if stage == self.stage:
@@ -225,12 +223,23 @@ class Replica:
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
-        silent_s, stalled_s, unanswered_s = self.vitals.ages(now)
+        ages = self.vitals.ages(now)
         return Observed(
-            self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
-            silent_s, stalled_s, self.vitals.call_s, unanswered_s,
-            self.wedged, self.short_since is not None, self.report.cached_tokens,
-        )  # fmt: skip
+            id=self.id,
+            stage=self.stage,
+            generation=self.generation,
+            alive=alive,
+            in_flight=self.in_flight,
+            started_at=self.started_at,
+            stage_since=self.stage_since,
+            silent_s=ages.silent_s,
+            stalled_s=ages.stalled_s,
+            call_s=self.vitals.call_s,
+            unanswered_s=ages.unanswered_s,
+            wedged=self.wedged,
+            short=self.short_since is not None,
+            cached_tokens=self.report.cached_tokens,
+        )
 
     def view(self, restarts: int) -> ReplicaView:
         """What the dashboard shows."""

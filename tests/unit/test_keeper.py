@@ -111,7 +111,7 @@ class House:
         replica.report.at = self.clock.monotonic()
 
     def add(self, name: str, generation: str, stage: Stage = Stage.READY) -> Replica:
-        replica = Replica(name, generation, "key", self.clock)
+        replica = Replica(name, generation, "key", self.clock, self.keeper.figures)
         replica.placed = Placed(name, Path("/nowhere"), 1)
         for step in (Stage.INITIALIZING, stage):
             replica.enter(step)
@@ -410,7 +410,7 @@ async def test_remembered_settings_that_cannot_be_read_are_forgotten(house, star
 async def test_the_stages_of_replicas_are_counted_as_the_contract_names_them(house, started):
     for stage in (Stage.READY, Stage.INITIALIZING, Stage.DOWNLOADING_MODEL):
         house.add(stage.value, house.generation(), stage)
-    waiting = Replica("waiting", house.generation(), "key", house.clock)
+    waiting = Replica("waiting", house.generation(), "key", house.clock, house.keeper.figures)
     house.keeper.replicas.replicas["waiting"] = waiting
     await house.change(max_replica_count=4, min_replica_count=4)
     await house.look()

@@ -60,7 +60,7 @@ def house():
 
     rooms = Rooms(driver, Forgetful(), None, clock)
     figures = ReplicaFigures()
-    replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures=figures)
+    replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures)
     return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas)
 
 
@@ -194,7 +194,7 @@ async def test_one_told_to_end_while_it_starts_never_becomes_ready(house, monkey
 @pytest.mark.parametrize(("created_s_ago", "age_s"), [(3600.0, 3600.0), (-3600.0, 0.0)], ids=["older", "wall set back"])
 async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created_s_ago, age_s):
     house.clock.advance(10_000)
-    replica = Replica("r", NEW, "key", house.clock)
+    replica = Replica("r", NEW, "key", house.clock, house.figures)
     replica.take_over(house.clock.wall().timestamp() - created_s_ago)
     assert replica.taken_over
     assert house.clock.monotonic() - replica.observed(house.clock.monotonic(), alive=True).started_at == pytest.approx(
@@ -204,7 +204,7 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
 
 
 def test_the_reconciler_is_told_what_a_replica_has_cached():
-    replica = Replica("d-1", NEW, "key", FakeClock())
+    replica = Replica("d-1", NEW, "key", FakeClock(), ReplicaFigures())
     assert replica.observed(0.0, alive=True).cached_tokens == 0
     replica.take({"kv_used_tokens": 900})
     assert replica.observed(0.0, alive=True).cached_tokens == 900

@@ -32,6 +32,7 @@ from engine.library import Library
 from engine.placement import fit
 from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
+from engine.telemetry.replica_figures import ReplicaFigures
 from tests.processes import PATIENCE_S, SMOLLM2
 
 TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, "now")
@@ -116,7 +117,7 @@ def replicas(told) -> ReplicaSet:
     async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
         told.append((reason, message))
 
-    return ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1)
+    return ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1, ReplicaFigures())
 
 
 async def turns() -> None:
@@ -127,7 +128,7 @@ async def turns() -> None:
 
 async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, told):
     clock = replicas._rooms.clock
-    replica = Replica("d-1", "now", "key", clock)
+    replica = Replica("d-1", "now", "key", clock, ReplicaFigures())
     launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
     placing, seen = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch)), []
     while not placing.done():
@@ -152,7 +153,7 @@ async def test_a_stockout_is_as_old_as_it_is_across_engines(replicas):
     rooms.driver.strays = lambda known: []
     keepers = {TEMPLATE.deployment: SimpleNamespace(replicas=replicas, deleted=False)}
     await take_over(rooms, keepers, [waiting])
-    stead, other = (Replica(name, "now", "key", clock) for name in ("d-1", "d-2"))
+    stead, other = (Replica(name, "now", "key", clock, ReplicaFigures()) for name in ("d-1", "d-2"))
     for replica in (stead, other):
         rooms.driver.asked = 0
         placing = asyncio.create_task(
@@ -185,7 +186,7 @@ class Abroad(Full):
 
 async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(replicas, told):
     replicas._arrival._rooms = replace(replicas._rooms, driver=Abroad())
-    replica = Replica("d-1", "now", "key", replicas._rooms.clock)
+    replica = Replica("d-1", "now", "key", replicas._rooms.clock, ReplicaFigures())
     launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
     placing = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch))
     while not placing.done():
@@ -202,7 +203,8 @@ async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why
 
 def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_next_try():
     clock = FakeClock()
-    short, ready, old = (Replica(name, name[:3], "key", clock) for name in ("new-1", "new-2", "old-1"))
+    names = ("new-1", "new-2", "old-1")
+    short, ready, old = (Replica(name, name[:3], "key", clock, ReplicaFigures()) for name in names)
     for standing in (ready, old):
         standing.placed = Placed(standing.id, Path("/nowhere"), 1)
         standing.enter(Stage.READY)
@@ -266,5 +268,5 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
 
 
 def test_a_replica_that_is_merely_being_placed_is_no_stockout():
-    assert shortage_of([Replica("d-1", "now", "key", FakeClock())]) is None
+    assert shortage_of([Replica("d-1", "now", "key", FakeClock(), ReplicaFigures())]) is None
     assert capacity_limited(Deployment(), shortage_of([]), FakeClock()) is None
