@@ -74,7 +74,7 @@ class Fleet:
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
-        await ending.end(self.rooms.driver, placed)
+        await ending.end(self.rooms.driver, placed, self.rooms.clock)
         self.rooms.driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
