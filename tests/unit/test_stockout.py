@@ -248,7 +248,7 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
             while held_up() < 2:  # one after the other is
                 await asyncio.sleep(0.05)
                 keeper.look_soon()
-        shown = views.status(fleet, keeper)
+        shown = views.status(fleet, keeper, lambda deployment: [])
         assert shown.deployment.status.to_wire() == {
             "code": "RESOURCE_EXHAUSTED",
             "message": "STOCKOUT: 0 of 2 replicas placed; 900 MiB of memory wanted, 1 MiB free",
