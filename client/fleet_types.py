@@ -83,6 +83,7 @@ class AutoscalerView(Wire):
 
 # The types of `Condition`.
 CAPACITY_LIMITED, ROLLOUT_STOPPED, QUOTA_EXCEEDED = "CapacityLimited", "RolloutStopped", "QuotaExceeded"
+STOCKOUT_REASON, ROLLOUT_STOPPED_REASON = "STOCKOUT", "ROLLOUT_STOPPED"  # the one reason that each of these types has
 
 
 class Condition(Wire):

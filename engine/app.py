@@ -187,7 +187,6 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
         RateLimits(records, keyring), consumption=Consumption(ledger.used, fleet.accelerated),
     )  # fmt: skip
-    fleet.quotas_of = quotas.holding_up
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
     access = Access(
         records, Users(records, keyring), Vault(records, sealer), quotas, audit, Refusals(audit.add, SystemClock()),

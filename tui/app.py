@@ -15,7 +15,7 @@ from tui import theme
 from tui.core.actions import ACTIONS
 from tui.core.follow import news
 from tui.core.journal import Journal, default_path
-from tui.core.plan import Plan
+from tui.core.plan import Plan, Verb
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
@@ -72,7 +72,7 @@ class Deck(App[None]):
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
         self.undo: Plan | None = None
-        self._followed: dict[str, datetime] = {}
+        self._followed: dict[str, tuple[Verb, datetime]] = {}
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
 
@@ -100,8 +100,8 @@ class Deck(App[None]):
     def on_fleet_seen(self, message: FleetSeen) -> None:
         now = self.clock()
         self.picture = self.picture.seen(message.snapshot, now)
-        for name, since in list(self._followed.items()):
-            if told := news(self.picture.row(name), now - since):
+        for name, (verb, since) in list(self._followed.items()):
+            if told := news(self.picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
 
@@ -129,7 +129,7 @@ class Deck(App[None]):
             self.undo = None  # this was it
         self.notify(f"{outcome.text}{hint}", title="done", timeout=8, markup=False)
         if outcome.follow:
-            self._followed[outcome.name] = self.clock()
+            self._followed[outcome.name] = (outcome.verb, self.clock())
         if outcome.verb == "create":
             for screen in self.screen_stack:
                 if isinstance(screen, FleetScreen):

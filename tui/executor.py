@@ -24,7 +24,7 @@ _DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": 
 class Outcome:
     """What was done, in a sentence; `undo` takes it back where that is possible; `warning` may be empty.
 
-    `follow` is True if replicas will now come or go, worth telling when they have.
+    `follow` is True if replicas may now come or go, worth telling when they have.
     """
 
     verb: Verb
@@ -58,8 +58,7 @@ class Executor:
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
-        follow = plan.verb in ("create", "scale", "undelete")
-        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow)
+        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=plan.verb != "delete")
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():

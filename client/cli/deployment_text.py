@@ -46,7 +46,7 @@ def replicas(d: Deployment) -> str:
 
 
 def progress(status: DeploymentStatus) -> str:
-    """`CREATING: 1 of 2 replicas ready, 1 loading the model`, with what it waits for and until when."""
+    """`CREATING: 1 of 2 replicas ready, 1 loading the model`, with what holds it up and until when."""
     d = status.deployment
     ready = _counts(d)[0]
     stages = "".join(f", {number} {stage}" for number, stage in _stages(d) if number and stage != "ready")

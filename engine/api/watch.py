@@ -27,7 +27,9 @@ _SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by
 @router.get("/fleet", response_model=FleetSnapshot)
 async def fleet(house: HouseDep, caller: Caller) -> Response:
     """Every deployment that this key may see, soft-deleted ones included, with numbers, replicas and reasons."""
-    return Response(await written(house.fleet, house.started_at, caller.account), media_type="application/json")
+    quotas_of = house.access.quotas.holding_up
+    snapshot = await written(house.fleet, quotas_of, house.started_at, caller.account)
+    return Response(snapshot, media_type="application/json")
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -45,9 +47,10 @@ async def watch(
 
 
 async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[bytes]:
-    clock, sent = house.fleet.rooms.clock, b""
+    clock, quotas_of, sent = house.fleet.rooms.clock, house.access.quotas.holding_up, b""
     while not house.closing.is_set() and house.keyring.stands(caller):
-        event = await house.frames.latest(house.fleet, house.started_at, caller.account, max_age_s=interval_s / 2)
+        max_age_s = interval_s / 2
+        event = await house.frames.latest(house.fleet, quotas_of, house.started_at, caller.account, max_age_s)
         if event is not sent:
             yield event
         sent = event
@@ -77,7 +80,8 @@ async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
 
 @router.get(_ONE, **_SHOW)
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
-    return views.status(house.fleet, house.fleet.get(deployment_name(account, deployment_id)))
+    keeper = house.fleet.get(deployment_name(account, deployment_id))
+    return views.status(house.fleet, keeper, house.access.quotas.holding_up)
 
 
 @router.get(_ONE + "/history", **_SHOW)

@@ -43,11 +43,11 @@ class Arrival:
         cores = self._cores()
         need = self._sizing.need(template, cores)
         launch = template.launch(replica.id, replica.key, file, draft, cores=cores, need=need)
-        placed = await self.place(replica, template, launch)
+        placed = await self._place(replica, template, launch)
         where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
         await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
 
-    async def place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
+    async def _place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
         """A process for this replica; while there is no room, wait and ask again."""
         driver = self._rooms.driver
         now, began = self._rooms.clock.wall().timestamp(), replica.started_wall.timestamp()

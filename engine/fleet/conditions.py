@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
+from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, ROLLOUT_STOPPED_REASON, STOCKOUT_REASON, Condition
 from client.types import Deployment
 from engine.clock import Clock
 from engine.control.stockout import Shortage
@@ -36,7 +36,7 @@ def rollout_stopped(keeper: Keeper, clock: Clock) -> Condition | None:
         return None
     return Condition(
         type=ROLLOUT_STOPPED,
-        reason="ROLLOUT_STOPPED",
+        reason=ROLLOUT_STOPPED_REASON,
         message=keeper.rollout.stopped_because(keeper.replicas)[:MESSAGE_CHARS],
         since=clock.wall() + timedelta(seconds=since - clock.monotonic()),
     )
@@ -49,7 +49,7 @@ def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Cloc
     wall, now = clock.wall(), clock.monotonic()
     return Condition(
         type=CAPACITY_LIMITED,
-        reason="STOCKOUT",
+        reason=STOCKOUT_REASON,
         message=short.reason,
         wanted=deployment.desired_replica_count or 0,
         placed=short.placed,

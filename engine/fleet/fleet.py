@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
-from client.types import SIMULATED_CLUSTER, Deployment, ReplicaStats
+from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, ReplicaStats
 from engine.clock import Settled
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
 from engine.control.lifecycle import UPDATING
 from engine.fleet import ending
 from engine.fleet.checks import check_hosts_nothing, check_living, check_takes_its_addons, check_unused
-from engine.fleet.conditions import QuotasOf
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
 from engine.fleet.keeper import Keeper
@@ -33,7 +31,6 @@ from engine.shapes import ASKED_NOTHING, Asked
 
 log = logging.getLogger(__name__)
 
-PURGE_AFTER = timedelta(days=7)  # a soft-deleted deployment can be undeleted for so long
 SWEEP_EVERY_S = 60.0
 
 
@@ -43,7 +40,6 @@ class Fleet:
     def __init__(self, rooms: Rooms, settings: Settings) -> None:
         self.rooms = rooms
         self.settings = settings
-        self.quotas_of: QuotasOf = lambda deployment: []  # until whoever keeps the quotas says otherwise
         self.alerts: Alerts = {}  # as they were judged last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
@@ -75,7 +71,7 @@ class Fleet:
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
-        await ending.end(self.rooms.driver, placed)
+        await ending.end(self.rooms.driver, placed, self.rooms.clock)
         self.rooms.driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
@@ -193,7 +189,7 @@ class Fleet:
         """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""
         self.check_delete(name, hard=hard, ignore_checks=ignore_checks)
         keeper, now = self.get(name), self.rooms.clock.wall()
-        times = {"delete_time": now, "purge_time": now if hard else now + PURGE_AFTER, "state": "DELETING"}
+        times = {"delete_time": now, "purge_time": now if hard else now + UNDELETE_WITHIN, "state": "DELETING"}
 
         def gone(current: Deployment) -> Deployment:
             self._purge.check_not_begun(current)

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from client.fleet_types import FleetSnapshot
 from engine.fleet import views
+from engine.fleet.conditions import QuotasOf
 from engine.fleet.fleet import Fleet
 
 SLICE = 4  # deployments; one takes about 0.25 ms with ten replicas
@@ -33,20 +34,26 @@ class Frames:
         self._frames: dict[str | None, Frame] = {}
         self._making: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def latest(self, fleet: Fleet, started_at: datetime, account: str | None, max_age_s: float) -> bytes:
+    async def latest(
+        self, fleet: Fleet, quotas_of: QuotasOf, started_at: datetime, account: str | None, max_age_s: float
+    ) -> bytes:
         """A FleetSnapshot as an event, begun no longer ago than `max_age_s`; who asks meanwhile waits for the same."""
         clock = fleet.rooms.clock
         async with self._making[account]:
             frame = self._frames.get(account)
             if frame is None or clock.monotonic() - frame.made_at > max_age_s:
                 made_at = clock.monotonic()
-                event = await written(fleet, started_at, account, around=(b"data: ", b"\n\n"))
+                event = await written(fleet, quotas_of, started_at, account, around=(b"data: ", b"\n\n"))
                 frame = self._frames[account] = Frame(event, made_at)
         return frame.event
 
 
 async def written(
-    fleet: Fleet, started_at: datetime, account: str | None, around: tuple[bytes, bytes] = (b"", b"")
+    fleet: Fleet,
+    quotas_of: QuotasOf,
+    started_at: datetime,
+    account: str | None,
+    around: tuple[bytes, bytes] = (b"", b""),
 ) -> bytes:
     """A FleetSnapshot as JSON, written slice by slice, with something before and behind it."""
     before, behind = around
@@ -62,5 +69,6 @@ async def written(
             pieces.append(b",")
         if number % SLICE == SLICE - 1:
             await asyncio.sleep(0)
-        pieces.append(views.status(fleet, keeper).model_dump_json(by_alias=True, exclude_none=True).encode())
+        status = views.status(fleet, keeper, quotas_of)
+        pieces.append(status.model_dump_json(by_alias=True, exclude_none=True).encode())
     return b"".join([*pieces, b"]}", behind])

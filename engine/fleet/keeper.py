@@ -46,7 +46,7 @@ class Keeper:
         self.record = Record(deployment, rooms.store)
         self.addons = Addons(self.announce, self.look_soon)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
-        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.addons.bring, self.figures)
+        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,8 @@ from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
 from engine.telemetry.window import Rate
+
+log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.5
 STARTING_POLL_S = 0.05  # somebody may be waiting for it
@@ -85,9 +87,7 @@ class Replica:
     """A handle on one replica. `watch()` keeps `stage` and `report` true until it is cancelled. What it counts goes to
     `figures`, those of its deployment."""
 
-    def __init__(
-        self, replica_id: str, generation: str, key: str, clock: Clock, figures: ReplicaFigures | None = None
-    ) -> None:
+    def __init__(self, replica_id: str, generation: str, key: str, clock: Clock, figures: ReplicaFigures) -> None:
         now = clock.monotonic()
         self.id = replica_id
         self.generation = generation
@@ -113,10 +113,11 @@ class Replica:
         self.taken_over = False  # an earlier engine started it
         self.http: httpx.AsyncClient | None = None
         self.vitals = Vitals(now)
+        self._unreadable = False  # an answer of it could not be read
         self._produced = NOTHING
         self._speed = Rate(SPEED_WINDOW_S)
         self._clock = clock
-        self._figures = figures or ReplicaFigures()
+        self._figures = figures
 
     def enter(self, stage: Stage, reason: str = "") -> None:
         if stage == self.stage:
@@ -153,14 +154,20 @@ class Replica:
             await self.http.aclose()
 
     async def look(self) -> None:
-        """Ask the process how it is; a silent one only grows older."""
+        """Ask the process how it is; a silent one only grows older, and so do figures that cannot be read."""
         path = "/stats" if self.stage in {Stage.READY, Stage.DRAINING, Stage.STOPPING} else "/health"
         if self.http is None or self.http.is_closed:
             return
-        with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
+        try:
             body = (await self.http.get(path, timeout=POLL_TIMEOUT_S)).json()
             if isinstance(body, dict):
                 self.take(body)
+        except httpx.HTTPError:
+            return
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # it may be of another version
+            if not self._unreadable:
+                log.warning("replica %s: its answer to %s cannot be read: %r", self.id, path, error)
+            self._unreadable = True
 
     async def probe(self) -> None:
         """Make one real token: READY means that a request was answered. Raises Unavailable with the reason."""
@@ -216,12 +223,23 @@ class Replica:
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
-        silent_s, stalled_s, unanswered_s = self.vitals.ages(now)
+        ages = self.vitals.ages(now)
         return Observed(
-            self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
-            silent_s, stalled_s, self.vitals.call_s, unanswered_s,
-            self.wedged, self.short_since is not None, self.report.cached_tokens,
-        )  # fmt: skip
+            id=self.id,
+            stage=self.stage,
+            generation=self.generation,
+            alive=alive,
+            in_flight=self.in_flight,
+            started_at=self.started_at,
+            stage_since=self.stage_since,
+            silent_s=ages.silent_s,
+            stalled_s=ages.stalled_s,
+            call_s=self.vitals.call_s,
+            unanswered_s=ages.unanswered_s,
+            wedged=self.wedged,
+            short=self.short_since is not None,
+            cached_tokens=self.report.cached_tokens,
+        )
 
     def view(self, restarts: int) -> ReplicaView:
         """What the dashboard shows."""
@@ -250,8 +268,9 @@ class Replica:
         )
 
     def take(self, body: dict[str, Any]) -> None:
-        old, self.report = self.report, Report(body, self._clock.monotonic())
-        self.vitals.take(body, self.report.at)
+        now = self._clock.monotonic()
+        self.vitals.take(body, now)  # first: it answered, whether or not the rest can be read
+        old, self.report = self.report, Report(body, now)
         self._figures.take(self.id, body, from_birth=not self.taken_over)
         self.suspect = False
         self.broken = self.broken or body.get("status") == "failed"

@@ -28,8 +28,8 @@ REASON_CHARS = 900  # of how a replica ended and what it logged last, in a statu
 
 class ReplicaSet:
     """Replicas by id, and how their starts went. `wake` is called whenever one of them changed; `cores` tells how many
-    cores a replica that starts now may use; `prepare` is called before one takes requests; `figures` sums up what they
-    report."""
+    cores a replica that starts now may use; `figures` sums up what they report; `prepare` is called before one takes
+    requests."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class ReplicaSet:
         announce: Announce,
         wake: Callable[[], None],
         cores: Callable[[], int],
+        figures: ReplicaFigures,
         prepare: Prepare = as_it_is,
-        figures: ReplicaFigures | None = None,
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
@@ -46,7 +46,7 @@ class ReplicaSet:
         self._rooms = rooms
         self._arrival = Arrival(rooms, announce, wake, cores)
         self._announce, self._wake, self._prepare = announce, wake, prepare
-        self._figures = figures or ReplicaFigures()
+        self._figures = figures
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:

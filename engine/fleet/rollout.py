@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 
 from client.errors import FiredeckError
-from engine.control.backoff import Backoff
-from engine.control.reconcile import SERVING, Declared, Observed
+from engine.control.backoff import CALM, Backoff
+from engine.control.reconcile import SERVING, Declared, Observed, Stage
 from engine.control.rollout import Progress
 from engine.fleet.difference import counted
 from engine.fleet.replica_set import ReplicaSet
@@ -79,11 +79,12 @@ class Rollout:
     def stopped_because(self, replicas: ReplicaSet) -> str:
         """Of a roll-out that is stopped: what serves now, what to do, and why new replicas do not start."""
         assert self._declared is not None
-        former, declared = self.starts(replicas), replicas.backoff(self._declared.generation)
+        declared, served = self._declared.generation, self.progress.served
+        former = replicas.backoff(served) if served is not None and served != declared else CALM
         serving = "the former settings go on serving"
-        if former.failures and former is not declared:
+        if former.hopeless and not any(r.stage == Stage.READY and r.generation != declared for r in replicas):
             serving = f"the former settings do not start either ({former.reason})"
-        return f"new replicas do not start, {serving}; {REMEDY}: {declared.reason}"
+        return f"new replicas do not start, {serving}; {REMEDY}: {replicas.backoff(declared).reason}"
 
     async def observe(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed], now: float) -> None:
         """Take note of how far the roll-out is, and tell what changed."""

@@ -1,4 +1,4 @@
-"""What every deployment of an engine shares, and how one of them tells what happened."""
+"""What the keeper of a deployment is given by its engine: what it shares with all others, and the way to tell of it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from client.fleet_types import (
     TargetView,
 )
 from engine.control.alerts import FIRING, RULES, WARNING, Alert
-from engine.fleet.conditions import conditions
+from engine.fleet.conditions import QuotasOf, conditions
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.placement.gpus import gpu_names
@@ -42,8 +42,8 @@ def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:
     )
 
 
-def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
-    """One deployment with its numbers, its replicas and the autoscaler's reasons."""
+def status(fleet: Fleet, keeper: Keeper, quotas_of: QuotasOf) -> DeploymentStatus:
+    """One deployment with its numbers, its replicas, the autoscaler's reasons and what holds it up."""
     in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
     return DeploymentStatus(
         deployment=keeper.deployment,
@@ -51,7 +51,7 @@ def status(fleet: Fleet, keeper: Keeper) -> DeploymentStatus:
         autoscaler=_autoscaler(fleet, keeper),
         replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
-        conditions=conditions(keeper, fleet.rooms.clock, fleet.quotas_of),
+        conditions=conditions(keeper, fleet.rooms.clock, quotas_of),
         observed_update_time=keeper.observed_update_time,
         simulated=fleet.rooms.driver.simulated,
     )

@@ -9,7 +9,17 @@ do has been lost there.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Ages(NamedTuple):
+    """Seconds, as `control.reconcile.Observed` has them: since it answered at all, how long there has been work and no
+    progress by both signs, how long the oldest request without an answer has waited while the replica claimed to be
+    idle."""
+
+    silent_s: float
+    stalled_s: float
+    unanswered_s: float
 
 
 class Vitals:
@@ -50,10 +60,7 @@ class Vitals:
     def answered(self, entry: int) -> None:
         self._unanswered.pop(entry, None)
 
-    def ages(self, now: float) -> tuple[float, float, float]:
-        """Seconds (silent, stalled, unanswered) as `control.reconcile.Observed` has them: since it answered at all, how
-        long there has been work and no progress by both signs, how long the oldest request without an answer has waited
-        while the replica claimed to be idle."""
+    def ages(self, now: float) -> Ages:
         heard_at = self._heard_at if self._heard_at > self._spared_at else self._spared_at
         stalled_s = unanswered_s = 0.0
         if self._reported_age_s:
@@ -61,4 +68,4 @@ class Vitals:
         if self._unanswered and self._idle_since is not None:
             oldest = next(iter(self._unanswered.values()))
             unanswered_s = now - max(self._idle_since, oldest, self._spared_at)
-        return now - heard_at, stalled_s, unanswered_s
+        return Ages(now - heard_at, stalled_s, unanswered_s)

@@ -77,8 +77,9 @@ class LocalDriver:
 
     async def open(self) -> None:
         """Count what an earlier engine left running as what it was promised; sockets of those that died are removed."""
+        bound = set(self._run_dir.glob("*.sock"))  # before the replicas: one just spawned may bind its own meanwhile
         strays = self.strays(frozenset())
-        for left in set(self._run_dir.glob("*.sock")) - {stray.socket for stray in strays}:
+        for left in bound - {stray.socket for stray in strays}:
             left.unlink(missing_ok=True)
         for stray in strays:
             promise = self._promised[stray.pid] = _promise_of(stray.pid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -126,11 +125,11 @@ def _serve(settings: Settings, key: str, options: argparse.Namespace) -> int:
     preload = Preload(settings)
     from engine.replica import lifecycle  # imports all the rest, while the model is being read
 
-    listener = lifecycle.bind(options.socket)
+    door = lifecycle.Door(lifecycle.bind(options.socket))
     life = lifecycle.serve(
         settings,
         preload,
-        listener,
+        door,
         key,
         orphan_timeout_s=options.orphan_timeout,
         drain_timeout_s=options.drain_timeout,
@@ -139,8 +138,7 @@ def _serve(settings: Settings, key: str, options: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=lifecycle.new_event_loop) as runner:
             return runner.run(life)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(options.socket)
+        door.remove()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ class Door:
     connections, though those that are open go on as if nothing had happened."""
 
     def __init__(self, listener: socket.socket) -> None:
+        """`listener` is bound to it."""
+        self.listener = listener
         self._path = str(listener.getsockname())
         self._bound = self._now()
 
@@ -68,9 +70,10 @@ class Door:
         return self._now() != self._bound
 
     def remove(self) -> None:
-        """The end: unless somebody else has it now, the name goes."""
+        """The end: unless somebody else has it now, the name goes. Where it cannot go it stays: an end is an end."""
         if not self.shut():
-            os.unlink(self._path)
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
 
     def _now(self) -> tuple[int, int] | None:
         try:
@@ -92,7 +95,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 async def serve(
     settings: Settings,
     preload: Preload,
-    listener: socket.socket,
+    door: Door,
     key: str,
     *,
     orphan_timeout_s: float,
@@ -106,8 +109,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.drain)
     server = _Server(_config(app))
-    door = Door(listener)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=[door.listener]))
     runtime.start()
     code = await _live(app, runtime, door, orphan_timeout_s=orphan_timeout_s, drain_timeout_s=drain_timeout_s)
     server.should_exit = True

@@ -2,15 +2,19 @@
 
 A replica counts from 0 since its process started. Here only what it counted since the last time is added, so that
 what a dead one had done stays in the totals, and one that begins at 0 takes nothing back. Reports are added up when
-somebody reads the totals or the replica goes: they come twice a second, and are read four times a minute.
+somebody reads the totals or the replica goes: they come twice a second, and are read four times a minute. A replica of
+another version, taken over, may report what cannot be read here: what it counts is then left out from there on.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 Key = tuple[str | int, ...]  # ("counter", name), ("sum", histogram), ("bucket", histogram, i), (count, source[, i])
 Body = Mapping[str, Any]  # an answer of a replica's `/stats`
@@ -27,6 +31,7 @@ class ReplicaFigures:
     living: dict[str, Body] = field(default_factory=dict)
     _totals: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
     _added: dict[str, tuple[Body | None, dict[Key, float]]] = field(default_factory=dict)  # of each living replica
+    _unreadable: set[str] = field(default_factory=set)  # the living ones whose counts are left out
 
     def take(self, replica: str, body: Body, *, from_birth: bool) -> None:
         """Take over a report. `from_birth`: this engine started the replica, so that its first report is all new;
@@ -34,7 +39,7 @@ class ReplicaFigures:
         if "counters" not in body:
             return
         if replica not in self._added:
-            self._added[replica] = (None, {}) if from_birth else (body, dict(self._read(body)))
+            self._added[replica] = (None, {}) if from_birth else (body, self._counts(replica, body))
         self.living[replica] = body
 
     def gone(self, replica: str) -> None:
@@ -42,6 +47,7 @@ class ReplicaFigures:
         if replica in self.living:
             self._add(replica)
             del self.living[replica], self._added[replica]
+            self._unreadable.discard(replica)
 
     def totals(self) -> Mapping[Key, float]:
         """All that was ever counted, by key."""
@@ -71,10 +77,21 @@ class ReplicaFigures:
         body, (former, before) = self.living[replica], self._added[replica]
         if body is former:
             return
-        now = dict(self._read(body))
+        now = self._counts(replica, body)
         for key, value in now.items():
             self._totals[key] += max(0.0, value - before.get(key, 0.0))
         self._added[replica] = (body, now)
+
+    def _counts(self, replica: str, body: Body) -> dict[Key, float]:
+        """What it counted in its life; nothing from the first report on that cannot be read."""
+        if replica in self._unreadable:
+            return {}
+        try:
+            return {key: float(value) for key, value in self._read(body)}
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            log.warning("replica %s: what it counts cannot be read (%r) and is left out", replica, error)
+            self._unreadable.add(replica)
+            return {}
 
     def _read(self, body: Body) -> Iterator[tuple[Key, float]]:
         for name, value in body["counters"].items():

@@ -34,7 +34,7 @@ def _keeper(engine: Engine, number: int) -> Keeper:
         autoscaling_policy=POLICY, desired_replica_count=1, replica_count=1,
     )  # fmt: skip
     keeper = engine.house.fleet.keep(made)
-    replica = Replica(f"d{number}-0", "g", "key", engine.house.fleet.rooms.clock)
+    replica = Replica(f"d{number}-0", "g", "key", engine.house.fleet.rooms.clock, keeper.figures)
     replica.enter(Stage.READY)
     replica.take({"running": 0, "waiting": 0, "slots": 4, "last_progress_age_s": 0.0, "counters": {}})
     keeper.replicas.replicas[replica.id] = replica

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from engine.replica import lifecycle
 from tests.engine.conftest import Launch, Replica, poll_until
 
 pytestmark = pytest.mark.model
@@ -147,6 +149,30 @@ def test_a_replica_that_nobody_talks_to_exits_0(launch: Launch, smollm2: Path) -
     replica = launch(smollm2, "--slots", "1", "--context", "256", "--orphan-timeout", "1")
     assert replica.process.wait(60) == 0
     assert not replica.socket.exists()
+
+
+def test_a_replica_leaves_the_socket_that_somebody_else_has_bound_in_its_place(launch: Launch, smollm2: Path) -> None:
+    replica = launch(smollm2, "--context", "256")
+    replica.wait_ready()
+    replica.socket.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(replica.socket))
+        assert replica.process.wait(60) == 0
+        assert replica.socket.exists()
+
+
+def test_a_socket_that_cannot_be_removed_keeps_no_replica_from_ending(tmp_path: Path, monkeypatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(f"{path} is on a file system that became read-only")
+
+    with lifecycle.bind(str(tmp_path / "s")) as listener:
+        door = lifecycle.Door(listener)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "unlink", refuse)
+            door.remove()
+        assert not door.shut()
+        door.remove()
+        assert door.shut()
 
 
 def test_strangers_without_the_key_do_not_keep_a_replica_alive(launch: Launch, smollm2: Path) -> None:

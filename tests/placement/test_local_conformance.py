@@ -20,7 +20,7 @@ from engine.models.catalogue import find
 from engine.placement import machine
 from engine.placement.endings import in_words
 from engine.placement.local import LocalDriver
-from engine.placement.port import Need
+from engine.placement.port import Need, Placed
 from engine.placement.rlimits import FILE_BYTES
 from tests.placement.conformance import Conformance, Place
 from tests.processes import SMOLLM2
@@ -178,6 +178,20 @@ async def test_the_socket_of_a_replica_that_died_while_no_engine_was_there_is_re
     assert placed.socket.exists()
     await place.again()
     assert not placed.socket.exists()
+
+
+async def test_a_replica_that_binds_its_socket_while_an_engine_starts_keeps_it(tmp_path, monkeypatch):
+    looked_for = LocalDriver.strays
+
+    def strays(self: LocalDriver, known: frozenset[Path]) -> list[Placed]:
+        found = looked_for(self, known)
+        self.socket_of("late").touch()  # of one that became a process since, started by an engine that was killed
+        return found
+
+    monkeypatch.setattr(LocalDriver, "strays", strays)
+    driver = LocalDriver(tmp_path, orphan_timeout_s=30.0)
+    await driver.open()
+    assert driver.socket_of("late").exists()
 
 
 async def test_memory_that_was_promised_and_not_taken_yet_is_not_free(place, monkeypatch):

@@ -186,6 +186,8 @@ async def test_editing_sends_only_what_differs():
         assert deployment.max_replica_count == 4
         assert deployment.autoscaling_policy.scale_down_window == timedelta(minutes=5)
         assert deployment.autoscaling_policy.scale_up_window == timedelta(seconds=30)
+        await stage.later(3)
+        assert "2 of 2 replicas ready" in stage.text
 
 
 async def test_create_needs_a_model_a_valid_form_and_the_servers_dry_run():

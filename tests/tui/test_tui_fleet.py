@@ -56,7 +56,7 @@ async def test_enter_opens_the_page_and_escape_comes_back():
 async def test_a_filter_narrows_the_table_and_escape_clears_it():
     async with open_deck() as stage:
         await stage.press("slash")
-        stage.app.screen.query_one("#filter").value = "state:ready !chat"
+        stage.app.screen.filter_box.value = "state:ready !chat"
         await stage.settle()
         assert [row.id for row in stage.app.screen.table.rows] == ["summarise"]
         await stage.press("escape")
@@ -334,7 +334,7 @@ async def test_a_deployment_that_was_made_does_not_take_the_cursor_from_a_user_w
 async def test_enter_in_the_filter_chooses_a_row_if_none_is():
     async with open_deck() as stage:
         await stage.press("down", "slash")
-        stage.app.screen.query_one("#filter").value = "summ"
+        stage.app.screen.filter_box.value = "summ"
         await stage.settle()
         assert stage.app.screen.table.cursor is None
         await stage.press("enter")

@@ -62,7 +62,7 @@ async def test_enter_on_a_condition_opens_its_deployment_and_a_filter_narrows():
         ]  # fmt: skip
         await stage.later()
         await stage.press("4", "slash")
-        stage.app.screen.query_one("#filter").value = "stockout"
+        stage.app.screen.filter_box.value = "stockout"
         await stage.settle()
         assert "next try in 19s" in stage.text
         assert "judge" not in stage.text

@@ -13,6 +13,7 @@ from engine.fleet.replica import Replica
 from engine.placement import machine
 from engine.placement.local import LocalDriver
 from engine.placement.port import Need
+from engine.telemetry.replica_figures import ReplicaFigures
 
 
 @pytest.mark.parametrize(("threads", "cores", "part"), [(1, 1, 1.0), (1, 2, 0.5), (3, 8, 0.375)])
@@ -21,7 +22,7 @@ def test_a_replica_without_accelerators_costs_its_part_of_the_cores(
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: cores)
     driver = LocalDriver(tmp_path, orphan_timeout_s=60, price_per_hour=8.0, gpus=tuple)
-    replica = Replica("r", "g", "key", FakeClock())
+    replica = Replica("r", "g", "key", FakeClock(), ReplicaFigures())
     replica.need, replica.node = Need(threads=threads), driver.nodes()[0]
     fleet = SimpleNamespace(rooms=SimpleNamespace(driver=driver))
     assert Accounting(fleet, None)._terms_of(replica).price == 8_000_000 * part  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from engine.clock import FakeClock
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, Do, Held, Step, state, steps
 from engine.fleet.addons import Addon, Addons
 from engine.fleet.replica import Replica
+from engine.telemetry.replica_figures import ReplicaFigures
 
 NAMES = st.sampled_from(["a", "b", "c"])
 DIGESTS = st.sampled_from(["1", "2"])
@@ -75,7 +76,7 @@ async def test_a_replica_that_goes_while_it_refuses_an_adapter_is_no_error():
 
     addons = Addons(tell, lambda: None)
     addons.wanted["a"] = Addon(Path("/nowhere"), "1")
-    replica = Replica("r", "g", "key", FakeClock())
+    replica = Replica("r", "g", "key", FakeClock(), ReplicaFigures())
     replica.http = httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://replica")
     await addons._do(replica, Step(Do.LOAD, "a"))
     await replica.http.aclose()

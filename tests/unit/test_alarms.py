@@ -32,6 +32,7 @@ from engine.store.store import Store
 from engine.telemetry import metrics
 from engine.telemetry.ledger import Used
 from engine.telemetry.meter import Usage
+from tests.unit.test_frames import free
 
 DAY_MS = 86_400_000
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,14 +111,14 @@ async def test_errors_that_last_are_an_alert_and_an_event_and_their_end_is_one_t
 async def test_an_alert_is_in_the_snapshot_of_its_account_alone(watched: Watched):
     await watched.minutes(1)
     await watched.minutes(6, failing=True)
-    seen = FleetSnapshot.model_validate(json.loads(await written(watched.fleet, BEGAN, "local")))
+    seen = FleetSnapshot.model_validate(json.loads(await written(watched.fleet, free, BEGAN, "local")))
     [alert] = seen.alerts
     assert (alert.name, alert.state, alert.deployment) == ("FiredeckErrors", "FIRING", watched.keeper.name)
     assert alert.fired_at is not None
     assert (alert.fired_at - alert.since).total_seconds() == 300
     assert "above 0.1 %" in alert.text
-    assert json.loads(await written(watched.fleet, BEGAN, "elsewhere"))["alerts"] == []
-    assert len(json.loads(await written(watched.fleet, BEGAN, None))["alerts"]) == 1
+    assert json.loads(await written(watched.fleet, free, BEGAN, "elsewhere"))["alerts"] == []
+    assert len(json.loads(await written(watched.fleet, free, BEGAN, None))["alerts"]) == 1
 
 
 async def test_a_deleted_deployment_has_no_alerts(watched: Watched):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.fleet_types import FleetSnapshot
+from client.fleet_types import Condition, FleetSnapshot
 from client.types import Deployment
 from engine.clock import FakeClock
 from engine.fleet import views
@@ -35,6 +35,11 @@ async def fleet(tmp_path: Path):
     await store.close()
 
 
+def free(deployment: Deployment) -> list[Condition]:
+    """No quota is used up."""
+    return []
+
+
 def names(event: bytes) -> list[str]:
     assert (event[:6], event[-2:]) == (b"data: ", b"\n\n")
     snapshot = FleetSnapshot.model_validate(json.loads(event.removeprefix(b"data: ")))
@@ -43,17 +48,17 @@ def names(event: bytes) -> list[str]:
 
 async def test_all_who_watch_an_account_get_the_same_bytes_until_they_are_too_old(fleet: Fleet):
     frames = Frames()
-    first = await frames.latest(fleet, BEGAN, "ada", 0.5)
+    first = await frames.latest(fleet, free, BEGAN, "ada", 0.5)
     fleet.rooms.clock.advance(0.5)
-    assert await frames.latest(fleet, BEGAN, "ada", 0.5) is first
-    assert await frames.latest(fleet, BEGAN, "ada", 0.1) is not first
+    assert await frames.latest(fleet, free, BEGAN, "ada", 0.5) is first
+    assert await frames.latest(fleet, free, BEGAN, "ada", 0.1) is not first
     fleet.rooms.clock.advance(0.6)
-    assert await frames.latest(fleet, BEGAN, "ada", 0.5) is not first
+    assert await frames.latest(fleet, free, BEGAN, "ada", 0.5) is not first
 
 
 async def test_an_account_is_never_sent_what_was_made_for_another(fleet: Fleet):
     frames = Frames()
-    seen = [names(await frames.latest(fleet, BEGAN, account, 60.0)) for account in ("ada", "eve", None, "ada")]
+    seen = [names(await frames.latest(fleet, free, BEGAN, account, 60.0)) for account in ("ada", "eve", None, "ada")]
     ada, eve = "accounts/ada/deployments/d", "accounts/eve/deployments/d"
     assert seen == [[ada], [eve], [ada, eve], [ada]]
 
@@ -65,17 +70,17 @@ def many(fleet: Fleet) -> None:
 
 async def test_what_is_written_in_slices_is_the_snapshot(fleet: Fleet):
     many(fleet)
-    statuses = [views.status(fleet, keeper) for keeper in fleet.keepers()]
+    statuses = [views.status(fleet, keeper, free) for keeper in fleet.keepers()]
     time, engine = fleet.rooms.clock.wall(), views.engine_info(fleet, BEGAN)
     whole = FleetSnapshot(time=time, engine=engine, deployments=statuses)
-    read = json.loads(await written(fleet, BEGAN, None))
+    read = json.loads(await written(fleet, free, BEGAN, None))
     assert read == json.loads(whole.model_dump_json(by_alias=True, exclude_none=True))
-    assert json.loads(await written(fleet, BEGAN, "nobody"))["deployments"] == []
+    assert json.loads(await written(fleet, free, BEGAN, "nobody"))["deployments"] == []
 
 
 async def test_others_have_a_turn_between_any_two_slices(fleet: Fleet):
     many(fleet)
-    turns, writing = 0, asyncio.create_task(written(fleet, BEGAN, "ada"))
+    turns, writing = 0, asyncio.create_task(written(fleet, free, BEGAN, "ada"))
     while not writing.done():
         await asyncio.sleep(0)
         turns += 1
@@ -85,6 +90,6 @@ async def test_others_have_a_turn_between_any_two_slices(fleet: Fleet):
 async def test_who_asks_while_a_frame_is_written_gets_that_one(fleet: Fleet):
     many(fleet)
     frames = Frames()
-    asked = [frames.latest(fleet, BEGAN, "ada", 0.0) for _ in range(5)]
+    asked = [frames.latest(fleet, free, BEGAN, "ada", 0.0) for _ in range(5)]
     events = await asyncio.gather(*asked)
     assert len({id(event) for event in events}) == 1

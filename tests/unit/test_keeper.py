@@ -111,7 +111,7 @@ class House:
         replica.report.at = self.clock.monotonic()
 
     def add(self, name: str, generation: str, stage: Stage = Stage.READY) -> Replica:
-        replica = Replica(name, generation, "key", self.clock)
+        replica = Replica(name, generation, "key", self.clock, self.keeper.figures)
         replica.placed = Placed(name, Path("/nowhere"), 1)
         for step in (Stage.INITIALIZING, stage):
             replica.enter(step)
@@ -370,6 +370,23 @@ async def test_a_stopped_roll_out_does_not_say_that_former_settings_serve_when_t
     assert condition.message in shown.status.message
 
 
+@pytest.mark.parametrize(("failures", "left"), [(1, 0), (FAILURES_UNTIL_FAILED, 1)], ids=["one death", "one serves"])
+async def test_former_settings_that_died_now_and_then_are_not_said_not_to_start(house, started, failures, left):
+    for name in ("old", "other"):
+        house.add(name, old := house.generation())
+    await house.look()
+    await fail_to_roll_out(house)
+    house.driver.dead |= {"old", "other"} if not left else {"old"}
+    await house.look()
+    house.keeper.replicas.starts.forget()
+    for generation, count in ((old, failures), (house.generation(), FAILURES_UNTIL_FAILED)):
+        for i in range(count):
+            house.keeper.replicas.starts.failed(generation, house.clock.monotonic() + i, "no memory")
+    await house.look()
+    (condition,) = holding_up(house)
+    assert "the former settings go on serving" in condition.message
+
+
 async def test_a_deleted_deployment_has_no_condition(house, started):
     waiting = house.add("old", house.generation())
     await house.look()
@@ -410,7 +427,7 @@ async def test_remembered_settings_that_cannot_be_read_are_forgotten(house, star
 async def test_the_stages_of_replicas_are_counted_as_the_contract_names_them(house, started):
     for stage in (Stage.READY, Stage.INITIALIZING, Stage.DOWNLOADING_MODEL):
         house.add(stage.value, house.generation(), stage)
-    waiting = Replica("waiting", house.generation(), "key", house.clock)
+    waiting = Replica("waiting", house.generation(), "key", house.clock, house.keeper.figures)
     house.keeper.replicas.replicas["waiting"] = waiting
     await house.change(max_replica_count=4, min_replica_count=4)
     await house.look()

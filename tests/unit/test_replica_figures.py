@@ -120,6 +120,30 @@ def test_a_histogram_with_other_bounds_is_left_out_and_the_rest_of_the_report_is
     assert figures.totals()["counter", "decode_steps_total"] == 3
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"speculation": {"ngram": {"drafts": 3, "drafted": 1}}},
+        {"histograms": {"ttft_s": {"buckets": {"1": 3}}}},
+        {"counters": {"decode_steps_total": {"cpu": 3}}},
+        {"counters": [3]},
+    ],
+    ids=["missing", "renamed", "deeper", "of-another-kind"],
+)
+@pytest.mark.parametrize("from_birth", [True, False])
+def test_what_a_replica_of_another_version_counts_is_left_out_told_once_and_spoils_nothing(strange, from_birth, caplog):
+    figures = ReplicaFigures()
+    figures.take("a", report(5), from_birth=True)
+    for _ in range(2):
+        figures.take("b", report(70, kv_used_tokens=7) | strange, from_birth=from_birth)
+        assert figures.totals()["counter", "decode_steps_total"] == 5
+    figures.take("b", report(80), from_birth=from_birth)
+    assert figures.totals()["counter", "decode_steps_total"] == 5
+    assert [told.message.partition(" (")[0] for told in caplog.records] == ["replica b: what it counts cannot be read"]
+    figures.gone("b")
+    assert figures.totals()["counter", "decode_steps_total"] == 5
+
+
 def test_gauges_are_of_the_living_and_what_none_reports_is_absent_not_zero():
     figures = ReplicaFigures()
     figures.take("a", report(1, kv_used_tokens=10, prefix_cache={"ram_bytes": 4}), from_birth=True)

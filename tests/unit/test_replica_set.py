@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from engine.clock import FakeClock
@@ -59,7 +60,7 @@ def house():
 
     rooms = Rooms(driver, Forgetful(), None, clock)
     figures = ReplicaFigures()
-    replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures=figures)
+    replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures)
     return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas)
 
 
@@ -193,7 +194,7 @@ async def test_one_told_to_end_while_it_starts_never_becomes_ready(house, monkey
 @pytest.mark.parametrize(("created_s_ago", "age_s"), [(3600.0, 3600.0), (-3600.0, 0.0)], ids=["older", "wall set back"])
 async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created_s_ago, age_s):
     house.clock.advance(10_000)
-    replica = Replica("r", NEW, "key", house.clock)
+    replica = Replica("r", NEW, "key", house.clock, house.figures)
     replica.take_over(house.clock.wall().timestamp() - created_s_ago)
     assert replica.taken_over
     assert house.clock.monotonic() - replica.observed(house.clock.monotonic(), alive=True).started_at == pytest.approx(
@@ -203,10 +204,37 @@ async def test_a_replica_that_is_taken_over_stays_as_old_as_it_is(house, created
 
 
 def test_the_reconciler_is_told_what_a_replica_has_cached():
-    replica = Replica("d-1", NEW, "key", FakeClock())
+    replica = Replica("d-1", NEW, "key", FakeClock(), ReplicaFigures())
     assert replica.observed(0.0, alive=True).cached_tokens == 0
     replica.take({"kv_used_tokens": 900})
     assert replica.observed(0.0, alive=True).cached_tokens == 900
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"counters": {}, "speculation": {"ngram": {"drafts": 3}}},
+        {"counters": [3]},
+        {"waiting": {"urgent": 1}},
+        {"longest_call_ms": None},
+    ],
+    ids=["figures", "counters", "queue", "vitals"],
+)
+async def test_a_replica_whose_answers_cannot_be_read_lives_on_and_is_told_of_once(house, strange, caplog):
+    adopted = add(house, "adopted", Stage.READY)
+    adopted.take_over(0.0)
+    answer = {"running": 1, "last_progress_age_s": 0.0, **strange}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
+    adopted.http = httpx.AsyncClient(transport=transport, base_url="http://replica")
+    for _ in range(3):
+        house.clock.advance(10)
+        await adopted.look()
+        assert adopted.observed(house.clock.monotonic(), alive=True).silent_s == 0
+    house.figures.totals()
+    told = [record.message for record in caplog.records]
+    assert told
+    assert len(set(told)) == len(told), "once for what it counts and once for the rest"
+    await adopted.close()
 
 
 async def test_what_replicas_count_is_summed_as_they_report_it_and_stays_when_they_are_gone(house):

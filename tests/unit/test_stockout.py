@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,26 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.types import Deployment, Placement
+from client.types import Deployment, Model, Placement
 from engine import declare
 from engine.clock import FakeClock
 from engine.control.backoff import doubling
 from engine.control.reconcile import Stage
 from engine.control.stockout import RETRY_FIRST_S, RETRY_MAX_S, retry_s
 from engine.fleet import views
+from engine.fleet.arrival import Arrival
 from engine.fleet.conditions import capacity_limited
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.scaling import shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
 from engine.fleet.template import Template
-from engine.library import Library
+from engine.library import Library, Nominal
+from engine.models.dimensions import Dimensions
 from engine.placement import fit
-from engine.placement.port import Launch, Node, Placed, Stockout
+from engine.placement.port import Driver, Launch, Node, Placed, Stockout
 from engine.store.store import ReplicaRecord, Store
+from engine.telemetry.replica_figures import ReplicaFigures
 from tests.processes import PATIENCE_S, SMOLLM2
 
 TEMPLATE = Template("accounts/local/deployments/d", "m", 8, 2048, 1, "now")
@@ -54,7 +56,7 @@ class Full:
     """A driver that has room only at the third time of asking."""
 
     simulated = True
-    reads_files = True
+    reads_files = False
 
     def __init__(self) -> None:
         self.asked = 0
@@ -95,6 +97,10 @@ class Empty(Full):
         return
 
 
+class Reading(Empty):
+    reads_files = True
+
+
 class Notebook:
     def __init__(self) -> None:
         self.records: list[ReplicaRecord] = []
@@ -111,12 +117,17 @@ def told() -> list[tuple[str, str]]:
     return []
 
 
+def rooms_of(driver: Driver, clock: FakeClock) -> Rooms:
+    library = Library(None, {"m": Nominal(Model(name="m"), Dimensions(weights_bytes=1 << 20))})
+    return Rooms(driver, Notebook(), library, clock)
+
+
 @pytest.fixture
-def replicas(told) -> ReplicaSet:
+def arrival(told) -> Callable[[Rooms], Arrival]:
     async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
         told.append((reason, message))
 
-    return ReplicaSet(Rooms(Full(), Notebook(), None, FakeClock()), announce, lambda: None, lambda: 1)
+    return lambda rooms: Arrival(rooms, announce, lambda: None, lambda: 1)
 
 
 async def turns() -> None:
@@ -125,40 +136,40 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_replica_waits_for_room_and_the_event_is_told_once(replicas, told):
-    clock = replicas._rooms.clock
-    replica = Replica("d-1", "now", "key", clock)
-    launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
-    placing, seen = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch)), []
-    while not placing.done():
+async def test_a_replica_waits_for_room_and_the_event_is_told_once(arrival, told):
+    clock = FakeClock()
+    replica = Replica("d-1", "now", "key", clock, ReplicaFigures())
+    arriving, seen = asyncio.create_task(arrival(rooms_of(Full(), clock)).of(replica, TEMPLATE)), []
+    while not arriving.done():
         await turns()
         if (short := shortage_of([replica])) is not None:
             seen.append((short.reason[:3], short.since, short.retry_at))
             clock.advance(1)
     await replica.close()
-    assert placing.result().pid == 1
+    await arriving
+    assert replica.placed is not None
+    assert replica.placed.pid == 1
     assert replica.stage == Stage.INITIALIZING
     assert shortage_of([replica]) is None
     assert {since for _, since, _ in seen} == {0.0}
     assert [reason for reason, _, _ in seen] == ["901"] * 5 + ["902"] * (len(seen) - 5)
     assert 10 <= seen[-1][2] <= 15
-    assert [reason for reason, _ in told] == ["Stockout"]
+    assert [reason for reason, _ in told] == ["Stockout", "ReplicaStarted"]
 
 
-async def test_a_stockout_is_as_old_as_it_is_across_engines(replicas):
-    clock, rooms = replicas._rooms.clock, replicas._rooms
+async def test_a_stockout_is_as_old_as_it_is_across_engines(arrival):
+    clock = FakeClock()
+    rooms = rooms_of(Empty(), clock)
+    arriving = arrival(rooms)
     clock.advance(1000)
     waiting = ReplicaRecord("d-0", TEMPLATE.deployment, "now", "/nowhere", "key", None, clock.wall().timestamp() - 100)
-    rooms.driver.strays = lambda known: []
-    keepers = {TEMPLATE.deployment: SimpleNamespace(replicas=replicas, deleted=False)}
-    await take_over(rooms, keepers, [waiting])
-    stead, other = (Replica(name, "now", "key", clock) for name in ("d-1", "d-2"))
+    await take_over(rooms, {TEMPLATE.deployment: SimpleNamespace(replicas=arriving, deleted=False)}, [waiting])
+    stead, other = (Replica(name, "now", "key", clock, ReplicaFigures()) for name in ("d-1", "d-2"))
     for replica in (stead, other):
-        rooms.driver.asked = 0
-        placing = asyncio.create_task(
-            replicas._arrival.place(replica, TEMPLATE, TEMPLATE.launch(replica.id, "key", Path("/m"), None, cores=1))
-        )
-        await turns()
+        placing = asyncio.create_task(arriving.of(replica, TEMPLATE))
+        async with asyncio.timeout(PATIENCE_S):
+            while replica.short_since is None and not placing.done():
+                await asyncio.sleep(0.001)
         placing.cancel()
     assert [clock.monotonic() - r.short_since for r in (stead, other)] == [100, 0]
     assert rooms.store.records[0].created_at == waiting.created_at  # should this engine end too
@@ -183,26 +194,28 @@ class Abroad(Full):
         return Placed(launch.replica, Path("/nowhere"), 1)
 
 
-async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(replicas, told):
-    replicas._arrival._rooms = replace(replicas._rooms, driver=Abroad())
-    replica = Replica("d-1", "now", "key", replicas._rooms.clock)
-    launch = TEMPLATE.launch("d-1", "key", Path("/m"), None, cores=1)
-    placing = asyncio.create_task(replicas._arrival.place(replica, TEMPLATE, launch))
-    while not placing.done():
+async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(arrival, told):
+    clock = FakeClock()
+    replica = Replica("d-1", "now", "key", clock, ReplicaFigures())
+    arriving = asyncio.create_task(arrival(rooms_of(Abroad(), clock)).of(replica, TEMPLATE))
+    while not arriving.done():
         await asyncio.sleep(0)
-        replicas._rooms.clock.advance(1)
+        clock.advance(1)
+    await arriving
     await replica.close()
     assert replica.node is not None
     assert replica.node.region == "EU_PARIS_1"
     assert told == [
         ("Stockout", "no room for a replica: US_IOWA_1 (h: out of stock), EU_PARIS_1 (p: out of stock)"),
         ("PlacedElsewhere", "in EU_PARIS_1; no room in US_IOWA_1 (h: out of stock)"),
+        ("ReplicaStarted", "pid 1 on p, loading the model"),
     ]
 
 
 def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_next_try():
     clock = FakeClock()
-    short, ready, old = (Replica(name, name[:3], "key", clock) for name in ("new-1", "new-2", "old-1"))
+    names = ("new-1", "new-2", "old-1")
+    short, ready, old = (Replica(name, name[:3], "key", clock, ReplicaFigures()) for name in names)
     for standing in (ready, old):
         standing.placed = Placed(standing.id, Path("/nowhere"), 1)
         standing.enter(Stage.READY)
@@ -230,7 +243,7 @@ def test_the_condition_names_what_is_wanted_what_is_placed_since_when_and_the_ne
 @pytest.mark.model
 async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_path):
     store, clock = await Store.open(tmp_path / "db"), FakeClock()
-    fleet = Fleet(Rooms(Empty(), store, Library(store), clock), Settings(tmp_path))
+    fleet = Fleet(Rooms(Reading(), store, Library(store), clock), Settings(tmp_path))
     await fleet.open()
     try:
         spec = declare.read({"baseModel": SMOLLM2, "minReplicaCount": 2, "maxReplicaCount": 3})
@@ -246,7 +259,7 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
             while held_up() < 2:  # one after the other is
                 await asyncio.sleep(0.05)
                 keeper.look_soon()
-        shown = views.status(fleet, keeper)
+        shown = views.status(fleet, keeper, lambda deployment: [])
         assert shown.deployment.status.to_wire() == {
             "code": "RESOURCE_EXHAUSTED",
             "message": "STOCKOUT: 0 of 2 replicas placed; 900 MiB of memory wanted, 1 MiB free",
@@ -266,5 +279,5 @@ async def test_a_deployment_without_room_keeps_what_it_wants_and_shows_why(tmp_p
 
 
 def test_a_replica_that_is_merely_being_placed_is_no_stockout():
-    assert shortage_of([Replica("d-1", "now", "key", FakeClock())]) is None
+    assert shortage_of([Replica("d-1", "now", "key", FakeClock(), ReplicaFigures())]) is None
     assert capacity_limited(Deployment(), shortage_of([]), FakeClock()) is None

@@ -16,6 +16,7 @@ from engine.fleet import suspects as suspects_room
 from engine.fleet.lobby import Lobby
 from engine.fleet.replica import Replica
 from engine.fleet.suspects import Suspects
+from engine.telemetry.replica_figures import ReplicaFigures
 
 A, B = digest_of(b"a"), digest_of(b"b")
 
@@ -34,7 +35,7 @@ def house():
 
 
 def dead(house, name: str, stage: Stage = Stage.READY) -> Replica:
-    replica = Replica(name, "g", "key", house.clock)
+    replica = Replica(name, "g", "key", house.clock, ReplicaFigures())
     for step in (Stage.INITIALIZING, stage):
         replica.enter(step)
     return replica

@@ -238,12 +238,21 @@ def test_help_finds_actions_by_any_word():
 
 def test_a_change_is_told_once_the_fleet_has_got_there():
     later = timedelta(seconds=14)
-    assert news(row_of(status(ready=1, desired=2)), later) is None
-    assert news(row_of(status(ready=2, desired=2)), timedelta(seconds=1)) is None
-    assert news(row_of(status(ready=2, desired=2)), later).text == "2 of 2 replicas ready, 14s after the change"
-    assert news(row_of(status(state="FAILED")), later).severity == "error"
+    assert news(row_of(status(ready=1, desired=2)), "scale", later) is None
+    assert news(row_of(status(ready=2, desired=2)), "scale", timedelta(seconds=1)) is None
+    assert (
+        news(row_of(status(ready=2, desired=2)), "scale", later).text == "2 of 2 replicas ready, 14s after the change"
+    )
+    assert news(row_of(status(state="FAILED")), "scale", later).severity == "error"
+
+
+def test_a_stopped_roll_out_is_the_failure_of_the_update_and_not_of_a_scale_that_succeeded():
+    later = timedelta(seconds=14)
     stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="no such file")
-    found = news(row_of(status(ready=2, desired=2).model_copy(update={"conditions": [stopped]})), later)
+    row = row_of(status(ready=2, desired=2).model_copy(update={"conditions": [stopped]}))
+    for verb in ("scale", "undelete"):
+        assert news(row, verb, later).text == "2 of 2 replicas ready, 14s after the change"
+    found = news(row, "update", later)
     assert (found.severity, found.text) == ("error", "failed: ROLLOUT STOPPED · no such file")
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, InvalidArgument
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
-from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, ReplicaStats
-from engine.fleet.fleet import PURGE_AFTER
+from client.types import AutoscalingPolicy, Deployment, ReplicaStats
 from tui.core import plan, units
 from tui.core.form import Problem
 from tui.screens.base import update_fields
@@ -132,7 +131,6 @@ def test_delete_says_what_goes_whom_it_stops_and_until_when_it_can_come_back():
     )  # fmt: skip
     busy = plan.delete(status(running=3, queue=1, requests_per_second=4.2), NOW).blast
     assert busy[0] == "3 in flight, 1 waiting, 4.2 req/s now"
-    assert PURGE_AFTER == UNDELETE_WITHIN, "what is promised is what the engine keeps to"
 
 
 def test_delete_names_the_adapters_that_go_with_it_and_says_where_it_does_not_know_them():

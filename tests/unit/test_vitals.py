@@ -11,10 +11,8 @@ CALM = Backoff()
 
 
 def told(vitals: Vitals, now: float) -> list[Do]:
-    silent_s, stalled_s, unanswered_s = vitals.ages(now)
     seen = Observed(
-        "r", Stage.READY, "g", alive=True, in_flight=1, silent_s=silent_s, stalled_s=stalled_s, call_s=vitals.call_s,
-        unanswered_s=unanswered_s,
+        "r", Stage.READY, "g", alive=True, in_flight=1, call_s=vitals.call_s, **vitals.ages(now)._asdict()
     )  # fmt: skip
     return [step.do for step in steps(DECLARED, [seen], CALM, now)]
 

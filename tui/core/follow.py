@@ -8,6 +8,7 @@ from typing import Literal
 
 from client.fleet_types import ROLLOUT_STOPPED
 from tui.core import units
+from tui.core.plan import Verb
 from tui.core.snapshot import Row
 
 SETTLING = timedelta(seconds=2)  # the first pictures after a change may still show the state before it
@@ -19,11 +20,13 @@ class News:
     severity: Literal["information", "error"] = "information"
 
 
-def news(row: Row | None, after: timedelta) -> News | None:
-    """What to say `after` the change was sent, or None while it is under way (the fleet's page shows the stages)."""
+def news(row: Row | None, verb: Verb, after: timedelta) -> News | None:
+    """What to say `after` the change was sent, or None while it is under way (the fleet's page shows the stages).
+
+    A stopped roll-out is the failure of an update alone: all else is done with the former settings."""
     if row is None or after < SETTLING:
         return None
-    if row.state == "FAILED" or ROLLOUT_STOPPED in row.conditions:
+    if row.state == "FAILED" or (verb == "update" and ROLLOUT_STOPPED in row.conditions):
         return News(f"failed: {row.why}", "error")
     if row.state == "READY" and row.ready is not None and row.ready == row.desired:
         return News(f"{row.ready} of {row.desired} replicas ready, {units.age(after.total_seconds())} after the change")

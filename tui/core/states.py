@@ -45,6 +45,8 @@ _STAGES = {
     "FAILED": Look("✖", "failed", "failed", 0),
 }
 SCALED_TO_ZERO = Look("◌", "ZERO", "idle", 40)
+_CALM: tuple[Tone, ...] = ("healthy", "idle")
+_HELD_UP_RANK = 10  # after what failed, before what is on its way
 
 
 def stage(name: str) -> Look:
@@ -59,10 +61,7 @@ def phase(state: str, ready: int | None, desired: int | None, *, held_up: bool =
     `held_up`: a condition holds. What would else look as if all were well then asks for attention.
     """
     look = _phase(state, ready, desired)
-    return replace(look, glyph="▲", tone="attention", rank=10) if held_up and look.tone in _CALM else look
-
-
-_CALM: tuple[Tone, ...] = ("healthy", "idle")
+    return replace(look, glyph="▲", tone="attention", rank=_HELD_UP_RANK) if held_up and look.tone in _CALM else look
 
 
 def _phase(state: str, ready: int | None, desired: int | None) -> Look:

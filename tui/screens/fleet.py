@@ -7,7 +7,6 @@ from collections import Counter
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Input
 
 from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
@@ -155,7 +154,7 @@ class FleetScreen(DeckScreen):
         self.sort = message.key
         self.draw()
 
-    @on(Input.Changed, "#filter")
+    @on(FilterBox.Edited)
     def _filter_changed(self) -> None:
         self.draw()
 

@@ -9,7 +9,6 @@ from typing import Any, Generic
 
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from client.access_types import AuditLogEntry
 from client.errors import FiredeckError
@@ -211,7 +210,7 @@ class ListScreen(Page):
         if row is not None and self.picture.status(row.deployment) is not None:
             self.app.push_screen(DeploymentScreen(row.deployment))
 
-    @on(Input.Changed, "#filter")
+    @on(FilterBox.Edited)
     def _filter_changed(self) -> None:
         self.draw()
 

@@ -11,13 +11,16 @@ from tui.widgets.paint import Piece
 
 
 class FilterBox(LineInput):
-    """`hint` is shown while it is empty. Every edit is an `Input.Changed`, as of any input."""
+    """`hint` is shown while it is empty."""
+
+    class Edited(Message):
+        """Its words are others now."""
 
     class Done(Message):
         """It was put away by Enter: the table has the keys again."""
 
     def __init__(self, hint: str) -> None:
-        super().__init__(placeholder=hint, id="filter", compact=True)
+        super().__init__(placeholder=hint, compact=True)
 
     def open(self) -> None:
         self.display = True
@@ -28,6 +31,11 @@ class FilterBox(LineInput):
         was_there = bool(self.value) or self.display
         self.value, self.display = "", False
         return was_there
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited())
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
