@@ -287,7 +287,7 @@ async def look_on(house: House, least: int) -> Condition | None:
 
 async def test_a_roll_out_on_a_full_fleet_replaces_one_after_the_other_and_says_what_it_waits_for(house, monkeypatch):
     async def of(self: Arrival, replica: Replica, template: Template) -> None:
-        await self.place(replica, template, template.launch(replica.id, "key", Path("/m"), None, cores=1))
+        await self._place(replica, template, template.launch(replica.id, "key", Path("/m"), None, cores=1))
 
     monkeypatch.setattr(Arrival, "of", of)
     house.driver.room = 3
