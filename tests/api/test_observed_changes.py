@@ -19,7 +19,7 @@ async def test_a_change_is_seen_once_the_engine_has_looked_at_it(own: Home, admi
             await asyncio.sleep(0.05)
     later = own.engine.house.fleet.rooms.clock.wall()
     await keeper.declare(lambda former: former.model_copy(update={"update_time": later}))
-    before = views.status(own.engine.house.fleet, keeper)  # no look can have come between
+    before = views.status(own.engine.house.fleet, keeper, lambda _: [])  # no look can have come between
     assert not before.seen_as_declared
     assert before.observed_update_time is not None
     assert before.observed_update_time < later
