@@ -12,7 +12,7 @@ from tests.prometheus import promtool
 from tests.unit.test_replica_figures import report
 
 NAME = "accounts/local/deployments/{}"
-LABELS = {"deployment", "code", "stage", "direction", "source", "position", "le"}
+LABELS = {"deployment", "code", "stage", "direction", "source", "position", "reason", "le"}
 
 
 @pytest.fixture
