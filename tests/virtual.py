@@ -23,6 +23,7 @@ from engine.control.reconcile import Stage
 from engine.fleet.settings import Settings
 from engine.serve import base_url, bind
 from tests.processes import PATIENCE_S
+from tests.simulated_models import SIMULATED_8B
 
 MODEL = "accounts/fireworks/models/simulated-8b"
 L4 = "NVIDIA_L4_24GB"
@@ -47,18 +48,7 @@ accelerators = 1
 memory = "64GiB"
 threads = 16
 price_per_hour = {PRICE_PER_HOUR}
-
-[[model]]
-id = "simulated-8b"
-size = "16GB"
-layers = 32
-kv_heads = 8
-head_size = 128
-embedding = 4096
-feed_forward = 14336
-vocabulary = 128256
-context_length = 131072
-"""
+{SIMULATED_8B}"""
 
 
 @dataclass

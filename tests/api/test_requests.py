@@ -31,13 +31,14 @@ from tests.collector import Collector, collecting
 from tests.conftest import until_ready
 from tests.house import Home, served
 from tests.processes import PATIENCE_S
+from tests.simulated_models import SIMULATED_8B
 
 MODEL = "accounts/fireworks/models/simulated-8b"
 CHAT = "accounts/local/deployments/chat"
 ASK = {"model": CHAT, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
 CANARY = "canary-prompt-7c1e"
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-FLEET = """
+FLEET = f"""
 seed = 7
 start_delay = "0s"
 [latency]
@@ -51,17 +52,7 @@ accelerator_type = "NVIDIA_H100_80GB"
 accelerators = 8
 memory = "1024GiB"
 threads = 96
-[[model]]
-id = "simulated-8b"
-size = "16GB"
-layers = 32
-kv_heads = 8
-head_size = 128
-embedding = 4096
-feed_forward = 14336
-vocabulary = 128256
-context_length = 131072
-"""
+{SIMULATED_8B}"""
 
 
 @dataclass

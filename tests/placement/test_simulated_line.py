@@ -22,6 +22,7 @@ from engine.placement.simulated.driver import SimulatedDriver
 from engine.simulation import nominal_models
 from engine.store.store import Store
 from tests.processes import PATIENCE_S
+from tests.simulated_models import SIMULATED_8B
 
 MODEL = "accounts/fireworks/models/simulated-8b"
 L4 = "NVIDIA_L4_24GB"
@@ -35,18 +36,7 @@ accelerator_type = "{L4}"
 accelerators = 1
 memory = "64GiB"
 threads = 16
-
-[[model]]
-id = "simulated-8b"
-size = "16GB"
-layers = 32
-kv_heads = 8
-head_size = 128
-embedding = 4096
-feed_forward = 14336
-vocabulary = 128256
-context_length = 131072
-"""
+{SIMULATED_8B}"""
 CLOSED = """
 [[stockout]]
 node = "l4"

@@ -371,7 +371,7 @@ def test_durations_are_short(seconds: float) -> None:
     assert len(span(seconds)) <= 11
 
 
-def test_what_a_request_costs_is_printed() -> None:
+def test_a_request_with_every_note_has_its_nine_spans_and_what_it_costs_is_printed() -> None:
     """As the gateway has it: the context manager around it, every note in between, and the store."""
     traces = Traces()
     scope = {"method": "POST", "path": "/v1/chat/completions", "headers": [(b"host", b"h")] * 8}
@@ -392,3 +392,4 @@ def test_what_a_request_costs_is_printed() -> None:
     [trace] = itertools.islice(traces.newest("local"), 1)
     made = min(timeit.repeat(lambda: spans_of(trace), number=200, repeat=5, timer=time.process_time)) / 200
     print(f"a traced request: {each * 1e6:.1f} us; its {len(spans_of(trace))} spans, if looked at: {made * 1e6:.1f} us")
+    assert len(spans_of(trace)) == 9
