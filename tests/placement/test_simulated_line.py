@@ -12,6 +12,7 @@ from client.types import Deployment
 from engine import declare
 from engine.clock import FakeClock
 from engine.control.stockout import RETRY_FIRST_S
+from engine.fleet.ending import POLL_S
 from engine.fleet.fleet import Fleet
 from engine.fleet.line import WATCH_EVERY_S
 from engine.fleet.rooms import Rooms
@@ -89,7 +90,11 @@ async def made(text: str, folder: Path) -> AsyncIterator[Place]:
     try:
         yield Place(fleet, clock)
     finally:
-        await fleet.close()
+        closing = asyncio.create_task(fleet.close())
+        while not closing.done():  # it gives replicas time to end
+            clock.advance(POLL_S)
+            await asyncio.sleep(0.001)
+        await closing
         await store.close()
 
 

@@ -86,8 +86,10 @@ async def ask(app: SimulatedReplica, clock: FakeClock, tokens: int) -> list[floa
     body = json.dumps({"model": "m", "prompt": "x" * 396, "max_tokens": tokens, "stream": True})  # 100 tokens
     scope = {"type": "http", "path": "/v1/completions", "headers": [(b"authorization", b"Bearer key")]}
 
+    sent = iter([{"type": "http.request", "body": body.encode()}])
+
     async def receive() -> dict:
-        return {"type": "http.request", "body": body.encode()}
+        return next(sent, None) or await asyncio.Future()  # the client stays
 
     async def send(message: dict) -> None:
         sent = message.get("body", b"")
@@ -168,6 +170,23 @@ async def test_what_does_not_finish_in_time_is_cut(stage: Stage):
         assert not stage.driver.alive(placed)
         with pytest.raises(httpx.HTTPError):
             await asking
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_who_leaves_frees_the_slot_at_once(stage: Stage, streams: bool):
+    placed = await start(stage)
+    stage.clock.advance(10)
+    app = stage.driver._running["d-1"].app
+    async with stage.client(placed) as client:
+        body = {"model": "m", "prompt": "x", "max_tokens": 200, "stream": streams}
+        asking = asyncio.create_task(client.post("/v1/completions", json=body))
+        while not app.running:
+            await asyncio.sleep(0.001)
+        asking.cancel()
+        while app.running:  # while the clock stands still
+            await asyncio.sleep(0.001)
+    stage.driver.stop(placed, force=False)
+    assert not stage.driver.alive(placed)
 
 
 async def test_an_outage_breaks_streams_off_and_frees_the_room(stage: Stage):

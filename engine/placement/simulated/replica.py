@@ -11,10 +11,11 @@ import hmac
 import json
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from client.errors import FiredeckError, InvalidArgument, NotFound, Unauthenticated, Unavailable
+from engine.asgi import disconnected
 from engine.clock import Clock
 from engine.placement.port import Launch
 from engine.placement.simulated.world import Latency
@@ -74,7 +75,8 @@ class SimulatedReplica:
         elif path == "/stats":
             await _send_json(send, 200, self._stats())
         elif path in ("/v1/chat/completions", "/v1/completions"):
-            await self._generate(await _read(receive), send, chat=path == "/v1/chat/completions")
+            raw = await _read(receive)
+            await _unless_left(receive, self._generate(raw, send, chat=path == "/v1/chat/completions"))
         else:
             raise NotFound(f"a simulated replica has no {path[:100]}")
 
@@ -216,6 +218,19 @@ async def _read(receive: Receive) -> bytes:
             raise InvalidArgument(f"the body is over {BODY_BYTES_MAX} bytes")
         if not message.get("more_body"):
             return body
+
+
+async def _unless_left(receive: Receive, answering: Coroutine[Any, Any, None]) -> None:
+    """What is made for a client that has left is given up, as by a real replica, and its slot is free."""
+    answer, left = asyncio.ensure_future(answering), asyncio.ensure_future(disconnected(receive))
+    try:
+        await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            answer.result()
+    finally:
+        answer.cancel()
+        left.cancel()
+        await asyncio.gather(answer, left, return_exceptions=True)
 
 
 def _event(data: dict[str, Any]) -> dict[str, Any]:
