@@ -19,6 +19,7 @@ from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAll
 from engine.access.door import Door, Refused
 from engine.access.quotas import Consumption, Quotas
 from engine.access.rate_limits import RateLimits
+from engine.access.reads import Reads
 from engine.access.refusals import Refusals
 from engine.access.rules import RULES
 from engine.access.sealing import Sealer
@@ -146,6 +147,7 @@ class Engine:
             ending.push_async_callback(self._store.close)
             ending.push_async_callback(self.house.access.audit.close)
             ending.push_async_callback(self.house.access.refusals.close)
+            ending.push_async_callback(self.house.access.reads.close)
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
@@ -187,15 +189,18 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
         RateLimits(records, keyring), consumption=Consumption(ledger.used, fleet.accelerated),
     )  # fmt: skip
-    audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, SystemClock())
+    clock = SystemClock()
+    audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, clock)
     access = Access(
-        records, Users(records, keyring), Vault(records, sealer), quotas, audit, Refusals(audit.add, SystemClock()),
+        records, Users(records, keyring), Vault(records, sealer), quotas, audit, Reads(audit.add, clock),
+        Refusals(audit.add, clock),
     )  # fmt: skip
     await access.users.load()
     await access.vault.load()
     await access.quotas.load()
     await ledger.open()
     await audit.open()
+    access.reads.open()
     access.refusals.open()
     return access
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from engine.access.quotas import Quotas
+from engine.access.reads import Reads
 from engine.access.refusals import Refusals
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -33,6 +34,7 @@ class Access:
     vault: Vault
     quotas: Quotas
     audit: AuditLog
+    reads: Reads
     refusals: Refusals
 
 

@@ -8,21 +8,19 @@ else out.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from client.errors import FiredeckError
 from client.names import LOCAL_ACCOUNT
 from engine.access.door import FILES, Refused
+from engine.access.sweeping import Sweeper
 from engine.asgi import Scope, headers_of
 from engine.clock import Clock
 from engine.keys import KeyRefused
 from engine.telemetry.audit import Seen, resource_of, unquoted
 
 MINUTE_S = 60.0
-SWEEP_EVERY_S = 5.0
 REMEMBERED_MAX = 256
 
 _Who = tuple[str, str, str, str]  # reason, account, address, key
@@ -44,17 +42,14 @@ class Refusals:
         self._add = add
         self._clock = clock
         self._minutes: dict[_Who, _Minute] = {}
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweeper = Sweeper(self.sweep, clock, "sum up what was refused")
 
     def open(self) -> None:
-        self._sweeping = asyncio.create_task(self._sweep_for_ever(), name="sum up what was refused")
+        self._sweeper.open()
 
     async def close(self) -> None:
         """What was counted so far is recorded."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeping
+        await self._sweeper.close()
         for minute in self._minutes.values():
             self._sum_up(minute)
         self._minutes.clear()
@@ -99,11 +94,6 @@ class Refusals:
         if minute.more:
             seconds = self._clock.monotonic() - minute.began
             self._add(_summary(minute.first, f"{minute.more} more in {seconds:.0f} s"))
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await self._clock.sleep(SWEEP_EVERY_S)
-            self.sweep()
 
 
 def _seen(scope: Scope, reason: str, error: FiredeckError, account: str) -> Seen:

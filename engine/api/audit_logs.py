@@ -39,6 +39,8 @@ async def list_audit_logs(
 ) -> Response:
     """Records of the last 30 days, newest first (`orderBy=timestamp` for oldest first).
 
+    The same read, by the same key, of the same resource, with the same outcome, is there at once when it comes first;
+    the others are one record with their number (`37 more in 300 s`): when none has come for a minute, and once an hour.
     `filter` takes principal (or email), method, message, resource, status.code, apiKeyId and clientIp, with `=`, `!=`
     and `:` (contains): `resource:"deployments/chat" AND message="UpdateDeployment"`.
     Whoever was turned away before anybody was known is there too, by the reason as `message` (`message:Refuse` for all

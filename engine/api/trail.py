@@ -64,10 +64,12 @@ class AuditTrail:
             return
         headers = headers_of(scope)
         made = _made(scope, rule, status, body)
-        self._house.access.audit.add(
+        access = self._house.access
+        note = access.audit.add if rule.changes else access.reads.note
+        note(
             Seen(
                 change=rule.changes, account=caller.account,
-                principal=self._house.access.users.principal(caller.account, caller.user),
+                principal=access.users.principal(caller.account, caller.user),
                 method=scope["method"], message=rule.action, resource=made or resource_of(scope["path"]),
                 code=error.name if error else "OK" if status < 400 else "INTERNAL",
                 detail=unquoted(error.message) if error else "", admin=rule.least == ADMIN,

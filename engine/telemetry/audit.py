@@ -1,7 +1,7 @@
 """The audit log: who did what to which resource of the control plane, when, and what came of it.
 
-Append-only. Three trails, so that neither a dashboard that looks every second nor whoever is turned away pushes changes
-out: `changes`, `reads` and `refusals`.
+Append-only. Three trails, so that neither those who look nor those who are turned away push changes out: `changes`,
+`reads` and `refusals`; what repeats in the latter two comes here as a number (`engine.access.reads`, `.refusals`).
 Of each the newest 100,000 records stay, for 30 days at most (longer where the clock was set not long ago). A change is
 on disk before it is acknowledged; the others are written once a second, so that `kill -9` may lose the last second of
 them, and of nothing else. Bodies are not kept.
@@ -39,7 +39,7 @@ KEPT_FOR = timedelta(days=30)
 FLUSH_EVERY_S = 1.0
 PRUNE_EVERY = 1_000  # records
 WAITING_MAX = 10_000  # records, while the disk takes none; then the oldest are lost, and the engine's log says so
-_TEXT_MAX = 300  # characters of what clients send
+TEXT_MAX = 300  # characters of what clients send
 _VERIFY_AT_ONCE = 1_000
 _KEY = re.compile(r"fd_[\w-]{6,}")
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
@@ -272,7 +272,7 @@ class AuditLog:
 
 def _clean(text: str) -> str:
     """What a client sent, cut, printable, and without a key that it put where none belongs."""
-    printable = "".join(c if c.isprintable() else "?" for c in text[:_TEXT_MAX])
+    printable = "".join(c if c.isprintable() else "?" for c in text[:TEXT_MAX])
     return _KEY.sub("fd_***", printable)
 
 

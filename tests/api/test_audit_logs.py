@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from client.access_types import UserSpec
+from client.cli.audit import _row
 from client.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from client.resources import Client
 from client.types import DeploymentSpec
@@ -184,3 +185,22 @@ async def test_while_the_disk_is_full_answers_go_out_and_records_wait(own: Home,
     await admin.deployments.list()
     await store._run(store._db.execute, "PRAGMA query_only = OFF")
     assert "ListDeployments" in {e.message for e in await admin.audit_logs.list()}
+
+
+async def test_an_open_dashboard_is_a_few_records_with_the_whole_number_and_a_trail_that_holds(tmp_path) -> None:
+    polled = {"ListDeployments": 60, "GetDeployment": 40}
+    async with home(tmp_path) as first, first.client() as admin:
+        await admin.deployments.create(SPEC, "chat")
+        for _ in range(polled["ListDeployments"]):
+            await admin.deployments.list()
+        for _ in range(polled["GetDeployment"]):
+            await admin.deployments.get("chat")
+    async with home(tmp_path) as second, second.client() as admin:  # what was not yet summed up is, at the end
+        for message, asked in polled.items():
+            found = await admin.audit_logs.list(filter=f"message={message}", order_by="timestamp")
+            told = [e.status.message if e.status else "" for e in found]
+            assert sum(int(text.split()[0]) if " more in " in text else 1 for text in told) == asked
+            assert len(told) < 10
+            assert {(e.principal, e.resource, e.api_key_id) for e in found} == {("admin", found[0].resource, "admin")}
+        assert (await admin.audit_logs.verify()).valid
+        assert any(" more in " in cell for e in found for cell in _row(e)), "as `firedeck audit-logs list` shows it"

@@ -9,7 +9,8 @@ import pytest
 
 from client.errors import Internal, ResourceExhausted
 from engine.access.door import FILES, Door, ForeignHost, ForeignPage, HostMissing, NotJson, Refused
-from engine.access.refusals import MINUTE_S, REMEMBERED_MAX, SWEEP_EVERY_S, Refusals
+from engine.access.refusals import MINUTE_S, REMEMBERED_MAX, Refusals
+from engine.access.sweeping import SWEEP_EVERY_S
 from engine.asgi import Scope
 from engine.clock import FakeClock
 from engine.keys import EXPIRED_KEY, NO_KEY, REVOKED_KEY, WRONG_KEY, KeyRefused
