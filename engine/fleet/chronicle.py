@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from client.errors import FiredeckError
-from engine.clock import Clock
 from engine.control.reconcile import Stage
 from engine.fleet.record import Seen
-from engine.store.store import Store
+from engine.fleet.rooms import Rooms
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
 from engine.telemetry.meter import Meter
@@ -16,7 +15,7 @@ from engine.telemetry.meter import Meter
 HISTORY_STEP_S = 1.0
 TTFT_WINDOW_S = 10.0  # of one point in the charts
 REQUEST_RATE_WINDOW_S = 5.0
-TOUCH_INTERVAL_S = 10.0  # how often the instant of the last request is written down
+TOUCH_INTERVAL_S = 10.0  # how often the instant of the last use is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +30,14 @@ class Work:
 class Chronicle:
     """One deployment's. Times are the clock's. `unwritten`: why the disk did not take the last touch, or ""."""
 
-    def __init__(self, name: str, meter: Meter, store: Store, clock: Clock) -> None:
+    def __init__(self, name: str, meter: Meter, rooms: Rooms) -> None:
         self.recorder = Recorder()
         self.unwritten = ""
         self._name = name
         self._meter = meter
-        self._store = store
-        self._clock = clock
+        self._store, self._clock, self._lived = rooms.store, rooms.clock, rooms.lived
         self._recorded_at = self._touched_at = float("-inf")
-        self._touched_requests = 0
+        self._written_use = float("-inf")
         self._gauged: tuple[Seen, Work] | None = None
 
     async def write(self, seen: Seen, work: Work) -> None:
@@ -76,16 +74,19 @@ class Chronicle:
             },
         )
 
+    def known_use(self, at: float) -> None:
+        """The use at this instant is on disk."""
+        self._written_use = at
+
     async def _touch(self, now: float) -> None:
-        """The instant of the last request, which idle time after a restart is counted from."""
-        meter = self._meter
-        at = meter.last_request_at
-        if at is None or meter.requests == self._touched_requests or now - self._touched_at < TOUCH_INTERVAL_S:
+        """The instant of the last use, which idle time after a restart is counted from."""
+        used_at = self._meter.used_at
+        if used_at == self._written_use or now - self._touched_at < TOUCH_INTERVAL_S:
             return
-        self._touched_at, requests = now, meter.requests
+        self._touched_at = now
         try:
-            await self._store.touch_deployment(self._name, at)
+            await self._store.touch_deployment(self._name, self._meter.last_request_at, self._lived.at(used_at))
         except FiredeckError as error:
             self.unwritten = error.text
         else:
-            self._touched_requests, self.unwritten = requests, ""
+            self._written_use, self.unwritten = used_at, ""

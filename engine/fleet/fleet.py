@@ -11,7 +11,6 @@ import logging
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, ReplicaStats
-from engine.clock import Settled
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
 from engine.control.lifecycle import UPDATING
@@ -46,14 +45,14 @@ class Fleet:
         self.deployed = DeployedModels(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
-        self._settled = Settled(rooms.clock)
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         await self.rooms.driver.open()
+        await self.rooms.lived.open()
         for stored in await self.rooms.store.deployments():
             keeper = self.keep(stored.deployment)
-            keeper.meter.last_request_at = stored.last_request_at
+            keeper.restore_use(stored.last_request_at, stored.used_lived_s)
             keeper.begin(stored.deployment.desired_replica_count or 0)
         await self.deployed.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
@@ -152,6 +151,7 @@ class Fleet:
             return planned.model_copy(update={"state": UPDATING}) if keeper.would_replace(planned) else planned
         former = keeper.deployment
         declared = await keeper.declare(changed)
+        keeper.meter.used()
         keeper.retry_now()
         await keeper.announce("Normal", "Updated", f"by {by}: {difference(former, declared)}")
         return declared
@@ -197,6 +197,7 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
+            keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
         else:
@@ -270,15 +271,21 @@ class Fleet:
     async def sweep(self) -> None:
         """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week.
 
-        Not by a clock that was set a moment ago.
+        Nothing goes because a clock was set: so much time has to have gone by as well.
         """
-        if not self._settled.holds():
-            return
-        now = self.rooms.clock.wall()
+        await self.rooms.lived.beat()
         for keeper in self.keepers():
-            due = keeper.deployment.purge_time
-            if keeper.deleted and due is not None and due <= now:
-                await self._purge.drop(keeper)
-            elif (idle_until := keeper.auto_delete_at()) is not None and idle_until <= now:
+            if keeper.deleted:
+                if self._is_due(keeper):
+                    await self._purge.drop(keeper)
+            elif keeper.auto_delete_in_s() == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
+
+    def _is_due(self, keeper: Keeper) -> bool:
+        """Whether a deleted one can be undeleted no longer."""
+        deleted, due = keeper.deployment.delete_time, keeper.deployment.purge_time
+        if deleted is None or due is None:
+            return False
+        hard = due <= deleted
+        return hard or (due <= self.rooms.clock.wall() and keeper.idle_s() >= UNDELETE_WITHIN.total_seconds())

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from client.errors import FiredeckError, Unavailable
 from client.types import Deployment
@@ -51,7 +51,7 @@ class Keeper:
         self.meter = Meter(deployment.name, rooms.clock)
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce, self.lobby.serve)
-        self.chronicle = Chronicle(deployment.name, self.meter, rooms.store, rooms.clock)
+        self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
         self._gpus = gpus  # that this machine has
@@ -112,12 +112,30 @@ class Keeper:
             return Unavailable(f"the deployment has failed: {starts.reason}", retry_after_s=RETRY_AFTER_S)
         return None
 
-    def auto_delete_at(self) -> datetime | None:
-        """When it is deleted for idleness if nobody asks it before; None where it is not."""
+    def restore_use(self, last_request_at: datetime | None, used_lived_s: float | None) -> None:
+        """When it was used last, as an earlier engine wrote it down; where none did, that is now."""
+        self.meter.last_request_at = last_request_at
+        if used_lived_s is not None:
+            self.meter.used_at = self._rooms.lived.monotonic(used_lived_s)
+            self.chronicle.known_use(self.meter.used_at)
+
+    def idle_s(self) -> float:
+        """Since somebody asked, changed, deleted or brought it back, by time that certainly went by."""
+        return self._rooms.clock.monotonic() - self.meter.used_at
+
+    def auto_delete_in_s(self) -> float | None:
+        """Until it is deleted for idleness if nobody asks it before; None where it is not."""
         if self.deleted or self.running() or self.lobby.held:
             return None
-        d = self.deployment
-        return idle.delete_at(d.min_replica_count or 0, (d.create_time, d.update_time, self.meter.last_request_at))
+        return idle.left_s(self.deployment.min_replica_count or 0, self.idle_s())
+
+    def auto_delete_at(self) -> datetime | None:
+        """The same as an instant, to the second."""
+        left_s = self.auto_delete_in_s()
+        if left_s is None:
+            return None
+        at = self._rooms.clock.wall() + timedelta(seconds=left_s + 0.5)
+        return at.replace(microsecond=0)
 
     def look_soon(self) -> None:
         """Look now, not at the next tick."""
@@ -162,6 +180,7 @@ class Keeper:
     def fresh_start(self) -> None:
         """After an undelete: idle time begins anew, and failed starts are forgotten."""
         self.autoscaler.begin_idleness()
+        self.meter.used()
         self.lobby.reopen()
         self.retry_now()
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from engine.clock import Clock
 from engine.fleet.line import Line
+from engine.fleet.lived import Lived
 from engine.library import Library
 from engine.placement.port import Driver
 from engine.store.store import Store
@@ -28,6 +29,8 @@ class Rooms:
     library: Library
     clock: Clock
     line: Line = field(init=False)  # of the replicas that wait for a place by this driver
+    lived: Lived = field(init=False)  # time that cannot be set
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "line", Line(self.driver, self.clock))
+        object.__setattr__(self, "lived", Lived(self.store, self.clock))

@@ -138,3 +138,13 @@ def m009_ledger(db: sqlite3.Connection) -> None:
     )
     db.execute("ALTER TABLE replicas ADD COLUMN accelerators INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE replicas ADD COLUMN threads INTEGER NOT NULL DEFAULT 1")
+
+
+@migration
+def m010_lived(db: sqlite3.Connection) -> None:
+    """When a deployment was used last, in seconds that engines on this folder have lived; of their beats the last."""
+    db.execute("ALTER TABLE deployments ADD COLUMN used_lived_s REAL")
+    db.execute(
+        "CREATE TABLE fleet_beat (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL,"
+        " monotonic_s REAL NOT NULL, wall_s REAL NOT NULL, lived_s REAL NOT NULL) STRICT"
+    )

@@ -6,13 +6,21 @@ VALUES (:name, :account, :doc, :create_time, :delete_time)
 ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, delete_time = excluded.delete_time;
 
 -- name: all_deployments
-SELECT name, doc, last_request_at FROM deployments ORDER BY create_time, name;
+SELECT name, doc, last_request_at, used_lived_s FROM deployments ORDER BY create_time, name;
 
 -- name: drop_deployment
 DELETE FROM deployments WHERE name = :name;
 
 -- name: touch_deployment
-UPDATE deployments SET last_request_at = :at WHERE name = :name;
+UPDATE deployments SET last_request_at = :at, used_lived_s = :lived_s WHERE name = :name;
+
+-- name: put_fleet_beat
+INSERT INTO fleet_beat (id, boot, monotonic_s, wall_s, lived_s) VALUES (1, :boot, :monotonic_s, :wall_s, :lived_s)
+ON CONFLICT (id) DO UPDATE SET boot = excluded.boot, monotonic_s = excluded.monotonic_s, wall_s = excluded.wall_s,
+    lived_s = excluded.lived_s;
+
+-- name: last_fleet_beat
+SELECT boot, monotonic_s, wall_s, lived_s FROM fleet_beat;
 
 -- name: put_model
 INSERT INTO models (name, account, doc) VALUES (:name, :account, :doc)

@@ -66,8 +66,11 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredDeployment:
+    """`used_lived_s`: when it was asked or changed last (`engine.fleet.lived`), None where that is not known."""
+
     deployment: Deployment
     last_request_at: datetime | None
+    used_lived_s: float | None = None
 
 
 def named_queries() -> dict[str, str]:
@@ -114,7 +117,9 @@ class Store:
 
     async def deployments(self) -> list[StoredDeployment]:
         return [
-            StoredDeployment(Deployment.model_validate_json(row["doc"]), _instant(row["last_request_at"]))
+            StoredDeployment(
+                Deployment.model_validate_json(row["doc"]), _instant(row["last_request_at"]), row["used_lived_s"]
+            )
             for row in await self._read("all_deployments")
         ]
 
@@ -130,8 +135,10 @@ class Store:
             ],
         )  # fmt: skip
 
-    async def touch_deployment(self, name: str, at: datetime) -> None:
-        await self._write("touch_deployment", {"name": name, "at": at.isoformat()})
+    async def touch_deployment(self, name: str, at: datetime | None, lived_s: float) -> None:
+        """The instants of its last request and of its last use, be that a request or a change."""
+        row = {"name": name, "at": at and at.isoformat(), "lived_s": lived_s}
+        await self._write("touch_deployment", row)
 
     async def put_model(self, model: Model) -> None:
         doc = model.model_dump_json(by_alias=True, exclude_none=True)

@@ -43,6 +43,7 @@ class Meter:
         self.generated_tokens = 0
         self.codes: Counter[str] = Counter()  # answers by HTTP status
         self.last_request_at: datetime | None = None
+        self.used_at = clock.monotonic()  # asked, made or changed last: for idleness, below 0 where it was long ago
         self.last_synthetic_at: float | None = None
         self._starts = Rate(STATS_WINDOW_S)
         self._ends = Rate(STATS_WINDOW_S)
@@ -54,11 +55,15 @@ class Meter:
     def began(self, *, synthetic: bool) -> None:
         now = self._clock.monotonic()
         self.requests += 1
-        self.last_request_at = self._clock.wall()
+        self.last_request_at, self.used_at = self._clock.wall(), now
         self._starts.add(now)
         if synthetic:
             self.synthetic += 1
             self.last_synthetic_at = now
+
+    def used(self) -> None:
+        """Somebody has changed it: that is use as well."""
+        self.used_at = self._clock.monotonic()
 
     def held(self, seconds: float) -> None:
         """A request has waited so long for a place, whether it got one or not."""

@@ -201,10 +201,10 @@ async def test_a_deployment_comes_back_as_it_was_put_and_in_order_of_creation(st
 
 async def test_putting_again_replaces_and_keeps_the_last_request(store):
     await store.put_deployment(deployment())
-    await store.touch_deployment(CHAT, NOON)
+    await store.touch_deployment(CHAT, NOON, 12.5)
     await store.put_deployment(deployment(state="READY"))
     [stored] = await store.deployments()
-    assert (stored.deployment.state, stored.last_request_at) == ("READY", NOON)
+    assert (stored.deployment.state, stored.last_request_at, stored.used_lived_s) == ("READY", NOON, 12.5)
 
 
 async def test_models_replicas_and_keys_come_back_and_go(store):
