@@ -119,16 +119,17 @@ class Step:
 def steps(declared: Declared, replicas: Sequence[Observed], backoff: Backoff, now: float) -> list[Step]:
     """At most one step a replica, plus starts; an empty list when everything is as declared.
 
-    `backoff` is that of the declared settings. Settings of which a replica is buried get no new one before the next
-    look: only then is its end counted, and known how long to wait.
+    `backoff` is that of the declared settings. Settings of which a replica is buried or found at fault get no new one
+    before the next look: only then is that counted, and known how long to wait.
     """
     buried = [Step(Do.BURY, r.id, "the process is gone") for r in replicas if not r.alive]
     living = [r for r in replicas if r.alive] if buried else replicas
     forced = [step for r in living if (step := _unwell(r, now)) is not None]
     handled = {step.replica for step in forced}
+    faulty = {step.replica for step in forced if step.fault}
     well = [r for r in living if r.id not in handled] if forced else living
     counted = _hold if stopped(declared, well, backoff) else _shift
-    uncounted = {r.generation for r in replicas if not r.alive} if buried else ()
+    uncounted = {r.generation for r in replicas if not r.alive or r.id in faulty} if buried or faulty else ()
     found = counted(declared, well, backoff, now)
     return buried + forced + [step for step in found if step.do != Do.START or step.generation not in uncounted]
 

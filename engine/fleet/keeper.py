@@ -205,6 +205,7 @@ class Keeper:
         self._looked_at = now
         self.autoscaler.sample(now, arriving=self._arriving())
         self.replicas.forgive()
+        await self.replicas.notice()
         await self.suspects.judge()
         await self._decide(now)
         await self._reconcile(now)

@@ -108,6 +108,7 @@ class Replica:
         self.reason = ""
         self.wedged = False
         self.broken = False  # its engine said so itself
+        self.counted = False  # its failure
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
         self.taken_over = False  # an earlier engine started it

@@ -72,6 +72,12 @@ class ReplicaSet:
         for replica in self:
             replica.vitals.spare(self._rooms.clock.monotonic())
 
+    async def notice(self) -> None:
+        """Count the failures of those that end for one now: until the last is gone, a new one would start too soon."""
+        for replica in list(self):
+            if replica.stage == Stage.STOPPING and (replica.wedged or replica.broken):
+                await self._died(replica, replica.reason, told=True)
+
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
         return self.starts.of(generation)
@@ -185,6 +191,8 @@ class ReplicaSet:
         elif replica.placed is not None:
             await replica.look()  # what it counted last is not to be lost with it
         self._term(replica, step.why if step.fault else replica.reason or step.why)
+        if step.fault:
+            self._wake()  # it is replaced by the next look
 
     def _term(self, replica: Replica, why: str) -> None:
         replica.enter(Stage.STOPPING, why)
@@ -209,6 +217,9 @@ class ReplicaSet:
         await self._drop(replica)
 
     async def _died(self, replica: Replica, why: str, *, told: bool) -> None:
+        if replica.counted:
+            return
+        replica.counted = True
         if replica.ready_at is None:
             await self._failed(replica, why)
             return

@@ -6,6 +6,7 @@ Replicas are handles without a process; the store is a real one.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -260,6 +261,32 @@ async def test_each_wait_that_is_announced_after_a_failed_start_is_kept(house, f
     events = await house.store.events_of(NAME, 0, 100)
     said = [e.message.partition("s from now")[0] for e in events if e.reason == "ReplicaFailed"]
     assert [f"start {n} failed, the next not before {s}" for n, s in enumerate((1, 2, 4, 8, 16), 1)] == sorted(said)[:5]
+
+
+@pytest.mark.parametrize("breaks", ["says so", "wedges"])
+async def test_each_wait_is_kept_by_replicas_that_break_right_after_they_were_ready_and_take_long_to_end(
+    house, monkeypatch, started, breaks
+):
+    monkeypatch.setattr(house.driver, "stop", lambda placed, force: None)  # their processes do not go
+    starts: list[float] = []
+    while len(starts) < 6:
+        await house.look(0.125)
+        if started:
+            started.clear()
+            starts.append(house.clock.monotonic())
+            young = house.add(f"r{len(starts)}", house.generation())
+            if breaks == "says so":
+                young.take({"status": "failed", "reason": "its scheduler died"})
+            else:
+                step = Step(Do.TERMINATE, young.id, "made no token", fault=True)
+                await house.keeper.replicas.do(step, template_of(house.keeper.deployment, gpus=0))
+    waits = [later - sooner for sooner, later in itertools.pairwise(starts)]
+    assert waits == [pytest.approx(wait, abs=0.3) for wait in (1, 2, 4, 8, 16)]
+    for replica in house.keeper.replicas:
+        house.driver.dead.add(replica.id)
+    await house.look()
+    assert house.keeper.replicas.restarts == len(starts), "each is counted once"
+    assert (await house.reasons()).count("ReplicaDied") == len(starts)
 
 
 async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_out_has_stopped(house, failing):

@@ -257,10 +257,15 @@ def test_scaling_down_takes_the_ones_not_ready_first_then_the_least_busy_then_th
         (replica("r", Stage.INITIALIZING, stage_since=NOW - START_TIMEOUT_S - 1), "not ready"),
     ],
 )
-def test_a_wedged_replica_is_asked_to_end_and_replaced_at_once(sick, why):
-    found = steps(Declared(1, NEW), [sick], CALM, NOW)
-    assert [step.do for step in found] == [Do.TERMINATE, Do.START]
-    assert why in found[0].why
+def test_a_wedged_replica_is_asked_to_end_and_replaced_by_the_next_look_which_knows_that_it_failed(sick, why):
+    [step] = steps(Declared(1, NEW), [sick], CALM, NOW)
+    assert (step.do, step.fault) == (Do.TERMINATE, True)
+    assert why in step.why
+    ending = sick._replace(stage=Stage.STOPPING, stage_since=NOW, wedged=True)
+    assert [s.do for s in steps(Declared(1, NEW), [ending], CALM, NOW)] == [Do.START]
+    assert steps(Declared(1, NEW), [ending], Backoff(1, NOW), NOW) == []
+    former = sick._replace(generation=OLD)
+    assert Do.START in [s.do for s in steps(Declared(1, NEW), [former], CALM, NOW)]
 
 
 @pytest.mark.parametrize(
