@@ -50,7 +50,7 @@ class Keeper:
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)
-        self.suspects = Suspects(deployment.name, rooms.clock, self.replicas.alive, self.announce, self.lobby.serve)
+        self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms

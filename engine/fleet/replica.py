@@ -109,6 +109,7 @@ class Replica:
         self.wedged = False
         self.broken = False  # its engine said so itself
         self.counted = False  # its failure
+        self.crashed = False  # its process is gone, by its own fault
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
         self.taken_over = False  # an earlier engine started it

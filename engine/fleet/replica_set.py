@@ -142,6 +142,12 @@ class ReplicaSet:
     def alive(self, replica: Replica) -> bool:
         return replica.placed is None or self._rooms.driver.alive(replica.placed)
 
+    def crashed(self, replica: Replica) -> bool:
+        """Whether its process is seen to have ended by its own fault; also of one that was buried meanwhile."""
+        placed = replica.placed
+        replica.crashed = replica.crashed or (placed is not None and self._rooms.driver.crashed(placed))
+        return replica.crashed
+
     def _start(self, template: Template) -> None:
         replica_id = f"{template.deployment.rpartition('/')[2][:40]}-{random_id()}"
         replica = self.add(replica_id, template.generation, secrets.token_urlsafe(32))
@@ -207,6 +213,7 @@ class ReplicaSet:
 
     async def _bury(self, replica: Replica) -> None:
         """The process is gone: as it should be when it was told to end, else a failure with its last words."""
+        self.crashed(replica)  # asked while the driver still knows
         told = replica.stage == Stage.STOPPING
         if told and not replica.wedged and not replica.broken:
             await self._announce("Normal", "ReplicaStopped", replica.reason or "stopped", replica.id)

@@ -1,7 +1,12 @@
-"""Requests under which a replica died: no two of them are tried on one replica, and who ended two is refused.
+"""Requests under which a replica crashed: no two of them are tried on one replica, and who ended two is refused.
 
-All that were in a replica when it died are suspects at first. They go on with one at a time on each replica, until the
-answer begins, or a resumed stream is well past where its replica died: so the next death has one culprit, and the
+Evidence is a crash that was seen (a signal such as SIGSEGV or SIGABRT, an exit status), an engine that says itself that
+it broke, and a replica that had to be ended because it was wedged. Whoever is killed from outside (SIGKILL by an
+operator, or by the system for want of memory; SIGTERM; a node that is taken away) proves nothing against its requests,
+nor does an end that nobody could see.
+
+All that were in a replica when it crashed are suspects at first. They go on with one at a time on each replica, until
+the answer begins, or a resumed stream is well past where its replica crashed: so the next has one culprit, and the
 innocent are cleared by their answers. A request whose client left is held to account as well, until the replica is seen
 to have gone on without it: else one that hangs replicas, with a client that gives up and tries again, would never be
 found out.
@@ -14,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from client.errors import FailedPrecondition
 from client.fleet_types import QuarantinedRequest
@@ -41,21 +47,28 @@ class _Left:
     trial: Trial
 
 
+class Processes(Protocol):
+    """What is known of the processes of replicas."""
+
+    def alive(self, replica: Replica) -> bool: ...
+
+    def crashed(self, replica: Replica) -> bool: ...
+
+
 class Suspects:
-    """Those of one deployment. `alive` tells whether a replica's process exists; `room` is called when a suspect may go
-    where it could not before."""
+    """Those of one deployment. `room` is called when a suspect may go where it could not before."""
 
     def __init__(
         self,
         name: str,
         clock: Clock,
-        alive: Callable[[Replica], bool],
+        processes: Processes,
         announce: Announce,
         room: Callable[[], None],
     ) -> None:
         self._name = name
         self._clock = clock
-        self._alive = alive
+        self._processes = processes
         self._announce = announce
         self._quarantine = Quarantine()
         self._trials = Trials(room)
@@ -86,7 +99,7 @@ class Suspects:
     async def autopsy(self, replica: Replica, digest: str) -> None:
         """A request's connection broke: if the replica died of itself, the request is one of those to blame."""
         for _ in range(int(AUTOPSY_S / AUTOPSY_STEP_S)):
-            if replica.broken or not self._alive(replica):
+            if replica.broken or not self._processes.alive(replica):
                 break
             try:
                 await asyncio.sleep(AUTOPSY_STEP_S)
@@ -110,7 +123,7 @@ class Suspects:
     async def judge(self) -> None:
         """Of the requests whose clients left: blame those whose replica died, acquit those it has gone on without."""
         for key, one in list(self._left.items()):
-            alive = self._alive(one.replica) and not one.replica.broken
+            alive = self._processes.alive(one.replica) and not one.replica.broken
             if alive and one.replica.vitals.moved_at <= one.at + GONE_ON_AFTER_S:
                 continue
             del self._left[key]
@@ -119,8 +132,9 @@ class Suspects:
             one.trial.over()
 
     async def _blame(self, replica: Replica, digest: str) -> None:
-        """A replica died under this request, unless it was told to end."""
-        if replica.stage == Stage.STOPPING and not (replica.wedged or replica.broken):
+        """A replica ended under this request: by a fault of its own, or else nobody is to blame."""
+        crashed = replica.stage != Stage.STOPPING and self._processes.crashed(replica)
+        if not (crashed or replica.wedged or replica.broken):
             return
         if self._quarantine.blame(digest, replica.id, self._clock.monotonic()):
             metrics.QUARANTINED.labels(self._name).inc()

@@ -1,10 +1,22 @@
-"""How a process ended, in words for people."""
+"""How a process ended: in words for people, and whether by its own fault."""
 
 from __future__ import annotations
 
 import signal
 
 UNSEEN = "how it ended is not known: an earlier engine started it"
+
+
+_OWN = (  # of all signals those that a process brings on itself
+    signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP,
+    signal.SIGXCPU, signal.SIGXFSZ,
+)  # fmt: skip
+
+
+def by_own_fault(returncode: int) -> bool:
+    """Whether it crashed. Not where it ended as told, nor where somebody else ended it: an operator, or the system for
+    want of memory, which SIGKILL does not tell apart."""
+    return returncode > 0 or -returncode in _OWN
 
 
 def in_words(returncode: int) -> str:

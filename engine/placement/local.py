@@ -154,6 +154,10 @@ class LocalDriver:
         child = self._children.get(placed.pid)
         return endings.UNSEEN if child is None or child.returncode is None else endings.in_words(child.returncode)
 
+    def crashed(self, placed: Placed) -> bool:
+        child = None if self.alive(placed) else self._children.get(placed.pid)
+        return child is not None and child.returncode is not None and endings.by_own_fault(child.returncode)
+
     def last_words(self, replica: str) -> str:
         try:
             with self._log(replica).open("rb") as log:

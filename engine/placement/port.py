@@ -156,6 +156,13 @@ class Driver(Protocol):
         """
         ...
 
+    def crashed(self, placed: Placed) -> bool:
+        """Whether its process is seen to have ended by its own fault: a crash or a failure, not a signal from outside.
+
+        False while it lives, and where nobody could see it; to be asked before `forget`.
+        """
+        ...
+
     def last_words(self, replica: str) -> str:
         """The last lines that the replica logged, for a human, at most 2000 characters."""
         ...

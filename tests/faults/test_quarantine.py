@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,28 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert quarantined.digest[:16] in error["message"]
         assert len(set(quarantined.replicas)) == 2
         assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
+
+
+async def test_requests_whose_replicas_are_killed_from_outside_are_answered_and_never_refused(
+    engine: EngineProcess,
+) -> None:
+    await deploy(engine, "d", min_replica_count=2, max_replica_count=2)
+    async with Client(engine.context) as client, _http(engine) as http:
+        asking = asyncio.create_task(_ask(http, "Innocent: 1, 2,", 300))
+        killed: set[int] = set()
+        while len(killed) < 2:
+            seen = (await client.fleet.status("d")).replicas
+            busy = next((r.pid for r in seen if r.running and r.pid and r.pid not in killed), None)
+            assert not asking.done(), asking.result().text
+            if busy is not None:
+                os.kill(busy, signal.SIGKILL)
+                killed.add(busy)
+            await asyncio.sleep(0.05)
+        assert (await asking).status_code == 200
+        while (await _reasons(client)).count("ReplicaDied") < 2:
+            await asyncio.sleep(0.1)
+        assert (await client.fleet.status("d")).quarantined == []
+        assert (await _ask(http, "Innocent: 1, 2,", 1)).status_code == 200
 
 
 async def test_a_request_whose_clients_give_up_before_each_crash_is_refused_all_the_same(engine: EngineProcess) -> None:

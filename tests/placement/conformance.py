@@ -124,6 +124,7 @@ class Conformance:
         place.driver.stop(placed, force=True)
         await place.until(lambda: not place.driver.alive(placed))
         assert "killed by signal 9 (SIGKILL)" in place.driver.ending(placed)
+        assert not place.driver.crashed(placed)
         place.driver.forget(placed)
 
     async def test_one_that_is_told_to_end_when_it_serves_ends_with_exit_status_0(self, place: Place):
@@ -134,6 +135,7 @@ class Conformance:
         place.driver.stop(placed, force=False)
         await place.until(lambda: not place.driver.alive(placed))
         assert "ended with exit status 0" in place.driver.ending(placed)
+        assert not place.driver.crashed(placed)
         place.driver.forget(placed)
 
     async def test_one_that_an_earlier_engine_started_and_that_is_gone_has_an_ending_too(self, place: Place):

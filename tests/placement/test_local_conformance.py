@@ -18,7 +18,7 @@ import pytest
 from engine.models import fetch
 from engine.models.catalogue import find
 from engine.placement import machine
-from engine.placement.endings import in_words
+from engine.placement.endings import by_own_fault, in_words
 from engine.placement.local import LocalDriver
 from engine.placement.port import Need, Placed
 from engine.placement.rlimits import FILE_BYTES
@@ -26,6 +26,7 @@ from tests.placement.conformance import Conformance, Place
 from tests.processes import SMOLLM2
 
 pytestmark = pytest.mark.model
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 NEED = Need(model_bytes=150 << 20, process_bytes=100 << 20)
 
 
@@ -50,6 +51,8 @@ async def test_what_killed_a_replica_from_outside_is_known_of_ones_own_and_unkno
     os.kill(placed.pid, signal.SIGSEGV)
     await place.until(lambda: not place.driver.alive(placed))
     assert place.driver.ending(placed) == "killed by signal 11 (SIGSEGV)"
+    assert place.driver.crashed(placed)
+    assert not later.crashed(placed), "it cannot know"
     assert later.ending(placed) == "how it ended is not known: an earlier engine started it"
     place.driver.forget(placed)
 
@@ -95,6 +98,16 @@ async def test_the_log_of_a_replica_that_serves_says_since_when(place):
 )  # fmt: skip
 def test_every_code_of_an_ended_process_has_words(code, words):
     assert in_words(code) == words
+
+
+@pytest.mark.parametrize(("code", "its_own"), [(0, False), (1, True), (139, True), *((-s, True) for s in CRASHES)])
+def test_a_crash_is_told_from_an_end_as_told(code, its_own):
+    assert by_own_fault(code) == its_own
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGPIPE"])
+def test_a_signal_from_outside_is_no_crash(name):
+    assert not by_own_fault(-signal.Signals[name])
 
 
 GIVEN = {"FIREDECK_REPLICA_KEY", "FIREDECK_REPLICA_NEED", "PYTHONUNBUFFERED", "PYTHONSAFEPATH"}

@@ -89,6 +89,9 @@ class Still:
     def ending(self, placed: Placed) -> str:
         return "ended with exit status 3"
 
+    def crashed(self, placed: Placed) -> bool:
+        return True
+
     def last_words(self, replica: str) -> str:
         return "it broke"
 

@@ -42,6 +42,9 @@ class Nowhere:
     def ending(self, placed: Placed) -> str:
         return "killed by signal 9 (SIGKILL)"
 
+    def crashed(self, placed: Placed) -> bool:
+        return True
+
     def last_words(self, replica: str) -> str:
         return "first line\nit broke"
 

@@ -23,15 +23,20 @@ A, B = digest_of(b"a"), digest_of(b"b")
 
 @pytest.fixture
 def house():
-    clock, told, alive = FakeClock(), [], set()
+    clock, told, alive, killed = FakeClock(), [], set(), set()
 
     async def announce(kind: str, reason: str, message: str) -> None:
         told.append((kind, reason, message))
 
     serving = [SimpleNamespace(id="s1", in_flight=0, slots=4)]
     lobby = Lobby(lambda: serving, lambda: None, clock)
-    suspects = Suspects("d", clock, lambda replica: replica.id in alive, announce, lobby.serve)
-    return SimpleNamespace(clock=clock, told=told, alive=alive, suspects=suspects, serving=serving, lobby=lobby)
+    processes = SimpleNamespace(
+        alive=lambda replica: replica.id in alive, crashed=lambda replica: replica.id not in alive | killed
+    )
+    suspects = Suspects("d", clock, processes, announce, lobby.serve)
+    return SimpleNamespace(
+        clock=clock, told=told, alive=alive, killed=killed, suspects=suspects, serving=serving, lobby=lobby
+    )
 
 
 def dead(house, name: str, stage: Stage = Stage.READY) -> Replica:
@@ -65,6 +70,30 @@ async def test_nobody_is_blamed_for_a_replica_that_lives_or_was_told_to_end(hous
         await house.suspects.autopsy(replica, A)
     house.suspects.refuse_quarantined(A)
     assert (await order_of(house, A, B)) == ["A", "B"]
+
+
+async def test_kills_from_outside_prove_nothing_against_the_requests_that_were_there(house):
+    for name in ("r1", "r2", "r3"):
+        house.killed.add(name)
+        await house.suspects.autopsy(dead(house, name), A)
+        left_behind = living(house, f"{name}-left")
+        leave(house, left_behind)
+        house.killed.add(left_behind.id)
+        house.alive.discard(left_behind.id)
+        await house.suspects.judge()
+    house.suspects.refuse_quarantined(A)
+    assert house.suspects.quarantined() == house.told == []
+    assert (await order_of(house, A, B)) == ["A", "B"], "nor is it a suspect"
+
+
+async def test_a_crash_among_kills_from_outside_still_needs_a_second_crash(house):
+    for name in ("r1", "crash 1", "r2"):
+        if name.startswith("r"):
+            house.killed.add(name)
+        await house.suspects.autopsy(dead(house, name), A)
+    assert house.suspects.quarantined() == []
+    await house.suspects.autopsy(dead(house, "crash 2"), A)
+    assert [mark.replicas for mark in house.suspects.quarantined()] == [["crash 1", "crash 2"]]
 
 
 async def test_a_replica_that_was_ended_because_it_was_wedged_counts(house):

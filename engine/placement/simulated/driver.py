@@ -152,6 +152,9 @@ class SimulatedDriver:
     def ending(self, placed: Placed) -> str:
         return "" if self.alive(placed) else self._endings.get(placed.replica, f"[simulated] {UNSEEN}")
 
+    def crashed(self, placed: Placed) -> bool:
+        return False  # virtual replicas have no faults of their own
+
     def last_words(self, replica: str) -> str:
         return self._words.get(replica, "")
 
