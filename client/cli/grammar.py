@@ -53,6 +53,8 @@ class Fireworks(Announced):
         words = options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})
         if words and words[0] in VERBS and (len(words) == 1 or words[1].startswith("-")):
             self._without_noun(ctx, words[0], helped=any(word in ctx.help_option_names for word in words))
+        if words and words[0] in VERBS:
+            self._check_pair(ctx, *(ALIASES.get(word, word) for word in words[:2]))
         return super().parse_args(ctx, reorder(words))
 
     def _without_noun(self, ctx: click.Context, verb: str, *, helped: bool) -> NoReturn:
@@ -68,6 +70,18 @@ class Fireworks(Announced):
         page.write_text(f"{ctx.command_path} {verb} NOUN --help has the options of each.")
         click.echo(page.getvalue(), nl=False)
         ctx.exit()
+
+    def _check_pair(self, ctx: click.Context, verb: str, noun: str) -> None:
+        """A verb before what cannot have it done is a slip of its own: click would take the verb for an argument."""
+        command = self.get_command(ctx, noun)
+        if command is None or (isinstance(command, click.Group) and command.get_command(ctx, verb)):
+            return
+        if isinstance(command, click.Group):
+            has = f"`firedeck {noun}` has {', '.join(command.list_commands(ctx))}"
+        else:
+            has = f"`firedeck {noun}` is a command of its own"
+        nouns = ", ".join(name for name, _ in self._nouns(ctx, verb))
+        raise click.UsageError(f"there is no `firedeck {verb} {noun}`: {has}. {verb} goes with {nouns}.", ctx)
 
     def _nouns(self, ctx: click.Context, verb: str) -> Iterator[tuple[str, str]]:
         """What the verb can be done to, each with what it then does."""

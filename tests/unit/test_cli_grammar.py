@@ -143,6 +143,23 @@ def test_the_help_of_a_verb_is_its_nouns_with_what_it_does_to_each(verb, asked):
     assert told == NOUNS_OF[ALIASES.get(verb, verb)].split()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("list bench", "there is no `firedeck list bench`: `firedeck bench` is a command of its own. list goes with "),
+        ("ls serve -o json", "there is no `firedeck list serve`: `firedeck serve` is a command of its own."),
+        ("scale models my-model", "there is no `firedeck scale model`: `firedeck model` has create, delete,"),
+    ],
+)
+def test_a_verb_before_what_cannot_have_it_done_is_told_what_can(words, told):
+    shown = CliRunner().invoke(main, words.split(), prog_name="firedeck")
+    said = " ".join(shown.output.split())
+    assert (shown.exit_code, told in said) == (2, True), said
+    verb = ALIASES.get(words.split()[0], words.split()[0])
+    assert f"{verb} goes with " in said
+    assert "deployment" in said.partition("goes with ")[2]
+
+
 def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
     shown = CliRunner().invoke(
         main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", "http://127.0.0.1:9"]
