@@ -16,6 +16,7 @@ from client.errors import FiredeckError, Unavailable
 from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
+from engine.fleet.hop import Hop
 from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -35,7 +36,6 @@ PROBES: tuple[tuple[str, dict[str, object]], ...] = (
 PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
 _TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
-REQUEST_CONNECTIONS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,8 @@ class Replica:
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
         self.taken_over = False  # an earlier engine started it
-        self.http: httpx.AsyncClient | None = None
+        self.http: httpx.AsyncClient | None = None  # for looks and settings
+        self.hop: Hop | None = None  # for requests
         self.vitals = Vitals(now)
         self._unreadable = False  # an answer of it could not be read
         self._produced = NOTHING
@@ -134,11 +135,9 @@ class Replica:
         self.placed, self.node, self.short_since = placed, node, None
         self.report.at = self._clock.monotonic()
         self.vitals.spare(self.report.at)
+        self.hop = Hop(str(placed.socket), self.key)
         self.http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(
-                uds=str(placed.socket),
-                limits=httpx.Limits(max_connections=REQUEST_CONNECTIONS, max_keepalive_connections=32),
-            ),
+            transport=httpx.AsyncHTTPTransport(uds=str(placed.socket)),
             base_url="http://replica",
             headers={"Authorization": f"Bearer {self.key}"},
             timeout=httpx.Timeout(None, connect=5.0, pool=None),
@@ -152,6 +151,8 @@ class Replica:
         self.started_at -= (now - self.started_wall).total_seconds()
 
     async def close(self) -> None:
+        if self.hop is not None:
+            self.hop.close()
         if self.http is not None:
             await self.http.aclose()
 

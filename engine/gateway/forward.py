@@ -15,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import httpx
-
 from client.errors import FiredeckError, Internal, InvalidArgument, ScalingUp, Unavailable
 from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
+from engine.fleet.hop import Broken, Reply, Unreached
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.trials import Trial
@@ -39,7 +38,7 @@ ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the reques
 JOURNAL_HEADER = "x-firedeck-journal"  # to the replica: write one, and its length in front of the body; back: "1"
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
-_PASSED_HEADERS = ("content-type", "retry-after", "x-should-retry", "x-firedeck-simulated")
+_PASSED_HEADERS = frozenset({b"content-type", b"retry-after", b"x-should-retry", b"x-firedeck-simulated"})
 
 
 class ReplicaLost(Exception):
@@ -202,60 +201,68 @@ def refuse_cold(keeper: Keeper) -> None:
 
 async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
     """ReplicaLost when the replica gave no whole answer."""
-    http = one.replica.http
-    if http is None or http.is_closed:
+    hop = one.replica.hop
+    if hop is None:
         raise ReplicaLost(reached=False)
     headers = {"content-type": "application/json", "x-request-id": exchange.request_id, **exchange.sent_headers}
     headers |= tracing.sends()
     left = time_left(exchange)
     if left is not None:
         headers[_TIMEOUT_HEADER] = f"{left:.3f}"
-    written = bytes(exchange.journal.text)
+    body = exchange.body
     if exchange.stream:
-        headers[JOURNAL_HEADER] = str(len(written))
+        headers[JOURNAL_HEADER] = str(len(exchange.journal.text))
+        body = bytes(exchange.journal.text) + body if exchange.journal.text else body
     try:
-        async with http.stream("POST", exchange.path, content=written + exchange.body, headers=headers) as response:
-            tracing.reported(response.status_code, response.headers.raw)
-            if response.status_code == 503:
-                await one.replica.look()  # is it leaving, or did its engine break?
-                raise ReplicaLost(reached=one.replica.broken)
-            if exchange.stream and response.status_code == 200:
-                await _pass_stream(response, one, exchange, send)
-            elif exchange.answering:
-                raise Internal(f"a replica would not go on with the stream ({response.status_code})")
-            else:
-                await _pass_whole(response, one, exchange, send)
-    except httpx.HTTPError as error:
-        raise ReplicaLost(reached=not isinstance(error, httpx.ConnectError)) from error
+        reply = await hop.post(exchange.path, headers, body)
+        try:
+            await _pass(reply, one, exchange, send)
+        finally:
+            reply.close()
+    except (Unreached, Broken) as error:
+        raise ReplicaLost(reached=isinstance(error, Broken)) from error
 
 
-async def _pass_whole(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
-    content = await response.aread()
+async def _pass(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
+    tracing.reported(reply.status, reply.headers)
+    if reply.status == 503:
+        await one.replica.look()  # is it leaving, or did its engine break?
+        raise ReplicaLost(reached=one.replica.broken)
+    if exchange.stream and reply.status == 200:
+        await _pass_stream(reply, one, exchange, send)
+    elif exchange.answering:
+        raise Internal(f"a replica would not go on with the stream ({reply.status})")
+    else:
+        await _pass_whole(reply, one, exchange, send)
+
+
+async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
+    content = await reply.whole()
     one.asked.answered()
-    exchange.status = response.status_code
-    if response.status_code == 200:
+    exchange.status = reply.status
+    if reply.status == 200:
         exchange.usage = usage_of(json.loads(content))
         if exchange.usage.generated:  # embeddings have no first token
-            exchange.ttft_s = _whole_ttft(response, exchange)
+            exchange.ttft_s = _whole_ttft(reply, exchange)
     exchange.answering = True
-    headers = [*_headers(response, exchange), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    headers = [*_headers(reply, exchange), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 
-async def _pass_stream(response: httpx.Response, one: Try, exchange: Exchange, send: Send) -> None:
+async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
-    resumed, journaled = exchange.answering, JOURNAL_HEADER in response.headers
+    resumed, journaled = exchange.answering, reply.header(JOURNAL_HEADER.encode()) is not None
     exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
     exchange.generation = one.replica.generation
     reader, in_doubt = StreamReader(exchange.journal if journaled else None), True
-    async for chunk in response.aiter_raw():
+    while chunk := await reply.chunk():
         passed = reader.feed(chunk)
         if not passed:
             continue
         one.asked.answered()
         if not exchange.answering:
-            headers = [*_headers(response, exchange), (b"cache-control", b"no-cache")]
+            headers = [*_headers(reply, exchange), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             exchange.answering, exchange.status = True, 200
         exchange.usage = reader.usage or exchange.usage
@@ -282,21 +289,17 @@ async def break_off(exchange: Exchange, send: Send, why: str) -> None:
     await send({"type": "http.response.body", "body": f"data: {json.dumps(body)}\n\n".encode()})
 
 
-def _headers(response: httpx.Response, exchange: Exchange) -> Headers:
-    passed = [
-        (name.encode(), value.encode())
-        for name, value in response.headers.items()
-        if name in _PASSED_HEADERS or name.startswith("fireworks-")
-    ]
+def _headers(reply: Reply, exchange: Exchange) -> Headers:
+    passed = [one for one in reply.headers if one[0] in _PASSED_HEADERS or one[0].startswith(b"fireworks-")]
     return [*passed, (b"x-request-id", exchange.request_id.encode())]
 
 
-def _whole_ttft(response: httpx.Response, exchange: Exchange) -> float:
+def _whole_ttft(reply: Reply, exchange: Exchange) -> float:
     """What the first token would have taken on a stream: waiting here, plus what the replica measured."""
     elapsed = exchange.now() - exchange.began_at
     try:
-        generating = float(response.headers["fireworks-server-processing-time"])
-        first = float(response.headers["fireworks-server-time-to-first-token"])
-    except (KeyError, ValueError):
+        generating = float(reply.header(b"fireworks-server-processing-time") or "")
+        first = float(reply.header(b"fireworks-server-time-to-first-token") or "")
+    except ValueError:
         return elapsed
     return max(0.0, elapsed - generating) + first

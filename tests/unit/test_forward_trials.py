@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from pathlib import Path
 
-import httpx
 import pytest
 
 from engine.control.quarantine import digest_of
+from engine.fleet.hop import Hop
 from engine.fleet.replica import Replica
 from engine.gateway.forward import JOURNAL_HEADER, PROVEN_GROUPS, Exchange, forward
 from tests.unit.test_keeper import house  # noqa: F401
@@ -21,24 +22,29 @@ GROUP = b'data: {"choices": [{"text": "a"}]}\n\n:t0,1\n\n'
 class Says:
     """What one replica says on a stream, group by group; None: it dies."""
 
-    def __init__(self, house, name: str) -> None:  # noqa: F811
+    def __init__(self, house, name: str, folder: Path) -> None:  # noqa: F811
         self.groups: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._house = house
+        self._house, self._socket = house, str(folder / f"{name}.sock")
         self.replica: Replica = house.add(name, house.generation())
-        transport = httpx.MockTransport(
-            lambda _: httpx.Response(200, headers={JOURNAL_HEADER: "1"}, content=self._said())
-        )
-        self.replica.http = httpx.AsyncClient(transport=transport, base_url="http://replica")
+        self.replica.hop = Hop(self._socket, "key")
 
-    async def _said(self) -> AsyncIterator[bytes]:
-        while True:
-            group = await self.groups.get()
-            if group is None:
-                self._house.driver.dead.add(self.replica.id)
-                raise httpx.ReadError("gone")
-            yield group
+    @classmethod
+    async def on(cls, house, name: str, folder: Path) -> Says:  # noqa: F811
+        said = cls(house, name, folder)
+        await asyncio.start_unix_server(said._answer, said._socket)
+        return said
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(BODY)
+        head = f"HTTP/1.1 200 OK\r\n{JOURNAL_HEADER}: 1\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        while (group := await self.groups.get()) is not None:
+            writer.write(head + b"%x\r\n%b\r\n" % (len(group), group))
+            head = b""
             if b"[DONE]" in group:
+                writer.write(b"0\r\n\r\n")
                 return
+        self._house.driver.dead.add(self.replica.id)
+        writer.close()
 
     def say(self, *groups: bytes | None) -> None:
         for group in groups:
@@ -74,8 +80,11 @@ def suspected(keeper) -> bool:
 
 
 @pytest.mark.timeout(60)
-async def test_a_stream_that_had_not_begun_is_cleared_when_it_begins_and_no_later_death_is_its_second(house):  # noqa: F811
-    first, second = Says(house, "r1"), Says(house, "r2")
+async def test_a_stream_that_had_not_begun_is_cleared_when_it_begins_and_no_later_death_is_its_second(
+    house,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    first, second = await Says.on(house, "r1", tmp_path), await Says.on(house, "r2", tmp_path)
     stream = Stream(house.keeper)
     await until(lambda: first.replica.in_flight)
     first.say(None)
@@ -91,8 +100,11 @@ async def test_a_stream_that_had_not_begun_is_cleared_when_it_begins_and_no_late
 
 
 @pytest.mark.timeout(60)
-async def test_a_resumed_stream_is_on_trial_until_it_is_past_where_its_replica_died(house):  # noqa: F811
-    first, second = Says(house, "r1"), Says(house, "r2")
+async def test_a_resumed_stream_is_on_trial_until_it_is_past_where_its_replica_died(
+    house,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    first, second = await Says.on(house, "r1", tmp_path), await Says.on(house, "r2", tmp_path)
     stream = Stream(house.keeper)
     first.say(GROUP, None)
     await until(lambda: second.replica.in_flight)

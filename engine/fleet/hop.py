@@ -1,0 +1,290 @@
+"""The gateway's way to one replica: HTTP/1.1 over its unix socket, at the cost of a few microseconds a chunk.
+
+    data   Hop     the connections to one replica, those that are idle among them
+           Reply   what came back of one request: its head, and its body as it comes
+    verbs  post    send a request, and wait for the head of what comes back
+           chunk   what of the body has come meanwhile, joined: who is slow gets more at once
+    near   `Replica` has one; `engine.gateway.forward` asks it; looks and probes go through httpx, which is general
+
+Every token of every stream comes this way, so a C parser reads it and nothing stands between. A replica is not
+believed: what is no HTTP, has a head or trailers without end, an interim status, more bytes than it said or an end that
+it did not announce is `Broken`. Who takes nothing holds back the replica's sending, not our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import cast
+
+import httptools
+
+Headers = list[tuple[bytes, bytes]]
+
+CONNECT_S = 5.0
+IDLE_S = 4.0  # replicas close what was idle for 5 s
+IDLE_MAX = 256  # connections
+HELD_BYTES = 32 << 10  # of a body that nobody has taken yet: then the replica has to wait
+OVERHEAD_BYTES_MAX = 64 << 10  # without a byte of a body in between: heads, trailers, extensions of chunks
+WHOLE_BYTES_MAX = 256 << 20
+
+
+class Unreached(Exception):
+    """No connection could be made: the replica knows nothing of the request."""
+
+
+class Broken(Exception):
+    """The replica had the request, and its answer ended before its time or is none."""
+
+
+class Reply:
+    """The answer to one request. `close()` must end it: one that is not whole costs its connection."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.status = 0
+        self.headers: Headers = []  # names in lower case
+        self.body_bytes = 0  # that came until now
+        self.ended = False
+        self._connection = connection
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._error: Broken | None = None
+        self._news: asyncio.Future[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for known, value in self.headers if known == name), None)
+
+    async def chunk(self) -> bytes:
+        """All that has come and was not taken yet; b"" at the end of the body. Broken where it ends too early."""
+        while not self._parts:
+            if self.ended:
+                return b""
+            await self._wait()
+        taken = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts, self._held = [], 0
+        self._connection.flow(held=0)
+        return taken
+
+    async def whole(self) -> bytes:
+        """The body to its end; Broken also for one of more than WHOLE_BYTES_MAX."""
+        parts = []
+        while part := await self.chunk():
+            parts.append(part)
+            if self.body_bytes > WHOLE_BYTES_MAX:
+                raise Broken(f"the answer has more than {WHOLE_BYTES_MAX} bytes")
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._connection.release()
+
+    async def head(self) -> None:
+        while not self.status:
+            await self._wait()
+
+    def take(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._held += len(data)
+        self.body_bytes += len(data)
+        self._connection.flow(self._held)
+
+    def fail(self, error: Broken) -> None:
+        self.ended, self._error = False, self._error or error
+
+    def wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def _wait(self) -> None:
+        """Until there is more to know. Raises what it failed with."""
+        if self._error is not None:
+            raise self._error
+        self._news = asyncio.get_running_loop().create_future()
+        await self._news
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._reply: Reply | None = None
+        self._status_known = self._reusable = self._paused = False
+        self._overhead = 0
+        self.open = False
+        self.heard = False  # something came back for its request
+        self.idle_since = 0.0
+
+    def ask(self, head: bytes, body: bytes) -> Reply:
+        assert self._transport is not None
+        self._reply, self._status_known, self._overhead, self.heard = Reply(self), False, 0, False
+        self._transport.writelines((head, body))
+        return self._reply
+
+    def release(self) -> None:
+        """Its request is over: keep it for the next one if nothing is left of this one."""
+        reply, self._reply = self._reply, None
+        written = self._transport is not None and not self._transport.get_write_buffer_size()
+        if reply is not None and reply.ended and self.open and written and self._reusable:
+            self.flow(held=0)
+            self._hop.keep(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self.open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def flow(self, held: int) -> None:
+        """So many bytes of its reply wait to be taken."""
+        if self._paused == (held > HELD_BYTES) or not self.open or self._transport is None:
+            return
+        self._paused = not self._paused
+        if self._paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of asyncio's classes
+        self.open = True
+        self._hop.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        reply = self._reply
+        if reply is None or reply.ended:
+            self.close()  # nobody asked
+            return
+        before, self.heard = reply.body_bytes, True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._break(reply, f"what it sent is no answer: {error}")
+            return
+        self._overhead = 0 if reply.body_bytes > before else self._overhead + len(data)
+        if self._overhead > OVERHEAD_BYTES_MAX:
+            self._break(reply, "its head has no end")
+            return
+        reply.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._hop.lost(self)
+        if self._reply is not None and not self._reply.ended:
+            self._reply.fail(Broken("it closed the connection before its answer was whole"))
+            self._reply.wake()
+
+    def _break(self, reply: Reply, why: str) -> None:
+        reply.fail(Broken(why))
+        self.close()
+        reply.wake()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        if self._status_known:
+            raise ValueError("a second answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reply is not None and not self._status_known:  # else a trailer
+            self._reply.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            raise ValueError("an interim answer")
+        self._status_known = True
+        if self._reply is not None:
+            self._reply.status = status
+
+    def on_body(self, data: bytes) -> None:
+        if self._reply is not None:
+            self._reply.take(data)
+
+    def on_message_complete(self) -> None:
+        self._reusable = self._parser.should_keep_alive()  # later the parser does not know any more
+        if self._reply is not None:
+            self._reply.ended = True
+
+
+class Hop:
+    """All connections to the replica that listens on `socket` and knows `key`."""
+
+    def __init__(self, socket: str, key: str) -> None:
+        self._socket = socket
+        self._authorization = f"host: replica\r\nauthorization: Bearer {key}\r\n"
+        self._idle: list[_Connection] = []
+        self.connections: set[_Connection] = set()
+        self.closed = False
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """What is answered, once its head has come. Raises Unreached or Broken.
+
+        A connection that was closed while it was idle is no answer: then a new one is asked, once."""
+        told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        length = f"content-length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\n{self._authorization}{told}{length}".encode("latin-1")
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return await _asked(connection, head, body)
+            except Broken:
+                if connection.heard:
+                    raise
+            try:
+                return await _asked(await self._connected(), head, body)
+            except Unreached as error:  # the first try may have been what ended it
+                raise Broken(str(error)) from error
+        return await _asked(await self._connected(), head, body)
+
+    def close(self) -> None:
+        """Requests that are under way end with Broken."""
+        self.closed = True
+        for connection in list(self.connections):
+            connection.close()
+        self._idle.clear()
+
+    def keep(self, connection: _Connection) -> None:
+        if self.closed or len(self._idle) >= IDLE_MAX:
+            connection.close()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+
+    def lost(self, connection: _Connection) -> None:
+        self.connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _kept(self) -> _Connection | None:
+        """The one that was used last: those that are idle for long are too old together."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and asyncio.get_running_loop().time() - connection.idle_since < IDLE_S:
+                return connection
+            connection.close()
+        return None
+
+    async def _connected(self) -> _Connection:
+        if self.closed:
+            raise Unreached("the connections to this replica were closed")
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return (await loop.create_unix_connection(lambda: _Connection(self), self._socket))[1]
+        except OSError as error:  # TimeoutError is one
+            raise Unreached(str(error) or type(error).__name__) from error
+
+
+async def _asked(connection: _Connection, head: bytes, body: bytes) -> Reply:
+    reply = connection.ask(head, body)
+    try:
+        await reply.head()
+    except BaseException:
+        reply.close()
+        raise
+    return reply
