@@ -44,8 +44,7 @@ class Prompt:
     taken: Choice | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A ready replica: `in_flight` requests are there, `slots` can run at once. In characters: `cached` of this very
     prompt, `ahead` of others that it has been given and not read yet, `held` in all; `full`: the share of its cache
     that is in use, so that what it reads takes the place of something."""
@@ -152,11 +151,12 @@ def choose(
     asked = prompt or Prompt()
     at_home = home(asked.session, [c.id for c in eligible]) if asked.session else None
 
-    def expected(c: Candidate) -> float:
-        return c.expected_s(asked, request_s, at_home=c.id == at_home)
+    def rank(c: Candidate) -> tuple[float, float, int, str]:
+        return c.expected_s(asked, request_s, at_home=c.id == at_home), c.in_flight / c.slots, c.held, c.id
 
-    taken = min(eligible, key=lambda c: (expected(c), c.in_flight / c.slots, c.held, c.id))
-    most, least = max(c.cached for c in eligible), min(c.cached for c in eligible)
+    taken = min(eligible, key=rank)
+    cached = [c.cached for c in eligible]
+    most, least = max(cached), min(cached)
     elsewhere: Literal["", "home", "prefix"] = ""
     rule: Rule = "load"
     if len(eligible) == 1:

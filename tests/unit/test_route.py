@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from engine.control.route import CROWD, PREFETCH, RULES, Candidate, Prompt, choose, home
 
 CANDIDATES = st.lists(
-    st.builds(Candidate, st.integers(0, 9).map(str), st.integers(0, 6), st.integers(1, 4)),
+    st.tuples(st.integers(0, 9).map(str), st.integers(0, 6), st.integers(1, 4)).map(lambda of: Candidate(*of)),
     max_size=6, unique_by=lambda c: c.id,
 )  # fmt: skip
 KNOWING = st.lists(
@@ -104,7 +103,7 @@ def test_who_has_read_more_of_the_prompt_is_not_less_likely_to_get_it(candidates
     choice = choose(candidates, frozenset(), prompt, request_s)
     if choice is None:
         return
-    more = [dataclasses.replace(c, cached=characters) if c.id == choice.id else c for c in candidates]
+    more = [c._replace(cached=characters) if c.id == choice.id else c for c in candidates]
     assert taken(more, frozenset(), prompt, request_s) == choice.id
 
 
@@ -115,9 +114,9 @@ def test_a_prefix_is_worth_what_reading_it_would_take_and_not_more():
     assert choose([reader, idle], prompt=prompt, request_s=1.0).rule == "prefix"
     choice = choose([reader, idle], prompt=prompt, request_s=100.0)  # what runs there slows it by more
     assert (choice.id, choice.rule, choice.elsewhere) == ("idle", "load", "prefix")
-    behind = dataclasses.replace(reader, ahead=8000)
+    behind = reader._replace(ahead=8000)
     assert taken([behind, idle], prompt=prompt, request_s=1.0) == "idle"
-    waits = dataclasses.replace(reader, in_flight=4)
+    waits = reader._replace(in_flight=4)
     assert taken([waits, idle], prompt=prompt, request_s=10.0) == "idle"
 
 
@@ -133,10 +132,10 @@ def test_a_prefix_that_all_requests_share_makes_no_hot_spot():
         given_to[choice.id] += 1
         running.append(choice.id)
         one = replicas[choice.id]
-        replicas[choice.id] = dataclasses.replace(one, in_flight=one.in_flight + 1, cached=7936)
+        replicas[choice.id] = one._replace(in_flight=one.in_flight + 1, cached=7936)
         if len(running) > 20:  # as many as run at once, on 32 slots
             left = replicas[running.pop(0)]
-            replicas[left.id] = dataclasses.replace(left, in_flight=left.in_flight - 1)
+            replicas[left.id] = left._replace(in_flight=left.in_flight - 1)
         most = max(c.in_flight for c in replicas.values())
         assert number < 100 or most <= 8, "nobody waits for a slot while others have some free"
     assert min(given_to.values()) > 50, given_to
