@@ -58,7 +58,9 @@ def settings(command: Any) -> Any:
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
             click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
             click.option(
-                "--enable-session-affinity/--no-enable-session-affinity", default=None, help="Kept as declared."
+                "--enable-session-affinity/--no-enable-session-affinity",
+                default=None,
+                help="Keep a session on one replica (on).",
             ),
             click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),

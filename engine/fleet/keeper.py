@@ -26,6 +26,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rollout import Rollout
 from engine.fleet.rooms import Rooms
+from engine.fleet.router import Router
 from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
@@ -49,7 +50,8 @@ class Keeper:
         self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
-        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held)
+        self.router = Router(rooms.clock, self.meter)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.router)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
@@ -210,6 +212,7 @@ class Keeper:
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)
+        self.router.keep(self.replicas.replicas.keys())
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)

@@ -1,5 +1,8 @@
 """Where requests wait for a place on a replica: first come, first served, bounded, with deadlines.
 
+Which of the free places one gets is the business of `engine.fleet.router`; that it gets one in its turn, and waits for
+no better one than there is, is decided here.
+
 The gateway holds what the replicas cannot run yet, so that a replica that becomes ready takes its share of the queue
 at once instead of waiting for new arrivals. Whoever would not have a place before its deadline, at the pace at which
 the queue is being served, is told so at once, and when to come back: it would only keep others waiting.
@@ -16,14 +19,14 @@ from dataclasses import dataclass
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
 from engine.control.pace import Pace
-from engine.control.route import Candidate, Choice, choice, choose
+from engine.control.route import Choice, Prompt
 from engine.fleet.replica import Replica
+from engine.fleet.router import Router
 from engine.fleet.trials import NOBODY, Trial
 from engine.telemetry import tracing
 
 QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
 RETRY_AFTER_S = 5.0
-DEFAULT_SLOTS = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -34,6 +37,7 @@ class Waiter:
     place: asyncio.Future[Replica]
     avoid: frozenset[str]
     trial: Trial | None
+    prompt: Prompt
     choice: Choice | None = None  # why just that place
 
     def barred(self) -> Set[str]:
@@ -43,7 +47,7 @@ class Waiter:
 
 class Lobby:
     """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
-    with the seconds that each one did."""
+    with the seconds that each one did; `router` knows the replicas."""
 
     def __init__(
         self,
@@ -51,11 +55,13 @@ class Lobby:
         knock: Callable[[], None],
         clock: Clock,
         waited: Callable[[float], None] = lambda seconds: None,
+        router: Router | None = None,
     ) -> None:
         self._ready = ready
         self._knock = knock
         self._waited = waited
         self._clock = clock
+        self._router = router or Router(clock)
         self._waiting: deque[Waiter] = deque()
         self._pace = Pace()
         self._closed: Exception | None = None
@@ -69,18 +75,25 @@ class Lobby:
 
     @asynccontextmanager
     async def place(
-        self, timeout_s: float, avoid: frozenset[str] = NOBODY, trial: Trial | None = None
+        self,
+        timeout_s: float,
+        avoid: frozenset[str] = NOBODY,
+        trial: Trial | None = None,
+        prompt: Prompt | None = None,
     ) -> AsyncIterator[Replica]:
-        """A place on a replica for the time of the `async with`; one that `trial` bars it from is none.
+        """A place on a replica for the time of the `async with`; one that `trial` bars it from is none. `prompt`: what
+        is known of the request.
 
         Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready) or so long that no place
         would come within `timeout_s`, Unavailable when none came.
         """
-        replica = await self._wait(timeout_s, avoid, trial)
+        replica = await self._wait(timeout_s, avoid, trial, prompt or Prompt())
+        began_at = self._clock.monotonic()
         try:
             yield replica
         finally:
             replica.in_flight -= 1
+            self._router.ended(self._clock.monotonic() - began_at)
             self.serve()
 
     def serve(self) -> None:
@@ -89,7 +102,7 @@ class Lobby:
         while self._waiting:
             waiter = self._waiting[0]
             barred = waiter.barred()
-            picked = self._pick(waiter.avoid, barred)
+            picked = self._router.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
             if picked is None and not barred:
                 break
             self._waiting.popleft()
@@ -104,6 +117,7 @@ class Lobby:
         waiter.choice = choice
         if waiter.trial is not None:
             waiter.trial.begin(replica.id)
+        self._router.took(replica, waiter.prompt, choice)
         waiter.place.set_result(replica)
         self._pace.given(self._clock.monotonic())
 
@@ -122,11 +136,11 @@ class Lobby:
     def reopen(self) -> None:
         self._closed = None
 
-    async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None) -> Replica:
+    async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None, prompt: Prompt) -> Replica:
         if self._closed is not None:
             raise self._closed
         self._check_queue(timeout_s)
-        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial)
+        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial, prompt)
         self._waiting.append(waiter)
         granted = at_once = False
         tracing.waits(len(self._waiting) - 1, len(self._ready()))
@@ -183,14 +197,3 @@ class Lobby:
         elif waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None:
             waiter.place.result().in_flight -= 1
             self.serve()
-
-    def _pick(self, avoid: frozenset[str], barred: Set[str]) -> tuple[Replica, Choice] | None:
-        by_id = {replica.id: replica for replica in self._ready()}
-        closed = barred & by_id.keys()
-        if closed - avoid:
-            closed |= avoid  # better wait for one of those
-        candidates = [
-            Candidate(r.id, r.in_flight, r.slots or DEFAULT_SLOTS) for r in by_id.values() if r.id not in closed
-        ]
-        chosen = choose(candidates, avoid)
-        return (by_id[chosen], choice(candidates, avoid, chosen)) if chosen else None

@@ -17,6 +17,7 @@ from client.fleet_types import ReplicaView
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.hop import Hop
+from engine.fleet.prefix_cache import Cache, cache_of
 from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -50,13 +51,22 @@ NOTHING = Produced()
 
 
 class Asked:
-    """One request that was sent to a replica. `answered()` once its answer has begun; again does no harm."""
+    """One request that was sent to a replica, which has so many `characters` to read for it. `answered()` once its
+    answer has begun, after `took_s`; again does no harm."""
 
-    def __init__(self, vitals: Vitals, now: float) -> None:
-        self._vitals, self._entry = vitals, vitals.asked(now)
+    def __init__(self, replica: Replica, clock: Clock, characters: int) -> None:
+        self._replica, self._clock, self._began_at = replica, clock, clock.monotonic()
+        self._entry = replica.vitals.asked(self._began_at)
+        self.took_s: float | None = None
+        self._unread = characters
+        replica.unread += characters
 
     def answered(self) -> None:
-        self._vitals.answered(self._entry)
+        if self.took_s is not None:
+            return
+        self.took_s = self._clock.monotonic() - self._began_at
+        self._replica.vitals.answered(self._entry)
+        self._replica.unread -= self._unread
 
 
 @dataclass(slots=True)
@@ -67,10 +77,12 @@ class Report:
     at: float = 0.0
     waiting: int = field(init=False)  # requests in the replica's own queue
     cached_tokens: int = field(init=False)
+    cache: Cache = field(init=False)
 
     def __post_init__(self) -> None:
         self.waiting = int(self.body.get("waiting") or 0)
         self.cached_tokens = int(self.body.get("kv_used_tokens") or 0)
+        self.cache = cache_of(self.body)
 
     def count(self, name: str) -> int:
         return int(self.body.get("counters", {}).get(name, 0))
@@ -112,6 +124,7 @@ class Replica:
         self.crashed = False  # its process is gone, by its own fault
         self.suspect = False  # it failed a request and has not answered since: route around it
         self.in_flight = 0  # requests that the gateway has here
+        self.unread = 0  # characters of their prompts that it has not read yet, as far as can be told from here
         self.taken_over = False  # an earlier engine started it
         self.http: httpx.AsyncClient | None = None  # for looks and settings
         self.hop: Hop | None = None  # for requests
@@ -216,9 +229,10 @@ class Replica:
         return self.report.body.get("slots")
 
     @contextlib.contextmanager
-    def asked(self) -> Iterator[Asked]:
-        """For the time of one request to it: as long as the request has no answer, the replica owes one."""
-        asked = Asked(self.vitals, self._clock.monotonic())
+    def asked(self, characters: int = 0) -> Iterator[Asked]:
+        """For the time of one request to it: as long as the request has no answer, the replica owes one, and has
+        `characters` of its prompt to read."""
+        asked = Asked(self, self._clock, characters)
         try:
             yield asked
         finally:

@@ -18,10 +18,12 @@ from functools import partial
 from client.errors import FiredeckError, Internal, InvalidArgument, ScalingUp, Unavailable
 from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
+from engine.control.route import Prompt
 from engine.fleet.hop import Broken, Reply, Unreached
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.trials import Trial
+from engine.gateway import verdict
 from engine.gateway.sse import Journal, StreamReader, usage_of
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -67,6 +69,7 @@ class Exchange:
     journal: Journal = field(default_factory=Journal)
     generation: str = ""  # of the replicas that can go on with what was sent
     lost: bool = False  # a replica died under it, or seemed to
+    prompt: Prompt = field(default_factory=Prompt)  # what routing may know of it
 
     @property
     def over(self) -> bool:
@@ -125,12 +128,16 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     until = _held_until(keeper, exchange)
     failed: frozenset[str] = frozenset()
     digest = digest_of(exchange.body)
-    for _ in range(TRIES):
+    keeper.router.asked()
+    for number in range(TRIES):
         keeper.suspects.refuse_quarantined(digest)
+        if number and not exchange.answering:
+            verdict.refuse_retry(keeper)
         refuse_cold(keeper)
         with keeper.suspects.trial(digest) as trial:
             avoid = failed | _unlike(keeper, exchange)
-            async with keeper.lobby.place(max(0.0, until - exchange.now()), avoid, trial) as replica:
+            left_s = max(0.0, until - exchange.now())
+            async with keeper.lobby.place(left_s, avoid, trial, exchange.prompt) as replica:
                 keeper.suspects.refuse_quarantined(digest)  # found out while it waited
                 lost = await _once(keeper, replica, exchange, send, trial, digest)
                 if lost is not None and exchange.over:
@@ -171,7 +178,8 @@ async def _once(
         if replica.generation != exchange.generation:
             raise Unavailable("no replica is left of those that this stream began with")
         metrics.RESUMED.labels(keeper.name).inc()
-    with replica.asked() as asked:
+    taken, resumed = exchange.prompt.taken, exchange.answering
+    with replica.asked(taken.unread if taken else 0) as asked:
         try:
             await _ask(Try(replica, asked, trial, partial(keeper.suspects.answered, digest)), exchange, send)
         except asyncio.CancelledError:
@@ -181,7 +189,10 @@ async def _once(
             keeper.lost(replica)
             exchange.lost = True
             tracing.lost(reached=loss.reached)
+            await verdict.lost(keeper, replica)
             return loss
+    began_after_s = asked.took_s if exchange.stream and not resumed else None
+    await verdict.answered(keeper, replica, exchange.status, exchange.prompt, began_after_s)
     return None
 
 

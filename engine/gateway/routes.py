@@ -37,6 +37,7 @@ from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import CLIENT_GONE, Admission, Visit
 from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
+from engine.gateway.prompt import prompt_of
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
 from engine.keys import Principal
@@ -144,6 +145,9 @@ class Gateway:
             path, body, bool(stream), request_id, time.monotonic(), time.monotonic,
             sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
         )  # fmt: skip
+        if path in _GENERATE:
+            sessions = keeper.deployment.enable_session_affinity is not False
+            exchange.prompt = prompt_of(fields, headers, addon, sessions=sessions)
         synthetic = SYNTHETIC_HEADER in headers
         model = keeper.deployment.base_model or ""
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)

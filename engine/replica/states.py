@@ -37,7 +37,7 @@ class StateStore(Generic[S]):
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self.bytes_used = 0
+        self.bytes_used = self.tokens_kept = 0  # of all states together
         self.hits = 0  # states read with `get`
         self.evictions = 0  # states thrown out for want of room
         self._entries: dict[Handle, _Entry[S]] = {}  # used longest ago first
@@ -125,12 +125,14 @@ class StateStore(Generic[S]):
         self._entries[handle] = entry
         self._index.insert(entry.scope, entry.tokens, handle)
         self.bytes_used += entry.state.nbytes
+        self.tokens_kept += len(entry.tokens)
         return handle
 
     def _forget(self, handle: Handle) -> _Entry[S]:
         entry = self._entries.pop(handle)
         self._index.remove(handle)
         self.bytes_used -= entry.state.nbytes
+        self.tokens_kept -= len(entry.tokens)
         return entry
 
     def _touch(self, handle: Handle) -> None:

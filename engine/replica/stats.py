@@ -35,6 +35,7 @@ def figures(loaded: Loaded, scheduler: Scheduler) -> dict[str, Any]:
             "ram_bytes": states.bytes_used,
             "ram_budget_bytes": states.budget_bytes,
             "ram_entries": states.entries,
+            "ram_tokens": states.tokens_kept,
             "ram_hits": states.hits,
             "ram_evictions": states.evictions,
         },

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from client.fleet_types import DeploymentStats
 from engine.clock import Clock
+from engine.control.route import Rule
 from engine.telemetry import metrics
 from engine.telemetry.metrics import Buckets
 from engine.telemetry.window import Rate, Window, percentile
@@ -68,6 +69,14 @@ class Meter:
     def held(self, seconds: float) -> None:
         """A request has waited so long for a place, whether it got one or not."""
         metrics.HELD_FOR.labels(self.deployment).observe(seconds)
+
+    def routed(self, rule: Rule) -> None:
+        """A replica was chosen for a request, or for another try of one."""
+        metrics.ROUTED.labels(self.deployment, rule).inc()
+
+    def ejected(self) -> None:
+        """A replica gets no request for a while."""
+        metrics.EJECTED.labels(self.deployment).inc()
 
     def first_token(self, ttft_s: float) -> None:
         self._ttft_ms.add(self._clock.monotonic(), ttft_s * 1000)

@@ -71,6 +71,17 @@ QUARANTINED = Counter(
 RESUMED = Counter(
     "firedeck_streams_resumed", "Streams that went on on another replica.", ["deployment"], registry=REGISTRY
 )
+ROUTED = Counter(
+    "firedeck_requests_routed", "Tries of requests, by what decided on their replica.", ["deployment", "reason"],
+    registry=REGISTRY,
+)  # fmt: skip
+EJECTED = Counter(
+    "firedeck_replicas_ejected", "Replicas passed over for a while, for failing requests or being far too slow.",
+    ["deployment"], registry=REGISTRY,
+)  # fmt: skip
+RETRIES_REFUSED = Counter(
+    "firedeck_retries_refused", "Requests not tried again, because too many were.", ["deployment"], registry=REGISTRY
+)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 COST = Counter(
     "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY
@@ -82,7 +93,7 @@ REGISTRY.register(REPLICA_FIGURES)
 
 _TOTALS: tuple[MetricWrapperBase, ...] = (
     REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
-    COST, RESUMED,
+    COST, RESUMED, ROUTED, EJECTED, RETRIES_REFUSED,
 )  # fmt: skip
 _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went

@@ -181,6 +181,9 @@ class _Tried:
             "firedeck.route.with_room": taken.with_room,
             "firedeck.route.in_flight": taken.in_flight,
             "firedeck.route.slots": taken.slots,
+            "firedeck.route.rule": taken.rule,
+            "firedeck.route.cached_characters": taken.cached,
+            "firedeck.route.ejected": taken.ejected,
         }
         return span
 

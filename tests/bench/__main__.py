@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, listing, peer, reconcile, speculation, throughput, wake, watching
+from tests.bench import footprint, gateway, listing, peer, reconcile, routing, speculation, throughput, wake, watching
 from tests.bench.autoscaling import report as autoscaling
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
@@ -43,6 +43,7 @@ TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of th
     "gateway": gateway.main,
     "listing": listing.main,
     "reconcile": reconcile.main,
+    "routing": routing.main,
     "watching": watching.main,
 }
 AUTOSCALE = "autoscale"  # its table needs neither a model nor a peer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from engine.clock import FakeClock
 from engine.control.route import PREFETCH
 from engine.fleet import lobby as lobby_room
 from engine.fleet.lobby import Lobby
+from tests.unit.places import counted
 
 FOREVER_S = 3600.0
 NOBODY = frozenset[str]()
@@ -24,7 +24,7 @@ class House:
     """A lobby over replicas that are only counted."""
 
     def __init__(self, *slots: int) -> None:
-        self.replicas = [SimpleNamespace(id=f"r{i}", in_flight=0, slots=n) for i, n in enumerate(slots)]
+        self.replicas = [counted(f"r{i}", n) for i, n in enumerate(slots)]
         self.knocks = 0
         self.clock = FakeClock()
         self.waits: list[float] = []
@@ -96,7 +96,7 @@ async def test_places_are_given_in_the_order_of_arrival():
     house, leave = House(), asyncio.Event()
     tasks = [house.send(str(i), leave) for i in range(6)]
     await settle()
-    house.replicas.append(SimpleNamespace(id="late", in_flight=0, slots=2))
+    house.replicas.append(counted("late", 2))
     house.lobby.serve()
     await settle()
     assert house.order == ["0", "1", "2"]
@@ -109,9 +109,7 @@ async def test_a_newcomer_does_not_overtake_those_who_wait():
     house, leave = House(), asyncio.Event()
     first = house.send("first", leave)
     await settle()
-    house.replicas.append(
-        SimpleNamespace(id="late", in_flight=PREFETCH, slots=1)
-    )  # one place, and nobody told the lobby
+    house.replicas.append(counted("late", in_flight=PREFETCH))  # one place, and nobody told the lobby
     second = house.send("second", leave)
     await settle()
     assert (house.order, house.lobby.held) == (["first"], 1)
@@ -170,7 +168,7 @@ async def test_refusing_turns_away_all_who_wait_and_all_who_come_until_it_opens_
     with pytest.raises(NotFound):
         await house.visit("late", leave)
     house.lobby.reopen()
-    house.replicas.append(SimpleNamespace(id="r", in_flight=0, slots=1))
+    house.replicas.append(counted("r"))
     leave.set()
     assert await house.visit("again", leave) == "r"
 
@@ -189,7 +187,7 @@ async def test_a_place_given_just_as_its_waiter_gives_up_goes_to_the_next():
     house, leave = House(), asyncio.Event()
     leaving, next_one = house.send("leaving", leave), house.send("next", leave)
     await settle()
-    house.replicas.append(SimpleNamespace(id="r", in_flight=PREFETCH, slots=1))
+    house.replicas.append(counted("r", in_flight=PREFETCH))
     house.lobby.serve()  # the place is granted ...
     assert (house.lobby.held, house.replicas[0].in_flight) == (1, 2)
     leaving.cancel()  # ... and not taken
@@ -205,7 +203,7 @@ async def test_one_who_left_the_queue_does_not_take_a_place_from_who_stays():
     gone, stays = house.send("gone", leave), house.send("stays", leave)
     await settle()
     gone.cancel()
-    house.replicas.append(SimpleNamespace(id="r", in_flight=PREFETCH, slots=1))
+    house.replicas.append(counted("r", in_flight=PREFETCH))
     house.lobby.serve()  # before the cancelled one has run
     await settle()
     assert house.order == ["stays"]
@@ -262,7 +260,7 @@ async def rehearse(slots, actions) -> None:
             task, leave = guests[rest[0] % len(guests)]
             task.cancel() if action.startswith("cancel") else leave.set()
         elif action == "grow" and len(house.replicas) < 3:
-            house.replicas.append(SimpleNamespace(id=f"r{len(house.replicas)}", in_flight=0, slots=1))
+            house.replicas.append(counted(f"r{len(house.replicas)}"))
             house.lobby.serve()
         elif action == "refuse":
             house.lobby.refuse(NotFound("deleted"))

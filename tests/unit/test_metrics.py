@@ -32,6 +32,9 @@ def live(name: str) -> None:
     meter.ended(code=200, failed=False, seconds=1, usage=Usage(3, 2, 1))
     metrics.QUARANTINED.labels(name).inc()
     metrics.RESUMED.labels(name).inc()
+    meter.routed("prefix")
+    meter.ejected()
+    metrics.RETRIES_REFUSED.labels(name).inc()
     metrics.SCALINGS.labels(name, "up").inc()
     for gauge in (metrics.HELD, metrics.RUNNING, metrics.DESIRED):
         gauge.labels(name).set(1)

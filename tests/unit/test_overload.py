@@ -4,7 +4,6 @@ bounded, who is turned away is told at once and when to come back."""
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from client.errors import FiredeckError, ResourceExhausted
 from engine.clock import FakeClock
 from engine.control.pace import KEPT, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace
 from engine.fleet.lobby import QUEUE_MAX, Lobby
+from tests.unit.places import counted
 
 REPLICAS, SLOTS = 2, 4
 SERVICE_S = 10.0  # long, so that no deadline is reached in the seconds that this takes
@@ -27,7 +27,7 @@ class Overload:
     def __init__(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
         self.clock = FakeClock()
-        self.replicas = [SimpleNamespace(id=f"r{i}", in_flight=0, slots=SLOTS) for i in range(REPLICAS)]
+        self.replicas = [counted(f"r{i}", SLOTS) for i in range(REPLICAS)]
         self.running = {replica.id: asyncio.Semaphore(SLOTS) for replica in self.replicas}
         self.lobby = Lobby(lambda: self.replicas, lambda: None, self.clock)  # type: ignore[arg-type, return-value]
         self.waits: list[float] = []

@@ -82,6 +82,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @invariant()
     def the_store_holds_what_the_model_holds_within_the_budget(self) -> None:
         assert self.store.bytes_used == sum(e[3] for e in self.model) <= BUDGET
+        assert self.store.tokens_kept == sum(len(e[2]) for e in self.model)
         assert self.store.entries == len(self.model)
         assert all(e[0] in self.store for e in self.model)
         assert (self.store.evictions, self.store.hits) == (self.evictions, self.hits)

@@ -17,6 +17,7 @@ from engine.fleet.lobby import Lobby
 from engine.fleet.replica import Replica
 from engine.fleet.suspects import Suspects
 from engine.telemetry.replica_figures import ReplicaFigures
+from tests.unit.places import counted
 
 A, B = digest_of(b"a"), digest_of(b"b")
 
@@ -28,7 +29,7 @@ def house():
     async def announce(kind: str, reason: str, message: str) -> None:
         told.append((kind, reason, message))
 
-    serving = [SimpleNamespace(id="s1", in_flight=0, slots=4)]
+    serving = [counted("s1", 4)]
     lobby = Lobby(lambda: serving, lambda: None, clock)
     processes = SimpleNamespace(
         alive=lambda replica: replica.id in alive, crashed=lambda replica: replica.id not in alive | killed
@@ -221,7 +222,7 @@ async def test_one_suspect_at_a_time_is_with_a_replica_and_everybody_else_passes
 
 
 async def test_suspects_are_tried_on_all_replicas_at_the_same_time_and_those_who_wait_are_counted(house):
-    house.serving.append(SimpleNamespace(id="s2", in_flight=0, slots=4))
+    house.serving.append(counted("s2", 4))
     digests = [digest_of(bytes([n])) for n in range(6)]
     for digest in digests:
         await house.suspects.autopsy(dead(house, "r1"), digest)
@@ -231,7 +232,7 @@ async def test_suspects_are_tried_on_all_replicas_at_the_same_time_and_those_who
     assert ([r.in_flight for r in house.serving], house.lobby.held) == ([1, 1], 4)
     house.clock.advance(7)
     assert house.lobby.oldest_s() == 7
-    house.serving.append(SimpleNamespace(id="s3", in_flight=0, slots=4))  # the replacement stands ready
+    house.serving.append(counted("s3", 4))  # the replacement stands ready
     house.lobby.serve()
     await settle()
     assert ([r.in_flight for r in house.serving], house.lobby.held) == ([1, 1, 1], 3)
@@ -310,7 +311,7 @@ async def test_suspects_that_wait_for_each_other_keep_nobody_else_out_though_the
 
 
 async def test_a_suspect_waits_for_its_turn_rather_than_go_where_it_should_not(house):
-    house.serving.append(SimpleNamespace(id="s2", in_flight=0, slots=4))
+    house.serving.append(counted("s2", 4))
     await house.suspects.autopsy(dead(house, "r1"), A)
     with house.suspects.trial(A) as first, house.suspects.trial(A) as second:
         async with house.lobby.place(1, frozenset({"s2"}), first) as taken:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable
 from engine.clock import FakeClock
-from engine.control.route import Candidate, Choice, choice
+from engine.control.route import Candidate, Choice, choose
 from engine.gateway.sse import StreamReader
 from engine.gateway.traced import traced
 from engine.telemetry import tracing
@@ -272,6 +272,25 @@ def test_it_says_what_was_waited_for() -> None:
         (Choice("a", 0, 4, 3, 2, 1), "the only one with room that had not failed this very request"),
         (Choice("a", 1, 1, 3, 3, 3), "the least loaded for its size of 3 replicas (1 request on 1 slot)"),
         (Choice("a", 2, 4, 3, 2, 2), "the least loaded for its size of 3 replicas (2 requests on 4 slots)"),
+        (Choice("a", 2, 4, 3, 3, 3, "affinity"), "the home of its session among 3 replicas (2 requests on 4 slots)"),
+        (
+            Choice("a", 0, 4, 3, 3, 3, "prefix", 1024, 1500),
+            "the one that had read the first 1,024 of its 1,500 characters (0 requests on 4 slots)",
+        ),
+        (
+            Choice("a", 0, 4, 3, 3, 3, elsewhere="home"),
+            "the least loaded for its size of 3 replicas (0 requests on 4 slots), for the home of its session had too"
+            " much to do",
+        ),
+        (
+            Choice("a", 0, 4, 3, 3, 3, elsewhere="prefix"),
+            "the least loaded for its size of 3 replicas (0 requests on 4 slots), for one that had read more of its"
+            " prompt had too much to do",
+        ),
+        (
+            Choice("a", 0, 4, 1, 1, 1, "only", ejected=1),
+            "the only replica that took requests; 1 replica that failed other requests got none",
+        ),
     ],
 )
 def test_why_a_replica_was_taken(taken: Choice, why: str) -> None:
@@ -383,7 +402,7 @@ def test_a_request_with_every_note_has_its_nine_spans_and_what_it_costs_is_print
             tracing.asks(CHAT, MODEL, None, stream=True, synthetic=False)
             tracing.admitted()
             tracing.waits(0, 1)
-            tracing.placed(choice([Candidate("r1", 0, 4)], frozenset(), "r1"))
+            tracing.placed(choose([Candidate("r1", 0, 4)]))
             tracing.sends()
             tracing.reported(200, headers)
             tracing.came_of(200, 0.1, (37, 32, 20))

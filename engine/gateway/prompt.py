@@ -1,0 +1,97 @@
+"""What routing may know of a request: hashes of its prompt's text, its length, and a digest of its session. Pure.
+
+    in     the parsed body and the headers, as the client sent them: refusing is the replica's business
+    out    `engine.control.route.Prompt`; no word of the text is kept
+    near   `engine.gateway.routes` asks once for each request, `engine.control.prefix` hashes
+
+The text is what a chat template would make of it but for the template: tools, then each message's role and content. It
+need not be the very prompt, only be equal as far as that is. Caches serve no one of another adapter or isolation key:
+these are part of each hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from engine.control.prefix import (
+    BLOCK_CHARACTERS,
+    BLOCK_TOKENS,
+    BLOCKS_MAX,
+    CHARACTERS_PER_TOKEN,
+    Links,
+    links_of,
+)
+from engine.control.route import Prompt
+
+ISOLATION_HEADER = "x-prompt-cache-isolation-key"
+_TEXT_MAX = BLOCK_CHARACTERS * BLOCKS_MAX
+# In this order: the field that Fireworks' SDK calls the preferred one, the one it puts behind it, then the headers
+# (https://docs.fireworks.ai/guides/prompt-caching, and for their order /guides/rollout-inference).
+SESSION_FIELDS = ("prompt_cache_key", "user")
+SESSION_HEADERS = ("x-multi-turn-session-id", "x-session-affinity")
+
+
+def prompt_of(
+    fields: Mapping[str, Any], headers: Mapping[str, str], addon: str | None, *, sessions: bool = True
+) -> Prompt:
+    """`addon`: the adapter it is answered with. `sessions`: whether the deployment keeps a session on one replica."""
+    session = _session(fields, headers) if sessions else ""
+    try:
+        links, characters = _read(fields, _scope(fields, headers, addon))
+    except (TypeError, ValueError, RecursionError):  # no prompt that any replica would take
+        return Prompt(session=session)
+    return Prompt(() if fields.get("prompt_cache_max_len") == 0 else links, characters, session)
+
+
+def _session(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    given = (*(fields.get(name) for name in SESSION_FIELDS), *(headers.get(name) for name in SESSION_HEADERS))
+    named = next((one for one in given if isinstance(one, str) and one), None)
+    return "" if named is None else hashlib.blake2b(named.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _scope(fields: Mapping[str, Any], headers: Mapping[str, str], addon: str | None) -> Hashable:
+    """As replicas tell caches apart: a key in the header is the same as in the body."""
+    keys = (headers.get(ISOLATION_HEADER), fields.get("prompt_cache_isolation_key"))
+    return addon, tuple(dict.fromkeys(key for key in keys if key))
+
+
+def _read(fields: Mapping[str, Any], scope: Hashable) -> tuple[Links, int]:
+    """Links and length in characters."""
+    messages = fields.get("messages")
+    if isinstance(messages, list):
+        text, characters = _chat(messages, fields.get("tools"))
+        return links_of(text, ("chat", scope)), characters
+    prompt = fields.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+        prompt = prompt[0]  # of several prompts the first decides
+    if isinstance(prompt, str):
+        return links_of(prompt, ("text", scope)), len(prompt)
+    if isinstance(prompt, list):
+        tokens = tuple(prompt[: BLOCK_TOKENS * BLOCKS_MAX])
+        return links_of(tokens, ("tokens", scope), BLOCK_TOKENS), len(prompt) * CHARACTERS_PER_TOKEN
+    return (), 0
+
+
+def _chat(messages: Sequence[Any], tools: Any) -> tuple[str, int]:
+    """The beginning of the text, as much as is hashed, and the length of all."""
+    parts, characters = [], 0
+    if tools:
+        parts.append(json.dumps(tools))
+        characters += len(parts[0])
+    for message in messages:
+        part = _message(message)
+        if characters < _TEXT_MAX:
+            parts.append(part)
+        characters += len(part)
+    return "".join(parts), characters
+
+
+def _message(message: Any) -> str:
+    if isinstance(message, dict) and len(message) == 2:  # nearly all are
+        role, content = message.get("role"), message.get("content")
+        if isinstance(role, str) and isinstance(content, str):
+            return f"{role}\n{content}\0"
+    return json.dumps(message) + "\0"

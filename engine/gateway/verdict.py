@@ -1,0 +1,45 @@
+"""What a request tells of the replica that had it, and whether it may be tried again.
+
+Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.router` counts and decides.
+"""
+
+from __future__ import annotations
+
+from client.errors import Unavailable
+from engine.control.route import Prompt
+from engine.fleet.keeper import Keeper
+from engine.fleet.replica import Replica
+from engine.telemetry import metrics
+
+RETRY_LATER_S = 5.0
+FAULTS = frozenset({500, 502})  # of a replica that lives; 504 is the client's own deadline
+
+
+def refuse_retry(keeper: Keeper) -> None:
+    """Raises when too many requests are being tried again: where replicas refuse under load, that makes it worse."""
+    if keeper.router.allow_retry(keeper.replicas.replicas.values()):
+        return
+    metrics.RETRIES_REFUSED.labels(keeper.name).inc()
+    raise Unavailable(
+        "the replica that was given this request gave no answer, and too many requests are being tried again already",
+        hint="try again later", retry_after_s=RETRY_LATER_S,
+    )  # fmt: skip
+
+
+async def lost(keeper: Keeper, replica: Replica) -> None:
+    """It gave no whole answer."""
+    await _tell(keeper, replica, keeper.router.failed(replica))
+
+
+async def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, began_after_s: float | None) -> None:
+    """It did. `began_after_s`: of a stream that began there, None for other answers."""
+    if status in FAULTS:
+        await _tell(keeper, replica, keeper.router.failed(replica))
+    else:
+        await _tell(keeper, replica, keeper.router.answered(replica, prompt, began_after_s))
+
+
+async def _tell(keeper: Keeper, replica: Replica, why: str | None) -> None:
+    if why is not None:
+        message = f"it gets no request for a while, but where there is no other: {why}"
+        await keeper.announce("Warning", "ReplicaEjected", message, replica.id)
