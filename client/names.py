@@ -17,9 +17,11 @@ from client.errors import InvalidArgument
 LIBRARY_ACCOUNT = "fireworks"  # owns the model library
 LOCAL_ACCOUNT = "local"  # the user's account on a private engine
 
-Collection = Literal["models", "deployments", "deployedModels", "users", "deploymentShapes", "secrets", "quotas"]
+Collection = Literal[
+    "models", "deployments", "deployedModels", "users", "deploymentShapes", "secrets", "quotas", "routers"
+]
 _COLLECTIONS: tuple[Collection, ...] = (
-    "models", "deployments", "deployedModels", "users", "deploymentShapes", "secrets", "quotas",
+    "models", "deployments", "deployedModels", "users", "deploymentShapes", "secrets", "quotas", "routers",
 )  # fmt: skip
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"

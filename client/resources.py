@@ -17,6 +17,7 @@ from client.http import Transport
 from client.inference import Inference
 from client.listing import Listed, ListOptions, listed
 from client.names import Name
+from client.router_resources import Routers
 from client.trace_resources import Requests
 from client.types import Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
 from client.usage_resources import UsageReports
@@ -43,6 +44,7 @@ class Client:
         self.audit_logs = AuditLogs(self.transport, context.account)
         self.usage = UsageReports(self.transport, context.account)
         self.requests = Requests(self.transport, context.account)
+        self.routers = Routers(self.transport, context.account)
         self.inference = Inference(self.transport)
 
     async def __aenter__(self) -> Client:

@@ -22,6 +22,7 @@ class RequestSummary(Wire):
     deployment: str | None = None
     model: str | None = None
     adapter: str | None = None
+    router: str | None = Field(None, description="that it was asked of, which sent it to the deployment")
     user: str | None = None
     key_id: str | None = Field(None, description="told to whose key it is, and to admins")
     stream: bool = False

@@ -36,6 +36,7 @@ from engine.api import (
     openapi,
     quotas,
     requests,
+    routers,
     secrets,
     shapes,
     transfers,
@@ -81,7 +82,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, requests, account_metrics,
+        audit_logs, usage, requests, account_metrics, routers,
     )
 )  # fmt: skip
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have

@@ -81,6 +81,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck requests --deployment chat --slower-than 2s",
         "firedeck requests --status failed --limit 200 -o json",
     ),
+    "router create": (
+        "firedeck router create canary --target stable=90 --target next=10",
+        "firedeck create router smart --small tiny --large big --max-prompt-chars 2000 --max-turns 4 --dry-run",
+    ),
+    "router list": ("firedeck list routers", "firedeck router list --filter shift.state=SHIFTING"),
+    "router get": ("firedeck get router canary", "firedeck router get canary -o json"),
+    "router update": (
+        "firedeck router update canary --target stable=50 --target next=50",
+        "firedeck router update smart --max-prompt-chars 4000 --dry-run",
+    ),
+    "router shift": (
+        "firedeck router shift canary --to next --over 10m --step 10 --max-error-rate 0.02 --max-ttft-p95 500ms",
+        "firedeck shift router canary --abort",
+    ),
+    "router delete": ("firedeck delete router canary",),
     "secret create": (
         "firedeck secret create --name HF_TOKEN --from-file token.txt",
         'printf %s "$TOKEN" | firedeck secret create --name HF_TOKEN --from-file -',

@@ -17,6 +17,7 @@ from client.cli.grammar import Fireworks
 from client.cli.models import model
 from client.cli.quotas import quota
 from client.cli.requests import explain, requests
+from client.cli.routers import router
 from client.cli.secrets import secret
 from client.cli.shapes import deployment_shape, deployment_shape_version
 from client.cli.usage import usage
@@ -37,7 +38,7 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version,
-    event, explain, load_lora, model, node, quota, requests, secret, unload_lora, usage, user, whoami,
+    event, explain, load_lora, model, node, quota, requests, router, secret, unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

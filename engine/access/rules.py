@@ -126,6 +126,12 @@ RULES: Mapping[Route, Rule] = {
     ("GET", "/firedeck/v1/auditLogs:verify"): _see("VerifyAuditLogs", ADMIN),
     ("GET", f"{_OWN}/alerts"): _see("ListAlerts"),
     ("GET", f"{_OWN}/usage"): _see("GetUsage"),
+    ("GET", f"{_OWN}/routers"): _see("ListRouters"),
+    ("POST", f"{_OWN}/routers"): _make("CreateRouter"),
+    ("GET", f"{_OWN}/routers/{{router_id}}"): _see("GetRouter"),
+    ("PATCH", f"{_OWN}/routers/{{router_id}}"): _change("UpdateRouter"),
+    ("DELETE", f"{_OWN}/routers/{{router_id}}"): _change("DeleteRouter"),
+    ("POST", f"{_OWN}/routers/{{router_id}}:shift"): _change("ShiftRouter"),
     ("GET", f"{_OWN}/requests"): _see("ListRequests"),
     ("GET", f"{_OWN}/requests/{{request_id}}"): _see("GetRequest"),
 }

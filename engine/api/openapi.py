@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.addon_types import DeployedModelSpec
 from client.model_types import ModelSpec
+from client.router_types import RouterShiftSpec, RouterSpec
 from client.types import DeploymentSpec
 
 PATH = "/firedeck/v1/openapi.json"
@@ -43,7 +44,8 @@ class Error(BaseModel):
 
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    DeploymentSpec, DeployedModelSpec, ModelSpec, UserSpec, CreateApiKeyBody, DeleteApiKeyBody, Secret, Quota, Error,
+    DeploymentSpec, DeployedModelSpec, ModelSpec, UserSpec, CreateApiKeyBody, DeleteApiKeyBody, Secret, Quota,
+    RouterSpec, RouterShiftSpec, Error,
 )  # fmt: skip
 _ERROR = {
     "description": "What went wrong",

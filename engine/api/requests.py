@@ -107,7 +107,7 @@ def summary(trace: Trace, caller: Principal) -> RequestSummary:
     return RequestSummary(
         request_id=trace.request_id, trace_id=trace.trace_id, start_time=_instant(trace.began_wall_s),
         route=trace.route, deployment=trace.deployment or None, model=trace.model or None,
-        adapter=trace.adapter or None, user=trace.user or None,
+        adapter=trace.adapter or None, router=trace.router or None, user=trace.user or None,
         key_id=(trace.key_id or None) if _sees_key(trace, caller) else None,
         stream=trace.stream, synthetic=trace.synthetic, status=trace.status if over else None,
         error=trace.error or None, duration_s=round(trace.seconds, 6),

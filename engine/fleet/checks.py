@@ -39,6 +39,18 @@ def check_hosts_nothing(deployment: str, hosted: Sequence[DeployedModel]) -> Non
         )
 
 
+def check_routed_to_by_none(deployment: str, routers: Sequence[str]) -> None:
+    """FailedPrecondition when routers may send requests to a deployment that is to be deleted."""
+    if routers:
+        named = ", ".join(routers[:NAMED])
+        raise FailedPrecondition(
+            f"deployment {deployment!r} is a target of {named}",
+            field="name",
+            hint=f"take it out first: firedeck router update {routers[0].rpartition('/')[2]}, "
+            "or ignoreChecks=true deletes it anyway",
+        )
+
+
 def check_unused(keeper: Keeper, now: datetime) -> None:
     """FailedPrecondition when a deployment that is to be deleted has requests, or had one a moment ago, be it without
     an answer: whoever asked it may ask again."""

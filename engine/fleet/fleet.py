@@ -15,13 +15,20 @@ from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
 from engine.control.lifecycle import UPDATING
 from engine.fleet import ending
-from engine.fleet.checks import check_hosts_nothing, check_living, check_takes_its_addons, check_unused
+from engine.fleet.checks import (
+    check_hosts_nothing,
+    check_living,
+    check_routed_to_by_none,
+    check_takes_its_addons,
+    check_unused,
+)
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
 from engine.fleet.rooms import Rooms
+from engine.fleet.routers import Routers
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
 from engine.fleet.template import cores_each
@@ -43,6 +50,7 @@ class Fleet:
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
+        self.routers = Routers(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -55,6 +63,7 @@ class Fleet:
             keeper.restore_use(stored.last_request_at, stored.used_lived_s)
             keeper.begin(stored.deployment.desired_replica_count or 0)
         await self.deployed.load()
+        await self.routers.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
             if name in self._keepers:
                 self._keepers[name].rollout.restore(doc)
@@ -67,6 +76,7 @@ class Fleet:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        await self.routers.close()
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
@@ -184,6 +194,7 @@ class Fleet:
         if not ignore_checks and not keeper.deleted:
             check_unused(keeper, self.rooms.clock.wall())
             check_hosts_nothing(name, self.deployed.addons_on(name))
+            check_routed_to_by_none(name, self.routers.users_of(name))
 
     async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
         """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""

@@ -37,6 +37,7 @@ from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import CLIENT_GONE, Admission, Visit
 from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
+from engine.gateway.policy import model_of, passage_of
 from engine.gateway.prompt import prompt_of
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.house import House
@@ -131,7 +132,8 @@ class Gateway:
     ) -> None:
         body = await read_body(receive)
         fields = parse_object(body)
-        keeper, addon = self._target(fields.get("model"), caller)
+        passage = passage_of(self._house.fleet.routers, fields, scope, caller, request_id)
+        keeper, addon = self._target(passage.deployment if passage else fields.get("model"), caller)
         self._house.access.quotas.admit_use(keeper.deployment)
         if addon is not None and path in _POOL:
             raise InvalidArgument(
@@ -157,6 +159,8 @@ class Gateway:
             await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
         finally:
             visit.settle(exchange)
+            if passage is not None:
+                passage.ended(exchange)
 
     async def _accounted(
         self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
@@ -211,6 +215,10 @@ class Gateway:
         for record in self._house.fleet.deployed.addons(caller.account):
             addon = self._model(f"{record.model}#{record.deployment}", self._house.fleet.get(record.deployment or ""))
             listed.setdefault(addon["id"], addon | {"kind": LORA, "owned_by": caller.account})
+        for router in self._house.fleet.routers.all(caller.account):
+            targets = [self._model(router.name, keeper) for keeper in self._house.fleet.routers.targets_of(router)]
+            if targets:
+                listed[router.name] = model_of(router, targets)
         return list(listed.values())
 
     def _model(self, model_id: str, keeper: Keeper) -> dict[str, Any]:

@@ -148,3 +148,8 @@ def m010_lived(db: sqlite3.Connection) -> None:
         "CREATE TABLE fleet_beat (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL,"
         " monotonic_s REAL NOT NULL, wall_s REAL NOT NULL, lived_s REAL NOT NULL) STRICT"
     )
+
+
+@migration
+def m011_routers(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE routers (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")

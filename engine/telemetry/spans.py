@@ -113,6 +113,8 @@ def _attributes(trace: Trace) -> dict[str, Value]:
         KEY_ATTRIBUTE: trace.key_id or None,
         "firedeck.deployment": trace.deployment or None,
         "firedeck.adapter": trace.adapter or None,
+        "firedeck.router": trace.router or None,
+        "firedeck.router.reason": trace.routed or None,
         "firedeck.synthetic": trace.synthetic or None,
         "firedeck.tries": len(trace.attempts) or None,
         "firedeck.refusal": trace.why or None,

@@ -117,6 +117,7 @@ class Traces:
 def size_of(trace: Trace) -> int:
     """Bytes that it takes, as a bound from above; what differs between traces is measured, the rest allowed for."""
     texts = len(trace.deployment) + len(trace.model) + len(trace.adapter) + len(trace.why) + len(trace.user)
+    texts += len(trace.router) + len(trace.routed)
     numbers = sum([len(one.numbers) for one in trace.attempts])
     return _TRACE_BYTES + texts + _ATTEMPT_BYTES * len(trace.attempts) + _NUMBER_BYTES * numbers
 

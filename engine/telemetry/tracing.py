@@ -93,6 +93,8 @@ class Trace:
     deployment: str = ""
     model: str = ""
     adapter: str = ""
+    router: str = ""  # that its model string named
+    routed: str = ""  # why that sent it where it went
     stream: bool = False
     synthetic: bool = False
     admitted_at: float | None = None
@@ -169,6 +171,12 @@ def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synt
     if (trace := _current.get()) is not None:
         trace.deployment, trace.model, trace.adapter = deployment, model, adapter or ""
         trace.stream, trace.synthetic = stream, synthetic
+
+
+def routed(router: str, why: str) -> None:
+    """A router sent it to its deployment: names of ours, and none of the request's words."""
+    if (trace := _current.get()) is not None:
+        trace.router, trace.routed = router, why
 
 
 def admitted() -> None:

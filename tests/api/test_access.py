@@ -24,7 +24,7 @@ BODIES = {"POST": {}, "PATCH": {}}
 PLACES = {
     "account": "local", "deployment_id": "theirs", "model_id": "theirs", "user_id": "them", "secret_id": "theirs",
     "quota_id": "replica-count", "deployed_model_id": "theirs", "shape_id": "theirs", "version_id": "v1",
-    "request_id": "theirs",
+    "request_id": "theirs", "router_id": "theirs",
     "key_id": "theirs",
 }  # fmt: skip
 _addresses = (f"10.0.{number // 250}.{number % 250}" for number in count())

@@ -115,11 +115,13 @@ def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, me
 
 
 NOUNS_OF = {
-    "create": "api-key deployment model secret user",
+    "create": "api-key deployment model router secret user",
     "list": "account api-key audit-logs deployed-model deployment deployment-shape deployment-shape-version event "
-    "model node quota secret user",
-    "get": "account deployed-model deployment deployment-shape deployment-shape-version model quota secret user",
-    "update": "deployed-model deployment quota secret user", "delete": "api-key deployment model secret user",
+    "model node quota router secret user",
+    "get": "account deployed-model deployment deployment-shape deployment-shape-version model quota "
+    "router secret user",
+    "update": "deployed-model deployment quota router secret user",
+    "delete": "api-key deployment model router secret user", "shift": "router",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
 }  # fmt: skip
 

@@ -370,7 +370,7 @@ def test_a_record_has_no_field_that_could_hold_what_a_client_wrote() -> None:
     """Whoever adds one has to think of it: texts here are ids and names of ours, or made of numbers."""
     ours = {
         "request_id", "trace_id", "span_id", "parent_id", "method", "route", "account", "user", "key_id", "deployment",
-        "model", "adapter", "error", "why", "outcome",
+        "model", "adapter", "router", "routed", "error", "why", "outcome",
     }  # fmt: skip
     texts = {one.name for kind in (Trace, Attempt) for one in fields(kind) if one.type in ("str", "str | None")}
     assert texts == ours

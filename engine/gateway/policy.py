@@ -1,0 +1,75 @@
+"""A request that names a router: which deployment it goes to, before anything else is asked about it.
+
+    data   Passage   one request's way through its router: the deployment, and where to tell what came of it
+    verbs  passage_of (None where no router is named), session_of, model_of (a router among the models)
+    near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.routing` chooses
+
+What a router does must show: as attributes of the request's span and in its explanation. Nothing of that is the
+client's text: sessions are hashed, of prompts there are numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from client.errors import FiredeckError
+from client.router_types import Router
+from engine.asgi import Scope, headers_of
+from engine.control.complexity import facts
+from engine.fleet.routers import Routers
+from engine.fleet.routing import Tally
+from engine.gateway.forward import Exchange
+from engine.keys import Principal
+from engine.telemetry import tracing
+
+KIND = "ROUTER"  # firedeck's own beside the documented kinds of models
+_SESSION_HEADERS = ("x-multi-turn-session-id", "x-session-affinity")
+_SESSION_FIELDS = ("prompt_cache_key", "user")
+
+
+class Passage:
+    """`deployment`: in full."""
+
+    __slots__ = ("_tally", "deployment")
+
+    def __init__(self, deployment: str, tally: Tally | None) -> None:
+        self.deployment, self._tally = deployment, tally
+
+    def ended(self, exchange: Exchange) -> None:
+        """Told once, whatever came of it."""
+        if self._tally is not None:
+            self._tally.ended(exchange.status, exchange.ttft_s)
+
+
+def passage_of(
+    routers: Routers, fields: Mapping[str, Any], scope: Scope, caller: Principal, request_id: str
+) -> Passage | None:
+    """None where the request's `model` is no router of its account: to others it is not there. NotFound where the
+    router has no deployment left."""
+    model = fields.get("model")
+    live = routers.find(model, caller.account) if isinstance(model, str) else None
+    if live is None:
+        return None
+    try:
+        chosen = live.choose(session_of(fields, headers_of(scope)), request_id, partial(facts, fields))
+    except FiredeckError:
+        tracing.routed(live.name, "none of its deployments is left")
+        raise
+    tracing.routed(live.name, chosen.why)
+    return Passage(chosen.deployment, live.tally_of(chosen.deployment))
+
+
+def session_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
+    """What keeps requests together, in the documented order; None for one that stands alone."""
+    given = (*(headers.get(name) for name in _SESSION_HEADERS), *(fields.get(name) for name in _SESSION_FIELDS))
+    return next((one for one in given if isinstance(one, str) and one), None)
+
+
+def model_of(router: Router, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The router's entry among the models: what can be asked of every one of its `targets`, of which it has some."""
+    contexts = [one["context_length"] for one in targets if one["context_length"]]
+    able = {name: all(one[name] for one in targets) for name in ("supports_chat", "supports_tools")}
+    made = int(router.create_time.timestamp()) if router.create_time else 0
+    return {**targets[0], **able, "kind": KIND, "created": made, "context_length": min(contexts, default=None)}
