@@ -55,9 +55,9 @@ def passage_of(
     try:
         chosen = live.choose(session_of(fields, headers_of(scope)), request_id, partial(facts, fields))
     except FiredeckError:
-        tracing.routed(live.name, "none of its deployments is left")
+        tracing.routed(live.name, "nowhere: none of its deployments is left")
         raise
-    tracing.routed(live.name, chosen.why)
+    tracing.routed(live.name, f"to {chosen.deployment.rpartition('/')[2]}, {chosen.why}")
     return Passage(chosen.deployment, live.tally_of(chosen.deployment))
 
 

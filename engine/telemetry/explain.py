@@ -27,7 +27,7 @@ def explain(trace: Trace, death: Kind = DEATHS.kind, *, with_key: bool = True) -
     """Sentences, in the order of what happened; `with_key` names the key."""
     told = [_asked(trace, with_key=with_key)]
     if trace.router:
-        told.append(f"Router {trace.router} sent it to {trace.deployment.rpartition('/')[2]}: {trace.routed}.")
+        told.append(f"Router {trace.router} sent it {trace.routed}.")
     if trace.admitted_at is not None:
         told.append(f"It was admitted after {span(trace.admitted_at - trace.began_at)}.")
     before = trace.admitted_at

@@ -94,7 +94,7 @@ class Trace:
     model: str = ""
     adapter: str = ""
     router: str = ""  # that its model string named
-    routed: str = ""  # why that sent it where it went
+    routed: str = ""  # where that sent it, and why
     stream: bool = False
     synthetic: bool = False
     admitted_at: float | None = None
@@ -173,10 +173,10 @@ def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synt
         trace.stream, trace.synthetic = stream, synthetic
 
 
-def routed(router: str, why: str) -> None:
-    """A router sent it to its deployment: names of ours, and none of the request's words."""
+def routed(router: str, to: str) -> None:
+    """A router sent it there, and why: names of ours and numbers, none of the request's words."""
     if (trace := _current.get()) is not None:
-        trace.router, trace.routed = router, why
+        trace.router, trace.routed = router, to
 
 
 def admitted() -> None:

@@ -37,6 +37,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 KNOWN = {
     "account": ["local", "fireworks", "alice"], "deployment_id": ["fuzz", "nope"], "shape_id": ["-", "nope"],
     "model_id": ["smollm2-135m-instruct", "up", "nope"], "version_id": ["v1", "v2"],
+    "router_id": ["fuzz", "nope"],
 }  # fmt: skip
 
 
@@ -48,6 +49,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
         body = {"baseModel": SMOLLM2, "maxReplicaCount": 0}
         http.post("/v1/accounts/local/deployments?deploymentId=fuzz", json=body).raise_for_status()
         http.post("/v1/accounts/local/models", json={"modelId": "up"}).raise_for_status()
+        routes = {"weighted": {"targets": [{"deployment": "fuzz", "weight": 1}]}}
+        http.post("/firedeck/v1/accounts/local/routers?routerId=fuzz", json=routes).raise_for_status()
     yield engine
     assert not engine.replicas()
     engine.stop()
