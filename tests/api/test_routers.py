@@ -160,6 +160,7 @@ async def test_sessions_go_where_their_bucket_says_every_time_and_the_shares_are
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 async def test_ten_thousand_sessions_split_as_wanted_to_a_hundredth_over_the_wire(stage: Stage) -> None:
     await stage.client.routers.create(NINE_TO_ONE, "r")
     assert set(await stage.asked([{"headers": {"x-session-affinity": f"s{n}"}} for n in range(10_000)])) == {200}

@@ -104,7 +104,8 @@ DEPLOYMENT = "accounts/local/deployments/old"
 ROWS = (  # (released with schema version, statement): what an engine of that version may have left
     (1, f"INSERT INTO deployments (name, account, doc, create_time) VALUES ('{DEPLOYMENT}', 'local', :doc, :now)"),
     (1, "INSERT INTO models VALUES ('accounts/local/models/m', 'local', '{\"name\": \"accounts/local/models/m\"}')"),
-    (2, f"INSERT INTO replicas VALUES ('r', '{DEPLOYMENT}', 'g', '/s', 'k', 7, 1.0)"),
+    (2, "INSERT INTO replicas (id, deployment, generation, socket, key, pid, created_at)"
+        f" VALUES ('r', '{DEPLOYMENT}', 'g', '/s', 'k', 7, 1.0)"),
     (3, "INSERT INTO api_keys (id, hash, prefix, account, user, role, display_name, create_time)"
         " VALUES ('k', 'h', 'fd_', 'local', 'me', 'user', '', :now)"),
     (4, "INSERT INTO events (time, deployment, kind, reason, message)"
