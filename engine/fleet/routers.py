@@ -50,8 +50,9 @@ class Routers:
                 self._move(live)
 
     async def close(self) -> None:
-        for task in self._moving.values():
-            task.cancel()
+        async with self._changing:  # a step that is being taken is written down
+            for task in self._moving.values():
+                task.cancel()
         await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
     def find(self, name: str, account: str) -> Live | None:

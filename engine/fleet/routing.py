@@ -17,7 +17,7 @@ from datetime import datetime
 from client.errors import NotFound
 from client.router_types import SHIFTING, Router, RouterShare, ShiftFigures
 from engine import router_rules
-from engine.control.complexity import Facts, judge
+from engine.control.complexity import Facts, Rule, judge
 from engine.control.shift import Figures, percent
 from engine.control.split import BUCKETS, Draw, Table, draw, wanted
 from engine.telemetry import router_metrics
@@ -72,16 +72,21 @@ class Live:
         self.step_at = 0.0  # monotonic seconds, of the step that it is at
         self.waits = ""  # what a shift waits for
         self.unwritten = False
+        self.table: Table | None = None
+        self._rule: Rule | None = None
+        self._counts: Counter[str] = Counter()
+        self._since = now
         self._targets: frozenset[str] = frozenset()
         self.take(record, now)
 
     def take(self, record: Router, now: datetime) -> None:
-        """Go on with this record; shares are counted anew."""
+        """Go on with this record; shares are counted anew where requests go otherwise from here."""
+        former = self.table, self._rule
         self.record = record
-        self.table: Table | None = None if record.weighted is None else router_rules.table_of(record)
+        self.table = None if record.weighted is None else router_rules.table_of(record)
         self._rule = None if record.complexity is None else router_rules.rule_of(record)
-        self._counts: Counter[str] = Counter()
-        self._since = now
+        if (self.table, self._rule) != former or frozenset(record.targets) != self._targets:
+            self._counts, self._since = Counter(), now
         if not self.shifts:
             self.tally, self.waits = None, ""
         elif self.tally is None:

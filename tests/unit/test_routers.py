@@ -199,7 +199,10 @@ async def test_a_session_stays_and_shares_are_measured_since_the_last_change(rou
     assert sum(one.requests for one in shares.values()) == 1_050
     assert abs((shares[A].measured or 0) - 0.5) < 0.06
     assert shares[A].wanted == 0.5
-    await routers.update(NAME, router_rules.read({"weighted": {"sticky": False}}), None)
+    await routers.update(NAME, router_rules.read({"description": "nothing goes otherwise for it"}), None)
+    assert sum(one.requests for one in routers.get(NAME).shares or ()) == 1_050
+    changed = {"targets": [{"deployment": "a", "weight": 3}, {"deployment": "b", "weight": 4}], "sticky": False}
+    await routers.update(NAME, router_rules.read({"weighted": changed}), None)
     assert [one.measured for one in routers.get(NAME).shares or ()] == [None, None]
     assert set(chosen(routers, 50, session="s")) == {A, B}, "nothing sticks any more"
 
@@ -278,6 +281,7 @@ async def test_a_shift_goes_through_all_its_steps_and_ends_with_everything(house
         return shift(routers).state != "SHIFTING"
 
     await house.goes_by(enough)
+    await house.goes_by(lambda: len(house.events) == 5)  # each is told once it is written
     done = shift(routers)
     assert (done.state, done.share, routers.get(NAME).targets) == ("COMPLETED", 1.0, [B])
     assert [(e.reason, e.share) for e in done.events] == [
