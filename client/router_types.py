@@ -134,6 +134,7 @@ class Router(RouterSpec):
     created_by: str | None = None
     create_time: Timestamp | None = None
     update_time: Timestamp | None = None
+    simulated: bool = Field(False, description="no model answers on this engine: shares and figures are made up")
 
     @property
     def id(self) -> str:

@@ -28,11 +28,11 @@ def row(one: Router) -> Sequence[str]:
 
 def text(one: Router) -> str:
     """All of it, one `Key: value` a line; then the steps of the last shift."""
-    told = out.lines(_pairs(one))
-    if one.shift is None:
-        return told
-    steps = [(out.local_time(e.time), e.reason, _percent(e.share), e.message) for e in one.shift.events]
-    return f"{told}\n\n{out.table(('TIME', 'STEP', 'SHARE', 'WHY'), steps)}"
+    told = [out.lines(_pairs(one))]
+    if one.shift is not None:
+        steps = [(out.local_time(e.time), e.reason, _percent(e.share), e.message) for e in one.shift.events]
+        told.append(out.table(("TIME", "STEP", "SHARE", "WHY"), steps))
+    return "\n\n".join([*told, *([out.SIMULATED] if one.simulated else [])])
 
 
 def _pairs(one: Router) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,9 @@ def list_routers(
     """All routers of the account."""
 
     async def work(client: Client) -> None:
-        show(await client.routers.list(**asked), router_text.HEADER, router_text.row, output)
+        found = await client.routers.list(**asked)
+        note = out.SIMULATED if any(one.simulated for one in found) else ""
+        show(found, router_text.HEADER, router_text.row, output, note)
 
     run(work, base_url, api_key, account)
 

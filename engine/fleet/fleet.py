@@ -192,9 +192,9 @@ class Fleet:
         if keeper.deleted and not hard:
             raise NotFound(f"deployment {name!r} is deleted already", field="name", hint="undelete it, or hard=true")
         if not ignore_checks and not keeper.deleted:
+            check_routed_to_by_none(name, self.routers.users_of(name))
             check_unused(keeper, self.rooms.clock.wall())
             check_hosts_nothing(name, self.deployed.addons_on(name))
-            check_routed_to_by_none(name, self.routers.users_of(name))
 
     async def delete(self, name: str, *, by: str, hard: bool, ignore_checks: bool) -> None:
         """Soft: kept for undelete until its purge time. Hard: gone once its replicas have ended."""

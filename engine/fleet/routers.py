@@ -34,6 +34,7 @@ class Routers:
 
     def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper]) -> None:
         self._clock = rooms.clock
+        self._driver = rooms.driver
         self._records = RouterRecords(rooms.store)
         self._keeper_of = keeper_of
         self._live: dict[str, Live] = {}
@@ -61,10 +62,10 @@ class Routers:
         return live if live is not None and live.account == account else None
 
     def all(self, account: str) -> list[Router]:
-        return [live.shown() for live in self._live.values() if live.account == account]
+        return [self._shown(live.shown()) for live in self._live.values() if live.account == account]
 
     def get(self, name: str) -> Router:
-        return self._get(name).shown()
+        return self._shown(self._get(name).shown())
 
     def targets_of(self, router: Router) -> list[Keeper]:
         """The deployments of it that are there."""
@@ -91,7 +92,7 @@ class Routers:
             if not validate_only:
                 await self._records.put(made)
                 self._live[name] = Live(made, self._lives, now)
-            return made
+            return self._shown(made)
 
     async def update(
         self, name: str, changes: Router, paths: frozenset[str] | None, *, validate_only: bool = False
@@ -102,7 +103,7 @@ class Routers:
             changed = router_rules.whole(changed, live.account)
             self._check_there(changed, frozenset(live.record.targets))
             made = changed.model_copy(update={"update_time": self._clock.wall()})
-            return made if validate_only else await self._take(live, made)
+            return self._shown(made) if validate_only else await self._take(live, made)
 
     async def delete(self, name: str, *, validate_only: bool = False) -> None:
         async with self._changing:
@@ -125,7 +126,7 @@ class Routers:
             self._check_living(planned.to, live.account, "to")
             made = shifting.begun(live.record, planned, now, by)
             if validate_only:
-                return made
+                return self._shown(made)
             shown = await self._take(live, made)
             live.step_at = self._clock.monotonic()
             self._move(live)
@@ -138,7 +139,7 @@ class Routers:
             raise FailedPrecondition(f"router {live.name!r} is not shifting", field="abort")
         made = shifting.ended(live, ABORTED, f"by {by}", self._clock.wall())
         if validate_only:
-            return made
+            return self._shown(made)
         shown = await self._take(live, made)
         self._rest(live.name)
         assert made.shift is not None
@@ -149,7 +150,11 @@ class Routers:
         await self._records.put(made)
         live.unwritten = False
         live.take(made, self._clock.wall())
-        return live.shown()
+        return self._shown(live.shown())
+
+    def _shown(self, router: Router) -> Router:
+        """What is simulated says so."""
+        return router.model_copy(update={"simulated": True}) if self._driver.simulated else router
 
     def _move(self, live: Live) -> None:
         self._rest(live.name)

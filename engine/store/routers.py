@@ -17,7 +17,9 @@ class RouterRecords:
         return [Router.model_validate_json(row["doc"]) for row in await self._store.fetch("all_routers")]
 
     async def put(self, router: Router) -> None:
-        doc = router.model_dump_json(by_alias=True, exclude_none=True, exclude={"shares", "measured_since"})
+        doc = router.model_dump_json(
+            by_alias=True, exclude_none=True, exclude={"shares", "measured_since", "simulated"}
+        )
         row = {"name": router.name, "account": router.name.split("/")[1], "doc": doc}
         await self._store.transact([("put_router", row)])
 

@@ -55,7 +55,7 @@ class House:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Routers]:
         self.store = await Store.open(self.path)
-        rooms: Any = SimpleNamespace(clock=self.clock, store=self.store)
+        rooms: Any = SimpleNamespace(clock=self.clock, store=self.store, driver=SimpleNamespace(simulated=False))
         routers = Routers(rooms, self._keeper)
         await routers.load()
         try:
