@@ -31,8 +31,8 @@ class WeightedRoutes(Wire):
     targets: list[RouterTarget] | None = Field(None, min_length=1, max_length=TARGETS_MAX)
     sticky: Flag | None = Field(
         None,
-        description="on unless false: requests of one session (x-multi-turn-session-id, x-session-affinity, "
-        "prompt_cache_key, user) stay with one deployment; without one each request is drawn by itself",
+        description="on unless false: requests of one session (prompt_cache_key, user, x-multi-turn-session-id, "
+        "x-session-affinity) stay with one deployment; without one each request is drawn by itself",
     )
 
 

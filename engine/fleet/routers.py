@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from client.errors import AlreadyExists, FailedPrecondition, NotFound
+from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
 from client.router_types import ABORTED, Router, RouterEvent, RouterShiftSpec
 from engine import router_rules
@@ -120,6 +120,8 @@ class Routers:
         async with self._changing:
             live = self._get(name)
             if spec.abort:
+                if spec.to:
+                    raise InvalidArgument("abort goes back: it takes no other field", field="to", hint="leave it out")
                 return await self._abort(live, by, validate_only=validate_only)
             now = self._clock.wall()
             planned = router_rules.shift(live.record, spec)

@@ -1,7 +1,7 @@
 """A request that names a router: which deployment it goes to, before anything else is asked about it.
 
     data   Passage   one request's way through its router: the deployment, and where to tell what came of it
-    verbs  passage_of (None where no router is named), session_of, model_of (a router among the models)
+    verbs  passage_of (None where no router is named), model_of (a router among the models)
     near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.routing` chooses
 
 What a router does must show: as attributes of the request's span and in its explanation. Nothing of that is the
@@ -21,12 +21,11 @@ from engine.control.complexity import facts
 from engine.fleet.routers import Routers
 from engine.fleet.routing import Tally
 from engine.gateway.forward import Exchange
+from engine.gateway.prompt import session_of
 from engine.keys import Principal
 from engine.telemetry import tracing
 
 KIND = "ROUTER"  # firedeck's own beside the documented kinds of models
-_SESSION_HEADERS = ("x-multi-turn-session-id", "x-session-affinity")
-_SESSION_FIELDS = ("prompt_cache_key", "user")
 
 
 class Passage:
@@ -59,12 +58,6 @@ def passage_of(
         raise
     tracing.routed(live.name, f"to {chosen.deployment.rpartition('/')[2]}, {chosen.why}")
     return Passage(chosen.deployment, live.tally_of(chosen.deployment))
-
-
-def session_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
-    """What keeps requests together, in the documented order; None for one that stands alone."""
-    given = (*(headers.get(name) for name in _SESSION_HEADERS), *(fields.get(name) for name in _SESSION_FIELDS))
-    return next((one for one in given if isinstance(one, str) and one), None)
 
 
 def model_of(router: Router, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def prompt_of(
     fields: Mapping[str, Any], headers: Mapping[str, str], addon: str | None, *, sessions: bool = True
 ) -> Prompt:
     """`addon`: the adapter it is answered with. `sessions`: whether the deployment keeps a session on one replica."""
-    session = _session(fields, headers) if sessions else ""
+    named = session_of(fields, headers) if sessions else None
+    session = "" if named is None else hashlib.blake2b(named.encode(errors="replace"), digest_size=16).hexdigest()
     try:
         links, characters = _read(fields, _scope(fields, headers, addon))
     except (TypeError, ValueError, RecursionError):  # no prompt that any replica would take
@@ -46,10 +47,10 @@ def prompt_of(
     return Prompt(() if fields.get("prompt_cache_max_len") == 0 else links, characters, session)
 
 
-def _session(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+def session_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
+    """What the client names its session by, in its own words; None for a request that stands alone."""
     given = (*(fields.get(name) for name in SESSION_FIELDS), *(headers.get(name) for name in SESSION_HEADERS))
-    named = next((one for one in given if isinstance(one, str) and one), None)
-    return "" if named is None else hashlib.blake2b(named.encode(errors="replace"), digest_size=16).hexdigest()
+    return next((one for one in given if isinstance(one, str) and one), None)
 
 
 def _scope(fields: Mapping[str, Any], headers: Mapping[str, str], addon: str | None) -> Hashable:

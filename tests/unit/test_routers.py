@@ -420,6 +420,7 @@ async def test_a_deleted_router_shifts_no_more(house: House, routers: Routers) -
         (RouterShiftSpec(to="b", over=timedelta(0)), "over"),
         (RouterShiftSpec(to="b", over=timedelta(days=31)), "over"),
         (RouterShiftSpec(to="b", max_ttft_p95=timedelta(0)), "maxTtftP95"),
+        (RouterShiftSpec(to="b", abort=True), "to"),
     ],
 )
 async def test_a_shift_that_makes_no_sense_is_refused(routers: Routers, spec, field) -> None:
