@@ -81,8 +81,8 @@ def suspected(keeper) -> bool:
 
 @pytest.mark.timeout(60)
 async def test_a_stream_that_had_not_begun_is_cleared_when_it_begins_and_no_later_death_is_its_second(
-    house,
-    tmp_path: Path,  # noqa: F811
+    house,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     first, second = await Says.on(house, "r1", tmp_path), await Says.on(house, "r2", tmp_path)
     stream = Stream(house.keeper)
@@ -101,8 +101,8 @@ async def test_a_stream_that_had_not_begun_is_cleared_when_it_begins_and_no_late
 
 @pytest.mark.timeout(60)
 async def test_a_resumed_stream_is_on_trial_until_it_is_past_where_its_replica_died(
-    house,
-    tmp_path: Path,  # noqa: F811
+    house,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     first, second = await Says.on(house, "r1", tmp_path), await Says.on(house, "r2", tmp_path)
     stream = Stream(house.keeper)
