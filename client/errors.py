@@ -4,11 +4,13 @@
     ├── InvalidArgument        INVALID_ARGUMENT     400
     │   ├── FailedPrecondition FAILED_PRECONDITION  400
     │   │   └── AddonNotLoaded ADDON_NOT_LOADED     412
+    │   ├── GuardRefused       GUARD_REFUSED        400
     │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
     │   ├── UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE  415
     │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
     ├── Unauthenticated        UNAUTHENTICATED      401 (UNAUTHORIZED in the inference API, as documented)
     ├── PermissionDenied       PERMISSION_DENIED    403
+    │   └── KeyRefused         KEY_REFUSED          403
     ├── NotFound               NOT_FOUND            404
     ├── AlreadyExists          ALREADY_EXISTS       409
     ├── ResourceExhausted      RESOURCE_EXHAUSTED   429
@@ -79,6 +81,12 @@ class AddonNotLoaded(FailedPrecondition):
     name, status = "ADDON_NOT_LOADED", 412
 
 
+class GuardRefused(InvalidArgument):
+    """firedeck's own: a guard of the account stands against what was asked, or against its answer."""
+
+    name = "GUARD_REFUSED"
+
+
 class PayloadTooLarge(InvalidArgument):
     name, status = "REQUEST_TOO_LARGE", 413
 
@@ -98,6 +106,12 @@ class Unauthenticated(FiredeckError):
 
 class PermissionDenied(FiredeckError):
     grpc, name, status = 7, "PERMISSION_DENIED", 403
+
+
+class KeyRefused(PermissionDenied):
+    """firedeck's own: guards had to stop too many requests of this key; `retry_after_s` tells for how long."""
+
+    name = "KEY_REFUSED"
 
 
 class NotFound(FiredeckError):
@@ -154,11 +168,14 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
         ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded, SpendLimitExceeded,
+        GuardRefused, KeyRefused,
     )
     for name in (cls.name, cls.inference_code or cls.name)
 }  # fmt: skip
 _BY_GRPC: dict[int, type[FiredeckError]] = {
-    cls.grpc: cls for cls in _BY_NAME.values() if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded)
+    cls.grpc: cls
+    for cls in _BY_NAME.values()
+    if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded, GuardRefused, KeyRefused)
 }
 
 

@@ -125,6 +125,8 @@ class DeploymentStats(Wire):
     cached_tokens_total: int = 0
     generated_tokens_total: int = 0
     synthetic_requests_total: int = 0
+    response_cache_hits_total: int = Field(0, description="requests that were answered without being computed")
+    response_cache_misses_total: int = 0
     last_request_at: Timestamp | None = None
 
 

@@ -13,6 +13,7 @@ from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secret
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.fleet_types import AlertPage, DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
+from client.guard_resources import Guards
 from client.http import Transport
 from client.inference import Inference
 from client.listing import Listed, ListOptions, listed
@@ -41,6 +42,7 @@ class Client:
         self.api_keys = ApiKeys(self.transport, context.account)
         self.secrets = Secrets(self.transport, context.account)
         self.quotas = Quotas(self.transport, context.account)
+        self.guards = Guards(self.transport, context.account)
         self.audit_logs = AuditLogs(self.transport, context.account)
         self.usage = UsageReports(self.transport, context.account)
         self.requests = Requests(self.transport, context.account)

@@ -84,7 +84,8 @@ class ColdOptions(Wire):
     `hold` keeps it until a replica is ready (at most `hold_timeout`), `reject` answers Fireworks' documented
     503 `DEPLOYMENT_SCALING_UP` at once; both wake the deployment. `panic` (on unless false): a burst of twice what is
     ready does not wait for the scale-up window. `forecast_floor` (off unless true): the count keeps up with the load
-    expected within a minute.
+    expected within a minute. `response_cache` (off unless true): requests at temperature 0, or with a seed, that equal
+    one answered within the last `response_cache_ttl` (5m) get its answer, and nothing is computed.
     """
 
     cold_policy: Literal["hold", "reject"] | None = None
@@ -92,6 +93,8 @@ class ColdOptions(Wire):
     threads: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
     panic: Flag | None = None
     forecast_floor: Flag | None = None
+    response_cache: Flag | None = None
+    response_cache_ttl: Duration | None = None
 
 
 class DeploymentSpec(Wire):

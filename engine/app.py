@@ -17,6 +17,7 @@ from starlette.routing import compile_path
 
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
 from engine.access.door import Door, Refused
+from engine.access.guards import Guards
 from engine.access.quotas import Consumption, Quotas
 from engine.access.rate_limits import RateLimits
 from engine.access.reads import Reads
@@ -32,6 +33,7 @@ from engine.api import (
     audit_logs,
     deployed_models,
     deployments,
+    guards,
     models,
     openapi,
     quotas,
@@ -82,7 +84,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, requests, account_metrics, routers,
+        audit_logs, usage, requests, account_metrics, routers, guards,
     )
 )  # fmt: skip
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
@@ -119,7 +121,7 @@ class Engine:
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, clock), settings)
         ledger = Ledger(store, clock)
-        access = await open_access(settings, store, keyring, fleet, ledger)
+        access = await open_access(settings, store, keyring, fleet, ledger, clock)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
         house = House(
@@ -183,8 +185,10 @@ class Engine:
         await self.gateway(scope, receive, send)
 
 
-async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger) -> Access:
-    """Users, secrets, quotas, what was used of them, and the audit log, as the data folder holds them."""
+async def open_access(
+    settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger, engine_clock: Clock
+) -> Access:
+    """Users, secrets, quotas, guards, what was used of them, and the audit log, as the data folder holds them."""
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
     quotas = Quotas(
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
@@ -194,11 +198,12 @@ async def open_access(settings: Settings, store: Store, keyring: Keyring, fleet:
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, clock)
     access = Access(
         records, Users(records, keyring), Vault(records, sealer), quotas, audit, Reads(audit.add, clock),
-        Refusals(audit.add, clock),
+        Refusals(audit.add, clock), Guards(records, engine_clock),
     )  # fmt: skip
     await access.users.load()
     await access.vault.load()
     await access.quotas.load()
+    await access.guards.load()
     await ledger.open()
     await audit.open()
     access.reads.open()

@@ -39,6 +39,8 @@ DRAFT_TOKENS_MAX = 31  # a step reads the logits of 32 tokens: the drafted ones 
 NGRAM_LENGTH_MAX = 16
 HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
 HOLD_TIMEOUT_MAX = timedelta(hours=1)
+CACHE_TTL_DEFAULT = timedelta(minutes=5)
+CACHE_TTL_MAX = timedelta(hours=24)
 
 # The fields of a deployment that are messages: an update mask may name a field below them.
 _MESSAGES: dict[str, type[Wire]] = {
@@ -142,6 +144,10 @@ def _cold(given: ColdOptions | None) -> ColdOptions:
         threads=given.threads,
         panic=given.panic,
         forecast_floor=given.forecast_floor,
+        response_cache=given.response_cache,
+        response_cache_ttl=_default(given.response_cache_ttl, CACHE_TTL_DEFAULT)
+        if given.response_cache
+        else given.response_cache_ttl,
     )
 
 
@@ -165,6 +171,12 @@ def _check(deployment: Deployment, context_limit: int | None, limits: Limits) ->
         raise InvalidArgument(
             f"firedeck.holdTimeout must be more than 0s and at most {durations.to_go(HOLD_TIMEOUT_MAX)}",
             field="firedeck.holdTimeout",
+        )
+    ttl = deployment.firedeck.response_cache_ttl if deployment.firedeck else None
+    if ttl is not None and not timedelta(0) < ttl <= CACHE_TTL_MAX:
+        raise InvalidArgument(
+            f"firedeck.responseCacheTtl must be more than 0s and at most {durations.to_go(CACHE_TTL_MAX)}",
+            field="firedeck.responseCacheTtl",
         )
 
 

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from engine.access.guards import Guards
 from engine.access.quotas import Quotas
 from engine.access.reads import Reads
 from engine.access.refusals import Refusals
@@ -36,6 +37,7 @@ class Access:
     audit: AuditLog
     reads: Reads
     refusals: Refusals
+    guards: Guards
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from client import durations
 from client.cli.output import SIMULATED, known, lines, local_time
-from client.fleet_types import Condition, DeploymentStatus
+from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
 from client.types import READY, AutoscalingPolicy, Deployment, Placement
 
 HEADER = (
@@ -31,11 +31,18 @@ def note(deployments: Sequence[Deployment]) -> str:
     return SIMULATED if any(d.simulated for d in deployments) else ""
 
 
-def text(d: Deployment, held_up: str = "") -> str:
-    """`Key: value` in the order of firectl's `get`; what was not declared and has no default is left out."""
-    return lines(
-        (*_life(d, held_up), *_size(d), *_policy(d.autoscaling_policy), *_model(d), ("Model String", d.model_string))
-    )
+def text(d: Deployment, held_up: str = "", hits: str = "") -> str:
+    """`Key: value` in the order of firectl's `get`; what was not declared and has no default is left out. `hits`: of
+    its response cache, see `cache_hits`."""
+    told = (*_life(d, held_up), *_size(d), *_policy(d.autoscaling_policy), *_model(d))
+    hits_told = (("Response Cache Hits", hits),) if hits else ()
+    return lines((*told, *hits_told, ("Model String", d.model_string)))
+
+
+def cache_hits(stats: DeploymentStats) -> str:
+    """`12 of 40 requests (30 %)` of those that its response cache was asked for; "" for none."""
+    hits, asked = stats.response_cache_hits_total, stats.response_cache_hits_total + stats.response_cache_misses_total
+    return f"{hits} of {asked} requests ({100 * hits / asked:.0f} %)" if asked else ""
 
 
 def replicas(d: Deployment) -> str:
@@ -163,9 +170,15 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Enable Addons", "true" if d.enable_addons else ""),
         ("Max Peft Batch Size", _number(d.max_peft_batch_size)),
         ("Num Peft Device Cached", _number(d.num_peft_device_cached)),
+        ("Response Cache", _cache(d)),
         ("Cold Policy", (d.firedeck.cold_policy if d.firedeck else None)),
     )
     yield from ((key, value) for key, value in declared if value)
+
+
+def _cache(d: Deployment) -> str:
+    own = d.firedeck
+    return f"on, for {_window(own.response_cache_ttl)}" if own and own.response_cache else ""
 
 
 def _number(value: int | None) -> str:

@@ -29,6 +29,7 @@ from client.types import (
 )
 
 Given = dict[str, Any]
+_OWN = ("cold_policy", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
 
 
 @click.group()
@@ -66,6 +67,8 @@ def settings(command: Any) -> Any:
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
             click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
             click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
+            click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
+            click.option("--response-cache-ttl", help="How long an answer is kept, e.g. 5m", type=DURATION),
         )
     ):
         command = option(command)
@@ -141,7 +144,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
         if output != "text":
             _show(found, output)
             return
-        _show(found, output, held_up=await _held_up(client, found))
+        _show(found, output, **await _observed(client, found))
 
     run(work, base_url, api_key, account)
 
@@ -261,7 +264,7 @@ def _spec(given: Given) -> DeploymentSpec:
     }
     if policy:
         set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
-    own = {key: set_fields.pop(key) for key in ("cold_policy", "panic", "forecast_floor") if key in set_fields}
+    own = {key: set_fields.pop(key) for key in _OWN if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
     if "long_prompt" in set_fields:
@@ -279,13 +282,15 @@ def _placement(where: str) -> Placement:
     return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
 
 
-async def _held_up(client: Client, d: Deployment) -> str:
-    """What its status does not tell already; nothing where the server has no routes but the documented ones."""
+async def _observed(client: Client, d: Deployment) -> dict[str, str]:
+    """What holds it up, as far as its status does not tell already, and the hits of its response cache; nothing where
+    the server has no routes but the documented ones."""
     try:
-        conditions = (await client.fleet.status(d.name)).conditions
+        status = await client.fleet.status(d.name)
     except NotFound:
-        return ""
-    return deployment_text.holding_up(conditions, said=d.status.message if d.status else "")
+        return {}
+    held_up = deployment_text.holding_up(status.conditions, said=d.status.message if d.status else "")
+    return {"held_up": held_up, "hits": deployment_text.cache_hits(status.stats)}
 
 
 def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
@@ -296,14 +301,14 @@ def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
     out.say(rehearsal.text(before, after))
 
 
-def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "") -> None:
+def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "", hits: str = "") -> None:
     """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON.
 
-    `held_up`: what keeps it from being as declared, and when there is the next try.
+    `held_up`: what keeps it from being as declared, and when there is the next try; `hits`: of its response cache.
     """
     if rehearsed:
         out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
     if output == out.QUIET:
         out.say(d.id)
         return
-    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up))
+    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up, hits))

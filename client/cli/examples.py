@@ -59,6 +59,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
     "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
     "explain": ("firedeck explain 5f0c2a9b7d3e1846", "firedeck explain 5f0c2a9b7d3e1846 -o json"),
+    "guard create": (
+        "firedeck guard create no-cards --pattern '[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}' --phase request",
+        "firedeck guard create topics --keyword 'project x' --deployments chat --breaker-hits 3",
+        "firedeck guard create safety --model guard-model --policy 'weapons, self-harm' --on-failure closed",
+    ),
+    "guard list": ("firedeck guard list",),
+    "guard get": ("firedeck guard get no-cards", "firedeck get guard no-cards -o json"),
+    "guard update": (
+        "firedeck guard update no-cards --disabled",
+        "firedeck guard update topics --keyword 'project x' --keyword 'project y'",
+    ),
+    "guard delete": ("firedeck guard delete no-cards",),
+    "guard release": ("firedeck guard release topics --key-id 1a2b3c4d",),
     "load-lora": (
         "firedeck load-lora my-lora --deployment chat",
         "firedeck deploy my-lora --deployment chat --wait",

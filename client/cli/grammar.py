@@ -14,12 +14,15 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import NoSuchCommand
 
-VERBS = frozenset({"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify", "shift"})
+VERBS = frozenset(
+    {"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify", "shift", "release"}
+)
 ALIASES = {
     "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",
     "deployment-shapes": "deployment-shape", "users": "user", "api-keys": "api-key", "secrets": "secret",
     "quotas": "quota", "audit-log": "audit-logs", "accounts": "account", "nodes": "node", "events": "event",
-    "deployment-shape-versions": "deployment-shape-version", "routers": "router", "deploy": "load-lora",
+    "deployment-shape-versions": "deployment-shape-version", "routers": "router", "guards": "guard",
+    "deploy": "load-lora",
 }  # fmt: skip
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best

@@ -14,6 +14,7 @@ from client.cli.deployments import deployment
 from client.cli.examples import attach
 from client.cli.fleet import alerts, event, node
 from client.cli.grammar import Fireworks
+from client.cli.guards import guard
 from client.cli.models import model
 from client.cli.quotas import quota
 from client.cli.requests import explain, requests
@@ -38,7 +39,7 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version,
-    event, explain, load_lora, model, node, quota, requests, router, secret, unload_lora, usage, user, whoami,
+    event, explain, guard, load_lora, model, node, quota, requests, router, secret, unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.addon_types import DeployedModelSpec
+from client.guard_types import GuardSpec, ReleaseKeyBody
 from client.model_types import ModelSpec
 from client.router_types import RouterShiftSpec, RouterSpec
 from client.types import DeploymentSpec
@@ -45,7 +46,7 @@ class Error(BaseModel):
 
 _BODIES: tuple[type[BaseModel], ...] = (
     DeploymentSpec, DeployedModelSpec, ModelSpec, UserSpec, CreateApiKeyBody, DeleteApiKeyBody, Secret, Quota,
-    RouterSpec, RouterShiftSpec, Error,
+    RouterSpec, RouterShiftSpec, GuardSpec, ReleaseKeyBody, Error,
 )  # fmt: skip
 _ERROR = {
     "description": "What went wrong",

@@ -66,7 +66,8 @@ class Autoscaler:
         prompt, generated = sum([p.prompt for p in produced]), sum([p.generated for p in produced])
         self._meter.produced(prompt, generated)
         concurrency = self._replicas.in_flight() + self._lobby.held
-        requests, self._sampled_requests = self._meter.requests - self._sampled_requests, self._meter.requests
+        computed = self._meter.computed  # one fewer as soon as a request is found in the response cache
+        requests, self._sampled_requests = max(0, computed - self._sampled_requests), computed
         if concurrency or requests:
             self._asked_at = now
         if concurrency or requests or arriving:

@@ -82,6 +82,11 @@ class Keeper:
         return self.deployment.name
 
     @property
+    def generation(self) -> str:
+        """A digest of the settings that are declared, and that a replica has when it is as declared."""
+        return self._declared_template().generation
+
+    @property
     def deleted(self) -> bool:
         return self.deployment.delete_time is not None
 

@@ -111,7 +111,9 @@ class Visit:
     def settle(self, exchange: Exchange) -> None:
         """What became of it. Where its end was not seen, the estimates stay; of a stream, what was sent counts."""
         usage = exchange.usage
-        if usage.prompt:
+        if exchange.cached:
+            self._settle(_used(Usage()))  # counted as a request; nothing was computed
+        elif usage.prompt:
             self._settle(_used(usage))
         elif exchange.status not in (200, CLIENT_GONE) and not self._told:
             self._settle(_used(Usage()))  # it was not answered

@@ -70,6 +70,8 @@ class Exchange:
     generation: str = ""  # of the replicas that can go on with what was sent
     lost: bool = False  # a replica died under it, or seemed to
     prompt: Prompt = field(default_factory=Prompt)  # what routing may know of it
+    held: bool = False  # what replicas answered waits for a guard, and the client has seen nothing of it
+    cached: bool = False  # it was answered without a replica
 
     @property
     def over(self) -> bool:
@@ -250,7 +252,7 @@ async def _pass(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
 async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
     content = await reply.whole()
     one.asked.answered()
-    exchange.status = reply.status
+    exchange.status, exchange.generation = reply.status, one.replica.generation
     if reply.status == 200:
         exchange.usage = usage_of(json.loads(content))
         if exchange.usage.generated:  # embeddings have no first token

@@ -36,10 +36,11 @@ from engine.asgi import (
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import CLIENT_GONE, Admission, Visit
-from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, forward, sent_headers
+from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, sent_headers
 from engine.gateway.policy import model_of, passage_of
 from engine.gateway.prompt import prompt_of
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
+from engine.gateway.shield import Asked, Shield, Way
 from engine.house import House
 from engine.keys import Principal
 from engine.model_rules import LORA
@@ -65,6 +66,7 @@ class Gateway:
     def __init__(self, house: House, clock: Clock) -> None:
         self._house = house
         self.admission = Admission(house.access.quotas.rates, clock.monotonic)
+        self.shield = Shield(house, clock)
 
     @staticmethod
     def owns(path: str) -> bool:
@@ -154,16 +156,17 @@ class Gateway:
         model = keeper.deployment.base_model or ""
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
+        way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
         visit.charge(fields, body, generates=path in _GENERATE, context=context)
         try:
-            await self._accounted(keeper, exchange, receive, send, synthetic=synthetic)
+            await self._accounted(keeper, exchange, receive, send, way, synthetic=synthetic)
         finally:
             visit.settle(exchange)
             if passage is not None:
                 passage.ended(exchange)
 
     async def _accounted(
-        self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, *, synthetic: bool
+        self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, way: Way, *, synthetic: bool
     ) -> None:
         """Forward, and write down what came of it whatever that is."""
         tracing.admitted()
@@ -171,7 +174,7 @@ class Gateway:
         failed = True
         try:
             timed = _timed(send, exchange, keeper)
-            ended = await _until_first(forward(keeper, exchange, timed), receive, self._house.breaking_off)
+            ended = await _until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
             if ended is Ended.GONE:
                 exchange.status = CLIENT_GONE
             elif ended is Ended.BROKEN_OFF:
@@ -189,7 +192,7 @@ class Gateway:
 
     @staticmethod
     async def _break_off(exchange: Exchange, send: Send) -> None:
-        if not exchange.answering:
+        if not exchange.answering or exchange.held:
             raise Unavailable("the engine is being stopped", hint="try again when it is back")
         await break_off(exchange, send, "the engine was stopped while it was answering")
 

@@ -108,6 +108,16 @@ class AccessRecords:
     async def drop_quota(self, name: str) -> None:
         await self._store.transact([("drop_quota", {"name": name})])
 
+    async def guards(self) -> list[str]:
+        """The guards' documents, in order of their names."""
+        return [row["doc"] for row in await self._store.fetch("all_guards")]
+
+    async def put_guard(self, name: str, doc: str) -> None:
+        await self._store.transact([("put_guard", {"name": name, "account": name.split("/")[1], "doc": doc})])
+
+    async def drop_guard(self, name: str) -> None:
+        await self._store.transact([("drop_guard", {"name": name})])
+
     async def owner_of(self, name: str) -> str | None:
         """The user who made a resource, None when that is not known."""
         rows = await self._store.fetch("owner_of", {"name": name})

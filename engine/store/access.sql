@@ -1,4 +1,4 @@
--- Users, secrets, quotas, owners and the audit log. Parameters are named (:name).
+-- Users, secrets, quotas, guards, owners and the audit log. Parameters are named (:name).
 
 -- name: put_user
 INSERT INTO users (name, account, doc) VALUES (:name, :account, :doc)
@@ -29,6 +29,16 @@ DELETE FROM quotas WHERE name = :name;
 
 -- name: all_quotas
 SELECT name, value, update_time FROM quotas ORDER BY name;
+
+-- name: put_guard
+INSERT INTO guards (name, account, doc) VALUES (:name, :account, :doc)
+ON CONFLICT (name) DO UPDATE SET doc = excluded.doc;
+
+-- name: all_guards
+SELECT doc FROM guards ORDER BY name;
+
+-- name: drop_guard
+DELETE FROM guards WHERE name = :name;
 
 -- name: put_owner
 INSERT INTO owners (name, user) VALUES (:name, :user) ON CONFLICT (name) DO UPDATE SET user = excluded.user;

@@ -153,3 +153,8 @@ def m010_lived(db: sqlite3.Connection) -> None:
 @migration
 def m011_routers(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE routers (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m012_guards(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE guards (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")

@@ -30,10 +30,14 @@ def explain(trace: Trace, death: Kind = DEATHS.kind, *, with_key: bool = True) -
         told.append(f"Router {trace.router} sent it {trace.routed}.")
     if trace.admitted_at is not None:
         told.append(f"It was admitted after {span(trace.admitted_at - trace.began_at)}.")
-    before = trace.admitted_at
+    told += _guards(trace, "request")
+    if trace.cache:
+        told.append(_cache(trace))
+    before = max([one.ended_at for one in trace.judgements if one.phase == "request"], default=trace.admitted_at)
     for number, attempt in enumerate(trace.attempts):
         told += _tried(trace, number, attempt, before, death)
         before = attempt.ended_at
+    told += _guards(trace, "answer")
     if trace.ttft_s is not None:
         told.append(f"Its first token was there after {span(trace.ttft_s)}.")
     told.append(_end(trace))
@@ -56,6 +60,25 @@ def _asked(trace: Trace, *, with_key: bool) -> str:
         return f"{what},{who}{made_up}."
     adapter = f" with the adapter {trace.adapter}" if trace.adapter else ""
     return f"{what}, of {trace.deployment} (model {trace.model}){adapter},{who}{made_up}."
+
+
+def _guards(trace: Trace, phase: str) -> list[str]:
+    what = {"passed": "let it pass", "refused": "stood against it", "unavailable": "did not answer"}
+    return [
+        f"Guard {one.guard} was asked about the {phase} for {span(one.ended_at - one.began_at)} and "
+        f"{what.get(one.verdict, one.verdict)}."
+        for one in trace.judgements
+        if one.phase == phase
+    ]
+
+
+def _cache(trace: Trace) -> str:
+    if trace.cache == "hit":
+        return (
+            f"The response cache had the answer to an equal request of {span(trace.cache_age_s)} before:"
+            " no replica was asked, and no tokens were computed."
+        )
+    return "The response cache had no answer to it."
 
 
 def _tried(trace: Trace, number: int, one: Attempt, before: float | None, death: Kind) -> list[str]:

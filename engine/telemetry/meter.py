@@ -42,6 +42,8 @@ class Meter:
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.generated_tokens = 0
+        self.cache_hits = 0
+        self.cache_misses = 0
         self.codes: Counter[str] = Counter()  # answers by HTTP status
         self.last_request_at: datetime | None = None
         self.used_at = clock.monotonic()  # asked, made or changed last: for idleness, below 0 where it was long ago
@@ -65,6 +67,17 @@ class Meter:
     def used(self) -> None:
         """Somebody has changed it: that is use as well."""
         self.used_at = self._clock.monotonic()
+
+    def looked_up(self, *, hit: bool) -> None:
+        """The response cache was asked for the answer to a request that has begun."""
+        self.cache_hits += hit
+        self.cache_misses += not hit
+        metrics.CACHE.labels(self.deployment, "hit" if hit else "miss").inc()
+
+    @property
+    def computed(self) -> int:
+        """Requests so far that replicas had to answer, or have to."""
+        return self.requests - self.cache_hits
 
     def held(self, seconds: float) -> None:
         """A request has waited so long for a place, whether it got one or not."""
@@ -145,5 +158,7 @@ class Meter:
             cached_tokens_total=self.cached_tokens,
             generated_tokens_total=self.generated_tokens,
             synthetic_requests_total=self.synthetic,
+            response_cache_hits_total=self.cache_hits,
+            response_cache_misses_total=self.cache_misses,
             last_request_at=self.last_request_at,
         )

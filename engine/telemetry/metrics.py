@@ -82,6 +82,17 @@ EJECTED = Counter(
 RETRIES_REFUSED = Counter(
     "firedeck_retries_refused", "Requests not tried again, because too many were.", ["deployment"], registry=REGISTRY
 )
+CACHE = Counter(
+    "firedeck_response_cache_requests", "Requests that the response cache was asked for, by its result (hit, miss).",
+    ["deployment", "result"], registry=REGISTRY,
+)  # fmt: skip
+VERDICTS = Counter(
+    "firedeck_guard_verdicts", "What guards said of requests and answers (passed, refused, unavailable).",
+    ["deployment", "phase", "verdict"], registry=REGISTRY,
+)  # fmt: skip
+KEYS_REFUSED = Counter(
+    "firedeck_keys_refused", "Keys that a guard's breaker has refused for a while.", ["deployment"], registry=REGISTRY
+)
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 COST = Counter(
     "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY
@@ -93,7 +104,7 @@ REGISTRY.register(REPLICA_FIGURES)
 
 _TOTALS: tuple[MetricWrapperBase, ...] = (
     REQUESTS, FAILED, TTFT, HELD_FOR, DURATION, PROMPT_TOKENS, CACHED_TOKENS, GENERATED_TOKENS, QUARANTINED, SCALINGS,
-    COST, RESUMED, ROUTED, EJECTED, RETRIES_REFUSED,
+    COST, RESUMED, ROUTED, EJECTED, RETRIES_REFUSED, CACHE, VERDICTS, KEYS_REFUSED,
 )  # fmt: skip
 _NAMED_CODES = frozenset(HTTPStatus) | {499}
 _gone: dict[str, None] = {}  # deployments, in the order in which they went

@@ -2,6 +2,7 @@
 
     chat MODEL                     the whole request (SERVER)
     ├── admit                      key, limits, body, which deployment
+    ├── guard ID                   what a guard said of the request, or of its answer; once for each
     ├── queue                      waiting for a place; once for each attempt, as are all below
     ├── route                      which replica, and why
     └── replica ID                 (CLIENT) whose id the replica is handed as `traceparent`
@@ -60,7 +61,7 @@ class Span:
 
 def spans_of(trace: Trace, death: Kind = DEATHS.kind) -> list[Span]:
     """All spans of a request, the whole one first."""
-    found = [_whole(trace), _admit(trace)]
+    found = [_whole(trace), _admit(trace), *_guards(trace)]
     for number, attempt in enumerate(trace.attempts):
         found += _Tried(trace, number, attempt, death).spans()
     return found
@@ -116,6 +117,8 @@ def _attributes(trace: Trace) -> dict[str, Value]:
         "firedeck.router": trace.router or None,
         "firedeck.router.reason": trace.routed or None,
         "firedeck.synthetic": trace.synthetic or None,
+        "firedeck.response_cache": trace.cache or None,
+        "firedeck.response_cache.age": round(trace.cache_age_s, 3) if trace.cache == "hit" else None,
         "firedeck.tries": len(trace.attempts) or None,
         "firedeck.refusal": trace.why or None,
     }
@@ -142,6 +145,17 @@ def _admit(trace: Trace) -> Span:
         "admit", trace.child_id(tracing.ADMIT), trace.span_id, INTERNAL, trace.began_wall_s, _end(trace, over),
         attributes, error=_failure(trace) if turned_away else "",
     )  # fmt: skip
+
+
+def _guards(trace: Trace) -> list[Span]:
+    return [
+        Span(
+            f"guard {one.guard}", trace.child_id(tracing.GUARDS + number), trace.span_id, INTERNAL,
+            _wall(trace, one.began_at), _wall(trace, one.ended_at),
+            {"firedeck.guard.phase": one.phase, "firedeck.guard.verdict": one.verdict},
+        )
+        for number, one in enumerate(trace.judgements)
+    ]  # fmt: skip
 
 
 class _Tried:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ from client.errors import (
     DeadlineExceeded,
     FailedPrecondition,
     FiredeckError,
+    GuardRefused,
+    KeyRefused,
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
@@ -35,9 +38,10 @@ WHY_CHARS = 300
 UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
 ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
 SPANS_PER_ATTEMPT = 8
+GUARDS = 1001  # the number of the first guard's span, past those of any attempt
 
 # What is said in these is the engine's own; others may repeat what the client sent.
-_OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded)
+_OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded, GuardRefused, KeyRefused)
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = re.compile(r"0+")
@@ -74,6 +78,17 @@ class Attempt:
 
 
 @dataclass(slots=True, eq=False)
+class Judgement:
+    """One guard's word on a request or its answer: `passed`, `refused` or `unavailable`. Instants as in `Attempt`."""
+
+    guard: str
+    phase: str
+    began_at: float
+    ended_at: float
+    verdict: str
+
+
+@dataclass(slots=True, eq=False)
 class Trace:
     """One request. `account` is "" until its key is known; `status` is 0 while it is under way."""
 
@@ -106,6 +121,9 @@ class Trace:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    cache: str = ""  # what the response cache said: hit or miss; "" where it was not asked
+    cache_age_s: float = 0.0  # of the answer that it had
+    judgements: list[Judgement] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     seq: int = 0  # the store's, as is its size in bytes
     size: int = 0
@@ -263,6 +281,26 @@ def lost(*, reached: bool) -> None:
     if (trace := _current.get()) is not None and trace.attempts:
         one = trace.attempts[-1]
         one.ended_at, one.outcome, one.reached = trace.clock.monotonic(), LOST, reached
+
+
+def looked_up(age_s: float | None) -> None:
+    """The response cache was asked; the age of the answer that it had, None for none."""
+    if (trace := _current.get()) is not None:
+        trace.cache, trace.cache_age_s = ("miss", 0.0) if age_s is None else ("hit", age_s)
+
+
+@contextmanager
+def judges(guard: str, phase: str) -> Iterator[list[str]]:
+    """A guard is asked for the time of this; its verdict is what is put into the list. Nothing that is asked of others
+    meanwhile is noted as the request's own."""
+    trace, said = _current.get(), list[str]()
+    token, began_at = _current.set(None), trace.clock.monotonic() if trace else 0.0
+    try:
+        yield said
+    finally:
+        _current.reset(token)
+        if trace is not None and said:
+            trace.judgements.append(Judgement(guard, phase, began_at, trace.clock.monotonic(), said[-1]))
 
 
 def refused(error: FiredeckError) -> None:

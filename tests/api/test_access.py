@@ -25,7 +25,7 @@ PLACES = {
     "account": "local", "deployment_id": "theirs", "model_id": "theirs", "user_id": "them", "secret_id": "theirs",
     "quota_id": "replica-count", "deployed_model_id": "theirs", "shape_id": "theirs", "version_id": "v1",
     "request_id": "theirs", "router_id": "theirs",
-    "key_id": "theirs",
+    "key_id": "theirs", "guard_id": "theirs",
 }  # fmt: skip
 _addresses = (f"10.0.{number // 250}.{number % 250}" for number in count())
 
@@ -59,7 +59,7 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
 
 def who_may(method: str, path: str) -> tuple[str, str | None]:
     """The README's table of roles, by what a route is about: the least role, and that for what others own."""
-    if "auditLogs" in path:
+    if "auditLogs" in path or "/guards" in path:
         return "admin", None
     if "apiKeys" in path and "{quota_id}" not in path:
         return "inference-user", "admin"

@@ -15,7 +15,7 @@ from tests.house import home
 ROUTES = sorted(
     (method, path)
     for method, path in RULES
-    if any(collection in path for collection in ("/users", "/secrets", "/quotas", "/auditLogs", "whoami"))
+    if any(collection in path for collection in ("/users", "/secrets", "/quotas", "/auditLogs", "/guards", "whoami"))
 )
 WORDS = [
     "admin", "local", "fireworks", "accounts/local/users/admin", "..", "%", "'", "x" * 70, "é", "MY_SECRET", "0", "-1",
@@ -23,7 +23,7 @@ WORDS = [
 ]  # fmt: skip
 FIELDS = [
     "role", "email", "displayName", "serviceAccount", "apiKey", "expireTime", "keyId", "name", "keyName", "value",
-    "maxValue", "key_id", "nonsense",
+    "maxValue", "key_id", "nonsense", "keywords", "patterns", "phases", "breaker", "hits", "window", "model", "timeout",
 ]  # fmt: skip
 texts = st.sampled_from(WORDS) | st.text(max_size=8)
 values = st.recursive(
@@ -32,7 +32,9 @@ values = st.recursive(
     max_leaves=6,
 )
 queries = st.dictionaries(
-    st.sampled_from(["userId", "updateMask", "filter", "orderBy", "pageSize", "pageToken", "startTime", "endTime"]),
+    st.sampled_from(
+        ["userId", "guardId", "updateMask", "filter", "orderBy", "pageSize", "pageToken", "startTime", "endTime"]
+    ),
     texts, max_size=3,
 )  # fmt: skip
 asked = st.tuples(st.sampled_from(ROUTES), st.lists(texts, min_size=3, max_size=3), queries, values)

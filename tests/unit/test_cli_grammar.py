@@ -115,13 +115,13 @@ def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, me
 
 
 NOUNS_OF = {
-    "create": "api-key deployment model router secret user",
+    "create": "api-key deployment guard model router secret user",
     "list": "account api-key audit-logs deployed-model deployment deployment-shape deployment-shape-version event "
-    "model node quota router secret user",
-    "get": "account deployed-model deployment deployment-shape deployment-shape-version model quota "
+    "guard model node quota router secret user",
+    "get": "account deployed-model deployment deployment-shape deployment-shape-version guard model quota "
     "router secret user",
-    "update": "deployed-model deployment quota router secret user",
-    "delete": "api-key deployment model router secret user", "shift": "router",
+    "update": "deployed-model deployment guard quota router secret user",
+    "delete": "api-key deployment guard model router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
 }  # fmt: skip
 

@@ -11,6 +11,8 @@ from client.errors import FiredeckError, InvalidArgument, ScalingUp, Unavailable
 
 TREE = {
     errors.InvalidArgument: (3, "INVALID_ARGUMENT", 400),
+    errors.GuardRefused: (3, "GUARD_REFUSED", 400),
+    errors.KeyRefused: (7, "KEY_REFUSED", 403),
     errors.FailedPrecondition: (9, "FAILED_PRECONDITION", 400),
     errors.Unauthenticated: (16, "UNAUTHENTICATED", 401),
     errors.PermissionDenied: (7, "PERMISSION_DENIED", 403),
@@ -62,6 +64,7 @@ def test_the_control_plane_envelope_brings_the_same_error_back(cls):
     assert body == {"code": cls.grpc, "message": "no", "details": [{"field": "maxReplicaCount"}]}
     got = from_response(cls.status, body)
     told_by_code = {ScalingUp: Unavailable, errors.SpendLimitExceeded: errors.ResourceExhausted}
+    told_by_code |= {errors.GuardRefused: InvalidArgument, errors.KeyRefused: errors.PermissionDenied}
     assert type(got) is told_by_code.get(cls, cls)
     assert (got.message, got.field) == ("no", "maxReplicaCount")
 

@@ -23,7 +23,7 @@ from engine.telemetry.deaths import Deaths
 from engine.telemetry.explain import explain, span
 from engine.telemetry.spans import CLIENT, SERVER, Span, spans_of
 from engine.telemetry.traces import Traces
-from engine.telemetry.tracing import Attempt, Trace
+from engine.telemetry.tracing import Attempt, Judgement, Trace
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 MODEL, CHAT = "accounts/fireworks/models/m", "accounts/local/deployments/chat"
@@ -370,9 +370,11 @@ def test_a_record_has_no_field_that_could_hold_what_a_client_wrote() -> None:
     """Whoever adds one has to think of it: texts here are ids and names of ours, or made of numbers."""
     ours = {
         "request_id", "trace_id", "span_id", "parent_id", "method", "route", "account", "user", "key_id", "deployment",
-        "model", "adapter", "router", "routed", "error", "why", "outcome",
+        "model", "adapter", "router", "routed", "error", "why", "outcome", "cache", "guard", "phase", "verdict",
     }  # fmt: skip
-    texts = {one.name for kind in (Trace, Attempt) for one in fields(kind) if one.type in ("str", "str | None")}
+    texts = {
+        one.name for kind in (Trace, Attempt, Judgement) for one in fields(kind) if one.type in ("str", "str | None")
+    }
     assert texts == ours
 
 
