@@ -20,8 +20,14 @@ from dataclasses import dataclass
 KEYWORDS_MAX, KEYWORD_CHARS_MAX = 200, 200
 PATTERNS_MAX, PATTERN_CHARS_MAX = 50, 200
 MATCH_CHARS_MAX = 256  # that all branches of a pattern match, together
-_STEP_CHARS = 1 << 16  # of a text that a pattern looks at before others have a turn
+_STEP_CHARS = 1 << 14  # of a text that is looked at before others have a turn
 _SPACES = re.compile(r"\s+")
+_UNSEEN = re.compile(  # Unicode's format characters (Cf), and the selectors of variants
+    "[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f\U000e0100-\U000e01ef]+"
+)
+_CUT = re.compile("[!-~]")
 _REPEAT = re.compile(r"\{([0-9]{1,3})\}")
 _ESCAPED = frozenset("dDsSwW") | frozenset("\\.^$*+?{}[]()|-/'\"&@#%:;,<>=!~ _`")
 _WIDTHLESS = frozenset("^$")
@@ -42,7 +48,13 @@ class Rules:
 
     def found(self, text: str) -> Iterator[bool]:
         """Steps, the last of which says whether the text has any of them; it stops at the first."""
-        plain = normal(text) if self.keywords else ""
+        plain = ""
+        if self.keywords:
+            pieces = []
+            for piece in _stretches(text):
+                pieces.append(normal(piece))
+                yield False
+            plain = "".join(pieces)
         for keyword in self.keywords:
             if keyword in plain:
                 yield True
@@ -67,10 +79,19 @@ def compiled(keywords: Sequence[str], patterns: Sequence[str]) -> Rules:
 
 
 def normal(text: str) -> str:
-    """One spelling of what reads alike: NFKC, no case, one space for any blanks, no format characters (Cf: zero-width
-    ones)."""
-    visible = text if text.isascii() else "".join(c for c in text if unicodedata.category(c) != "Cf")
+    """One spelling of what reads alike: NFKC, no case, one space for any blanks, nothing that is not seen."""
+    visible = text if text.isascii() else _UNSEEN.sub("", text)
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", visible).casefold())
+
+
+def _stretches(text: str) -> Iterator[str]:
+    """Parts that are spelled the same by themselves: each begins with a sign that no one before it changes."""
+    at = 0
+    while at < len(text):
+        cut = _CUT.search(text, at + _STEP_CHARS)
+        end = cut.start() if cut else len(text)
+        yield text[at:end]
+        at = end
 
 
 def _steps(pattern: _Pattern, text: str) -> Iterator[bool]:

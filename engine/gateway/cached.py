@@ -34,8 +34,15 @@ HEADER = b"x-firedeck-response-cache"
 PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ISOLATION_FIELD = "prompt_cache_isolation_key"
 _REFUSALS = ("no-store", "no-cache")
-# Fields that change no text, and the type that they have where they are right: a wrong one is the replica's to refuse.
-_WITHOUT_EFFECT: Mapping[str, type] = {"user": str, "metadata": dict, "prompt_cache_key": str, "stream": bool}
+# Fields that change no text (isolation is told apart from them), and the type that they have where they are right: a
+# wrong one is the replica's to refuse.
+_WITHOUT_EFFECT: Mapping[str, type] = {
+    "user": str,
+    "metadata": dict,
+    "prompt_cache_key": str,
+    "stream": bool,
+    _ISOLATION_FIELD: str,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ def canonical(fields: Mapping[str, Any], plain: bool) -> list[tuple[str, str]]:
     told = []
     for name in sorted(fields):
         value = fields[name]
-        if value is None or name in ("model", _ISOLATION_FIELD):
+        if value is None or name == "model":
             continue
         if isinstance(value, _WITHOUT_EFFECT.get(name, ())) or (name == "stream_options" and plain and _usual(value)):
             continue

@@ -229,8 +229,8 @@ class _Shielded:
         if one.breaker is None or not one.breaker.hit(declared.key_of(caller.user, caller.key_id), now):
             return
         limit, access = one.breaker.limit, self._shield.house.access
-        told = (
-            f"guard {one.guard.id} stopped {limit.hits} requests of key {caller.key_id} (user {caller.user}) within"
+        told = (  # which of the user's keys it is, the audit log says: not everybody who reads events may know
+            f"guard {one.guard.id} stopped {limit.hits} requests of a key of user {caller.user} within"
             f" {timedelta(seconds=limit.window_s)}: the key is refused for {timedelta(seconds=limit.refused_s)}"
         )
         metrics.KEYS_REFUSED.labels(keeper.name).inc()

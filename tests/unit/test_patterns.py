@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import assume, given
@@ -59,16 +60,35 @@ def test_patterns_that_operators_write_are_found(pattern: str, text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["do BAD Word now", "bad\n\tword", "ｂａｄ word", "bad​ word", "a bad word"],
+    "text", ["do BAD Word now", "bad\n\tword", "ｂａｄ word", "bad\u200b word", "a bad word"],
 )  # fmt: skip
 def test_a_keyword_is_found_whatever_its_case_spacing_and_spelling(text: str) -> None:
     assert has(text, ("Bad  word",))
     assert not has("badword", ("bad word",))
 
 
+@given(
+    st.text(st.sampled_from("aéAe\u0301ﬁ \u200b\u1112\u1161\u11ab\n1"), max_size=30),
+    st.text(st.sampled_from("aefi é1\u1161"), min_size=1, max_size=4),
+    st.integers(1, 7),
+)
+def test_where_a_stretch_of_a_text_ends_hides_no_keyword(text: str, keyword: str, stretch: int) -> None:
+    assume(keyword.strip())
+    rules = compiled((keyword,), ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "_STEP_CHARS", stretch)
+        found = list(rules.found(text))[-1]
+    assert found == (patterns.normal(keyword).strip() in patterns.normal(text))
+
+
+def test_what_is_not_seen_is_what_unicode_calls_format_characters() -> None:
+    unseen = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"}
+    assert {character for character in unseen if patterns.normal(f"a{character}b") != "ab"} == set()
+
+
 def test_rules_are_bounded() -> None:
     for keywords, expressions in (
-        (["x"] * (KEYWORDS_MAX + 1), []), ([], ["x"] * (PATTERNS_MAX + 1)), ([""], []), ([" ​ "], []),
+        (["x"] * (KEYWORDS_MAX + 1), []), ([], ["x"] * (PATTERNS_MAX + 1)), ([""], []), ([" \u200b "], []),
         (["x" * 201], []), ([], [f"a{{{MATCH_CHARS_MAX}}}|b"]),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"keyword|pattern"):
