@@ -46,6 +46,7 @@ GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
 GUARD_RETRY_S = 5.0
 _TIMEOUT_HEADER = "x-request-timeout"
 _CHAT = "/v1/chat/completions"
+_END = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,18 @@ class _Shielded:
         if question is not None and await self._replay(keeper, exchange, question, send):
             return
         hold = exchange.path in GENERATES and any(one.at(ANSWER) for one in self._standing)
-        passing = _Passing(send, exchange, hold=hold, collect=question is not None)
+
+        def keep(sent: bytes) -> None:
+            if question is not None and self._may_be_kept(exchange, version, self._version(keeper)):
+                self._shield.cached.keep(question, sent)
+
+        passing = _Passing(send, exchange, keep if question is not None else None, hold=hold)
         await forward(keeper, exchange, passing)
         if hold:
             if passing.status == 200:
                 said = texts.of_answer(bytes(passing.body), stream=exchange.stream)
                 await self._judge(keeper, exchange, ANSWER, (), said)
             await passing.release()
-        if question is not None and self._may_be_kept(exchange, passing, version, self._version(keeper)):
-            self._shield.cached.keep(question, bytes(passing.body))
 
     def _version(self, keeper: Keeper) -> Version:
         """What the deployment's answers depend on, besides the request."""
@@ -117,10 +121,10 @@ class _Shielded:
         )
 
     @staticmethod
-    def _may_be_kept(exchange: Exchange, passing: _Passing, before: Version, after: Version) -> bool:
-        """Answered whole, by one replica that is as declared, while nothing was changed."""
-        whole = exchange.status == 200 and passing.whole and not exchange.lost
-        return whole and before == after and exchange.generation == before.generation
+    def _may_be_kept(exchange: Exchange, before: Version, after: Version) -> bool:
+        """Answered by one replica that is as declared, while nothing was changed."""
+        answered = exchange.status == 200 and not exchange.lost
+        return answered and before == after and exchange.generation == before.generation
 
     async def _replay(self, keeper: Keeper, exchange: Exchange, question: Question, send: Send) -> bool:
         """Answer from the cache; whether it had the answer."""
@@ -203,7 +207,7 @@ class _Shielded:
         isolation = {name: value for name, value in self._headers.items() if name == cached.ISOLATION}
         headers = sent_headers(isolation | {_TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
-        answer = _Passing(_to_nobody, exchange, hold=True, collect=False)
+        answer = _Passing(_to_nobody, exchange, None, hold=True)
         keeper.meter.began(synthetic=False)
         failed = True
         try:
@@ -250,29 +254,29 @@ class _Shielded:
 
 
 class _Passing:
-    """`send` that keeps what passes (`whole`: all of it), and with `hold` lets nothing pass until `release`."""
+    """`send` that gives an answer's body to `keep` before its last piece is passed on: who has it whole and asks again
+    finds it kept. With `hold` nothing is passed on, or kept, until `release`."""
 
-    def __init__(self, send: Send, exchange: Exchange, *, hold: bool, collect: bool) -> None:
-        self._send, self._exchange, self._hold, self._collect = send, exchange, hold, collect
+    def __init__(self, send: Send, exchange: Exchange, keep: Callable[[bytes], None] | None, *, hold: bool) -> None:
+        self._send, self._exchange, self._keep, self._hold = send, exchange, keep, hold
         self._held: list[Message] = []
         self.body = bytearray()
         self.status = 0
-        self.whole = False
         exchange.held = hold
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self._collect:
+            if self._keep is not None:
                 message = {**message, "headers": [*message["headers"], (cached.HEADER, b"miss")]}
-        else:
-            self.whole = not message.get("more_body")
-            if self._hold or (self._collect and len(self.body) <= cached.ENTRY_BYTES_MAX):
-                self.body += message.get("body", b"")
+        elif self._hold or (self._keep is not None and len(self.body) <= cached.ENTRY_BYTES_MAX):
+            self.body += message.get("body", b"")
         if self._hold:
             self._held.append(message)
-        else:
-            await self._send(message)
+            return
+        if message["type"] == "http.response.body" and (not message.get("more_body") or self.body.endswith(_END)):
+            self._kept()
+        await self._send(message)
 
     async def release(self) -> None:
         """It has passed. The first token is there for the client only now."""
@@ -280,8 +284,14 @@ class _Passing:
         exchange.held = False
         if exchange.ttft_s is not None:
             exchange.ttft_s = exchange.now() - exchange.began_at
+        self._kept()
         for message in self._held:
             await self._send(message)
+
+    def _kept(self) -> None:
+        if self._keep is not None and self.body:
+            self._keep(bytes(self.body))
+            self.body.clear()
 
 
 async def _to_nobody(message: Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +16,12 @@ from client.types import ColdOptions, DeploymentSpec
 from engine.control.limits import Kind
 from engine.fleet.keeper import Keeper
 from tests.api.test_requests import ASK, CHAT, Stage, acting, until
+from tests.virtual import virtual
 
 HEADER = "x-firedeck-response-cache"
 ZERO = ASK | {"temperature": 0, "max_tokens": 12}
 PATH = "/v1/chat/completions"
+SEED = 20_261_122
 
 
 @pytest.fixture
@@ -212,3 +215,50 @@ async def test_a_change_of_the_time_to_live_is_refused_beyond_a_day(stage: Stage
             answer = await http.patch(f"/v1/{CHAT}", json=body)
             assert answer.status_code == 400
             assert "responseCacheTtl" in answer.text
+
+
+async def test_no_answer_crosses_accounts_isolation_keys_or_prompts_nor_outlives_its_time(tmp_path) -> None:
+    """T58, through the whole gateway: hits and misses are just those that a dictionary by all of these has."""
+    chance = random.Random(SEED)
+    kept: dict[tuple[object, ...], tuple[str, float]] = {}
+    async with virtual(tmp_path / "virtual") as at:
+        _, other_key = await at.engine.house.keyring.create("elsewhere", "root", "admin", "", None)
+        keys = {"local": at.admin_key, "elsewhere": other_key}
+        for account, key in keys.items():
+            async with at.client(key, account) as client:
+                await at.deploy(client, "chat")
+                await switch(client, response_cache_ttl=timedelta(seconds=30))
+        seen = {"hit": 0, "miss": 0}
+        async with at.http(at.admin_key) as http:
+            for step in range(100):
+                account, isolation, in_body = (
+                    chance.choice([*keys]),
+                    chance.choice(["", "a", "b"]),
+                    chance.random() < 0.5,
+                )
+                prompt, stream = chance.choice(["x", "y"]), chance.random() < 0.5
+                body = {
+                    "model": f"accounts/{account}/deployments/chat", "prompt": prompt, "max_tokens": 1,
+                    "temperature": 0, "stream": stream,
+                }  # fmt: skip
+                headers = {"authorization": f"Bearer {keys[account]}"}
+                if isolation and in_body:
+                    body["prompt_cache_isolation_key"] = isolation
+                elif isolation:
+                    headers["x-prompt-cache-isolation-key"] = isolation
+                whose, now = (account, isolation, prompt), at.clock.monotonic()
+                expected = whose in kept and now - kept[whose][1] < 30
+                answer = await http.post("/v1/completions", json=body, headers=headers)
+                at_fault = f"seed {SEED}, step {step}, {whose}: {answer.text}"
+                assert answer.headers.get(HEADER) == ("hit" if expected else "miss"), at_fault
+                identifier = json.loads(answer.text.split("data: ")[1] if stream else answer.text)["id"]
+                if expected:
+                    assert identifier == kept[whose][0], at_fault
+                else:
+                    assert identifier not in {each for each, _ in kept.values()}, at_fault
+                    kept[whose] = identifier, now
+                seen[answer.headers[HEADER]] += 1
+                if chance.random() < 0.1:
+                    await at.pass_time(chance.choice((6.0, 16.0)))
+    assert min(seen.values()) > 15, "both were to be seen"
+    print(f"seed {SEED}: {seen}")

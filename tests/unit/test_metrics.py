@@ -12,7 +12,9 @@ from tests.prometheus import promtool
 from tests.unit.test_replica_figures import report
 
 NAME = "accounts/local/deployments/{}"
-LABELS = {"deployment", "code", "stage", "direction", "source", "position", "reason", "le"}
+LABELS = {
+    "deployment", "code", "stage", "direction", "source", "position", "reason", "phase", "result", "verdict", "le",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -32,6 +34,9 @@ def live(name: str) -> None:
     meter.ended(code=200, failed=False, seconds=1, usage=Usage(3, 2, 1))
     metrics.QUARANTINED.labels(name).inc()
     metrics.RESUMED.labels(name).inc()
+    meter.looked_up(hit=True)
+    metrics.VERDICTS.labels(name, "answer", "passed").inc()
+    metrics.KEYS_REFUSED.labels(name).inc()
     meter.routed("prefix")
     meter.ejected()
     metrics.RETRIES_REFUSED.labels(name).inc()
