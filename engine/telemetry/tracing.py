@@ -29,6 +29,7 @@ from client.errors import (
 )
 from engine.clock import Clock
 from engine.control.route import Choice
+from engine.telemetry.quoted import unquoted
 
 CLIENT_GONE = 499
 WHY_CHARS = 300
@@ -38,7 +39,6 @@ SPANS_PER_ATTEMPT = 8
 
 # What is said in these is the engine's own; others may repeat what the client sent.
 _OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded)
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = re.compile(r"0+")
 _MASK = (1 << 64) - 1
@@ -271,7 +271,7 @@ def refused(error: FiredeckError) -> None:
         return
     trace.status, trace.error = error.status, error.inference_code or error.name
     if isinstance(error, _OWN_WORDS) or type(error) is FailedPrecondition:
-        trace.why = _QUOTED.sub("'...'", error.message)[:WHY_CHARS]
+        trace.why = unquoted(error.message)[:WHY_CHARS]
 
 
 def came_of(status: int, ttft_s: float | None, tokens: tuple[int, int, int]) -> None:
