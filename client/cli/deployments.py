@@ -17,9 +17,7 @@ from client.cli.waiting import until_deleted, until_ready, until_scaled, until_s
 from client.errors import NotFound
 from client.listing import ListOptions
 from client.resources import Client
-from client.types import (
-    Deployment,
-)
+from client.types import Deployment
 
 
 @click.group()

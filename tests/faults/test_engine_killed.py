@@ -1,4 +1,4 @@
-"""kill -9 of the engine under streams: each ends for its client, the replica gives up what nobody reads, books balance."""
+"""kill -9 of the engine under streams: each ends for its client, its slot is free again, and the books balance."""
 
 from __future__ import annotations
 
