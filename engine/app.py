@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
+from fastapi import Depends, FastAPI, Response
+from fastapi.responses import PlainTextResponse
 
-from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound, Unavailable
+from client.errors import Unavailable
 from engine.access.door import Door, Refused
 from engine.access.guards import Guards
 from engine.access.quotas import Consumption, Quotas
 from engine.access.rate_limits import RateLimits
 from engine.access.reads import Reads
 from engine.access.refusals import Refusals
-from engine.access.rules import RULES
 from engine.access.sealing import Sealer
 from engine.access.users import Users
 from engine.access.vault import Vault
@@ -37,6 +32,7 @@ from engine.api import (
     models,
     openapi,
     quotas,
+    rendering,
     requests,
     routers,
     secrets,
@@ -87,7 +83,6 @@ ROUTERS = tuple(
         audit_logs, usage, requests, account_metrics, routers, guards,
     )
 )  # fmt: skip
-UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 
 class Engine:
@@ -232,10 +227,7 @@ def control_plane(house: House) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(principal)])
     app.include_router(transfers.signed)
-    app.add_exception_handler(FiredeckError, _render)
-    app.add_exception_handler(RequestValidationError, _render_validation)
-    app.add_exception_handler(HTTPException, _render_http)
-    app.add_exception_handler(Exception, _render_bug)
+    rendering.add_to(app)
 
     @app.get("/healthz", tags=["engine"])
     async def healthz() -> dict[str, str]:
@@ -265,48 +257,3 @@ def control_plane(house: House) -> FastAPI:
 
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
-
-
-async def _render(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, FiredeckError)
-    request.state.error = error
-    headers = {"x-should-retry": "false"} if error.status == 409 else {}
-    if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    return JSONResponse(error.control_plane_body(), error.status, headers)
-
-
-async def _render_validation(request: Request, error: Exception) -> JSONResponse:
-    """A query parameter of the wrong type: 400 as everywhere else, not FastAPI's 422."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field = str(first["loc"][-1])
-    hint = "the OpenAPI document has the types of all parameters"
-    return await _render(request, InvalidArgument(f"{field}: {first['msg']}", field=field, hint=hint))
-
-
-async def _render_http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    if error.status_code == 405:
-        headers["allow"] = _allowed(request, headers.get("allow", ""))
-    use = headers.get("allow") or "another method"
-    known = {
-        404: NotFound("no such path", hint=f"{openapi.PATH} lists all paths"),
-        405: MethodNotAllowed(f"{request.method} is not possible here", hint=f"use {use}"),
-    }
-    told = known.get(error.status_code, InvalidArgument(str(error.detail)))
-    body = told.control_plane_body() | ({"code": UNIMPLEMENTED} if error.status_code == 405 else {})
-    return JSONResponse(body, error.status_code, headers)
-
-
-def _allowed(request: Request, told: str) -> str:
-    """Every method of the path (RFC 9110, 15.5.6): the router has `told` those of one route alone."""
-    path = request.scope["path"]
-    found = {method for method, template in RULES if compile_path(template)[0].match(path)}
-    return ", ".join(sorted(found)) or told
-
-
-async def _render_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return await _render(request, Internal("the engine failed; its log says why"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from datetime import timedelta
 from typing import Any
@@ -11,80 +10,19 @@ import click
 
 from client.cli import deployment_text, rehearsal
 from client.cli import output as out
-from client.cli.durations import DURATION
+from client.cli.deployment_settings import settings, spec
 from client.cli.lists import list_options, show
 from client.cli.options import each, names_argument, quiet_option, run, shared
 from client.cli.waiting import until_deleted, until_ready, until_scaled, until_settled, wait_options
 from client.errors import NotFound
 from client.listing import ListOptions
 from client.resources import Client
-from client.types import (
-    MULTI_REGIONS,
-    AutoscalingPolicy,
-    AutoTune,
-    ColdOptions,
-    Deployment,
-    DeploymentSpec,
-    Placement,
-)
-
-Given = dict[str, Any]
-_OWN = ("cold_policy", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
+from client.types import Deployment
 
 
 @click.group()
 def deployment() -> None:
     """Deployments: models on replicas of your own."""
-
-
-def settings(command: Any) -> Any:
-    """What `create` and `update` can set."""
-    for option in reversed(
-        (
-            click.option("--display-name"),
-            click.option("--description"),
-            click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
-            click.option("--max-replica-count", type=int),
-            click.option("--scale-up-window", help="e.g. 30s", type=DURATION),
-            click.option("--scale-down-window", help="e.g. 10m", type=DURATION),
-            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", type=DURATION),
-            click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
-            click.option("--max-context-length", type=int, help="Tokens a sequence."),
-            click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
-            click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
-            click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
-            click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
-            click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
-            click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
-            click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
-            click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
-            click.option(
-                "--enable-session-affinity/--no-enable-session-affinity",
-                default=None,
-                help="Keep a session on one replica (on).",
-            ),
-            click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
-            click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
-            click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
-            click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
-            click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
-            click.option("--response-cache-ttl", help="How long an answer is kept, e.g. 5m", type=DURATION),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
-    if value is None:
-        return None
-    try:
-        targets = {key.strip(): float(number) for key, number in (part.split("=") for part in value.split(","))}
-    except ValueError:
-        raise click.BadParameter("write NAME=NUMBER,NAME=NUMBER") from None
-    if not all(math.isfinite(number) for number in targets.values()):
-        raise click.BadParameter("targets are finite numbers")
-    return targets
 
 
 @deployment.command()
@@ -106,8 +44,8 @@ def create(
     """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
 
     async def work(client: Client) -> None:
-        spec = _spec({"base_model": model, "deployment_shape": deployment_shape, **given})
-        made = await client.deployments.create(spec, deployment_id, validate_only=dry_run)
+        declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
+        made = await client.deployments.create(declared, deployment_id, validate_only=dry_run)
         if patience is not None and not dry_run:
             await until_ready(client, made.name, patience, quiet=output == out.QUIET)
             made = await client.deployments.get(made.name)
@@ -166,7 +104,7 @@ def update(
 
     async def work(client: Client) -> None:
         before = await client.deployments.get(name) if dry_run else None
-        changed = await client.deployments.update(name, _spec(given), validate_only=dry_run)
+        changed = await client.deployments.update(name, spec(given), validate_only=dry_run)
         if before is not None:
             _show_planned(before, changed, output)
             return
@@ -252,34 +190,6 @@ async def _settled(client: Client, changed: Deployment, patience: timedelta | No
         return changed
     await until_settled(client, changed.name, patience)
     return await client.deployments.get(changed.name)
-
-
-def _spec(given: Given) -> DeploymentSpec:
-    """The declared fields; what was not given stays unset, so that an update leaves it alone."""
-    set_fields = {key: value for key, value in given.items() if value is not None}
-    policy = {
-        key: set_fields.pop(key)
-        for key in ("scale_up_window", "scale_down_window", "scale_to_zero_window", "load_targets")
-        if key in set_fields
-    }
-    if policy:
-        set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
-    own = {key: set_fields.pop(key) for key in _OWN if key in set_fields}
-    if own:
-        set_fields["firedeck"] = ColdOptions(**own)
-    if "long_prompt" in set_fields:
-        set_fields["auto_tune"] = AutoTune(long_prompt=set_fields.pop("long_prompt"))
-    if "region" in set_fields:
-        set_fields["placement"] = _placement(set_fields.pop("region"))
-    return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
-
-
-def _placement(where: str) -> Placement:
-    """firectl's one flag for the three forms."""
-    regions = [part.strip() for part in where.split(",")]
-    if where in MULTI_REGIONS:
-        return Placement(multi_region=where)
-    return Placement(region=where) if len(regions) == 1 else Placement(regions=regions)
 
 
 async def _observed(client: Client, d: Deployment) -> dict[str, str]:

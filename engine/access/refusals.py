@@ -18,7 +18,8 @@ from engine.access.sweeping import Sweeper
 from engine.asgi import Scope, headers_of
 from engine.clock import Clock
 from engine.keys import KeyRefused
-from engine.telemetry.audit import Seen, resource_of, unquoted
+from engine.telemetry.audit import Seen, resource_of
+from engine.telemetry.quoted import unquoted
 
 MINUTE_S = 60.0
 REMEMBERED_MAX = 256

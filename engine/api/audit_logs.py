@@ -70,7 +70,7 @@ def _asked(account: str, query: ListQuery, start: str | None, end: str | None) -
     order = " ".join(query.order_by.split())
     if order not in _ORDERS:
         raise InvalidArgument(
-            f"orderBy {order[:60]!r} is not possible here", field="orderBy", hint='"timestamp" or "timestamp desc"'
+            f"orderBy {order[:60]!r} is not possible here", field="orderBy", hint="'timestamp' or 'timestamp desc'"
         )
     now = datetime.now(UTC)
     since = now - KEPT_FOR if start is None else instants.parse(start, "startTime")

@@ -89,7 +89,7 @@ def _order(part: str, kind: type[Wire]) -> By:
     words = part.split()
     direction = words[1].lower() if len(words) == 2 else "asc"
     if len(words) not in (1, 2) or direction not in ("asc", "desc"):
-        raise InvalidArgument(f"orderBy {part[:60]!r} cannot be read", field="orderBy", hint='e.g. "name desc"')
+        raise InvalidArgument(f"orderBy {part[:60]!r} cannot be read", field="orderBy", hint="e.g. 'name desc'")
     leaf = find(kind, words[0])
     if leaf is None:
         raise InvalidArgument(f"orderBy names an unknown field {words[0][:60]!r}", field="orderBy")

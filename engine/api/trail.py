@@ -17,7 +17,8 @@ from engine.access.rules import RULES, Rule
 from engine.asgi import Message, Receive, Scope, Send, headers_of
 from engine.house import House
 from engine.keys import Principal
-from engine.telemetry.audit import Seen, resource_of, unquoted
+from engine.telemetry.audit import Seen, resource_of
+from engine.telemetry.quoted import unquoted
 
 log = logging.getLogger(__name__)
 

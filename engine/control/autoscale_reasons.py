@@ -247,7 +247,7 @@ def _idle(s: Situation, since: float) -> str:
     asked_at = s.observed.last_request_at
     if asked_at is None or since - asked_at < 1:
         return f"no requests for {span(s.now - since)}"
-    counted = f"counted from {span(s.now - since)} ago, when the count was set or a replica started"
+    counted = f"of which the last {span(s.now - since)} count, since the count was set or a replica started"
     return f"no requests for {span(s.now - asked_at)}, {counted}"
 
 

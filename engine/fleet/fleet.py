@@ -21,6 +21,7 @@ from engine.fleet.checks import (
     check_routed_to_by_none,
     check_takes_its_addons,
     check_unused,
+    is_gone,
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
@@ -287,16 +288,8 @@ class Fleet:
         await self.rooms.lived.beat()
         for keeper in self.keepers():
             if keeper.deleted:
-                if self._is_due(keeper):
+                if is_gone(keeper, self.rooms.clock.wall()):
                     await self._purge.drop(keeper)
             elif keeper.auto_delete_in_s() == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
-
-    def _is_due(self, keeper: Keeper) -> bool:
-        """Whether a deleted one can be undeleted no longer."""
-        deleted, due = keeper.deployment.delete_time, keeper.deployment.purge_time
-        if deleted is None or due is None:
-            return False
-        hard = due <= deleted
-        return hard or (due <= self.rooms.clock.wall() and keeper.idle_s() >= UNDELETE_WITHIN.total_seconds())

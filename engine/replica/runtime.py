@@ -18,6 +18,7 @@ from client.errors import FailedPrecondition, FiredeckError, Unavailable
 from engine.replica import llama, loading, own_log, stats
 from engine.replica.adapters import Adapters
 from engine.replica.call import Identity
+from engine.replica.llama_log import LlamaLog
 from engine.replica.loaded import Loaded
 from engine.replica.openai import Inference
 from engine.replica.pooler import Pooler
@@ -157,6 +158,7 @@ class Runtime:
             raise llama.LoadCancelled("a drain came while the model was loading")
         self.served = True
         own_log.note(f"ready after {self._load_s:.1f} s")
+        llama.tell_log(LlamaLog().take)  # while it loads, what is wrong is told as the reason
 
     def _free(self) -> None:
         if self._pooler is not None:

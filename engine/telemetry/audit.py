@@ -42,7 +42,6 @@ WAITING_MAX = 10_000  # records, while the disk takes none; then the oldest are 
 TEXT_MAX = 300  # characters of what clients send
 _VERIFY_AT_ONCE = 1_000
 _KEY = re.compile(r"fd_[\w-]{6,}")
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +273,6 @@ def _clean(text: str) -> str:
     """What a client sent, cut, printable, and without a key that it put where none belongs."""
     printable = "".join(c if c.isprintable() else "?" for c in text[:TEXT_MAX])
     return _KEY.sub("fd_***", printable)
-
-
-def unquoted(message: str) -> str:
-    """An error's text without what it quotes of the request: a secret may have been put there by mistake."""
-    return _QUOTED.sub("'...'", message)
 
 
 def resource_of(path: str) -> str:

@@ -32,6 +32,7 @@ from client.errors import (
 )
 from engine.clock import Clock
 from engine.control.route import Choice
+from engine.telemetry.quoted import unquoted
 
 CLIENT_GONE = 499
 WHY_CHARS = 300
@@ -42,7 +43,6 @@ GUARDS = 1001  # the number of the first guard's span, past those of any attempt
 
 # What is said in these is the engine's own; others may repeat what the client sent.
 _OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded, GuardRefused, KeyRefused)
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = re.compile(r"0+")
 _MASK = (1 << 64) - 1
@@ -309,7 +309,7 @@ def refused(error: FiredeckError) -> None:
         return
     trace.status, trace.error = error.status, error.inference_code or error.name
     if isinstance(error, _OWN_WORDS) or type(error) is FailedPrecondition:
-        trace.why = _QUOTED.sub("'...'", error.message)[:WHY_CHARS]
+        trace.why = unquoted(error.message)[:WHY_CHARS]
 
 
 def came_of(status: int, ttft_s: float | None, tokens: tuple[int, int, int]) -> None:

@@ -30,7 +30,8 @@ ENDLESS = "/firedeck/v1/fleet:watch"
 STARTS_REPLICAS = {
     ("POST", "/v1/accounts/{account}/deployments"), ("PATCH", "/v1/accounts/{account}/deployments/{deployment_id}"),
 }  # fmt: skip
-EXAMPLES = 4
+EXAMPLES, SOAK_EXAMPLES = 4, 200  # of each operation, in each way
+SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
 PARTS = 4  # of the operations: all of them take a minute, and a busy machine stretches a minute beyond a test's time
 ANSWER_WITHIN_S = 30.0  # a hang, not a speed
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -85,12 +86,13 @@ def operations(engine: EngineProcess) -> list[APIOperation]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_control_plane_keeps_to_its_document(own: EngineProcess, part: int) -> None:
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(SOAK_EXAMPLES, marks=SOAK)])
+def test_the_control_plane_keeps_to_its_document(own: EngineProcess, part: int, examples: int) -> None:
     asked = {}
     for operation in (mine := operations(own)[part::PARTS]):
         careful = (operation.method.upper(), operation.path) in STARTS_REPLICAS
         for mode in list(GenerationMode)[: 1 if careful else 2]:
-            asked[operation.label, mode] = fuzz(operation, mode, own)
+            asked[operation.label, mode] = fuzz(operation, mode, own, examples)
     print(f"{sum(asked.values())} requests to {len(mine)} operations")
     assert mine
     assert all(asked[label, mode] for label, mode in asked if mode is GenerationMode.POSITIVE)
@@ -98,12 +100,12 @@ def test_the_control_plane_keeps_to_its_document(own: EngineProcess, part: int) 
         assert http.get("/v1/accounts/local/deployments").status_code == 200
 
 
-def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess) -> int:
+def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess, examples: int) -> int:
     """Send a bounded number of examples of one operation; how many there were."""
     sent = 0
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case) -> None:

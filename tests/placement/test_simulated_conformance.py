@@ -13,7 +13,7 @@ from engine.placement.port import Launch, Need
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
 from tests.placement.conformance import Conformance, Place
-from tests.unit.test_keeper import JumpingClock
+from tests.unit.keeper_house import JumpingClock
 
 ORPHAN_TIMEOUT_S = 30.0
 WORLD = """

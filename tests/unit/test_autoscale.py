@@ -181,9 +181,9 @@ def test_a_request_held_too_long_is_reason_to_panic():
 
 def test_a_count_set_by_hand_begins_the_window_and_not_the_time_without_requests():
     memory = scale_to(policy(), begin(policy(), 1, 0), 1, 40)
-    [decision], _ = run(policy(), memory, replace(IDLE, last_request_at=0.0), 0, [40])
+    [decision], _ = run(policy(), memory, replace(IDLE, last_request_at=0.0), 0, [44.5])
     [idle] = [reason.text for reason in decision.reasons if reason.code == "IDLE"]
-    assert idle == "no requests for 40s, counted from 0s ago, when the count was set or a replica started"
+    assert idle == "no requests for 44s, of which the last 4.5s count, since the count was set or a replica started"
     assert decision.next_change_at == 40 + 3600
 
 

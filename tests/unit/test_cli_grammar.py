@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.cli.deployments import _spec
+from client.cli.deployment_settings import spec
 from client.cli.grammar import ALIASES, OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
 from client.cli.main import main
 from client.cli.options import in_own_terms, shared
@@ -180,15 +180,15 @@ def test_a_base_url_that_is_none_is_one_sentence_too(url):
 
 
 def test_an_update_sends_just_what_was_given():
-    spec = _spec({"min_replica_count": None, "max_replica_count": 0, "scale_up_window": None, "cold_policy": "reject"})
-    assert spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) == {
+    sent = spec({"min_replica_count": None, "max_replica_count": 0, "scale_up_window": None, "cold_policy": "reject"})
+    assert sent.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True) == {
         "maxReplicaCount": 0, "firedeck": {"coldPolicy": "reject"},
     }  # fmt: skip
 
 
 def test_the_autoscalers_own_options_travel_below_firedeck():
-    spec = _spec({"panic": False, "forecast_floor": True, "cold_policy": None})
-    shown = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    sent = spec({"panic": False, "forecast_floor": True, "cold_policy": None})
+    shown = sent.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     assert shown == {"firedeck": {"panic": False, "forecastFloor": True}}
 
 
@@ -200,7 +200,7 @@ def test_the_autoscalers_own_options_travel_below_firedeck():
     ],
 )  # fmt: skip
 def test_one_flag_says_where_in_all_three_ways_of_the_wire(region, placement):
-    assert _spec({"region": region}).to_wire()["placement"] == placement
+    assert spec({"region": region}).to_wire()["placement"] == placement
 
 
 @pytest.mark.parametrize(

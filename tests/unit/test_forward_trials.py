@@ -12,7 +12,7 @@ from engine.control.quarantine import digest_of
 from engine.fleet.hop import Hop
 from engine.fleet.replica import Replica
 from engine.gateway.forward import JOURNAL_HEADER, PROVEN_GROUPS, Exchange, forward
-from tests.unit.test_keeper import house  # noqa: F401
+from tests.unit.keeper_house import house  # noqa: F401
 
 BODY = b'{"stream": true}'
 DIGEST = digest_of(BODY)

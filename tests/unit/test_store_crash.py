@@ -20,7 +20,7 @@ from engine.store import migrations
 from engine.store.migrations import MIGRATIONS
 from engine.store.store import Store
 
-KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "4"))  # processes; more by hand: FIREDECK_TEST_KILLS=200
+KILLS, SOAK_KILLS = 4, 200  # processes
 ROUNDS_MAX = 60
 
 WRITER = """
@@ -59,14 +59,16 @@ def write_until_killed(path, first: int, rounds: int, extra_bytes: int) -> list[
     return [int(line) for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
 
 
-@pytest.mark.timeout(max(180, 3 * KILLS))
-async def test_every_acknowledged_row_survives_kill_9_at_a_random_moment(tmp_path):
+@pytest.mark.parametrize(
+    "kills", [KILLS, pytest.param(SOAK_KILLS, marks=(pytest.mark.soak, pytest.mark.timeout(3600)))]
+)
+async def test_every_acknowledged_row_survives_kill_9_at_a_random_moment(tmp_path, kills):
     seed = int(os.environ.get("FIREDECK_TEST_SEED", "0")) or random.randrange(1, 2**31)
     print(f"seed {seed}: FIREDECK_TEST_SEED={seed} plays it again")
     chance = random.Random(seed)
     path = tmp_path / "state.db"
     acknowledged: list[int] = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         first = acknowledged[-1] + 2 if acknowledged else 0
         acknowledged += write_until_killed(path, first, chance.randint(1, ROUNDS_MAX), chance.randint(0, 3000))
         with sqlite3.connect(path) as db:
@@ -78,8 +80,8 @@ async def test_every_acknowledged_row_survives_kill_9_at_a_random_moment(tmp_pat
         lost = [i for i in acknowledged if f"d{i}" not in there or str(i) not in told]
         assert lost == [], f"seed {seed}"
         # nothing was invented either: at most the one write that was under way
-        assert len(there) <= len(acknowledged) + KILLS
-    print(f"{KILLS} kills, {len(acknowledged)} acknowledged rows, 0 lost")
+        assert len(there) <= len(acknowledged) + kills
+    print(f"{kills} kills, {len(acknowledged)} acknowledged rows, 0 lost")
 
 
 OPENER = """

@@ -21,6 +21,7 @@ from engine.replica.llama.backend import (
     build,
     gpu_available,
     start_backend,
+    tell_log,
 )
 from engine.replica.llama.batch import Tokens
 from engine.replica.llama.context import Context, Logits, Shape, State
@@ -54,4 +55,5 @@ __all__ = [
     "relevance_column",
     "set_adapters",
     "start_backend",
+    "tell_log",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import llama_cpp
@@ -19,16 +19,24 @@ _ggml = load_shared_library("ggml", Path(C.__file__).parent / "lib")  # what of 
 
 last_errors: deque[str] = deque(maxlen=20)  # llama.cpp reports why a load failed only in its log
 _watching: list[list[str]] = []
+_told: list[Callable[[int, str], None]] = []
 
 
 def _on_log(level: int, text: bytes, _user: object) -> None:
     for lines in _watching:
         lines.append((text or b"").decode("utf-8", "replace"))
+    for take in _told:
+        take(level, (text or b"").decode("utf-8", "replace"))
     if level == GGML_LOG_ERROR and text:
         last_errors.append(text.decode("utf-8", "replace").strip())
 
 
 _log_callback = C.llama_log_callback(_on_log)  # kept: llama.cpp holds only the raw pointer
+
+
+def tell_log(take: Callable[[int, str], None]) -> None:
+    """From now on `take` gets all that llama.cpp logs, with its level, on any thread; nobody else does any more."""
+    _told[:] = [take]
 
 
 @contextlib.contextmanager
