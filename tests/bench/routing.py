@@ -65,7 +65,7 @@ async def main() -> None:
     print(f"{CONVERSATIONS} conversations of {TURNS} turns, {CLIENTS} at once, {SMOLLM2}, {os.cpu_count()} cores, load"
           f" {os.getloadavg()[0]:.1f}; {REPLICAS} real replicas of {SLOTS} slots and 1 thread\n")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="fdbench-") as folder:
-        async with served(Path(folder) / "data", rehearsal=True) as (url, home), home.client() as client:
+        async with served(Path(folder) / "data") as (url, home), home.client() as client:
             print(told(await _rows(client, Endpoint.of(url, home.admin_key))))
 
 
