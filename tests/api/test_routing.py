@@ -26,7 +26,7 @@ from engine.control.route import PREFETCH, home
 from engine.fleet.keeper import Keeper
 from engine.gateway.prompt import prompt_of
 from engine.placement.simulated.replica import SimulatedReplica
-from tests.api.test_requests import CHAT, Stage, acting
+from tests.api.test_requests import CHAT, Stage, acting, until
 
 PATH = "/v1/chat/completions"
 LONG = "Of all that was said in the house by the sea, this was remembered longest. " * 20
@@ -147,6 +147,7 @@ async def test_where_all_replicas_refuse_requests_are_tried_again_only_so_often(
 ) -> None:
     keeper, sent = keeper_of(pair), 0
     monkeypatch.setattr(keeper.router, "_clock", FakeClock())  # one window for the whole test
+    await until(lambda: all(replica.slots for replica in keeper.replicas))  # they have said how many they have
     floor = sum((replica.slots or 1) + PREFETCH for replica in keeper.replicas)
     requests = 3 * floor
 
