@@ -44,6 +44,17 @@ class Prompt:
     taken: Choice | None = None
 
 
+class Costs(NamedTuple):
+    """What a request takes on the mean, and reading a character: of all replicas alike, because what each measures of
+    itself differs by chance, and the one that looks fastest would get everything while there is little to do."""
+
+    request_s: float = REQUEST_S
+    character_s: float = CHARACTER_S
+
+
+USUAL = Costs()
+
+
 class Candidate(NamedTuple):
     """A ready replica: `in_flight` requests are there, `slots` can run at once. In characters: `cached` of this very
     prompt, `ahead` of others that it has been given and not read yet, `held` in all; `full`: the share of its cache
@@ -56,18 +67,17 @@ class Candidate(NamedTuple):
     ahead: int = 0
     held: int = 0
     full: float = 0.0
-    character_s: float = CHARACTER_S
 
     @property
     def room(self) -> int:
         return self.slots + PREFETCH - self.in_flight
 
-    def expected_s(self, prompt: Prompt, request_s: float, *, at_home: bool = False) -> float:
+    def expected_s(self, prompt: Prompt, costs: Costs, *, at_home: bool = False) -> float:
         """To the first token of a request that went there now."""
         busy, queued = self.in_flight / self.slots, max(0, self.in_flight + 1 - self.slots)
         crowd = CROWD * (busy * busy - at_home)
         unread = 0 if at_home else (prompt.characters - self.cached) * (1 + self.full)
-        return request_s * (crowd + queued / self.slots) + (self.ahead + unread) * self.character_s
+        return costs.request_s * (crowd + queued / self.slots) + (self.ahead + unread) * costs.character_s
 
 
 class Choice(NamedTuple):
@@ -135,10 +145,10 @@ def choose(
     candidates: Sequence[Candidate],
     avoid: frozenset[str] = frozenset(),
     prompt: Prompt | None = None,
-    request_s: float = REQUEST_S,
+    costs: Costs = USUAL,
     ejected: int = 0,
 ) -> Choice | None:
-    """The replica with the least expected time, or None when all are full. `request_s`: what a request takes there.
+    """The replica with the least expected time, or None when all are full.
 
     Those in `avoid` (they have failed this very request) are taken only when there is no other. Among equals the one
     that has read least is taken, so that the memory of all is used.
@@ -152,7 +162,7 @@ def choose(
     at_home = home(asked.session, [c.id for c in eligible]) if asked.session else None
 
     def rank(c: Candidate) -> tuple[float, float, int, str]:
-        return c.expected_s(asked, request_s, at_home=c.id == at_home), c.in_flight / c.slots, c.held, c.id
+        return c.expected_s(asked, costs, at_home=c.id == at_home), c.in_flight / c.slots, c.held, c.id
 
     taken = min(eligible, key=rank)
     cached = [c.cached for c in eligible]
@@ -171,5 +181,5 @@ def choose(
         elsewhere = "prefix"
     return Choice(
         taken.id, taken.in_flight, taken.slots, len(candidates), len(with_room), len(fresh), rule, taken.cached,
-        asked.characters, taken.expected_s(asked, request_s), elsewhere, ejected,
+        asked.characters, taken.expected_s(asked, costs), elsewhere, ejected,
     )  # fmt: skip

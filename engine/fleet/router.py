@@ -21,7 +21,7 @@ from engine.clock import Clock
 from engine.control.outliers import Outliers
 from engine.control.prefix import BLOCK_CHARACTERS, CHARACTERS_PER_TOKEN, PrefixIndex
 from engine.control.retries import RetryBudget
-from engine.control.route import CHARACTER_S, PREFETCH, REQUEST_S, Candidate, Choice, Prompt, Rule, choose
+from engine.control.route import CHARACTER_S, PREFETCH, Candidate, Choice, Costs, Prompt, Rule, choose
 from engine.fleet.replica import Replica
 
 DEFAULT_SLOTS = 1
@@ -45,7 +45,7 @@ class Router:
         self._index = PrefixIndex()
         self._outliers = Outliers()
         self._budget = RetryBudget()
-        self._request_s = REQUEST_S
+        self._costs = Costs()
 
     def pick(
         self, ready: Sequence[Replica], prompt: Prompt, avoid: frozenset[str], barred: Set[str]
@@ -60,7 +60,8 @@ class Router:
         if ejected and not by_id.keys() - closed - ejected - avoid:
             ejected = frozenset()
         candidates = [self._candidate(r, prompt) for r in ready if r.id not in closed and r.id not in ejected]
-        choice = choose(candidates, avoid, prompt, self._request_s, len(ejected))
+        self._costs = self._costs._replace(character_s=_character_s(ready))
+        choice = choose(candidates, avoid, prompt, self._costs, len(ejected))
         return (by_id[choice.id], choice) if choice else None
 
     def took(self, replica: Replica, prompt: Prompt, choice: Choice) -> None:
@@ -73,7 +74,8 @@ class Router:
 
     def ended(self, seconds: float) -> None:
         """A request has left its place after so long."""
-        self._request_s += _WEIGHT * (seconds - self._request_s)
+        request_s = self._costs.request_s
+        self._costs = self._costs._replace(request_s=request_s + _WEIGHT * (seconds - request_s))
 
     def answered(self, replica: Replica, prompt: Prompt, took_s: float | None) -> str | None:
         """`took_s`: from sending it to the beginning of its stream, None for a whole answer. Why its replica is
@@ -114,5 +116,10 @@ class Router:
             replica.unread,
             index.held(replica.id) * BLOCK_CHARACTERS,
             cache.full,
-            cache.token_s / CHARACTERS_PER_TOKEN if cache.token_s else CHARACTER_S,
         )
+
+
+def _character_s(replicas: Sequence[Replica]) -> float:
+    """What reading takes, by what most of them measured."""
+    told = sorted([token_s for replica in replicas if (token_s := replica.report.cache.token_s)])
+    return told[len(told) // 2] / CHARACTERS_PER_TOKEN if told else CHARACTER_S

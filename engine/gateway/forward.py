@@ -149,6 +149,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
                 return
             if lost.reached:
                 await keeper.suspects.autopsy(replica, digest)
+            await verdict.lost(keeper, replica)
         if exchange.over:
             return
         until = _held_until(keeper, exchange) if exchange.answering else until  # anew: it has waited for nothing yet
@@ -191,7 +192,6 @@ async def _once(
             keeper.lost(replica)
             exchange.lost = True
             tracing.lost(reached=loss.reached)
-            await verdict.lost(keeper, replica)
             return loss
     began_after_s = asked.took_s if exchange.stream and not resumed else None
     await verdict.answered(keeper, replica, exchange.status, exchange.prompt, began_after_s)

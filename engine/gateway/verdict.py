@@ -6,6 +6,7 @@ Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.
 from __future__ import annotations
 
 from client.errors import Unavailable
+from engine.control.reconcile import Stage
 from engine.control.route import Prompt
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
@@ -27,8 +28,9 @@ def refuse_retry(keeper: Keeper) -> None:
 
 
 async def lost(keeper: Keeper, replica: Replica) -> None:
-    """It gave no whole answer."""
-    await _tell(keeper, replica, keeper.router.failed(replica))
+    """It gave no whole answer. One that has ended, or is about to, gets no request anyway."""
+    if replica.stage == Stage.READY and keeper.replicas.alive(replica):
+        await _tell(keeper, replica, keeper.router.failed(replica))
 
 
 async def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, began_after_s: float | None) -> None:

@@ -26,7 +26,7 @@ from engine.control.route import PREFETCH, home
 from engine.fleet.keeper import Keeper
 from engine.gateway.prompt import prompt_of
 from engine.placement.simulated.replica import SimulatedReplica
-from tests.api.test_requests import CHAT, Stage, acting
+from tests.api.test_requests import CHAT, Stage, acting, until
 
 PATH = "/v1/chat/completions"
 LONG = "Of all that was said in the house by the sea, this was remembered longest. " * 20
@@ -124,7 +124,11 @@ async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_a
 
     monkeypatch.setattr(SimulatedReplica, "_generate", failing)
     async with pair.http() as http, pair.client() as client:
-        statuses = [(await http.post(PATH, json=body("Hi", user="ada"))).status_code for _ in range(IN_A_ROW + 20)]
+        statuses = []
+        for _ in range(IN_A_ROW + 20):
+            answer = await http.post(PATH, json=body("Hi", user="ada"))
+            await pair.traced(answer)  # its place is free again
+            statuses.append(answer.status_code)
         assert statuses == [500] * IN_A_ROW + [200] * 20
         assert seen[bad or ""] == IN_A_ROW
         found = await asked(pair, http, body("Hi", user="ada"))
@@ -143,6 +147,7 @@ async def test_where_all_replicas_refuse_requests_are_tried_again_only_so_often(
 ) -> None:
     keeper, sent = keeper_of(pair), 0
     monkeypatch.setattr(keeper.router, "_clock", FakeClock())  # one window for the whole test
+    await until(lambda: all(replica.slots for replica in keeper.replicas))  # they have said how many they have
     floor = sum((replica.slots or 1) + PREFETCH for replica in keeper.replicas)
     requests = 3 * floor
 

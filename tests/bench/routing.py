@@ -33,9 +33,9 @@ from tests.house import served
 from tests.processes import SMOLLM2
 
 REPLICAS, SLOTS, CONTEXT = 4, 4, 2048
-CLIENTS, CONVERSATIONS, TURNS = 6, 12, 5  # at once; in all, in each round; of each
-BEGINNING_WORDS, TURN_WORDS, ANSWER_TOKENS = 220, 40, 8
-THINKING_S = 0.3  # at most, between an answer and the next turn
+CLIENTS, CONVERSATIONS, TURNS = 4, 8, 4  # at once; in all, in each round; of each
+BEGINNING_WORDS, TURN_WORDS, ANSWER_TOKENS = 150, 40, 8
+THINKING_S = 1.0  # at most, between an answer and the next turn
 ROUNDS = 2
 WORDS = (
     "harbour", "lantern", "winter", "letter", "garden", "window", "river", "silver", "morning", "captain", "story",
@@ -65,7 +65,7 @@ async def main() -> None:
     print(f"{CONVERSATIONS} conversations of {TURNS} turns, {CLIENTS} at once, {SMOLLM2}, {os.cpu_count()} cores, load"
           f" {os.getloadavg()[0]:.1f}; {REPLICAS} real replicas of {SLOTS} slots and 1 thread\n")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="fdbench-") as folder:
-        async with served(Path(folder) / "data", rehearsal=True) as (url, home), home.client() as client:
+        async with served(Path(folder) / "data") as (url, home), home.client() as client:
             print(told(await _rows(client, Endpoint.of(url, home.admin_key))))
 
 

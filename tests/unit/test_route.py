@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.control.route import CROWD, PREFETCH, RULES, Candidate, Prompt, choose, home
+from engine.control.route import CROWD, PREFETCH, RULES, Candidate, Costs, Prompt, choose, home
 
 CANDIDATES = st.lists(
     st.tuples(st.integers(0, 9).map(str), st.integers(0, 6), st.integers(1, 4)).map(lambda of: Candidate(*of)),
@@ -16,7 +16,7 @@ CANDIDATES = st.lists(
 KNOWING = st.lists(
     st.builds(
         Candidate, st.integers(0, 9).map(str), st.integers(0, 6), st.integers(1, 4), cached=st.integers(0, 4000),
-        ahead=st.integers(0, 4000), held=st.integers(0, 9), full=st.floats(0, 1), character_s=st.floats(1e-6, 1e-3),
+        ahead=st.integers(0, 4000), held=st.integers(0, 9), full=st.floats(0, 1),
     ),
     max_size=6, unique_by=lambda c: c.id,
 )  # fmt: skip
@@ -68,14 +68,14 @@ def test_whoever_is_chosen_has_room_and_nobody_eligible_has_less_load(candidates
 def test_the_order_of_the_candidates_does_not_matter(candidates, avoid, session, characters, request_s, random):
     shuffled, prompt = list(candidates), Prompt((), characters, session)
     random.shuffle(shuffled)
-    assert choose(shuffled, avoid, prompt, request_s) == choose(candidates, avoid, prompt, request_s)
+    assert choose(shuffled, avoid, prompt, Costs(request_s)) == choose(candidates, avoid, prompt, Costs(request_s))
 
 
 @given(KNOWING, AVOID, SESSIONS, st.integers(4000, 9000), st.floats(0.01, 100))
 def test_whatever_is_known_a_choice_has_room_and_says_what_is_true_of_it(
     candidates, avoid, session, characters, request_s
 ):
-    choice = choose(candidates, avoid, Prompt((), characters, session), request_s)
+    choice = choose(candidates, avoid, Prompt((), characters, session), Costs(request_s))
     room = {c.id: c for c in candidates if c.room > 0}
     assert (choice is None) == (not room)
     if choice is None:
@@ -100,34 +100,34 @@ def test_whatever_is_known_a_choice_has_room_and_says_what_is_true_of_it(
 def test_who_has_read_more_of_the_prompt_is_not_less_likely_to_get_it(candidates, characters, request_s):
     """To the chosen one, and to nobody else, more of it may be known: it is chosen all the same."""
     prompt = Prompt((), characters)
-    choice = choose(candidates, frozenset(), prompt, request_s)
+    choice = choose(candidates, frozenset(), prompt, Costs(request_s))
     if choice is None:
         return
     more = [c._replace(cached=characters) if c.id == choice.id else c for c in candidates]
-    assert taken(more, frozenset(), prompt, request_s) == choice.id
+    assert taken(more, frozenset(), prompt, Costs(request_s)) == choice.id
 
 
 def test_a_prefix_is_worth_what_reading_it_would_take_and_not_more():
     prompt, second = Prompt((), 4000), 1 / 4000  # it takes a second to be read
-    reader = Candidate("reader", 2, 4, cached=3840, character_s=second)
-    idle = Candidate("idle", 0, 4, character_s=second)
-    assert choose([reader, idle], prompt=prompt, request_s=1.0).rule == "prefix"
-    choice = choose([reader, idle], prompt=prompt, request_s=100.0)  # what runs there slows it by more
+    reader = Candidate("reader", 2, 4, cached=3840)
+    idle = Candidate("idle", 0, 4)
+    assert choose([reader, idle], prompt=prompt, costs=Costs(1.0, second)).rule == "prefix"
+    choice = choose([reader, idle], prompt=prompt, costs=Costs(100.0, second))  # what runs there slows it by more
     assert (choice.id, choice.rule, choice.elsewhere) == ("idle", "load", "prefix")
     behind = reader._replace(ahead=8000)
-    assert taken([behind, idle], prompt=prompt, request_s=1.0) == "idle"
+    assert taken([behind, idle], prompt=prompt, costs=Costs(1.0, second)) == "idle"
     waits = reader._replace(in_flight=4)
-    assert taken([waits, idle], prompt=prompt, request_s=10.0) == "idle"
+    assert taken([waits, idle], prompt=prompt, costs=Costs(10.0, second)) == "idle"
 
 
 def test_a_prefix_that_all_requests_share_makes_no_hot_spot():
     """400 requests with one long system prompt, that nobody has read at first: they come to lie evenly enough."""
-    replicas = {name: Candidate(name, 0, 8, character_s=0.0005 / 4) for name in "abcd"}
+    replicas = {name: Candidate(name, 0, 8) for name in "abcd"}
     prompt = Prompt((), 8000)
     running: list[str] = []
     given_to: Counter[str] = Counter()
     for number in range(400):
-        choice = choose(list(replicas.values()), prompt=prompt, request_s=2.0)
+        choice = choose(list(replicas.values()), prompt=prompt, costs=Costs(2.0))
         assert choice is not None
         given_to[choice.id] += 1
         running.append(choice.id)
@@ -165,9 +165,9 @@ def test_a_session_stays_at_its_home_until_that_is_full(in_flight, characters, s
     at = home(session, ["a", "b"])
     other = "b" if at == "a" else "a"
     prompt = Prompt((), characters, session)
-    choice = choose([Candidate(at, in_flight, 4), Candidate(other, 0, 4)], prompt=prompt, request_s=request_s)
+    choice = choose([Candidate(at, in_flight, 4), Candidate(other, 0, 4)], prompt=prompt, costs=Costs(request_s))
     assert (choice.id, choice.rule) == (at, "affinity")
-    left = choose([Candidate(at, 5, 4), Candidate(other, 0, 4)], prompt=prompt, request_s=request_s)
+    left = choose([Candidate(at, 5, 4), Candidate(other, 0, 4)], prompt=prompt, costs=Costs(request_s))
     assert (left.id, left.rule) == (other, "only")
 
 
@@ -177,7 +177,7 @@ def test_a_home_that_is_full_or_behind_is_left_and_the_choice_says_so():
     prompt = Prompt((), 100, "s1")
     full, behind = Candidate(at, 4, 4), Candidate(at, 1, 4, ahead=400_000)
     for busy in (full, behind):
-        choice = choose([busy, Candidate(other, 0, 4)], prompt=prompt, request_s=10.0)
+        choice = choose([busy, Candidate(other, 0, 4)], prompt=prompt, costs=Costs(10.0))
         assert (choice.id, choice.rule, choice.elsewhere) == (other, "load", "home")
     assert CROWD < 1
 

@@ -15,6 +15,7 @@ from engine.control.retries import FLOOR_MIN
 from engine.control.route import PREFETCH, Prompt, home
 from engine.fleet.lobby import Lobby
 from engine.fleet.prefix_cache import Cache, cache_of
+from engine.fleet.replica import Report
 from engine.fleet.router import EXPECTED_MIN_S, Router
 from tests.unit.places import counted
 
@@ -74,6 +75,13 @@ async def test_conversations_stay_where_their_prefix_is_and_new_ones_use_the_mem
             assert (prompt.taken.rule, prompt.taken.cached) == ("prefix", turn * BLOCK_CHARACTERS)
             assert "had read the first" in prompt.taken.why
     assert house.told.rules == ["load"] * 3 + ["prefix"] * 12
+
+
+async def test_chance_in_what_replicas_measured_of_themselves_gives_no_one_all_the_memory() -> None:
+    house = House(2)
+    for replica, token_ms in zip(house.replicas, (1.0, 1.2), strict=True):
+        replica.report = Report({"prefill_token_ms": token_ms})
+    assert {await house.ask(text(c)) for c in "abcd"} == {"r0", "r1"}
 
 
 async def test_a_prefix_is_not_looked_for_at_replicas_that_are_gone() -> None:
