@@ -164,6 +164,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Max Peft Batch Size", _number(d.max_peft_batch_size)),
         ("Num Peft Device Cached", _number(d.num_peft_device_cached)),
         ("Cold Policy", (d.firedeck.cold_policy if d.firedeck else None)),
+        ("Max Queue Wait", _window(d.firedeck.max_queue_wait if d.firedeck else None)),
     )
     yield from ((key, value) for key, value in declared if value)
 

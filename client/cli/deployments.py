@@ -29,6 +29,7 @@ from client.types import (
 )
 
 Given = dict[str, Any]
+OWN = ("cold_policy", "max_queue_wait", "panic", "forecast_floor")  # options of firedeck alone
 
 
 @click.group()
@@ -64,6 +65,7 @@ def settings(command: Any) -> Any:
             ),
             click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
+            click.option("--max-queue-wait", help="e.g. 2s: who would wait longer gets 429 at once.", type=DURATION),
             click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
             click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
         )
@@ -261,7 +263,7 @@ def _spec(given: Given) -> DeploymentSpec:
     }
     if policy:
         set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
-    own = {key: set_fields.pop(key) for key in ("cold_policy", "panic", "forecast_floor") if key in set_fields}
+    own = {key: set_fields.pop(key) for key in OWN if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
     if "long_prompt" in set_fields:

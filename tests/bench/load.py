@@ -154,7 +154,7 @@ async def _slow(one: Stand) -> list[Row]:
     beside = await asyncio.gather(*(ask(one.gateway, one.body(50, token_ms=20)) for _ in range(16)))
     grown = used.grown_bytes
     for each in stuck:
-        each.leave()
+        await each.leave()
     what = f"{SLOW} clients that read nothing"
     return [
         Row(f"{what}: memory", f"{grown / 2**20:+.0f} MiB", "at most 256 MiB"),

@@ -98,9 +98,10 @@ class Asking:
             self.caller.close()
         return self.heard
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         assert self.caller is not None
         self.caller.close()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     @property
     def _raw(self) -> bytes:

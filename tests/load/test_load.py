@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,8 @@ import pytest
 
 from client.fleet_types import DeploymentStatus
 from client.resources import Client
+from client.types import ColdOptions
+from engine.control.pace import KNOWN_AFTER
 from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX
 from tests.conftest import all_counted
@@ -153,6 +156,23 @@ async def test_far_more_than_it_can_do_is_refused_with_a_time_and_the_queue_keep
         assert (await ask(one.gateway, body)).whole(4), "afterwards all is as before"
 
 
+async def test_where_nobody_is_to_wait_long_who_would_is_refused_at_once_and_told_why(tmp_path: Path) -> None:
+    async with stand(tmp_path / "data", 2, ColdOptions(max_queue_wait=timedelta(milliseconds=100))) as one:
+        body = one.body(4, first_ms=LATE_MS, token_ms=4 * LATE_MS)
+        first = await asyncio.gather(*(ask(one.gateway, body) for _ in range(KNOWN_AFTER + 8)))
+        heard = [*first, *await asyncio.gather(*(ask(one.gateway, body) for _ in range(400)))]
+        counts = Counter(answer.status for answer in heard)
+        refused = [answer for answer in heard if answer.status == 429]
+        print(f"{counts}; the last refusal: {refused[-1].refusal.decode() if refused else None}")
+        assert set(counts) == {200, 429}
+        assert all(b"maxQueueWait" in answer.refusal for answer in refused)
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        assert all(answer.whole(4) for answer in heard if answer.status == 200)
+        async with Client(one.engine.context) as client:
+            told = await client.requests.get(refused[-1].headers["x-request-id"])
+        assert "maxQueueWait" in " ".join(told.explanation)
+
+
 @pytest.mark.parametrize(("slow", "bound_mib"), [(64, 48), full(1000, 256)])
 async def test_clients_that_read_nothing_cost_little_memory_and_nobody_else_a_token(
     wide: Stand, slow: int, bound_mib: int
@@ -178,7 +198,7 @@ async def test_clients_that_read_nothing_cost_little_memory_and_nobody_else_a_to
     heard = [await one.finish() for one in stuck[:8]]
     assert [one.wrong for one in heard if not one.whole(tokens)] == [], "who reads again misses nothing"
     for one in stuck[8:]:
-        one.leave()
+        await one.leave()
     await quiet(wide)
 
 
@@ -197,7 +217,7 @@ async def test_after_any_mixture_nothing_is_left_behind(wide: Stand, rounds: int
             *(ask(wide.gateway, bad) for _ in range(24)),
         )
         for one in leaving:
-            one.leave()
+            await one.leave()
         assert Counter(one.status for one in heard) == {200: 96, 404: 24}
         await quiet(wide)
 
