@@ -47,7 +47,7 @@ class Waiter:
 
 class Lobby:
     """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
-    with the seconds that each one did; `router` knows the replicas. `most_wait_s`: so many seconds nobody new is to wait
+    with the seconds that each one did; `router` knows the replicas. Nobody new is to wait longer than `most_wait_s`
     while replicas serve."""
 
     def __init__(
