@@ -84,12 +84,15 @@ class ColdOptions(Wire):
     `hold` keeps it until a replica is ready (at most `hold_timeout`), `reject` answers Fireworks' documented
     503 `DEPLOYMENT_SCALING_UP` at once; both wake the deployment. `panic` (on unless false): a burst of twice what is
     ready does not wait for the scale-up window. `forecast_floor` (off unless true): the count keeps up with the load
-    expected within a minute. `response_cache` (off unless true): requests at temperature 0, or with a seed, that equal
-    one answered within the last `response_cache_ttl` (5m) get its answer, and nothing is computed.
+    expected within a minute. `max_queue_wait` (none unless given): while replicas serve, a request that at the pace of
+    the queue would wait longer for a place is answered 429 at once, so that the queue follows what they can do.
+    `response_cache` (off unless true): requests at temperature 0, or with a seed, that equal one answered within the
+    last `response_cache_ttl` (5m) get its answer, and nothing is computed.
     """
 
     cold_policy: Literal["hold", "reject"] | None = None
     hold_timeout: Duration | None = None
+    max_queue_wait: Duration | None = None
     threads: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
     panic: Flag | None = None
     forecast_floor: Flag | None = None

@@ -141,6 +141,7 @@ def _cold(given: ColdOptions | None) -> ColdOptions:
     return ColdOptions(
         cold_policy=given.cold_policy or "hold",
         hold_timeout=_default(given.hold_timeout, HOLD_TIMEOUT_DEFAULT),
+        max_queue_wait=given.max_queue_wait,
         threads=given.threads,
         panic=given.panic,
         forecast_floor=given.forecast_floor,
@@ -166,18 +167,17 @@ def _check(deployment: Deployment, context_limit: int | None, limits: Limits) ->
         raise InvalidArgument(
             f"maxContextLength {context} is less than {CONTEXT_TOKENS_MIN}, llama.cpp's least", field="maxContextLength"
         )
-    hold = deployment.firedeck.hold_timeout if deployment.firedeck else None
-    if hold is not None and not timedelta(0) < hold <= HOLD_TIMEOUT_MAX:
-        raise InvalidArgument(
-            f"firedeck.holdTimeout must be more than 0s and at most {durations.to_go(HOLD_TIMEOUT_MAX)}",
-            field="firedeck.holdTimeout",
-        )
-    ttl = deployment.firedeck.response_cache_ttl if deployment.firedeck else None
-    if ttl is not None and not timedelta(0) < ttl <= CACHE_TTL_MAX:
-        raise InvalidArgument(
-            f"firedeck.responseCacheTtl must be more than 0s and at most {durations.to_go(CACHE_TTL_MAX)}",
-            field="firedeck.responseCacheTtl",
-        )
+    own = deployment.firedeck or ColdOptions()
+    for name, wait, longest in (
+        ("holdTimeout", own.hold_timeout, HOLD_TIMEOUT_MAX),
+        ("maxQueueWait", own.max_queue_wait, HOLD_TIMEOUT_MAX),
+        ("responseCacheTtl", own.response_cache_ttl, CACHE_TTL_MAX),
+    ):
+        if wait is not None and not timedelta(0) < wait <= longest:
+            raise InvalidArgument(
+                f"firedeck.{name} must be more than 0s and at most {durations.to_go(longest)}",
+                field=f"firedeck.{name}",
+            )
 
 
 def _check_replicas(deployment: Deployment) -> None:

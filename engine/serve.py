@@ -33,6 +33,7 @@ Started = Callable[[Engine, str], Awaitable[None]]
 
 LOCK_FILE = "engine.lock"
 BACKLOG = 2048
+UNSENT_BYTES = 64 << 10  # for each client, before its stream has to wait
 STUCK_S = 60  # a client that takes nothing of what it is sent for so long is cut off
 BREAK_OFF_S = 1  # before the end of the drain, streams are ended with an error event
 DRAIN_S = 10  # how long requests under way may take once the engine was told to end
@@ -70,6 +71,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets inherit it; Linux alone has it
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_S * 1000)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # inherited too: else the system takes megabytes for one who reads nothing
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     try:
         listener.bind((host, port))
         listener.listen(BACKLOG)

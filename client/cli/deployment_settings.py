@@ -18,7 +18,7 @@ from client.types import (
 )
 
 Given = dict[str, Any]
-_OWN = ("cold_policy", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
+OWN = ("cold_policy", "max_queue_wait", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
 
 
 def settings(command: Any) -> Any:
@@ -49,6 +49,7 @@ def settings(command: Any) -> Any:
             ),
             click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
+            click.option("--max-queue-wait", help="e.g. 2s: who would wait longer gets 429 at once.", type=DURATION),
             click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
             click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
             click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
@@ -81,7 +82,7 @@ def spec(given: Given) -> DeploymentSpec:
     }
     if policy:
         set_fields["autoscaling_policy"] = AutoscalingPolicy(**policy)
-    own = {key: set_fields.pop(key) for key in _OWN if key in set_fields}
+    own = {key: set_fields.pop(key) for key in OWN if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
     if "long_prompt" in set_fields:

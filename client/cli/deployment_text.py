@@ -172,6 +172,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Num Peft Device Cached", _number(d.num_peft_device_cached)),
         ("Response Cache", _cache(d)),
         ("Cold Policy", (d.firedeck.cold_policy if d.firedeck else None)),
+        ("Max Queue Wait", _window(d.firedeck.max_queue_wait if d.firedeck else None)),
     )
     yield from ((key, value) for key, value in declared if value)
 

@@ -1,4 +1,8 @@
-"""How fast a queue is being served, and so how long whoever comes now would wait. Pure: the caller brings the clock."""
+"""How fast a queue is being served, and so how long whoever comes now would wait. Pure: the caller brings the clock.
+
+Where a deployment says how long anyone may wait, that makes its queue's bound: as many as are given a place in this
+time (Little's law), more when replicas are fast and fewer when they are slow, from one place given to the next.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,12 @@ class Pace:
         if len(self._given) < KNOWN_AFTER:
             return None
         return places * (now - self._given[0]) / (len(self._given) - 1)
+
+    def over(self, most_s: float, places: int, oldest_s: float, now: float) -> bool:
+        """Whether who comes now would wait longer than `most_s` for the last of `places`. While too little is known: if
+        the first of those who wait, for `oldest_s` seconds, does so already."""
+        wait_s = self.wait_s(places, now)
+        return (oldest_s if wait_s is None else wait_s) > most_s
 
     def retry_s(self, places: int, now: float, otherwise: float) -> float:
         """When to come back: when those who wait now have been served."""

@@ -51,7 +51,7 @@ class Keeper:
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
         self.router = Router(rooms.clock, self.meter)
-        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.router)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.router, self._most_wait_s)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
@@ -143,6 +143,10 @@ class Keeper:
             return None
         at = self._rooms.clock.wall() + timedelta(seconds=left_s + 0.5)
         return at.replace(microsecond=0)
+
+    def _most_wait_s(self) -> float | None:
+        options = self.deployment.firedeck
+        return options.max_queue_wait.total_seconds() if options and options.max_queue_wait else None
 
     def look_soon(self) -> None:
         """Look now, not at the next tick."""

@@ -47,7 +47,8 @@ class Waiter:
 
 class Lobby:
     """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
-    with the seconds that each one did; `router` knows the replicas."""
+    with the seconds that each one did; `router` knows the replicas. Nobody new is to wait longer than `most_wait_s`
+    while replicas serve."""
 
     def __init__(
         self,
@@ -56,10 +57,12 @@ class Lobby:
         clock: Clock,
         waited: Callable[[float], None] = lambda seconds: None,
         router: Router | None = None,
+        most_wait_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._ready = ready
         self._knock = knock
         self._waited = waited
+        self._most_wait_s = most_wait_s
         self._clock = clock
         self._router = router or Router(clock)
         self._waiting: deque[Waiter] = deque()
@@ -139,7 +142,7 @@ class Lobby:
     async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None, prompt: Prompt) -> Replica:
         if self._closed is not None:
             raise self._closed
-        self._check_queue(timeout_s)
+        self._check_queue(timeout_s, new=not avoid)
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial, prompt)
         self._waiting.append(waiter)
         granted = at_once = False
@@ -163,19 +166,28 @@ class Lobby:
             tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
-    def _check_queue(self, timeout_s: float) -> None:
-        """Raises when it is full, or too long for this deadline."""
+    def _check_queue(self, timeout_s: float, *, new: bool) -> None:
+        """Raises when it is full, or too long for this deadline, or for one who is `new`: has been nowhere yet."""
         held = len(self._waiting)
         in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
         if not in_the_way or not self._ready():
             self._pace.begin()  # what was before tells nothing about what comes
         if not in_the_way and held < QUEUE_MAX:
             return
-        wait_s = self._pace.wait_s(held + 1, self._clock.monotonic())
+        now = self._clock.monotonic()
+        wait_s = self._pace.wait_s(held + 1, now)
         if held >= QUEUE_MAX:
             raise self._full(held)
         if wait_s is not None and wait_s > timeout_s:
             raise self._over(held, f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s")
+        most_s = self._most_wait_s()
+        if new and most_s is not None and self._ready() and self._pace.over(most_s, held + 1, self._longest_s(), now):
+            raise self._over(held, f": {held} wait, longer than the {most_s:g}s of its maxQueueWait")
+
+    def _longest_s(self) -> float:
+        """How long the first has waited who could have any place."""
+        first = next((waiter.since for waiter in self._waiting if not waiter.barred()), None)
+        return 0.0 if first is None else self._clock.monotonic() - first
 
     def _full(self, held: int) -> FiredeckError:
         """429 is for a load that is too much for the replicas; without a replica any load is."""

@@ -20,7 +20,19 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import footprint, gateway, listing, peer, reconcile, routing, speculation, throughput, wake, watching
+from tests.bench import (
+    footprint,
+    gateway,
+    listing,
+    load,
+    peer,
+    reconcile,
+    routing,
+    speculation,
+    throughput,
+    wake,
+    watching,
+)
 from tests.bench.autoscaling import report as autoscaling
 from tests.bench.measure import Bench
 from tests.bench.rows import NotMeasured, Rows, told
@@ -41,6 +53,7 @@ PARTS: dict[str, Part] = {
 }
 TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of their own
     "gateway": gateway.main,
+    "load": load.main,
     "listing": listing.main,
     "reconcile": reconcile.main,
     "routing": routing.main,
@@ -150,7 +163,8 @@ def main() -> None:
         print(f"\nload {machine['load_after']:.1f} at the end; figures in {options.json}\n")
     for name in wanted:
         if name in TABLES:
-            asyncio.run(_table(TABLES[name]))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_table(TABLES[name]))
     if AUTOSCALE in wanted:
         autoscaling.main(options.traces, options.costs, options.start, quick=options.quick)
 

@@ -2,7 +2,8 @@
 
 1. Streams through the gateway at widths 1 to 16: tokens per second, TTFT, and the part of it that the gateway added
    (what the client measured less what the replica reports in `perf_metrics`), and the engine's CPU time a token.
-2. Cold start: from a deployment at zero to the first token, beside a warm first token.
+2. The same streams through the gateway and on the replica's own socket, turn about: tokens per second.
+3. Cold start: from a deployment at zero to the first token, beside a warm first token.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from pathlib import Path
 
 import psutil
 
+from client.bench.load import Limit, Run
+from client.bench.wire import Endpoint, Wire
 from client.resources import Client
 from client.types import AutoscalingPolicy, DeploymentSpec
 from tests.conftest import until_ready
+from tests.load.stand import Stand
 from tests.processes import SMOLLM2, EngineProcess
 
 WIDTHS = (1, 2, 4, 8, 16)
+BESIDE = 8
 TOKENS = 64
 ROUNDS = 3
 COLD_STARTS = 5
@@ -41,17 +46,17 @@ class Answer:
 
 
 async def main() -> None:
-    """Print the two tables."""
+    """Print the tables."""
     with tempfile.TemporaryDirectory() as folder:
         engine = EngineProcess(Path(folder) / "data").start()
         try:
             async with Client(engine.context) as client:
-                await _bench(client, psutil.Process(engine.process.pid if engine.process else None))
+                await _bench(client, psutil.Process(engine.process.pid if engine.process else None), engine)
         finally:
             engine.stop()
 
 
-async def _bench(client: Client, gateway: psutil.Process) -> None:
+async def _bench(client: Client, gateway: psutil.Process, engine: EngineProcess) -> None:
     policy = AutoscalingPolicy(scale_to_zero_window=timedelta(seconds=1))
     spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, autoscaling_policy=policy)
     await client.deployments.create(spec, "bench")
@@ -60,6 +65,7 @@ async def _bench(client: Client, gateway: psutil.Process) -> None:
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, device {replica.device}, {SMOLLM2}, {TOKENS} tokens a stream\n")
     await _widths(client, gateway)
+    await _beside(Stand(engine, "bench"))
     await _cold(client)
 
 
@@ -82,6 +88,40 @@ async def _widths(client: Client, gateway: psutil.Process) -> None:
             f"{width:>8} {speed:>8.0f} {speed / alone:>5.2f}x {_ms(statistics.median(ttft))} {_ms(_p95(ttft))} "
             f"{_ms(statistics.median(added), 17)} {_ms(added[-1], 9)} {cpu_us:>9.0f} us"
         )
+
+
+async def _beside(one: Stand) -> None:
+    """Closed loops of the same clients; who begins changes each round. Round -1 warms up and does not count."""
+    speeds: dict[str, list[float]] = {"gateway": [], "replica": []}
+    for number in range(-1, ROUNDS):
+        for name, endpoint in (("gateway", one.gateway), ("replica", one.replica))[:: 1 if number % 2 else -1]:
+            speed = await _speed(endpoint, f"{name} {number}")
+            if number >= 0:
+                speeds[name].append(speed)
+    ours, own = (statistics.median(speeds[name]) for name in ("gateway", "replica"))
+    ratios = [a / b for a, b in zip(speeds["gateway"], speeds["replica"], strict=True)]
+    print(
+        f"\n{BESIDE} clients, tokens/s: gateway {ours:.0f}, the replica's own socket {own:.0f}; {ours / own:.2f}x",
+        end="",
+    )
+    print(f"   (medians of {ROUNDS} rounds; of each {', '.join(f'{ratio:.2f}x' for ratio in ratios)})")
+
+
+async def _speed(endpoint: Endpoint, mark: str) -> float:
+    def body(number: int) -> dict[str, object]:
+        return {
+            "model": NAME, "prompt": f"{mark} {number}. The lighthouse", "max_tokens": TOKENS, "temperature": 0,
+            "ignore_eos": True, "stream": True,
+        }  # fmt: skip
+
+    wire = Wire(endpoint)
+    run = Run(wire, "/completions", body, Limit(requests=3 * BESIDE))
+    try:
+        await run.closed(BESIDE)
+    finally:
+        wire.close()
+    assert not any(sample.error for sample in run.samples)
+    return sum(sample.output_tokens for sample in run.samples) / max(sample.end_s for sample in run.samples)
 
 
 async def _cold(client: Client) -> None:

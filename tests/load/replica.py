@@ -23,6 +23,7 @@ import uvloop
 from engine.replica.lifecycle import bind
 
 LOOK_EVERY_S = 0.05
+IDLE_S = 5.0  # uvicorn's
 FIELD = re.compile(r"(\w+)_ms=([\d.]+)")
 TOLD = re.compile(rb"t0,")
 CHUNK = (
@@ -171,6 +172,7 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._headers: dict[bytes, bytes] = {}
         self._body, self._url = bytearray(), b""
+        self._closing: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -182,6 +184,8 @@ class Connection(asyncio.Protocol):
 
     def over(self) -> None:
         self._answer = None
+        assert self._transport is not None
+        self._closing = asyncio.get_running_loop().call_later(IDLE_S, self._transport.close)
 
     # asyncio.Protocol
 
@@ -192,6 +196,8 @@ class Connection(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
         if self._answer is not None:
             self._answer.cancel()
 
@@ -207,6 +213,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._headers, self._body, self._url = {}, bytearray(), b""
+        if self._closing is not None:
+            self._closing.cancel()
 
     def on_url(self, url: bytes) -> None:
         self._url += url

@@ -13,7 +13,7 @@ import psutil
 
 from client.bench.wire import Endpoint
 from client.resources import Client
-from client.types import DeploymentSpec
+from client.types import ColdOptions, DeploymentSpec
 from engine.placement.sockets import run_dir
 from tests.conftest import until_ready
 from tests.processes import SMOLLM2, EngineProcess
@@ -64,11 +64,11 @@ def engine_of_replays(data_dir: Path, *arguments: str) -> Iterator[EngineProcess
 
 
 @asynccontextmanager
-async def stand(data_dir: Path, slots: int) -> AsyncIterator[Stand]:
-    """An engine of its own, ready to be asked."""
+async def stand(data_dir: Path, slots: int, own: ColdOptions | None = None) -> AsyncIterator[Stand]:
+    """An engine of its own, ready to be asked; `own`: firedeck's options of its deployment."""
     with engine_of_replays(data_dir) as running:
         async with Client(running.context) as client:
-            spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1)
+            spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, firedeck=own)
             await client.deployments.create(spec, f"replay-{slots}")
             await until_ready(client, f"replay-{slots}")
         yield Stand(running, f"replay-{slots}")

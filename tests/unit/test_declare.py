@@ -131,6 +131,8 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"firedeck": {"coldPolicy": "sleep"}}, "firedeck.coldPolicy"),
         ({"firedeck": {"holdTimeout": "0s"}}, "firedeck.holdTimeout"),
         ({"firedeck": {"holdTimeout": "61m"}}, "firedeck.holdTimeout"),
+        ({"firedeck": {"maxQueueWait": "0s"}}, "firedeck.maxQueueWait"),
+        ({"firedeck": {"maxQueueWait": "61m"}}, "firedeck.maxQueueWait"),
         ({"firedeck": {"threads": 0}}, "firedeck.threads"),
         ({"enableAddons": "yes"}, "enableAddons"),
         ({"createTime": 1, "nonsense": 1}, "nonsense"),
@@ -157,6 +159,7 @@ def test_what_is_out_of_bounds_is_refused_naming_its_wire_field(body, field):
         {"autoscalingPolicy": {"loadTargets": {"default": 1, "concurrent_requests": 0.5}}},
         {"autoscalingPolicy": {"loadTargets": {"firedeck_ttft_p99_ms": 500}}},
         {"firedeck": {"panic": False, "forecastFloor": True}},
+        {"firedeck": {"maxQueueWait": "0.5s"}},
         {"displayName": "x" * 63, "description": "y" * 999},
         {"maxContextLength": 8192, "maxBatchSize": 256},
         {"maxContextLength": 256},
@@ -186,8 +189,8 @@ def test_an_unknown_load_target_is_refused_by_name_with_the_known_ones():
         assert known in error.text
 
 
-@pytest.mark.parametrize("own", [{"panic": False}, {"forecastFloor": True}])
-def test_an_own_option_of_the_autoscaler_is_kept_beside_the_others_and_needs_no_new_replicas(own):
+@pytest.mark.parametrize("own", [{"panic": False}, {"forecastFloor": True}, {"maxQueueWait": "2s"}])
+def test_an_own_option_is_kept_beside_the_others_and_needs_no_new_replicas(own):
     before = made(firedeck={"coldPolicy": "reject"})
     after = changed(before, {"firedeck": own})
     assert after.to_wire()["firedeck"] == {"coldPolicy": "reject", "holdTimeout": "300s", **own}

@@ -24,12 +24,15 @@ STEP_S = SERVICE_S / 64
 class Overload:
     """Arrivals at a steady rate at replicas of which each runs SLOTS requests at a time, SERVICE_S seconds each."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, most_wait_s: float | None = None) -> None:
         self.deadline_s = deadline_s
         self.clock = FakeClock()
         self.replicas = [counted(f"r{i}", SLOTS) for i in range(REPLICAS)]
         self.running = {replica.id: asyncio.Semaphore(SLOTS) for replica in self.replicas}
-        self.lobby = Lobby(lambda: self.replicas, lambda: None, self.clock)  # type: ignore[arg-type, return-value]
+        self.lobby = Lobby(
+            lambda: self.replicas,  # type: ignore[arg-type, return-value]
+            lambda: None, self.clock, most_wait_s=lambda: most_wait_s,
+        )  # fmt: skip
         self.waits: list[float] = []
         self.refused: list[tuple[float, FiredeckError]] = []  # after how long, and with what
         self.longest_queue = 0
@@ -107,6 +110,84 @@ async def test_a_time_without_replicas_is_no_pace() -> None:
     await asyncio.sleep(0)
     assert len(load.refused) == refused, "who comes in the outage or after it may wait"
     await load.end()
+
+
+@pytest.mark.parametrize("most_wait_s", [5.0, 40.0])
+async def test_where_nobody_is_to_wait_long_the_queue_follows_what_the_replicas_do(most_wait_s: float) -> None:
+    seconds = 400.0
+    load = Overload(3000.0, most_wait_s)
+    await load.run(4 * CAPACITY, seconds)
+    late = load.waits[len(load.waits) // 2 :]
+    await load.end()
+    goodput = len(load.waits) / (CAPACITY * seconds)
+    print(f"at most {most_wait_s:.0f} s: goodput {goodput:.3f} of capacity, {len(load.refused)} refused, queue at most"
+          f" {load.longest_queue}, waited at most {max(load.waits):.1f} s, {max(late):.1f} s later on")  # fmt: skip
+    assert goodput >= 0.9, "replicas are as busy as without it"
+    assert max(late) <= most_wait_s + SERVICE_S
+    assert all(isinstance(error, ResourceExhausted) and after_s == 0 for after_s, error in load.refused), "at once"
+    assert any("maxQueueWait" in error.text for _, error in load.refused)
+    assert load.longest_queue < QUEUE_MAX
+
+
+async def test_slower_replicas_make_a_shorter_queue_and_faster_ones_a_longer_one() -> None:
+    """The bound is of the pace now, not of what it was."""
+    most_s, queues = 20.0, []
+    pace, now = Pace(), 0.0
+    for gap_s in (0.1, 1.0, 0.1):
+        for _ in range(KEPT):
+            now += gap_s
+            pace.given(now)
+        queues.append(next(places for places in range(1, 1000) if pace.over(most_s, places, 0.0, now)) - 1)
+    assert queues == [pytest.approx(200, abs=2), pytest.approx(20, abs=1), pytest.approx(200, abs=2)]
+
+
+async def test_a_first_crowd_is_let_in_for_as_long_as_nobody_has_waited_too_long() -> None:
+    load = Overload(3000.0, 5.0)
+    await load.run(40 * CAPACITY, 5.0)
+    assert not load.refused, "too little is known"
+    for replica in load.replicas:
+        replica.slots = 0  # and nothing is served
+    load.clock.advance(1.0)
+    load.come()
+    await asyncio.sleep(0)
+    assert len(load.refused) == 1
+    assert load.refused[0][0] == 0
+    await load.end()
+
+
+async def test_who_has_been_with_a_replica_already_is_not_turned_away_for_the_length_of_the_queue() -> None:
+    load = Overload(3000.0, 5.0)
+    await load.run(4 * CAPACITY, 100.0)
+    held = load.lobby.held
+    assert load.refused
+
+    async def come_again() -> None:
+        async with load.lobby.place(3000.0, frozenset({"r9"})):
+            pass
+
+    again = asyncio.create_task(come_again())
+    await asyncio.sleep(0)
+    assert (load.lobby.held, again.done()) == (held + 1, False)
+    again.cancel()
+    await load.end()
+
+
+@given(st.floats(0.01, 10.0), st.integers(0, 3 * KEPT), st.integers(1, 600), st.floats(0.1, 100.0), st.floats(0, 50.0))
+def test_a_longer_queue_is_never_let_in_where_a_shorter_one_is_not(
+    gap_s: float, count: int, places: int, most_s: float, oldest_s: float
+) -> None:
+    pace, now = Pace(), 0.0
+    for _ in range(count):
+        now += gap_s
+        pace.given(now)
+    if pace.over(most_s, places, oldest_s, now):
+        assert pace.over(most_s, places + 1, oldest_s, now)
+        assert pace.over(most_s / 2, places, oldest_s, now)
+        assert pace.over(most_s, places, oldest_s, now + 1), "time alone makes nothing faster"
+    elif count >= KNOWN_AFTER:
+        assert places * gap_s <= most_s * 1.001
+    else:
+        assert oldest_s <= most_s
 
 
 @given(st.floats(0.01, 100.0), st.integers(KNOWN_AFTER, 3 * KEPT), st.integers(1, 600))

@@ -82,4 +82,4 @@ def test_time_that_nobody_looked_proves_nothing():
     assert told(vitals, 1000) == []
     vitals.take(report(999, 7), 1001)
     assert told(vitals, 1001) == []
-    assert told(vitals, 1001 + STALLED_AFTER_S) == [Do.TERMINATE, Do.START]
+    assert told(vitals, 1001 + STALLED_AFTER_S) == [Do.TERMINATE]
