@@ -4,6 +4,7 @@
     verbs  on_...       as the parser finds them: a head that is too long is refused before it is a request
            _look        a head that does not come to its end is refused, a silent connection closed
            _refuse      an answer in the documented shape, and time to read it
+           end          the last answer of a connection leaves its client time to read it
     near   `engine.serve` gives it to uvicorn; `limit_concurrency` is how many connections have a place
 
 Bodies are bounded where they are read (`engine.asgi.read_body`). What uvicorn would do else: keep any number of header
@@ -23,7 +24,7 @@ import json
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from client.errors import FiredeckError, HeadTooLarge, InvalidArgument, RequestTimeout, Unavailable
 from engine.asgi import Receive, Scope, Send, send_error
@@ -53,6 +54,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._way_back = _WayBack(self)
         if self._places is not None and len(self.connections) > self._places:
             self.app = _no_place
         self._head_since = self.loop.time()
@@ -94,6 +96,8 @@ class Protocol(HttpToolsProtocol):
             self._refusal = _too_large()
         else:
             super().on_headers_complete()
+            self.cycle.__class__ = _Cycle
+            self.cycle.transport = self._way_back  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         if self._refusal is None and not self.parser.should_upgrade():
@@ -103,11 +107,12 @@ class Protocol(HttpToolsProtocol):
         if self._refusal is None and not self.parser.should_upgrade():
             super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        unread = self.cycle.more_body and not self.pipeline
-        super().on_response_complete()
-        if unread and not self.transport.is_closing():
-            self._linger()
+    def end(self) -> None:
+        """Close, where an answer says that it is the last."""
+        if self.cycle.more_body and not self.pipeline:
+            self.linger()
+        else:
+            self.transport.close()
 
     def _take_no_notice(self, rest: bytes) -> None:
         """The same request once more, without the wish to speak something else from here on."""
@@ -143,9 +148,9 @@ class Protocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(_answer(error, getattr(self, "url", b"")))
-        self._linger()
+        self.linger()
 
-    def _linger(self) -> None:
+    def linger(self) -> None:
         """Whoever still sends is not heard any more, and may read what it was told: a close at once would take the
         answer away from it (RFC 9112, 9.6)."""
         self._deaf, self._head_since = True, None
@@ -154,6 +159,26 @@ class Protocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.transport.close)
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer. One that is answered before it has come whole is the last of its connection."""
+
+    @property
+    def keep_alive(self) -> bool:
+        return bool(self.__dict__["keep_alive"]) and not self.more_body
+
+    @keep_alive.setter
+    def keep_alive(self, value: bool) -> None:
+        self.__dict__["keep_alive"] = value
+
+
+class _WayBack:
+    """The transport as an answer sees it: its close leaves time to read."""
+
+    def __init__(self, connection: Protocol) -> None:
+        self.write, self.is_closing = connection.transport.write, connection.transport.is_closing
+        self.close = connection.end
 
 
 def _too_large() -> HeadTooLarge:

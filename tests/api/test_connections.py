@@ -136,6 +136,16 @@ async def test_a_body_in_chunks_without_end_is_refused_and_not_read_on(engine: t
     writer.close()
 
 
+async def test_a_client_with_a_pool_of_connections_reads_the_refusal_and_goes_on(engine: tuple[str, Home]) -> None:
+    url, home = engine
+    headers = {"Authorization": f"Bearer {home.admin_key}", "Content-Type": "application/json"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE_S) as client:
+        for _ in range(3):
+            refused = await client.post("/v1/completions", content=b" " * (20 << 20))
+            assert (refused.status_code, refused.headers["connection"]) == (413, "close")
+            assert (await client.get("/v1/models")).status_code == 200
+
+
 async def test_a_chunk_that_is_none_is_a_400(engine: tuple[str, Home]) -> None:
     url, home = engine
     reader, writer = await sends(url, POST + HOST + key(home) + CHUNKED)
