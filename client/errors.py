@@ -193,8 +193,7 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
 _BY_GRPC: dict[int, type[FiredeckError]] = {
     cls.grpc: cls
     for cls in _BY_NAME.values()
-    if cls
-    not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded, GuardRefused, KeyRefused, RequestTimeout, BadGateway)
+    if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded, GuardRefused, KeyRefused, RequestTimeout, BadGateway)
 }
 
 
