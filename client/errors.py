@@ -5,7 +5,9 @@
     │   ├── FailedPrecondition FAILED_PRECONDITION  400
     │   │   └── AddonNotLoaded ADDON_NOT_LOADED     412
     │   ├── GuardRefused       GUARD_REFUSED        400
+    │   ├── RequestTimeout     REQUEST_TIMEOUT      408
     │   ├── PayloadTooLarge    REQUEST_TOO_LARGE    413
+    │   ├── HeadTooLarge       REQUEST_HEADER_FIELDS_TOO_LARGE 431
     │   ├── UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE  415
     │   └── MethodNotAllowed   METHOD_NOT_ALLOWED   405
     ├── Unauthenticated        UNAUTHENTICATED      401 (UNAUTHORIZED in the inference API, as documented)
@@ -17,7 +19,8 @@
     │   └── SpendLimitExceeded MONTHLY_SPEND_LIMIT_EXCEEDED 402
     ├── Internal               INTERNAL             500
     ├── Unavailable            UNAVAILABLE          503
-    │   └── ScalingUp          DEPLOYMENT_SCALING_UP
+    │   ├── ScalingUp          DEPLOYMENT_SCALING_UP
+    │   └── BadGateway         BAD_GATEWAY          502
     └── DeadlineExceeded       DEADLINE_EXCEEDED    504
 
 An error is raised where the fact is known, with the field at fault and what to do next, and is rendered in
@@ -87,8 +90,16 @@ class GuardRefused(InvalidArgument):
     name = "GUARD_REFUSED"
 
 
+class RequestTimeout(InvalidArgument):
+    name, status = "REQUEST_TIMEOUT", 408
+
+
 class PayloadTooLarge(InvalidArgument):
     name, status = "REQUEST_TOO_LARGE", 413
+
+
+class HeadTooLarge(InvalidArgument):
+    name, status = "REQUEST_HEADER_FIELDS_TOO_LARGE", 431
 
 
 class UnsupportedMediaType(InvalidArgument):
@@ -146,6 +157,12 @@ class ScalingUp(Unavailable):
     name = "DEPLOYMENT_SCALING_UP"
 
 
+class BadGateway(Unavailable):
+    """What answered for a model was no answer."""
+
+    name, status = "BAD_GATEWAY", 502
+
+
 class DeadlineExceeded(FiredeckError):
     grpc, name, status = 4, "DEADLINE_EXCEEDED", 504
 
@@ -159,6 +176,7 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     409: AlreadyExists,
     412: AddonNotLoaded,
     429: ResourceExhausted,
+    408: RequestTimeout,
     502: Unavailable,
     503: Unavailable,
     504: DeadlineExceeded,
@@ -168,14 +186,14 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
         ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded, SpendLimitExceeded,
-        GuardRefused, KeyRefused,
+        GuardRefused, KeyRefused, RequestTimeout, BadGateway,
     )
     for name in (cls.name, cls.inference_code or cls.name)
 }  # fmt: skip
 _BY_GRPC: dict[int, type[FiredeckError]] = {
     cls.grpc: cls
     for cls in _BY_NAME.values()
-    if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded, GuardRefused, KeyRefused)
+    if cls not in (ScalingUp, AddonNotLoaded, SpendLimitExceeded, GuardRefused, KeyRefused, RequestTimeout, BadGateway)
 }
 
 

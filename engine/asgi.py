@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from client.errors import FiredeckError, InvalidArgument, PayloadTooLarge
+from client.errors import FiredeckError, InvalidArgument, PayloadTooLarge, RequestTimeout
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +18,14 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 BODY_BYTES_MAX = 8 << 20  # as much as a replica takes
+BODY_S = 30.0  # how long a body may take to come, and a second more for each BODY_BYTES_PER_S bytes of it
+BODY_BYTES_PER_S = 4096
+# Of one body: an interpreter that builds millions of objects stands still for everybody. Token ids are the most that
+# anybody needs: as many as a replica takes, with as much around them as all other fields can hold.
+STRUCTURE_MAX = 1 << 17  # objects, arrays and members of objects
+ELEMENTS_MAX = (1 << 20) + STRUCTURE_MAX
+LOOKED_INTO_BYTES = 1 << 18  # shorter bodies hold too few to count
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class ClientGone(Exception):
@@ -26,29 +36,63 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
 
 
-async def read_body(receive: Receive) -> bytes:
-    """The whole body, refused as soon as it grows too large."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > BODY_BYTES_MAX:
-            raise PayloadTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")
-        if not message.get("more_body"):
-            return bytes(body)
+async def read_body(scope: Scope, receive: Receive, most: int = BODY_BYTES_MAX) -> bytes:
+    """The whole body. PayloadTooLarge as soon as it is known to be over `most` bytes: by its declared length before a
+    byte is read. RequestTimeout when it comes too slowly."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if declared.isdigit() and int(declared[:20]) > most:
+        raise _too_large(most)
+    began, body = asyncio.get_running_loop().time(), bytearray()
+    try:
+        async with asyncio.timeout(BODY_S) as patience:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                body += message.get("body", b"")
+                if len(body) > most:
+                    raise _too_large(most)
+                if not message.get("more_body"):
+                    return bytes(body)
+                patience.reschedule(began + BODY_S + len(body) / BODY_BYTES_PER_S)
+    except TimeoutError:
+        raise RequestTimeout("the body took too long to come", hint="send the request again") from None
+
+
+def _too_large(most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body is larger than {most} bytes")
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object, or InvalidArgument."""
+    """The body as a JSON object (RFC 8259: UTF-8, no byte order mark, no NaN), or InvalidArgument. Of a key that is
+    there twice the last one counts, as everywhere in Python: so here and in a replica alike."""
+    _refuse_crowded(body)
     try:
-        parsed = json.loads(body)
+        parsed = json.loads(body.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the body is not JSON: {error}", hint="send a JSON object") from None
+        raise InvalidArgument(f"the body is not JSON: {error}", hint="send a JSON object in UTF-8") from None
     if not isinstance(parsed, dict):
         raise InvalidArgument("the body must be a JSON object")
     return parsed
+
+
+def _refuse_crowded(body: bytes) -> None:
+    """Text may hold any number of commas and brackets, so those within it are left out where there are many."""
+    if len(body) < LOOKED_INTO_BYTES or not _crowded(body):
+        return
+    if _crowded(_STRINGS.sub(b"", body)):
+        raise InvalidArgument(
+            f"the body has more than {STRUCTURE_MAX} objects, arrays and members, or {ELEMENTS_MAX} elements",
+            hint="send less in one request",
+        )
+
+
+def _crowded(body: bytes) -> bool:
+    return body.count(b"[") + body.count(b"{") + body.count(b":") > STRUCTURE_MAX or body.count(b",") > ELEMENTS_MAX
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
 
 
 async def send_json(send: Send, status: int, body: Any, headers: Headers | None = None) -> None:

@@ -20,8 +20,10 @@ from filelock import FileLock, Timeout
 
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
+from engine import descriptors
 from engine.app import Engine
 from engine.fleet.settings import Settings
+from engine.http1 import Protocol
 from engine.keys import given_key
 from engine.placement import rlimits
 from engine.placement.simulated import world
@@ -104,6 +106,7 @@ async def run(settings: Settings, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
     os.umask(0o077)  # the state holds keys: nobody else's to read
     rlimits.dump_no_core()
+    descriptors.raise_limit()
     check(settings)
     listener = _bind(settings)
     host, port = listener.getsockname()[:2]
@@ -161,7 +164,8 @@ class _Server(uvicorn.Server):
 async def _serve(engine: Engine, listener: socket.socket, url: str, started: Started) -> None:
     server = _Server(
         uvicorn.Config(
-            engine, lifespan="off", log_config=None, access_log=False, server_header=False,
+            engine, lifespan="off", http=Protocol, ws="none", limit_concurrency=descriptors.places(),
+            log_config=None, access_log=False, server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
             # Whoever is believed may give itself any address: it would never be told to slow down.
             proxy_headers=bool(engine.settings.trusted_proxies),

@@ -20,6 +20,7 @@ from client.http import Transport
 from client.resources import Client
 from engine.app import Engine
 from engine.fleet.settings import Settings
+from engine.http1 import Protocol
 from engine.keys import KEY_PREFIX
 from engine.serve import base_url, bind
 
@@ -85,7 +86,8 @@ async def served(data_dir: Path, **settings: Any) -> AsyncIterator[tuple[str, Ho
     """The same on a real socket of loopback, for answers that stream: its URL besides."""
     async with home(data_dir, **settings) as opened:
         listener = bind("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(opened.engine, lifespan="off", log_config=None))
+        config = uvicorn.Config(opened.engine, lifespan="off", http=Protocol, ws="none", log_config=None)
+        server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve([listener]))
         try:
             yield base_url(*listener.getsockname()[:2]), opened

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from client.errors import InvalidArgument, NotFound, PayloadTooLarge
+from client.errors import InvalidArgument, NotFound
 from client.names import Name
 from client.wire import Wire
 from engine import masks
 from engine.access.rules import authorise, rule_of
 from engine.access.vault import canonical_id
+from engine.asgi import read_body
 from engine.house import House
 from engine.keys import Principal
 
@@ -76,11 +77,7 @@ async def owner_of(here: House, caller: Principal, name: str) -> str | None:
 
 async def json_body(request: Request) -> Any:
     """The body as JSON; an empty one is an empty object."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise PayloadTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")
+    body = await read_body(request.scope, request.receive, BODY_BYTES_MAX)
     try:
         parsed = json.loads(body) if body.strip() else {}
         json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored or shown

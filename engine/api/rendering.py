@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -14,9 +14,11 @@ from starlette.routing import compile_path
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound
 from engine.access.rules import RULES
 from engine.api import openapi
+from engine.asgi import ClientGone
 
 log = logging.getLogger(__name__)
 
+CLIENT_GONE = 499  # nginx's code for a client that left
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 
@@ -25,6 +27,7 @@ def add_to(app: FastAPI) -> None:
     app.add_exception_handler(FiredeckError, refused)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientGone, nobody)
     app.add_exception_handler(Exception, bug)
 
 
@@ -66,6 +69,11 @@ def _allowed(request: Request, told: str) -> str:
     path = request.scope["path"]
     found = {method for method, template in RULES if compile_path(template)[0].match(path)}
     return ", ".join(sorted(found)) or told
+
+
+async def nobody(request: Request, error: Exception) -> Response:
+    """Nobody is there to read it."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def bug(request: Request, error: Exception) -> JSONResponse:

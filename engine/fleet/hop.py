@@ -37,6 +37,10 @@ class Broken(Exception):
     """The replica had the request, and its answer ended before its time or is none."""
 
 
+class Garbled(Broken):
+    """What the replica sent is none: it lives, and says something else."""
+
+
 class Reply:
     """The answer to one request. `close()` must end it: one that is not whole costs its connection."""
 
@@ -71,7 +75,7 @@ class Reply:
         while part := await self.chunk():
             parts.append(part)
             if self.body_bytes > WHOLE_BYTES_MAX:
-                raise Broken(f"the answer has more than {WHOLE_BYTES_MAX} bytes")
+                raise Garbled(f"the answer has more than {WHOLE_BYTES_MAX} bytes")
         return b"".join(parts)
 
     def close(self) -> None:
@@ -179,7 +183,7 @@ class _Connection(asyncio.Protocol):
             self._reply.wake()
 
     def _break(self, reply: Reply, why: str) -> None:
-        reply.fail(Broken(why))
+        reply.fail(Garbled(why))
         self.close()
         reply.wake()
 

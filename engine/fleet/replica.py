@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import httpx
 
 from client.errors import FiredeckError, Unavailable
 from client.fleet_types import ReplicaView
+from engine import bounded
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.hop import Hop
@@ -37,6 +39,8 @@ PROBES: tuple[tuple[str, dict[str, object]], ...] = (
 PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
 _TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
+_NUMBER_MAX = 1 << 53  # beyond it no reader of JSON need tell one from the next
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,27 @@ class Report:
         self.cache = cache_of(self.body)
 
     def count(self, name: str) -> int:
-        return int(self.body.get("counters", {}).get(name, 0))
+        return int(self.body.get("counters", {}).get(name) or 0)
+
+
+_COUNTS = ("running", "waiting", "slots", "free_slots", "kv_used_tokens", "kv_capacity_tokens")
+_FRACTIONS = ("progress", "last_progress_age_s")
+
+
+def check_report(body: dict[str, Any]) -> None:
+    """ValueError for one that cannot be counted with or shown: then the last one that could stays."""
+    counters, device = body.get("counters", {}), body.get("device", {})
+    if not isinstance(counters, dict) or not isinstance(device, dict):
+        raise ValueError("counters and device must be objects")
+    if not isinstance(device.get("kind", ""), str):
+        raise ValueError("device.kind must be text")
+    for held, names, kinds in (
+        (body, _COUNTS, int), (counters, _TOKEN_COUNTERS, int), (body, _FRACTIONS, (int, float))
+    ):  # fmt: skip
+        for name in names:
+            value = held.get(name)
+            if value is not None and not (isinstance(value, kinds) and abs(value) <= _NUMBER_MAX):
+                raise ValueError(f"{name} must be a number")
 
 
 async def as_it_is(replica: Replica) -> None:
@@ -175,12 +199,14 @@ class Replica:
         if self.http is None or self.http.is_closed:
             return
         try:
-            body = (await self.http.get(path, timeout=POLL_TIMEOUT_S)).json()
+            async with asyncio.timeout(POLL_TIMEOUT_S), self.http.stream("GET", path) as response:
+                raw = await bounded.read(response, bounded.REPORT_BYTES_MAX)
+            body = json.loads(raw)
             if isinstance(body, dict):
                 self.take(body)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, TimeoutError):
             return
-        except (AttributeError, LookupError, TypeError, ValueError) as error:  # it may be of another version
+        except UNREADABLE as error:  # it may be of another version
             if not self._unreadable:
                 log.warning("replica %s: its answer to %s cannot be read: %r", self.id, path, error)
             self._unreadable = True
@@ -287,6 +313,7 @@ class Replica:
     def take(self, body: dict[str, Any]) -> None:
         now = self._clock.monotonic()
         self.vitals.take(body, now)  # first: it answered, whether or not the rest can be read
+        check_report(body)
         old, self.report = self.report, Report(body, now)
         self._figures.take(self.id, body, from_birth=not self.taken_over)
         self.suspect = False

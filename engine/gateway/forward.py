@@ -15,16 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from client.errors import FiredeckError, Internal, InvalidArgument, ScalingUp, Unavailable
+from client.errors import BadGateway, FiredeckError, Internal, InvalidArgument, ScalingUp, Unavailable
 from engine.asgi import Headers, Send
 from engine.control.quarantine import digest_of
 from engine.control.route import Prompt
-from engine.fleet.hop import Broken, Reply, Unreached
+from engine.fleet.hop import Broken, Garbled, Reply, Unreached
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.trials import Trial
 from engine.gateway import verdict
-from engine.gateway.sse import Journal, StreamReader, usage_of
+from engine.gateway.sse import Journal, StreamReader, answer_in, usage_of
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
 from engine.telemetry.meter import Usage
@@ -35,6 +35,7 @@ TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 REPLICA_ENDED = "the replica ended while it was answering"
 PROVEN_GROUPS = 16  # so far beyond the point where its replica died, a stream has not ended it
 SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please retry your request in a few minutes."
+_EVENTS = b"text/event-stream"
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
 JOURNAL_HEADER = "x-firedeck-journal"  # to the replica: write one, and its length in front of the body; back: "1"
@@ -44,11 +45,12 @@ _PASSED_HEADERS = frozenset({b"content-type", b"retry-after", b"x-should-retry",
 
 
 class ReplicaLost(Exception):
-    """The replica cannot answer this to its end; `reached`: it had the request."""
+    """The replica cannot answer this to its end; `reached`: it had the request; `garbled`: it gave no answer, but
+    something else."""
 
-    def __init__(self, *, reached: bool) -> None:
+    def __init__(self, *, reached: bool, garbled: bool = False) -> None:
         super().__init__()
-        self.reached = reached
+        self.reached, self.garbled = reached, garbled
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Exchange:
     prompt: Prompt = field(default_factory=Prompt)  # what routing may know of it
     held: bool = False  # what replicas answered waits for a guard, and the client has seen nothing of it
     cached: bool = False  # it was answered without a replica
+    garbled: bool = False  # the last one gave something that is no answer
 
     @property
     def over(self) -> bool:
@@ -119,7 +122,9 @@ async def forward(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     """Answer the client. Raises a FiredeckError only while nothing has been sent."""
     try:
         await _tries(keeper, exchange, send)
-    except FiredeckError:
+    except FiredeckError as error:
+        if not exchange.answering and exchange.garbled and isinstance(error, Unavailable):
+            raise BadGateway("what the replica sent for this request is no answer", hint="try again") from error
         if not exchange.answering:
             raise
         await break_off(exchange, send, REPLICA_ENDED)
@@ -147,7 +152,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
             if lost is None:
                 keeper.suspects.answered(digest)
                 return
-            if lost.reached:
+            if lost.reached and not lost.garbled:
                 await keeper.suspects.autopsy(replica, digest)
             await verdict.lost(keeper, replica)
         if exchange.over:
@@ -190,7 +195,7 @@ async def _once(
             raise
         except ReplicaLost as loss:
             keeper.lost(replica)
-            exchange.lost = True
+            exchange.lost, exchange.garbled = True, loss.garbled
             tracing.lost(reached=loss.reached)
             return loss
     began_after_s = asked.took_s if exchange.stream and not resumed else None
@@ -233,7 +238,7 @@ async def _ask(one: Try, exchange: Exchange, send: Send) -> None:
         finally:
             reply.close()
     except (Unreached, Broken) as error:
-        raise ReplicaLost(reached=isinstance(error, Broken)) from error
+        raise ReplicaLost(reached=isinstance(error, Broken), garbled=isinstance(error, Garbled)) from error
 
 
 async def _pass(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
@@ -251,10 +256,13 @@ async def _pass(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
 
 async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
     content = await reply.whole()
+    answer = answer_in(reply.status, content)
+    if answer is None:
+        raise ReplicaLost(reached=True, garbled=True)
     one.asked.answered()
     exchange.status, exchange.generation = reply.status, one.replica.generation
     if reply.status == 200:
-        exchange.usage = usage_of(json.loads(content))
+        exchange.usage = usage_of(answer)
         if exchange.usage.generated:  # embeddings have no first token
             exchange.ttft_s = _whole_ttft(reply, exchange)
     exchange.answering = True
@@ -265,13 +273,19 @@ async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) ->
 
 async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -> None:
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
+    if not (reply.header(b"content-type") or b"").startswith(_EVENTS):
+        raise ReplicaLost(reached=True, garbled=True)
     resumed, journaled = exchange.answering, reply.header(JOURNAL_HEADER.encode()) is not None
     exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
     exchange.generation = one.replica.generation
     reader, in_doubt = StreamReader(exchange.journal if journaled else None), True
     while chunk := await reply.chunk():
+        if reader.done:
+            break  # whatever follows the end is no part of it
         passed = reader.feed(chunk)
         if not passed:
+            if reader.garbled:
+                break
             continue
         one.asked.answered()
         if not exchange.answering:
@@ -287,11 +301,13 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
             if exchange.lost:
                 one.acquit()
         await send({"type": "http.response.body", "body": passed, "more_body": True})
+        if reader.garbled:
+            break
     tracing.measured(reader.perf)
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:
-        raise ReplicaLost(reached=True)
+        raise ReplicaLost(reached=True, garbled=reader.garbled)
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -132,7 +132,7 @@ class Gateway:
     async def _generate(
         self, path: str, scope: Scope, receive: Receive, send: Send, caller: Principal, request_id: str, visit: Visit
     ) -> None:
-        body = await read_body(receive)
+        body = await read_body(scope, receive)
         fields = parse_object(body)
         passage = passage_of(self._house.fleet.routers, fields, scope, caller, request_id)
         keeper, addon = self._target(passage.deployment if passage else fields.get("model"), caller)
@@ -158,6 +158,7 @@ class Gateway:
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
         visit.charge(fields, body, generates=path in _GENERATE, context=context)
+        del fields  # many times as large as the body, and an answer may take minutes
         try:
             await self._accounted(keeper, exchange, receive, send, way, synthetic=synthetic)
         finally:

@@ -1,6 +1,7 @@
 """Reading a replica's event stream while it passes through: when the first token came, and what the usage was.
 
-Bytes are never changed. Only events that can matter are parsed: those before the first token, and those with `usage`.
+Bytes are never changed, and only whole events are passed on. Only those that can matter are parsed: those before the
+first token, and those with `usage`. Of the others it is seen whether they look like what a replica writes.
 
 A stream with a journal (see `Journal`) comes in groups of events, each ended by a comment with its record. A group is
 passed on as soon as it is whole, and its record is kept instead.
@@ -15,6 +16,8 @@ from typing import Any
 from engine.telemetry.meter import Usage
 
 JOURNAL_MAX_BYTES = 1 << 20  # of one stream; 6 bytes a token
+GROUP_BYTES_MAX = 16 << 20  # of events that are held back until they are whole
+_DONE = b"[DONE]"
 
 
 class Journal:
@@ -37,48 +40,81 @@ class StreamReader:
     """Fed with raw chunks in any cut; returns what of them is for the client.
 
     Knows `started` (a token was sent), `usage` (None until seen), `error` (the replica ended the stream with an error
-    event of its own), `done` (`[DONE]` was sent) and `groups`: how many of those with a record have come.
+    event of its own), `done` (`[DONE]` was sent), `groups`: how many of those with a record have come, and `garbled`:
+    what came last is no event stream of a replica, and was not passed on.
     """
 
     def __init__(self, journal: Journal | None = None) -> None:
         self.started = False
         self.done = False
         self.error = False
+        self.garbled = False
         self.usage: Usage | None = None
         self.perf: dict[str, Any] = {}
         self.groups = 0
         self._journal = journal
-        self._rest = b""
+        self._rest = bytearray()
         self._open: list[bytes] = []  # events of a group whose record has not come
+        self._held = 0  # bytes of them
 
     def feed(self, chunk: bytes) -> bytes:
-        *events, self._rest = (self._rest + chunk).split(b"\n\n")
+        if self._rest:  # which is looked through once, however many pieces it comes in
+            searched = len(self._rest) - 1
+            self._rest += chunk
+            if self._rest.find(b"\n\n", searched) < 0:
+                self.garbled = self._held + len(self._rest) > GROUP_BYTES_MAX
+                return b""
+            chunk = bytes(self._rest)
+        *events, rest = chunk.split(b"\n\n")
+        self._rest = bytearray(rest)
         if self._journal is None:
-            for event in events:
-                self._look(event)
-            return chunk
+            return self._passed(events)
         passed: list[bytes] = []
         for event in events:
             if event[:1] != b":":
                 self._open.append(event)
+                self._held += len(event)
                 continue
+            group = self._passed(self._open)
+            if self.garbled:
+                self.done = False  # nothing of the group was passed on, its end neither
+                break
+            passed.append(group)
             self._journal.add(event[1:])
-            for whole in self._open:
-                self._look(whole)
             self.groups += 1
-            passed += self._open
-            self._open = []
-        passed.append(b"")
-        return b"\n\n".join(passed)
+            self._open, self._held = [], 0
+        self.garbled = self.garbled or self._held > GROUP_BYTES_MAX
+        return b"".join(passed)
 
-    def _look(self, event: bytes) -> None:
-        data = event[5:].strip() if event.startswith(b"data:") else b""
-        if data == b"[DONE]":
+    def _passed(self, events: list[bytes]) -> bytes:
+        """Those before the first that is no event of a replica's."""
+        whole = []
+        for event in events:
+            if not self._look(event):
+                self.garbled = True
+                break
+            whole.append(event)
+        return b"\n\n".join([*whole, b""])
+
+    def _look(self, event: bytes) -> bool:
+        """Whether it is a chunk, the end, a comment or nothing."""
+        if not event or event[:1] == b":":
+            return True
+        data = event[5:].strip() if event[:5] == b"data:" else b""
+        if data == _DONE:
             self.done = True
-        elif data and (not self.started or b'"usage"' in data or data.startswith(b'{"error"')):
-            # What a replica garbled is the client's to see; accounting goes on.
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
-                self._take(json.loads(data))
+            return True
+        if data[:1] != b"{" or data[-1:] != b"}" or b"\n" in data:
+            return False
+        if not self.started or b'"usage"' in data or data.startswith(b'{"error"'):
+            try:
+                parsed = json.loads(data)
+            except (ValueError, RecursionError):
+                return False
+            # An odd value is the client's to see; accounting goes on.
+            with contextlib.suppress(ValueError, TypeError, AttributeError, OverflowError):
+                self._take(parsed)
+        return True
 
     def _take(self, event: dict[str, Any]) -> None:
         self.error = self.error or isinstance(event.get("error"), dict)
@@ -93,6 +129,18 @@ def usage_of(answer: dict[str, Any]) -> Usage:
     usage = answer.get("usage") or {}
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     return Usage(int(usage.get("prompt_tokens") or 0), int(cached or 0), int(usage.get("completion_tokens") or 0))
+
+
+def answer_in(status: int, content: bytes) -> dict[str, Any] | None:
+    """The object of an answer that is no stream; None for what is neither an answer nor an error in the inference
+    API's envelope. A replica that does not know its own key (401) is none of ours."""
+    try:
+        answer = json.loads(content)
+        usage_of(answer)
+        known = status == 200 or (400 <= status < 600 and status != 401 and isinstance(answer["error"], dict))
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
+        return None
+    return dict(answer) if known else None
 
 
 def _has_token(choice: dict[str, Any]) -> bool:

@@ -204,7 +204,11 @@ async def test_a_request_that_it_cannot_serve_is_refused_by_name(stage: Stage):
     placed = await start(stage)
     stage.clock.advance(10)
     async with stage.client(placed) as client:
-        for body, field in (({"n": 2}, "n"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "x"}, "max_tokens")):
+        for body, field in (
+            ({"n": 2}, "n"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "x"}, "max_tokens"),
+            ({"response_format": {"type": "json_object"}}, "response_format"), ({"logprobs": 1}, "logprobs"),
+            ({"tool_choice": "required"}, "tool_choice"), ({"echo": True}, "echo"),
+        ):  # fmt: skip
             refused = await client.post("/v1/completions", json={"prompt": "x", **body})
             assert refused.status_code == 400
             assert refused.json()["error"]["param"] == field

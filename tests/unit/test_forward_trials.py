@@ -16,6 +16,7 @@ from tests.unit.keeper_house import house  # noqa: F401
 
 BODY = b'{"stream": true}'
 DIGEST = digest_of(BODY)
+HEADERS = f"content-type: text/event-stream\r\n{JOURNAL_HEADER}: 1\r\ntransfer-encoding: chunked\r\n\r\n"
 GROUP = b'data: {"choices": [{"text": "a"}]}\n\n:t0,1\n\n'
 
 
@@ -36,7 +37,7 @@ class Says:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(BODY)
-        head = f"HTTP/1.1 200 OK\r\n{JOURNAL_HEADER}: 1\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        head = f"HTTP/1.1 200 OK\r\n{HEADERS}".encode()
         while (group := await self.groups.get()) is not None:
             writer.write(head + b"%x\r\n%b\r\n" % (len(group), group))
             head = b""

@@ -88,14 +88,45 @@ def test_the_usage_of_an_abandoned_stream_is_not_made_up():
 
 @pytest.mark.parametrize(
     "junk",
-    [b"data: \n\n", b"data: {\n\n", b"data: 5\n\n", b"data: []\n\n", b'data: {"choices": null}\n\n', b"data: \xff\n\n",
-     b'data: {"choices": [5]}\n\n', b'data: {"usage": 5}\n\n', b'data: {"error": {"message": "x"}}\n\n', b"\n\n\n\n",
-     b"x\n\n",
+    [b'data: {"choices": null}\n\n', b'data: {"choices": [5]}\n\n', b'data: {"usage": 5}\n\n',
+     b'data: {"error": {"message": "x"}}\n\n', b"\n\n\n\n", b'data: {"usage": {"prompt_tokens": 1e999}}\n\n',
      b'data: {"usage": {"prompt_tokens": "many"}}\n\n', b'data: {"usage": {"prompt_tokens": null}}\n\n',
      b'data: {"usage": {"prompt_tokens_details": []}}\n\n'],
 )  # fmt: skip
-def test_garbage_from_a_replica_is_passed_over(junk):
+def test_odd_values_from_a_replica_are_passed_over(junk):
     assert known(read(junk + ROLE + chunk(content="x") + USAGE + DONE)) == (True, True, Usage(9, 3, 4))
+
+
+GARBAGE = [
+    b"data: \n\n", b"data: {\n\n", b"data: 5\n\n", b"data: []\n\n", b"data: \xff\n\n", b"x\n\n",
+    b"data: {\ndata: }\n\n", b"data: " + b"[" * 100_000 + b"\n\n", b'data: {"a": ' + b"[" * 100_000 + b"}\n\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+def test_what_is_no_event_is_not_passed_on_and_what_was_before_it_is(garbage):
+    reader = StreamReader()
+    assert reader.feed(ROLE + garbage + chunk(content="x") + DONE) == ROLE
+    assert (reader.garbled, reader.done) == (True, False)
+
+
+@pytest.mark.parametrize("garbage", GARBAGE[:-1], ids=range(len(GARBAGE) - 1))  # after a token few are parsed
+def test_of_a_group_with_garbage_nothing_is_passed_on_or_written_into_the_journal(garbage):
+    group = chunk(content="x") + garbage + DONE + b":t0,9\n\n"
+    reader, journal, passed = journaled(JOURNALED[: ENDS[1]] + group + JOURNALED[ENDS[1] :])
+    assert passed == b"".join(events for events, _ in GROUPS[:2])
+    assert bytes(journal.text) == b"r1,id,2,f;s0,3;t0,1,2;t0,3;"
+    assert (reader.garbled, reader.done) == (True, False)
+
+
+@pytest.mark.parametrize("journal", [None, Journal()])
+def test_what_never_ends_is_held_back_up_to_a_limit_and_looked_through_once(monkeypatch, journal):
+    monkeypatch.setattr(sse, "GROUP_BYTES_MAX", 1000)
+    for piece in (b"x" * 10, b"data: {}\n\n"):
+        reader = StreamReader(journal)
+        passed = [reader.feed(piece) for _ in range(200) if not reader.garbled]
+        assert reader.garbled == (piece[:1] == b"x" or journal is not None)
+        assert b"".join(passed) == (b"" if reader.garbled else piece * 200)
 
 
 def test_done_may_stand_right_after_the_colon():

@@ -189,13 +189,29 @@ class _Answer:
         return {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.tokens, "total_tokens": total}
 
 
+# What would be another answer, or one of another shape, if it were heeded; the harmless values that ask for nothing.
+_UNHEEDED: dict[str, tuple[object, ...]] = {
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "auto", "none"),
+    "function_call": (None, "auto", "none"),
+    "logprobs": (None, False),
+    "echo": (None, False),
+}
+
+
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidArgument("the body is not JSON") from None
     if not isinstance(asked, dict) or (asked.get("n") or 1) != 1:
         raise InvalidArgument("a simulated replica gives one answer: n must be 1", field="n")
+    for field, harmless in _UNHEEDED.items():
+        if asked.get(field) not in harmless:
+            raise InvalidArgument(
+                f"a simulated replica has no model that could heed {field}", field=field,
+                hint="leave it out, or ask a real deployment",
+            )  # fmt: skip
     _most(asked)
     return asked
 
