@@ -110,7 +110,7 @@ class Visit:
 
     def settle(self, exchange: Exchange) -> None:
         """What became of it. Where its end was not seen, the estimates stay; of a stream, what was sent counts."""
-        usage = exchange.usage
+        usage = exchange.used
         if exchange.cached:
             self._settle(_used(Usage()))  # counted as a request; nothing was computed
         elif usage.prompt:

@@ -24,7 +24,7 @@ from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Asked, Replica
 from engine.fleet.trials import Trial
 from engine.gateway import verdict
-from engine.gateway.sse import Journal, StreamReader, answer_in, usage_of
+from engine.gateway.sse import Journal, Sent, StreamReader, answer_in, usage_of
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
 from engine.telemetry.meter import Usage
@@ -38,7 +38,7 @@ SCALING_UP = "Deployment is currently scaled to zero and is scaling up. Please r
 _EVENTS = b"text/event-stream"
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
-JOURNAL_HEADER = "x-firedeck-journal"  # to the replica: write one, and its length in front of the body; back: "1"
+JOURNAL_HEADER = "x-firedeck-journal"  # to the replica: write one, and its length in front of the body; back: "1"/"0"
 _TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = ("x-prompt-cache-isolation-key", _TIMEOUT_HEADER)  # of the client's, to the replica
 _PASSED_HEADERS = frozenset({b"content-type", b"retry-after", b"x-should-retry", b"x-firedeck-simulated"})
@@ -67,7 +67,8 @@ class Exchange:
     answering: bool = False  # the status line has been sent
     ttft_s: float | None = None
     status: int = 500
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=Usage)  # as the replica told it, at the end
+    sent: Sent = field(default_factory=Sent)
     journal: Journal = field(default_factory=Journal)
     generation: str = ""  # of the replicas that can go on with what was sent
     lost: bool = False  # a replica died under it, or seemed to
@@ -80,6 +81,11 @@ class Exchange:
     def over(self) -> bool:
         """Something was sent, and nobody could go on after it."""
         return self.answering and not self.journal.usable
+
+    @property
+    def used(self) -> Usage:
+        """What it is charged: what the replica says at its end, else what the client was sent."""
+        return self.sent.used(self.usage)
 
     def token_seen(self) -> None:
         if self.ttft_s is None:
@@ -263,6 +269,7 @@ async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) ->
     exchange.status, exchange.generation = reply.status, one.replica.generation
     if reply.status == 200:
         exchange.usage = usage_of(answer)
+        exchange.sent.told(reply.header)
         if exchange.usage.generated:  # embeddings have no first token
             exchange.ttft_s = _whole_ttft(reply, exchange)
     exchange.answering = True
@@ -275,10 +282,11 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
     """Chunk by chunk, as they come. The status line waits for the first chunk: until then another try is free."""
     if not (reply.header(b"content-type") or b"").startswith(_EVENTS):
         raise ReplicaLost(reached=True, garbled=True)
-    resumed, journaled = exchange.answering, reply.header(JOURNAL_HEADER.encode()) is not None
-    exchange.journal.usable = journaled and (exchange.journal.usable or not resumed)
+    resumed, kept = exchange.answering, reply.header(JOURNAL_HEADER.encode())
+    exchange.journal.usable = kept == b"1" and (exchange.journal.usable or not resumed)
+    exchange.sent.told(reply.header)
     exchange.generation = one.replica.generation
-    reader, in_doubt = StreamReader(exchange.journal if journaled else None), True
+    reader, in_doubt = StreamReader(None if kept is None else exchange.journal, exchange.sent), True
     while chunk := await reply.chunk():
         if reader.done:
             break  # whatever follows the end is no part of it

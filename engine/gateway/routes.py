@@ -187,7 +187,7 @@ class Gateway:
             raise
         finally:
             seconds = time.monotonic() - exchange.began_at
-            used = exchange.usage
+            used = exchange.used
             tracing.came_of(exchange.status, exchange.ttft_s, (used.prompt, used.cached, used.generated))
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=used)
 

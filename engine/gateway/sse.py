@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.telemetry.meter import Usage
 
+PROMPT_HEADER, DRAFTS_HEADER = b"x-firedeck-prompt-tokens", b"x-firedeck-drafts"  # from replicas, for `Sent`
 JOURNAL_MAX_BYTES = 1 << 20  # of one stream; 6 bytes a token
 GROUP_BYTES_MAX = 16 << 20  # of events that are held back until they are whole
 _DONE = b"[DONE]"
@@ -36,6 +39,51 @@ class Journal:
                 self.usable, self.text = False, bytearray()
 
 
+class Sent:
+    """Tokens that a client was sent, by all replicas that it had them from: what a request is charged whose end with
+    its usage never came. Records say it to the token; without them an event is one."""
+
+    def __init__(self) -> None:
+        self.prompt = 0  # as the first replica said
+        self.accepted = self.rejected = 0
+        self._cached = self._events = 0
+        self._told: dict[bytes, int] = {}
+
+    def add(self, record: bytes) -> None:
+        for entry in record.split(b";"):
+            first, _, rest = entry[1:].partition(b",")
+            kind = entry[:1]
+            if kind == b"t":
+                self._told[first] = self._told.get(first, 0) + rest.count(b",") + 1
+            elif kind in (b"s", b"f", b"d"):
+                with contextlib.suppress(ValueError):  # what a replica garbled
+                    self._note(kind, first, int(rest))
+
+    def _note(self, kind: bytes, first: bytes, number: int) -> None:
+        if kind == b"s":
+            self._cached += number
+        elif kind == b"f":
+            self._told[first] = number
+        else:
+            self.accepted, self.rejected = self.accepted + int(first), self.rejected + number
+
+    def event(self) -> None:
+        self._events += 1
+
+    def told(self, header: Callable[[bytes], bytes | None]) -> None:
+        """What a replica says before it answers: the prompt of a stream, and the drafts of a whole answer."""
+        with contextlib.suppress(ValueError):
+            self.prompt = self.prompt or int(header(PROMPT_HEADER) or 0)
+            if drafts := header(DRAFTS_HEADER):
+                self.accepted, self.rejected = map(int, drafts.split(b","))
+
+    def used(self, told: Usage) -> Usage:
+        """`told`: the usage that the replica told at the end, empty where it never did."""
+        if not (told.prompt or told.generated):
+            told = Usage(self.prompt, self._cached, sum(self._told.values()) + self._events)
+        return replace(told, accepted=self.accepted, rejected=self.rejected)
+
+
 class StreamReader:
     """Fed with raw chunks in any cut; returns what of them is for the client.
 
@@ -44,7 +92,7 @@ class StreamReader:
     what came last is no event stream of a replica, and was not passed on.
     """
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, sent: Sent | None = None) -> None:
         self.started = False
         self.done = False
         self.error = False
@@ -52,7 +100,7 @@ class StreamReader:
         self.usage: Usage | None = None
         self.perf: dict[str, Any] = {}
         self.groups = 0
-        self._journal = journal
+        self._journal, self._sent = journal, sent or Sent()
         self._rest = bytearray()
         self._open: list[bytes] = []  # events of a group whose record has not come
         self._held = 0  # bytes of them
@@ -81,6 +129,7 @@ class StreamReader:
                 break
             passed.append(group)
             self._journal.add(event[1:])
+            self._sent.add(event[1:])
             self.groups += 1
             self._open, self._held = [], 0
         self.garbled = self.garbled or self._held > GROUP_BYTES_MAX
@@ -114,6 +163,8 @@ class StreamReader:
             # An odd value is the client's to see; accounting goes on.
             with contextlib.suppress(ValueError, TypeError, AttributeError, OverflowError):
                 self._take(parsed)
+        if self._journal is None and not data.startswith(b'{"error"'):
+            self._sent.event()
         return True
 
     def _take(self, event: dict[str, Any]) -> None:

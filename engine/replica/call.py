@@ -136,7 +136,7 @@ class Call:
             if event.index in self._opened:
                 return []
             if recorder is not None:
-                recorder.opened(event.index, event.cached_tokens)
+                recorder.opened(event.index, event.cached_tokens if self._leads(event.index) else 0)
             return self._writer.started(event)
         if isinstance(event, Delta):
             if recorder is not None:
@@ -145,6 +145,8 @@ class Call:
         assert isinstance(event, Finished)
         if recorder is not None:
             recorder.ended(event.index, event.generated_tokens)
+            if event.drafts.drafted:
+                recorder.drafted(event.drafts.accepted, event.drafts.drafted - event.drafts.accepted)
         last = not self._open
         perf = self.perf() if last and self.request.perf_metrics_in_response else None
         return self._writer.finished(event, self.usage() if last and not usage_apart else None, perf)
@@ -153,9 +155,17 @@ class Call:
         """Copies of a prompt for further choices are not cache hits that the client should see."""
         return self._jobs[index].leader is None
 
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(len(job.prompt) for job in self._jobs if job.leader is None)
+
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """Tokens that were drafted and accepted, and those that were rejected."""
+        return self._drafts.accepted, self._drafts.drafted - self._drafts.accepted
+
     def usage(self) -> Json:
-        prompts = sum(len(job.prompt) for job in self._jobs if job.leader is None)
-        figures = usage(prompts, self._cached, self._generated)
+        figures = usage(self.prompt_tokens, self._cached, self._generated)
         if self.request.expected:
             taken, proposed = self._drafts.predicted_accepted, self._drafts.predicted
             details = {"accepted_prediction_tokens": taken, "rejected_prediction_tokens": proposed - taken}
@@ -168,10 +178,9 @@ class Call:
         A token is generated in the step that its prompt ends in or the next one: there is no generation queue.
         """
         first, times = self._jobs[0].times, [job.times for job in self._jobs]
-        prompt_tokens = sum(len(job.prompt) for job in self._jobs if job.leader is None)
         finished = max(t.finished for t in times)
         return {
-            "prompt-tokens": prompt_tokens,
+            "prompt-tokens": self.prompt_tokens,
             "cached-prompt-tokens": self._cached,
             "server-time-to-first-token": _seconds(self._preparation.arrived, first.prefilled),
             "server-processing-time": _seconds(self._preparation.arrived, finished),

@@ -10,11 +10,12 @@ body, and the header's number says how long it is.
             | "s" choice "," cached                           its opening was told, with its count of cached tokens
             | "t" choice ("," token)+                         the text of these tokens was told, at once
             | "f" choice "," generated                        its end was told
+            | "d" accepted "," rejected                       what became of its drafts, at its end
             | "u"                                             the usage in a chunk of its own was told
 
 Everything else follows from the request and the tokens: draws go by position, and penalties, grammar, stop strings,
 halves of characters, reasoning and calls are read out of the tokens anew. What does not follow is not resumed
-(`resumable`). Pure.
+(`resumable`); of such a stream the records only tell how many tokens went out. Pure.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from engine.replica.job import Delta, Job, Started, Token
 from engine.replica.llama import Vocabulary
 
 HEADER = "x-firedeck-journal"  # from the gateway alone: how many bytes of journal stand before the body
+RESUMABLE, COUNTED = b"1", b"0"  # back: whether another replica can go on with what the records say
 MAX_BYTES = 2 << 20
 
 
@@ -83,6 +85,9 @@ class Recorder:
     def ended(self, index: int, generated: int) -> None:
         self._entries.append(f"f{index},{generated}")
 
+    def drafted(self, accepted: int, rejected: int) -> None:
+        self._entries.append(f"d{accepted},{rejected}")
+
     def usage(self) -> None:
         self._entries.append("u")
 
@@ -128,6 +133,8 @@ def _note(past: Past, entry: str) -> None:
             past.choices[index].steps.append(values)
         case "f":
             [past.choices[index].generated] = values
+        case "d":
+            pass  # for who counts
         case kind:
             raise ValueError(f"an entry of kind {kind!r}")
 

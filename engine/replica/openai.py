@@ -90,7 +90,7 @@ class Inference:
         style = _style(request, demand.gbnf, past)
         writer = Writer(style, states, self._model.vocabulary, demand.plan)
         recorder = None
-        if written is not None and journal.resumable(request):
+        if written is not None and request.stream:
             origin = Origin(common.sampling.seed, style.identifier, style.created, journal.fingerprint(jobs))
             recorder = Recorder(None if past else origin)
         if past is not None:

@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_ID_CHARS = 128
+PROMPT_HEADER = b"x-firedeck-prompt-tokens"  # of a stream, to the gateway: its usage comes at its end alone
+DRAFTS_HEADER = b"x-firedeck-drafts"  # of a whole answer, to the gateway: tokens accepted, rejected
 JSON_TYPE = (b"content-type", b"application/json")
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
@@ -179,6 +181,7 @@ async def _watch(receive: Receive, on_gone: Callable[[], None]) -> None:
 async def _whole(send: Send, call: Call, request_id: str) -> None:
     body = await call.body()
     metrics = [(f"fireworks-{name}".encode(), _header_value(value)) for name, value in call.perf().items()]
+    metrics.append((DRAFTS_HEADER, b"%d,%d" % call.drafts))
     await _send_json(send, 200, body, [*metrics, (b"x-request-id", request_id.encode("latin-1"))])
 
 
@@ -193,7 +196,9 @@ async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[
     begun = False
     headers = [*STREAM_HEADERS, (b"x-request-id", request_id.encode("latin-1"))]
     if call.recorder is not None:
-        headers.append((journal.HEADER.encode(), b"1"))
+        kept = journal.RESUMABLE if journal.resumable(call.request) else journal.COUNTED
+        headers.append((journal.HEADER.encode(), kept))
+        headers.append((PROMPT_HEADER, str(call.prompt_tokens).encode()))
 
     async def tell(data: bytes, *, more: bool = True, whole: bool = True) -> None:
         nonlocal begun

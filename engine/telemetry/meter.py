@@ -22,11 +22,13 @@ RATE_WINDOW_S = 3.0  # tokens per second are shown over a short window: they are
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answered request."""
+    """Tokens of one request; of those that were drafted for it, how many were accepted and how many rejected."""
 
     prompt: int = 0
     cached: int = 0
     generated: int = 0
+    accepted: int = 0
+    rejected: int = 0
 
 
 class Meter:

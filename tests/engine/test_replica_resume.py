@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from engine.gateway.sse import Sent
+from engine.telemetry.meter import Usage
 from tests.engine.conftest import Replica
 
 pytestmark = pytest.mark.model
@@ -86,11 +88,16 @@ def test_a_journal_of_another_prompt_is_refused_before_anything_is_sent(replica:
     assert "not what it was" in answer.text
 
 
-def test_what_cannot_be_gone_on_with_has_no_journal(replica: Replica) -> None:
+def test_what_cannot_be_gone_on_with_is_counted_and_says_so(replica: Replica) -> None:
     body = {"prompt": "Once", "stream": True, "max_tokens": 3, "mirostat_target": 4}
     with replica.client() as http:
         answer = http.post(TEXT, json=body, headers={"x-firedeck-journal": "0"})
-        assert "x-firedeck-journal" not in answer.headers
-        assert not any(line.startswith(":") for line in answer.text.splitlines())
+        assert answer.headers["x-firedeck-journal"] == "0"
+        assert int(answer.headers["x-firedeck-prompt-tokens"]) > 0
+        sent = Sent()
+        for line in answer.text.splitlines():
+            if line.startswith(":"):
+                sent.add(line[1:].encode())
+        assert sent.used(Usage()).generated == 3
         plain = http.post(TEXT, json={**body, "mirostat_target": None})
         assert not any(line.startswith(":") for line in plain.text.splitlines())

@@ -35,6 +35,7 @@ def test_a_journal_reads_as_what_was_told() -> None:
     recorder.said(0, _tokens(5))
     recorder.said(2, _tokens(9))
     recorder.ended(2, 1)
+    recorder.drafted(3, 4)
     recorder.usage()
     records = first, recorder.record()
     assert all(record.startswith(b":") and record.endswith(b"\n\n") for record in records)

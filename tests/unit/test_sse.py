@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.gateway import sse
-from engine.gateway.sse import Journal, StreamReader, usage_of
+from engine.gateway.sse import Journal, Sent, StreamReader, usage_of
 from engine.telemetry.meter import Usage
 
 
@@ -186,3 +186,44 @@ def test_a_journal_that_grows_too_long_is_given_up_and_the_stream_is_not(monkeyp
     _, journal, passed = journaled(JOURNALED)
     assert passed == b"".join(events for events, _ in GROUPS)
     assert (journal.usable, bytes(journal.text)) == (False, b"")
+
+
+@pytest.mark.parametrize("whole", range(len(GROUPS) + 1))
+def test_tokens_are_counted_with_the_groups_that_are_passed_on(whole):
+    journal, sent = Journal(), Sent()  # not usable: counted all the same
+    reader = StreamReader(journal, sent)
+    sent.told({b"x-firedeck-prompt-tokens": b"9"}.get)
+    end = ENDS[whole - 1] if whole else 0
+    reader.feed(JOURNALED[: end + 20] if whole < len(GROUPS) else JOURNALED)
+    generated = [0, 0, 3, 4, 4, 4][whole]
+    assert sent.used(Usage()) == Usage(9, 3 if whole else 0, generated)
+
+
+def test_tokens_of_several_choices_and_replicas_are_counted_once_each():
+    sent = Sent()
+    for record in (b"r1,i,2,f;s0,5;s1,0", b"t0,7,8;t1,9", b"t0,1;f0,5;d3,2"):
+        sent.add(record)
+    sent.add(b"t1,4,4;f1,3;d1,0;u")  # the next replica goes on: the end tells of the whole choice
+    assert sent.used(Usage()) == Usage(0, 5, 8, 4, 2)
+    assert sent.used(Usage(20, 6, 8)) == Usage(20, 6, 8, 4, 2), "the replica's own word at the end counts"
+
+
+def test_without_records_an_event_is_a_token_and_an_error_is_none():
+    sent = Sent()
+    StreamReader(sent=sent).feed(chunk(content="a") + chunk(content="b") + event({"error": {"message": "x"}}) + DONE)
+    assert sent.used(Usage()).generated == 2
+
+
+@pytest.mark.parametrize("record", [b"", b"f0", b"sx,y", b"f0,x", b"d1", b"dx,1", b"\xff", b"t", b"zz"])
+def test_garbage_in_a_record_spoils_no_count(record):
+    sent = Sent()
+    sent.add(record)
+    sent.told({b"x-firedeck-prompt-tokens": b"many", b"x-firedeck-drafts": b"1"}.get)
+    sent.add(b"s0,2")
+    assert sent.used(Usage()).cached == 2
+
+
+def test_a_whole_answer_tells_its_drafts_in_a_header():
+    sent = Sent()
+    sent.told({b"x-firedeck-drafts": b"7,2"}.get)
+    assert sent.used(Usage(3, 0, 9)) == Usage(3, 0, 9, 7, 2)

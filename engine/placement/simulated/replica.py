@@ -145,6 +145,7 @@ class SimulatedReplica:
         async for word in self._words(answer):
             if not begun:
                 headers = [(b"content-type", b"text/event-stream; charset=utf-8"), SIMULATED_HEADER]
+                headers.append((b"x-firedeck-prompt-tokens", str(answer.prompt_tokens).encode()))
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 begun = True
             await send(_event(answer.chunk(word)))
