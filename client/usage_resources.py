@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from client.http import Transport
+from client.usage_tokens_types import TokenUsage
 from client.usage_types import DEPLOYMENT, Usage
 
 
@@ -25,3 +27,21 @@ class UsageReports:
             "groupBy": group_by,
         }
         return Usage.model_validate(await self._transport.get(f"/firedeck/v1/accounts/{self._account}/usage", query))
+
+    async def tokens(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        group_by: Sequence[str] = (DEPLOYMENT,),
+        filter_text: str | None = None,
+    ) -> TokenUsage:
+        """What requests used in a period, by some of `client.usage_tokens_types.DIMENSIONS` and `tag:NAME`."""
+        query = {
+            "startTime": start.isoformat() if start else None,
+            "endTime": end.isoformat() if end else None,
+            "groupBy": ",".join(group_by),
+            "filter": filter_text,
+        }
+        path = f"/firedeck/v1/accounts/{self._account}/usage:tokens"
+        return TokenUsage.model_validate(await self._transport.get(path, query))

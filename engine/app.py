@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +40,7 @@ from engine.api import (
     shapes,
     transfers,
     usage,
+    usage_tokens,
     users,
     watch,
 )
@@ -47,6 +49,7 @@ from engine.api.paths import normalise
 from engine.api.trail import AuditTrail
 from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import Clock, SystemClock
+from engine.control.price import Totals
 from engine.fleet.accounting import Accounting
 from engine.fleet.fleet import Fleet
 from engine.fleet.monitor import Monitor
@@ -61,6 +64,7 @@ from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
+from engine.prices import Prices
 from engine.simulation import check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.disk import DATABASE
@@ -69,6 +73,7 @@ from engine.telemetry import metrics, tracing
 from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.exporter import exporter_of
 from engine.telemetry.ledger import Ledger
+from engine.telemetry.tally import Tally
 from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
 from engine.version import VERSION
@@ -80,7 +85,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, requests, account_metrics, routers, guards,
+        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards,
     )
 )  # fmt: skip
 
@@ -88,11 +93,11 @@ ROUTERS = tuple(
 class Engine:
     """One engine on one data folder. ASGI; `open()` before serving, `close()` after."""
 
-    def __init__(self, settings: Settings, house: House, store: Store, clock: Clock) -> None:
+    def __init__(self, settings: Settings, house: House, store: Store, clock: Clock, prices: Prices) -> None:
         self.settings = settings
         self.house = house
         self._store = store
-        self._accounting = Accounting(house.fleet, house.ledger)
+        self._accounting = Accounting(house.fleet, house.ledger, prices)
         self._door = Door(settings.host, settings.allow_hosts)
         self.gateway = Gateway(house, clock)
         self._exporter = exporter_of(settings.otlp, clock, simulated=house.fleet.rooms.driver.simulated)
@@ -116,15 +121,17 @@ class Engine:
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, clock), settings)
         ledger = Ledger(store, clock)
-        access = await open_access(settings, store, keyring, fleet, ledger, clock)
+        prices = Prices(settings.prices, library, clock)
+        tally = Tally(store, settings.data_dir, ledger.now_ms, prices.tokens)
+        access = await open_access(settings, store, keyring, fleet, ledger, tally, clock)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
         page_secret = await store.signing_key("pages")
         house = House(
-            fleet, library, keyring, access, uploads, ledger, Monitor(fleet, ledger), datetime.now(UTC),
+            fleet, library, keyring, access, uploads, ledger, tally, Monitor(fleet, ledger), datetime.now(UTC),
             page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
-        engine = cls(settings, house, store, clock)
+        engine = cls(settings, house, store, clock, prices)
         await engine._accounting.open()
         await house.monitor.open()
         if engine._exporter is not None:
@@ -146,6 +153,7 @@ class Engine:
             ending.push_async_callback(self.house.access.audit.close)
             ending.push_async_callback(self.house.access.refusals.close)
             ending.push_async_callback(self.house.access.reads.close)
+            ending.push_async_callback(self.house.tally.close)
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
@@ -181,13 +189,17 @@ class Engine:
 
 
 async def open_access(
-    settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger, engine_clock: Clock
+    settings: Settings, store: Store, keyring: Keyring, fleet: Fleet, ledger: Ledger, tally: Tally, engine_clock: Clock
 ) -> Access:
     """Users, secrets, quotas, guards, what was used of them, and the audit log, as the data folder holds them."""
     records, sealer = AccessRecords(store), Sealer.of(settings.data_dir)
+
+    def used(account: str) -> Totals:
+        return replace(ledger.used(account), token_charges=tally.spent(account))
+
     quotas = Quotas(
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
-        RateLimits(records, keyring), consumption=Consumption(ledger.used, fleet.accelerated),
+        RateLimits(records, keyring), consumption=Consumption(used, fleet.accelerated),
     )  # fmt: skip
     clock = SystemClock()
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, clock)
@@ -200,6 +212,7 @@ async def open_access(
     await access.quotas.load()
     await access.guards.load()
     await ledger.open()
+    await tally.open()
     await audit.open()
     access.reads.open()
     access.refusals.open()

@@ -7,6 +7,7 @@ before the folder gets its name, and the keys that belong to it. Model files are
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from engine.access.sealing import SEAL_KEY_FILE
 from engine.files import SIMULATED, write_whole
 from engine.store import disk
 from engine.telemetry.audit import HEAD_FILE
+from engine.telemetry.usage_journal import FILES as JOURNALS
 from engine.uploads import FOLDER as UPLOADS
 
 COPIED = (
@@ -73,6 +75,9 @@ def _refusal(error: OSError, data_dir: Path, folder: Path) -> FailedPrecondition
 def _copy(data_dir: Path, to: Path) -> None:
     """The head of the audit log is taken on both sides of the database: what it says is the last record must be in the
     copy, and what it says is the first one may be no older than the copy's."""
+    for name in JOURNALS:  # first: what leaves them meanwhile is in the database then
+        with contextlib.suppress(FileNotFoundError):
+            write_whole(to / name, (data_dir / name).read_text())
     before = _head(data_dir)
     disk.copy(data_dir / disk.DATABASE, to / disk.DATABASE)
     after = _head(data_dir)

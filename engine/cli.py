@@ -76,6 +76,12 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="What this machine costs whole, for `firedeck usage`.  [default: no price]",
 )
 @click.option(
+    "--prices",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="A price list, of replicas by accelerator and of tokens by model, for `firedeck usage` and budgets.",
+)
+@click.option(
     "--simulate",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
@@ -92,7 +98,7 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
-    simulate: Path | None, otlp_endpoint: str | None, log_level: str, until_eof: bool,
+    prices: Path | None, simulate: Path | None, otlp_endpoint: str | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -109,6 +115,7 @@ def serve(
         region=_known("--region", region, REGIONS) or REGIONS[0],
         accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
         price_per_hour=price_per_hour,
+        prices=prices.absolute() if prices else None,
         simulate=simulate,
         allow_hosts=allow_hosts,
         trusted_proxies=trusted_proxies,

@@ -22,6 +22,7 @@ from engine.store.access import AccessRecords
 from engine.telemetry.account_metrics import Scrapes
 from engine.telemetry.audit import AuditLog
 from engine.telemetry.ledger import Ledger
+from engine.telemetry.tally import Tally
 from engine.telemetry.traces import Traces
 from engine.uploads import Uploads
 
@@ -50,6 +51,7 @@ class House:
     access: Access
     uploads: Uploads
     ledger: Ledger
+    tally: Tally
     monitor: Monitor
     started_at: datetime
     page_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # signs page tokens

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
-from engine import descriptors
+from engine import descriptors, prices
 from engine.app import Engine
 from engine.fleet.settings import Settings
 from engine.http1 import Protocol
@@ -88,6 +88,8 @@ def bind(host: str, port: int) -> socket.socket:
 def check(settings: Settings) -> None:
     """What can be wrong with the settings is told before a folder or a file is made for them."""
     given_key()
+    if settings.prices is not None:
+        prices.read(settings.prices)
     if settings.simulate is not None:
         world.read(settings.simulate)
     check_folder(settings.data_dir, simulate=settings.simulate is not None)

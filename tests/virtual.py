@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -98,13 +99,14 @@ class Virtual:
 
 
 @asynccontextmanager
-async def virtual(folder: Path) -> AsyncIterator[Virtual]:
+async def virtual(folder: Path, **settings: Any) -> AsyncIterator[Virtual]:
+    """`settings`: see `engine.fleet.settings`."""
     (folder / "data").mkdir(mode=0o700, parents=True)
     world = folder / "world.toml"
     world.write_text(WORLD)
     clock = FakeClock()
     clock.advance(START_S)
-    engine = await Engine.open(Settings(data_dir=folder / "data", simulate=world), clock)
+    engine = await Engine.open(Settings(data_dir=folder / "data", simulate=world, **settings), clock)
     listener = bind("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(engine, lifespan="off", log_config=None))
     tasks = [asyncio.create_task(server.serve([listener])), asyncio.create_task(_tick(clock))]

@@ -138,6 +138,7 @@ RULES: Mapping[Route, Rule] = {
     ("PATCH", f"{_OWN}/routers/{{router_id}}"): _change("UpdateRouter"),
     ("DELETE", f"{_OWN}/routers/{{router_id}}"): _change("DeleteRouter"),
     ("POST", f"{_OWN}/routers/{{router_id}}:shift"): _change("ShiftRouter"),
+    ("GET", f"{_OWN}/usage:tokens"): _see("GetTokenUsage"),
     ("GET", f"{_OWN}/requests"): _see("ListRequests"),
     ("GET", f"{_OWN}/requests/{{request_id}}"): _see("GetRequest"),
 }

@@ -37,8 +37,8 @@ async def usage(
     Deployments that are gone are there too; two that had the same name one after the other are one row.
     """
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms if end is None else _milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else _milliseconds(start, "startTime")
+    end_ms = now_ms if end is None else milliseconds(end, "endTime")
+    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
     if start_ms > end_ms:
         raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
     found = await house.ledger.usage(account, start_ms, end_ms)
@@ -48,7 +48,7 @@ async def usage(
     rows = [_row(key, group_by, _sum(totals)) for key, totals in sorted(groups.items())]
     total = UsageSum(**_wire(_sum([used.totals for used in found])))
     return shown(
-        Usage(start_time=_instant(start_ms), end_time=_instant(end_ms), group_by=group_by, rows=rows, total=total)
+        Usage(start_time=instant(start_ms), end_time=instant(end_ms), group_by=group_by, rows=rows, total=total)
     )
 
 
@@ -79,9 +79,9 @@ def _wire(totals: Totals) -> dict[str, float | None]:
     }
 
 
-def _milliseconds(text: str, field: str) -> int:
+def milliseconds(text: str, field: str) -> int:
     return max(0, round(instants.parse(text, field).timestamp() * 1000))
 
 
-def _instant(at_ms: int) -> datetime:
+def instant(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,15 +1,65 @@
-"""What replicas cost. Pure: integers of milliseconds and of micro-US-dollars an hour, so that sums are exact.
+"""What replicas and tokens cost. Pure: integers of milliseconds, micro-US-dollars an hour and parts of a dollar a
+token, so that sums are exact.
 
 A dedicated deployment is charged for each accelerator of each replica, for as long as the replica takes requests,
-idle or not (https://docs.fireworks.ai/guides/ondemand-deployments: "billed by GPU-second").
+idle or not (https://docs.fireworks.ai/guides/ondemand-deployments: "billed by GPU-second"). Its tokens cost nothing
+besides, unless a price list says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 HOUR_MS = 3_600_000
 MICRO = 1_000_000
+TOKEN_UNITS = 10**10  # of a US dollar: what charges for tokens are counted in
+CPU = "cpu"  # in a price list: a machine of which a replica takes no accelerator
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrice:
+    """Units of 1e-10 US dollars a token."""
+
+    prompt: int
+    cached: int
+    generated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Models whose tokens have one price: those with a name like one of `models`, of at most `parameters_max`."""
+
+    price: TokenPrice
+    models: tuple[str, ...] = ("*",)
+    parameters_max: float | None = None
+
+    def holds(self, model: str, parameters: int | None) -> bool:
+        """A size that is not known is within no bound."""
+        if not any(fnmatchcase(model, pattern) for pattern in self.models):
+            return False
+        return self.parameters_max is None or (parameters is not None and parameters <= self.parameters_max)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """`hours`: US dollars an hour of one accelerator by type, or of a whole machine under CPU."""
+
+    hours: Mapping[str, float] = field(default_factory=dict)
+    buckets: tuple[Bucket, ...] = ()
+
+    def node_price(self, accelerator_type: str | None, accelerators: int) -> float | None:
+        """An hour of a whole node, as a replica with accelerators of this type, or without any, is to pay for it; None
+        where that is not listed."""
+        if accelerator_type is None:
+            return self.hours.get(CPU)
+        price = self.hours.get(accelerator_type)
+        return None if price is None else price * accelerators
+
+    def tokens(self, model: str, parameters: int | None) -> TokenPrice | None:
+        """Of the first bucket that holds the model; None where none does."""
+        return next((one.price for one in self.buckets if one.holds(model, parameters)), None)
 
 
 def micro_usd_per_hour(
@@ -29,13 +79,14 @@ def micro_usd_per_hour(
 @dataclass(slots=True)
 class Totals:
     """Sums over the time of replicas. `charges`: milliseconds times micro-US-dollars an hour; `unpriced_ms` is the part
-    of `replica_ms` that no price is known for."""
+    of `replica_ms` that no price is known for; `token_charges` are in TOKEN_UNITS of a dollar."""
 
     replica_ms: int = 0
     accelerator_ms: int = 0
     unpriced_ms: int = 0
     simulated_ms: int = 0
     charges: int = 0
+    token_charges: int = 0
 
     def add(self, ms: int, *, accelerators: int, price: int | None, simulated: bool) -> None:
         """`ms` of a replica with so many accelerators, at `price` micro-US-dollars an hour."""
@@ -51,6 +102,7 @@ class Totals:
         self.unpriced_ms += other.unpriced_ms
         self.simulated_ms += other.simulated_ms
         self.charges += other.charges
+        self.token_charges += other.token_charges
 
     @property
     def accelerator_hours(self) -> float:
@@ -59,6 +111,6 @@ class Totals:
     @property
     def usd(self) -> float | None:
         """US dollars; None where nothing of it has a price, which is not the same as 0."""
-        if self.replica_ms and self.unpriced_ms == self.replica_ms:
+        if self.replica_ms and self.unpriced_ms == self.replica_ms and not self.token_charges:
             return None
-        return self.charges / (HOUR_MS * MICRO)
+        return self.charges / (HOUR_MS * MICRO) + self.token_charges / TOKEN_UNITS

@@ -13,6 +13,7 @@ from engine.control.reconcile import Stage
 from engine.fleet.fleet import Fleet
 from engine.fleet.replica import Replica
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.prices import Prices
 from engine.telemetry import metrics
 from engine.telemetry.ledger import Ledger
 
@@ -25,8 +26,9 @@ HOUR_S = 3600.0
 class Accounting:
     """Runs from `open()`, once the fleet has taken over what an earlier engine left, until `close()`."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
-        self._fleet, self._ledger = fleet, ledger
+    def __init__(self, fleet: Fleet, ledger: Ledger, prices: Prices | None = None) -> None:
+        """`prices` go before what nodes say of themselves."""
+        self._fleet, self._ledger, self._prices = fleet, ledger, prices
         self._terms: dict[str, Terms] = {}  # of ready replicas
         self._looked_at = 0.0
         self._loop: asyncio.Task[None] | None = None
@@ -77,9 +79,11 @@ class Accounting:
         node, need, simulated = replica.node, replica.need, self._fleet.rooms.driver.simulated
         if node is None:
             return Terms("", REGION_UNSPECIFIED, NO_ACCELERATOR, need.accelerators, None, simulated)
+        kind = node.accelerator_type if need.accelerators else None
+        listed = None if self._prices is None else self._prices.node_price(kind, node.accelerators)
         price = micro_usd_per_hour(
-            node.price_per_hour, accelerators=need.accelerators, of_accelerators=node.accelerators,
+            node.price_per_hour if listed is None else listed,
+            accelerators=need.accelerators, of_accelerators=node.accelerators,
             threads=need.threads, of_threads=node.cores or node.threads,
         )  # fmt: skip
-        kind = (node.accelerator_type if need.accelerators else None) or NO_ACCELERATOR
-        return Terms(node.name, node.region, kind, need.accelerators, price, simulated)
+        return Terms(node.name, node.region, kind or NO_ACCELERATOR, need.accelerators, price, simulated)

@@ -17,7 +17,8 @@ class Settings:
     """Settings of one engine. `limits` are the product's unless this server is for rehearsals.
 
     `region` and `accelerator_type` are the labels of this machine (a type that is None is detected), `price_per_hour`
-    is what it costs whole, in US dollars; `simulate` is the TOML file of a simulated fleet that stands in for it.
+    is what it costs whole, in US dollars; `prices` is a price list (`engine.prices`); `simulate` is the TOML file of a
+    simulated fleet that stands in for it.
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     """
@@ -30,6 +31,7 @@ class Settings:
     region: str = REGION_UNSPECIFIED
     accelerator_type: str | None = None
     price_per_hour: float | None = None
+    prices: Path | None = None
     simulate: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()

@@ -76,6 +76,7 @@ class Exchange:
     held: bool = False  # what replicas answered waits for a guard, and the client has seen nothing of it
     cached: bool = False  # it was answered without a replica
     garbled: bool = False  # the last one gave something that is no answer
+    whole: bool = False  # its last token and its usage are here, and about to be sent
 
     @property
     def over(self) -> bool:
@@ -86,6 +87,11 @@ class Exchange:
     def used(self) -> Usage:
         """What it is charged: what the replica says at its end, else what the client was sent."""
         return self.sent.used(self.usage)
+
+    @property
+    def charged(self) -> Usage:
+        """What of it is billed: what a cache answered, or a guard holds back, nobody was sent."""
+        return Usage() if self.cached or self.held else self.used
 
     def token_seen(self) -> None:
         if self.ttft_s is None:
@@ -270,6 +276,7 @@ async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) ->
     if reply.status == 200:
         exchange.usage = usage_of(answer)
         exchange.sent.told(reply.header)
+        exchange.whole = True
         if exchange.usage.generated:  # embeddings have no first token
             exchange.ttft_s = _whole_ttft(reply, exchange)
     exchange.answering = True
@@ -301,6 +308,7 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             exchange.answering, exchange.status = True, 200
         exchange.usage = reader.usage or exchange.usage
+        exchange.whole = reader.done
         if reader.started:
             exchange.token_seen()
         if in_doubt and (not resumed or reader.groups >= PROVEN_GROUPS):  # past where its replica died

@@ -45,6 +45,7 @@ from engine.house import House
 from engine.keys import Principal
 from engine.model_rules import LORA
 from engine.telemetry import tracing
+from engine.telemetry.tally import Bill
 
 log = logging.getLogger(__name__)
 
@@ -158,23 +159,25 @@ class Gateway:
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
         visit.charge(fields, body, generates=path in _GENERATE, context=context)
+        simulated = self._house.fleet.rooms.driver.simulated
+        bill = self._house.tally.bill(caller, keeper.name, model, addon, fields.get("metadata"), simulated=simulated)
         del fields  # many times as large as the body, and an answer may take minutes
         try:
-            await self._accounted(keeper, exchange, receive, send, way, synthetic=synthetic)
+            await self._accounted(keeper, exchange, receive, send, way, bill, synthetic=synthetic)
         finally:
             visit.settle(exchange)
             if passage is not None:
                 passage.ended(exchange)
 
     async def _accounted(
-        self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, way: Way, *, synthetic: bool
+        self, keeper: Keeper, exchange: Exchange, receive: Receive, send: Send, way: Way, bill: Bill, *, synthetic: bool
     ) -> None:
         """Forward, and write down what came of it whatever that is."""
         tracing.admitted()
         keeper.meter.began(synthetic=synthetic)
         failed = True
         try:
-            timed = _timed(send, exchange, keeper)
+            timed = _timed(_billed(send, exchange, bill), exchange, keeper)
             ended = await _until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
             if ended is Ended.GONE:
                 exchange.status = CLIENT_GONE
@@ -188,6 +191,7 @@ class Gateway:
         finally:
             seconds = time.monotonic() - exchange.began_at
             used = exchange.used
+            bill.settle(exchange.charged, failed=exchange.status >= 400 and exchange.status != CLIENT_GONE)
             tracing.came_of(exchange.status, exchange.ttft_s, (used.prompt, used.cached, used.generated))
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=used)
 
@@ -246,6 +250,17 @@ class Gateway:
 def _allow(scope: Scope, method: str) -> None:
     if scope["method"] != method:
         raise MethodNotAllowed(f"{scope['method']} is not possible here", hint=f"use {method}")
+
+
+def _billed(send: Send, exchange: Exchange, bill: Bill) -> Send:
+    """`send` that has a whole answer on its bill before the client can see its end."""
+
+    async def tell(message: Any) -> None:
+        if exchange.whole and not bill.settled:
+            bill.settle(exchange.charged, failed=False)
+        await send(message)
+
+    return tell
 
 
 def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:

@@ -158,3 +158,19 @@ def m011_routers(db: sqlite3.Connection) -> None:
 @migration
 def m012_guards(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE guards (name TEXT PRIMARY KEY, account TEXT NOT NULL, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m013_request_usage(db: sqlite3.Connection) -> None:
+    """What requests used by minute and payer; a charge is units of 1e-10 US dollars. Of the last request there is one
+    row: its number tells which lines of the journal are in the table already."""
+    db.execute(
+        "CREATE TABLE request_usage (account TEXT NOT NULL, at_ms INTEGER NOT NULL, user TEXT NOT NULL,"
+        " key TEXT NOT NULL, deployment TEXT NOT NULL, model TEXT NOT NULL, adapter TEXT NOT NULL, tags TEXT NOT NULL,"
+        " simulated INTEGER NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL, prompt INTEGER NOT NULL,"
+        " cached INTEGER NOT NULL, generated INTEGER NOT NULL, accepted INTEGER NOT NULL, rejected INTEGER NOT NULL,"
+        " unpriced INTEGER NOT NULL, charge INTEGER NOT NULL,"
+        " PRIMARY KEY (account, at_ms, user, key, deployment, model, adapter, tags, simulated)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX request_usage_by_time ON request_usage (at_ms)")
+    db.execute("CREATE TABLE last_request (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT")

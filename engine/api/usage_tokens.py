@@ -1,0 +1,129 @@
+"""`/firedeck/v1/accounts/{account}/usage:tokens`: what requests used, by any of what they are attributed by."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from client.access_types import ADMIN
+from client.errors import InvalidArgument
+from client.usage_tokens_types import DIMENSIONS, TAG, TokenRow, TokenSums, TokenUsage
+from engine.api.common import INSTANT, Caller, HouseDep, shown
+from engine.api.filtering import compiled
+from engine.api.usage import instant, milliseconds
+from engine.control.price import TOKEN_UNITS
+from engine.control.tokens import Payer, Spent, grouped
+from engine.keys import Principal
+from engine.telemetry.ledger import month_began
+
+router = APIRouter(tags=["firedeck"])
+
+DEFAULT_GROUPING = "deployment"
+GROUPINGS_MAX = 8
+_TAG_NAME = re.compile(r"[A-Za-z(][A-Za-z0-9_.()-]{0,31}", re.ASCII)
+_WORDS = {
+    "requests": "requests", "failed": "failed_requests", "prompt": "prompt_tokens", "cached": "cached_prompt_tokens",
+    "generated": "generated_tokens", "accepted": "accepted_draft_tokens", "rejected": "rejected_draft_tokens",
+    "unpriced": "unpriced_requests",
+}  # fmt: skip
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+
+Key = tuple[tuple[str, str], ...]  # (dimension, value)
+
+
+@router.get("/firedeck/v1/accounts/{account}/usage:tokens", response_model=TokenUsage, responses=_CSV)
+async def usage_tokens(
+    account: str,
+    house: HouseDep,
+    caller: Caller,
+    start: Annotated[
+        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
+    ] = None,
+    end: Annotated[
+        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
+    ] = None,
+    group_by: Annotated[
+        str,
+        Query(alias="groupBy", description=f"joined by commas: {', '.join(DIMENSIONS)}, tag:NAME; nothing: no rows"),
+    ] = DEFAULT_GROUPING,
+    filter_text: Annotated[
+        str, Query(alias="filter", description='AIP-160, as: deployment="*/chat" AND tags.team=search')
+    ] = "",
+    form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+) -> Response:
+    """Requests, tokens and their cost. Tags are those of the requests' `metadata`: the first eight names by the
+    alphabet, of letters, digits, `_`, `.` and `-`, at most 32 long; values are words of at most 64 characters, others
+    are told as `(other)`, as are all tags beyond a thousand combinations a month."""
+    by, wanted = _dimensions(group_by), compiled(filter_text, TokenRow)
+    now_ms = house.ledger.now_ms()
+    end_ms = now_ms + 1 if end is None else milliseconds(end, "endTime")
+    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
+    if start_ms > end_ms:
+        raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
+    found = [(_as_seen(payer, caller), spent) for payer, spent in await house.tally.usage(account, start_ms, end_ms)]
+    taken = [(payer, spent) for payer, spent in found if wanted is None or wanted(_row(_key(payer, DIMENSIONS)))]
+    groups = grouped(taken, lambda payer: _key(payer, by))
+    rows = [_row(key, spent) for key, spent in sorted(groups.items())] if by else []
+    total = TokenSums(**_wire(grouped(taken, lambda payer: 0).get(0, Spent())))
+    if form == "csv":
+        return Response(_csv(by, groups), media_type="text/csv")
+    return shown(
+        TokenUsage(start_time=instant(start_ms), end_time=instant(end_ms), group_by=list(by), rows=rows, total=total)
+    )
+
+
+def _dimensions(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in DIMENSIONS and not (name.startswith(TAG) and _TAG_NAME.fullmatch(name.removeprefix(TAG))):
+            known = ", ".join((*DIMENSIONS, f"{TAG}NAME"))
+            raise InvalidArgument(f"usage has no dimension {name[:40]!r}", field="groupBy", hint=f"there are {known}")
+    if len(names) > GROUPINGS_MAX:
+        raise InvalidArgument(f"usage is grouped by at most {GROUPINGS_MAX}", field="groupBy", hint="name fewer")
+    return tuple(dict.fromkeys(names))
+
+
+def _as_seen(payer: Payer, caller: Principal) -> Payer:
+    """Ids of keys are their users' and the admins' to see."""
+    return payer if caller.role == ADMIN or payer.user == caller.user else replace(payer, key="")
+
+
+def _key(payer: Payer, by: tuple[str, ...]) -> Key:
+    tags = json.loads(payer.tags) if payer.tags and any(name.startswith("tag") for name in by) else {}
+    values = {
+        name: tags.get(name.removeprefix(TAG), "") if name.startswith(TAG) else str(getattr(payer, name)) for name in by
+    }
+    return (*values.items(), *((("simulated", "true"),) if payer.simulated else ()))
+
+
+def _row(key: Key, spent: Spent | None = None) -> TokenRow:
+    named: dict[str, Any] = {name: value for name, value in key if value and not name.startswith("tag")}
+    tags = {name.removeprefix(TAG): value for name, value in key if value and name.startswith(TAG)}
+    tags |= json.loads(dict(key).get("tags") or "{}")
+    return TokenRow(**named, tags=tags or None, **(_wire(spent) if spent else {}))
+
+
+def _wire(spent: Spent) -> dict[str, Any]:
+    priced = spent.requests > spent.unpriced
+    cost = round(spent.charge / TOKEN_UNITS, 10) if priced else None
+    return {word: getattr(spent, name) for name, word in _WORDS.items()} | {"cost_usd": cost}
+
+
+def _csv(by: tuple[str, ...], groups: dict[Key, Spent]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([*by, "simulated", *_WORDS.values(), "cost_usd"])
+    for key, spent in sorted(groups.items()):
+        values, wire = dict(key), _wire(spent)
+        cost = wire.pop("cost_usd")
+        writer.writerow(
+            [*(values[name] for name in by), values.get("simulated", "false"), *wire.values(),
+             "" if cost is None else f"{cost:.10f}"]
+        )  # fmt: skip
+    return out.getvalue()

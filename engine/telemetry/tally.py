@@ -1,0 +1,215 @@
+"""The tally of requests: `engine.control.tokens` with a clock, a store and a journal around it.
+
+    data   request_usage   sums by minute and payer; older than two days by hour; the newest ROWS_KEPT rows are kept
+           UsageJournal    what is newer than the last row, for an engine that is killed
+    verbs  bill            one request's account, to be settled once with what it used
+           usage, spent    sums of a period; what an account's tokens cost since the month began (UTC)
+    near   `engine.gateway.routes` settles, `engine.telemetry.ledger` gives the instant, `engine.prices` the price
+
+A request is in the journal before its client sees its end. So `kill -9` loses nothing that a client saw end; what was
+under way then is not charged. The end of the machine loses at most what the database had not taken yet, WRITE_EVERY_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from client.errors import FiredeckError
+from engine.control.price import TokenPrice
+from engine.control.tokens import COMBINATIONS_MAX, HOUR_MS, MANY, MINUTE_MS, Payer, Spent, charge, tags_of
+from engine.keys import Principal
+from engine.store.store import Store
+from engine.telemetry.ledger import month_began
+from engine.telemetry.meter import Usage
+from engine.telemetry.usage_journal import UsageJournal
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY_S = 1.0
+MINUTES_KEPT_MS = 48 * HOUR_MS  # then they become hours
+ROWS_KEPT = 1_000_000
+_PAYER = tuple(field.name for field in fields(Payer))
+_SPENT = tuple(field.name for field in fields(Spent))
+
+Sums = dict[tuple[int, Payer], Spent]  # by minute (its first millisecond) and payer
+
+
+@dataclass(slots=True)
+class Bill:
+    """One request's. `settle` counts it; only the first time."""
+
+    _tally: Tally
+    _payer: Payer
+    settled: bool = False
+
+    def settle(self, used: Usage, *, failed: bool) -> None:
+        if not self.settled:
+            self.settled = True
+            self._tally.post(self._payer, used, failed=failed)
+
+
+class Tally:
+    """One engine's. `open()` before anything else. `now_ms` is the ledger's instant, `price` that of a model's
+    tokens."""
+
+    def __init__(
+        self, store: Store, folder: Path, now_ms: Callable[[], int], price: Callable[[str], TokenPrice | None]
+    ) -> None:
+        self._store, self._now_ms, self._price = store, now_ms, price
+        self._journal = UsageJournal(folder)
+        self._number = 0  # of the newest request
+        self._pending: Sums = {}
+        self._going: Sums = {}  # to the database, at this moment
+        self._writing = asyncio.Lock()
+        self._month_ms = self._hour_ms = -1
+        self._charges: defaultdict[str, int] = defaultdict(int)  # this month's, by account
+        self._tags: defaultdict[str, set[str]] = defaultdict(set)
+        self._loop: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Take what an earlier engine left in its journal."""
+        taken = (await self._store.fetch("last_request"))[0]["number"]
+        self._journal.open()
+        self._number = taken
+        await self._turn_month()
+        for entry in self._journal.left():
+            with contextlib.suppress(TypeError, ValueError):
+                self._take_over(entry, taken)
+        await self.write()
+        self._loop = asyncio.create_task(self._run(), name="write usage of requests")
+
+    async def close(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self.write()
+        self._journal.close()
+
+    def bill(
+        self, caller: Principal, deployment: str, model: str, adapter: str | None, metadata: object, *, simulated: bool
+    ) -> Bill:
+        """For a request that goes to a deployment now; names in full."""
+        tags = self._bounded(caller.account, tags_of(metadata))
+        payer = Payer(
+            caller.account, caller.user, caller.key_id, deployment, model, adapter or "", tags, simulated
+        )  # fmt: skip
+        return Bill(self, payer)
+
+    def post(self, payer: Payer, used: Usage, *, failed: bool) -> None:
+        price = self._price(payer.model)
+        cost = charge(price, used.prompt, used.cached, used.generated)
+        spent = Spent(
+            1, int(failed), used.prompt, used.cached, used.generated, used.accepted, used.rejected,
+            int(price is None), cost,
+        )  # fmt: skip
+        minute = self._now_ms() // MINUTE_MS * MINUTE_MS
+        self._number += 1
+        self._journal.add([self._number, minute, *astuple(payer), *astuple(spent)])
+        self._add(minute, payer, spent)
+
+    def spent(self, account: str) -> int:
+        """TOKEN_UNITS of a US dollar since the month began."""
+        return self._charges[account] if account in self._charges and self._is_this_month() else 0
+
+    async def usage(self, account: str, start_ms: int, end_ms: int) -> list[tuple[Payer, Spent]]:
+        """Sums by payer over the minutes (of the time before the last two days: hours) that begin in the period."""
+        async with self._writing:  # nothing is on its way: each request is in the database or in memory
+            period = {"account": account, "start": start_ms, "end": end_ms}
+            newer = [(payer, spent) for (at, payer), spent in self._pending.items() if start_ms <= at < end_ms]
+            newer = [(payer, replace(spent)) for payer, spent in newer if payer.account == account]
+            rows = await self._store.fetch("request_usage", period)
+        return [(_payer(account, row), Spent(**{name: row[name] for name in _SPENT})) for row in rows] + newer
+
+    async def write(self) -> None:
+        """All that is pending, in one transaction; what cannot be written is tried again the next time."""
+        async with self._writing:
+            await self._turn_month()
+            if not self._pending:
+                return
+            self._journal.turn()
+            self._going, self._pending, number = self._pending, {}, self._number
+            rows = [("add_request_usage", _row(*key, spent)) for key, spent in self._going.items()]
+            try:
+                await self._store.transact([*rows, ("put_last_request", {"number": number}), *self._roll_up()])
+            except FiredeckError as error:
+                log.warning("usage of requests is not written and will be tried again: %s", error.text)
+                for key, spent in self._going.items():
+                    self._pending.setdefault(key, Spent()).add(spent)
+            else:
+                self._hour_ms = self._now_ms() // HOUR_MS
+                self._journal.taken()
+            self._going = {}
+
+    def _roll_up(self) -> list[tuple[str, dict[str, Any]]]:
+        """Once an hour: old minutes become hours, and what is too old goes."""
+        now = self._now_ms()
+        if now // HOUR_MS == self._hour_ms:
+            return []
+        until = {"until": (now - MINUTES_KEPT_MS) // HOUR_MS * HOUR_MS}
+        return [("roll_up_usage", until), ("drop_rolled_up", until), ("prune_request_usage", {"keep": ROWS_KEPT})]
+
+    def _take_over(self, entry: list[Any], taken: int) -> None:
+        number, minute, *rest = entry
+        payer, spent = Payer(*rest[: len(_PAYER)]), Spent(*rest[len(_PAYER) :])
+        if number <= taken:
+            return
+        if not all(isinstance(value, int) for value in (minute, *astuple(spent))):
+            raise ValueError("it was torn")
+        self._number = max(self._number, number)
+        self._add(minute, payer, spent)
+
+    def _add(self, minute: int, payer: Payer, spent: Spent) -> None:
+        self._pending.setdefault((minute, payer), Spent()).add(spent)
+        if minute >= self._month_ms:
+            self._charges[payer.account] += spent.charge
+
+    def _bounded(self, account: str, tags: str) -> str:
+        known = self._tags[account]
+        if tags and tags not in known:
+            if len(known) >= COMBINATIONS_MAX:
+                return MANY
+            known.add(tags)
+        return tags
+
+    def _is_this_month(self) -> bool:
+        return month_began(self._now_ms()) == self._month_ms
+
+    async def _turn_month(self) -> None:
+        """With a new month (the first look is one): count charges and combinations of tags anew."""
+        month = month_began(self._now_ms())
+        if month == self._month_ms:
+            return
+        rows = await self._store.fetch("charged", {"start": month})
+        tags = await self._store.fetch("known_tags", {"start": month})
+        self._month_ms = month
+        self._charges, self._tags = defaultdict(int), defaultdict(set)
+        for row in rows:
+            self._charges[row["account"]] += row["charge"]
+        for (minute, payer), spent in self._pending.items():
+            self._charges[payer.account] += spent.charge if minute >= month else 0
+        for row in tags:
+            self._tags[row["account"]].add(row["tags"])
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            try:
+                await self.write()
+            except Exception:
+                log.exception("writing the usage of requests met an error and goes on")
+
+
+def _row(minute: int, payer: Payer, spent: Spent) -> dict[str, Any]:
+    return {"at_ms": minute, **asdict(payer), **asdict(spent)}
+
+
+def _payer(account: str, row: dict[str, Any]) -> Payer:
+    named = {name: row[name] for name in _PAYER if name not in ("account", "simulated")}
+    return Payer(account, **named, simulated=bool(row["simulated"]))
