@@ -29,7 +29,7 @@ one place: `control_plane_body` (google.rpc.Status JSON) or `inference_body` (Op
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class FiredeckError(Exception):
@@ -43,6 +43,7 @@ class FiredeckError(Exception):
     name: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
     inference_code: ClassVar[str | None] = None  # where the inference API has another word than `name`
+    counted_as: str = ""  # of a refusal that is counted by more than `name`
 
     def __init__(
         self, message: str, *, field: str | None = None, hint: str | None = None, retry_after_s: float | None = None
@@ -52,6 +53,11 @@ class FiredeckError(Exception):
         self.field = field
         self.hint = hint
         self.retry_after_s = retry_after_s
+
+    def because(self, reason: str) -> Self:
+        """The same error, with a word of few for who counts refusals."""
+        self.counted_as = reason
+        return self
 
     @property
     def text(self) -> str:

@@ -182,6 +182,7 @@ class Engine:
             self._door.check(scope["method"], scope["path"], scope["headers"])
         except Refused as error:
             tracing.refused(error)
+            metrics.refused(error)
             self.house.access.refusals.at_the_door(scope, error)
             await send_error(send, error, tracing.request_id())
             return

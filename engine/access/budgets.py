@@ -33,7 +33,7 @@ def refusal(quota_id: str, account: str, limit: int, used: Totals) -> ResourceEx
     return kind(
         f"account {account!r} has used {usage(quota_id, used):.2f} of its {limit} {what} of this month ({quota_id})",
         hint=f"wait for next month (UTC), or let an admin run: firedeck quota update {quota_id} --value N",
-    )
+    ).because(quota_id)
 
 
 def condition(quota_id: str, account: str, limit: int, used: Totals) -> Condition:

@@ -158,7 +158,8 @@ class Lobby:
         except TimeoutError:
             alone = "; a replica died under this request, and others like it are tried first"
             why = f"no replica had a place within {timeout_s:.0f}s{alone if waiter.barred() else ''}"
-            raise Unavailable(why, hint="retry later", retry_after_s=RETRY_AFTER_S) from None
+            waited = Unavailable(why, hint="retry later", retry_after_s=RETRY_AFTER_S)
+            raise waited.because("queue-timeout") from None
         finally:
             self._waited(self._clock.monotonic() - waiter.since)
             if not granted:
@@ -179,10 +180,12 @@ class Lobby:
         if held >= QUEUE_MAX:
             raise self._full(held)
         if wait_s is not None and wait_s > timeout_s:
-            raise self._over(held, f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s")
+            why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
+            raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
         if new and most_s is not None and self._ready() and self._pace.over(most_s, held + 1, self._longest_s(), now):
-            raise self._over(held, f": {held} wait, longer than the {most_s:g}s of its maxQueueWait")
+            why = f": {held} wait, longer than the {most_s:g}s of its maxQueueWait"
+            raise self._over(held, why).because("overload")
 
     def _longest_s(self) -> float:
         """How long the first has waited who could have any place."""
@@ -192,9 +195,9 @@ class Lobby:
     def _full(self, held: int) -> FiredeckError:
         """429 is for a load that is too much for the replicas; without a replica any load is."""
         if self._ready():
-            return self._over(held)
+            return self._over(held).because("queue-full")
         text = f"no replica is ready yet, and {QUEUE_MAX} requests wait for one"
-        return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S)
+        return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S).because("queue-full")
 
     def _over(self, held: int, why: str = "") -> ResourceExhausted:
         retry_s = self._pace.retry_s(held, self._clock.monotonic(), RETRY_AFTER_S)

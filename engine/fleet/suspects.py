@@ -82,7 +82,7 @@ class Suspects:
                 f"this very request ended {len(mark.replicas)} replicas ({', '.join(mark.replicas)}) and is not tried"
                 f" again before {self._instant(mark.ends_at()):%H:%M:%S} UTC; body sha256 {digest[:SHOWN_DIGITS]}",
                 hint="change the request; `firedeck --once --json` lists what is quarantined",
-            )
+            ).because("quarantined")
 
     @contextmanager
     def trial(self, digest: str) -> Iterator[Trial]:

@@ -191,7 +191,7 @@ def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
         f"{who} {what} ({refusal.kind})",
         hint=f"wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
         retry_after_s=None if math.isinf(wait_s) else wait_s,
-    )
+    ).because(refusal.kind)
 
 
 def prompt_estimate(fields: dict[str, Any], body: bytes) -> int:

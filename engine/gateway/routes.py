@@ -44,7 +44,7 @@ from engine.gateway.shield import Asked, Shield, Way
 from engine.house import House
 from engine.keys import Principal
 from engine.model_rules import LORA
-from engine.telemetry import tracing
+from engine.telemetry import metrics, tracing
 from engine.telemetry.tally import Bill
 
 log = logging.getLogger(__name__)
@@ -90,11 +90,13 @@ class Gateway:
             return
         except FiredeckError as error:
             tracing.refused(error)
+            metrics.refused(error)
             await send_error(send, error, request_id)
         except Exception:
             log.exception("request %s failed", request_id)
             failed = Internal("the gateway failed; its log says why")
             tracing.refused(failed)
+            metrics.refused(failed)
             await send_error(send, failed, request_id)
         finally:
             if visit is not None:

@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from client.errors import FiredeckError
 from engine.telemetry.replica_metrics import ReplicaMetrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nothing reads
@@ -93,6 +94,10 @@ VERDICTS = Counter(
 KEYS_REFUSED = Counter(
     "firedeck_keys_refused", "Keys that a guard's breaker has refused for a while.", ["deployment"], registry=REGISTRY
 )
+REFUSED = Counter(
+    "firedeck_requests_refused", "Inference requests that were refused: by which limit, budget, queue or rule.",
+    ["reason"], registry=REGISTRY,
+)  # fmt: skip
 SCALINGS = Counter("firedeck_scalings", "Changes of the desired count.", ["deployment", "direction"], registry=REGISTRY)
 COST = Counter(
     "firedeck_cost_usd", "What ready replicas cost, where there is a price.", ["deployment"], registry=REGISTRY
@@ -135,6 +140,11 @@ def cumulative(histogram: Histogram) -> Buckets:
     """One labelled histogram's buckets."""
     [family] = histogram.collect()
     return tuple((float(s.labels["le"]), s.value) for s in family.samples if s.name.endswith("_bucket"))
+
+
+def refused(error: FiredeckError) -> None:
+    """The gateway answers with this error. Its label is a word of the engine's own."""
+    REFUSED.labels(error.counted_as or error.name.lower().replace("_", "-")).inc()
 
 
 def code_label(code: int) -> str:
