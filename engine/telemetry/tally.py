@@ -167,8 +167,16 @@ class Tally:
 
     def _add(self, minute: int, payer: Payer, spent: Spent) -> None:
         self._pending.setdefault((minute, payer), Spent()).add(spent)
+        self._note(minute, payer, spent)
+
+    def _note(self, minute: int, payer: Payer, spent: Spent) -> None:
         if minute >= self._month_ms:
             self._charges[payer.account] += spent.charge
+            self._know(payer.account, payer.tags)
+
+    def _know(self, account: str, tags: str) -> None:
+        if tags and tags != MANY:
+            self._tags[account].add(tags)
 
     def _bounded(self, account: str, tags: str) -> str:
         known = self._tags[account]
@@ -192,10 +200,10 @@ class Tally:
         self._charges, self._tags = defaultdict(int), defaultdict(set)
         for row in rows:
             self._charges[row["account"]] += row["charge"]
-        for (minute, payer), spent in self._pending.items():
-            self._charges[payer.account] += spent.charge if minute >= month else 0
         for row in tags:
-            self._tags[row["account"]].add(row["tags"])
+            self._know(row["account"], row["tags"])
+        for (minute, payer), spent in self._pending.items():
+            self._note(minute, payer, spent)
 
     async def _run(self) -> None:
         while True:
