@@ -1,4 +1,4 @@
-"""Reading a replica's event stream while it passes through: when the first token came, and what the usage was.
+"""Reading a replica's event stream while it passes through: when the first token came, what was sent, what was used.
 
 Bytes are never changed, and only whole events are passed on. Only those that can matter are parsed: those before the
 first token, and those with `usage`. Of the others it is seen whether they look like what a replica writes.

@@ -151,12 +151,20 @@ def _end(trace: Trace) -> str:
     if trace.ended_at is None:
         return f"It is still under way, {took} after it came."
     if trace.status == tracing.CLIENT_GONE:
-        return f"The client left after {took}, before its answer was whole."
+        return f"The client left after {took}, before its answer was whole{_charged(trace)}."
     if trace.status < 400:
         return f"It was answered with {trace.status} after {took}."
     name = f" {trace.error}" if trace.error else ""
     why = trace.why or _REFUSALS.get(trace.status, "")
     if trace.failed and trace.stream and not trace.error:
-        why = "the stream had begun, could not be finished, and ended with an error event"
+        why = f"the stream had begun, could not be finished, and ended with an error event{_charged(trace)}"
     verb = "ended" if trace.failed else "was refused"
     return f"It {verb} with {trace.status}{name} after {took}" + (f": {why}." if why else ".")
+
+
+def _charged(trace: Trace) -> str:
+    """What is charged of an answer that was not whole."""
+    sent = trace.generated_tokens
+    if not sent:
+        return ", and no token was sent or charged"
+    return f"; {sent} token{'s were' if sent > 1 else ' was'} sent and charged"

@@ -126,7 +126,7 @@ def _attributes(trace: Trace) -> dict[str, Value]:
 
 
 def _tokens(trace: Trace) -> dict[str, Value | None]:
-    """None where no usage came: an answer that was cut off has tokens, but nobody counted them."""
+    """None where no answer began; of one that was cut off, those that were sent."""
     if not trace.prompt_tokens:
         return {}
     return {

@@ -113,7 +113,7 @@ def talk() -> Iterator[tuple[str, dict[str, object]]]:
     messages, few = [{"role": "user", "content": PROMPT}], {"max_tokens": 2}
     schema = {"type": "object", "properties": {PROMPT: {"type": "string"}}, "pattern": 7}
     tool = {"type": "function", "function": {"name": "look", "description": PROMPT, "parameters": {}}}
-    yield "/v1/chat/completions", {"messages": messages, **few, "user": PROMPT, "metadata": {"a": PROMPT}}
+    yield "/v1/chat/completions", {"messages": messages, **few, "user": PROMPT, "metadata": {"a": f"{PROMPT} in prose"}}
     yield "/v1/chat/completions", {"messages": messages, **few, "tools": [tool], "prompt_cache_key": PROMPT}
     yield "/v1/chat/completions", {"messages": messages, "response_format": {"type": "json_object", "schema": schema}}
     yield "/v1/chat/completions", {"messages": messages, "response_format": {"type": "grammar", "grammar": PROMPT}}
