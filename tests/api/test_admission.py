@@ -21,6 +21,7 @@ from client.resources import Client
 from engine.fleet.accounting import TICK_S
 from engine.gateway.admit import ANSWER_TOKENS, Admission
 from engine.keys import Principal
+from engine.telemetry import metrics
 from engine.telemetry.ledger import USED_AGE_S
 from tests.conftest import SHARED
 from tests.house import Home, home, served
@@ -96,6 +97,7 @@ async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again
                     await admin.api_keys.update_quota(user, record.id, "requests-per-minute", expected.limits[name])
     chance = random.Random(SEED)
     seen = {200: 0, 429: 0}
+    refused_before = metrics.REFUSED.labels("requests-per-minute")._value.get()
     async with at.http(at.admin_key) as http:
         for step in range(110):
             name = chance.choice(sorted(keys))
@@ -123,6 +125,7 @@ async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again
             }, at_fault  # fmt: skip
             await at.pass_time(chance.choice((0.0, 0.25, 0.5, 1.5, 4.0)))
     assert min(seen.values()) > 20, "both were to be seen"
+    assert metrics.REFUSED.labels("requests-per-minute")._value.get() == refused_before + seen[429]
     print(f"seed {SEED}: {seen[200]} admitted, {seen[429]} refused, as counted")
 
 
@@ -146,6 +149,8 @@ async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_wh
             assert answer.status_code == 402, answer.text
             assert answer.json()["error"]["code"] == "MONTHLY_SPEND_LIMIT_EXCEEDED"
             assert "retry-after" not in answer.headers
+            for path in ("/v1/completions", "/inference/v1/chat/completions", "/v1/embeddings", "/v1/rerank"):
+                assert (await http.post(path, json={"model": "accounts/local/deployments/chat"})).status_code == 402
             assert 0 <= last_admitted < budget + 1, "within a second"
             assert spent >= budget, "and not before"
             assert (await ask(others, "elsewhere")).status_code == 200, "the other account has a budget of its own"

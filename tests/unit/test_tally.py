@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,8 +38,8 @@ from engine.control.tokens import (
 from engine.keys import Principal
 from engine.store.disk import DATABASE
 from engine.store.store import Store
+from engine.telemetry import metrics, usage_journal
 from engine.telemetry import tally as tally_room
-from engine.telemetry import usage_journal
 from engine.telemetry.meter import Usage
 from engine.telemetry.tally import Tally
 from engine.telemetry.usage_journal import FILES
@@ -298,6 +298,20 @@ def test_a_charge_is_exact_and_cached_tokens_are_part_of_the_prompt(prompt, cach
     taken = min(cached, prompt)
     assert charge(PRICE, prompt, cached, generated) == (prompt - taken) * 1000 + taken * 500 + generated * 2000
     assert charge(None, prompt, cached, generated) == 0
+
+
+async def test_ten_thousand_users_with_tags_of_their_own_make_no_series_and_a_bounded_number_of_sums(desk):
+    def series() -> int:
+        return sum(not line.startswith(b"#") for line in metrics.exposition().splitlines())
+
+    before = series()
+    for number in range(10_000):
+        desk.post(replace(ADA, user=f"user-{number % 100}"), who=f"w{number}")
+    assert series() == before
+    sums = await desk.tally.usage("local", 0, 1 << 60)
+    assert sum(spent.requests for _, spent in sums) == 10_000
+    assert len({payer.tags for payer, _ in sums}) == COMBINATIONS_MAX + 1
+    assert len(sums) <= COMBINATIONS_MAX + 100
 
 
 # Posts for ever, and tells the number of each request once it has been settled.
