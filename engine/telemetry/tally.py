@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 WRITE_EVERY_S = 1.0
 MINUTES_KEPT_MS = 48 * HOUR_MS  # then they become hours
 ROWS_KEPT = 1_000_000
+TOKENS_MAX = 1 << 28  # of one request: a replica that tells nonsense spoils no sum
 _PAYER = tuple(field.name for field in fields(Payer))
 _SPENT = tuple(field.name for field in fields(Spent))
 
@@ -66,7 +67,6 @@ class Tally:
         self._journal = UsageJournal(folder)
         self._number = 0  # of the newest request
         self._pending: Sums = {}
-        self._going: Sums = {}  # to the database, at this moment
         self._writing = asyncio.Lock()
         self._month_ms = self._hour_ms = -1
         self._charges: defaultdict[str, int] = defaultdict(int)  # this month's, by account
@@ -87,7 +87,8 @@ class Tally:
 
     async def close(self) -> None:
         if self._loop is not None:
-            self._loop.cancel()
+            async with self._writing:  # a transaction that nobody waits for any more may be done or not
+                self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         await self.write()
         self._journal.close()
@@ -104,9 +105,10 @@ class Tally:
 
     def post(self, payer: Payer, used: Usage, *, failed: bool) -> None:
         price = self._price(payer.model)
-        cost = charge(price, used.prompt, used.cached, used.generated)
+        prompt, cached, generated = map(_sane, (used.prompt, used.cached, used.generated))
+        cost = charge(price, prompt, cached, generated)
         spent = Spent(
-            1, int(failed), used.prompt, used.cached, used.generated, used.accepted, used.rejected,
+            1, int(failed), prompt, cached, generated, _sane(used.accepted), _sane(used.rejected),
             int(price is None), cost,
         )  # fmt: skip
         minute = self._now_ms() // MINUTE_MS * MINUTE_MS
@@ -134,18 +136,19 @@ class Tally:
             if not self._pending:
                 return
             self._journal.turn()
-            self._going, self._pending, number = self._pending, {}, self._number
-            rows = [("add_request_usage", _row(*key, spent)) for key, spent in self._going.items()]
+            going, self._pending, number = self._pending, {}, self._number
+            rows = [("add_request_usage", _row(*key, spent)) for key, spent in going.items()]
             try:
                 await self._store.transact([*rows, ("put_last_request", {"number": number}), *self._roll_up()])
-            except FiredeckError as error:
-                log.warning("usage of requests is not written and will be tried again: %s", error.text)
-                for key, spent in self._going.items():
+            except Exception as error:
+                for key, spent in going.items():
                     self._pending.setdefault(key, Spent()).add(spent)
+                if not isinstance(error, FiredeckError):
+                    raise
+                log.warning("usage of requests is not written and will be tried again: %s", error.text)
             else:
                 self._hour_ms = self._now_ms() // HOUR_MS
                 self._journal.taken()
-            self._going = {}
 
     def _roll_up(self) -> list[tuple[str, dict[str, Any]]]:
         """Once an hour: old minutes become hours, and what is too old goes."""
@@ -212,6 +215,10 @@ class Tally:
                 await self.write()
             except Exception:
                 log.exception("writing the usage of requests met an error and goes on")
+
+
+def _sane(tokens: int) -> int:
+    return min(max(0, tokens), TOKENS_MAX)
 
 
 def _row(minute: int, payer: Payer, spent: Spent) -> dict[str, Any]:

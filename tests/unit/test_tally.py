@@ -121,6 +121,38 @@ async def test_a_bill_is_settled_once(desk):
     assert (await desk.sums()).requests == 1
 
 
+async def test_an_engine_that_ends_while_it_writes_counts_nothing_twice(desk, monkeypatch):
+    real, asked, go_on = desk.store.transact, asyncio.Event(), asyncio.Event()
+
+    async def slow(statements):
+        await real(statements)
+        asked.set()
+        await go_on.wait()  # the database has it, and nobody was told so yet
+
+    monkeypatch.setattr(desk.store, "transact", slow)
+    desk.post()
+    desk.tally._loop.cancel()
+    desk.tally._loop = asyncio.create_task(desk.tally.write())
+    await asked.wait()
+    ending = asyncio.create_task(desk.tally.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    await ending
+    monkeypatch.setattr(desk.store, "transact", real)
+    desk.tally._loop = asyncio.create_task(asyncio.sleep(0))
+    await desk.again()
+    assert (await desk.sums()).requests == 1
+
+
+async def test_what_a_broken_replica_tells_spoils_no_sum(desk):
+    desk.post(used=Usage(-5, -1, 10**30))
+    desk.post()
+    await desk.tally.write()
+    found = await desk.sums()
+    assert (found.requests, found.prompt, found.cached) == (2, 10, 4)
+    assert found.generated == tally_room.TOKENS_MAX + 6
+
+
 async def test_lines_that_the_database_took_before_the_kill_are_not_taken_again(desk, monkeypatch):
     desk.post()
     monkeypatch.setattr(desk.tally._journal, "taken", lambda: None)  # killed between the commit and this

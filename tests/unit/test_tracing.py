@@ -312,10 +312,10 @@ def test_who_got_no_place_and_who_left_are_told_as_such() -> None:
     walk.pass_ms(70)
     left = walk.over()
     assert (left.status, left.attempts[0].outcome) == (499, tracing.GIVEN_UP)
-    assert (
-        explain(left)[-1]
-        == "The client left after 71 ms, before its answer was whole, and no token was sent or charged."
-    )
+    end = "The client left after 71 ms, before its answer was whole"
+    assert explain(left)[-1] == f"{end}, and no token was sent or charged."
+    left.generated_tokens = 3
+    assert explain(left)[-1] == f"{end}; 3 tokens were sent and charged."
     assert spans_of(left)[0].events[-1].name == "firedeck.client_gone"
 
 
