@@ -77,6 +77,7 @@ class Exchange:
     cached: bool = False  # it was answered without a replica
     garbled: bool = False  # the last one gave something that is no answer
     whole: bool = False  # its last token and its usage are here, and about to be sent
+    broken: bool = False  # it was ended by an error event: that the client is gone then is no news
 
     @property
     def over(self) -> bool:
@@ -329,7 +330,7 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
 
 async def break_off(exchange: Exchange, send: Send, why: str) -> None:
     """End an answer that cannot be finished: a stream says so in an error event, never a silent cut."""
-    exchange.status = 502
+    exchange.status, exchange.broken = 502, True
     body = Internal(why, hint="send the request again").inference_body(exchange.request_id)
     await send({"type": "http.response.body", "body": f"data: {json.dumps(body)}\n\n".encode()})
 
