@@ -175,7 +175,7 @@ class _Shielded:
             if verdict is Verdict.UNAVAILABLE and one.guard.on_failure != "open":
                 raise Unavailable(
                     f"guard {one.guard.id} did not answer, and nothing passes without it",
-                    hint="try again; its deployment must be ready, with a context that holds the text",
+                    hint="try again; its deployment must be ready, real, and with a context that holds the text",
                     retry_after_s=GUARD_RETRY_S,
                 )
             if verdict is Verdict.REFUSED:

@@ -21,6 +21,7 @@ from client.types import ColdOptions, DeploymentSpec
 from engine.access.guards import GUARDS_MAX
 from engine.fleet.keeper import Keeper
 from engine.gateway import shield
+from engine.placement.simulated import replica as simulated
 from engine.placement.simulated.replica import SimulatedReplica
 from tests.api.test_requests import ASK, CHAT, Stage, acting, until
 from tests.house import Home, home
@@ -95,7 +96,7 @@ async def test_a_word_in_any_text_of_a_request_is_refused_and_told_to_nobody(sta
             [span] = [one for one in told.spans if one.name == "guard words"]
             assert span.attributes == {"firedeck.guard.phase": "request", "firedeck.guard.verdict": "refused"}
             assert told.request.tries == 0
-        for body in (saying("x", user=CANARY), saying("x", metadata={"a": CANARY})):
+        for body in (saying("x", user=CANARY), saying("x", metadata={"a": f"no word but prose: {CANARY}"})):
             assert (await http.post(PATH, json=body)).status_code == 200, "no model sees that"
         ids = await http.post("/v1/completions", json={"model": CHAT, "prompt": [[1, 2, 3]]})
         assert "token ids" in refused(ids, code="INVALID_ARGUMENT")
@@ -249,6 +250,7 @@ async def test_a_guard_model_is_asked_and_obeyed(stage: Stage, monkeypatch) -> N
         yield said[0]
 
     monkeypatch.setattr(SimulatedReplica, "_words", judged)
+    monkeypatch.delitem(simulated._UNHEEDED, "response_format")  # what is said here heeds it
     said = ["safe"]
     async with stage.http() as http, stage.client() as client:
         await client.guards.create("model", GuardSpec(model="chat", phases=["request"], policy="cats"))
