@@ -28,6 +28,7 @@ async def list_models(
     caller: Caller,
     query: Listing,
     include_refs: Annotated[bool, Query(alias="includeDeployedModelRefs")] = False,
+    show_internal: Annotated[bool, Query(alias="showInternal", description="no effect: no model is internal")] = False,
 ) -> Response:
     """The account's models; `fireworks` owns the library."""
     found, token, total = page(house.library.list(account), **asdict(query), default_order="name", kind=Model)
