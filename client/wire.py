@@ -51,12 +51,14 @@ def _read_time(value: Any) -> datetime:
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """To the millisecond, or to the microsecond where there are such: an instant comes back as it was given."""
+    digits = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
 
 
 _DURATION_SCHEMA = {
     "type": "string",
-    "description": "seconds with the suffix s, or Go's 1h30m",
+    "description": "seconds with the suffix s, or Go's 1h30m; whole microseconds",
     "pattern": r"^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
 }
 
