@@ -6,11 +6,11 @@ that those rules read; every route has the one shape of errors.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.addon_types import DeployedModelSpec
@@ -30,10 +30,18 @@ _KEYS = {
 _OPEN = ("/healthz", "/readyz", "/metrics", PATH, "/openapi.json", "/firedeck/v1/files/")  # asked without a key
 
 
-class FieldAtFault(BaseModel):
-    """Which field an error is about, by its wire path."""
+class FieldViolation(BaseModel):
+    """Which field an error is about, by its wire path, and what is wrong with it."""
 
     field: str
+    description: str
+
+
+class BadRequest(BaseModel):
+    """google.rpc.BadRequest as a google.protobuf.Any."""
+
+    type_url: Literal["type.googleapis.com/google.rpc.BadRequest"] = Field(alias="@type")
+    field_violations: list[FieldViolation] = Field(alias="fieldViolations")
 
 
 class Error(BaseModel):
@@ -41,7 +49,7 @@ class Error(BaseModel):
 
     code: int
     message: str
-    details: list[FieldAtFault]
+    details: list[BadRequest]
 
 
 _BODIES: tuple[type[BaseModel], ...] = (

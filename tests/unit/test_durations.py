@@ -29,7 +29,8 @@ def us(n: int) -> timedelta:
         ("-5s", -5_000_000), ("+5s", 5_000_000), ("-0", 0), ("+0", 0),
         ("5.0s", 5_000_000), ("5.6s", 5_600_000), ("5.s", 5_000_000), (".5s", 500_000), ("1.0s", 1_000_000),
         ("1.00s", 1_000_000), ("1.004s", 1_004_000), ("1.0040s", 1_004_000), ("100.00100s", 100_001_000),
-        ("2000ns", 2), ("500ns1500ns", 2), ("11us", 11), ("12µs", 12), ("12μs", 12), ("13ms", 13_000), ("14s", 14_000_000),
+        ("2000ns", 2), ("500ns1500ns", 2), ("11us", 11), ("12µs", 12), ("12μs", 12), ("13ms", 13_000),
+        ("14s", 14_000_000),
         ("15m", 900_000_000), ("16h", 57_600_000_000),
         ("3h30m", 12_600_000_000), ("10.5s4m", 250_500_000), ("-2m3.4s", -123_400_000),
         ("1h2m3s4ms5us6000ns", 3_723_004_011), ("39h9m14.425s", 140_954_425_000),
@@ -67,13 +68,14 @@ def test_what_go_refuses_is_refused_naming_the_field(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "1ns", "-1ns", "10ns", "999ns", "1500ns", "0.0000001s", "300.0000009s", "0.0000000001s", "1h2m3s4ms5us6ns", "0.5us",
+        "1ns", "-1ns", "10ns", "999ns", "1500ns", "0.0000001s", "300.0000009s", "0.0000000001s", "1h2m3s4ms5us6ns",
+        "0.5us",
         "0.3333333333333333333h", "0.8303103483285477580700h", "9223372036854775807ns", "-9223372036854775808ns",
         "-2562047h47m16.854775808s", "0." + "0" * 150 + "1s",
     ],
 )  # fmt: skip
 def test_what_is_finer_than_a_microsecond_is_refused_and_never_cut_off(text):
-    with pytest.raises(InvalidArgument, match="scaleUpWindow .* is finer than a microsecond") as refused:
+    with pytest.raises(InvalidArgument, match=r"scaleUpWindow .* is finer than a microsecond") as refused:
         parse(text, "scaleUpWindow")
     assert refused.value.field == "scaleUpWindow"
 
