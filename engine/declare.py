@@ -92,8 +92,9 @@ def update(
 
 
 def from_pydantic(error: ValidationError) -> FiredeckError:
-    """The first problem of a body, by its wire path."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    """The first problem of a body, by its wire path; a field that there is not comes before one that is missing."""
+    found = error.errors(include_url=False, include_input=False)
+    first = min(found, key=lambda problem: problem["type"] != "extra_forbidden")
     field = ".".join(_wire(str(part)) if part in _FIELDS else str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return InvalidArgument(f"unknown field {field!r}", field=field)

@@ -40,11 +40,8 @@ async def list_models(
 @router.post(_MODELS, response_model=Model, openapi_extra=documented_body("ModelCreateBody"))
 async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """`{"modelId", "model"}`: a model whose files are still to be uploaded (UPLOADING). See `:getUploadEndpoint`."""
-    fields = object_body(body)
-    unknown = sorted(fields.keys() - {"modelId", "model_id", "model", "cluster"})
-    if unknown:
-        raise InvalidArgument(f"unknown field {unknown[0][:80]!r}", field=unknown[0][:80])
-    model_id = _text(fields.get("modelId", fields.get("model_id")), "modelId")
+    fields = object_body(body, "modelId", "model", "cluster")
+    model_id = _text(fields.get("modelId"), "modelId")
     spec = model_rules.read(fields.get("model") or {})
     model_rules.check_new(spec)
     return shown(await house.library.declare(account, model_id, spec))
@@ -95,7 +92,7 @@ async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -
 async def prepare(account: str, model_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"precision"}`: nothing is to be done for the precision that the file has; others are refused with a remedy."""
     model = house.library.get(_name(account, model_id), "name")
-    model_rules.prepare(model, object_body(body).get("precision"))
+    model_rules.prepare(model, object_body(body, "precision").get("precision"))
     return {}
 
 
@@ -114,7 +111,7 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
 
     The file of a LoRA adapter needs `baseModel`, the model that it was trained on.
     """
-    fields = object_body(body)
+    fields = object_body(body, "modelId", "file", "displayName", "baseModel")
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
     display_name, base_model = fields.get("displayName"), fields.get("baseModel")
     if display_name is not None and (not isinstance(display_name, str) or len(display_name) > 63):

@@ -66,8 +66,9 @@ _SMALL_BODIES: dict[str, Any] = {
         "type": "object", "additionalProperties": False,
         "properties": {"replicaCount": {"type": "integer", "minimum": 0, "maximum": 1000}},
     },
+    "NoBody": {"type": "object", "additionalProperties": False},
     "ModelFileBody": {
-        "type": "object", "required": ["modelId", "file"],
+        "type": "object", "required": ["modelId", "file"], "additionalProperties": False,
         "properties": {
             "modelId": _TEXT, "file": _TEXT, "baseModel": _TEXT, "displayName": {"type": "string", "maxLength": 63}
         },
@@ -79,23 +80,25 @@ _SMALL_BODIES: dict[str, Any] = {
         },
     },
     "UploadEndpointBody": {
-        "type": "object", "required": ["filenameToSize"],
+        "type": "object", "required": ["filenameToSize"], "additionalProperties": False,
         "properties": {
             "filenameToSize": {"type": "object", "minProperties": 1, "additionalProperties": _INT64},
             "enableResumableUpload": {"type": "boolean"},
         },
     },
-    "PrepareBody": {"type": "object", "required": ["precision"], "properties": {"precision": _TEXT}},
+    "PrepareBody": {
+        "type": "object", "required": ["precision"], "additionalProperties": False, "properties": {"precision": _TEXT}
+    },
     "MatchBody": {
-        "type": "object", "required": ["createDeploymentRequest"],
+        "type": "object", "required": ["createDeploymentRequest"], "additionalProperties": False,
         "properties": {
             "createDeploymentRequest": {
                 "type": "object", "required": ["deployment"],
                 "properties": {
+                    "parent": {"type": "string"},
                     "deployment": {
-                        "type": "object", "required": ["baseModel"],
-                        "properties": {"baseModel": _TEXT, "enableAddons": {"type": "boolean"}},
-                    }
+                        "allOf": [{"$ref": "#/components/schemas/DeploymentSpec"}, {"required": ["baseModel"]}]
+                    },
                 },
             }
         },

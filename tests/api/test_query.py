@@ -1,4 +1,4 @@
-"""Query parameters of every route, taken from its own route table: either spelling, none unknown, none twice."""
+"""What every route reads of a request, by its own table: names in either spelling, none unknown, none given twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest_asyncio
 from pydantic.alias_generators import to_snake
 
 from engine.api.query import in_camel_case, names_of
-from engine.app import ROUTERS
+from engine.app import ROUTERS, control_plane
 from tests.api.test_access import PLACES
 from tests.house import Home, home
 from tests.processes import SMOLLM2
@@ -20,6 +20,7 @@ ROUTES = sorted(
     for router in ROUTERS for route in router.routes for method in route.methods
 )  # fmt: skip
 PARAMETERS = [(method, path, name) for method, path, *names in ROUTES for name in names]
+JSON = {"content-type": "application/json"}
 DEPLOYMENTS = "/v1/accounts/local/deployments"
 
 
@@ -81,3 +82,56 @@ async def test_switches_in_snake_case_do_what_they_say(own: Home) -> None:
         assert page["deployments"] == [{"name": "accounts/local/deployments/a"}]
         rest = {"page_size": "1", "read_mask": "name", "page_token": page["nextPageToken"]}
         assert (await http.get(DEPLOYMENTS, params=rest)).json()["deployments"][0]["name"].endswith("/b")
+
+
+TWICE = [
+    '{"displayName": "a", "displayName": "b"}', '{"displayName": "a", "display_name": "b"}',
+    '{"autoscalingPolicy": {"scaleUpWindow": "1s", "scaleUpWindow": "2s"}}',
+    '{"annotations": {"a": "1", "a": "2"}}',
+]  # fmt: skip
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_route_with_a_body_refuses_a_field_that_it_does_not_know_and_one_that_is_given_twice(
+    asked: Home,
+) -> None:
+    document = control_plane(asked.engine.house).openapi()
+    with_body = [
+        (method, path) for path, operations in document["paths"].items() for method, one in operations.items()
+        if "requestBody" in one and not path.endswith(":import")  # which is refused whatever it has
+    ]  # fmt: skip
+    assert len(with_body) > 15
+    places = PLACES | {"deployment_id": "known", "model_id": "known"}
+    async with asked.http(asked.admin_key) as http:
+        await http.post(f"{DEPLOYMENTS}?deploymentId=known", json={"baseModel": SMOLLM2, "maxReplicaCount": 0})
+        await http.post("/v1/accounts/local/models", json={"modelId": "known"})
+        for method, path in with_body:
+            url = path.format(**places)
+            for body, says in (({"nonsense": 1}, "nonsense"), (b'{"a": 1, "a": 2}', "'a' is given twice")):
+                sent = {"content": body, "headers": JSON} if isinstance(body, bytes) else {"json": body}
+                answer = await http.request(method, url, **sent)
+                assert answer.status_code == 400, (method, path, answer.text)
+                assert says in answer.json()["message"], (method, path, answer.text)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("body", TWICE)
+async def test_what_is_given_twice_is_refused_at_any_depth(asked: Home, body: str) -> None:
+    async with asked.http(asked.admin_key) as http:
+        await http.post(f"{DEPLOYMENTS}?deploymentId=twice", json={"baseModel": SMOLLM2, "maxReplicaCount": 0})
+        answer = await http.patch(f"{DEPLOYMENTS}/twice", content=body, headers=JSON)
+        assert answer.status_code == 400, answer.text
+        one = await http.get(f"{DEPLOYMENTS}/twice")
+    assert (one.json()["displayName"], one.json().get("annotations")) == ("twice", None)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("wanted", [{"baseModel": SMOLLM2, "bogus": 1}, {"base_model": SMOLLM2, "baseModel": SMOLLM2}])
+async def test_a_match_refuses_what_a_deployment_does_not_have(asked: Home, wanted: dict[str, object]) -> None:
+    async with asked.http(asked.admin_key) as http:
+        path = "/v1/accounts/local/deploymentShapeVersions:match"
+        for request in ({"deployment": wanted}, {"deployment": {"baseModel": SMOLLM2}, "bogus": 1}):
+            answer = await http.post(path, json={"createDeploymentRequest": request})
+            assert answer.status_code == 400, answer.text
+        good = {"create_deployment_request": {"deployment": {"base_model": SMOLLM2}, "parent": "accounts/local"}}
+        assert (await http.post(path, json=good)).status_code == 200
