@@ -44,7 +44,7 @@ def parse(text: str, field: str = "duration") -> timedelta:
 def _part_nanos(number: str, unit: str) -> tuple[int, int]:
     """The whole nanoseconds of `1.5` `us`, and what is left of it, which is 0 unless it is finer."""
     before, _, fraction = number.partition(".")
-    below = 10 ** len(fraction)
+    below: int = 10 ** len(fraction)
     return divmod(int(before + fraction) * _NANOS[unit], below)
 
 

@@ -30,10 +30,8 @@ async def upload_endpoint(
     sizes = _sizes(object_body(body, "filenameToSize", "enableResumableUpload"))
     house.uploads.check_room(sizes)
     urls = {name: _url(request, house, "PUT", model.name, name, size) for name, size in sizes.items()}
-    folder = house.uploads.folder_of(model.name)
-    found = UploadEndpoint(
-        filename_to_signed_urls=urls, filename_to_unsigned_uris={name: (folder / name).as_uri() for name in sizes}
-    )
+    uris = {name: f"firedeck://{model.name}/{name}" for name in sizes}  # where it lies on this machine is not told
+    found = UploadEndpoint(filename_to_signed_urls=urls, filename_to_unsigned_uris=uris)
     return shown(found, read_mask)
 
 

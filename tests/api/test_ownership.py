@@ -41,7 +41,8 @@ async def people(own: Home, tmp_path: Path) -> AsyncIterator[People]:
     keys = {name: await own.person(name, role) for name, role in _ROLES.items()}
     async with own.http(keys["ada"]) as ada, own.http(keys["bob"]) as bob, own.http(keys["uma"]) as user:
         body = {"modelId": "lora", "file": str(file), "baseModel": SMOLLM2}
-        (await user.post("/firedeck/v1/accounts/local/models", json=body)).raise_for_status()
+        async with own.http(own.admin_key) as admin:
+            (await admin.post("/firedeck/v1/accounts/local/models", json=body)).raise_for_status()
         for name, http in (("ada", ada), ("bob", bob)):
             spec = {"baseModel": SMOLLM2, "maxReplicaCount": 0, "enableAddons": True}
             path = f"/v1/accounts/local/deployments?deploymentId=of-{name}"
