@@ -133,7 +133,7 @@ async def update(
 ) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has.
 
-    With `validateOnly` what it would be, nothing being changed: UPDATING where its replicas would be replaced.
+    With `validateOnly` (ours) what it would be, nothing being changed: UPDATING where its replicas would be replaced.
     """
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)

@@ -157,6 +157,13 @@ async def test_deployments_and_replicas_beyond_the_quota_are_refused_with_the_nu
     assert (await admin.quotas.get("deployment-count")).usage == 2
 
 
+@pytest.mark.parametrize("value", [5, "5", 5.0])
+async def test_a_quotas_value_is_a_text_or_a_number_and_comes_back_as_text(own: Home, value: object) -> None:
+    async with own.http(own.admin_key) as http:
+        answer = await http.patch("/v1/accounts/local/quotas/replica-count", json={"value": value})
+    assert answer.json()["value"] == "5", answer.text
+
+
 async def test_a_create_that_a_quota_refuses_is_not_repeated_by_the_sdk(own: Home, admin: Client) -> None:
     await admin.quotas.update("deployment-count", 0)
     async with own.http(own.admin_key) as http:
