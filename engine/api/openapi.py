@@ -6,6 +6,7 @@ that those rules read; every route has the one shape of errors.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -18,7 +19,9 @@ from client.guard_types import GuardSpec, ReleaseKeyBody
 from client.model_types import ModelSpec
 from client.router_types import RouterShiftSpec, RouterSpec
 from client.types import DeploymentSpec
+from engine.access.rules import RULES
 
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 PATH = "/firedeck/v1/openapi.json"
 _REF = "#/components/schemas/{model}"
 _TEXT = {"type": "string", "minLength": 1}
@@ -118,12 +121,20 @@ def document(app: FastAPI) -> dict[str, Any]:
         _add_bodies(components.setdefault("schemas", {}))
         components["securitySchemes"] = _KEYS
         for path, operations in schema["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
+                operation["summary"] = _summary(method.upper(), path) or operation["summary"]
                 operation["responses"].pop("422", None)  # bad parameters are 400s, as everything else
                 operation["responses"]["default"] = _ERROR
                 operation["security"] = [] if path.startswith(_OPEN) else [{name: []} for name in _KEYS]
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _summary(method: str, path: str) -> str:
+    """The route's action as the audit log names it, in words; "" for what needs no key."""
+    rule = RULES.get((method, path))
+    words = _WORD.sub(" ", rule.action) if rule else ""
+    return f"{words} (firedeck's own)" if words and path.startswith("/firedeck/") else words
 
 
 def _add_bodies(schemas: dict[str, Any]) -> None:

@@ -67,6 +67,7 @@ async def list_versions(account: str, shape_id: str, caller: Caller, query: List
 async def get_version(
     account: str, shape_id: str, version_id: str, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
+    """One version of a shape, with the shape as it stood then."""
     shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
     name = f"{shape}/versions/{check_id(version_id, 'version')}"
     for version in shapes.versions():

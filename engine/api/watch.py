@@ -84,6 +84,7 @@ async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
 
 @router.get(_ONE, **_SHOW)
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
+    """One deployment as the dashboard shows it: numbers, replicas, the autoscaler's reasons, conditions."""
     keeper = house.fleet.get(deployment_name(account, deployment_id))
     return views.status(house.fleet, keeper, house.access.quotas.holding_up)
 
@@ -105,5 +106,6 @@ async def history(
 async def events(
     account: str, deployment_id: str, house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100
 ) -> EventPage:
+    """The newest events of one deployment, oldest first."""
     name = deployment_name(account, deployment_id)
     return EventPage(events=await house.fleet.rooms.store.events_of(name, after, limit))
