@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client.types import IMMUTABLE, DeploymentSpec
+from client.types import IMMUTABLE, AutoscalingPolicy, ColdOptions, DeploymentSpec, Wire
 from engine.api.openapi import document
 from engine.app import control_plane
 from engine.fleet.template import template_of
@@ -42,7 +42,8 @@ ONE: dict[str, Any] = {
     "engine": "VLLM", "imageTag": "tag", "extraArgs": [], "extraValues": {}, "workload": "chat", "forTraining": True,
     "spot": True, "preemptible": True, "disableAccounting": True,
     "firedeck": {
-        "coldPolicy": "reject", "holdTimeout": "7.250s", "threads": 1, "panic": False, "forecastFloor": True
+        "coldPolicy": "reject", "holdTimeout": "7.250s", "maxQueueWait": "3s", "threads": 1, "panic": False,
+        "forecastFloor": True, "responseCache": True, "responseCacheTtl": "90s",
     },
 }  # fmt: skip
 OTHER: dict[str, Any] = {
@@ -51,8 +52,8 @@ OTHER: dict[str, Any] = {
 }  # fmt: skip
 
 
-def wire_names() -> set[str]:
-    return {field.alias or name for name, field in DeploymentSpec.model_fields.items()}
+def wire_names(message: type[Wire]) -> set[str]:
+    return {field.alias or name for name, field in message.model_fields.items()}
 
 
 def described(own: Home) -> dict[str, str]:
@@ -61,7 +62,9 @@ def described(own: Home) -> dict[str, str]:
 
 
 def test_no_field_is_forgotten_here() -> None:
-    assert ONE.keys() | OTHER.keys() == wire_names()
+    assert ONE.keys() | OTHER.keys() == wire_names(DeploymentSpec)
+    assert ONE["firedeck"].keys() == wire_names(ColdOptions)
+    assert ONE["autoscalingPolicy"].keys() == wire_names(AutoscalingPolicy)
 
 
 @pytest.mark.model
