@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from client.types import Flag, Status, Timestamp, Wire
+from client.wire import Int64
 
 INFERENCE_USER, CONTRIBUTOR, USER, ADMIN = "inference-user", "contributor", "user", "admin"
 ROLES = (INFERENCE_USER, CONTRIBUTOR, USER, ADMIN)  # each may all that those before it may
@@ -81,8 +82,8 @@ class Quota(Wire):
     """`value` is enforced and at most `max_value`; both are whole numbers, as text (int64 in protojson)."""
 
     name: str = ""
-    value: str | None = None
-    max_value: str | None = None
+    value: Int64 | None = None
+    max_value: Int64 | None = None
     usage: float | None = None
     update_time: Timestamp | None = None
 

@@ -5,6 +5,8 @@ Source: Fireworks' OpenAPI-generated SDK 1.2.30.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from client.enums import AcceleratorType, DeployedModelState, Precision, PresetType
 from client.wire import Count, Description, DisplayName, Flag, Status, Timestamp, Wire
 
@@ -25,7 +27,10 @@ class DeployedModel(DeployedModelSpec):
     """A model on a deployment as the server shows it; the fields below are output only."""
 
     name: str = ""
-    state: DeployedModelState = "STATE_UNSPECIFIED"
+    state: DeployedModelState = Field(
+        "STATE_UNSPECIFIED",
+        description="FAILED is this project's own: no replica could load the adapter, and status says why",
+    )
     status: Status | None = None
     created_by: str | None = None
     create_time: Timestamp | None = None
@@ -46,7 +51,7 @@ class DeployedModelPage(Wire):
 
 
 class DeploymentShape(Wire):
-    """A set of settings that is known to work for a model. `max_batch_size` is this project's own addition."""
+    """A set of settings that is known to work for a model."""
 
     name: str = ""
     base_model: str = ""
@@ -59,7 +64,7 @@ class DeploymentShape(Wire):
     accelerator_type: AcceleratorType | None = None
     precision: Precision | None = None
     max_context_length: Count | None = None
-    max_batch_size: Count | None = None
+    max_batch_size: Count | None = Field(None, description="this project's own: as of a deployment")
     draft_model: str | None = None
     draft_token_count: Count | None = None
     ngram_speculation_length: Count | None = None

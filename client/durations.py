@@ -1,7 +1,8 @@
 """Go's duration syntax (`time.ParseDuration`) and protojson's (`"600s"`), read and written exactly.
 
 Own parser because the published ones deviate (they take days and weeks, or print `5m` for Go's `5m0s`).
-Durations are integers of nanoseconds inside, `datetime.timedelta` (microseconds) outside.
+Durations are integers of nanoseconds inside, `datetime.timedelta` (microseconds) outside: what is finer than a
+microsecond is refused, for cut off it would mean something else (`1ns` would be 0, which means unset).
 Source: https://pkg.go.dev/time#ParseDuration, https://protobuf.dev/reference/protobuf/google.protobuf/#duration
 """
 
@@ -19,25 +20,32 @@ _MAX_CHARS = 200  # longer ones are nobody's duration, and int() refuses to read
 
 
 def parse(text: str, field: str = "duration") -> timedelta:
-    """`1h15m30.5s`, `-1.5h`, `0`, `600s` -> timedelta (nanoseconds are truncated to microseconds)."""
+    """`1h15m30.5s`, `-1.5h`, `0`, `600s` -> timedelta; InvalidArgument, with `field`, for anything else."""
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text[1:] if text[:1] == "+" else text)
     if rest == "0":
         return timedelta(0)
-    nanos, position = 0, 0
+    nanos, position, whole = 0, 0, True
     while len(rest) <= _MAX_CHARS and (match := _PART.match(rest, position)):
-        nanos += _part_nanos(match[1], match[2])
+        part, rest_of_it = _part_nanos(match[1], match[2])
+        nanos, whole = nanos + part, whole and not rest_of_it
         position = match.end()
     if not rest or position != len(rest) or nanos > _MAX_NANOS[sign]:
         raise InvalidArgument(
             f"{field} {text[:40]!r} is not a duration", field=field, hint="write it as 30s, 10m or 1h30m"
         )
-    return timedelta(microseconds=sign * (nanos // 1_000))
+    micros, finer = divmod(nanos, 1_000)
+    if finer or not whole:
+        raise InvalidArgument(
+            f"{field} {text[:40]!r} is finer than a microsecond", field=field, hint="write whole microseconds"
+        )
+    return timedelta(microseconds=sign * micros)
 
 
-def _part_nanos(number: str, unit: str) -> int:
-    whole, _, fraction = number.partition(".")
-    scale = _NANOS[unit]
-    return int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
+def _part_nanos(number: str, unit: str) -> tuple[int, int]:
+    """The whole nanoseconds of `1.5` `us`, and what is left of it, which is 0 unless it is finer."""
+    before, _, fraction = number.partition(".")
+    below: int = 10 ** len(fraction)
+    return divmod(int(before + fraction) * _NANOS[unit], below)
 
 
 def to_go(value: timedelta) -> str:

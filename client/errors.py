@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
 
 class FiredeckError(Exception):
     """An error with a gRPC code, an HTTP status and a remedy.
@@ -65,8 +67,12 @@ class FiredeckError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def control_plane_body(self) -> dict[str, Any]:
-        """google.rpc.Status as JSON: `{"code", "message", "details"}`; the field rides in `details`."""
-        details = [{"field": self.field}] if self.field else []
+        """google.rpc.Status as JSON: `{"code", "message", "details"}`; the field rides in `details`.
+
+        A detail is a google.protobuf.Any, which says of what type it is (google.rpc.BadRequest, error_details.proto).
+        """
+        violations = [{"field": self.field, "description": self.message}]
+        details = [{"@type": BAD_REQUEST, "fieldViolations": violations}] if self.field else []
         return {"code": self.grpc, "message": self.text, "details": details}
 
     def inference_body(self, request_id: str = "") -> dict[str, Any]:
@@ -216,7 +222,14 @@ def from_response(status: int, body: Any, retry_after_s: float | None = None) ->
         elif "message" in body:
             message, code = str(body["message"]), body.get("code")
             cls = _BY_GRPC.get(code, cls) if isinstance(code, int) else cls
-            details = body.get("details")
-            first = details[0] if isinstance(details, list) and details else None
-            field = first.get("field") if isinstance(first, dict) else None
+            field = _field_at_fault(body.get("details"))
     return cls(message, field=field if isinstance(field, str) else None, retry_after_s=retry_after_s)
+
+
+def _field_at_fault(details: Any) -> Any:
+    """The field of the first google.rpc.BadRequest among a google.rpc.Status' details."""
+    for detail in details if isinstance(details, list) else ():
+        violations = detail.get("fieldViolations") if isinstance(detail, dict) else None
+        if isinstance(violations, list) and violations and isinstance(violations[0], dict):
+            return violations[0].get("field")
+    return None

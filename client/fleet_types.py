@@ -182,8 +182,8 @@ class DeploymentStatus(Wire):
 class EngineInfo(Wire):
     version: str
     started_at: Timestamp
-    pid: int
-    data_dir: str
+    pid: int | None = Field(None, description="for admins")
+    data_dir: str | None = Field(None, description="for admins")
     cores: int
     gpus: list[str] = []
     rehearsal: bool = Field(False, description="the product's window limits are lowered on this server")

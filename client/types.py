@@ -9,7 +9,7 @@ Fields named `firedeck` are this project's own additions.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -44,6 +44,7 @@ from client.wire import Status as Status
 from client.wire import Timestamp as Timestamp
 from client.wire import Wire as Wire
 
+BATCH_MAX = 256  # llama_max_parallel_sequences() of llama.cpp
 UNDELETE_WITHIN = timedelta(days=7)  # of a delete that is not hard; then it is gone for good
 CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
     "CREATING", "READY", "UPDATING", "FAILED", "DELETING", "DELETED",
@@ -59,8 +60,22 @@ class AutoscalingPolicy(Wire):
     load_targets: dict[str, Annotated[float, Field(strict=True)]] | None = None
 
 
+def _kept(why: str) -> Any:
+    """A field that is stored and returned, and decides nothing here."""
+    return Field(None, description=f"kept as declared, without effect: {why}")
+
+
+def _refused(why: str) -> Any:
+    """A field that must not be set: ignored, it would change answers, cost or access behind its user's back."""
+    return Field(None, description=f"refused where it is set: {why}")
+
+
+def _only_one(why: str) -> Any:
+    return Field(None, description=f"at most 1 is taken: {why}")
+
+
 class AutoTune(Wire):
-    long_prompt: Flag | None = None
+    long_prompt: Flag | None = _kept("set maxContextLength and maxBatchSize instead")
 
 
 class Placement(Wire):
@@ -90,10 +105,13 @@ class ColdOptions(Wire):
     last `response_cache_ttl` (5m) get its answer, and nothing is computed.
     """
 
-    cold_policy: Literal["hold", "reject"] | None = None
+    cold_policy: Literal["hold", "reject"] | None = Field(
+        None,
+        description="default hold: whoever asks a small fleet of one's own rather waits than fails (Fireworks: reject)",
+    )
     hold_timeout: Duration | None = None
     max_queue_wait: Duration | None = None
-    threads: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
+    threads: Annotated[Count, Field(ge=1, le=256)] | None = None
     panic: Flag | None = None
     forecast_floor: Flag | None = None
     response_cache: Flag | None = None
@@ -109,52 +127,62 @@ class DeploymentSpec(Wire):
     annotations: dict[str, str] | None = None
     min_replica_count: ReplicaCount | None = None
     max_replica_count: ReplicaCount | None = None
-    max_with_revocable_replica_count: ReplicaCount | None = None
+    max_with_revocable_replica_count: ReplicaCount | None = _kept("no capacity is revocable")
     autoscaling_policy: AutoscalingPolicy | None = None
     accelerator_count: Count | None = None
     accelerator_type: AcceleratorType | None = None
     precision: Precision | None = None
     placement: Placement | None = None
     deployment_shape: str | None = None
-    deployment_template: str | None = None
+    deployment_template: str | None = _kept("there are none; see deploymentShape")
     auto_tune: AutoTune | None = None
     max_context_length: Count | None = None
-    max_batch_size: Annotated[int, Field(strict=True, ge=1, le=256)] | None = None
+    max_batch_size: Annotated[Count, Field(le=BATCH_MAX)] | None = Field(
+        None,
+        description="sequences that one replica runs at once; 0 or unset: 8, since each of them has room for its whole "
+        "context, in the memory of your own machine; at most 256, llama.cpp's most (Fireworks: 16 and 1024)",
+    )
     max_peft_batch_size: Count | None = None
-    kv_cache_memory_pct: Annotated[int, Field(strict=True, ge=1, le=90)] | None = None
+    kv_cache_memory_pct: Annotated[Count, Field(le=90)] | None = _kept(
+        "the cache has just room for maxBatchSize sequences of maxContextLength; so no default of 80 is shown"
+    )
     draft_model: str | None = None
     draft_token_count: Count | None = None
     ngram_speculation_length: Count | None = None
     enable_addons: Flag | None = None
-    enable_mtp: Flag | None = None
+    enable_mtp: Flag | None = _refused("llama.cpp has no multi-token prediction")
     enable_session_affinity: Flag | None = None
-    enable_hot_load: Flag | None = None
+    enable_hot_load: Flag | None = _refused("weights are not replaced under a running replica")
     enable_hot_reload_latest_addon: Flag | None = None
-    hot_load_bucket_type: BucketType | None = None
-    hot_load_bucket_url: str | None = None
-    hot_load_trainer_job: str | None = None
-    hot_load_transition_type: HotLoadTransitionType | None = None
+    hot_load_bucket_type: BucketType | None = _kept("enableHotLoad is refused")
+    hot_load_bucket_url: str | None = _kept("enableHotLoad is refused")
+    hot_load_trainer_job: str | None = _kept("enableHotLoad is refused")
+    hot_load_transition_type: HotLoadTransitionType | None = _kept("enableHotLoad is refused")
     num_peft_device_cached: Count | None = None
-    direct_route_type: DirectRouteType | None = None
-    direct_route_api_keys: list[str] | None = None
-    active_model_version: str | None = None
-    target_model_version: str | None = None
+    direct_route_type: DirectRouteType | None = _kept("every deployment is reached through the gateway")
+    direct_route_api_keys: list[str] | None = _refused("keys are those of users: see apiKeys")
+    active_model_version: str | None = _kept("a model has one version")
+    target_model_version: str | None = _kept("a model has one version")
     disable_deployment_size_validation: Flag | None = None
-    pricing_plan_id: str | None = None
-    expire_time: Timestamp | None = None
-    world_size: Count | None = None
-    generator_count: Count | None = None
-    disaggregated_prefill_count: Annotated[int, Field(strict=True, ge=0, le=16)] | None = None
-    disaggregated_prefill_world_size: Count | None = None
-    engine: ServingEngine | None = None
-    image_tag: str | None = None
-    extra_args: list[str] | None = None
-    extra_values: dict[str, str] | None = None
-    workload: str | None = None
-    for_training: Flag | None = None
-    spot: Flag | None = None
-    preemptible: Flag | None = None
-    disable_accounting: Flag | None = None
+    pricing_plan_id: str | None = _kept("prices are those of nodes")
+    expire_time: Timestamp | None = _kept("nothing is deleted at that time")
+    world_size: Count | None = _only_one("see acceleratorCount")
+    generator_count: Count | None = _only_one("one process does it all")
+    disaggregated_prefill_count: Annotated[Count, Field(le=16)] | None = _only_one("one process does it all")
+    disaggregated_prefill_world_size: Count | None = _only_one("one process does it all")
+    engine: ServingEngine | None = _kept("replicas run llama.cpp")
+    image_tag: str | None = Field(
+        None,
+        description="refused where it is set, for replicas are no containers; with skipImageTagValidation it is "
+        "kept as declared, without effect",
+    )
+    extra_args: list[str] | None = _refused("a replica has no other options than those of this message")
+    extra_values: dict[str, str] | None = _refused("a replica has no other options than those of this message")
+    workload: str | None = _kept("no workload is treated in a way of its own")
+    for_training: Flag | None = _kept("there is no training")
+    spot: Flag | None = _kept("replicas are placed on any node that has room, by price")
+    preemptible: Flag | None = _kept("replicas are placed on any node that has room, by price")
+    disable_accounting: Flag | None = _kept("what replicas use is counted in any case")
     firedeck: ColdOptions | None = None
 
 

@@ -5,6 +5,7 @@ Source: https://protobuf.dev/programming-guides/json/
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from client import durations, instants
 from client.errors import InvalidArgument
 
 INT32_MAX = 2**31 - 1
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 class Wire(BaseModel):
@@ -51,12 +53,26 @@ def _read_time(value: Any) -> datetime:
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """To the millisecond, or to the microsecond where there are such: an instant comes back as it was given."""
+    digits = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
+
+
+def _read_whole(value: Any) -> Any:
+    """protojson takes whole numbers as text too, and with a fraction of zero; what is neither stays as it is."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _read_int64(value: Any) -> Any:
+    whole = _read_whole(value)
+    return str(whole) if isinstance(whole, int) and not isinstance(whole, bool) else value
 
 
 _DURATION_SCHEMA = {
     "type": "string",
-    "description": "seconds with the suffix s, or Go's 1h30m",
+    "description": "seconds with the suffix s, or Go's 1h30m; whole microseconds",
     "pattern": r"^[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$",
 }
 
@@ -67,8 +83,9 @@ Duration = Annotated[
     WithJsonSchema(_DURATION_SCHEMA),
 ]
 Timestamp = Annotated[datetime, BeforeValidator(_read_time), PlainSerializer(_write_time, return_type=str)]
-Count = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
-ReplicaCount = Annotated[int, Field(strict=True, ge=0, le=1000)]
+Count = Annotated[int, BeforeValidator(_read_whole), Field(strict=True, ge=0, le=INT32_MAX)]
+ReplicaCount = Annotated[int, BeforeValidator(_read_whole), Field(strict=True, ge=0, le=1000)]
+Int64 = Annotated[str, BeforeValidator(_read_int64)]  # protojson writes 64 bits as text, and reads either
 Flag = Annotated[bool, Field(strict=True)]
 DisplayName = Annotated[str, Field(max_length=63)]
 Description = Annotated[str, Field(max_length=999)]

@@ -46,6 +46,7 @@ from engine.api import (
 )
 from engine.api.common import principal
 from engine.api.paths import normalise
+from engine.api.query import in_camel_case, parameters
 from engine.api.trail import AuditTrail
 from engine.asgi import Receive, Scope, Send, send_error, send_json
 from engine.clock import Clock, SystemClock
@@ -175,6 +176,7 @@ class Engine:
             await send_json(send, error.status, error.control_plane_body())
             return
         scope["path"] = normalise(scope["raw_path"].decode("latin-1"))
+        scope["query_string"] = in_camel_case(scope["query_string"].decode("latin-1")).encode("latin-1")
         await self._control(scope, receive, send)
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,7 +241,7 @@ def control_plane(house: House) -> FastAPI:
     )  # fmt: skip
     app.state.house = house
     for router in ROUTERS:
-        app.include_router(router, dependencies=[Depends(principal)])
+        app.include_router(router, dependencies=[Depends(principal), Depends(parameters)])
     app.include_router(transfers.signed)
     rendering.add_to(app)
 

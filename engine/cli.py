@@ -89,6 +89,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     "FIREDECK_DATA_DIR if it is a simulated fleet's already, or else in the folder `simulated` of the data folder.",
 )
 @click.option(
+    "--model-folder",
+    "model_folders",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder of which contributors and users may register files as models; admins may register any file.",
+)
+@click.option(
     "--otlp-endpoint",
     metavar="URL",
     help="An OpenTelemetry collector to send traces to, as http://127.0.0.1:4318.  [env: OTEL_EXPORTER_OTLP_ENDPOINT]",
@@ -98,7 +105,8 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
-    prices: Path | None, simulate: Path | None, otlp_endpoint: str | None, log_level: str, until_eof: bool,
+    prices: Path | None, simulate: Path | None, model_folders: tuple[Path, ...], otlp_endpoint: str | None,
+    log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -120,6 +128,7 @@ def serve(
         allow_hosts=allow_hosts,
         trusted_proxies=trusted_proxies,
         otlp=_collector(otlp_endpoint),
+        model_folders=tuple(folder.resolve() for folder in model_folders),
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()

@@ -32,7 +32,9 @@ from engine.control.windows import Limits, check
 from engine.wire_paths import find
 
 DEFAULT_LOAD_TARGETS = {"default": 0.8}
-DEFAULT_SLOTS = 8  # sequences that one replica runs at once
+# Sequences that one replica runs at once. Fireworks' default is 16; here each has room for its whole context, and that
+# in the memory of somebody's own machine.
+DEFAULT_SLOTS = 8
 DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
 CONTEXT_TOKENS_MIN = 256
 DRAFT_TOKENS_MAX = 31  # a step reads the logits of 32 tokens: the drafted ones and the sequence's own next
@@ -92,8 +94,9 @@ def update(
 
 
 def from_pydantic(error: ValidationError) -> FiredeckError:
-    """The first problem of a body, by its wire path."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    """The first problem of a body, by its wire path; a field that there is not comes before one that is missing."""
+    found = error.errors(include_url=False, include_input=False)
+    first = min(found, key=lambda problem: problem["type"] != "extra_forbidden")
     field = ".".join(_wire(str(part)) if part in _FIELDS else str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return InvalidArgument(f"unknown field {field!r}", field=field)
@@ -247,6 +250,18 @@ def _check_served(deployment: Deployment) -> None:
             raise FailedPrecondition(
                 f"{field} is not served by this version of the engine", field=field, hint="leave it out"
             )
+    parts = {
+        "worldSize": deployment.world_size,
+        "generatorCount": deployment.generator_count,
+        "disaggregatedPrefillCount": deployment.disaggregated_prefill_count,
+        "disaggregatedPrefillWorldSize": deployment.disaggregated_prefill_world_size,
+    }
+    for field, count in parts.items():
+        if count and count > 1:
+            raise InvalidArgument(
+                f"{field} {count} is more than 1: a replica is one process, which reads prompts and generates",
+                field=field, hint="leave it out; more replicas: maxReplicaCount, more accelerators: acceleratorCount",
+            )  # fmt: skip
 
 
 def _check_placement(deployment: Deployment) -> None:

@@ -131,6 +131,8 @@ class Library:
         """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
         assert model.peft_details is not None
         base = await self._base_file(model.peft_details.base_model)
+        if not self.present(model.name):
+            raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
         found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
             changed = f"the file of {model.name} has changed since the model was made"
@@ -217,7 +219,7 @@ class Library:
     def _own_path(self, name: str) -> Path:
         path = Path(self._file(name))
         if not path.exists():
-            raise FailedPrecondition(f"{path} is gone", field="baseModel", hint="put the model's file back")
+            raise FailedPrecondition(f"the file of {name} is gone", field="baseModel", hint="put the model's file back")
         return path
 
     def _file(self, name: str) -> str:

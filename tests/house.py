@@ -16,6 +16,7 @@ import uvicorn
 
 from client.access_types import UserSpec
 from client.config import ADMIN_KEY_FILE, Context
+from client.errors import from_response
 from client.http import Transport
 from client.resources import Client
 from engine.app import Engine
@@ -65,6 +66,12 @@ class Home:
         record, key = await self.engine.house.keyring.create(account, "someone", role, "", None)
         assert record.account == account
         return key
+
+
+def field_of(answer: httpx.Response) -> str | None:
+    """The field at fault of a refusal, None where it names none."""
+    error = from_response(answer.status_code, answer.json())
+    return error.field
 
 
 @asynccontextmanager

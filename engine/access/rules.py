@@ -1,8 +1,9 @@
 """One table: every route, the least role that may use it, and the name under which the audit log knows it. Pure.
 
-Roles and what each may are Fireworks' (https://docs.fireworks.ai/accounts/users): an inference user sees all resources,
-runs inference and manages keys of its own; a contributor also makes resources and changes those it made; a user
-changes everybody's; an admin also manages users, their keys, quotas, and reads the audit log.
+Roles and what each may are Fireworks' (https://docs.fireworks.ai/accounts/users): an inference user sees all resources
+(not the weights behind them, nor where they lie), runs inference and manages keys of its own; a contributor also makes
+resources and changes those it made; a user changes everybody's; an admin also manages users, their keys, quotas, and
+reads the audit log.
 
 A route that is not in the table is refused for everyone, so that a new one cannot be forgotten open.
 """
@@ -76,7 +77,9 @@ RULES: Mapping[Route, Rule] = {
     ("POST", f"{_V1}/models/{{model_id}}:import"): _change("ImportModel"),
     ("POST", f"{_V1}/models/{{model_id}}:getUploadEndpoint"): _change("GetModelUploadEndpoint"),
     ("GET", f"{_V1}/models/{{model_id}}:validateUpload"): _change("ValidateModelUpload"),
-    ("GET", f"{_V1}/models/{{model_id}}:getDownloadEndpoint"): _read("GetModelDownloadEndpoint"),
+    ("GET", f"{_V1}/models/{{model_id}}:getDownloadEndpoint"): replace(
+        _read("GetModelDownloadEndpoint"), least=CONTRIBUTOR
+    ),
     ("DELETE", f"{_V1}/models/{{model_id}}"): _change("DeleteModel"),
     ("POST", f"{_OWN}/models"): _make("CreateModel"),
     ("GET", f"{_V1}/deployments"): _read("ListDeployments"),

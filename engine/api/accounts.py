@@ -27,6 +27,7 @@ async def list_accounts(house: HouseDep, caller: Caller, query: Listing) -> Resp
 
 @router.get("/v1/accounts/{account}", response_model=Account)
 async def get(account: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """One of the accounts that this key can see."""
     if account not in {caller.account, LIBRARY_ACCOUNT}:
         raise NotFound(f"account {account!r} does not exist", field="account")
     return shown(_account(house, account), read_mask)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic.alias_generators import to_camel
 
 from client.errors import InvalidArgument, NotFound
 from client.names import Name
@@ -79,11 +80,45 @@ async def json_body(request: Request) -> Any:
     """The body as JSON; an empty one is an empty object."""
     body = await read_body(request.scope, request.receive, BODY_BYTES_MAX)
     try:
-        parsed = json.loads(body) if body.strip() else {}
+        parsed = json.loads(body, object_pairs_hook=_once) if body.strip() else {}
         json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored or shown
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"the body is not JSON: {error}", hint="send a JSON object") from None
     return parsed
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's members; whoever names one twice would not know which of them counts (RFC 8259, section 4)."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgument(f"the field {twice[:80]!r} is given twice", field=twice[:80], hint="give it once")
+    return members
+
+
+def object_body(body: Any, *known: str, at: str = "") -> dict[str, Any]:
+    """The fields of an object by their names in camelCase, taken in either spelling.
+
+    InvalidArgument for what is no object, for a field that is none of `known`, and for one given in both spellings.
+    `at`: the path of an object within the body, "" for the body itself.
+    """
+    if not isinstance(body, dict):
+        raise InvalidArgument(f"{at or 'the body'} must be a JSON object", field=at or None)
+    given = {name if name in known else to_camel(name): value for name, value in body.items()}
+    unknown = sorted(name for name in body if name not in known and to_camel(name) not in known)
+    if unknown:
+        field = f"{at}.{unknown[0]}".lstrip(".")[:80]
+        hint = "known here: " + (", ".join(known) or "none")
+        raise InvalidArgument(f"unknown field {field!r}", field=field, hint=hint)
+    if len(given) < len(body):
+        raise InvalidArgument("a field is given in both spellings", hint="give it once")
+    return given
+
+
+async def no_body(request: Request) -> None:
+    """For what takes no field: `{}` or nothing."""
+    object_body(await json_body(request))
 
 
 def deployment_name(account: str, deployment_id: str) -> str:
@@ -122,6 +157,7 @@ Listing = Annotated[ListQuery, Depends(list_query)]
 HouseDep = Annotated[House, Depends(house)]
 Caller = Annotated[Principal, Depends(principal)]
 Body = Annotated[Any, Depends(json_body)]
+NoBody = Annotated[None, Depends(no_body)]
 
 
 def shown(message: Wire, read_mask: str = "", within: str = "") -> Response:
@@ -130,13 +166,6 @@ def shown(message: Wire, read_mask: str = "", within: str = "") -> Response:
         content = message.model_dump_json(by_alias=True, exclude_none=True)
         return Response(content, media_type="application/json")
     return JSONResponse(masks.shown(message, read_mask, within))
-
-
-def object_body(body: Any) -> dict[str, Any]:
-    """The body if it is an object, else InvalidArgument."""
-    if not isinstance(body, dict):
-        raise InvalidArgument("the body must be a JSON object")
-    return body
 
 
 def documented_body(model: str) -> dict[str, Any]:

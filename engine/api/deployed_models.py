@@ -58,6 +58,7 @@ async def list_deployed_models(account: str, house: HouseDep, caller: Caller, qu
 async def get(
     account: str, deployed_model_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
+    """A model on a deployment, with its state there now."""
     return shown(house.fleet.deployed.get(_name(account, deployed_model_id)), read_mask)
 
 

@@ -17,10 +17,12 @@ from engine.api.common import (
     Caller,
     HouseDep,
     Listing,
+    NoBody,
     ReadMask,
     UpdateMask,
     deployment_name,
     documented_body,
+    object_body,
     shown,
 )
 from engine.api.listing import page
@@ -131,7 +133,7 @@ async def update(
 ) -> Response:
     """Only the fields of `updateMask` change; without a mask, only those that the body has.
 
-    With `validateOnly` what it would be, nothing being changed: UPDATING where its replicas would be replaced.
+    With `validateOnly` (ours) what it would be, nothing being changed: UPDATING where its replicas would be replaced.
     """
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
@@ -162,8 +164,8 @@ async def delete(
     return {}
 
 
-@router.post(_ONE + ":undelete", response_model=Deployment)
-async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> Response:
+@router.post(_ONE + ":undelete", response_model=Deployment, openapi_extra=documented_body("NoBody"))
+async def undelete(account: str, deployment_id: str, body: NoBody, house: HouseDep, caller: Caller) -> Response:
     """Bring a soft-deleted deployment back, with what was deployed on it."""
     name = deployment_name(account, deployment_id)
     async with house.access.quotas.deciding:
@@ -172,10 +174,7 @@ async def undelete(account: str, deployment_id: str, house: HouseDep, caller: Ca
 
 
 def _replica_count(body: Any) -> int:
-    count = body.get("replicaCount", body.get("replica_count", 0)) if isinstance(body, dict) else None
-    unknown = sorted(body.keys() - {"replicaCount", "replica_count"}) if isinstance(body, dict) else []
-    if unknown:
-        raise InvalidArgument(f"unknown field {unknown[0]!r}", field=unknown[0])
+    count = object_body(body, "replicaCount").get("replicaCount", 0)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise InvalidArgument("replicaCount must be a whole number of 0 or more", field="replicaCount")
     return count

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from client.errors import FailedPrecondition, InvalidArgument
+from client.access_types import ADMIN
+from client.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
 from engine import model_rules
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
 from engine.api.listing import page
 from engine.house import House
+from engine.keys import Principal
 from engine.masks import update_paths
+from engine.models.fetch import models_dir
 
 router = APIRouter(tags=["models"])
 _MODELS = "/v1/accounts/{account}/models"
@@ -28,9 +33,11 @@ async def list_models(
     caller: Caller,
     query: Listing,
     include_refs: Annotated[bool, Query(alias="includeDeployedModelRefs")] = False,
+    show_internal: Annotated[bool, Query(alias="showInternal", description="no effect: no model is internal")] = False,
 ) -> Response:
     """The account's models; `fireworks` owns the library."""
-    found, token, total = page(house.library.list(account), **asdict(query), default_order="name", kind=Model)
+    items = [_as_seen_by(caller, model) for model in house.library.list(account)]
+    found, token, total = page(items, **asdict(query), default_order="name", kind=Model)
     if include_refs:
         found = [_with_refs(house, model, caller.account) for model in found]
     return shown(ModelPage(models=found, next_page_token=token, total_size=total), query.read_mask, "models")
@@ -39,11 +46,8 @@ async def list_models(
 @router.post(_MODELS, response_model=Model, openapi_extra=documented_body("ModelCreateBody"))
 async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """`{"modelId", "model"}`: a model whose files are still to be uploaded (UPLOADING). See `:getUploadEndpoint`."""
-    fields = object_body(body)
-    unknown = sorted(fields.keys() - {"modelId", "model_id", "model", "cluster"})
-    if unknown:
-        raise InvalidArgument(f"unknown field {unknown[0][:80]!r}", field=unknown[0][:80])
-    model_id = _text(fields.get("modelId", fields.get("model_id")), "modelId")
+    fields = object_body(body, "modelId", "model", "cluster")
+    model_id = _text(fields.get("modelId"), "modelId")
     spec = model_rules.read(fields.get("model") or {})
     model_rules.check_new(spec)
     return shown(await house.library.declare(account, model_id, spec))
@@ -55,7 +59,8 @@ async def get(account: str, model_id: str, house: HouseDep, caller: Caller, read
     name = _name(account, model_id)
     if not house.library.is_public(name):
         caller.may(account, write=False)
-    return shown(_with_refs(house, house.library.get(name, "name"), caller.account), read_mask)
+    found = _as_seen_by(caller, house.library.get(name, "name"))
+    return shown(_with_refs(house, found, caller.account), read_mask)
 
 
 @router.patch(_ONE, response_model=Model, openapi_extra=documented_body("ModelSpec"))
@@ -74,7 +79,7 @@ async def update(
         house.library.get(changed.default_draft_model, "defaultDraftModel")
     now = house.fleet.rooms.clock.wall()
     kept = await house.library.put(changed.model_copy(update={"update_time": now}))
-    return shown(_with_refs(house, kept, caller.account))
+    return shown(_with_refs(house, _as_seen_by(caller, kept), caller.account))
 
 
 @router.delete(_ONE)
@@ -94,7 +99,7 @@ async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -
 async def prepare(account: str, model_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """`{"precision"}`: nothing is to be done for the precision that the file has; others are refused with a remedy."""
     model = house.library.get(_name(account, model_id), "name")
-    model_rules.prepare(model, object_body(body).get("precision"))
+    model_rules.prepare(model, object_body(body, "precision").get("precision"))
     return {}
 
 
@@ -111,16 +116,41 @@ async def import_model(account: str, model_id: str, body: Body, caller: Caller) 
 async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?}`.
 
-    The file of a LoRA adapter needs `baseModel`, the model that it was trained on.
+    The file of a LoRA adapter needs `baseModel`, the model that it was trained on. Admins may register any file, others
+    those of the engine's model folders: of other files they learn nothing, not even whether there are such.
     """
-    fields = object_body(body)
+    fields = object_body(body, "modelId", "file", "displayName", "baseModel")
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
     display_name, base_model = fields.get("displayName"), fields.get("baseModel")
     if display_name is not None and (not isinstance(display_name, str) or len(display_name) > 63):
         raise InvalidArgument("displayName must be a text of at most 63 characters", field="displayName")
     if base_model is not None:
         base_model = _text(base_model, "baseModel")
-    return shown(await house.library.create(account, model_id, file, display_name, base_model))
+    if caller.role != ADMIN:
+        file = str(_in_model_folder(Path(file), [models_dir(), *house.fleet.settings.model_folders]))
+    made = await house.library.create(account, model_id, file, display_name, base_model)
+    return shown(_as_seen_by(caller, made))
+
+
+def _in_model_folder(file: Path, folders: list[Path]) -> Path:
+    """The file behind a path, links followed, if it lies in one of the folders; PermissionDenied, in the same words
+    whatever there is, if not."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        real = file.resolve()
+        if file.is_absolute() and any(real.is_relative_to(folder.resolve()) for folder in folders):
+            return real
+    raise PermissionDenied(
+        "only admins register files outside of the engine's model folders", field="file",
+        hint="upload the file, or ask an admin for it, or for the folder: firedeck serve --model-folder FOLDER",
+    )  # fmt: skip
+
+
+def _as_seen_by(caller: Principal, model: Model) -> Model:
+    """Where files lie on the engine's machine is for admins; others see a file's name."""
+    known = model.firedeck
+    if caller.role == ADMIN or known is None or not known.file:
+        return model
+    return model.model_copy(update={"firedeck": known.model_copy(update={"file": Path(known.file).name})})
 
 
 def _with_refs(house: House, model: Model, account: str) -> Model:

@@ -6,11 +6,12 @@ that those rules read; every route has the one shape of errors.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.addon_types import DeployedModelSpec
@@ -18,7 +19,9 @@ from client.guard_types import GuardSpec, ReleaseKeyBody
 from client.model_types import ModelSpec
 from client.router_types import RouterShiftSpec, RouterSpec
 from client.types import DeploymentSpec
+from engine.access.rules import RULES
 
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 PATH = "/firedeck/v1/openapi.json"
 _REF = "#/components/schemas/{model}"
 _TEXT = {"type": "string", "minLength": 1}
@@ -30,10 +33,18 @@ _KEYS = {
 _OPEN = ("/healthz", "/readyz", "/metrics", PATH, "/openapi.json", "/firedeck/v1/files/")  # asked without a key
 
 
-class FieldAtFault(BaseModel):
-    """Which field an error is about, by its wire path."""
+class FieldViolation(BaseModel):
+    """Which field an error is about, by its wire path, and what is wrong with it."""
 
     field: str
+    description: str
+
+
+class BadRequest(BaseModel):
+    """google.rpc.BadRequest as a google.protobuf.Any."""
+
+    type_url: Literal["type.googleapis.com/google.rpc.BadRequest"] = Field(alias="@type")
+    field_violations: list[FieldViolation] = Field(alias="fieldViolations")
 
 
 class Error(BaseModel):
@@ -41,7 +52,7 @@ class Error(BaseModel):
 
     code: int
     message: str
-    details: list[FieldAtFault]
+    details: list[BadRequest]
 
 
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -58,8 +69,9 @@ _SMALL_BODIES: dict[str, Any] = {
         "type": "object", "additionalProperties": False,
         "properties": {"replicaCount": {"type": "integer", "minimum": 0, "maximum": 1000}},
     },
+    "NoBody": {"type": "object", "additionalProperties": False},
     "ModelFileBody": {
-        "type": "object", "required": ["modelId", "file"],
+        "type": "object", "required": ["modelId", "file"], "additionalProperties": False,
         "properties": {
             "modelId": _TEXT, "file": _TEXT, "baseModel": _TEXT, "displayName": {"type": "string", "maxLength": 63}
         },
@@ -71,23 +83,25 @@ _SMALL_BODIES: dict[str, Any] = {
         },
     },
     "UploadEndpointBody": {
-        "type": "object", "required": ["filenameToSize"],
+        "type": "object", "required": ["filenameToSize"], "additionalProperties": False,
         "properties": {
             "filenameToSize": {"type": "object", "minProperties": 1, "additionalProperties": _INT64},
             "enableResumableUpload": {"type": "boolean"},
         },
     },
-    "PrepareBody": {"type": "object", "required": ["precision"], "properties": {"precision": _TEXT}},
+    "PrepareBody": {
+        "type": "object", "required": ["precision"], "additionalProperties": False, "properties": {"precision": _TEXT}
+    },
     "MatchBody": {
-        "type": "object", "required": ["createDeploymentRequest"],
+        "type": "object", "required": ["createDeploymentRequest"], "additionalProperties": False,
         "properties": {
             "createDeploymentRequest": {
                 "type": "object", "required": ["deployment"],
                 "properties": {
+                    "parent": {"type": "string"},
                     "deployment": {
-                        "type": "object", "required": ["baseModel"],
-                        "properties": {"baseModel": _TEXT, "enableAddons": {"type": "boolean"}},
-                    }
+                        "allOf": [{"$ref": "#/components/schemas/DeploymentSpec"}, {"required": ["baseModel"]}]
+                    },
                 },
             }
         },
@@ -107,12 +121,20 @@ def document(app: FastAPI) -> dict[str, Any]:
         _add_bodies(components.setdefault("schemas", {}))
         components["securitySchemes"] = _KEYS
         for path, operations in schema["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
+                operation["summary"] = _summary(method.upper(), path) or operation["summary"]
                 operation["responses"].pop("422", None)  # bad parameters are 400s, as everything else
                 operation["responses"]["default"] = _ERROR
                 operation["security"] = [] if path.startswith(_OPEN) else [{name: []} for name in _KEYS]
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _summary(method: str, path: str) -> str:
+    """The route's action as the audit log names it, in words; "" for what needs no key."""
+    rule = RULES.get((method, path))
+    words = _WORD.sub(" ", rule.action) if rule else ""
+    return f"{words} (firedeck's own)" if words and path.startswith("/firedeck/") else words
 
 
 def _add_bodies(schemas: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ async def list_quotas(account: str, house: HouseDep, caller: Caller, query: List
 
 @router.get(_OF_ACCOUNT + "/{quota_id}", response_model=Quota)
 async def get(account: str, quota_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """One quota, with its usage now."""
     return shown(house.access.quotas.get(account, quota_id), read_mask)
 
 

@@ -34,9 +34,10 @@ def add_to(app: FastAPI) -> None:
 async def refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FiredeckError)
     request.state.error = error
-    headers = {"x-should-retry": "false"} if error.status == 409 else {}
+    headers = {"x-should-retry": "false"} if error.status in (409, 429) else {}  # the SDKs repeat both by themselves
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["x-should-retry"] = "true"
     return JSONResponse(error.control_plane_body(), error.status, headers)
 
 

@@ -31,6 +31,7 @@ async def list_secrets(account: str, house: HouseDep, caller: Caller, query: Lis
 
 @router.get("/{secret_id}", response_model=Secret)
 async def get(account: str, secret_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A secret without its value."""
     return shown(house.access.vault.get(account, secret_id), read_mask)
 
 
@@ -45,5 +46,6 @@ async def update(
 
 @router.delete("/{secret_id}")
 async def delete(account: str, secret_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
+    """The secret goes, and its value with it."""
     await house.access.vault.delete(account, secret_id)
     return {}

@@ -10,13 +10,18 @@ from fastapi import APIRouter, Query, Response
 from client.addon_types import DeploymentShape, DeploymentShapePage, DeploymentShapeVersion, DeploymentShapeVersionPage
 from client.errors import InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT, Name, check_id
-from engine import shapes
+from client.types import Deployment
+from engine import declare, shapes
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
 from engine.api.listing import page
 from engine.deployed_rules import check_owner
 
 router = APIRouter(prefix="/v1/accounts/{account}", tags=["deployment shapes"])
 _SHAPES = "/deploymentShapes"
+_CREATE_REQUEST = (
+    "parent", "deployment", "deploymentId", "disableAutoDeploy", "disableSpeculativeDecoding", "validateOnly",
+    "skipShapeValidation", "skipImageTagValidation", "acceptShapelessRisk",
+)  # fmt: skip
 ANY = "-"  # in a shape's place: the versions of all shapes (https://google.aip.dev/159)
 
 
@@ -62,6 +67,7 @@ async def list_versions(account: str, shape_id: str, caller: Caller, query: List
 async def get_version(
     account: str, shape_id: str, version_id: str, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
+    """One version of a shape, with the shape as it stood then."""
     shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
     name = f"{shape}/versions/{check_id(version_id, 'version')}"
     for version in shapes.versions():
@@ -77,26 +83,26 @@ async def get_version(
 )
 async def match(account: str, body: Body, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The versions that a deployment of this base model could take: `{"createDeploymentRequest": {"deployment":
-    {"baseModel", "enableAddons"?}}}`. A LoRA adapter stands for its base."""
-    deployment = _wanted(object_body(body))
-    model = deployment.get("baseModel", deployment.get("base_model"))
-    if not isinstance(model, str) or not model:
+    {"baseModel", "enableAddons"?}}}`. A LoRA adapter stands for its base; a deployment's other fields decide nothing.
+    """
+    deployment = _wanted(body)
+    model = deployment.base_model
+    if not model:
         raise InvalidArgument("baseModel is required", field="createDeploymentRequest.deployment.baseModel")
     name = house.library.resolve(model, account, "createDeploymentRequest.deployment.baseModel")
     found = house.library.get(name, "createDeploymentRequest.deployment.baseModel")
     check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
     name = found.peft_details.base_model if found.peft_details else name
-    addons = deployment.get("enableAddons", deployment.get("enable_addons"))
     fitting = [v for v in shapes.versions() if v.latest_validated and v.snapshot.base_model == name]
-    return _versions([v for v in fitting if addons is not True or v.snapshot.enable_addons], query)
+    return _versions([v for v in fitting if not deployment.enable_addons or v.snapshot.enable_addons], query)
 
 
-def _wanted(body: dict[str, Any]) -> dict[str, Any]:
-    request = body.get("createDeploymentRequest", body.get("create_deployment_request"))
-    deployment = request.get("deployment") if isinstance(request, dict) else None
-    if not isinstance(deployment, dict):
-        raise InvalidArgument("createDeploymentRequest.deployment is required", field="createDeploymentRequest")
-    return deployment
+def _wanted(body: Any) -> Deployment:
+    request = object_body(body, at := "createDeploymentRequest")
+    asked = object_body(request.get(at), *_CREATE_REQUEST, at=at)
+    if not isinstance(asked.get("deployment"), dict):
+        raise InvalidArgument(f"{at}.deployment is required", field=at)
+    return declare.read(asked["deployment"])
 
 
 def _versions(items: list[DeploymentShapeVersion], query: Listing) -> Response:

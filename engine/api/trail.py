@@ -1,6 +1,7 @@
 """Pure ASGI around the control plane: every request with a rule is written into the audit log.
 
-A change is written down before its answer goes out; what it made belongs from then on to whose key it was.
+A change is written down before its answer goes out; what it made belongs from then on to whose key it was. A dry run
+changes nothing: it stands among the reads, under a name of its own (`DeleteDeploymentDryRun`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from client.access_types import ADMIN
@@ -64,7 +66,7 @@ class AuditTrail:
             self._refused(scope, error)
             return
         headers = headers_of(scope)
-        made = _made(scope, rule, status, body)
+        made = _made(rule, status, body)
         access = self._house.access
         note = access.audit.add if rule.changes else access.reads.note
         note(
@@ -94,12 +96,15 @@ class AuditTrail:
 
 
 def _rule(scope: Scope) -> Rule | None:
-    return RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
+    rule = RULES.get((scope["method"], getattr(scope.get("route"), "path", "")))
+    if rule is not None and rule.changes and _only_asked(scope):
+        return replace(rule, action=rule.action + "DryRun", changes=False)
+    return rule
 
 
-def _made(scope: Scope, rule: Rule, status: int, body: bytes) -> str:
+def _made(rule: Rule, status: int, body: bytes) -> str:
     """The name of what a request has made, "" when it made nothing."""
-    if not rule.action.startswith("Create") or status != 200 or _only_asked(scope):
+    if not rule.changes or not rule.action.startswith("Create") or status != 200:
         return ""
     with contextlib.suppress(ValueError):
         made = json.loads(body)

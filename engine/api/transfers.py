@@ -27,13 +27,11 @@ async def upload_endpoint(
 ) -> Response:
     """`{"filenameToSize": {name: bytes}}`: a signed URL for each file, to PUT it to. The model must be UPLOADING."""
     model = _uploading(house, account, model_id)
-    sizes = _sizes(object_body(body))
+    sizes = _sizes(object_body(body, "filenameToSize", "enableResumableUpload"))
     house.uploads.check_room(sizes)
     urls = {name: _url(request, house, "PUT", model.name, name, size) for name, size in sizes.items()}
-    folder = house.uploads.folder_of(model.name)
-    found = UploadEndpoint(
-        filename_to_signed_urls=urls, filename_to_unsigned_uris={name: (folder / name).as_uri() for name in sizes}
-    )
+    uris = {name: f"firedeck://{model.name}/{name}" for name in sizes}  # where it lies on this machine is not told
+    found = UploadEndpoint(filename_to_signed_urls=urls, filename_to_unsigned_uris=uris)
     return shown(found, read_mask)
 
 
@@ -111,7 +109,7 @@ def _still_uploading(model: Model) -> None:
 
 
 def _sizes(body: dict[str, Any]) -> dict[str, int]:
-    given = body.get("filenameToSize", body.get("filename_to_size"))
+    given = body.get("filenameToSize")
     if not isinstance(given, dict) or not given or len(given) > FILES_MAX:
         raise InvalidArgument(
             f"filenameToSize is required, with 1 to {FILES_MAX} files", field="filenameToSize",

@@ -46,6 +46,7 @@ async def list_users(account: str, house: HouseDep, caller: Caller, query: Listi
 
 @router.get(_USERS + "/{user_id}", response_model=User)
 async def get(account: str, user_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A user or service account of the account."""
     return shown(house.access.users.get(account, user_id), read_mask)
 
 

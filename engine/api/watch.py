@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from client.access_types import ADMIN
 from client.fleet_types import AlertPage, DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
@@ -28,7 +29,8 @@ _SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by
 async def fleet(house: HouseDep, caller: Caller) -> Response:
     """Every deployment that this key may see, soft-deleted ones included, with numbers, replicas and reasons."""
     quotas_of = house.access.quotas.holding_up
-    snapshot = await written(house.fleet, quotas_of, house.started_at, caller.account)
+    whole = caller.role == ADMIN
+    snapshot = await written(house.fleet, quotas_of, house.started_at, caller.account, whole=whole)
     return Response(snapshot, media_type="application/json")
 
 
@@ -50,7 +52,9 @@ async def _snapshots(house: House, caller: Principal, interval_s: float) -> Asyn
     clock, quotas_of, sent = house.fleet.rooms.clock, house.access.quotas.holding_up, b""
     while not house.closing.is_set() and house.keyring.stands(caller):
         max_age_s = interval_s / 2
-        event = await house.frames.latest(house.fleet, quotas_of, house.started_at, caller.account, max_age_s)
+        event = await house.frames.latest(
+            house.fleet, quotas_of, house.started_at, caller.account, max_age_s, whole=caller.role == ADMIN
+        )
         if event is not sent:
             yield event
         sent = event
@@ -80,6 +84,7 @@ async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
 
 @router.get(_ONE, **_SHOW)
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
+    """One deployment as the dashboard shows it: numbers, replicas, the autoscaler's reasons, conditions."""
     keeper = house.fleet.get(deployment_name(account, deployment_id))
     return views.status(house.fleet, keeper, house.access.quotas.holding_up)
 
@@ -101,5 +106,6 @@ async def history(
 async def events(
     account: str, deployment_id: str, house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100
 ) -> EventPage:
+    """The newest events of one deployment, oldest first."""
     name = deployment_name(account, deployment_id)
     return EventPage(events=await house.fleet.rooms.store.events_of(name, after, limit))

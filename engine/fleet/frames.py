@@ -1,4 +1,5 @@
-"""The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account.
+"""The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account (once more for its
+admins, who see the engine's process and folder besides).
 
 A large fleet is written in slices, and everybody else has a turn between two of them: the tokens of streams go through
 the same event loop. So deployments of one snapshot are seen some milliseconds apart; each by itself is seen at once.
@@ -28,23 +29,25 @@ class Frame:
 
 
 class Frames:
-    """The last frame of each account; None is the key of all accounts together."""
+    """The last frame of each account, by whether it is `whole`; None is the key of all accounts together."""
 
     def __init__(self) -> None:
-        self._frames: dict[str | None, Frame] = {}
-        self._making: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._frames: dict[tuple[str | None, bool], Frame] = {}
+        self._making: defaultdict[tuple[str | None, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def latest(
-        self, fleet: Fleet, quotas_of: QuotasOf, started_at: datetime, account: str | None, max_age_s: float
-    ) -> bytes:
+        self, fleet: Fleet, quotas_of: QuotasOf, started_at: datetime, account: str | None, max_age_s: float,
+        *, whole: bool = True,
+    ) -> bytes:  # fmt: skip
         """A FleetSnapshot as an event, begun no longer ago than `max_age_s`; who asks meanwhile waits for the same."""
-        clock = fleet.rooms.clock
-        async with self._making[account]:
-            frame = self._frames.get(account)
+        clock, kind = fleet.rooms.clock, (account, whole)
+        async with self._making[kind]:
+            frame = self._frames.get(kind)
             if frame is None or clock.monotonic() - frame.made_at > max_age_s:
                 made_at = clock.monotonic()
-                event = await written(fleet, quotas_of, started_at, account, around=(b"data: ", b"\n\n"))
-                frame = self._frames[account] = Frame(event, made_at)
+                around = (b"data: ", b"\n\n")
+                event = await written(fleet, quotas_of, started_at, account, around=around, whole=whole)
+                frame = self._frames[kind] = Frame(event, made_at)
         return frame.event
 
 
@@ -54,12 +57,14 @@ async def written(
     started_at: datetime,
     account: str | None,
     around: tuple[bytes, bytes] = (b"", b""),
+    *,
+    whole: bool = True,
 ) -> bytes:
     """A FleetSnapshot as JSON, written slice by slice, with something before and behind it."""
     before, behind = around
     frame = FleetSnapshot(
         time=fleet.rooms.clock.wall(),
-        engine=views.engine_info(fleet, started_at),
+        engine=views.engine_info(fleet, started_at, whole=whole),
         alerts=views.alerts(fleet, account),
     )
     head = frame.model_dump_json(by_alias=True, exclude_none=True, exclude={"deployments"})

@@ -14,6 +14,7 @@ from client.names import random_id
 from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import STARTING, Do, Observed, Stage, Step
 from engine.fleet.arrival import Arrival
+from engine.fleet.last_words import without_folders
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.template import Template
@@ -240,7 +241,7 @@ class ReplicaSet:
         """How its process ended, and the end of its log where there is one."""
         driver = self._rooms.driver
         ending = driver.ending(replica.placed) if replica.placed else "it never had a process"
-        lines = driver.last_words(replica.id).splitlines()[-LAST_WORDS_LINES:]
+        lines = without_folders(driver.last_words(replica.id)).splitlines()[-LAST_WORDS_LINES:]
         intro = f"{ending}; log: "
         return intro + " | ".join(lines)[len(intro) - REASON_CHARS :] if lines else ending
 

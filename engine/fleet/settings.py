@@ -21,6 +21,7 @@ class Settings:
     simulated fleet that stands in for it.
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
+    `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
     """
 
     data_dir: Path
@@ -36,6 +37,7 @@ class Settings:
     allow_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     otlp: Target | None = None
+    model_folders: tuple[Path, ...] = ()
 
     @property
     def rehearsal(self) -> bool:

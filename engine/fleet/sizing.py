@@ -68,14 +68,17 @@ class Sizing:
         able = fit.labelled_nodes(nodes, labels)
         need = self.need(template)
         largest = max(able, key=lambda node: (node.accelerators * node.accelerator_bytes, node.memory_bytes))
+        ways = self._what_fits(nodes, template)
         raise FailedPrecondition(
             f"a replica needs {self.estimate(template, _work(template)).text}; "
             f"{largest.name} {fit.short_ever(largest, need)}",
-            field="maxContextLength",
-            hint=self._what_fits(nodes, template),
-        )
+            field=ways[0].partition(" ")[0] if ways else "baseModel",
+            hint=f"it would fit with {' or '.join(ways)}" if ways
+            else "no context and no number of slots would fit: take a smaller model",
+        )  # fmt: skip
 
-    def _what_fits(self, nodes: list[Node], template: Template) -> str:
+    def _what_fits(self, nodes: list[Node], template: Template) -> list[str]:
+        """`FIELD VALUE` of each single change with which a replica would fit."""
         work = _work(template)
 
         def fits(other: Workload) -> bool:
@@ -90,10 +93,7 @@ class Sizing:
             if template.devices and self._fits(nodes, replace(template, devices=more))
             else "",
         ]
-        said = " or ".join(way for way in ways if way)
-        return (
-            f"it would fit with {said}" if said else "no context and no number of slots would fit: take a smaller model"
-        )
+        return [way for way in ways if way]
 
     def _most(self, nodes: list[Node], template: Template) -> int:
         labels = Need(template.accelerator_type, 0, template.regions)

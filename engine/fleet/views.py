@@ -26,14 +26,15 @@ from engine.version import VERSION
 SYNTHETIC_SEEN_S = 60.0
 
 
-def engine_info(fleet: Fleet, started_at: datetime) -> EngineInfo:
+def engine_info(fleet: Fleet, started_at: datetime, *, whole: bool = True) -> EngineInfo:
+    """The engine itself; `whole`: with what it is on its machine, its process and its folder."""
     now = fleet.rooms.clock.monotonic()
     seen = [k.meter.last_synthetic_at for k in fleet.keepers() if k.meter.last_synthetic_at is not None]
     return EngineInfo(
         version=VERSION,
         started_at=started_at,
-        pid=os.getpid(),
-        data_dir=str(fleet.settings.data_dir),
+        pid=os.getpid() if whole else None,
+        data_dir=str(fleet.settings.data_dir) if whole else None,
         cores=os.cpu_count() or 1,
         gpus=gpu_names(),
         rehearsal=fleet.settings.rehearsal,

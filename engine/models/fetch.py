@@ -39,9 +39,14 @@ def cache_dir() -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("firedeck", appauthor=False)
 
 
+def models_dir() -> Path:
+    """The folder of the model files that were fetched."""
+    return cache_dir() / "models"
+
+
 def path_of(entry: Entry) -> Path:
     """Where the model's file is, or will be."""
-    return cache_dir() / "models" / entry.file
+    return models_dir() / entry.file
 
 
 def is_present(entry: Entry) -> bool:

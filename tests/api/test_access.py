@@ -63,6 +63,8 @@ def who_may(method: str, path: str) -> tuple[str, str | None]:
         return "admin", None
     if "apiKeys" in path and "{quota_id}" not in path:
         return "inference-user", "admin"
+    if path.endswith(":getDownloadEndpoint"):
+        return "contributor", None
     if (method == "GET" and not path.endswith(":validateUpload")) or path.endswith(":match"):
         return "inference-user", None
     if "/users" in path or "/quotas" in path:

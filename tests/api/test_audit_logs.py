@@ -68,6 +68,23 @@ async def test_what_a_route_does_and_not_its_verb_makes_a_change(own: Home, admi
     assert trails["MatchDeploymentShapeVersions"] == READS
 
 
+async def test_a_dry_run_is_told_as_one_and_never_as_the_change_that_it_was_not(own: Home, admin: Client) -> None:
+    await admin.deployments.create(SPEC, "chat")
+    one = "/v1/accounts/local/deployments/chat"
+    async with own.http(own.admin_key) as http:
+        for method, url, body in (
+            ("POST", "/v1/accounts/local/deployments?deploymentId=new&dryRun=true", SPEC.to_wire()),
+            ("PATCH", f"{one}?validate_only=true", {"description": "x"}),
+            ("DELETE", f"{one}?validateOnly=true", None),
+        ):
+            assert (await http.request(method, url, json=body)).status_code == 200
+    assert len(await admin.audit_logs.list(filter="message:DryRun AND status.code=OK")) == 3
+    changes = ("CreateDeployment", "UpdateDeployment", "DeleteDeployment")
+    told = {change: len(await admin.audit_logs.list(filter=f"message={change}")) for change in changes}
+    assert told == {"CreateDeployment": 1, "UpdateDeployment": 0, "DeleteDeployment": 0}
+    assert [d.id for d in await admin.deployments.list()] == ["chat"]
+
+
 @pytest.mark.parametrize("switch", ["validateOnly=true", "dryRun=true", "dryRun=1"])
 async def test_what_was_only_asked_for_belongs_to_nobody(own: Home, switch: str) -> None:
     path = f"/v1/accounts/local/deployments?deploymentId=chat&{switch}"

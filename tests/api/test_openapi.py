@@ -129,10 +129,14 @@ def test_the_document_is_openapi_3_1_and_describes_every_route(own: EngineProces
     for name, schema in found["components"]["schemas"].items():
         Draft202012Validator.check_schema(schema)
         assert "HTTPValidationError" not in name
+    summaries = []
     for path, operations_of in found["paths"].items():
         for method, operation in operations_of.items():
             assert operation["responses"]["default"]["content"]["application/json"], (method, path)
-            assert operation.get("summary"), (method, path)
+            assert operation.get("description"), (method, path)
+            summaries.append(operation["summary"])
+    assert {"Create Deployment", "Create Model", "Create Model (firedeck's own)", "List Api Keys"} <= set(summaries)
+    assert len(summaries) == len(set(summaries)), "no two operations go by one name"
     deployment = found["components"]["schemas"]["Deployment"]["properties"]
     assert "NVIDIA_H200_141GB" in str(deployment["acceleratorType"])
     assert found["components"]["schemas"]["DeploymentSpec"]["additionalProperties"] is False

@@ -15,7 +15,7 @@ from client.errors import (
 )
 from client.resources import Client
 from client.types import DeploymentSpec
-from tests.house import Home, home
+from tests.house import Home, field_of, home
 from tests.processes import SMOLLM2
 
 VALUE = "canary-8f1c-never-to-be-seen"
@@ -157,6 +157,20 @@ async def test_deployments_and_replicas_beyond_the_quota_are_refused_with_the_nu
     assert (await admin.quotas.get("deployment-count")).usage == 2
 
 
+@pytest.mark.parametrize("value", [5, "5", 5.0])
+async def test_a_quotas_value_is_a_text_or_a_number_and_comes_back_as_text(own: Home, value: object) -> None:
+    async with own.http(own.admin_key) as http:
+        answer = await http.patch("/v1/accounts/local/quotas/replica-count", json={"value": value})
+    assert answer.json()["value"] == "5", answer.text
+
+
+async def test_a_create_that_a_quota_refuses_is_not_repeated_by_the_sdk(own: Home, admin: Client) -> None:
+    await admin.quotas.update("deployment-count", 0)
+    async with own.http(own.admin_key) as http:
+        answer = await http.post("/v1/accounts/local/deployments", json=DeploymentSpec(base_model=SMOLLM2).to_wire())
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (429, "false")
+
+
 async def test_no_crowd_gets_more_than_the_quota_together(admin: Client) -> None:
     await admin.quotas.update("deployment-count", 3)
     await admin.quotas.update("replica-count", 5)
@@ -271,4 +285,4 @@ async def test_what_cannot_be_read_is_400_naming_the_field(own: Home, method, pa
     async with own.http(own.admin_key) as http:
         answer = await http.request(method, f"/v1/accounts/local/{path}", json=body)
     assert answer.status_code == 400, answer.text
-    assert answer.json()["details"] == ([{"field": field}] if field else [])
+    assert field_of(answer) == (field or None)

@@ -19,7 +19,7 @@ from client.usage_types import Usage
 from engine.access.quotas import Consumption, Quotas
 from engine.control.ledger import Presence, Terms
 from engine.control.price import Totals
-from tests.house import Home, home
+from tests.house import Home, field_of, home
 from tests.processes import SMOLLM2
 
 HOUR_S = 3600.0
@@ -105,7 +105,7 @@ async def test_without_a_period_it_is_this_month(own: Home, admin: Client) -> No
 async def test_what_cannot_be_read_is_400_naming_the_field(own: Home, query, field) -> None:
     async with own.http(own.admin_key) as http:
         answer = await http.get("/firedeck/v1/accounts/local/usage", params=query)
-    assert (answer.status_code, answer.json()["details"]) == (400, [{"field": field}]), answer.text
+    assert (answer.status_code, field_of(answer)) == (400, field), answer.text
 
 
 async def test_the_table_states_hours_and_what_is_simulated_or_has_no_price(own: Home, admin: Client) -> None:

@@ -142,6 +142,7 @@ async def test_what_cannot_fit_is_refused_with_the_numbers_and_what_would(fleet:
         await fleet.deployments.create(one, "d")
     assert "131.32 weights" in refused.value.text  # GiB
     assert "acceleratorCount 2" in refused.value.text
+    assert refused.value.field == "acceleratorCount"
     wide = DeploymentSpec(base_model=BIG, max_context_length=131072, max_batch_size=64)
     with pytest.raises(
         FailedPrecondition, match=r"2560\.00 KV cache.*it would fit with maxContextLength \d+ or maxBatch"

@@ -78,7 +78,6 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"maxReplicaCount": 1001}, "maxReplicaCount"),
         ({"minReplicaCount": 2, "maxReplicaCount": 1}, "maxReplicaCount"),
         ({"minReplicaCount": 1, "maxReplicaCount": 0}, "maxReplicaCount"),
-        ({"minReplicaCount": "1"}, "minReplicaCount"),
         ({"minReplicaCount": 1.5}, "minReplicaCount"),
         ({"minReplicaCount": True}, "minReplicaCount"),
         ({"minReplicaCount": 2**63}, "minReplicaCount"),
@@ -112,8 +111,16 @@ def test_the_context_defaults_to_2048_tokens_or_the_models_own_limit_where_that_
         ({"firedeck": {"panic": 1}}, "firedeck.panic"),
         ({"firedeck": {"forecastFloor": "yes"}}, "firedeck.forecastFloor"),
         ({"autoscalingPolicy": 5}, "autoscalingPolicy"),
-        ({"maxBatchSize": 0}, "maxBatchSize"),
+        ({"maxBatchSize": -1}, "maxBatchSize"),
         ({"maxBatchSize": 257}, "maxBatchSize"),
+        ({"maxBatchSize": "8.5"}, "maxBatchSize"),
+        ({"minReplicaCount": "two"}, "minReplicaCount"),
+        ({"minReplicaCount": "1_0"}, "minReplicaCount"),
+        ({"minReplicaCount": "9" * 30}, "minReplicaCount"),
+        ({"worldSize": 2}, "worldSize"),
+        ({"generatorCount": 2}, "generatorCount"),
+        ({"disaggregatedPrefillCount": 2}, "disaggregatedPrefillCount"),
+        ({"disaggregatedPrefillWorldSize": "4"}, "disaggregatedPrefillWorldSize"),
         ({"maxContextLength": 255}, "maxContextLength"),
         ({"maxContextLength": 8193}, "maxContextLength"),
         ({"acceleratorType": "NVIDIA_H100"}, "acceleratorType"),
@@ -281,6 +288,18 @@ def test_what_is_declared_within_limits_is_kept_as_it_is(low, more, up, down, ze
     policy = whole.autoscaling_policy
     assert (whole.min_replica_count, whole.max_replica_count) == (low, min(1000, low + more))
     assert (policy.scale_up_window, policy.scale_down_window, policy.scale_to_zero_window) == (up, down, zero)
+
+
+@pytest.mark.parametrize("count", [4, "4", 4.0])
+def test_a_whole_number_is_read_in_every_form_that_protojson_has(count):
+    whole = made(minReplicaCount=count, maxReplicaCount="9", firedeck={"threads": count})
+    assert (whole.min_replica_count, whole.max_replica_count) == (4, 9)
+    assert (whole.firedeck.threads, whole.to_wire()["minReplicaCount"]) == (4, 4)
+
+
+def test_a_zero_where_none_makes_sense_is_protobufs_unset():
+    whole = made(maxBatchSize=0, kvCacheMemoryPct=0, acceleratorCount=0, maxContextLength=0, worldSize=0)
+    assert (whole.max_batch_size, whole.accelerator_count, whole.max_context_length) == (8, 1, 2048)
 
 
 def tuned() -> Deployment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, json_format, message_factory, text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,12 +62,48 @@ def test_the_inference_envelope_brings_the_very_same_error_back(cls):
 @pytest.mark.parametrize("cls", TREE)
 def test_the_control_plane_envelope_brings_the_same_error_back(cls):
     body = cls("no", field="maxReplicaCount").control_plane_body()
-    assert body == {"code": cls.grpc, "message": "no", "details": [{"field": "maxReplicaCount"}]}
+    violations = [{"field": "maxReplicaCount", "description": "no"}]
+    [detail] = body.pop("details")
+    assert body == {"code": cls.grpc, "message": "no"}
+    assert detail == {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}
+    body["details"] = [detail]
     got = from_response(cls.status, body)
     told_by_code = {ScalingUp: Unavailable, errors.SpendLimitExceeded: errors.ResourceExhausted}
     told_by_code |= {errors.GuardRefused: InvalidArgument, errors.KeyRefused: errors.PermissionDenied}
     assert type(got) is told_by_code.get(cls, cls)
     assert (got.message, got.field) == ("no", "maxReplicaCount")
+
+
+def test_protobufs_own_reader_takes_the_details():
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(any_pb2.DESCRIPTOR.serialized_pb)
+    text = """
+        name: "status.proto" package: "google.rpc" syntax: "proto3" dependency: "google/protobuf/any.proto"
+        message_type { name: "Status"
+            field { name: "code" number: 1 type: TYPE_INT32 label: LABEL_OPTIONAL }
+            field { name: "message" number: 2 type: TYPE_STRING label: LABEL_OPTIONAL }
+            field { name: "details" number: 3 type: TYPE_MESSAGE type_name: ".google.protobuf.Any"
+                    label: LABEL_REPEATED }
+        }
+        message_type { name: "BadRequest"
+            nested_type { name: "FieldViolation"
+                field { name: "field" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+                field { name: "description" number: 2 type: TYPE_STRING label: LABEL_OPTIONAL }
+            }
+            field { name: "field_violations" json_name: "fieldViolations" number: 1 type: TYPE_MESSAGE
+                    type_name: ".google.rpc.BadRequest.FieldViolation" label: LABEL_REPEATED }
+        }
+    """  # google/rpc/status.proto and error_details.proto, as far as they matter here
+    pool.Add(text_format.Parse(text, descriptor_pb2.FileDescriptorProto()))
+    status, told = (
+        message_factory.GetMessageClass(pool.FindMessageTypeByName(f"google.rpc.{name}"))
+        for name in ("Status", "BadRequest")
+    )
+    body = InvalidArgument("no", field="maxReplicaCount").control_plane_body()
+    read = json_format.ParseDict(body, status(), descriptor_pool=pool)
+    assert read.details[0].Is(told.DESCRIPTOR)
+    detail = told.FromString(read.details[0].value)
+    assert [(v.field, v.description) for v in detail.field_violations] == [("maxReplicaCount", "no")]
 
 
 def test_an_error_without_a_field_has_empty_details_as_the_live_service_has():

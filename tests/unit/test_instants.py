@@ -46,6 +46,13 @@ BAD = [
 BEYOND = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-00:01", "9999-12-31T23:59:60Z"]
 
 
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_an_instant_comes_back_to_the_microsecond(given_at):
+    shown = ApiKeySpec(expire_time=given_at).to_wire()["expireTime"]
+    assert instants.parse(shown) == given_at
+    assert len(shown.partition(".")[2]) in (4, 7), "protojson has three or six digits, and the Z"
+
+
 @pytest.mark.parametrize(("text", "expected"), [*GOOD, *LEAP])
 def test_every_form_is_its_instant_in_utc(text: str, expected: datetime) -> None:
     found = instants.parse(text)
