@@ -56,6 +56,7 @@ from engine.fleet.fleet import Fleet
 from engine.fleet.monitor import Monitor
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
+from engine.gateway import openapi as inference_openapi
 from engine.gateway.routes import Gateway
 from engine.gateway.traced import traced
 from engine.house import Access, House
@@ -270,6 +271,11 @@ def control_plane(house: House) -> FastAPI:
     async def described() -> dict[str, Any]:
         """This document."""
         return app.openapi()
+
+    @app.get(inference_openapi.PATH, include_in_schema=False)
+    async def inference_described() -> dict[str, Any]:
+        """That of the inference API."""
+        return inference_openapi.document()
 
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app

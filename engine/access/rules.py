@@ -54,11 +54,11 @@ def _change(action: str) -> Rule:
     return Rule(action, CONTRIBUTOR, others=USER)
 
 
-# Without a key: probes, scrapers, the document of all routes, and files at signed addresses.
+# Without a key: probes, scrapers, the documents of all routes, and files at signed addresses.
 OPEN: frozenset[Route] = frozenset(
     {
         ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
-        ("GET", "/firedeck/v1/openapi.json"),
+        ("GET", "/firedeck/v1/openapi.json"), ("GET", "/firedeck/v1/inference/openapi.json"),
         ("GET", "/firedeck/v1/files/{ticket}"), ("PUT", "/firedeck/v1/files/{ticket}"),  # whose path is signed
     }
 )  # fmt: skip

@@ -10,53 +10,14 @@ import asyncio
 import base64
 import json
 import threading
-from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PlainValidator
 
 from client.errors import InvalidArgument
 from engine.replica.llama import Vectors
 from engine.replica.pooler import Pooler
-from engine.replica.wire_types import Body, Integer, Text, read, whole_text
-
-MAX_INPUTS = 2048
-MAX_INPUT_IDS = 2**20  # beyond any model's context
-_NOT_BUILT = ("prompt_template", "return_logits", "lora")  # silently ignored they would change what the vectors mean
-
-
-def _inputs(value: Any) -> list[str] | list[list[int]]:
-    """Text, texts, token ids or lists of token ids, always as a list of inputs."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not value:
-        raise ValueError("must be text, token ids, or a list of either, and not empty")
-    if type(value[0]) is int:
-        value = [value]
-    if len(value) > MAX_INPUTS:
-        raise ValueError(f"must be at most {MAX_INPUTS} inputs")
-    if all(isinstance(one, str) for one in value):
-        return [whole_text(one) for one in value]
-    if any(isinstance(one, dict) for one in value):
-        raise ValueError("objects need a prompt_template, which is not supported: send text")
-    return [_ids(one) for one in value]
-
-
-def _ids(value: Any) -> list[int]:
-    if not isinstance(value, list) or len(value) > MAX_INPUT_IDS:
-        raise ValueError("must be text, token ids, or a list of either, not a mixture")
-    if not all(type(token) is int and 0 <= token < 2**31 for token in value):
-        raise ValueError("must be token ids: whole numbers from 0")
-    return value
-
-
-class EmbeddingRequest(Body):
-    model: Text = ""
-    input: Annotated[list[str] | list[list[int]], PlainValidator(_inputs)]
-    dimensions: Annotated[Integer, Field(ge=1)] | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    normalize: bool | None = None
-    user: Text | None = None
+from engine.replica.pooling_fields import NOT_WITH_EMBEDDINGS, EmbeddingRequest
+from engine.replica.wire_types import read
 
 
 async def embed(pooler: Pooler, raw: bytes, gone: threading.Event) -> tuple[bytes, int]:
@@ -69,7 +30,7 @@ async def embed(pooler: Pooler, raw: bytes, gone: threading.Event) -> tuple[byte
 
 
 def _prepare(pooler: Pooler, raw: bytes) -> tuple[EmbeddingRequest, list[list[int]]]:
-    request = read(EmbeddingRequest, raw, _NOT_BUILT)
+    request = read(EmbeddingRequest, raw, NOT_WITH_EMBEDDINGS)
     largest = pooler.model.dimensions
     if request.dimensions is not None and request.dimensions > largest:
         raise InvalidArgument(f"dimensions: this model's vectors have {largest}", field="dimensions")

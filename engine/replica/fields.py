@@ -23,7 +23,7 @@ from engine.replica.tool_fields import (
     ToolCall,
     ToolFields,
 )
-from engine.replica.wire_types import Body, Integer, Number, Schema, Text, whole_text
+from engine.replica.wire_types import Body, Integer, Number, Schema, Text, TokenId, whole_text
 
 MAX_STOPS = 4
 MAX_STOP_CHARS = 256
@@ -84,11 +84,21 @@ def _seed(value: Any) -> int:
 
 
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS), AfterValidator(whole_text)]
-Prompt = Annotated[str | list[int] | list[str] | list[list[int]], PlainValidator(_prompt)]
-Logprobs = Annotated[bool | int, PlainValidator(_logprobs)]
-Seed = Annotated[int, PlainValidator(_seed)]
+_TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_TOKENS)]
+_Several = Field(min_length=1, max_length=MAX_CHOICES)
+_PromptForms = str | _TokenIds | Annotated[list[str], _Several] | Annotated[list[_TokenIds], _Several]
+_LogprobForms = bool | Annotated[int, Field(ge=0, le=MAX_LEGACY_LOGPROBS)]
+_SeedForm = Annotated[int, Field(ge=MIN_SEED, le=MAX_SEED)]
+# What is checked by hand says for documents which forms it has.
+Prompt = Annotated[
+    str | list[int] | list[str] | list[list[int]], PlainValidator(_prompt, json_schema_input_type=_PromptForms)
+]
+Logprobs = Annotated[bool | int, PlainValidator(_logprobs, json_schema_input_type=_LogprobForms)]
+Seed = Annotated[int, PlainValidator(_seed, json_schema_input_type=_SeedForm)]
 TokenLimit = Annotated[Integer, Field(ge=0, lt=2**31)]
-LogitBias = Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MAX_LOGIT_BIAS)]
+_Bias = Annotated[Number, Field(ge=-100, le=100)]
+_TOKENS = {"propertyNames": {"pattern": "^[0-9]{1,9}$"}}  # which of them there are only the model knows
+LogitBias = Annotated[dict[str, _Bias], Field(max_length=MAX_LOGIT_BIAS, json_schema_extra=_TOKENS)]
 
 
 class StreamOptions(Body):

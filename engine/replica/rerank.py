@@ -10,35 +10,14 @@ import asyncio
 import json
 import re
 import threading
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, PlainValidator
 
 from engine.replica.pooler import Pooler
+from engine.replica.pooling_fields import NOT_WITH_RERANK, RerankRequest
 from engine.replica.template import Rendered, Segment
-from engine.replica.wire_types import Body, Integer, Text, read, whole_text
-
-MAX_DOCUMENTS = 1024
-_NOT_BUILT = ("task", "lora")  # the model's own instruction and weights are used
-
-
-def _documents(value: Any) -> list[str]:
-    """Texts, or objects with a `text`."""
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_DOCUMENTS:
-        raise ValueError(f"must be a list of 1 to {MAX_DOCUMENTS} texts")
-    texts: list[Any] = [one.get("text") if isinstance(one, dict) else one for one in value]
-    if not all(isinstance(one, str) and one for one in texts):
-        raise ValueError("must be texts, none of them empty")
-    return [whole_text(one) for one in texts]
-
-
-class RerankRequest(Body):
-    model: Text = ""
-    query: Annotated[Text, Field(min_length=1)]
-    documents: Annotated[list[str], PlainValidator(_documents)]
-    top_n: Annotated[Integer, Field(ge=1)] | None = None
-    return_documents: bool | None = None
+from engine.replica.wire_types import read
 
 
 async def rerank(pooler: Pooler, raw: bytes, gone: threading.Event) -> tuple[bytes, int]:
@@ -62,7 +41,7 @@ def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
 
 
 def _prepare(pooler: Pooler, raw: bytes) -> tuple[RerankRequest, list[list[int]]]:
-    request = read(RerankRequest, raw, _NOT_BUILT)
+    request = read(RerankRequest, raw, NOT_WITH_RERANK)
     template = pooler.model.rerank_template
     if template is not None:
         filled_in = (filled(template, request.query, document) for document in request.documents)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from engine.replica.wire_types import Body, Number, Text, whole_text
+from engine.replica.wire_types import Body, Number, Text, TokenId, whole_text
 
 MAX_ADAPTERS = 8
 MAX_ADAPTER_SCALE = 4.0
@@ -32,6 +32,9 @@ def _expected(value: Any) -> Any:
     if not all(type(token) is int and 0 <= token < 2**31 for token in value):
         raise ValueError("must be text or token ids: whole numbers from 0")
     return value
+
+
+_ExpectedForms = str | Annotated[list[TokenId], Field(max_length=MAX_EXPECTED_TOKENS)] | None
 
 
 class ExpectedPart(Body):
@@ -59,7 +62,9 @@ class AdapterRequest(Body):
 
 class ServingFields(Body):
     prediction: Text | Prediction | None = None
-    speculation: Annotated[str | list[int] | None, PlainValidator(_expected)] = None
+    speculation: Annotated[str | list[int] | None, PlainValidator(_expected, json_schema_input_type=_ExpectedForms)] = (
+        None
+    )
     disable_speculation: bool | None = None
     rewrite_speculation: bool | None = None
     adaptive_speculation: bool | None = None

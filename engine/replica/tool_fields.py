@@ -22,7 +22,8 @@ MAX_SCHEMA_DEPTH = 64  # templates and JSON writers recurse
 MAX_ID_CHARS = 256
 MIN_BUDGET_TOKENS = 1024
 
-FunctionName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+_NAME = r"^[a-zA-Z0-9_-]{1,64}$"
+FunctionName = Annotated[Text, Field(pattern=_NAME, json_schema_extra={"pattern": _NAME})]
 CallId = Annotated[Text, Field(min_length=1, max_length=MAX_ID_CHARS)]
 
 
@@ -90,6 +91,31 @@ def _effort(value: Any) -> Any:
     raise ValueError("must be low, medium, high, none, true, false or a number of tokens")
 
 
+class ChosenName(Body):
+    name: Text
+
+
+class ChosenFunction(Body):
+    """The function that has to be called, in OpenAI's form."""
+
+    type: Literal["function"] = "function"
+    function: ChosenName
+
+
+class ChosenByName(ChosenName):
+    """The function that has to be called, in the other form."""
+
+    type: Literal["function"] = "function"
+
+
+# The forms of what is checked by hand, as documents describe them.
+_ChoiceForms = Literal["auto", "none", "required", "any"] | ChosenFunction | ChosenByName | None
+_EffortForms = Literal["low", "medium", "high", "none"] | bool | Annotated[int, Field(ge=0, lt=2**31)] | None
+Choice = Annotated[ToolChoice | None, PlainValidator(_tool_choice, json_schema_input_type=_ChoiceForms)]
+Effort = Annotated[bool | int | str | None, PlainValidator(_effort, json_schema_input_type=_EffortForms)]
+Arguments = Annotated[dict[str, Any], PlainValidator(_arguments, json_schema_input_type=str | dict[str, Any])]
+
+
 class FunctionSpec(Body):
     """A function that may be called. `strict` changes what a forced call does with a schema it cannot follow."""
 
@@ -112,7 +138,7 @@ class Tool(Body):
 
 class CalledFunction(Body):
     name: FunctionName
-    arguments: Annotated[dict[str, Any], PlainValidator(_arguments)] = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
 
 
 class ToolCall(Body):
@@ -134,11 +160,11 @@ class ToolFields(Body):
     """What only chat requests have: tools, and the reasoning of models that think."""
 
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
-    tool_choice: Annotated[ToolChoice | None, PlainValidator(_tool_choice)] = None
+    tool_choice: Choice = None
     parallel_tool_calls: bool | None = None
     functions: Annotated[list[FunctionSpec], Field(fail_fast=True, max_length=MAX_TOOLS)] | None = None
-    function_call: Annotated[ToolChoice | None, PlainValidator(_tool_choice)] = None
-    reasoning_effort: Annotated[bool | int | str | None, PlainValidator(_effort)] = None
+    function_call: Choice = None
+    reasoning_effort: Effort = None
     thinking: Thinking | None = None
     reasoning_history: Literal["disabled", "interleaved", "preserved"] | None = None
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from client.errors import InvalidArgument
@@ -66,7 +66,8 @@ def schema(value: Any) -> Any:
 Text = Annotated[str, AfterValidator(whole_text)]
 Number = Annotated[float, BeforeValidator(not_bool)]
 Integer = Annotated[int, BeforeValidator(whole)]
-Schema = Annotated[dict[str, Any], BeforeValidator(schema)]
+Schema = Annotated[dict[str, Any], BeforeValidator(schema, json_schema_input_type=dict[str, Any] | str)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]  # as documents describe it: lists of them are checked by hand
 
 
 class Body(BaseModel):

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
-from engine.replica.embeddings import MAX_INPUTS, EmbeddingRequest, _body, shaped
+from engine.replica.embeddings import _body, shaped
 from engine.replica.pooler import pack
-from engine.replica.rerank import MAX_DOCUMENTS, RerankRequest, filled
+from engine.replica.pooling_fields import MAX_DOCUMENTS, MAX_INPUTS, EmbeddingRequest, RerankRequest
+from engine.replica.rerank import filled
 from engine.replica.wire_types import validated
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=60)

@@ -1,0 +1,247 @@
+"""The OpenAPI 3.1 document of the inference API.
+
+Requests are described by the very models that replicas validate them with (`engine.replica.fields`, `pooling_fields`)
+and by the tables of what is refused beside them; errors by the classes that are raised.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from client.errors import (
+    AddonNotLoaded,
+    BadGateway,
+    DeadlineExceeded,
+    FailedPrecondition,
+    FiredeckError,
+    GuardRefused,
+    HeadTooLarge,
+    Internal,
+    InvalidArgument,
+    KeyRefused,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    RequestTimeout,
+    ResourceExhausted,
+    ScalingUp,
+    SpendLimitExceeded,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from engine.gateway.answer_types import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Completion,
+    CompletionChunk,
+    Embeddings,
+    Ranking,
+    ServedModel,
+    ServedModels,
+)
+from engine.replica.fields import ChatRequest, CompletionRequest
+from engine.replica.pooling_fields import NOT_WITH_EMBEDDINGS, NOT_WITH_RERANK, EmbeddingRequest, RerankRequest
+from engine.replica.request_body import NOT_YET, ONLY_CHAT
+from engine.version import VERSION
+
+# What pydantic leaves in its own words where something else checks before a bound does.
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+PATH = "/firedeck/v1/inference/openapi.json"
+Json = dict[str, Any]
+
+_READ: tuple[type[FiredeckError], ...] = (
+    InvalidArgument, Unauthenticated, PermissionDenied, NotFound, RequestTimeout, HeadTooLarge, Internal, Unavailable,
+)  # fmt: skip
+_INFER: tuple[type[FiredeckError], ...] = (
+    *_READ, FailedPrecondition, GuardRefused, SpendLimitExceeded, KeyRefused, AddonNotLoaded, PayloadTooLarge,
+    UnsupportedMediaType, ResourceExhausted, BadGateway, ScalingUp, DeadlineExceeded,
+)  # fmt: skip
+_WHAT = {
+    400: "The request is wrong, or a guard of the account refuses it",
+    401: "The key is missing, wrong, revoked or expired",
+    402: "The account has spent what it may this month",
+    403: "The key may not do this, was refused for a while by a guard, or the request comes from a web page",
+    404: "No such model is deployed",
+    408: "The request took too long to come",
+    412: "The adapter could not be loaded",
+    413: "The body is over 8 MiB",
+    415: "The body is not application/json",
+    429: "A limit of the account or the key, or the deployment's queue is full",
+    431: "The head of the request is too large",
+    500: "An error of the engine's own",
+    502: "What a replica sent is no answer",
+    503: "No replica can answer now, or the engine is full or being stopped",
+    504: "What the client gave its request as time (x-request-timeout) was over",
+}
+_TEXT: Json = {"type": "string"}
+_COUNT: Json = {"type": "string", "pattern": "^[0-9]+$"}
+_KINDS = ("requests", "tokens-prompt", "tokens-cache-adjusted-prompt", "tokens-generated")
+_LIMITS: Json = {f"x-ratelimit-{what}-{kind}": _COUNT for what in ("limit", "remaining") for kind in _KINDS}
+_RETRY: Json = {"retry-after": _COUNT, "retry-after-ms": _COUNT}
+_IN_HEADERS: Json = {
+    "x-request-timeout": ("Seconds after which nobody waits for the answer", {"type": "number", "exclusiveMinimum": 0}),
+    "x-prompt-cache-isolation-key": ("Prompts are shared in caches by requests of the same key alone", _TEXT),
+    "x-multi-turn-session-id": ("Which conversation this is: it stays with one replica", _TEXT),
+    "x-session-affinity": ("As x-multi-turn-session-id", _TEXT),
+}
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+_REQUESTS = {
+    "ChatRequest": ChatRequest, "CompletionRequest": CompletionRequest, "EmbeddingRequest": EmbeddingRequest,
+    "RerankRequest": RerankRequest,
+}  # fmt: skip
+_ANSWERS: tuple[Any, ...] = (
+    ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk, Embeddings, Ranking, ServedModel, ServedModels,
+)  # fmt: skip
+# Fields that are refused unless they have one of these values.
+_REFUSED: dict[str, dict[str, Iterable[Any]]] = {
+    "ChatRequest": {**NOT_YET, "suffix": (None, "")},
+    "CompletionRequest": {**NOT_YET, **ONLY_CHAT},
+    "EmbeddingRequest": dict.fromkeys(NOT_WITH_EMBEDDINGS, (None,)),
+    "RerankRequest": dict.fromkeys(NOT_WITH_RERANK, (None,)),
+}
+
+
+@functools.cache
+def document() -> Json:
+    """The document, made once."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "firedeck inference",
+            "version": VERSION,
+            "description": (
+                "Fireworks' and OpenAI's inference API. Unknown fields are passed over. Another method than those here "
+                f"is answered by {MethodNotAllowed.status}, an unknown path by {NotFound.status}, in the same envelope."
+            ),
+        },
+        "servers": [{"url": "/inference/v1"}, {"url": "/v1"}],
+        "security": [{name: []} for name in _KEYS],
+        "paths": {
+            "/chat/completions": _infer("Chat", "ChatRequest", "ChatCompletion", "ChatCompletionChunk"),
+            "/completions": _infer("Complete a text", "CompletionRequest", "Completion", "CompletionChunk"),
+            "/embeddings": _infer("Embed texts", "EmbeddingRequest", "Embeddings"),
+            "/rerank": _infer("Order documents by relevance", "RerankRequest", "Ranking"),
+            "/models": _read("List what can be asked", "ServedModels"),
+            "/models/{model}": _read("Get one of them", "ServedModel", _path("model")),
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": _KEYS},
+    }
+
+
+def _infer(summary: str, request: str, answer: str, event: str | None = None) -> Json:
+    operation = _operation(summary, answer, _INFER, _LIMITS)
+    if event is not None:
+        operation["responses"]["200"]["content"]["text/event-stream"] = {
+            "schema": {
+                "anyOf": [_ref(event), _ref("Error")],
+                "description": "With `stream`: the data of each event. The last is [DONE], or an error after which "
+                "nothing comes.",
+            }
+        }
+    body = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
+    parameters = [
+        {"name": name, "in": "header", "required": False, "description": what, "schema": schema}
+        for name, (what, schema) in _IN_HEADERS.items()
+    ]
+    return {"post": {**operation, "requestBody": body, "parameters": parameters}}
+
+
+def _read(summary: str, answer: str, *parameters: Json) -> Json:
+    return {"get": {**_operation(summary, answer, _READ, {}), "parameters": list(parameters)}}
+
+
+def _operation(summary: str, answer: str, errors: Iterable[type[FiredeckError]], limits: Json) -> Json:
+    told = _headers({"x-request-id": _TEXT, **limits})
+    good = {"description": summary, "headers": told, "content": {"application/json": {"schema": _ref(answer)}}}
+    codes: dict[int, list[str]] = {}
+    for error in errors:
+        codes.setdefault(error.status, []).append(error.inference_code or error.name)
+    return {
+        "summary": summary,
+        "tags": ["inference"],
+        "responses": {"200": good} | {str(status): _refusal(status, codes[status], told) for status in sorted(codes)},
+    }
+
+
+def _refusal(status: int, codes: list[str], told: Json) -> Json:
+    one_of = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
+    return {
+        "description": _WHAT[status],
+        "headers": told | _headers(_RETRY if status in (403, 429, 503) else {}),
+        "content": {"application/json": {"schema": {"allOf": [_ref("Error"), one_of]}}},
+    }
+
+
+def _headers(schemas: Json) -> Json:
+    return {name: {"schema": schema} for name, schema in schemas.items()}
+
+
+def _path(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> Json:
+    asked = [(name, "validation", TypeAdapter(kind)) for name, kind in _REQUESTS.items()]
+    told = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in _ANSWERS]
+    _, found = TypeAdapter.json_schemas(
+        [*asked, *told],  # type: ignore[list-item]
+        by_alias=True,
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: Json = _in_words_of_json_schema(found["$defs"])
+    del schemas["ToolChoice"]  # what the forms of a choice are read into
+    for name in _REQUESTS:
+        _as_the_gateway_takes_it(name, schemas[name])
+    return schemas | {"Error": _envelope()}
+
+
+def _in_words_of_json_schema(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {_BOUNDS.get(key, key): _in_words_of_json_schema(value) for key, value in schema.items()}
+    return [_in_words_of_json_schema(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def _as_the_gateway_takes_it(name: str, schema: Json) -> None:
+    """A replica needs no model, its gateway does; and what is refused by name is no field of the model."""
+    schema["properties"]["model"] = {
+        "type": "string",
+        "minLength": 1,
+        "description": "A deployment, a model (MODEL#DEPLOYMENT), an adapter or a router.",
+    }
+    schema["required"] = ["model", *schema.get("required", [])]
+    for field, harmless in _REFUSED[name].items():
+        schema["properties"][field] = {"enum": list(harmless), "description": "Nothing else is supported here."}
+
+
+def _envelope() -> Json:
+    error = {
+        "type": "object",
+        "required": ["message", "type", "code", "param"],
+        "additionalProperties": False,
+        "properties": {
+            "message": {"type": "string", "minLength": 1, "description": "Ends with the remedy, in parentheses."},
+            "type": {"const": "error"},
+            "code": {"type": "string"},
+            "param": {"type": ["string", "null"], "description": "The field at fault."},
+        },
+    }
+    return {
+        "type": "object",
+        "description": "OpenAI's envelope, with Fireworks' request_id.",
+        "required": ["error", "request_id"],
+        "additionalProperties": False,
+        "properties": {"error": error, "request_id": _TEXT},
+    }

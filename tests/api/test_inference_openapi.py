@@ -1,0 +1,201 @@
+"""The OpenAPI document of the inference API, and whether engine and replica keep to it: generated requests, right and
+wrong ones. None is answered by a status that is not documented, or by a 5xx, and the next good one is answered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from engine.gateway.openapi import PATH
+from engine.replica.fields import ChatRequest, CompletionRequest
+from engine.replica.pooling_fields import EmbeddingRequest, RerankRequest
+from tests.api.hostile import GOOD, MODEL
+from tests.api.test_hostile import good
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
+
+pytestmark = pytest.mark.model
+EXAMPLES, SOAK_EXAMPLES = 5, 200  # of each operation, in each way
+SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
+LABELS = (
+    "POST /chat/completions", "POST /completions", "POST /embeddings", "POST /rerank", "GET /models",
+    "GET /models/{model}",
+)  # fmt: skip
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+MOST_TOKENS, MOST_CHOICES = 4, 2  # thousands are legal, and take minutes
+TOO_LATE = {"x-request-timeout"}  # a 504 is what this asks for: other tests do
+MODELS = [MODEL, SMOLLM2]
+
+
+@pytest.fixture
+def http(engine: EngineProcess) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    with httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as client:
+        yield client
+
+
+def operation_of(http: httpx.Client, label: str) -> APIOperation:
+    """As documented, but with models that are there."""
+    found: dict[str, Any] = http.get(PATH).json()
+    for body in ("ChatRequest", "CompletionRequest", "EmbeddingRequest", "RerankRequest"):
+        found["components"]["schemas"][body]["properties"]["model"] = {"enum": MODELS}
+    found["paths"]["/models/{model}"]["get"]["parameters"][0]["schema"] = {"enum": [*MODELS, "nope"]}
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            operation["parameters"] = [one for one in operation["parameters"] if one["name"] not in TOO_LATE]
+    every = [result.ok() for result in schemathesis.openapi.from_dict(found).get_all_operations()]
+    assert sorted(one.label for one in every) == sorted(LABELS)
+    return next(one for one in every if one.label == label)
+
+
+def bounded(body: Any, label: str) -> None:
+    """Ask for little, where the request asks for what is legal; what is wrong stays as wrong as it was."""
+    if not isinstance(body, dict) or not label.endswith("completions"):
+        return
+    for field, most, legal in (
+        ("max_tokens", MOST_TOKENS, 2**31), ("max_completion_tokens", MOST_TOKENS, 2**31),
+        ("n", MOST_CHOICES, 129), ("best_of", MOST_CHOICES, 129),
+    ):  # fmt: skip
+        value = body.get(field)
+        if isinstance(value, int | float) and not isinstance(value, bool) and most < value < legal:
+            body[field] = most
+    if body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
+        body["max_tokens"] = MOST_TOKENS
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(SOAK_EXAMPLES, marks=SOAK)])
+def test_inference_keeps_to_its_document(engine: EngineProcess, http: httpx.Client, label: str, examples: int) -> None:
+    right, operation = good(http), operation_of(http, label)
+    statuses = [status for mode in GenerationMode for status in fuzz(operation, mode, engine, examples)]
+    print(f"{len(statuses)} requests: { {status: statuses.count(status) for status in sorted(set(statuses))} }")
+    assert statuses
+    assert good(http) == right
+
+
+def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess, examples: int) -> list[int]:
+    """Send a bounded number of examples of one operation; the statuses of their answers."""
+    statuses = []
+
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def send(case: schemathesis.Case) -> None:
+        bounded(case.body, operation.label)
+        answer = case.call_and_validate(
+            base_url=f"{engine.context.base_url}/inference/v1", headers={"Authorization": f"Bearer {engine.key}"},
+            checks=CHECKS, timeout=PATIENCE_S,
+        )  # fmt: skip
+        statuses.append(answer.status_code)
+
+    with contextlib.suppress(Unsatisfiable):  # an operation that takes nothing cannot be asked wrongly
+        send()
+    return statuses
+
+
+def document(http: httpx.Client) -> dict[str, Any]:
+    found = http.get(PATH, headers={"Authorization": ""})  # it needs no key
+    assert found.status_code == 200
+    return dict(found.json())
+
+
+def validator(found: dict[str, Any], name: str) -> Draft202012Validator:
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": found["components"]})
+
+
+def test_the_document_is_openapi_3_1_and_has_every_field_that_a_replica_reads(http: httpx.Client) -> None:
+    found = document(http)
+    assert found["openapi"] == "3.1.0"
+    schemas = found["components"]["schemas"]
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    for kind in (ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest):
+        named = {field.alias or name for name, field in kind.model_fields.items()}
+        assert named <= schemas[kind.__name__]["properties"].keys()
+        assert "model" in schemas[kind.__name__]["required"]
+
+
+@pytest.mark.parametrize("prefix", ["/inference/v1", "/v1"])
+def test_every_documented_path_is_served_below_both_prefixes(http: httpx.Client, prefix: str) -> None:
+    found = document(http)
+    assert prefix in [server["url"] for server in found["servers"]]
+    for path, operations in found["paths"].items():
+        for method in operations:
+            body = GOOD.get(f"/inference/v1{path}", {})
+            answer = http.request(method, prefix + path.format(model=MODEL), json=body if method == "post" else None)
+            kind = "reranker" if path == "/rerank" else None  # the shared model is none
+            assert (answer.status_code == 200) != (kind is not None and kind in answer.text), answer.text
+        assert http.request("PUT", prefix + path.format(model=MODEL), json={}).status_code == 405
+
+
+WORDS = {
+    "chat": ("/chat/completions", "ChatCompletionChunk", {"logprobs": True, "return_token_ids": True}),
+    "tools": ("/chat/completions", "ChatCompletionChunk", {
+        "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required", "max_tokens": 40,
+    }),
+    "usage apart": ("/completions", "CompletionChunk", {"stream_options": {"include_usage": True}}),
+    "legacy logprobs": ("/completions", "CompletionChunk", {"logprobs": 2, "echo": True, "raw_output": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_streams_and_whole_answers_are_as_described(http: httpx.Client, name: str) -> None:
+    path, event, fields = WORDS[name]
+    found, body = document(http), GOOD[f"/inference/v1{path}"] | {"max_tokens": 3} | fields
+    answer = http.post(f"/v1{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    validator(found, event.removesuffix("Chunk")).validate(answer.json())
+    stream = http.post(f"/v1{path}", json=body | {"stream": True})
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    *events, last, rest = stream.text.split("\n\n")
+    assert (last, rest) == ("data: [DONE]", "")
+    assert events
+    for one in events:
+        validator(found, event).validate(json.loads(one.removeprefix("data: ")))
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("ChatRequest", {"temperature": 3}, "temperature"), ("ChatRequest", {"seed": 2**63}, "seed"),
+    ("ChatRequest", {"n": 129}, "n"), ("ChatRequest", {"messages": []}, "messages"),
+    ("ChatRequest", {"suffix": "x"}, "suffix"), ("ChatRequest", {"tool_choice": 5}, "tool_choice"),
+    ("ChatRequest", {"reasoning_effort": -1}, "reasoning_effort"), ("ChatRequest", {"images": ["x"]}, "images"),
+    ("CompletionRequest", {"logprobs": 6}, "logprobs"), ("CompletionRequest", {"tools": [{}]}, "tools"),
+    ("CompletionRequest", {"prompt": [[]]}, "prompt"), ("CompletionRequest", {"prompt": ["x"] * 129}, "prompt"),
+    ("CompletionRequest", {"speculation": [-1]}, "speculation"), ("CompletionRequest", {"model": ""}, "model"),
+    ("EmbeddingRequest", {"input": []}, "input"), ("EmbeddingRequest", {"dimensions": 0}, "dimensions"),
+    ("EmbeddingRequest", {"prompt_template": "x"}, "prompt_template"),
+]  # fmt: skip
+ROUTES = {
+    "ChatRequest": "/inference/v1/chat/completions", "CompletionRequest": "/inference/v1/completions",
+    "EmbeddingRequest": "/inference/v1/embeddings",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "field"), WRONG)
+def test_what_the_document_forbids_the_engine_refuses_by_that_field(
+    http: httpx.Client, name: str, fields: dict[str, Any], field: str
+) -> None:
+    found, right = document(http), GOOD[ROUTES[name]]
+    validator(found, name).validate(right)
+    assert not validator(found, name).is_valid(right | fields)
+    answer = http.post(ROUTES[name], json=right | fields)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == field
+    validator(found, "Error").validate(answer.json())
