@@ -24,7 +24,7 @@ from engine.gateway import shield
 from engine.placement.simulated import replica as simulated
 from engine.placement.simulated.replica import SimulatedReplica
 from tests.api.test_requests import ASK, CHAT, Stage, acting, until
-from tests.house import Home, home
+from tests.house import Home, field_of, home
 from tests.processes import contents
 
 PATH = "/v1/chat/completions"
@@ -291,7 +291,7 @@ async def test_what_is_no_guard_is_refused_by_field(tmp_path, spec, field) -> No
     async with home(tmp_path / "data") as at, at.http(at.admin_key) as http:
         answer = await http.post(f"/firedeck/v1/{GUARDS}?guardId=g", json=spec)
         assert answer.status_code == 400, answer.text
-        assert answer.json()["details"][0]["field"].startswith(field), answer.text
+        assert str(field_of(answer)).startswith(field), answer.text
         assert at.engine.house.access.guards.of("local") == []
 
 
