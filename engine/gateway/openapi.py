@@ -10,7 +10,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from client.errors import (
     AddonNotLoaded,
@@ -45,7 +46,7 @@ from engine.gateway.answer_types import (
     ServedModel,
     ServedModels,
 )
-from engine.replica.fields import ChatRequest, CompletionRequest
+from engine.replica.fields import ROLES_WITH, ChatRequest, CompletionRequest
 from engine.replica.pooling_fields import NOT_WITH_EMBEDDINGS, NOT_WITH_RERANK, EmbeddingRequest, RerankRequest
 from engine.replica.request_body import NOT_YET, ONLY_CHAT
 from engine.version import VERSION
@@ -94,7 +95,7 @@ _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
 }
-_REQUESTS = {
+_REQUESTS: dict[str, type[BaseModel]] = {
     "ChatRequest": ChatRequest, "CompletionRequest": CompletionRequest, "EmbeddingRequest": EmbeddingRequest,
     "RerankRequest": RerankRequest,
 }  # fmt: skip
@@ -194,15 +195,14 @@ def _ref(name: str) -> Json:
 
 
 def _schemas() -> Json:
-    asked = [(name, "validation", TypeAdapter(kind)) for name, kind in _REQUESTS.items()]
-    told = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in _ANSWERS]
-    _, found = TypeAdapter.json_schemas(
-        [*asked, *told],  # type: ignore[list-item]
-        by_alias=True,
-        ref_template="#/components/schemas/{model}",
-    )
+    described: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        *((name, "validation", TypeAdapter[Any](kind)) for name, kind in _REQUESTS.items()),
+        *((kind.__name__, "serialization", TypeAdapter[Any](kind)) for kind in _ANSWERS),
+    ]
+    _, found = TypeAdapter.json_schemas(described, by_alias=True, ref_template="#/components/schemas/{model}")
     schemas: Json = _in_words_of_json_schema(found["$defs"])
     del schemas["ToolChoice"]  # what the forms of a choice are read into
+    schemas["Message"] = _by_role(schemas["Message"])
     for name in _REQUESTS:
         _as_the_gateway_takes_it(name, schemas[name])
     return schemas | {"Error": _envelope()}
@@ -212,6 +212,23 @@ def _in_words_of_json_schema(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {_BOUNDS.get(key, key): _in_words_of_json_schema(value) for key, value in schema.items()}
     return [_in_words_of_json_schema(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def _by_role(message: Json) -> Json:
+    """One schema for all roles that may have the same fields. Only the assistant may leave its text out."""
+    roles: dict[tuple[str, ...], list[str]] = {}
+    for role in message["properties"]["role"]["enum"]:
+        none_of = tuple(field for field, of in ROLES_WITH.items() if role not in of)
+        roles.setdefault(none_of, []).append(role)
+    kinds = []
+    for none_of, alike in roles.items():
+        fields = {**message["properties"], "role": {"enum": alike}} | {field: {"type": "null"} for field in none_of}
+        required = message["required"]
+        if "assistant" not in alike:
+            text = [form for form in fields["content"]["anyOf"] if form != {"type": "null"}]
+            fields["content"], required = {"anyOf": text}, [*required, "content"]
+        kinds.append({"type": "object", "properties": fields, "required": required})
+    return {"description": message["description"], "anyOf": kinds}
 
 
 def _as_the_gateway_takes_it(name: str, schema: Json) -> None:
