@@ -45,6 +45,8 @@ class Arrival:
         launch = template.launch(replica.id, replica.key, file, draft, cores=cores, need=need)
         placed = await self._place(replica, template, launch)
         where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
+        if template.devices and not need.accelerators:
+            where += ", on the CPU: there are no accelerators"
         await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
 
     async def _place(self, replica: Replica, template: Template, launch: Launch) -> Placed:

@@ -242,13 +242,12 @@ class Fleet:
 
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
-        gpus = self._plans.gpus(deployment)
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each)
         return keeper
 
     def accelerated(self, deployment: Deployment) -> bool:
         """Whether its replicas have accelerators."""
-        return self._plans.gpus(deployment) > 0
+        return self._plans.accelerated(deployment)
 
     def _cores_each(self) -> int:
         if self.rooms.driver.simulated:

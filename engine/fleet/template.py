@@ -37,7 +37,7 @@ class Template:
     ngram_length: int = 0
     adapters_cached: int | None = None
     adapter_sequences: int | None = None
-    devices: int | None = None
+    devices: int | None = None  # accelerators, as declared; how many a replica gets is `sizing.Sizing.accelerators`
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
     sized: bool = True  # False: placed without asking whether it fits
@@ -83,11 +83,10 @@ def cores_each(cores: int, replicas: int) -> int:
     return max(1, (cores - 1) // max(1, replicas))
 
 
-def template_of(declared: Deployment, *, gpus: int) -> Template:
-    """The template of a declaration. `gpus`: how many this machine has.
+def template_of(declared: Deployment) -> Template:
+    """The template of a declaration; it does not depend on which nodes there are.
 
-    What has no effect (a draft model that is switched off, accelerators where there are none) is left out, so that a
-    change of it replaces no replica.
+    What has no effect (a draft model that is switched off) is left out, so that a change of it replaces no replica.
     """
     drafts = declared.draft_token_count or 0
     template = Template(
@@ -101,7 +100,7 @@ def template_of(declared: Deployment, *, gpus: int) -> Template:
         ngram_length=(declared.ngram_speculation_length or 0) if drafts else 0,
         adapters_cached=declared.num_peft_device_cached or None,
         adapter_sequences=declared.max_peft_batch_size or None,
-        devices=min(declared.accelerator_count or gpus, gpus) or None,
+        devices=declared.accelerator_count,
     )
     unnamed = replace(template, deployment="")
     settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _PLACEMENT)

@@ -20,6 +20,7 @@ from client.resources import Client
 from client.types import AutoscalingPolicy, Deployment, DeploymentSpec, Placement
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
+from tests.simulated_models import SIMULATED_8B
 
 FLEET = Path(__file__).parent / "fleet.toml"
 BIG = "accounts/fireworks/models/simulated-70b"
@@ -244,6 +245,31 @@ async def test_an_engine_that_is_killed_comes_back_and_takes_over_its_virtual_re
     )  # fmt: skip
     assert real.returncode == 1
     assert "holds a simulated fleet" in real.stderr
+
+
+async def test_a_replica_gets_as_many_accelerators_as_are_declared_or_no_place_when_the_nodes_have_changed(
+    tmp_path: Path,
+):
+    def nodes_of(accelerators: int) -> None:
+        nodes = f'[[node]]\nname = "a"\naccelerator_type = "{H100}"\naccelerators = {accelerators}\n'
+        (tmp_path / "fleet.toml").write_text('start_delay = "0s"\n' + nodes + SIMULATED_8B)
+
+    nodes_of(8)
+    engine = EngineProcess(tmp_path / "data", ("--simulate", str(tmp_path / "fleet.toml"))).start()
+    try:
+        async with Client(engine.context) as client:
+            spec = DeploymentSpec(base_model=SMALL, accelerator_count=8, min_replica_count=1)
+            await client.deployments.create(spec, "d")
+            await until(client, lambda d: ready(d) == 1)
+        engine.stop()
+        nodes_of(4)
+        engine.start()
+        async with Client(engine.context) as client:
+            found = await until(client, said)
+            assert "has 4 accelerators, not 8" in said(found)
+            assert (found.accelerator_count, ready(found)) == (8, 0)
+    finally:
+        engine.stop()
 
 
 async def identities(client: Client) -> set[tuple]:

@@ -110,7 +110,7 @@ async def test_each_wait_is_kept_by_replicas_that_break_right_after_they_were_re
                 young.take({"status": "failed", "reason": "its scheduler died"})
             else:
                 step = Step(Do.TERMINATE, young.id, "made no token", fault=True)
-                await house.keeper.replicas.do(step, template_of(house.keeper.deployment, gpus=0))
+                await house.keeper.replicas.do(step, template_of(house.keeper.deployment))
     waits = [later - sooner for sooner, later in itertools.pairwise(starts)]
     assert waits == [pytest.approx(wait, abs=0.3) for wait in (1, 2, 4, 8, 16)]
     for replica in house.keeper.replicas:

@@ -1,0 +1,72 @@
+"""How much of a node a replica is promised: by its declaration, its model's dimensions and what nodes there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from client.errors import FailedPrecondition
+from engine.fleet.sizing import Sizing
+from engine.fleet.template import Template
+from engine.models.dimensions import Dimensions
+from engine.placement.port import Node
+
+GIB = 1 << 30
+L4 = "NVIDIA_L4_24GB"
+MODEL = Dimensions(
+    weights_bytes=GIB, kv_heads=(8,) * 16, key_length=64, value_length=64, embedding_length=1024,
+    feed_forward_length=4096, vocabulary_size=32000, context_length=32768, adapter_elements=1 << 20,
+)  # fmt: skip
+TEMPLATE = Template("accounts/local/deployments/d", "m", slots=4, context_tokens=2048, devices=1)
+
+
+def node(name: str = "a", *, accelerators: int = 0, memory_bytes: int = 64 * GIB, cores: int = 8) -> Node:
+    return Node(
+        name=name, device="CPU", memory_bytes=memory_bytes, free_memory_bytes=memory_bytes, threads=32,
+        free_threads=32, accelerator_type=L4 if accelerators else None, accelerators=accelerators,
+        accelerator_bytes=24 * GIB, free_device_bytes=(24 * GIB,) * accelerators, cores=cores,
+    )  # fmt: skip
+
+
+@dataclass
+class Nodes:
+    """A driver that is neither of the two: nothing may ask which one it is."""
+
+    there: list[Node] = field(default_factory=lambda: [node()])
+
+    def nodes(self) -> list[Node]:
+        return self.there
+
+
+class Shelf:
+    """A library of one model."""
+
+    def dimensions(self, name: str) -> Dimensions:
+        return MODEL
+
+
+def sizing(*nodes: Node) -> Sizing:
+    return Sizing(Nodes(list(nodes)), Shelf())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("declared", "there", "got"), [(1, 0, 0), (1, 4, 1), (4, 4, 4), (8, 4, 8), (2, 0, 2)])
+def test_the_accelerators_that_are_declared_are_needed_and_one_means_the_cpu_where_there_are_none(declared, there, got):
+    template = replace(TEMPLATE, devices=declared)
+    assert sizing(node(accelerators=there)).need(template).accelerators == got
+    assert sizing(node(accelerators=there)).accelerators(template) == got
+
+
+def test_nodes_that_come_later_count_from_then_on():
+    later = sizing()
+    assert later.need(TEMPLATE).accelerators == 0
+    later._driver.there.append(node(accelerators=2))  # type: ignore[attr-defined]
+    assert later.need(TEMPLATE).accelerators == 1
+
+
+@pytest.mark.parametrize(("declared", "there"), [(4, 0), (8, 4)])
+def test_more_accelerators_than_any_node_has_are_refused_with_what_there_is(declared, there):
+    with pytest.raises(FailedPrecondition, match=f"has {there} accelerators, not {declared}") as refused:
+        sizing(node(accelerators=there)).check(replace(TEMPLATE, devices=declared))
+    assert refused.value.field == "acceleratorCount"
+    assert "what there is: 1 node with" in (refused.value.hint or "")
