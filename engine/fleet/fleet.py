@@ -25,6 +25,7 @@ from engine.fleet.checks import (
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
+from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
@@ -32,8 +33,6 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
-from engine.fleet.template import cores_each
-from engine.placement import machine
 from engine.shapes import ASKED_NOTHING, Asked
 
 log = logging.getLogger(__name__)
@@ -48,6 +47,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self.alerts: Alerts = {}  # as they were judged last
+        self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
@@ -58,6 +58,7 @@ class Fleet:
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         await self.rooms.driver.open()
+        self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.open()
         for stored in await self.rooms.store.deployments():
             keeper = self.keep(stored.deployment)
@@ -250,10 +251,8 @@ class Fleet:
         return self._plans.accelerated(deployment)
 
     def _cores_each(self) -> int:
-        if self.rooms.driver.simulated:
-            return 1  # what a virtual node has does not follow from this machine
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
-        return cores_each(machine.cores(), replicas)
+        return cores_each(self.rooms.driver.nodes(), replicas)
 
     def _check_free(self, name: Name) -> None:
         if str(name) in self._keepers:
@@ -280,10 +279,12 @@ class Fleet:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
-        """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week.
+        """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
+        used for a week.
 
         Nothing goes because a clock was set: so much time has to have gone by as well.
         """
+        self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.beat()
         for keeper in self.keepers():
             if keeper.deleted:

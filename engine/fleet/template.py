@@ -74,15 +74,6 @@ class Template:
         return made if made.regions is None else replace(made, regions=frozenset(made.regions))
 
 
-def cores_each(cores: int, replicas: int) -> int:
-    """How many of a machine's cores each of its replicas may use when there are as many as there may be, at least 1.
-
-    One is left to the gateway and everything else: a replica whose threads share a core with it is slower than one with
-    fewer threads (replica/threads.py has the figures).
-    """
-    return max(1, (cores - 1) // max(1, replicas))
-
-
 def template_of(declared: Deployment) -> Template:
     """The template of a declaration; it does not depend on which nodes there are.
 

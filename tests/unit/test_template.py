@@ -11,7 +11,7 @@ from client.names import Name
 from client.types import Deployment
 from engine import declare
 from engine.control.windows import PRODUCT
-from engine.fleet.template import Template, cores_each, template_of
+from engine.fleet.template import Template, template_of
 from engine.placement.local import options_of
 from engine.replica.__main__ import arguments
 
@@ -56,14 +56,6 @@ def words(made: Template) -> list[str]:
 )
 def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, expected):
     assert words(template(**body)) == expected
-
-
-@pytest.mark.parametrize(
-    ("cores", "replicas", "each"),
-    [(1, 1, 1), (2, 1, 1), (2, 3, 1), (4, 1, 3), (4, 4, 1), (8, 2, 3), (16, 0, 15), (16, 3, 5), (16, 100, 1)],
-)
-def test_cores_are_divided_among_all_replicas_that_may_be_and_one_is_left_to_the_rest(cores, replicas, each):
-    assert cores_each(cores, replicas) == each
 
 
 @pytest.mark.parametrize("placement", [{"multiRegion": "GLOBAL"}, {"regions": ["US_IOWA_1", "EU_PARIS_1"]}])
