@@ -63,7 +63,8 @@ class Plans:
         new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), asked)
         check_served(new, model, asked)
         self.check_draft(new)
-        if template_of(new) != template_of(current):
+        checked = not current.disable_deployment_size_validation
+        if template_of(new) != template_of(current) or not checked:
             self._check_size(new)
         return self._labelled(new)
 
@@ -81,8 +82,8 @@ class Plans:
             spec.draft_model = self._library.resolve(draft, account, "draftModel") if draft else None
 
     def _check_size(self, deployment: Deployment) -> None:
-        """FailedPrecondition when no node could ever hold a replica of it."""
-        self._sizing.check(template_of(deployment))
+        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels."""
+        self._sizing.check(template_of(deployment), size=not deployment.disable_deployment_size_validation)
 
     def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
         """`acceleratorCount` where none was asked for: the estimated minimum for the model."""

@@ -34,8 +34,7 @@ class Sizing:
         return _accelerators(self._driver.nodes(), template)
 
     def need(self, template: Template, cores: int = 1) -> Need:
-        """What a replica of this template takes that may use so many cores; no memory where its declaration wants that
-        not looked at."""
+        """What a replica of this template takes that may use so many cores."""
         return self._need(self._driver.nodes(), template, cores)
 
     def _need(self, nodes: Sequence[Node], template: Template, cores: int = 1) -> Need:
@@ -45,8 +44,8 @@ class Sizing:
             accelerator_type=template.accelerator_type,
             accelerators=accelerators,
             regions=template.regions,
-            model_bytes=size.model_bytes if template.sized else 0,
-            process_bytes=size.process_bytes if template.sized else 0,
+            model_bytes=size.model_bytes,
+            process_bytes=size.process_bytes,
             threads=template.threads or cores,
         )
 
@@ -61,13 +60,15 @@ class Sizing:
         fitting = (count for count in range(1, most + 1) if self._fits(nodes, replace(template, devices=count)))
         return next(fitting, max(1, most))
 
-    def check(self, template: Template) -> None:
-        """Raises FailedPrecondition when no node could ever hold a replica, with the numbers and what would fit."""
+    def check(self, template: Template, *, size: bool = True) -> None:
+        """Raises FailedPrecondition when no node could ever hold a replica, with the numbers and what would fit.
+
+        `size` False: its memory is not looked at yet. A replica gets no place before a node has room for it."""
         nodes = self._driver.nodes()
         accelerators = _accelerators(nodes, template)
         labels = Need(template.accelerator_type, accelerators, template.regions, threads=template.threads or 1)
         fit.able_nodes(nodes, labels)
-        if self._fits(nodes, template):
+        if not size or self._fits(nodes, template):
             return
         able = fit.labelled_nodes(nodes, labels)
         need = self._need(nodes, template)

@@ -15,7 +15,7 @@ from client.usage_types import NO_ACCELERATOR
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
-_PLACEMENT = ("accelerator_type", "regions", "sized")  # where a replica goes, not what it is started with
+_PLACEMENT = ("accelerator_type", "regions")  # where a replica goes, not what it is started with
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,6 @@ class Template:
     devices: int | None = None  # accelerators, as declared; how many a replica gets is `sizing.Sizing.accelerators`
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
-    sized: bool = True  # False: placed without asking whether it fits
 
     def launch(
         self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int, need: Need | None = None
@@ -101,7 +100,6 @@ def template_of(declared: Deployment) -> Template:
         generation=digest,
         accelerator_type=wanted_type(declared),
         regions=wanted_regions(declared),
-        sized=not declared.disable_deployment_size_validation,
     )
 
 

@@ -157,7 +157,9 @@ async def test_what_cannot_fit_is_refused_with_the_numbers_and_what_would(fleet:
     assert await fleet.deployments.list() == []
     long.disable_deployment_size_validation = True
     await fleet.deployments.create(long, "d")
-    await until_ready(fleet, "d")
+    found = await until(fleet, said)
+    assert "no node can hold such a replica" in said(found)
+    assert ready(found) == 0
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,15 @@ def test_nodes_that_come_later_count_from_then_on():
     assert later.need(TEMPLATE).accelerators == 1
 
 
+def test_what_is_not_checked_at_creation_is_counted_all_the_same():
+    small, large = sizing(node(memory_bytes=GIB)), sizing(node())
+    with pytest.raises(FailedPrecondition, match="a replica needs"):
+        small.check(TEMPLATE)
+    small.check(TEMPLATE, size=False)
+    assert small.need(TEMPLATE) == large.need(TEMPLATE)
+    assert small.need(TEMPLATE).memory_bytes > GIB
+
+
 @pytest.mark.parametrize(("declared", "there"), [(4, 0), (8, 4)])
 def test_more_accelerators_than_any_node_has_are_refused_with_what_there_is(declared, there):
     with pytest.raises(FailedPrecondition, match=f"has {there} accelerators, not {declared}") as refused:
