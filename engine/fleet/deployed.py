@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from client.addon_types import DeployedModel
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
-from client.types import Status
+from client.types import Model, Status
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
+from engine.fleet.checks import check_room_for
 from engine.fleet.deployed_state import state_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
@@ -73,6 +74,12 @@ class DeployedModels:
         base = self._keeper_of(deployment).deployment.base_model
         return [r for r in self._records.values() if r.deployment == deployment and r.model != base]
 
+    def adapters_on(self, deployment: str) -> list[Model]:
+        """The models of those adapters, but for what is no adapter any more."""
+        library, standing = self._rooms.library, [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
+        models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
+        return [model for model in models if model.is_adapter]
+
     async def add_base(self, keeper: Keeper, *, by: str) -> None:
         """The record of a new deployment's own model; the first deployment of a model is its default."""
         async with self._changing:
@@ -91,6 +98,7 @@ class DeployedModels:
         await self._rooms.library.check_adapter(model)
         async with self._changing:
             self._check_absent(model.name, keeper)
+            check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
             record = await self._add(keeper, model.name, spec, by)
         for former in merged:

@@ -155,7 +155,7 @@ class Fleet:
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
             new = self._plans.changed(current, changes, mask, asked)
-            check_takes_its_addons(new, self.deployed.addons_on(name))
+            check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:

@@ -88,13 +88,16 @@ class Sizing:
         work = _work(template, accelerators)
 
         def fits(other: Workload) -> bool:
-            return self._fits(nodes, replace(template, slots=other.slots, context_tokens=other.context_tokens))
+            changed = replace(template, slots=other.slots, context_tokens=other.context_tokens, adapters=other.adapters)
+            return self._fits(nodes, changed)
 
         context, slots = capacity.largest_context(fits, work), capacity.largest_slots(fits, work)
+        adapters = capacity.largest_adapters(fits, work)
         more = self.least_accelerators(template)
         ways = [
             f"maxContextLength {context}" if context else "",
             f"maxBatchSize {slots}" if slots else "",
+            f"numPeftDeviceCached {adapters}" if adapters else "",
             f"acceleratorCount {more}" if accelerators and self._fits(nodes, replace(template, devices=more)) else "",
         ]
         return [way for way in ways if way]
@@ -117,6 +120,6 @@ def _most(nodes: Sequence[Node], template: Template) -> int:
 
 def _work(template: Template, accelerators: int) -> Workload:
     return Workload(
-        template.slots, template.context_tokens, adapters=template.adapters_cached or 0,
+        template.slots, template.context_tokens, adapters=template.adapters,
         on_accelerator=accelerators > 0,
     )  # fmt: skip

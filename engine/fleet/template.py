@@ -12,6 +12,7 @@ from pathlib import Path
 
 from client.types import Deployment
 from client.usage_types import NO_ACCELERATOR
+from engine.control import capacity
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
@@ -36,6 +37,7 @@ class Template:
     draft_tokens: int = 0
     ngram_length: int = 0
     adapters_cached: int | None = None
+    adapters: int = 0  # that it may have in memory at once, for which it is promised room
     adapter_sequences: int | None = None
     devices: int | None = None  # accelerators, as declared; how many a replica gets is `sizing.Sizing.accelerators`
     accelerator_type: str | None = None
@@ -89,6 +91,7 @@ def template_of(declared: Deployment) -> Template:
         draft_tokens=drafts if declared.draft_model or declared.ngram_speculation_length else 0,
         ngram_length=(declared.ngram_speculation_length or 0) if drafts else 0,
         adapters_cached=declared.num_peft_device_cached or None,
+        adapters=places(declared),
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=declared.accelerator_count,
     )
@@ -101,6 +104,14 @@ def template_of(declared: Deployment) -> Template:
         accelerator_type=wanted_type(declared),
         regions=wanted_regions(declared),
     )
+
+
+def places(declared: Deployment) -> int:
+    """LoRA adapters that a replica may have in memory at once."""
+    return capacity.adapter_places(
+        declared.num_peft_device_cached or 0,
+        addons=bool(declared.enable_addons), merged=bool(declared.enable_hot_reload_latest_addon),
+    )  # fmt: skip
 
 
 def wanted_type(declared: Deployment) -> str | None:

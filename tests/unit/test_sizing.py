@@ -6,7 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition
+from client.model_types import Model, PeftDetails
+from client.types import Deployment
+from engine.fleet.checks import check_room_for, check_takes_its_addons
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.models.dimensions import Dimensions
@@ -62,6 +66,40 @@ def test_nodes_that_come_later_count_from_then_on():
     assert later.need(TEMPLATE).accelerators == 0
     later._driver.there.append(node(accelerators=2))  # type: ignore[attr-defined]
     assert later.need(TEMPLATE).accelerators == 1
+
+
+def test_adapters_that_may_be_cached_are_counted_and_what_would_fit_is_told():
+    alone, beside = TEMPLATE, replace(TEMPLATE, adapters=8)
+    each = 64 * MODEL.adapter_elements * 4
+    assert sizing(node()).need(beside).memory_bytes - sizing(node()).need(alone).memory_bytes == 8 * each
+    room = sizing(node()).need(alone).memory_bytes + 3 * each
+    with pytest.raises(FailedPrecondition, match=r"2\.00 adapters") as refused:
+        sizing(node(memory_bytes=room)).check(beside)
+    assert "numPeftDeviceCached 3" in (refused.value.hint or "")
+
+
+def adapter(rank: int) -> Model:
+    details = PeftDetails(base_model="m", r=rank, target_modules=["q_proj"])
+    return Model(name=f"accounts/local/models/lora-{rank}", peft_details=details)
+
+
+def test_an_adapter_that_replicas_were_promised_no_room_for_is_refused_with_the_numbers():
+    host = Deployment(name="accounts/local/deployments/d", enable_addons=True)
+    check_room_for(host, [adapter(64)] * 20)  # 8 of which are in memory at once
+    check_room_for(host, [adapter(512)])
+    with pytest.raises(
+        FailedPrecondition, match=r"528 in all.*for 512 \(8 of rank 64\).*lora-16 has rank 16"
+    ) as refused:
+        check_room_for(host, [adapter(512), adapter(16)])
+    assert "numPeftDeviceCached 9" in (refused.value.hint or "")
+    check_room_for(host.model_copy(update={"num_peft_device_cached": 9}), [adapter(512), adapter(16)])
+
+
+def test_a_change_that_leaves_no_room_for_the_adapters_that_are_loaded_is_refused():
+    record = DeployedModel(name="accounts/local/deployedModels/a", model=adapter(512).name)
+    shrunk = Deployment(name="accounts/local/deployments/d", enable_addons=True, num_peft_device_cached=4)
+    with pytest.raises(FailedPrecondition, match="512 in all"):
+        check_takes_its_addons(shrunk, [record], [adapter(512)])
 
 
 def test_what_is_not_checked_at_creation_is_counted_all_the_same():

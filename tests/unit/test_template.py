@@ -88,6 +88,7 @@ def test_a_replica_takes_every_argument_that_it_can_be_given():
         (DRAFTING, {"ngramSpeculationLength": 2, "draftTokenCount": 4}),
         ({"ngramSpeculationLength": 2, "draftTokenCount": 4}, {"ngramSpeculationLength": 3, "draftTokenCount": 4}),
         ({}, {"numPeftDeviceCached": 2}),
+        ({}, {"enableAddons": True}),  # it is promised more
         ({}, {"maxPeftBatchSize": 2}),
         ({}, {"maxBatchSize": 4}),
         ({}, {"maxContextLength": 512}),
@@ -102,7 +103,7 @@ def test_a_change_that_reaches_replicas_makes_a_new_generation(before, after):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, {"description": "words", "minReplicaCount": 1, "enableAddons": True}),
+        ({}, {"description": "words", "minReplicaCount": 1}),
         ({}, DRAFTING | {"draftTokenCount": 0}),
         ({}, {"draftTokenCount": 4}),
     ],
