@@ -84,6 +84,15 @@ def model_row(m: Model) -> Sequence[str]:
 
 def say(text: str) -> None:
     click.echo(text)
+    if "SIMULATED" in text and (context := click.get_current_context(silent=True)):
+        context.meta[SIMULATED] = True
+
+
+def note_simulated() -> None:
+    """On standard error, where nothing that was printed says so."""
+    context = click.get_current_context(silent=True)
+    if context is None or SIMULATED not in context.meta:
+        click.echo(SIMULATED, err=True)
 
 
 def tell(text: str, output: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
 from client.types import AutoscalingPolicy, Deployment, DeploymentSpec, Placement
+from engine.access.rules import OPEN, RULES
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
 from tests.simulated_models import SIMULATED_8B
@@ -106,6 +108,38 @@ async def test_everything_that_is_simulated_says_so(fleet: Client, simulated: En
         text = "".join(chunk.choices[0].delta.content or "" for chunk in streamed.parse())
     assert text.startswith("[simulated]")
     assert len(text.split()) == 12
+
+
+async def test_every_answer_of_a_simulated_engine_says_so_whoever_gives_it(fleet: Client, simulated: EngineProcess):
+    await fleet.deployments.create(DeploymentSpec(base_model=SMALL, min_replica_count=1), "d")
+    await until_ready(fleet, "d")
+    gateway = [("POST", f"/v1/{path}") for path in ("chat/completions", "completions", "embeddings", "nothing")]
+    gateway += [("GET", "/v1/models"), ("GET", "/inference/v1/models"), ("GET", "/nowhere"), ("PUT", "/healthz")]
+    context = simulated.context
+    async with httpx.AsyncClient(base_url=context.base_url, timeout=PATIENCE_S) as http:
+        for method, template in [*sorted({*RULES, *OPEN}), *gateway]:
+            path = re.sub(r"{(\w+)[^}]*}", lambda name: "local" if name[1] == "account" else "none", template)
+            for key in (simulated.key, "wrong"):
+                asked = http.stream(method, path, headers={"authorization": f"Bearer {key}"}, json={})
+                async with asked as answer:  # some have no end
+                    assert answer.headers.get_list("x-firedeck-simulated") == ["true"], (method, path, answer)
+        headers = {"authorization": f"Bearer {simulated.key}"}
+        listed = (await http.get("/v1/models", headers=headers)).json()["data"]
+        assert listed
+        assert all(one["simulated"] and not one["supports_tools"] for one in listed)
+        figures = (await http.get("/v1/accounts/local/metrics", headers=headers)).text
+        assert "SIMULATED" in figures.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("model", "list"), ("user", "list"), ("deployed-model", "list"), ("deployment", "list"), ("quota", "list")],
+)
+async def test_a_command_says_once_that_what_it_shows_is_simulated(fleet: Client, simulated: EngineProcess, words):
+    await fleet.deployments.create(DeploymentSpec(base_model=SMALL, max_replica_count=0), "d")
+    own = environment({"FIREDECK_DATA_DIR": str(simulated.data_dir)})
+    ran = await asyncio.to_thread(subprocess.run, firedeck(*words), env=own, capture_output=True, text=True, check=True)
+    assert (ran.stdout + ran.stderr).count("SIMULATED: no model answers here") == 1
 
 
 async def test_a_scaling_that_waits_ends_with_just_so_many_ready_replicas(fleet: Client, simulated: EngineProcess):
