@@ -210,6 +210,7 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
+            await self.deployed.withdraw(name)
             keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
@@ -231,6 +232,7 @@ class Fleet:
             return current.model_copy(update=back)
 
         declared = await keeper.declare(restored)
+        await self.deployed.bring_back(name)
         keeper.fresh_start()
         keeper.begin(self._first_count(declared))
         await keeper.announce("Normal", "Undeleted", f"by {by}")
