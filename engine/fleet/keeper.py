@@ -285,6 +285,7 @@ class Keeper:
             failure=self.rollout.failure(self.replicas),
             shortage=short.text(self._desired()) if short else "",
             region=self.replicas.region(),
+            may_rest=self.deployment.max_replica_count == 0 or self.rollout.progress.served == generation,
         )
         changed = await self.record.show(seen)
         if changed is not None:
