@@ -84,14 +84,14 @@ def model_row(m: Model) -> Sequence[str]:
 
 def say(text: str) -> None:
     click.echo(text)
-    if "SIMULATED" in text and (context := click.get_current_context(silent=True)):
-        context.meta[SIMULATED] = True
+    if context := click.get_current_context(silent=True):
+        context.meta[SIMULATED] = context.meta.get(SIMULATED, False) or "SIMULATED" in text
 
 
 def note_simulated() -> None:
-    """On standard error, where nothing that was printed says so."""
+    """On standard error, where things were shown and nothing of it says so."""
     context = click.get_current_context(silent=True)
-    if context is None or SIMULATED not in context.meta:
+    if context is not None and context.meta.get(SIMULATED) is False:
         click.echo(SIMULATED, err=True)
 
 
