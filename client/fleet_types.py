@@ -184,8 +184,9 @@ class EngineInfo(Wire):
     started_at: Timestamp
     pid: int | None = Field(None, description="for admins")
     data_dir: str | None = Field(None, description="for admins")
-    cores: int
-    gpus: list[str] = []
+    cores: int = Field(description="of all nodes that say how many they have")
+    accelerators: int = Field(0, description="of all nodes")
+    gpus: list[str] = Field([], description="the kinds of accelerators that nodes have")
     rehearsal: bool = Field(False, description="the product's window limits are lowered on this server")
     synthetic_traffic: bool = Field(False, description="labelled synthetic requests were seen in the last minute")
     simulated: bool = False

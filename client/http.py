@@ -41,6 +41,7 @@ class Transport:
         self, base_url: str, api_key: str, *, key_note: str = "", transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        self.simulated = False  # whether an answer said that nothing real is behind it
         self._key_note = key_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
         try:
@@ -50,6 +51,7 @@ class Transport:
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
                 transport=transport,
+                event_hooks={"response": [self._noted]},
                 # A company's proxy has no business between us and this machine.
                 trust_env=not _is_loopback(self.base_url),
             )
@@ -129,6 +131,9 @@ class Transport:
                     yield event
         except httpx.HTTPError as error:
             raise self.unreachable(error) from error
+
+    async def _noted(self, response: httpx.Response) -> None:
+        self.simulated = self.simulated or "x-firedeck-simulated" in response.headers
 
     def unreachable(self, error: Exception) -> FiredeckError:
         what = str(error) or type(error).__name__

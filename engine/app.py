@@ -48,7 +48,7 @@ from engine.api.common import principal
 from engine.api.paths import normalise
 from engine.api.query import in_camel_case, parameters
 from engine.api.trail import AuditTrail
-from engine.asgi import Receive, Scope, Send, send_error, send_json
+from engine.asgi import Receive, Scope, Send, send_error, send_json, with_header
 from engine.clock import Clock, SystemClock
 from engine.control.price import Totals
 from engine.fleet.accounting import Accounting
@@ -67,7 +67,7 @@ from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
 from engine.prices import Prices
-from engine.simulation import check_folder, mark, nominal_models
+from engine.simulation import HEADER, check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
 from engine.store.disk import DATABASE
 from engine.store.store import Store
@@ -102,7 +102,8 @@ class Engine:
         self._accounting = Accounting(house.fleet, house.ledger, prices)
         self._door = Door(settings.host, settings.allow_hosts)
         self.gateway = Gateway(house, clock)
-        self._exporter = exporter_of(settings.otlp, clock, simulated=house.fleet.rooms.driver.simulated)
+        self._simulated = house.fleet.rooms.driver.simulated
+        self._exporter = exporter_of(settings.otlp, clock, simulated=self._simulated)
         self._control = AuditTrail(control_plane(house), house)
 
     @classmethod
@@ -166,6 +167,8 @@ class Engine:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
             return
+        if self._simulated:
+            send = with_header(send, *HEADER)
         if self.gateway.owns(scope["path"]):
             with traced(self.house.traces, scope):
                 await self._infer(scope, receive, send)

@@ -114,6 +114,18 @@ async def send_error(send: Send, error: FiredeckError, request_id: str) -> None:
     await send_json(send, error.status, error.inference_body(request_id), headers)
 
 
+def with_header(send: Send, name: bytes, value: bytes) -> Send:
+    """Every answer has this header, whoever makes it, once."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            others = [one for one in message.get("headers", ()) if one[0].lower() != name]
+            message = {**message, "headers": [*others, (name, value)]}
+        await send(message)
+
+    return sending
+
+
 async def disconnected(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":

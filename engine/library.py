@@ -66,6 +66,10 @@ class Library:
             return with_file_state(self._own[name])
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a model."""
+        return name in self._entries or name in self._nominal or name in self._own
+
     def resolve(self, text: str, account: str, field: str = "baseModel") -> str:
         """The full name that `text` stands for, whether there is such a model or not. A bare id may be the account's
         own or the library's: InvalidArgument when it is both."""

@@ -13,6 +13,8 @@ from engine.models.dimensions import Dimensions
 from engine.placement.simulated.world import NominalModel, World
 from engine.store.disk import DATABASE
 
+HEADER = (b"x-firedeck-simulated", b"true")  # of every answer of an engine with a simulated fleet
+
 
 def check_folder(data_dir: Path, *, simulate: bool) -> None:
     """A simulated fleet and a real one never share a data folder; FailedPrecondition when they would."""

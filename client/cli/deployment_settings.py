@@ -41,7 +41,7 @@ def settings(command: Any) -> Any:
             click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
             click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
-            click.option("--accelerator-count", type=int, help="GPUs a replica, where there are any."),
+            click.option("--accelerator-count", type=int, help="GPUs a replica; 1 is the CPU where no node has any."),
             click.option(
                 "--enable-session-affinity/--no-enable-session-affinity",
                 default=None,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from client.cli.output import QUIET, tell
+from client.cli.output import QUIET, note_simulated, tell
 from client.config import Context
 from client.errors import FiredeckError
 from client.resources import Client
@@ -75,7 +75,11 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
 
     async def main() -> None:
         async with Client(Context.resolve(base_url, api_key, account)) as client:
-            await work(client)
+            try:
+                await work(client)
+            finally:
+                if client.transport.simulated:
+                    note_simulated()
 
     try:
         asyncio.run(main())

@@ -84,6 +84,15 @@ def model_row(m: Model) -> Sequence[str]:
 
 def say(text: str) -> None:
     click.echo(text)
+    if context := click.get_current_context(silent=True):
+        context.meta[SIMULATED] = context.meta.get(SIMULATED, False) or "SIMULATED" in text
+
+
+def note_simulated() -> None:
+    """On standard error, where things were shown and nothing of it says so."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(SIMULATED) is False:
+        click.echo(SIMULATED, err=True)
 
 
 def tell(text: str, output: str) -> None:

@@ -21,4 +21,7 @@ async def metrics(account: str, house: HouseDep, caller: Caller) -> Response:
             f"the metrics of account {account!r} were asked for {SCRAPES_A_MINUTE} times within a minute",
             hint="scrape once a minute, or scrape /metrics of the engine instead", retry_after_s=wait_s,
         )  # fmt: skip
-    return Response(exposition(house.monitor.seen(account)), media_type="text/plain; version=0.0.4; charset=utf-8")
+    note = "# SIMULATED: no model answers here\n" if house.fleet.rooms.driver.simulated else ""
+    return Response(
+        note + exposition(house.monitor.seen(account)), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )

@@ -7,7 +7,7 @@ The constants at the top are measured on resident memory of real replicas (tests
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +19,9 @@ CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to this
 CPU_BATCH_TOKENS = 512  # tokens of one decode call
 DEVICE_BATCH_TOKENS = 2048
 OUTPUT_ROWS = 32  # tokens whose logits one call returns, or all slots where they are more
-ADAPTER_RANK = 16  # of a LoRA adapter that is not known yet
+ADAPTER_RANK = 64  # the highest of uploads; a replica is promised room for as many as it keeps in memory
+ADAPTERS_CACHED = 8  # LoRA adapters that a replica keeps in memory where nothing else is said
+ADAPTERS_MERGED = 2  # of one that takes one at a time: it, and the one that takes its place
 ADAPTER_ELEMENT_BYTES = 4
 PROCESS_BYTES = 84 << 20  # interpreter, libraries and the server (measured)
 TOKEN_BYTES = 220  # of the vocabulary's tables for one token (measured)
@@ -119,6 +121,21 @@ def kv_bytes(model: Dimensions, work: Workload) -> int:
     return cells * sum(model.kv_heads) * (model.key_length + model.value_length) * KV_ELEMENT_BYTES
 
 
+def adapter_places(cached: int, *, addons: bool, merged: bool) -> int:
+    """LoRA adapters that a replica may have in memory at once. `cached`: as declared, 0: not; `addons`, `merged`:
+    whether it takes several of them, or one at a time."""
+    return cached or (ADAPTERS_CACHED if addons else ADAPTERS_MERGED if merged else 0)
+
+
+def adapters_over(ranks: Sequence[int], places: int) -> tuple[int, int] | None:
+    """None where adapters of these ranks fit into the room of so many places, whichever of them are in memory; else
+    the sum of the largest that can be there together, and the places that would do."""
+    most = sum(sorted(ranks, reverse=True)[:places])
+    if most <= places * ADAPTER_RANK:
+        return None
+    return most, -(-sum(ranks) // ADAPTER_RANK)
+
+
 def largest_context(fits: Callable[[Workload], bool], work: Workload) -> int | None:
     """The most tokens a sequence, up to those of `work`, for which `fits` holds; None when not even the least do."""
     steps = _largest(
@@ -130,6 +147,11 @@ def largest_context(fits: Callable[[Workload], bool], work: Workload) -> int | N
 def largest_slots(fits: Callable[[Workload], bool], work: Workload) -> int | None:
     """The most slots, up to those of `work`, for which `fits` holds; None when not even one does."""
     return _largest(lambda n: fits(replace(work, slots=n)), work.slots) or None
+
+
+def largest_adapters(fits: Callable[[Workload], bool], work: Workload) -> int | None:
+    """The most adapters in memory, up to those of `work`, for which `fits` holds; None when not even one does."""
+    return _largest(lambda n: fits(replace(work, adapters=n)), work.adapters) or None
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:

@@ -1,7 +1,8 @@
 """The state that a deployment shows, from what is declared and what is there. Pure.
 
 `CREATING -> READY`, `READY -> UPDATING -> READY`, `-> FAILED`, `-> DELETING -> DELETED`. Scaling alone changes counts,
-not the state: a deployment scaled to zero is READY. A FAILED one goes on being tried and may become READY; it is
+not the state: a deployment scaled to zero is READY once its settings have answered a request, and one that may have no
+replica at all is READY as it is. A FAILED one goes on being tried and may become READY; it is
 CREATING again once somebody has changed it. One whose roll-out was stopped is READY as long as the former settings
 serve: it answers requests, and nothing moves that would be UPDATING. That the last change did not happen is told beside
 the state, by its `status` and by a condition of its own (as Kubernetes has Available beside Progressing).
@@ -30,6 +31,7 @@ class Facts:
     old: int
     failures: int
     stopped: bool = False  # a roll-out was given up
+    may_rest: bool = True  # its settings have answered a request, or it is switched off: no replica is as it should be
 
 
 def state(former: str, facts: Facts) -> str:
@@ -41,5 +43,7 @@ def state(former: str, facts: Facts) -> str:
     if former == FAILED and facts.failures and not facts.ready:
         return FAILED
     if former in {CREATING, DELETING, DELETED} or (former == FAILED and not facts.ready):
-        return READY if facts.ready or not facts.desired else CREATING
+        if facts.ready or (not facts.desired and facts.may_rest):
+            return READY
+        return FAILED if former == FAILED and not facts.desired else CREATING
     return UPDATING if facts.old and facts.desired and not facts.stopped else READY

@@ -1,4 +1,7 @@
-"""How a replica of a deployment comes to a process: download -> place. What is without room waits, and asks again.
+"""How a replica of a deployment comes to a process: room -> download -> place. What is without room waits.
+
+How much a replica takes stands in the header of its model's file, and a driver starts a process as it gives a place. So
+what has to be downloaded first waits until there is room for what is known of it before, its weights.
 
 From the process on it is `engine.fleet.replica_set`'s.
 """
@@ -16,7 +19,7 @@ from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.placement import fit
-from engine.placement.port import Launch, Placed
+from engine.placement.port import Launch, Need, Placed
 from engine.store.store import ReplicaRecord
 
 
@@ -37,29 +40,35 @@ class Arrival:
 
     async def of(self, replica: Replica, template: Template) -> None:
         """Until it has a process with these settings. Raises what keeps it from having one."""
-        file = await self._fetch(replica, template.model)
-        draft = await self._fetch(replica, template.draft_model) if template.draft_model else None
-        await self._sizing.warm(template.model, template.draft_model)
-        cores = self._cores()
-        need = self._sizing.need(template, cores)
-        launch = template.launch(replica.id, replica.key, file, draft, cores=cores, need=need)
-        placed = await self._place(replica, template, launch)
+        since = self._waited.pop(0) if self._waited else None
+        models = [model for model in (template.model, template.draft_model) if model]
+        if self._rooms.driver.reads_files and not all(map(self._rooms.library.present, models)):
+            need = await self._need(template)
+            await self._record(replica, template, need, since)
+            await self._rooms.line.room(need, partial(self._held_up, replica, self._short_s(since)))
+            replica.short_since = None
+        file, *draft = [await self._fetch(replica, model) for model in models]
+        need = await self._need(template)
+        draft_file = draft[0] if draft else None
+        launch = template.launch(replica.id, replica.key, file, draft_file, cores=self._cores(), need=need)
+        placed = await self._place(replica, template, launch, since)
         where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
+        if template.devices and not need.accelerators:
+            where += ", on the CPU: there are no accelerators"
         await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
 
-    async def _place(self, replica: Replica, template: Template, launch: Launch) -> Placed:
+    async def _need(self, template: Template) -> Need:
+        """As far as it is known: while a model's file is not here, that is the size of its weights."""
+        await self._sizing.warm(template.model, template.draft_model)
+        return self._sizing.need(template, self._cores())
+
+    async def _place(self, replica: Replica, template: Template, launch: Launch, since: float | None = None) -> Placed:
         """A process for this replica; while there is no room, wait and ask again."""
-        driver = self._rooms.driver
-        now, began = self._rooms.clock.wall().timestamp(), replica.started_wall.timestamp()
-        since = self._waited.pop(0) if self._waited else None
-        short_s = 0.0 if since is None else max(0.0, now - since)
+        driver, began = self._rooms.driver, replica.started_wall.timestamp()
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
-        record = ReplicaRecord(
-            replica.id, template.deployment, template.generation, str(driver.socket_of(replica.id)), replica.key,
-            None, min(began, since or began), launch.need.accelerators, launch.need.threads,
-        )  # fmt: skip
-        await self._rooms.store.put_replica(record)
-        placed, nodes = await self._rooms.line.place(launch, partial(self._held_up, replica, short_s))
+        record = await self._record(replica, template, launch.need, since)
+        held_up = partial(self._held_up, replica, self._short_s(since))
+        placed, nodes = await self._rooms.line.place(launch, held_up)
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
@@ -69,6 +78,20 @@ class Arrival:
                 "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
             )
         return placed
+
+    async def _record(self, replica: Replica, template: Template, need: Need, since: float | None) -> ReplicaRecord:
+        """Written down, without a process yet."""
+        began = replica.started_wall.timestamp()
+        record = ReplicaRecord(
+            replica.id, template.deployment, template.generation, str(self._rooms.driver.socket_of(replica.id)),
+            replica.key, None, min(began, since or began), need.accelerators, need.threads,
+        )  # fmt: skip
+        await self._rooms.store.put_replica(record)
+        return record
+
+    def _short_s(self, since: float | None) -> float:
+        """How long one has been without room that was so with an earlier engine."""
+        return 0.0 if since is None else max(0.0, self._rooms.clock.wall().timestamp() - since)
 
     async def _fetch(self, replica: Replica, model: str) -> Path:
         library = self._rooms.library

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition
-from client.types import UNDELETE_WITHIN, Deployment
+from client.types import UNDELETE_WITHIN, Deployment, Model
+from engine.control import capacity
 from engine.fleet.keeper import Keeper
+from engine.fleet.template import places
 
 RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
 NAMED = 3  # of those in the way, by an error
@@ -20,12 +22,31 @@ def check_living(deployment: Deployment) -> None:
         raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")
 
 
-def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel]) -> None:
-    """FailedPrecondition when a changed deployment would take no adapters any more and has some."""
+def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel], adapters: Sequence[Model]) -> None:
+    """FailedPrecondition when a changed deployment would take no adapters any more and has some, or has no room for
+    those that it has."""
     if hosted and not (changed.enable_addons or changed.enable_hot_reload_latest_addon):
         raise FailedPrecondition(
             f"{changed.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
         )
+    check_room_for(changed, adapters)
+
+
+def check_room_for(deployment: Deployment, adapters: Sequence[Model]) -> None:
+    """FailedPrecondition when replicas have no room for these adapters, the last of which is the one to load."""
+    ranks = [a.peft_details.r if a.peft_details and a.peft_details.r else capacity.ADAPTER_RANK for a in adapters]
+    cached = places(deployment)
+    over = capacity.adapters_over(ranks, cached)
+    if over is None:
+        return
+    most, enough = over
+    raise FailedPrecondition(
+        f"adapters of {deployment.name} may be in memory together with ranks of {most} in all, and a replica has room "
+        f"for {cached * capacity.ADAPTER_RANK} ({cached} of rank {capacity.ADAPTER_RANK}); {adapters[-1].name} has "
+        f"rank {ranks[-1]}",
+        field="model",
+        hint=f"numPeftDeviceCached {enough} is room enough, or unload others first",
+    )
 
 
 def check_hosts_nothing(deployment: str, hosted: Sequence[DeployedModel]) -> None:

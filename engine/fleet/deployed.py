@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from client.addon_types import DeployedModel
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
-from client.types import Status
+from client.types import Model, Status
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
+from engine.fleet.checks import check_room_for
 from engine.fleet.deployed_state import state_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
@@ -44,6 +45,8 @@ class DeployedModels:
         self._records = {record.name: record for record in await self._rooms.store.deployed_models()}
         for record in self._records.values():
             self._want(record)
+        for deployment in {record.deployment or "" for record in self._records.values() if not self._lives(record)}:
+            await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
         self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
 
     async def close(self) -> None:
@@ -73,6 +76,12 @@ class DeployedModels:
         base = self._keeper_of(deployment).deployment.base_model
         return [r for r in self._records.values() if r.deployment == deployment and r.model != base]
 
+    def adapters_on(self, deployment: str) -> list[Model]:
+        """The models of those adapters, but for what is no adapter any more."""
+        library, standing = self._rooms.library, [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
+        models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
+        return [model for model in models if model.is_adapter]
+
     async def add_base(self, keeper: Keeper, *, by: str) -> None:
         """The record of a new deployment's own model; the first deployment of a model is its default."""
         async with self._changing:
@@ -91,6 +100,7 @@ class DeployedModels:
         await self._rooms.library.check_adapter(model)
         async with self._changing:
             self._check_absent(model.name, keeper)
+            check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
             record = await self._add(keeper, model.name, spec, by)
         for former in merged:
@@ -167,6 +177,22 @@ class DeployedModels:
             for record in gone:
                 await self._hand_on(record)
 
+    async def withdraw(self, deployment: str) -> None:
+        """A deployment was deleted and may be undeleted: others stand in where it is the default. Its own records keep
+        the mark, unless somebody takes it meanwhile."""
+        async with self._changing:
+            for record in [r for r in self._records.values() if r.deployment == deployment]:
+                await self._hand_on(record)
+
+    async def bring_back(self, deployment: str) -> None:
+        """A deployment was undeleted: it is the default again of what it was, and of what has no other."""
+        async with self._changing:
+            for record in [r for r in self._records.values() if r.deployment == deployment]:
+                same = self._same(record.model or "", _account(record.name))
+                alone = not any(r.default for r in same if self._lives(r))
+                if record.state != UNDEPLOYING and (record.default or alone):
+                    await self._put(record.model_copy(update={"default": True}), *self._demoted(record))
+
     def addons(self, account: str) -> list[DeployedModel]:
         """The account's adapters that can be asked for now."""
         return [r for r in self.all(account) if r.state == DEPLOYED and not self._is_base(r)]
@@ -202,7 +228,7 @@ class DeployedModels:
     async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
         now, account = self._rooms.clock.wall(), _account(keeper.name)
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
-        others = any(r.default for r in self._same(model, account))
+        others = any(r.default for r in self._same(model, account) if self._lives(r))
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
@@ -229,8 +255,9 @@ class DeployedModels:
         return [r for r in self._records.values() if r.model == model and _account(r.name) == account]
 
     async def _hand_on(self, gone: DeployedModel) -> None:
-        """The oldest of those that remain becomes the default in place of one that went."""
-        left = [r for r in self._same(gone.model or "", _account(gone.name)) if r.state != UNDEPLOYING]
+        """The oldest of those that can be asked becomes the default in place of one that went."""
+        same = self._same(gone.model or "", _account(gone.name))
+        left = [r for r in same if r.name != gone.name and r.state != UNDEPLOYING and self._lives(r)]
         if gone.default and left and not any(r.default for r in left):
             await self._put(left[0].model_copy(update={"default": True}))
 

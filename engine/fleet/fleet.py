@@ -25,6 +25,7 @@ from engine.fleet.checks import (
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
+from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
@@ -32,8 +33,6 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
-from engine.fleet.template import cores_each
-from engine.placement import machine
 from engine.shapes import ASKED_NOTHING, Asked
 
 log = logging.getLogger(__name__)
@@ -48,6 +47,7 @@ class Fleet:
         self.rooms = rooms
         self.settings = settings
         self.alerts: Alerts = {}  # as they were judged last
+        self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
         self.deployed = DeployedModels(rooms, self.get)
@@ -58,6 +58,7 @@ class Fleet:
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
         await self.rooms.driver.open()
+        self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.open()
         for stored in await self.rooms.store.deployments():
             keeper = self.keep(stored.deployment)
@@ -154,7 +155,7 @@ class Fleet:
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
             new = self._plans.changed(current, changes, mask, asked)
-            check_takes_its_addons(new, self.deployed.addons_on(name))
+            check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:
@@ -209,6 +210,7 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
+            await self.deployed.withdraw(name)
             keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
@@ -230,6 +232,7 @@ class Fleet:
             return current.model_copy(update=back)
 
         declared = await keeper.declare(restored)
+        await self.deployed.bring_back(name)
         keeper.fresh_start()
         keeper.begin(self._first_count(declared))
         await keeper.announce("Normal", "Undeleted", f"by {by}")
@@ -242,19 +245,16 @@ class Fleet:
 
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
-        gpus = self._plans.gpus(deployment)
-        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each, gpus)
+        keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each)
         return keeper
 
     def accelerated(self, deployment: Deployment) -> bool:
         """Whether its replicas have accelerators."""
-        return self._plans.gpus(deployment) > 0
+        return self._plans.accelerated(deployment)
 
     def _cores_each(self) -> int:
-        if self.rooms.driver.simulated:
-            return 1  # what a virtual node has does not follow from this machine
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
-        return cores_each(machine.cores(), replicas)
+        return cores_each(self.rooms.driver.nodes(), replicas)
 
     def _check_free(self, name: Name) -> None:
         if str(name) in self._keepers:
@@ -281,10 +281,12 @@ class Fleet:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
-        """Purge what has been deleted for longer than it can be undeleted; delete what nobody has used for a week.
+        """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
+        used for a week.
 
         Nothing goes because a clock was set: so much time has to have gone by as well.
         """
+        self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.beat()
         for keeper in self.keepers():
             if keeper.deleted:

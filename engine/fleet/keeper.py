@@ -43,7 +43,7 @@ RETRY_AFTER_S = 5.0
 class Keeper:
     """One deployment: its declaration, its replicas, its queue and its numbers."""
 
-    def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int], gpus: int) -> None:
+    def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int]) -> None:
         self.record = Record(deployment, rooms.store)
         self.addons = Addons(self.announce, self.look_soon)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
@@ -56,7 +56,6 @@ class Keeper:
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
-        self._gpus = gpus  # that this machine has
         self._awake = asyncio.Event()
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
@@ -154,7 +153,7 @@ class Keeper:
 
     def would_replace(self, planned: Deployment) -> bool:
         """Whether there are replicas that such a declaration would have replaced by new ones."""
-        generation = template_of(planned, gpus=self._gpus).generation
+        generation = template_of(planned).generation
         return any(replica.generation != generation for replica in self.replicas)
 
     def start(self) -> None:
@@ -240,7 +239,7 @@ class Keeper:
         """Made anew only when the document has changed: a look at a fleet at rest should cost next to nothing."""
         deployment = self.deployment
         if self._template is None or self._template[0] is not deployment:
-            self._template = (deployment, template_of(deployment, gpus=self._gpus))
+            self._template = (deployment, template_of(deployment))
         return self._template[1]
 
     async def _keep(self) -> None:
@@ -286,6 +285,7 @@ class Keeper:
             failure=self.rollout.failure(self.replicas),
             shortage=short.text(self._desired()) if short else "",
             region=self.replicas.region(),
+            may_rest=self.deployment.max_replica_count == 0 or self.rollout.progress.served == generation,
         )
         changed = await self.record.show(seen)
         if changed is not None:

@@ -11,12 +11,16 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from engine.clock import Clock
 from engine.control.stockout import retry_s
+from engine.placement import fit
 from engine.placement.port import Driver, Launch, Need, Node, Placed, Stockout
+
+T = TypeVar("T")
 
 WATCH_EVERY_S = 1.0  # for nodes that take replicas again; only while somebody waits
 
@@ -53,13 +57,31 @@ class Line:
     async def place(self, launch: Launch, held_up: HeldUp) -> tuple[Placed, list[Node]]:
         """Started at the first chance, and the nodes as they were just before. Raises what the driver raises, but no
         Stockout."""
-        waiter, attempts, retry_at = _Waiter(launch.need), 0, -math.inf
+
+        async def start() -> tuple[Placed, list[Node]]:
+            nodes = self._driver.nodes()
+            return await self._driver.start(launch), nodes
+
+        return await self._in_turn(launch.need, start, held_up)
+
+    async def room(self, need: Need, held_up: HeldUp) -> None:
+        """There is room for one now, which nobody has been given: `place` takes it. Raises FailedPrecondition when no
+        node could ever have any."""
+
+        async def look() -> None:
+            fit.choose(self._driver.nodes(), need)
+
+        await self._in_turn(need, look, held_up)
+
+    async def _in_turn(self, need: Need, ask: Callable[[], Awaitable[T]], held_up: HeldUp) -> T:
+        """What is asked, again and again in turn with the others, until it raises no Stockout any more."""
+        waiter, attempts, retry_at = _Waiter(need), 0, -math.inf
         self._waiters.append(waiter)
         try:
             while True:
-                waiter.frees, nodes = self._frees, self._driver.nodes()
+                waiter.frees = self._frees
                 try:
-                    return await self._driver.start(launch), nodes
+                    return await ask()
                 except Stockout as shortage:
                     now = self._clock.monotonic()
                     if now >= retry_at:  # a call in between is no try of its own

@@ -9,7 +9,7 @@ from engine import declare
 from engine.control.windows import Limits
 from engine.deployed_rules import check_owner
 from engine.fleet.sizing import Sizing
-from engine.fleet.template import Template, template_of
+from engine.fleet.template import template_of
 from engine.library import Library
 from engine.placement.port import Driver
 from engine.shapes import Asked, check_served, completed, reshaped
@@ -27,9 +27,9 @@ class Plans:
         self._limits = limits
         self._sizing = Sizing(driver, library)
 
-    def gpus(self, deployment: Deployment) -> int:
-        """The most accelerators that a node has which this deployment may use."""
-        return self._sizing.gpus(deployment)
+    def accelerated(self, deployment: Deployment) -> bool:
+        """Whether its replicas run on accelerators."""
+        return self._sizing.accelerators(template_of(deployment)) > 0
 
     async def whole(self, spec: Deployment, name: Name, asked: Asked) -> Deployment:
         """A new deployment as `spec` asks for it. Reads the headers of its models' files."""
@@ -63,7 +63,8 @@ class Plans:
         new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), asked)
         check_served(new, model, asked)
         self.check_draft(new)
-        if self._template(new) != self._template(current):
+        checked = not current.disable_deployment_size_validation
+        if template_of(new) != template_of(current) or not checked:
             self._check_size(new)
         return self._labelled(new)
 
@@ -81,16 +82,13 @@ class Plans:
             spec.draft_model = self._library.resolve(draft, account, "draftModel") if draft else None
 
     def _check_size(self, deployment: Deployment) -> None:
-        """FailedPrecondition when no node could ever hold a replica of it."""
-        self._sizing.check(deployment, self._template(deployment))
+        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels."""
+        self._sizing.check(template_of(deployment), size=not deployment.disable_deployment_size_validation)
 
     def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
         """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
-        least = self._sizing.least_accelerators(self._template(deployment), self.gpus(deployment))
+        least = self._sizing.least_accelerators(template_of(deployment))
         return deployment.model_copy(update={"accelerator_count": least})
-
-    def _template(self, deployment: Deployment) -> Template:
-        return template_of(deployment, gpus=self.gpus(deployment))
 
     def _labelled(self, deployment: Deployment) -> Deployment:
         """What is simulated says so, whatever its owner writes."""

@@ -31,6 +31,7 @@ class Seen:
     failure: str
     shortage: str = ""
     region: str | None = None
+    may_rest: bool = True  # as in `lifecycle.Facts`
 
     @property
     def ready(self) -> int:
@@ -39,7 +40,7 @@ class Seen:
     def facts(self) -> Facts:
         return Facts(
             deleted=self.deleted, desired=self.desired, living=len(self.stages), ready=self.ready, old=self.old,
-            failures=self.failures, stopped=self.stopped,
+            failures=self.failures, stopped=self.stopped, may_rest=self.may_rest,
         )  # fmt: skip
 
     def status(self) -> Status:

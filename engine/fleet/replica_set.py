@@ -158,7 +158,7 @@ class ReplicaSet:
         self._tasks[replica.id] = asyncio.create_task(work, name=f"replica {replica.id}")
 
     async def _bring_up(self, replica: Replica, template: Template) -> None:
-        """Download -> place -> load -> probe -> ready, then watch."""
+        """Room -> download -> place -> load -> probe -> ready, then watch."""
         try:
             await self._arrival.of(replica, template)
         except Exception as error:

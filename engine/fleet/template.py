@@ -12,10 +12,11 @@ from pathlib import Path
 
 from client.types import Deployment
 from client.usage_types import NO_ACCELERATOR
+from engine.control import capacity
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
-_PLACEMENT = ("accelerator_type", "regions", "sized")  # where a replica goes, not what it is started with
+_PLACEMENT = ("accelerator_type", "regions")  # where a replica goes, not what it is started with
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class Template:
     draft_tokens: int = 0
     ngram_length: int = 0
     adapters_cached: int | None = None
+    adapters: int = 0  # that it may have in memory at once, for which it is promised room
     adapter_sequences: int | None = None
-    devices: int | None = None
+    devices: int | None = None  # accelerators, as declared; how many a replica gets is `sizing.Sizing.accelerators`
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
-    sized: bool = True  # False: placed without asking whether it fits
 
     def launch(
         self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int, need: Need | None = None
@@ -74,20 +75,10 @@ class Template:
         return made if made.regions is None else replace(made, regions=frozenset(made.regions))
 
 
-def cores_each(cores: int, replicas: int) -> int:
-    """How many of a machine's cores each of its replicas may use when there are as many as there may be, at least 1.
+def template_of(declared: Deployment) -> Template:
+    """The template of a declaration; it does not depend on which nodes there are.
 
-    One is left to the gateway and everything else: a replica whose threads share a core with it is slower than one with
-    fewer threads (replica/threads.py has the figures).
-    """
-    return max(1, (cores - 1) // max(1, replicas))
-
-
-def template_of(declared: Deployment, *, gpus: int) -> Template:
-    """The template of a declaration. `gpus`: how many this machine has.
-
-    What has no effect (a draft model that is switched off, accelerators where there are none) is left out, so that a
-    change of it replaces no replica.
+    What has no effect (a draft model that is switched off) is left out, so that a change of it replaces no replica.
     """
     drafts = declared.draft_token_count or 0
     template = Template(
@@ -100,8 +91,9 @@ def template_of(declared: Deployment, *, gpus: int) -> Template:
         draft_tokens=drafts if declared.draft_model or declared.ngram_speculation_length else 0,
         ngram_length=(declared.ngram_speculation_length or 0) if drafts else 0,
         adapters_cached=declared.num_peft_device_cached or None,
+        adapters=places(declared),
         adapter_sequences=declared.max_peft_batch_size or None,
-        devices=min(declared.accelerator_count or gpus, gpus) or None,
+        devices=declared.accelerator_count,
     )
     unnamed = replace(template, deployment="")
     settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _PLACEMENT)
@@ -111,8 +103,15 @@ def template_of(declared: Deployment, *, gpus: int) -> Template:
         generation=digest,
         accelerator_type=wanted_type(declared),
         regions=wanted_regions(declared),
-        sized=not declared.disable_deployment_size_validation,
     )
+
+
+def places(declared: Deployment) -> int:
+    """LoRA adapters that a replica may have in memory at once."""
+    return capacity.adapter_places(
+        declared.num_peft_device_cached or 0,
+        addons=bool(declared.enable_addons), merged=bool(declared.enable_hot_reload_latest_addon),
+    )  # fmt: skip
 
 
 def wanted_type(declared: Deployment) -> str | None:

@@ -19,7 +19,6 @@ from engine.control.alerts import FIRING, RULES, WARNING, Alert
 from engine.fleet.conditions import QuotasOf, conditions
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
-from engine.placement.gpus import gpu_names
 from engine.placement.port import Node
 from engine.version import VERSION
 
@@ -35,8 +34,9 @@ def engine_info(fleet: Fleet, started_at: datetime, *, whole: bool = True) -> En
         started_at=started_at,
         pid=os.getpid() if whole else None,
         data_dir=str(fleet.settings.data_dir) if whole else None,
-        cores=os.cpu_count() or 1,
-        gpus=gpu_names(),
+        cores=fleet.hardware.cores,
+        accelerators=fleet.hardware.accelerators,
+        gpus=list(fleet.hardware.kinds),
         rehearsal=fleet.settings.rehearsal,
         synthetic_traffic=any(now - at < SYNTHETIC_SEEN_S for at in seen),
         simulated=fleet.rooms.driver.simulated,

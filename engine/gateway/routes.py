@@ -244,9 +244,10 @@ class Gateway:
             "kind": model.kind,
             "supports_chat": chats,
             "supports_image_input": False,
-            "supports_tools": chats,  # a replica tells the tools to a template that knows of none as text
+            # Of a chat template: a replica tells the tools to one that knows of none as text.
+            "supports_tools": bool(model.supports_tools),
             "context_length": deployment.max_context_length,
-        }
+        } | ({"simulated": True} if self._house.fleet.rooms.driver.simulated else {})
 
 
 def _allow(scope: Scope, method: str) -> None:

@@ -144,8 +144,6 @@ class _Shielded:
             headers.append((b"cache-control", b"no-cache"))
         else:
             headers.append((b"content-length", str(len(body)).encode()))
-        if self._shield.house.fleet.rooms.driver.simulated:
-            headers.append((b"x-firedeck-simulated", b"true"))
         exchange.cached = exchange.answering = True
         exchange.status = 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})

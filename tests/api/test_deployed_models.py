@@ -192,6 +192,26 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
 
 
+def test_an_adapter_larger_than_the_room_that_replicas_were_promised_is_refused_with_the_numbers(
+    host: None, http: httpx.Client, tmp_path: Path
+) -> None:
+    base = Path(http.get(f"/v1/{SMOLLM2}").json()["firedeck"]["file"])
+    file = adapter_files.make(tmp_path / "wide.gguf", base, seed=7, rank=96, layers=1)
+    body = {"modelId": "lora-wide", "file": str(file), "baseModel": SMOLLM2}
+    model = http.post("/firedeck/v1/accounts/local/models", json=body).json()["name"]
+    try:
+        status, why = refused(http.post(DEPLOYED_MODELS, json={"model": model, "deployment": HOST}))
+        assert (status, "ranks of 96 in all" in why, "room for 64" in why) == (400, True, True), why
+        http.patch(f"/v1/{HOST}", json={"numPeftDeviceCached": 2}).raise_for_status()
+        until_state(http, load(http, model)["name"], "DEPLOYED")
+        assert "ranks of 96" in refused(http.patch(f"/v1/{HOST}", json={"numPeftDeviceCached": 1}))[1]
+    finally:
+        for record in http.get(DEPLOYED_MODELS).json()["deployedModels"]:
+            if record["model"] == model:
+                http.delete(f"/v1/{record['name']}")
+        poll(lambda: http.delete(f"/v1/{model}").status_code == 200)
+
+
 def test_an_adapter_whose_file_changed_fails_with_the_reason_and_only_its_requests_do(
     host: None, http: httpx.Client, tmp_path: Path
 ) -> None:

@@ -104,9 +104,9 @@ def _keeper(number: int, store: Store, clock: FakeClock) -> Keeper:
         min_replica_count=REPLICAS, max_replica_count=REPLICAS, max_batch_size=4, max_context_length=512,
         autoscaling_policy=POLICY,
     )  # fmt: skip
-    keeper = Keeper(made, Rooms(cast(Any, Steady()), store, cast(Any, None), clock), lambda: 1, 0)
+    keeper = Keeper(made, Rooms(cast(Any, Steady()), store, cast(Any, None), clock), lambda: 1)
     keeper.begin(REPLICAS)
-    generation = template_of(made, gpus=0).generation
+    generation = template_of(made).generation
     for i in range(REPLICAS):
         replica = keeper.replicas.add(f"d{number}-{i}", generation, "key")
         replica.placed = Placed(replica.id, Path("/nowhere"), 1)

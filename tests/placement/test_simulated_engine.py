@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -18,8 +19,10 @@ from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
 from client.types import AutoscalingPolicy, Deployment, DeploymentSpec, Placement
+from engine.access.rules import OPEN, RULES
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
+from tests.simulated_models import SIMULATED_8B
 
 FLEET = Path(__file__).parent / "fleet.toml"
 BIG = "accounts/fireworks/models/simulated-70b"
@@ -107,6 +110,38 @@ async def test_everything_that_is_simulated_says_so(fleet: Client, simulated: En
     assert len(text.split()) == 12
 
 
+async def test_every_answer_of_a_simulated_engine_says_so_whoever_gives_it(fleet: Client, simulated: EngineProcess):
+    await fleet.deployments.create(DeploymentSpec(base_model=SMALL, min_replica_count=1), "d")
+    await until_ready(fleet, "d")
+    gateway = [("POST", f"/v1/{path}") for path in ("chat/completions", "completions", "embeddings", "nothing")]
+    gateway += [("GET", "/v1/models"), ("GET", "/inference/v1/models"), ("GET", "/nowhere"), ("PUT", "/healthz")]
+    context = simulated.context
+    async with httpx.AsyncClient(base_url=context.base_url, timeout=PATIENCE_S) as http:
+        for method, template in [*sorted({*RULES, *OPEN}), *gateway]:
+            path = re.sub(r"{(\w+)[^}]*}", lambda name: "local" if name[1] == "account" else "none", template)
+            for key in (simulated.key, "wrong"):
+                asked = http.stream(method, path, headers={"authorization": f"Bearer {key}"}, json={})
+                async with asked as answer:  # some have no end
+                    assert answer.headers.get_list("x-firedeck-simulated") == ["true"], (method, path, answer)
+        headers = {"authorization": f"Bearer {simulated.key}"}
+        listed = (await http.get("/v1/models", headers=headers)).json()["data"]
+        assert listed
+        assert all(one["simulated"] and not one["supports_tools"] for one in listed)
+        figures = (await http.get("/v1/accounts/local/metrics", headers=headers)).text
+        assert "SIMULATED" in figures.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("model", "list"), ("user", "list"), ("deployed-model", "list"), ("deployment", "list"), ("quota", "list")],
+)
+async def test_a_command_says_once_that_what_it_shows_is_simulated(fleet: Client, simulated: EngineProcess, words):
+    await fleet.deployments.create(DeploymentSpec(base_model=SMALL, max_replica_count=0), "d")
+    own = environment({"FIREDECK_DATA_DIR": str(simulated.data_dir)})
+    ran = await asyncio.to_thread(subprocess.run, firedeck(*words), env=own, capture_output=True, text=True, check=True)
+    assert (ran.stdout + ran.stderr).count("SIMULATED: no model answers here") == 1
+
+
 async def test_a_scaling_that_waits_ends_with_just_so_many_ready_replicas(fleet: Client, simulated: EngineProcess):
     calm = AutoscalingPolicy(scale_down_window=timedelta(hours=1))
     spec = DeploymentSpec(base_model=SMALL, min_replica_count=1, max_replica_count=3, autoscaling_policy=calm)
@@ -156,7 +191,9 @@ async def test_what_cannot_fit_is_refused_with_the_numbers_and_what_would(fleet:
     assert await fleet.deployments.list() == []
     long.disable_deployment_size_validation = True
     await fleet.deployments.create(long, "d")
-    await until_ready(fleet, "d")
+    found = await until(fleet, said)
+    assert "no node can hold such a replica" in said(found)
+    assert ready(found) == 0
 
 
 @pytest.mark.parametrize(
@@ -244,6 +281,31 @@ async def test_an_engine_that_is_killed_comes_back_and_takes_over_its_virtual_re
     )  # fmt: skip
     assert real.returncode == 1
     assert "holds a simulated fleet" in real.stderr
+
+
+async def test_a_replica_gets_as_many_accelerators_as_are_declared_or_no_place_when_the_nodes_have_changed(
+    tmp_path: Path,
+):
+    def nodes_of(accelerators: int) -> None:
+        nodes = f'[[node]]\nname = "a"\naccelerator_type = "{H100}"\naccelerators = {accelerators}\n'
+        (tmp_path / "fleet.toml").write_text('start_delay = "0s"\n' + nodes + SIMULATED_8B)
+
+    nodes_of(8)
+    engine = EngineProcess(tmp_path / "data", ("--simulate", str(tmp_path / "fleet.toml"))).start()
+    try:
+        async with Client(engine.context) as client:
+            spec = DeploymentSpec(base_model=SMALL, accelerator_count=8, min_replica_count=1)
+            await client.deployments.create(spec, "d")
+            await until(client, lambda d: ready(d) == 1)
+        engine.stop()
+        nodes_of(4)
+        engine.start()
+        async with Client(engine.context) as client:
+            found = await until(client, said)
+            assert "has 4 accelerators, not 8" in said(found)
+            assert (found.accelerator_count, ready(found)) == (8, 0)
+    finally:
+        engine.stop()
 
 
 async def identities(client: Client) -> set[tuple]:

@@ -111,7 +111,7 @@ class House:
         return replica
 
     def generation(self) -> str:
-        return template_of(self.keeper.deployment, gpus=0).generation
+        return template_of(self.keeper.deployment).generation
 
     async def reasons(self) -> list[str]:
         return [event.reason for event in await self.store.events_of(NAME, 0, 100)]
@@ -128,7 +128,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         max_replica_count=1, max_batch_size=4, max_context_length=512, autoscaling_policy=POLICY,
     )  # fmt: skip
     await store.put_deployment(made)
-    keeper = Keeper(made, Rooms(driver, store, None, clock), lambda: 1, 0)  # type: ignore[arg-type]
+    keeper = Keeper(made, Rooms(driver, store, None, clock), lambda: 1)  # type: ignore[arg-type]
     keeper.begin(1)
     yield House(keeper, clock, driver, store)
     await keeper.stop()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.control import capacity
-from engine.control.capacity import Workload, estimate, kv_bytes, largest_context, largest_slots
+from engine.control.capacity import (
+    Workload,
+    adapter_places,
+    adapters_over,
+    estimate,
+    kv_bytes,
+    largest_context,
+    largest_slots,
+)
 from engine.models.dimensions import Dimensions
 
 GIB = 1 << 30
@@ -92,6 +101,32 @@ def test_the_parts_add_up_and_are_named():
     )
     assert "adapters" in size.text
     assert "an upper bound: because" in size.text
+
+
+@given(st.lists(st.integers(1, 512), max_size=20), st.integers(1, 16))
+def test_adapters_fit_where_any_that_can_be_in_memory_together_do_and_else_with_the_places_that_are_told(ranks, places):
+    over = adapters_over(ranks, places)
+    most = max(sum(some) for some in (sorted(ranks)[-places:], []))
+    assert (over is None) == (most <= places * capacity.ADAPTER_RANK)
+    if over is not None:
+        assert over[0] == most
+        assert over[1] > places
+        assert adapters_over(ranks, over[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("cached", "addons", "merged", "places"),
+    [(0, False, False, 0), (0, True, False, 8), (0, True, True, 8), (0, False, True, 2), (3, True, False, 3)],
+)
+def test_a_replica_is_promised_room_for_what_it_may_have_in_memory(cached, addons, merged, places):
+    assert adapter_places(cached, addons=addons, merged=merged) == places
+
+
+def test_the_adapters_in_memory_are_those_of_a_replica():
+    from engine.replica.__main__ import arguments
+
+    words = ["--deployment", "d", "--replica", "r", "--socket", "s", "--model", "m"]
+    assert arguments(words).adapters_cached == capacity.ADAPTERS_CACHED
 
 
 def test_the_prefix_budget_is_that_of_a_replica():

@@ -201,7 +201,7 @@ def test_an_own_option_is_kept_beside_the_others_and_needs_no_new_replicas(own):
     before = made(firedeck={"coldPolicy": "reject"})
     after = changed(before, {"firedeck": own})
     assert after.to_wire()["firedeck"] == {"coldPolicy": "reject", "holdTimeout": "300s", **own}
-    assert [template_of(d, gpus=0).generation for d in (before, after)] == [template_of(before, gpus=0).generation] * 2
+    assert [template_of(d).generation for d in (before, after)] == [template_of(before).generation] * 2
     assert policy_of(after).panic is own.get("panic", True)
 
 

@@ -91,3 +91,53 @@ async def test_an_adapter_that_is_no_adapter_any_more_is_not_shown_as_its_base(h
     keeper.record.deployment = keeper.deployment.model_copy(update={"state": "READY"})
     shown = house.fleet.deployed.get(RECORD.format("a"))
     assert (shown.state, shown.status.message) == (FAILED, f"{ADAPTER} is no adapter any more: unload it")
+
+
+def defaults(house) -> dict[str, bool]:
+    """Of the model's living deployments, as they are shown."""
+    shown = house.fleet.deployed.all()
+    return {(r.deployment or "").rpartition("/")[2]: bool(r.default) for r in shown}
+
+
+async def delete(house, name: str) -> None:
+    await house.fleet.delete(NAME.format(name), by="t", hard=False, ignore_checks=True)
+
+
+async def test_the_default_moves_on_at_a_delete_and_back_at_the_undelete(house):
+    await make(house, "d")
+    await make(house, "e")
+    assert defaults(house) == {"d": True, "e": False}
+    await delete(house, "d")
+    assert defaults(house) == {"e": True}
+    await house.fleet.undelete(NAME.format("d"), by="t")
+    assert defaults(house) == {"d": True, "e": False}
+
+
+async def test_a_default_that_somebody_took_meanwhile_stays_with_that_one(house):
+    for name in "def":
+        await make(house, name)
+    await delete(house, "d")
+    (f,) = [r for r in house.fleet.deployed.all() if (r.deployment or "").endswith("/f")]
+    await house.fleet.deployed.update(f.name, DeployedModel(default=True), frozenset({"default"}))
+    await house.fleet.undelete(NAME.format("d"), by="t")
+    assert defaults(house) == {"d": False, "e": False, "f": True}
+
+
+async def test_the_only_deployment_that_can_be_asked_is_the_default(house):
+    await make(house, "d")
+    await delete(house, "d")
+    await make(house, "e")
+    assert defaults(house) == {"e": True}
+    await delete(house, "e")
+    await house.fleet.undelete(NAME.format("d"), by="t")
+    assert defaults(house) == {"d": True}
+
+
+async def test_an_engine_that_ended_between_a_delete_and_the_hand_over_does_it_when_it_starts(house):
+    await make(house, "d")
+    await make(house, "e")
+    keeper = house.fleet.get(NAME.format("d"))
+    await keeper.declare(lambda d: d.model_copy(update={"delete_time": house.clock.wall()}))
+    await house.fleet.deployed.close()
+    await house.fleet.deployed.load()
+    assert defaults(house) == {"e": True}

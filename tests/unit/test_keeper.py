@@ -110,7 +110,7 @@ async def test_each_wait_is_kept_by_replicas_that_break_right_after_they_were_re
                 young.take({"status": "failed", "reason": "its scheduler died"})
             else:
                 step = Step(Do.TERMINATE, young.id, "made no token", fault=True)
-                await house.keeper.replicas.do(step, template_of(house.keeper.deployment, gpus=0))
+                await house.keeper.replicas.do(step, template_of(house.keeper.deployment))
     waits = [later - sooner for sooner, later in itertools.pairwise(starts)]
     assert waits == [pytest.approx(wait, abs=0.3) for wait in (1, 2, 4, 8, 16)]
     for replica in house.keeper.replicas:
@@ -182,3 +182,23 @@ async def test_a_deployment_that_was_asked_and_never_answered_is_in_use_for_a_mi
         check()
     house.clock.advance(2)
     check()
+
+
+async def test_it_is_ready_at_zero_only_once_its_settings_have_answered(house, started):
+    await house.change(min_replica_count=0)
+    house.keeper.scale_to(0)
+    for _ in range(3):
+        await house.look()
+    assert (house.keeper.deployment.state, started) == ("CREATING", [])
+    house.keeper.scale_to(1)
+    house.add("r", house.generation())
+    await house.look()
+    assert house.keeper.deployment.state == "READY"
+    house.keeper.scale_to(0)
+    await house.change(state="CREATING")  # as after an undelete
+    house.keeper.replicas.replicas.clear()
+    await house.look()
+    assert house.keeper.deployment.state == "READY"
+    await house.change(state="CREATING", max_replica_count=0, max_batch_size=8)
+    await house.look()
+    assert house.keeper.deployment.state == "READY", "it is switched off"

@@ -26,7 +26,7 @@ def facts(draw) -> Facts:
     return Facts(
         deleted=draw(st.booleans()), desired=draw(st.integers(0, 4)), living=living,
         ready=draw(st.integers(0, living)), old=draw(st.integers(0, living)), failures=draw(st.integers(0, 7)),
-        stopped=draw(st.booleans()),
+        stopped=draw(st.booleans()), may_rest=draw(st.booleans()),
     )  # fmt: skip
 
 
@@ -86,6 +86,14 @@ def test_a_failed_deployment_goes_on_being_tried_and_may_become_ready():
 def test_a_failed_deployment_whose_failures_were_forgotten_is_being_created_again():
     assert state(FAILED, given_facts(ready=0, failures=0)) == CREATING
     assert state(FAILED, given_facts(ready=0, failures=0, desired=0)) == READY
+    assert state(FAILED, given_facts(ready=0, failures=0, desired=0, may_rest=False)) == FAILED
+
+
+def test_what_has_never_answered_is_not_ready_because_nothing_is_wanted_of_it():
+    for former in (CREATING, DELETED):
+        assert state(former, given_facts(desired=0, living=0, ready=0, may_rest=False)) == CREATING
+    assert state(CREATING, given_facts(desired=0, ready=1, may_rest=False)) == READY
+    assert state(READY, given_facts(desired=0, living=0, ready=0, may_rest=False)) == READY
 
 
 def test_a_roll_out_that_was_stopped_is_ready_while_the_former_settings_serve_and_updating_once_it_goes_on():

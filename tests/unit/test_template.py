@@ -11,7 +11,7 @@ from client.names import Name
 from client.types import Deployment
 from engine import declare
 from engine.control.windows import PRODUCT
-from engine.fleet.template import Template, cores_each, template_of
+from engine.fleet.template import Template, template_of
 from engine.placement.local import options_of
 from engine.replica.__main__ import arguments
 
@@ -26,8 +26,8 @@ def declared(**body) -> Deployment:
     return declare.create(spec, Name("local", "deployments", "d"), 8192, PRODUCT)
 
 
-def template(*, gpus: int = 0, **body) -> Template:
-    return template_of(declared(**body), gpus=gpus)
+def template(**body) -> Template:
+    return template_of(declared(**body))
 
 
 def words(made: Template) -> list[str]:
@@ -58,22 +58,9 @@ def test_what_is_declared_reaches_the_replica_and_what_is_off_is_left_out(body, 
     assert words(template(**body)) == expected
 
 
-@pytest.mark.parametrize(("body", "devices"), [({}, 1), ({"acceleratorCount": 2}, 2), ({"acceleratorCount": 8}, 4)])
-def test_accelerators_are_asked_for_where_there_are_any_and_no_more_than_there_are(body, devices):
-    assert template(gpus=4, **body).devices == devices
-
-
-@pytest.mark.parametrize(
-    ("cores", "replicas", "each"),
-    [(1, 1, 1), (2, 1, 1), (2, 3, 1), (4, 1, 3), (4, 4, 1), (8, 2, 3), (16, 0, 15), (16, 3, 5), (16, 100, 1)],
-)
-def test_cores_are_divided_among_all_replicas_that_may_be_and_one_is_left_to_the_rest(cores, replicas, each):
-    assert cores_each(cores, replicas) == each
-
-
 @pytest.mark.parametrize("placement", [{"multiRegion": "GLOBAL"}, {"regions": ["US_IOWA_1", "EU_PARIS_1"]}])
 def test_what_one_engine_writes_down_the_next_one_reads(placement):
-    made = template(gpus=2, placement=placement, acceleratorType="NVIDIA_L4_24GB", **DRAFTING)
+    made = template(placement=placement, acceleratorType="NVIDIA_L4_24GB", **DRAFTING)
     assert Template.read(made.written()) == made
 
 
@@ -101,6 +88,7 @@ def test_a_replica_takes_every_argument_that_it_can_be_given():
         (DRAFTING, {"ngramSpeculationLength": 2, "draftTokenCount": 4}),
         ({"ngramSpeculationLength": 2, "draftTokenCount": 4}, {"ngramSpeculationLength": 3, "draftTokenCount": 4}),
         ({}, {"numPeftDeviceCached": 2}),
+        ({}, {"enableAddons": True}),  # it is promised more
         ({}, {"maxPeftBatchSize": 2}),
         ({}, {"maxBatchSize": 4}),
         ({}, {"maxContextLength": 512}),
@@ -109,16 +97,15 @@ def test_a_replica_takes_every_argument_that_it_can_be_given():
     ],
 )
 def test_a_change_that_reaches_replicas_makes_a_new_generation(before, after):
-    assert template(gpus=4, **before).generation != template(gpus=4, **after).generation
+    assert template(**before).generation != template(**after).generation
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, {"description": "words", "minReplicaCount": 1, "enableAddons": True}),
+        ({}, {"description": "words", "minReplicaCount": 1}),
         ({}, DRAFTING | {"draftTokenCount": 0}),
         ({}, {"draftTokenCount": 4}),
-        ({"acceleratorCount": 1}, {"acceleratorCount": 2}),  # here are no accelerators
     ],
 )
 def test_a_change_that_reaches_no_replica_replaces_none(before, after):
@@ -128,5 +115,5 @@ def test_a_change_that_reaches_no_replica_replaces_none(before, after):
 def test_deployments_alike_have_the_same_generation():
     one = declared()
     other = one.model_copy(update={"name": "accounts/local/deployments/other"})
-    made = [template_of(d, gpus=0) for d in (one, other)]
+    made = [template_of(d) for d in (one, other)]
     assert made[0] == replace(made[1], deployment=one.name)

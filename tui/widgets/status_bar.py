@@ -35,11 +35,12 @@ class StatusBar(Text):
             return []
         engine = picture.snapshot.engine
         up = units.since(engine.started_at, picture.engine_now(now))
-        gpus = f" · {len(engine.gpus)} GPU" if engine.gpus else ""
+        gpus = f" · {engine.accelerators} GPU" if engine.accelerators else ""
+        cores = f" · {engine.cores} cores" if engine.cores else ""
         return [
             (3, [(f"  engine {engine.version}", tone("dim"))]),
             (6, [(f" · up {up}", tone("dim"))]),
-            (7, [(f" · {engine.cores} cores{gpus}", tone("dim"))]),
+            (7, [(f"{cores}{gpus}", tone("dim"))]),
         ]
 
 
