@@ -23,7 +23,7 @@ from client.errors import ResourceExhausted
 from engine.access.rate_limits import RateLimits, account_holder, key_holder
 from engine.asgi import Headers, Message, Send
 from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
-from engine.gateway.forward import Exchange
+from engine.gateway.exchange import Exchange
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 

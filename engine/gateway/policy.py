@@ -20,7 +20,7 @@ from engine.asgi import Scope, headers_of
 from engine.control.complexity import facts
 from engine.fleet.routers import Routers
 from engine.fleet.routing import Tally
-from engine.gateway.forward import Exchange
+from engine.gateway.exchange import Exchange
 from engine.gateway.prompt import session_of
 from engine.keys import Principal
 from engine.telemetry import tracing

@@ -36,9 +36,10 @@ from engine.asgi import (
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import CLIENT_GONE, Admission, Visit
-from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, sent_headers
+from engine.gateway.exchange import ADDON_HEADER, Exchange, sent_headers
 from engine.gateway.policy import model_of, passage_of
 from engine.gateway.prompt import prompt_of
+from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.gateway.shield import Asked, Shield, Way
 from engine.house import House

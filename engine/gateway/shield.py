@@ -31,7 +31,8 @@ from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway import cached, texts
 from engine.gateway.cached import Cached, Question, Version
-from engine.gateway.forward import Exchange, forward, sent_headers
+from engine.gateway.exchange import TIMEOUT_HEADER, Exchange, sent_headers
+from engine.gateway.forward import forward
 from engine.gateway.guards import Verdict, guards_of
 from engine.gateway.replays import replayed
 from engine.house import House
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 Way = Callable[[Keeper, Exchange, Send], Coroutine[Any, Any, None]]
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
 GUARD_RETRY_S = 5.0
-_TIMEOUT_HEADER = "x-request-timeout"
 _CHAT = "/v1/chat/completions"
 _END = b"data: [DONE]\n\n"
 
@@ -203,7 +203,7 @@ class _Shielded:
         if keeper.deleted:
             raise NotFound("the guard's deployment was deleted")
         isolation = {name: value for name, value in self._headers.items() if name == cached.ISOLATION}
-        headers = sent_headers(isolation | {_TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
+        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
         answer = _Passing(_to_nobody, exchange, None, hold=True)
         keeper.meter.began(synthetic=False)
