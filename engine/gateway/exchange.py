@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 
 from client.errors import InvalidArgument
 from engine.control.route import Prompt
+from engine.gateway.prompt import ISOLATION_HEADER
 from engine.gateway.sse import Journal, Sent
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
+GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})  # paths whose answers are texts, perhaps streams
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
 TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
-_SENT_HEADERS = ("x-prompt-cache-isolation-key", TIMEOUT_HEADER)  # of the client's, to the replica
+_SENT_HEADERS = (ISOLATION_HEADER, TIMEOUT_HEADER)  # of the client's, to the replica
 
 
 @dataclass(slots=True)

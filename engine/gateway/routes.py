@@ -21,6 +21,7 @@ from client.errors import (
 )
 from engine.access.rules import INFERENCE, authorise
 from engine.asgi import (
+    CLIENT_GONE,
     ClientGone,
     Receive,
     Scope,
@@ -34,8 +35,8 @@ from engine.asgi import (
 )
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
-from engine.gateway.admit import CLIENT_GONE, Admission, Visit
-from engine.gateway.exchange import ADDON_HEADER, Exchange, sent_headers
+from engine.gateway.admit import Admission, Visit
+from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, sent_headers
 from engine.gateway.models import models_of
 from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
@@ -50,9 +51,8 @@ from engine.telemetry.tally import Bill
 log = logging.getLogger(__name__)
 
 SYNTHETIC_HEADER = "x-firedeck-synthetic"
-_GENERATE = {"/v1/chat/completions", "/v1/completions"}
 _POOL = {"/v1/embeddings", "/v1/rerank"}
-_INFER = _GENERATE | _POOL
+_INFER = GENERATES | _POOL
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
@@ -144,7 +144,7 @@ class Gateway:
             raise InvalidArgument(
                 "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"
             )
-        stream = fields.get("stream") if path in _GENERATE else None
+        stream = fields.get("stream") if path in GENERATES else None
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
         headers = headers_of(scope)
@@ -152,7 +152,7 @@ class Gateway:
             path, body, bool(stream), request_id, time.monotonic(), time.monotonic,
             sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
         )  # fmt: skip
-        if path in _GENERATE:
+        if path in GENERATES:
             sessions = keeper.deployment.enable_session_affinity is not False
             exchange.prompt = prompt_of(fields, headers, addon, sessions=sessions)
         synthetic = SYNTHETIC_HEADER in headers
@@ -160,7 +160,7 @@ class Gateway:
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
-        visit.charge(fields, body, generates=path in _GENERATE, context=context)
+        visit.charge(fields, body, generates=path in GENERATES, context=context)
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, model, addon, fields.get("metadata"), simulated=simulated)
         del fields  # many times as large as the body, and an answer may take minutes

@@ -3,9 +3,10 @@ that replica, what was cached, how many tries, what came of it. Pure."""
 
 from __future__ import annotations
 
+from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
 from engine.telemetry.spans import Kind, speculation, steps
-from engine.telemetry.trace import CLIENT_GONE, LOST, Attempt, Trace
+from engine.telemetry.trace import LOST, Attempt, Trace
 
 _TURN_S = 0.05
 _REFUSALS = {

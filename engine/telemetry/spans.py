@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
 from engine.telemetry.trace import (
     ADMIT,
-    CLIENT_GONE,
     GUARDS,
     LOST,
     NO_PLACE,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from engine.clock import Clock
 from engine.control.route import Choice
 
-CLIENT_GONE = 499
 UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
 ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
 SPANS_PER_ATTEMPT = 8

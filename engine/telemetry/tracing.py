@@ -25,12 +25,12 @@ from client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from engine.asgi import CLIENT_GONE
 from engine.clock import Clock
 from engine.control.route import Choice
 from engine.telemetry.quoted import unquoted
 from engine.telemetry.trace import (
     ANSWERED,
-    CLIENT_GONE,
     GIVEN_UP,
     LOST,
     NO_PLACE,
