@@ -17,6 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+CLIENT_GONE = 499  # nginx's code for a client that left: logs, metrics and traces see it, nobody else
 BODY_BYTES_MAX = 8 << 20  # as much as a replica takes
 BODY_S = 30.0  # how long a body may take to come, and a second more for each BODY_BYTES_PER_S bytes of it
 BODY_BYTES_PER_S = 4096

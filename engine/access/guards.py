@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from client import durations
 from client.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
@@ -51,7 +51,7 @@ class Guards:
     """Of all accounts, by full name."""
 
     def __init__(self, records: AccessRecords, clock: Clock) -> None:
-        self._records, self.clock = records, clock
+        self._records, self._clock = records, clock
         self._of: dict[str, dict[str, Standing]] = {}  # by account and name
         self._changing = asyncio.Lock()
 
@@ -78,7 +78,7 @@ class Guards:
                 raise AlreadyExists(f"guard {guard_id!r} already exists", field="guardId", hint="update it")
             if len(mine) >= GUARDS_MAX:
                 raise ResourceExhausted(f"the account has {GUARDS_MAX} guards, all that it may have")
-            now = datetime.now(UTC)
+            now = self._clock.wall()
             told = spec.model_dump(exclude=set(OUTPUT_ONLY), exclude_none=True)
             return await self._put(_whole(Guard(**told, name=name, create_time=now, update_time=now), account))
 
@@ -87,7 +87,7 @@ class Guards:
         async with self._changing:
             current = self._standing(account, guard_id).guard
             fields = changes.model_fields_set - OUTPUT_ONLY
-            told = {field: getattr(changes, field) for field in fields} | {"update_time": datetime.now(UTC)}
+            told = {field: getattr(changes, field) for field in fields} | {"update_time": self._clock.wall()}
             return await self._put(_whole(current.model_copy(update=told), account))
 
     async def delete(self, account: str, guard_id: str) -> None:
@@ -98,7 +98,7 @@ class Guards:
 
     def release(self, account: str, guard_id: str, key_id: str) -> Guard:
         """Let a key in again; NotFound for one that is not refused."""
-        standing, now = self._standing(account, guard_id), self.clock.monotonic()
+        standing, now = self._standing(account, guard_id), self._clock.monotonic()
         refused = standing.breaker.refused(now) if standing.breaker else {}
         holder = next((holder for holder in refused if holder.partition(KEY_MARK)[2] == key_id), None)
         if holder is None or standing.breaker is None:
@@ -132,7 +132,7 @@ class Guards:
     def _shown(self, standing: Standing) -> Guard:
         if standing.breaker is None:
             return standing.guard
-        now, wall = self.clock.monotonic(), self.clock.wall()
+        now, wall = self._clock.monotonic(), self._clock.wall()
         keys = [
             RefusedKey(user=holder.partition(KEY_MARK)[0], key_id=holder.partition(KEY_MARK)[2],
                        until=wall + timedelta(seconds=until - now))

@@ -14,11 +14,10 @@ from starlette.routing import compile_path
 from client.errors import FiredeckError, Internal, InvalidArgument, MethodNotAllowed, NotFound
 from engine.access.rules import RULES
 from engine.api import openapi
-from engine.asgi import ClientGone
+from engine.asgi import CLIENT_GONE, ClientGone
 
 log = logging.getLogger(__name__)
 
-CLIENT_GONE = 499  # nginx's code for a client that left
 UNIMPLEMENTED = 12  # gRPC's code for a method that a path does not have
 
 

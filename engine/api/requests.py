@@ -17,7 +17,7 @@ from engine.api.common import Caller, HouseDep, shown
 from engine.keys import Principal
 from engine.telemetry.explain import explain
 from engine.telemetry.spans import CLIENT, INTERNAL, KEY_ATTRIBUTE, SERVER, Span, spans_of
-from engine.telemetry.tracing import Trace
+from engine.telemetry.trace import Trace
 
 router = APIRouter(tags=["firedeck"])
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-CHARACTERS_PER_TOKEN = 4  # of a prompt that is given as tokens
+from engine.control.prefix import CHARACTERS_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition
-from client.types import UNDELETE_WITHIN, Deployment, Model
+from client.types import Deployment, Model
 from engine.control import capacity
 from engine.fleet.keeper import Keeper
 from engine.fleet.template import places
@@ -82,12 +82,3 @@ def check_unused(keeper: Keeper, now: datetime) -> None:
         raise FailedPrecondition(
             f"deployment {keeper.name!r} is in use: {use}", field="name", hint="ignoreChecks=true deletes it anyway"
         )
-
-
-def is_gone(keeper: Keeper, now: datetime) -> bool:
-    """Whether a deleted deployment can be undeleted no longer: by its purge time, and by time that really went by."""
-    deleted, due = keeper.deployment.delete_time, keeper.deployment.purge_time
-    if deleted is None or due is None:
-        return False
-    hard = due <= deleted
-    return hard or (due <= now and keeper.idle_s() >= UNDELETE_WITHIN.total_seconds())

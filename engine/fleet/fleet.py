@@ -21,10 +21,10 @@ from engine.fleet.checks import (
     check_routed_to_by_none,
     check_takes_its_addons,
     check_unused,
-    is_gone,
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
+from engine.fleet.expiry import auto_delete_in_s, is_gone
 from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
@@ -292,6 +292,6 @@ class Fleet:
             if keeper.deleted:
                 if is_gone(keeper, self.rooms.clock.wall()):
                     await self._purge.drop(keeper)
-            elif keeper.auto_delete_in_s() == 0:
+            elif auto_delete_in_s(keeper) == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)

@@ -4,7 +4,7 @@
            Reply   what came back of one request: its head, and its body as it comes
     verbs  post    send a request, and wait for the head of what comes back
            chunk   what of the body has come meanwhile, joined: who is slow gets more at once
-    near   `Replica` has one; `engine.gateway.forward` asks it; looks and probes go through httpx, which is general
+    near   `Replica` has one; `engine.gateway.relay` asks it; looks and probes go through httpx, which is general
 
 Every token of every stream comes this way, so a C parser reads it and nothing stands between. A replica is not
 believed: what is no HTTP, has a head or trailers without end, an interim status, more bytes than it said or an end that

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from client.errors import FiredeckError, Unavailable
 from client.types import Deployment
-from engine.control import idle, lifecycle
+from engine.control import lifecycle
 from engine.control.autoscale import Decision
 from engine.control.reconcile import Stage, steps
 from engine.fleet.addons import Addons
@@ -128,20 +128,6 @@ class Keeper:
     def idle_s(self) -> float:
         """Since somebody asked, changed, deleted or brought it back, by time that certainly went by."""
         return self._rooms.clock.monotonic() - self.meter.used_at
-
-    def auto_delete_in_s(self) -> float | None:
-        """Until it is deleted for idleness if nobody asks it before; None where it is not."""
-        if self.deleted or self.running() or self.lobby.held:
-            return None
-        return idle.left_s(self.deployment.min_replica_count or 0, self.idle_s())
-
-    def auto_delete_at(self) -> datetime | None:
-        """The same as an instant, to the second."""
-        left_s = self.auto_delete_in_s()
-        if left_s is None:
-            return None
-        at = self._rooms.clock.wall() + timedelta(seconds=left_s + 0.5)
-        return at.replace(microsecond=0)
 
     def _most_wait_s(self) -> float | None:
         options = self.deployment.firedeck

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +18,7 @@ from engine import bounded
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.hop import Hop
-from engine.fleet.prefix_cache import Cache, cache_of
+from engine.fleet.report import NOTHING, TOKEN_COUNTERS, UNREADABLE, Produced, Report, check_report
 from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -38,20 +37,6 @@ PROBES: tuple[tuple[str, dict[str, object]], ...] = (
 )
 PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
-_TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
-_NUMBER_MAX = 1 << 53  # beyond it no reader of JSON need tell one from the next
-UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Produced:
-    """Tokens computed since the last look."""
-
-    prompt: int = 0
-    generated: int = 0
-
-
-NOTHING = Produced()
 
 
 class Asked:
@@ -71,45 +56,6 @@ class Asked:
         self.took_s = self._clock.monotonic() - self._began_at
         self._replica.vitals.answered(self._entry)
         self._replica.unread -= self._unread
-
-
-@dataclass(slots=True)
-class Report:
-    """The last answer of `/health` or `/stats`; what every look at a fleet asks of it is read out when it comes."""
-
-    body: dict[str, Any] = field(default_factory=dict)
-    at: float = 0.0
-    waiting: int = field(init=False)  # requests in the replica's own queue
-    cached_tokens: int = field(init=False)
-    cache: Cache = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.waiting = int(self.body.get("waiting") or 0)
-        self.cached_tokens = int(self.body.get("kv_used_tokens") or 0)
-        self.cache = cache_of(self.body)
-
-    def count(self, name: str) -> int:
-        return int(self.body.get("counters", {}).get(name) or 0)
-
-
-_COUNTS = ("running", "waiting", "slots", "free_slots", "kv_used_tokens", "kv_capacity_tokens")
-_FRACTIONS = ("progress", "last_progress_age_s")
-
-
-def check_report(body: dict[str, Any]) -> None:
-    """ValueError for one that cannot be counted with or shown: then the last one that could stays."""
-    counters, device = body.get("counters", {}), body.get("device", {})
-    if not isinstance(counters, dict) or not isinstance(device, dict):
-        raise ValueError("counters and device must be objects")
-    if not isinstance(device.get("kind", ""), str):
-        raise ValueError("device.kind must be text")
-    for held, names, kinds in (
-        (body, _COUNTS, int), (counters, _TOKEN_COUNTERS, int), (body, _FRACTIONS, (int, float))
-    ):  # fmt: skip
-        for name in names:
-            value = held.get(name)
-            if value is not None and not (isinstance(value, kinds) and abs(value) <= _NUMBER_MAX):
-                raise ValueError(f"{name} must be a number")
 
 
 async def as_it_is(replica: Replica) -> None:
@@ -324,7 +270,7 @@ class Replica:
         # The first counters of a replica that was taken over are its whole past, not what it just did.
         if "counters" not in body or "counters" not in old.body:
             return
-        prompt, generated = (max(0, self.report.count(name) - old.count(name)) for name in _TOKEN_COUNTERS)
+        prompt, generated = (max(0, self.report.count(name) - old.count(name)) for name in TOKEN_COUNTERS)
         if prompt or generated:
             self._produced = Produced(self._produced.prompt + prompt, self._produced.generated + generated)
             self._speed.add(self.report.at, generated)

@@ -7,7 +7,7 @@
            answered, failed    what came of it: five failures in a row eject a replica (`engine.control.outliers`)
            allow_retry         whether one more may be tried again (`engine.control.retries`)
            keep     the replicas there are: what is known of others is forgotten
-    near   `engine.fleet.lobby` asks for places, `engine.gateway.forward` tells what came of requests
+    near   `engine.fleet.lobby` asks for places, `engine.gateway.verdict` tells what came of requests
 
 All of it is in memory and of no use to a later engine, whose replicas are asked anew.
 """

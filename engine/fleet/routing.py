@@ -1,10 +1,12 @@
 """One router at work: which of its deployments takes a request, and what came of that.
 
-data   Live      its record, its table of shares, what each target got, and the figures of a shift's step
-       Chosen    the deployment of one request, and why in words of ours
-       Tally     what the deployment that is shifted to did in one step
-verbs  choose (a request to a target), Tally.ended, shown (the record with its shares)
-near   `engine.fleet.routers` has them by name; `engine.gateway.policy` asks; `engine.control` decides
+    data   Live      its record, its table of shares, what each target got, and the figures of a shift's step
+           Chosen    the deployment of one request, and why in words of ours
+           Tally     what the deployment that is shifted to did in one step
+    verbs  choose (a request to a target), Tally.ended, shown (the record with its shares)
+    near   `engine.fleet.routers` has them by name; `engine.gateway.policy` asks; `engine.control` decides
+
+Not to be mistaken for `engine.fleet.router`, which chooses among the replicas of one deployment.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from engine.telemetry import router_metrics
 from engine.telemetry.window import percentile
 
 TTFTS_KEPT = 2_000  # the newest of a step
-CLIENT_GONE, OVERLOADED = 499, 429
+OVERLOADED = 429
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from client.fleet_types import (
 )
 from engine.control.alerts import FIRING, RULES, WARNING, Alert
 from engine.fleet.conditions import QuotasOf, conditions
+from engine.fleet.expiry import auto_delete_at
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.placement.port import Node
@@ -78,7 +79,7 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
         next_change=decision.next_change,
         decided_at=instant(keeper.autoscaler.decided_at),
-        auto_delete_at=keeper.auto_delete_at(),
+        auto_delete_at=auto_delete_at(keeper, wall),
     )
 
 

@@ -21,9 +21,9 @@ from typing import Any
 
 from client.errors import ResourceExhausted
 from engine.access.rate_limits import RateLimits, account_holder, key_holder
-from engine.asgi import Headers, Message, Send
+from engine.asgi import CLIENT_GONE, Headers, Message, Send
 from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
-from engine.gateway.forward import Exchange
+from engine.gateway.exchange import Exchange
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
@@ -32,7 +32,6 @@ ANSWER_TOKENS = 256
 CONTEXT_MAX = 1 << 20  # tokens, where a deployment does not say
 CHOICES_MAX = 128  # more are refused by every replica
 CONCURRENT_RETRY_S = 1.0  # when one of those under way will end is not known
-CLIENT_GONE = 499  # nginx's code for a client that left; only metrics see it
 _LOOKED_AT = 2  # tallies that each visit looks at, to forget the idle ones
 _HEADER = {
     Kind.REQUESTS: "requests", Kind.PROMPT: "tokens-prompt", Kind.UNCACHED: "tokens-cache-adjusted-prompt",

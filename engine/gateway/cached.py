@@ -26,13 +26,12 @@ from client.types import Deployment
 from engine.clock import Clock
 from engine.control.response_cache import ResponseCache
 from engine.gateway import replays
+from engine.gateway.exchange import GENERATES
+from engine.gateway.prompt import ISOLATION_FIELD, isolation_of
 
 CACHE_BYTES = 64 << 20  # of all accounts together
 ENTRY_BYTES_MAX = 1 << 20
-ISOLATION = "x-prompt-cache-isolation-key"
 HEADER = b"x-firedeck-response-cache"
-PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
-_ISOLATION_FIELD = "prompt_cache_isolation_key"
 _REFUSALS = ("no-store", "no-cache")
 # Fields that change no text (isolation is told apart from them), and the type that they have where they are right: a
 # wrong one is the replica's to refuse.
@@ -41,7 +40,7 @@ _WITHOUT_EFFECT: Mapping[str, type] = {
     "metadata": dict,
     "prompt_cache_key": str,
     "stream": bool,
-    _ISOLATION_FIELD: str,
+    ISOLATION_FIELD: str,
 }
 
 
@@ -76,16 +75,15 @@ def question(
 ) -> Question | None:
     """`headers` have lower-case names."""
     options = deployment.firedeck
-    if options is None or options.response_cache_ttl is None or path not in PATHS or not one_text(fields):
+    if options is None or options.response_cache_ttl is None or path not in GENERATES or not one_text(fields):
         return None
     if fields.get("prompt_cache_max_len") is not None:
         return None
     if any(word in headers.get("cache-control", "").lower() for word in _REFUSALS):
         return None
     stream, plain = bool(fields.get("stream")), replays.plain(fields)
-    isolation = [key for key in (headers.get(ISOLATION), fields.get(_ISOLATION_FIELD)) if key]
     told = [
-        account, list(dict.fromkeys(map(json.dumps, isolation))), path, [now.deployment, now.generation],
+        account, isolation_of(fields, headers), path, [now.deployment, now.generation],
         [now.model_digest, now.adapter, now.adapters, now.guards], "any" if plain else stream, canonical(fields, plain),
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(told).encode()).digest()

@@ -1,7 +1,7 @@
 """A request that names a router: which deployment it goes to, before anything else is asked about it.
 
-    data   Passage   one request's way through its router: the deployment, and where to tell what came of it
-    verbs  passage_of (None where no router is named), model_of (a router among the models)
+    data   Passage      one request's way through its router: the deployment, and where to tell what came of it
+    verbs  passage_of   None where no router is named
     near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.routing` chooses
 
 What a router does must show: as attributes of the request's span and in its explanation. Nothing of that is the
@@ -10,22 +10,19 @@ client's text: sessions are hashed, of prompts there are numbers alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from client.errors import FiredeckError
-from client.router_types import Router
 from engine.asgi import Scope, headers_of
 from engine.control.complexity import facts
 from engine.fleet.routers import Routers
 from engine.fleet.routing import Tally
-from engine.gateway.forward import Exchange
+from engine.gateway.exchange import Exchange
 from engine.gateway.prompt import session_of
 from engine.keys import Principal
 from engine.telemetry import tracing
-
-KIND = "ROUTER"  # firedeck's own beside the documented kinds of models
 
 
 class Passage:
@@ -58,11 +55,3 @@ def passage_of(
         raise
     tracing.routed(live.name, f"to {chosen.deployment.rpartition('/')[2]}, {chosen.why}")
     return Passage(chosen.deployment, live.tally_of(chosen.deployment))
-
-
-def model_of(router: Router, targets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The router's entry among the models: what can be asked of every one of its `targets`, of which it has some."""
-    contexts = [one["context_length"] for one in targets if one["context_length"]]
-    able = {name: all(one[name] for one in targets) for name in ("supports_chat", "supports_tools")}
-    made = int(router.create_time.timestamp()) if router.create_time else 0
-    return {**targets[0], **able, "kind": KIND, "created": made, "context_length": min(contexts, default=None)}

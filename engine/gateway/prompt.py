@@ -26,7 +26,7 @@ from engine.control.prefix import (
 )
 from engine.control.route import Prompt
 
-ISOLATION_HEADER = "x-prompt-cache-isolation-key"
+ISOLATION_HEADER, ISOLATION_FIELD = "x-prompt-cache-isolation-key", "prompt_cache_isolation_key"
 _TEXT_MAX = BLOCK_CHARACTERS * BLOCKS_MAX
 # In this order: the field that Fireworks' SDK calls the preferred one, the one it puts behind it, then the headers
 # (https://docs.fireworks.ai/guides/prompt-caching, and for their order /guides/rollout-inference).
@@ -41,7 +41,7 @@ def prompt_of(
     named = session_of(fields, headers) if sessions else None
     session = "" if named is None else hashlib.blake2b(named.encode(errors="replace"), digest_size=16).hexdigest()
     try:
-        links, characters = _read(fields, _scope(fields, headers, addon))
+        links, characters = _read(fields, (addon, isolation_of(fields, headers)))
     except (TypeError, ValueError, RecursionError):  # no prompt that any replica would take
         return Prompt(session=session)
     return Prompt(() if fields.get("prompt_cache_max_len") == 0 else links, characters, session)
@@ -53,10 +53,11 @@ def session_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | N
     return next((one for one in given if isinstance(one, str) and one), None)
 
 
-def _scope(fields: Mapping[str, Any], headers: Mapping[str, str], addon: str | None) -> Hashable:
-    """As replicas tell caches apart: a key in the header is the same as in the body."""
-    keys = (headers.get(ISOLATION_HEADER), fields.get("prompt_cache_isolation_key"))
-    return addon, tuple(dict.fromkeys(key for key in keys if key))
+def isolation_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys that keep caches apart, as replicas tell them apart: one in the header is the same as in the body. What
+    is no text is for the replica to refuse."""
+    keys = (headers.get(ISOLATION_HEADER), fields.get(ISOLATION_FIELD))
+    return tuple(dict.fromkeys(key for key in keys if isinstance(key, str) and key))
 
 
 def _read(fields: Mapping[str, Any], scope: Hashable) -> tuple[Links, int]:

@@ -19,9 +19,9 @@ from client.errors import (
     ScalingUp,
     Unavailable,
 )
-from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from engine.access.rules import INFERENCE, authorise
 from engine.asgi import (
+    CLIENT_GONE,
     ClientGone,
     Receive,
     Scope,
@@ -35,24 +35,24 @@ from engine.asgi import (
 )
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
-from engine.gateway.admit import CLIENT_GONE, Admission, Visit
-from engine.gateway.forward import ADDON_HEADER, Exchange, break_off, sent_headers
-from engine.gateway.policy import model_of, passage_of
+from engine.gateway.admit import Admission, Visit
+from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, sent_headers
+from engine.gateway.models import models_of
+from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
+from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
 from engine.gateway.shield import Asked, Shield, Way
 from engine.house import House
 from engine.keys import Principal
-from engine.model_rules import LORA
 from engine.telemetry import metrics, tracing
 from engine.telemetry.tally import Bill
 
 log = logging.getLogger(__name__)
 
 SYNTHETIC_HEADER = "x-firedeck-synthetic"
-_GENERATE = {"/v1/chat/completions", "/v1/completions"}
 _POOL = {"/v1/embeddings", "/v1/rerank"}
-_INFER = _GENERATE | _POOL
+_INFER = GENERATES | _POOL
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
@@ -122,7 +122,7 @@ class Gateway:
         if path != _MODELS and not path.startswith(f"{_MODELS}/"):
             raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, _MODELS})))
         _allow(scope, "GET")
-        models = self._models(caller)
+        models = models_of(self._house, caller.account)
         if path == _MODELS:
             await send_json(send, 200, {"object": "list", "data": models})
             return
@@ -144,7 +144,7 @@ class Gateway:
             raise InvalidArgument(
                 "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"
             )
-        stream = fields.get("stream") if path in _GENERATE else None
+        stream = fields.get("stream") if path in GENERATES else None
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
         headers = headers_of(scope)
@@ -152,7 +152,7 @@ class Gateway:
             path, body, bool(stream), request_id, time.monotonic(), time.monotonic,
             sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
         )  # fmt: skip
-        if path in _GENERATE:
+        if path in GENERATES:
             sessions = keeper.deployment.enable_session_affinity is not False
             exchange.prompt = prompt_of(fields, headers, addon, sessions=sessions)
         synthetic = SYNTHETIC_HEADER in headers
@@ -160,7 +160,7 @@ class Gateway:
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
-        visit.charge(fields, body, generates=path in _GENERATE, context=context)
+        visit.charge(fields, body, generates=path in GENERATES, context=context)
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, model, addon, fields.get("metadata"), simulated=simulated)
         del fields  # many times as large as the body, and an answer may take minutes
@@ -213,41 +213,6 @@ class Gateway:
         target = resolve(model, deployed, caller.account, offers)
         keeper = fleet.get(target.deployment)
         return keeper, fleet.deployed.route(target.offer, keeper)
-
-    def _models(self, caller: Principal) -> list[dict[str, Any]]:
-        """What can be asked for now: each deployment under its own name, and its model under the bare one."""
-        listed: dict[str, dict[str, Any]] = {}
-        for keeper in self._house.fleet.keepers(caller.account):
-            if keeper.deleted:
-                continue
-            for model_id in (keeper.deployment.base_model or "", keeper.name):
-                listed.setdefault(model_id, self._model(model_id, keeper))
-        for record in self._house.fleet.deployed.addons(caller.account):
-            addon = self._model(f"{record.model}#{record.deployment}", self._house.fleet.get(record.deployment or ""))
-            listed.setdefault(addon["id"], addon | {"kind": LORA, "owned_by": caller.account})
-        for router in self._house.fleet.routers.all(caller.account):
-            targets = [self._model(router.name, keeper) for keeper in self._house.fleet.routers.targets_of(router)]
-            if targets:
-                listed[router.name] = model_of(router, targets)
-        return list(listed.values())
-
-    def _model(self, model_id: str, keeper: Keeper) -> dict[str, Any]:
-        deployment = keeper.deployment
-        model = self._house.library.get(deployment.base_model or "")
-        library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
-        chats = bool(model.use_hf_apply_chat_template)
-        return {
-            "id": model_id,
-            "object": "model",
-            "created": int(deployment.create_time.timestamp()) if deployment.create_time else 0,
-            "owned_by": LIBRARY_ACCOUNT if library else LOCAL_ACCOUNT,
-            "kind": model.kind,
-            "supports_chat": chats,
-            "supports_image_input": False,
-            # Of a chat template: a replica tells the tools to one that knows of none as text.
-            "supports_tools": bool(model.supports_tools),
-            "context_length": deployment.max_context_length,
-        } | ({"simulated": True} if self._house.fleet.rooms.driver.simulated else {})
 
 
 def _allow(scope: Scope, method: str) -> None:

@@ -31,8 +31,10 @@ from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway import cached, texts
 from engine.gateway.cached import Cached, Question, Version
-from engine.gateway.forward import Exchange, forward, sent_headers
+from engine.gateway.exchange import GENERATES, TIMEOUT_HEADER, Exchange, sent_headers
+from engine.gateway.forward import forward
 from engine.gateway.guards import Verdict, guards_of
+from engine.gateway.prompt import ISOLATION_HEADER
 from engine.gateway.replays import replayed
 from engine.house import House
 from engine.keys import Principal
@@ -42,9 +44,7 @@ from engine.telemetry.audit import Seen
 log = logging.getLogger(__name__)
 
 Way = Callable[[Keeper, Exchange, Send], Coroutine[Any, Any, None]]
-GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
 GUARD_RETRY_S = 5.0
-_TIMEOUT_HEADER = "x-request-timeout"
 _CHAT = "/v1/chat/completions"
 _END = b"data: [DONE]\n\n"
 
@@ -202,8 +202,8 @@ class _Shielded:
         keeper = self._shield.house.fleet.get(deployment)
         if keeper.deleted:
             raise NotFound("the guard's deployment was deleted")
-        isolation = {name: value for name, value in self._headers.items() if name == cached.ISOLATION}
-        headers = sent_headers(isolation | {_TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
+        isolation = {name: value for name, value in self._headers.items() if name == ISOLATION_HEADER}
+        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
         answer = _Passing(_to_nobody, exchange, None, hold=True)
         keeper.meter.began(synthetic=False)

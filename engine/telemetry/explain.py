@@ -3,10 +3,10 @@ that replica, what was cached, how many tries, what came of it. Pure."""
 
 from __future__ import annotations
 
-from engine.telemetry import tracing
+from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
 from engine.telemetry.spans import Kind, speculation, steps
-from engine.telemetry.tracing import Attempt, Trace
+from engine.telemetry.trace import LOST, Attempt, Trace
 
 _TURN_S = 0.05
 _REFUSALS = {
@@ -91,7 +91,7 @@ def _tried(trace: Trace, number: int, one: Attempt, before: float | None, death:
     taken = one.choice
     if taken is not None:
         told.append(f"Replica {taken.id} was taken: {taken.why}.")
-    if one.outcome == tracing.LOST and taken is not None:
+    if one.outcome == LOST and taken is not None:
         told.append(_lost(one, death(taken.id)))
     elif one.answered_at is not None:
         told += _worked(trace, one)
@@ -150,7 +150,7 @@ def _end(trace: Trace) -> str:
     took = span(trace.seconds)
     if trace.ended_at is None:
         return f"It is still under way, {took} after it came."
-    if trace.status == tracing.CLIENT_GONE:
+    if trace.status == CLIENT_GONE:
         return f"The client left after {took}, before its answer was whole{_charged(trace)}."
     if trace.status < 400:
         return f"It was answered with {trace.status} after {took}."

@@ -20,7 +20,7 @@ from engine.clock import Clock
 from engine.telemetry.metrics import REGISTRY
 from engine.telemetry.otlp import Target, body_of, rejected_of
 from engine.telemetry.spans import Value
-from engine.telemetry.tracing import Trace
+from engine.telemetry.trace import Trace
 from engine.version import VERSION
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from client.errors import InvalidArgument
 from engine.telemetry.spans import Event, Span, Value, spans_of
-from engine.telemetry.tracing import Trace
+from engine.telemetry.trace import Trace
 from engine.version import VERSION
 
 PATH = "/v1/traces"  # below a collector's address

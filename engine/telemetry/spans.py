@@ -19,9 +19,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.telemetry import tracing
+from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
-from engine.telemetry.tracing import Attempt, Trace
+from engine.telemetry.trace import (
+    ADMIT,
+    GUARDS,
+    LOST,
+    NO_PLACE,
+    QUEUE,
+    REPLICA,
+    ROUTE,
+    STEPS,
+    Attempt,
+    Trace,
+    number_of,
+)
 
 INTERNAL, SERVER, CLIENT = 1, 2, 3  # as OTLP numbers them
 PROVIDER = "firedeck"
@@ -87,7 +99,7 @@ def _whole(trace: Trace) -> Span:
     )  # fmt: skip
     if trace.ttft_s is not None:
         span.events.append(Event("firedeck.first_token", trace.began_wall_s + trace.ttft_s))
-    if trace.status == tracing.CLIENT_GONE and span.end is not None:
+    if trace.status == CLIENT_GONE and span.end is not None:
         span.events.append(Event("firedeck.client_gone", span.end))
     return span
 
@@ -142,7 +154,7 @@ def _admit(trace: Trace) -> Span:
     turned_away = trace.admitted_at is None and trace.status
     attributes: dict[str, Value] = {"error.type": trace.error or str(trace.status)} if turned_away else {}
     return Span(
-        "admit", trace.child_id(tracing.ADMIT), trace.span_id, INTERNAL, trace.began_wall_s, _end(trace, over),
+        "admit", trace.child_id(ADMIT), trace.span_id, INTERNAL, trace.began_wall_s, _end(trace, over),
         attributes, error=_failure(trace) if turned_away else "",
     )  # fmt: skip
 
@@ -150,7 +162,7 @@ def _admit(trace: Trace) -> Span:
 def _guards(trace: Trace) -> list[Span]:
     return [
         Span(
-            f"guard {one.guard}", trace.child_id(tracing.GUARDS + number), trace.span_id, INTERNAL,
+            f"guard {one.guard}", trace.child_id(GUARDS + number), trace.span_id, INTERNAL,
             _wall(trace, one.began_at), _wall(trace, one.ended_at),
             {"firedeck.guard.phase": one.phase, "firedeck.guard.verdict": one.verdict},
         )
@@ -167,17 +179,17 @@ class _Tried:
     def spans(self) -> list[Span]:
         one = self._attempt
         over = one.ended_at if one.placed_at is None else one.placed_at
-        queue = self._span(tracing.QUEUE, "queue", self._trace.span_id, one.asked_at, over)
+        queue = self._span(QUEUE, "queue", self._trace.span_id, one.asked_at, over)
         queue.attributes = {"firedeck.try": self._number + 1, "firedeck.queue.ahead": one.ahead}
         queue.attributes["firedeck.replicas.ready"] = one.ready
-        if one.outcome == tracing.NO_PLACE:
+        if one.outcome == NO_PLACE:
             queue.error = self._trace.why if self._trace.failed else ""
         if one.choice is None or one.placed_at is None:
             return [queue]
         return [queue, self._route(), *self._replica()]
 
     def _id(self, number: int) -> str:
-        return self._trace.child_id(tracing.number_of(number, self._number))
+        return self._trace.child_id(number_of(number, self._number))
 
     def _span(self, number: int, name: str, parent_id: str, start: float, end: float | None) -> Span:
         trace = self._trace
@@ -188,7 +200,7 @@ class _Tried:
         assert one.placed_at is not None
         assert taken is not None
         sent = one.placed_at if one.sent_at is None else one.sent_at
-        span = self._span(tracing.ROUTE, "route", self._trace.span_id, one.placed_at, sent)
+        span = self._span(ROUTE, "route", self._trace.span_id, one.placed_at, sent)
         span.attributes = {
             "firedeck.try": self._number + 1,
             "firedeck.replica.id": taken.id,
@@ -207,13 +219,13 @@ class _Tried:
         one, trace = self._attempt, self._trace
         assert one.choice is not None
         start = one.sent_at or one.placed_at or one.asked_at
-        span = self._span(tracing.REPLICA, f"replica {one.choice.id}", trace.span_id, start, one.ended_at)
+        span = self._span(REPLICA, f"replica {one.choice.id}", trace.span_id, start, one.ended_at)
         span.kind = CLIENT
         span.attributes = {"firedeck.replica.id": one.choice.id, "firedeck.try": self._number + 1}
         if one.status:
             span.attributes["http.response.status_code"] = one.status
-        span.attributes |= {} if one.outcome == tracing.LOST else self._work()
-        if one.outcome == tracing.LOST:
+        span.attributes |= {} if one.outcome == LOST else self._work()
+        if one.outcome == LOST:
             span.error, span.events = "the replica was lost", self._lost()
         elif one.status >= 500:
             span.error = f"HTTP {one.status}"
@@ -250,7 +262,7 @@ class _Tried:
         if self._trace.stream:
             laid = laid or [("prefill", start, one.answered_at)]  # with whatever queue there was
             laid.append(("decode", one.answered_at, one.ended_at))
-        numbered = enumerate(laid, tracing.STEPS)
+        numbered = enumerate(laid, STEPS)
         return [self._span(number, name, parent_id, begun, over) for number, (name, begun, over) in numbered]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from client.names import LOCAL_ACCOUNT
 from engine.clock import Clock, SystemClock
 from engine.telemetry import tracing
-from engine.telemetry.tracing import Attempt, Trace
+from engine.telemetry.trace import Attempt, Trace
 
 RECENT_MAX, KEPT_MAX = 4_000, 1_000
 BYTES_MAX = 16 << 20  # a quarter of it for those that are kept longer

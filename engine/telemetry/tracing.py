@@ -1,11 +1,7 @@
 """What happens to one request of the inference API, noted while it happens.
 
-Data: a `Trace` is instants, numbers and names of ours; it has one `Attempt` for each place that was asked for. Text of
-the client's (prompt, answer, its model string before it was found, the words of an error about them) has no field here,
-so that no span can ever hold it. Spans are made of a trace when somebody looks (`engine.telemetry.spans`).
-
-Verbs: the request's task carries its trace in a context variable, as OpenTelemetry does; `waits`, `placed`, `sends`,
-`reported`, `lost` and the rest note one thing each and do nothing where nobody is traced.
+The request's task carries its trace (`engine.telemetry.trace`) in a context variable, as OpenTelemetry does; `waits`,
+`placed`, `sends`, `reported`, `lost` and the rest note one thing each and do nothing where nobody is traced.
 Neighbours: `engine.gateway.traced` begins and ends a trace, `engine.fleet.lobby` and `engine.gateway` note what happens
 in between, `engine.telemetry.traces` keeps them, `engine.telemetry.exporter` sends them on.
 """
@@ -18,7 +14,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 from client.errors import (
     DeadlineExceeded,
@@ -30,23 +25,29 @@ from client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from engine.asgi import CLIENT_GONE
 from engine.clock import Clock
 from engine.control.route import Choice
 from engine.telemetry.quoted import unquoted
+from engine.telemetry.trace import (
+    ANSWERED,
+    GIVEN_UP,
+    LOST,
+    NO_PLACE,
+    REPLICA,
+    UNDER_WAY,
+    Attempt,
+    Judgement,
+    Trace,
+    number_of,
+)
 
-CLIENT_GONE = 499
 WHY_CHARS = 300
-UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
-ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
-SPANS_PER_ATTEMPT = 8
-GUARDS = 1001  # the number of the first guard's span, past those of any attempt
 
 # What is said in these is the engine's own; others may repeat what the client sent.
 _OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded, GuardRefused, KeyRefused)
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NOTHING = re.compile(r"0+")
-_MASK = (1 << 64) - 1
-_STRIDE = 0x9E3779B97F4A7C15  # odd: multiples of it meet no id twice
 _NUMBERS = {
     b"fireworks-tokenizer-queue-duration": "tokenizer_queue_s", b"fireworks-tokenizer-duration": "tokenizer_s",
     b"fireworks-prefill-queue-duration": "queue_s", b"fireworks-prefill-duration": "prefill_s",
@@ -56,96 +57,6 @@ _NUMBERS = {
 _STEPS = {
     b"tokenizer_queue": "tokenizer_queue_s", b"tokenizer": "tokenizer_s", b"queue": "queue_s", b"prefill": "prefill_s"
 }  # fmt: skip
-
-
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """One place on a replica: asked for, perhaps given, and what came of it. Instants are monotonic seconds."""
-
-    asked_at: float
-    ahead: int  # who waited already
-    ready: int  # replicas that took requests then
-    placed_at: float | None = None
-    choice: Choice | None = None
-    at_once: bool = False  # there was a place when it asked
-    sent_at: float | None = None
-    answered_at: float | None = None  # its status line came
-    ended_at: float | None = None
-    outcome: str = UNDER_WAY
-    status: int = 0
-    reached: bool = False  # of one that was lost: the replica had the request
-    numbers: dict[str, float] = field(default_factory=dict)  # what the replica said of it
-
-
-@dataclass(slots=True, eq=False)
-class Judgement:
-    """One guard's word on a request or its answer: `passed`, `refused` or `unavailable`. Instants as in `Attempt`."""
-
-    guard: str
-    phase: str
-    began_at: float
-    ended_at: float
-    verdict: str
-
-
-@dataclass(slots=True, eq=False)
-class Trace:
-    """One request. `account` is "" until its key is known; `status` is 0 while it is under way."""
-
-    request_id: str
-    trace_id: str
-    span_id: str
-    parent_id: str
-    sampled: bool
-    clock: Clock
-    method: str
-    route: str
-    began_at: float
-    began_wall_s: float
-    account: str = ""
-    user: str = ""
-    key_id: str = ""
-    deployment: str = ""
-    model: str = ""
-    adapter: str = ""
-    router: str = ""  # that its model string named
-    routed: str = ""  # where that sent it, and why
-    stream: bool = False
-    synthetic: bool = False
-    admitted_at: float | None = None
-    ended_at: float | None = None
-    status: int = 0
-    error: str = ""
-    why: str = ""
-    ttft_s: float | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    cache: str = ""  # what the response cache said: hit or miss; "" where it was not asked
-    cache_age_s: float = 0.0  # of the answer that it had
-    judgements: list[Judgement] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    seq: int = 0  # the store's, as is its size in bytes
-    size: int = 0
-
-    def child_id(self, number: int) -> str:
-        """The id of its span with this number, 1 and up: always the same, never 0."""
-        return f"{(int(self.span_id, 16) + number * _STRIDE) & _MASK or _STRIDE:016x}"
-
-    @property
-    def seconds(self) -> float:
-        """How long it took, or takes already."""
-        return (self.clock.monotonic() if self.ended_at is None else self.ended_at) - self.began_at
-
-    @property
-    def failed(self) -> bool:
-        """By a fault of this side, as OpenTelemetry counts those of servers."""
-        return self.status >= 500
-
-    @property
-    def replica(self) -> str:
-        """The last that it was given to."""
-        return next((one.choice.id for one in reversed(self.attempts) if one.choice), "")
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -227,11 +138,6 @@ def sends() -> dict[str, str]:
     trace.attempts[-1].sent_at = trace.clock.monotonic()
     span_id = trace.child_id(number_of(REPLICA, len(trace.attempts) - 1))
     return {"traceparent": f"00-{trace.trace_id}-{span_id}-{'01' if trace.sampled else '00'}"}
-
-
-def number_of(span: int, attempt: int) -> int:
-    """The number of one of an attempt's spans, for `child_id`."""
-    return span + SPANS_PER_ATTEMPT * attempt
 
 
 def reported(status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:

@@ -26,7 +26,7 @@ from client.trace_types import RequestTrace
 from client.types import DeploymentSpec
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.telemetry.otlp import Target
-from engine.telemetry.tracing import Trace
+from engine.telemetry.trace import Trace
 from tests.collector import Collector, collecting
 from tests.conftest import until_ready
 from tests.house import Home, served

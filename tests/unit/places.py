@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from engine.fleet.replica import Report
+from engine.fleet.report import Report
 
 
 def counted(name: str, slots: int = 1, in_flight: int = 0, **report: Any) -> Any:

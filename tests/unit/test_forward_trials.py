@@ -11,7 +11,9 @@ import pytest
 from engine.control.quarantine import digest_of
 from engine.fleet.hop import Hop
 from engine.fleet.replica import Replica
-from engine.gateway.forward import JOURNAL_HEADER, PROVEN_GROUPS, Exchange, forward
+from engine.gateway.exchange import Exchange
+from engine.gateway.forward import forward
+from engine.gateway.relay import JOURNAL_HEADER, PROVEN_GROUPS
 from tests.unit.keeper_house import house  # noqa: F401
 
 BODY = b'{"stream": true}'

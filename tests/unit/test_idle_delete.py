@@ -17,6 +17,7 @@ from client.types import DeploymentSpec
 from engine import declare
 from engine.clock import FakeClock
 from engine.control.idle import DELETE_AFTER, MISSET_S, Beat, left_s, lived_until
+from engine.fleet.expiry import auto_delete_at
 from engine.fleet.fleet import Fleet
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
@@ -122,10 +123,10 @@ async def test_a_request_or_a_change_starts_the_week_again(house):
     await house.fleet.update(NAME.format("changed"), DeploymentSpec(description="x"), None, by="tester")
     house.clock.advance(5 * DAY_S)
     assert await living(house) == {"asked", "changed"}
-    assert house.fleet.get(NAME.format("asked")).auto_delete_at() == T0 + 10 * DAY
+    assert auto_delete_at(house.fleet.get(NAME.format("asked")), house.clock.wall()) == T0 + 10 * DAY
     house.clock.advance(2 * DAY_S)
     assert await living(house) == set()
-    assert house.fleet.get(NAME.format("asked")).auto_delete_at() is None
+    assert auto_delete_at(house.fleet.get(NAME.format("asked")), house.clock.wall()) is None
 
 
 @asynccontextmanager
@@ -188,7 +189,7 @@ async def test_a_clock_that_is_set_while_no_engine_runs_deletes_nothing_before_i
     await house.fleet.sweep()
     async with restarted(house, jump, boot) as later:
         assert await living(later) == {"idle"}
-        shown = later.fleet.get(NAME.format("idle")).auto_delete_at() - later.clock.wall()
+        shown = auto_delete_at(later.fleet.get(NAME.format("idle")), later.clock.wall()) - later.clock.wall()
         assert abs(shown - DAY) < timedelta(seconds=2)
         later.clock.advance(DAY_S - 2)
         assert await living(later) == {"idle"}

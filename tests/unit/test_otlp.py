@@ -17,7 +17,7 @@ from engine.telemetry import exporter as exporter_room
 from engine.telemetry.exporter import BACKOFF_MAX_S, BATCH_MAX, DROPPED, EVERY_S, EXPORTED, FAILURES, REJECTED, Exporter
 from engine.telemetry.otlp import Target, body_of, rejected_of, target_of
 from engine.telemetry.spans import spans_of
-from engine.telemetry.tracing import Trace
+from engine.telemetry.trace import Trace
 from tests.collector import collecting, decoded, values
 from tests.unit.test_tracing import MODEL, PARENT, Walk, streamed
 

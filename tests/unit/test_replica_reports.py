@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine.clock import SystemClock
 from engine.control.reconcile import Stage
-from engine.fleet.replica import UNREADABLE, Replica
+from engine.fleet.replica import Replica
+from engine.fleet.report import UNREADABLE
 from engine.telemetry.replica_figures import ReplicaFigures
 
 FIELDS = (

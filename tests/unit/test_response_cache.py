@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from client.types import ColdOptions, Deployment
 from engine.clock import FakeClock
 from engine.control.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
-from engine.gateway.cached import ISOLATION, Cached, Question, Version, question
+from engine.gateway.cached import Cached, Question, Version, question
+from engine.gateway.prompt import ISOLATION_HEADER
 
 LIMIT, ENTRY = 10 * (ENTRY_OVERHEAD_BYTES + 100), ENTRY_OVERHEAD_BYTES + 400
 KEYS = [bytes([number]) for number in range(6)]
@@ -95,7 +96,7 @@ def test_no_key_crosses_accounts_isolation_keys_or_model_versions(one: tuple[str
         account, header, field, deployment, generation, model, adapter, guards = scope
         fields = FIELDS | ({"prompt_cache_isolation_key": field} if field else {})
         version = Version(deployment, generation, model, adapter, ((adapter, model),), guards)
-        headers = {ISOLATION.replace("-", "_"): header} if header else {}
+        headers = {ISOLATION_HEADER.replace("-", "_"): header} if header else {}
         return key_of(fields, account, version, **headers)
 
     def meant(scope: tuple[str, ...]) -> tuple[object, ...]:
@@ -109,7 +110,7 @@ def test_each_thing_that_can_change_a_text_changes_the_key() -> None:
     several = [
         key_of(FIELDS),
         key_of(FIELDS, "b"),
-        key_of(FIELDS, **{ISOLATION.replace("-", "_"): "k"}),
+        key_of(FIELDS, **{ISOLATION_HEADER.replace("-", "_"): "k"}),
         key_of(FIELDS, path="/v1/completions"),
         *(
             key_of(FIELDS, version=Version(*parts))

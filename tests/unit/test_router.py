@@ -15,7 +15,7 @@ from engine.control.retries import FLOOR_MIN
 from engine.control.route import PREFETCH, Prompt, home
 from engine.fleet.lobby import Lobby
 from engine.fleet.prefix_cache import Cache, cache_of
-from engine.fleet.replica import Report
+from engine.fleet.report import Report
 from engine.fleet.router import EXPECTED_MIN_S, Router
 from tests.unit.places import counted
 

@@ -20,7 +20,7 @@ from engine.clock import FakeClock
 from engine.control.prefix import BLOCK_CHARACTERS, BLOCK_TOKENS, links_of
 from engine.control.route import Prompt
 from engine.fleet.lobby import Lobby
-from engine.fleet.replica import Report
+from engine.fleet.report import Report
 from engine.fleet.router import Router
 from tests.unit.places import counted
 

@@ -11,8 +11,8 @@ from engine.clock import SystemClock
 from engine.control.route import Choice
 from engine.telemetry import tracing
 from engine.telemetry.spans import spans_of
+from engine.telemetry.trace import Attempt, Trace
 from engine.telemetry.traces import BYTES_MAX, KEPT_MAX, RECENT_MAX, SLOW_S, Traces, size_of, slow
-from engine.telemetry.tracing import Attempt, Trace
 
 CLOCK = SystemClock()
 

@@ -22,8 +22,8 @@ from engine.telemetry import tracing
 from engine.telemetry.deaths import Deaths
 from engine.telemetry.explain import explain, span
 from engine.telemetry.spans import CLIENT, SERVER, Span, spans_of
+from engine.telemetry.trace import GIVEN_UP, Attempt, Judgement, Trace
 from engine.telemetry.traces import Traces
-from engine.telemetry.tracing import Attempt, Judgement, Trace
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 MODEL, CHAT = "accounts/fireworks/models/m", "accounts/local/deployments/chat"
@@ -311,7 +311,7 @@ def test_who_got_no_place_and_who_left_are_told_as_such() -> None:
     tracing.sends()
     walk.pass_ms(70)
     left = walk.over()
-    assert (left.status, left.attempts[0].outcome) == (499, tracing.GIVEN_UP)
+    assert (left.status, left.attempts[0].outcome) == (499, GIVEN_UP)
     end = "The client left after 71 ms, before its answer was whole"
     assert explain(left)[-1] == f"{end}, and no token was sent or charged."
     left.generated_tokens = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from client.errors import InvalidArgument
-from engine.gateway.forward import Exchange, sent_headers, time_left
+from engine.gateway.exchange import Exchange, sent_headers, time_left
 from engine.keys import Principal
 
 CALLER = Principal(account="local", user="admin", role="admin", key_id="k1")
