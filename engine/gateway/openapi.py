@@ -141,19 +141,24 @@ def document() -> Json:
 def _infer(summary: str, request: str, answer: str, event: str | None = None) -> Json:
     operation = _operation(summary, answer, _INFER, _LIMITS)
     if event is not None:
-        operation["responses"]["200"]["content"]["text/event-stream"] = {
-            "schema": {
-                "anyOf": [_ref(event), _ref("Error")],
-                "description": "With `stream`: the data of each event. The last is [DONE], or an error after which "
-                "nothing comes.",
-            }
-        }
+        operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _events(event)}
     body = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
     parameters = [
         {"name": name, "in": "header", "required": False, "description": what, "schema": schema}
         for name, (what, schema) in _IN_HEADERS.items()
     ]
     return {"post": {**operation, "requestBody": body, "parameters": parameters}}
+
+
+def _events(event: str) -> Json:
+    """One event of a stream, as its parser gives it."""
+    chunk = {"contentMediaType": "application/json", "contentSchema": {"anyOf": [_ref(event), _ref("Error")]}}
+    return {
+        "type": "object",
+        "description": "With `stream`: each event. The last is [DONE], or an error after which nothing comes.",
+        "required": ["data"],
+        "properties": {"data": {"anyOf": [{"const": "[DONE]"}, {"type": "string", "pattern": "^[{]", **chunk}]}},
+    }
 
 
 def _read(summary: str, answer: str, *parameters: Json) -> Json:

@@ -40,6 +40,7 @@ LABELS = (
 )  # fmt: skip
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MOST_TOKENS, MOST_CHOICES = 4, 2  # thousands are legal, and take minutes
+STREAMED = {"POST /chat/completions": "ChatCompletionChunk", "POST /completions": "CompletionChunk"}
 TOO_LATE = {"x-request-timeout"}  # a 504 is what this asks for: other tests do
 MODELS = [MODEL, SMOLLM2]
 SOME_TEXT = {"type": "string", "minLength": 1}
@@ -70,6 +71,9 @@ def operation_of(http: httpx.Client, label: str) -> APIOperation:
         one for one in schemas["Message"]["anyOf"] if not {"tool", "function"} & {*one["properties"]["role"]["enum"]}
     ]
     for body in ("ChatRequest", "CompletionRequest", "EmbeddingRequest", "RerankRequest"):
+        if "stream" in schemas[body]["properties"]:
+            schemas[body]["required"].append("stream")  # which few of generated requests would have
+            schemas[body]["properties"]["stream"] = {"type": "boolean"}
         schemas[body]["properties"]["model"] = {"enum": MODELS}
     found["paths"]["/models/{model}"]["get"]["parameters"][0]["schema"] = {"enum": [*MODELS, "nope"]}
     for operations in found["paths"].values():
@@ -110,15 +114,20 @@ def bounded(body: Any, label: str) -> Any:
 @pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(SOAK_EXAMPLES, marks=SOAK)])
 def test_inference_keeps_to_its_document(engine: EngineProcess, http: httpx.Client, label: str, examples: int) -> None:
     right, operation = good(http), operation_of(http, label)
-    statuses = [status for mode in GenerationMode for status in fuzz(operation, mode, engine, examples)]
-    print(f"{len(statuses)} requests: { {status: statuses.count(status) for status in sorted(set(statuses))} }")
+    kinds: list[str] = []
+    statuses = [status for mode in GenerationMode for status in fuzz(operation, mode, engine, examples, kinds)]
+    print(f"{len(statuses)} requests: { {one: found.count(one) for found in (statuses, kinds) for one in {*found}} }")
+    assert label not in STREAMED or {*kinds} == {"application/json", "text/event-stream"}
     assert 200 in statuses or label == "POST /rerank"  # the shared model is no reranker
     assert good(http) == right
 
 
-def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess, examples: int) -> list[int]:
-    """Send a bounded number of examples of one operation; the statuses of their answers."""
+def fuzz(
+    operation: APIOperation, mode: GenerationMode, engine: EngineProcess, examples: int, kinds: list[str]
+) -> list[int]:
+    """Send a bounded number of examples of one operation; statuses of their answers; into `kinds` their types."""
     statuses = []
+    chunks = validator(operation.schema.raw_schema, STREAMED.get(operation.label, "Error"))
 
     @settings(
         max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -131,6 +140,9 @@ def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess, e
             checks=CHECKS, timeout=PATIENCE_S,
         )  # fmt: skip
         statuses.append(answer.status_code)
+        kinds.append(answer.headers["content-type"][0].partition(";")[0])
+        if kinds[-1] == "text/event-stream":
+            check_stream(answer.text, chunks)
 
     with contextlib.suppress(Unsatisfiable):  # an operation that takes nothing cannot be asked wrongly
         send()
@@ -206,11 +218,15 @@ def test_streams_and_whole_answers_are_as_described(http: httpx.Client, name: st
     validator(found, event.removesuffix("Chunk")).validate(answer.json())
     stream = http.post(f"/v1{path}", json=body | {"stream": True})
     assert stream.headers["content-type"].startswith("text/event-stream")
-    *events, last, rest = stream.text.split("\n\n")
+    check_stream(stream.text, validator(found, event))
+
+
+def check_stream(text: str, chunks: Draft202012Validator) -> None:
+    *events, last, rest = text.split("\n\n")
     assert (last, rest) == ("data: [DONE]", "")
     assert events
     for one in events:
-        validator(found, event).validate(json.loads(one.removeprefix("data: ")))
+        chunks.validate(json.loads(one.removeprefix("data: ")))
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
