@@ -354,7 +354,7 @@ async def test_the_command_line_lists_and_explains(stage: Stage) -> None:
     assert [line.split("  ")[0] for line in rows[:2]] == ["SPAN", f"chat {MODEL}"]
     assert any(re.match(r"    decode +[0-9.]+ m?s +[0-9.]+ m?s +=+", line) for line in rows)
     as_json = await asyncio.to_thread(stage.cli, "explain", request_id, "-o", "json")
-    assert json.loads(as_json.output)["request"]["requestId"] == request_id
+    assert json.loads(as_json.stdout)["request"]["requestId"] == request_id
     wrong = await asyncio.to_thread(stage.cli, "explain", "nope")
     assert (wrong.exit_code, "firedeck requests lists" in wrong.output) == (1, True)
     bad = await asyncio.to_thread(stage.cli, "requests", "--slower-than", "soon")
