@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from client.resources import Client
+from client.usage_types import UsageRow
 from tests.conftest import deploy, until_ready
 from tests.faults.test_survival import ask
 from tests.processes import PATIENCE_S, EngineProcess
@@ -55,7 +56,11 @@ async def test_streams_end_the_replica_is_free_again_and_what_it_ran_is_charged_
             await asyncio.sleep(0.1)
         assert (found.id, found.pid) == (replica.id, replica.pid)
         assert await asyncio.to_thread(ask, own_engine.context)
-        usage = await client.usage.get(start=replica.ready_at - timedelta(hours=1))
-        asked_at = datetime.now(UTC)
-    (row,) = [one for one in usage.rows if one.deployment == NAME]
+        rows: list[UsageRow] = []
+        while not rows:  # the books are written every few seconds
+            usage = await client.usage.get(start=replica.ready_at - timedelta(hours=1))
+            asked_at = datetime.now(UTC)
+            rows = [one for one in usage.rows if one.deployment == NAME]
+            await asyncio.sleep(0.1)
+    (row,) = rows
     assert 0 < row.replica_seconds <= (asked_at - replica.ready_at).total_seconds() + 1.0, "not twice"

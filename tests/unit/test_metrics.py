@@ -14,6 +14,7 @@ from tests.unit.test_replica_figures import report
 NAME = "accounts/local/deployments/{}"
 LABELS = {
     "deployment", "code", "stage", "direction", "source", "position", "reason", "phase", "result", "verdict", "le",
+    "router", "target",
 }  # fmt: skip
 
 
