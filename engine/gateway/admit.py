@@ -183,8 +183,9 @@ def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
     if refusal.kind is Kind.CONCURRENT:
         what = f"has {refusal.limit} requests under way, all that it may have at a time"
     else:
-        things = "requests" if refusal.kind is Kind.REQUESTS else "tokens"
-        what = f"has used its {refusal.limit} {things} of this minute"
+        tokens = f"has not enough left of its {refusal.limit} tokens of this minute for what this request may take"
+        requests = f"has used its {refusal.limit} requests of this minute"
+        what = requests if refusal.kind is Kind.REQUESTS else tokens
     wait_s = CONCURRENT_RETRY_S if refusal.at is None else refusal.at - now
     return ResourceExhausted(
         f"{who} {what} ({refusal.kind})",

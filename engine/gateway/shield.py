@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from client.durations import to_go
 from client.errors import FiredeckError, GuardRefused, KeyRefused, NotFound, Unavailable
 from client.guard_types import ANSWER, REQUEST
 from engine.access import guards as declared
@@ -233,7 +234,8 @@ class _Shielded:
         limit, access = one.breaker.limit, self._shield.house.access
         told = (  # which of the user's keys it is, the audit log says: not everybody who reads events may know
             f"guard {one.guard.id} stopped {limit.hits} requests of a key of user {caller.user} within"
-            f" {timedelta(seconds=limit.window_s)}: the key is refused for {timedelta(seconds=limit.refused_s)}"
+            f" {to_go(timedelta(seconds=limit.window_s))}: the key is refused for"
+            f" {to_go(timedelta(seconds=limit.refused_s))}"
         )
         metrics.KEYS_REFUSED.labels(keeper.name).inc()
         access.audit.add(
