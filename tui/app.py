@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
 from client.config import Context
 from tui import theme
-from tui.core.actions import ACTIONS
+from tui.core import keys, plan
+from tui.core.config import Config
 from tui.core.follow import news
 from tui.core.journal import Journal, default_path
 from tui.core.plan import Plan, Verb
@@ -21,6 +23,7 @@ from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
+from tui.screens import obey, verbs
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
@@ -36,7 +39,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Deck(App[None]):
+class Deck(App[None], inherit_bindings=False):
     """Owns the picture. Screens watch `picture` and `locked`; nothing but the poller writes the former."""
 
     TITLE = "firedeck"
@@ -47,7 +50,11 @@ class Deck(App[None]):
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
     COMMANDS = {PrefixCommands}
-    COMMAND_PALETTE_BINDING = "colon"
+    # Textual's own would end the dashboard at ctrl+q, which terminals take for themselves.
+    BINDINGS = [
+        Binding("colon", "command_palette", "commands", id="command_palette", show=False),
+        Binding("ctrl+c", "help_quit", id="app.help_quit", show=False, system=True),
+    ]
 
     picture: reactive[Picture] = reactive(Picture())
     locked: reactive[bool] = reactive(False)
@@ -61,8 +68,12 @@ class Deck(App[None]):
         readonly: bool = False,
         deployment: str | None = None,
         symbols: Symbols = "block",
+        config: Config | None = None,
     ) -> None:
         super().__init__()
+        self.config = config or Config()
+        self.actions = keys.remapped(self.config.keys)
+        self.set_keymap(keys.keymap(self.actions))
         self.source = source
         self.context: Context = source.context
         self.clock = clock
@@ -116,7 +127,8 @@ class Deck(App[None]):
     def refuse_if_locked(self) -> bool:
         """True, and said so, while changes are not allowed."""
         if self.locked:
-            self.notify("changes are locked; unlock them with R", title="read-only", severity="warning")
+            told = f"changes are locked; unlock them with {keys.shown(self.actions, 'read_only')}"
+            self.notify(told, title="read-only", severity="warning")
         return self.locked
 
     def carried_out(self, outcome: Outcome) -> None:
@@ -124,7 +136,7 @@ class Deck(App[None]):
         hint = ""
         if outcome.undo is not None and outcome.undo.changes:
             self.undo = outcome.undo
-            hint = f"\nU takes it back: {self.undo.command}"
+            hint = f"\n{keys.shown(self.actions, 'undo')} takes it back: {self.undo.command}"
         elif self.undo is not None and (outcome.verb, outcome.name) == (self.undo.verb, self.undo.target):
             self.undo = None  # this was it
         self.notify(f"{outcome.text}{hint}", title="done", timeout=8, markup=False)
@@ -136,6 +148,17 @@ class Deck(App[None]):
                     screen.expect(outcome.name)
         if outcome.warning:
             self.notify(outcome.warning, severity="warning", timeout=8, markup=False)
+
+    def begin_undo(self) -> None:
+        """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
+        undo = self.undo
+        status = self.picture.status(undo.target) if undo is not None else None
+        if self.refuse_if_locked():
+            return
+        if undo is None or status is None:
+            self.notify("nothing to undo", severity="warning")
+        else:
+            verbs.begin(self, undo.verb, status, plan.form_of(undo))
 
     def action_read_only(self) -> None:
         if not self.locked:
@@ -163,7 +186,7 @@ class Deck(App[None]):
     # Help and commands.
 
     def action_help(self) -> None:
-        self.push_screen(HelpDialog())
+        self.push_screen(HelpDialog(self.focused))
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):
@@ -172,15 +195,6 @@ class Deck(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The actions of the page below, then Textual's own commands that make sense here."""
         if isinstance(screen, Page):
-            for action in ACTIONS:
-                if screen.place in action.places and action.id not in ("command_palette", "back"):
-                    owner = "app" if action.group == "App" else "screen"
-                    yield SystemCommand(action.label, action.tooltip, self._runner(f"{owner}.{action.id}"))
+            yield from obey.system_commands(self, screen)
         yield SystemCommand("theme", "Change colours", self.action_change_theme)
         yield SystemCommand("screenshot", "Save an SVG of this screen", self.deliver_screenshot)
-
-    def _runner(self, action: str) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, action)
-
-        return run

@@ -16,6 +16,8 @@ from client.errors import FiredeckError, PermissionDenied, Unauthenticated
 from client.fleet_types import FleetSnapshot
 from client.names import Name
 from client.resources import Client
+from tui.core import keys
+from tui.core.config import Config, config_path, load
 from tui.core.plain import fleet_text
 from tui.core.series import Symbols
 from tui.sources.base import FleetSource
@@ -61,6 +63,8 @@ def dashboard(
     context = Context.resolve(base_url, api_key, account)
     make = RehearsalSource if rehearse else _engine(context, prometheus)
     try:
+        settings = load(config_path())
+        keys.remapped(settings.keys)
         page = str(Name.of(deployment, "deployments", context.account, "--deployment")) if deployment else None
         snapshot = asyncio.run(_first_snapshot(make))
     except FiredeckError as error:
@@ -71,7 +75,7 @@ def dashboard(
     elif once or not _has_screen():
         click.echo(fleet_text(snapshot, snapshot.time))
     else:
-        _run(make, readonly=readonly, page=page, symbols=symbols or "block")
+        _run(make, settings, readonly=readonly, page=page, symbols=symbols)
 
 
 def _has_screen() -> bool:
@@ -100,10 +104,11 @@ async def _first_snapshot(make: MakeSource) -> FleetSnapshot:
         await source.close()
 
 
-def _run(make: MakeSource, *, readonly: bool, page: str | None, symbols: Symbols) -> None:
+def _run(make: MakeSource, settings: Config, *, readonly: bool, page: str | None, symbols: Symbols | None) -> None:
     from tui.app import Deck  # Textual: not needed for --once and --json
 
-    Deck(make(), readonly=readonly, deployment=page, symbols=symbols).run()
+    deck = Deck(make(), readonly=readonly, deployment=page, symbols=symbols or settings.symbols, config=settings)
+    deck.run(mouse=settings.mouse)
 
 
 def sentence(error: FiredeckError) -> str:

@@ -62,7 +62,7 @@ class Executor:
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
-            raise PermissionDenied(LOCKED, hint="unlock it with R")
+            raise PermissionDenied(LOCKED, hint="unlock it first")
         if not plan.ready:
             raise FailedPrecondition("there is nothing to send, or something must be put right first")
         if plan.verb == "create":

@@ -13,7 +13,7 @@ def bindings(place: Place) -> list[BindingType]:
             ",".join(action.keys),
             f"{'app' if action.group == 'App' else 'screen'}.{action.id}",
             action.label,
-            id=action.id,
+            id=action.name,
             tooltip=action.tooltip,
             key_display=action.shown_key,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ class Action:
     """`id` names the method `action_<id>` and the binding; `keys` are Textual's, the first one is shown.
 
     `changes` marks what alters the fleet: refused while the dashboard is read-only. `footer` orders the hints of the
-    bottom line: the lowest numbers stay longest when the screen is narrow.
+    bottom line: the lowest numbers stay longest when the screen is narrow. `destructive`: no harmless key lies beside.
     """
 
     id: str
@@ -26,19 +27,35 @@ class Action:
     places: tuple[Place, ...] = EVERYWHERE
     changes: bool = False
     footer: int = 9
+    destructive: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the config file: `scale`, `nodes`, `page_up`."""
+        verb, _, argument = self.id.partition("(")
+        if verb == "visit":
+            return argument.strip("')")
+        return self.label.replace(" ", "_") if argument or "." in verb else verb
+
+    @property
+    def cli(self) -> str:
+        """The same in the command line's own words, noun first; empty where it has none."""
+        return _CLI.get(self.name, "")
 
     @property
     def shown_key(self) -> str:
-        return _SHOWN.get(self.keys[0], self.keys[0])
+        return SHOWN.get(self.keys[0], self.keys[0])
 
     @property
     def shown_keys(self) -> str:
-        return " ".join(_SHOWN.get(key, key) for key in self.keys)
+        return " ".join(SHOWN.get(key, key) for key in self.keys)
 
 
-_SHOWN = {
+SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
-    "pageup": "pgup", "pagedown": "pgdn",
+    "pageup": "pgup", "pagedown": "pgdn", "full_stop": ".", "comma": ",", "semicolon": ";", "minus": "-", "plus": "+",
+    "asterisk": "*", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "left_square_bracket": "[",
+    "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "space": "space",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -57,7 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
-    Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _BOTH, True, 4),
+    Action("delete", ("D",), "delete", "Delete a deployment (asks first)", "Change", _BOTH, True, 4, destructive=True),
     Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
     Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _BOTH, True, 12),
     Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", _BELOW, footer=15),
@@ -69,8 +86,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('keys')", ("7",), "keys", "API keys by prefix, with their expiry", "Pages", footer=25),
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
-    Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
-    Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
+    Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
+    Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(
         "command_palette",
         ("colon",),
@@ -81,6 +98,14 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on (a demo's ends)", "App", footer=2),
 )
+
+# What the command line calls them, for `:` and the manual.
+_CLI = {
+    "open": "deployment get", "create": "deployment create", "scale": "deployment scale", "update": "deployment update",
+    "delete": "deployment delete", "undelete": "deployment undelete", "fleet": "deployment list", "nodes": "node list",
+    "events": "event list", "users": "user list", "keys": "api-key list", "quotas": "quota list",
+    "audit": "audit-logs list",
+}  # fmt: skip
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.
 MOVES: tuple[Action, ...] = (
@@ -98,20 +123,21 @@ MOVES: tuple[Action, ...] = (
 PAGES = Action("pages", ("1-9",), "pages", "Fleet, nodes, events, ... by number", "Pages", footer=3)
 
 
-def of(place: Place) -> tuple[Action, ...]:
-    return tuple(action for action in ACTIONS if place in action.places)
+def of(place: Place, table: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:
+    return tuple(action for action in table if place in action.places)
 
 
-def search(text: str) -> tuple[Action, ...]:
+def search(text: str, table: Sequence[Action] = (*MOVES, *ACTIONS)) -> tuple[Action, ...]:
     """The actions whose key, label, group or tooltip has every word of `text`; all of them for no words."""
     words = text.lower().split()
-    texts = {a: f"{a.shown_keys} {a.label} {a.group} {a.tooltip}".lower() for a in (*MOVES, *ACTIONS)}
+    texts = {a: f"{a.shown_keys} {a.label} {a.group} {a.tooltip} {a.cli}".lower() for a in table}
     return tuple(action for action, text in texts.items() if all(word in text for word in words))
 
 
-def footer_fit(place: Place, width: int, *, locked: bool) -> tuple[Action, ...]:
+def footer_fit(place: Place, width: int, *, locked: bool, table: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:
     """The hints that fit into `width` cells, in table order; locked hides what changes the fleet."""
-    shown = [a for a in of(place) if not (locked and a.changes)]
+    moves = {move.id for move in MOVES}
+    shown = [a for a in of(place, table) if a.id not in moves and not (locked and a.changes)]
     if sum(map(_cells, shown)) > width:
         first = next(a for a in shown if a.group == "Pages")
         shown = [PAGES if a is first else a for a in shown if a is first or a.group != "Pages"]

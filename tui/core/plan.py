@@ -83,7 +83,7 @@ def scale(status: DeploymentStatus, form: Form) -> Plan:
     if fields.text("replica_count") is None:
         fields.refuse("replica_count", "how many replicas?")
     if wanted is not None and deployment.max_replica_count is not None and wanted > deployment.max_replica_count:
-        fields.refuse("replica_count", f"the maximum is {deployment.max_replica_count}; raise it first (e)")
+        fields.refuse("replica_count", f"the maximum is {deployment.max_replica_count}; raise it first (edit)")
     before = deployment.desired_replica_count
     changes = (Change("replicas", units.count(before), str(wanted)),) if wanted not in (None, before) else ()
     count = "N" if wanted is None else str(wanted)
@@ -138,7 +138,7 @@ def delete(
     elif adapters:
         changes.append(Change("adapters", ", ".join(adapters), "unloaded"))
     stop = (f"{ready} ready replica{'s' if ready != 1 else ''} will be drained and stopped",) if ready else ()
-    note = f"undelete (u) brings all of it back until {units.day(now + UNDELETE_WITHIN)}"
+    note = f"undelete brings all of it back until {units.day(now + UNDELETE_WITHIN)}"
     command = _command(["firedeck", "deployment", "delete", deployment.id, *(["--ignore-checks"] * ignore_checks)])
     blast = (*traffic(status), f"new requests to {deployment.id} will be refused", *stop, note)
     planned = Plan("delete", deployment.name, tuple(changes), command, blast)
@@ -173,6 +173,11 @@ def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
     if plan.verb == "scale" and former.isdigit():
         return scale(after, {"replica_count": former})
     return None
+
+
+def form_of(undo: Plan) -> dict[str, str]:
+    """What the dialog of an undo starts with."""
+    return {} if undo.replica_count is None else {"replica_count": str(undo.replica_count)}
 
 
 def traffic(status: DeploymentStatus) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class PlanDialog(ModalScreen[bool]):
 
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Close the dialog"),
+        Binding("f1", "app.help", show=False, id="dialog.help", tooltip="What the field is"),
         Binding("pageup", "scroll_plan(-1)", show=False, id="dialog.up", tooltip="Scroll the plan up"),
         Binding("pagedown", "scroll_plan(1)", show=False, id="dialog.down", tooltip="Scroll the plan down"),
     ]

@@ -15,9 +15,10 @@ from tui.core.actions import Place
 from tui.core.explain import headline, next_change
 from tui.core.snapshot import Row
 from tui.keymap import bindings
-from tui.screens.base import CHOOSE_FIRST, DeckScreen
+from tui.screens.base import DeckScreen
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
 from tui.widgets.fleet_table import FleetTable
@@ -133,7 +134,7 @@ class FleetScreen(DeckScreen):
             return ""
         if self.table.rows:
             return " no deployment is chosen (↑ ↓)"
-        return " no deployment matches" if self.picture.rows else " no deployments yet: press c to create one"
+        return " no deployment matches" if self.picture.rows else " no deployments yet: create one (:create)"
 
     # What the user does.
 

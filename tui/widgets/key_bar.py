@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from tui.core.actions import Place, footer_fit
 from tui.widgets.paint import Piece, Text, tone
+
+if TYPE_CHECKING:
+    from tui.app import Deck
 
 
 class KeyBar(Text):
@@ -13,6 +18,7 @@ class KeyBar(Text):
 
     def show_keys(self, *, locked: bool) -> None:
         pieces: list[Piece] = []
-        for action in footer_fit(self._place, self.size.width or 80, locked=locked):
+        table = cast("Deck", self.app).actions
+        for action in footer_fit(self._place, self.size.width or 80, locked=locked, table=table):
             pieces += [(f" {action.shown_key} ", tone("healthy", bold=True)), (f"{action.label} ", tone("head"))]
         self.show(pieces)
