@@ -15,7 +15,7 @@ from client.config import Context
 from tui import theme
 from tui.core import keys, plan
 from tui.core.config import Config
-from tui.core.follow import news
+from tui.core.follow import news, progress
 from tui.core.journal import Journal, default_path
 from tui.core.plan import Plan, Verb
 from tui.core.series import Symbols
@@ -115,6 +115,13 @@ class Deck(App[None], inherit_bindings=False):
             if told := news(self.picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+
+    @property
+    def following(self) -> str:
+        """How far the oldest change under way has got; empty when none is."""
+        for name, (verb, since) in self._followed.items():
+            return progress(self.picture.row(name), name, verb, self.clock() - since)
+        return ""
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)

@@ -41,7 +41,7 @@ class Executor:
     def __init__(
         self, source: FleetSource, journal: Journal, clock: Callable[[], datetime], locked: Callable[[], bool]
     ) -> None:
-        self._source, self._journal, self._clock, self._locked = source, journal, clock, locked
+        self._source, self.journal, self._clock, self._locked = source, journal, clock, locked
 
     async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
         """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at.
@@ -54,7 +54,7 @@ class Executor:
             await self._write(plan, f"{error.name}: {error.text}")
             raise
         except asyncio.CancelledError:
-            self._journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
+            self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
@@ -91,7 +91,7 @@ class Executor:
             )
 
     async def _undo(self, plan: Plan, seen: DeploymentStatus | None) -> Plan | None:
-        if seen is None or plan.verb not in ("scale", "delete"):
+        if seen is None or plan.verb not in ("scale", "update", "delete"):
             return None
         try:
             now = await self._source.get(plan.target)
@@ -101,7 +101,7 @@ class Executor:
 
     async def _write(self, plan: Plan, outcome: str) -> str:
         """In a thread: a slow disk must not stop the screen."""
-        return await asyncio.to_thread(self._journal.write, self._entry(plan, outcome))
+        return await asyncio.to_thread(self.journal.write, self._entry(plan, outcome))
 
     def _entry(self, plan: Plan, outcome: str) -> Entry:
         context = self._source.context

@@ -223,7 +223,7 @@ def test_the_connection_options_are_spelled_as_everywhere():
 
 
 VERBS = {
-    "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()),
+    "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()), "validate_delete": ("chat",),
     "create": (DeploymentSpec(), "chat"), "update": ("chat", DeploymentSpec()), "undelete": ("chat",), "models": (),
     "history": ("chat", 60), "events": ("chat",), "nodes": (), "users": (), "api_keys": (), "quotas": (),
     "audit_logs": (10,),

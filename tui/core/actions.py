@@ -86,6 +86,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('keys')", ("7",), "keys", "API keys by prefix, with their expiry", "Pages", footer=25),
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
+    Action("visit('journal')", ("J",), "journal", "What was changed from here, and how it ended", "Pages", footer=29),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(

@@ -6,7 +6,7 @@ Pure: made from the form's texts and the snapshot, shown by the dialogs, carried
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -50,6 +50,11 @@ class Plan:
     @property
     def id(self) -> str:
         return self.target.rpartition("/")[2]
+
+    @property
+    def sent(self) -> tuple[object, ...]:
+        """What the server gets of it: two plans that agree in this get the same answer."""
+        return self.verb, self.target, self.spec, self.replica_count, self.ignore_checks, self.problems
 
     @property
     def ready(self) -> bool:
@@ -169,15 +174,22 @@ def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
     """The change that takes `plan` back, or None when there is none worth offering."""
     if plan.verb == "delete":
         return undelete(after)
-    former = next((change.before for change in plan.changes if change.field == "replicas"), "")
-    if plan.verb == "scale" and former.isdigit():
-        return scale(after, {"replica_count": former})
-    return None
+    former = {change.field: change.before for change in plan.changes if change.before not in ("", UNSET)}
+    if plan.verb == "scale" and former.get("replicas", "").isdigit():
+        return scale(after, _form(former))
+    return update(after, _form(former)) if plan.verb == "update" and former else None
 
 
-def form_of(undo: Plan) -> dict[str, str]:
-    """What the dialog of an undo starts with."""
-    return {} if undo.replica_count is None else {"replica_count": str(undo.replica_count)}
+def form_of(plan: Plan) -> dict[str, str]:
+    """What the dialog of `plan` starts with: the values that it would set."""
+    return _form({change.field: change.after for change in plan.changes}) if plan.verb in ("scale", "update") else {}
+
+
+def _form(values: Mapping[str, str]) -> dict[str, str]:
+    """The form's fields out of a plan's; it has the first load target alone."""
+    found = {"replica_count" if name == "replicas" else name.replace(" ", "_"): text for name, text in values.items()}
+    name, _, target = found.pop("load_targets", "").partition(", ")[0].partition("=")
+    return {**found, "load_target": name, "load_target_value": target} if name else found
 
 
 def traffic(status: DeploymentStatus) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input, Label, Select
 
 from client.errors import FiredeckError
-from client.types import LOAD_TARGETS, Deployment, DeploymentSpec
+from client.types import LOAD_TARGETS, DeploymentSpec
 from tui.core import plan
 from tui.core.form import Problem
 from tui.core.plan import Change, Plan
-from tui.screens.dialog import PlanDialog
+from tui.screens.dialog import PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
@@ -97,8 +97,8 @@ class CreateDialog(PlanDialog):
     def filled_in(self, planned: Plan) -> tuple[Change, ...]:
         return plan.filled_in(planned, self.answer) if self.answer is not None else ()
 
-    async def dry_run(self, planned: Plan) -> Deployment:
-        return await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None)
+    async def dry_run(self, planned: Plan) -> Verdict:
+        return Verdict(await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
 
 
 def _box(key: str, hint: str) -> Input:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from client.errors import FiredeckError
 from client.listing import Listed
 from tui.core import list_pages, lists, units
 from tui.core.actions import Place
+from tui.core.journal import Journal
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.keymap import bindings
@@ -39,6 +41,7 @@ class Side(Generic[T]):
     ask: Ask[T]
     ask_all: Ask[T] | None = None
     most: int | None = None  # rows that it asks for at most
+    local: Callable[[Journal], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -83,6 +86,14 @@ def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
     return part
 
 
+async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    return ()
+
+
+def _journal(journal: Journal) -> Sequence[Entry[Any]]:
+    return lists.journal(journal.read(RECORDS))
+
+
 SIDES: dict[str, Side[Any]] = {
     side.listing.id: side
     for side in (
@@ -90,6 +101,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.CONDITIONS, _conditions),
         Side(list_pages.QUARANTINE, _quarantine), Side(list_pages.USERS, _users), Side(list_pages.KEYS, _keys),
         Side(list_pages.QUOTAS, _quotas), Side(list_pages.AUDIT, _changes, _audit),
+        Side(list_pages.JOURNAL, _nothing, local=_journal, most=RECORDS),
     )
 }  # fmt: skip
 
@@ -185,7 +197,11 @@ class ListScreen(Page):
     async def _ask(self) -> None:
         ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
         try:
-            entries, note = await ask(self.deck.source, self.picture), ""
+            local = self.side.local
+            if local is not None:
+                entries, note = await asyncio.to_thread(local, self.deck.executor.journal), ""
+            else:
+                entries, note = await ask(self.deck.source, self.picture), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:

@@ -141,6 +141,11 @@ class EngineSource:
         with self._readable():
             return await self._client.deployments.update(deployment, changes, validate_only=True)
 
+    async def validate_delete(self, deployment: str, *, ignore_checks: bool = False) -> bool:
+        with self._readable():
+            await self._client.deployments.delete(deployment, ignore_checks=ignore_checks, validate_only=True)
+        return True
+
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         with self._readable():
             return await self._client.deployments.create(spec, deployment_id)

@@ -197,6 +197,15 @@ class RehearsalSource:
         _check_room(changes)
         return self._of(deployment).deployment.model_copy(update=_given(changes))
 
+    async def validate_delete(self, deployment: str, *, ignore_checks: bool = False) -> bool:
+        self._begin("validate_delete")
+        self._refuse_use(self._of(deployment), ignore_checks)
+        return True
+
+    def _refuse_use(self, found: SimDeployment, ignore_checks: bool) -> None:
+        if self.guards_use and found.rps and not ignore_checks:
+            raise FailedPrecondition(f"deployment {found.name!r} is in use", hint="ignoreChecks=true deletes it anyway")
+
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         self._begin("create")
         made = self._made(spec, deployment_id or random_id())
@@ -222,8 +231,7 @@ class RehearsalSource:
     async def delete(self, deployment: str, *, ignore_checks: bool = False) -> None:
         self._begin("delete")
         found = self._of(deployment)
-        if self.guards_use and found.rps and not ignore_checks:
-            raise FailedPrecondition(f"deployment {deployment!r} is in use", hint="ignoreChecks=true deletes it anyway")
+        self._refuse_use(found, ignore_checks)
         found.deployment = found.deployment.model_copy(update={"state": "DELETED", "delete_time": self._clock()})
         found.desired, found.replicas, found.rps, found.queue = 0, [], 0.0, 0.0
         self._note(deployment, "Normal", "Deleted", f"deployment {found.deployment.id} was deleted", None)

@@ -1,9 +1,10 @@
-"""The bottom line: the keys that work here, from the one table of actions."""
+"""The bottom line: how far a change has got, and the keys that work here, from the one table of actions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from tui.core import units
 from tui.core.actions import Place, footer_fit
 from tui.widgets.paint import Piece, Text, tone
 
@@ -17,8 +18,10 @@ class KeyBar(Text):
         self._place: Place = place
 
     def show_keys(self, *, locked: bool) -> None:
-        pieces: list[Piece] = []
-        table = cast("Deck", self.app).actions
-        for action in footer_fit(self._place, self.size.width or 80, locked=locked, table=table):
+        deck = cast("Deck", self.app)
+        told = f" ◐ {deck.following} " if deck.following else ""
+        pieces: list[Piece] = [(told, tone("working", bold=True))] if told else []
+        left = (self.size.width or 80) - units.width(told)
+        for action in footer_fit(self._place, left, locked=locked, table=deck.actions):
             pieces += [(f" {action.shown_key} ", tone("healthy", bold=True)), (f"{action.label} ", tone("head"))]
         self.show(pieces)
