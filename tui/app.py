@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -31,7 +32,7 @@ from tui.screens.listing import ListScreen
 from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
 from tui.screens.unlock import UnlockDialog
-from tui.sources.base import FleetSource
+from tui.sources.base import FleetSource, Windable
 from tui.widgets.ascii_filter import AsciiFilter
 
 
@@ -78,6 +79,7 @@ class Deck(App[None], inherit_bindings=False):
         self.context: Context = source.context
         self.clock = clock
         self.readonly = readonly
+        self.set_reactive(Deck.picture, Picture(stale_after=source.facts.stale_after))
         self.set_reactive(Deck.locked, readonly or self.context.prod)
         journal = journal if journal is not None else Journal(default_path())
         self.executor = Executor(source, journal, clock, lambda: self.locked)
@@ -131,6 +133,26 @@ class Deck(App[None], inherit_bindings=False):
 
     # Changes.
 
+    def lacking(self, action: str) -> str:
+        """Why the source does not have the action of this name; empty where it has."""
+        return self.source.facts.lacks.get(action, "")
+
+    def refuses(self, action: str) -> bool:
+        """True, and said so, where the source lacks the change of this name or changes are locked."""
+        if reason := self.lacking(action):
+            self.notify(reason, title=f"{action} is not possible here", severity="warning", markup=False)
+            return True
+        return self.refuse_if_locked()
+
+    def action_wind(self, seconds: int) -> None:
+        """Wind a recording; 0 stops it or lets it go on."""
+        if reason := self.lacking("pause"):
+            self.notify(reason, severity="warning")
+        elif seconds:
+            cast(Windable, self.source).wind(seconds)
+        else:
+            cast(Windable, self.source).pause()
+
     def refuse_if_locked(self) -> bool:
         """True, and said so, while changes are not allowed."""
         if self.locked:
@@ -160,7 +182,7 @@ class Deck(App[None], inherit_bindings=False):
         """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
         undo = self.undo
         status = self.picture.status(undo.target) if undo is not None else None
-        if self.refuse_if_locked():
+        if self.refuses("undo"):
             return
         if undo is None or status is None:
             self.notify("nothing to undo", severity="warning")
@@ -185,6 +207,9 @@ class Deck(App[None], inherit_bindings=False):
 
     def visit(self, page: str) -> None:
         """Put this page on top of the fleet's; `fleet` is what lies below all others."""
+        if reason := self.lacking(page):
+            self.notify(reason, title=f"{page} is not shown here", severity="warning", markup=False)
+            return
         while len(self.screen_stack) > 1 and isinstance(self.screen, Page) and not isinstance(self.screen, FleetScreen):
             self.pop_screen()
         if page != "fleet":

@@ -7,8 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import click
+import httpx
 
 from client.cli.examples import epilog
 from client.config import Context
@@ -22,6 +25,7 @@ from tui.core.plain import fleet_text
 from tui.core.series import Symbols
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
+from tui.sources.fireworks import HOST, FireworksSource
 from tui.sources.rehearsal import RehearsalSource
 
 MakeSource = Callable[[], FleetSource]
@@ -40,6 +44,8 @@ KEY_HINT = "pass --api-key, set FIREDECK_API_KEY, or start the engine as this us
 @click.option("--api-key", metavar="KEY", help="Default FIREDECK_API_KEY, FIREWORKS_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
 @click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
+@click.option("--record", type=click.Path(path_type=Path), help="Also write all that is shown to this new file.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Show a recording instead of an engine.")
 @click.option("--once", is_flag=True, help="Print the fleet as plain text and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fleet as JSON and end.")
 @click.option("--readonly", is_flag=True, help="Refuse every change.")
@@ -52,6 +58,8 @@ def dashboard(
     api_key: str | None,
     account: str | None,
     prometheus: str | None,
+    record: Path | None,
+    replay: Path | None,
     once: bool,
     as_json: bool,
     readonly: bool,
@@ -61,21 +69,25 @@ def dashboard(
 ) -> None:
     """Watch and operate a fleet of deployments in the terminal; where output is none, print it once as text."""
     context = Context.resolve(base_url, api_key, account)
-    make = RehearsalSource if rehearse else _engine(context, prometheus)
     try:
+        make = RehearsalSource if rehearse else _played(replay) if replay else _engine(context, prometheus)
         settings = load(config_path())
         keys.remapped(settings.keys)
         page = str(Name.of(deployment, "deployments", context.account, "--deployment")) if deployment else None
         snapshot = asyncio.run(_first_snapshot(make))
     except FiredeckError as error:
-        click.echo(f"firedeck: {sentence(error)}", err=True)
-        sys.exit(1)
+        _end(error)
     if as_json:
         click.echo(json.dumps(snapshot.to_wire(), indent=2))
     elif once or not _has_screen():
         click.echo(fleet_text(snapshot, snapshot.time))
     else:
-        _run(make, settings, readonly=readonly, page=page, symbols=symbols)
+        _run(_with_record(make, record), settings, readonly=readonly, page=page, symbols=symbols)
+
+
+def _end(error: FiredeckError) -> NoReturn:
+    click.echo(f"firedeck: {sentence(error)}", err=True)
+    sys.exit(1)
 
 
 def _has_screen() -> bool:
@@ -84,8 +96,23 @@ def _has_screen() -> bool:
     return all(stream.isatty() for stream in every) and os.environ.get("TERM") != "dumb"
 
 
+def _played(file: Path) -> MakeSource:
+    from tui.sources.recording import replayed
+
+    tape = replayed(file)
+    return lambda: tape
+
+
+def _with_record(make: MakeSource, file: Path | None) -> MakeSource:
+    from tui.sources.recording import recorded
+
+    return make if file is None else lambda: recorded(make(), file)
+
+
 def _engine(context: Context, prometheus: str | None) -> MakeSource:
     def make() -> FleetSource:
+        if httpx.URL(context.base_url).host == HOST:
+            return FireworksSource(Client(context))
         if prometheus is None:
             return EngineSource(Client(context))
         from tui.sources.prometheus import PrometheusHistory  # slow to import, seldom asked for
@@ -107,7 +134,11 @@ async def _first_snapshot(make: MakeSource) -> FleetSnapshot:
 def _run(make: MakeSource, settings: Config, *, readonly: bool, page: str | None, symbols: Symbols | None) -> None:
     from tui.app import Deck  # Textual: not needed for --once and --json
 
-    deck = Deck(make(), readonly=readonly, deployment=page, symbols=symbols or settings.symbols, config=settings)
+    try:
+        source = make()
+    except FiredeckError as error:
+        _end(error)
+    deck = Deck(source, readonly=readonly, deployment=page, symbols=symbols or settings.symbols, config=settings)
     deck.run(mouse=settings.mouse)
 
 

@@ -11,6 +11,7 @@ from tests.tui.conftest import REST_S, open_deck
 from tui.core import keys
 from tui.core.actions import of
 from tui.core.config import Config
+from tui.keymap import owner
 from tui.screens import obey
 from tui.screens.change import ChangeDialog
 from tui.screens.create import CreateDialog
@@ -35,8 +36,8 @@ async def test_every_action_of_a_page_is_bound_to_its_keys_and_is_in_the_palette
                 assert bound[key].partition(".")[2] == action.id or bound[key] == action.id
             if action.name != "command_palette":
                 assert action.label in titles
-            owner = stage.app if action.group == "App" else screen
-            assert hasattr(owner, f"action_{action.id.partition('(')[0]}")
+            whose = stage.app if owner(action) == "app" else screen
+            assert hasattr(whose, f"action_{action.id.partition('(')[0]}")
 
 
 async def test_no_page_and_no_dialog_listens_to_what_multiplexers_take():

@@ -87,6 +87,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
     Action("visit('journal')", ("J",), "journal", "What was changed from here, and how it ended", "Pages", footer=29),
+    Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=2),
+    Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=2),
+    Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=3),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(

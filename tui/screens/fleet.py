@@ -199,7 +199,7 @@ class FleetScreen(DeckScreen):
         self.draw()
 
     def action_create(self) -> None:
-        if not self.deck.refuse_if_locked():
+        if not self.deck.refuses("create"):
             self.app.push_screen(CreateDialog())
 
 

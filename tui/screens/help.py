@@ -59,6 +59,7 @@ class HelpDialog(ModalScreen[None]):
                 yield Text(id="keys-found")
 
     def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie over the text
         self._find()
 
     @on(Input.Changed)
@@ -67,7 +68,8 @@ class HelpDialog(ModalScreen[None]):
         if words == "?":  # the box takes every character: the key that opened the help closes it while it is empty
             self.dismiss()
             return
-        found = actions.search(words, cast("Deck", self.app).actions)
+        deck = cast("Deck", self.app)
+        found = actions.search(words, deck.actions)
         here = about(self._focused)
         lines: list[list[Piece]] = [[("HERE", tone("head", bold=True))], [here]] if here and not words else []
         group = ""
@@ -77,7 +79,10 @@ class HelpDialog(ModalScreen[None]):
                 lines += [[""]] if lines else []
                 lines.append([(group.upper(), tone("head", bold=True))])
             key, label = units.fitted(action.shown_keys, 7), units.fitted(action.label, 12)
-            lines.append([(key, tone("healthy", bold=True)), (label, "bold"), action.tooltip])
+            if lacking := deck.lacking(action.name):
+                lines.append([(f"{key}{label}not here: {lacking}", tone("dim"))])
+            else:
+                lines.append([(key, tone("healthy", bold=True)), (label, "bold"), action.tooltip])
         if not found:
             lines.append([f"nothing matches {words!r}"])
         self.query_one("#keys-found", Text).show(*lines, *(_signs() if not words else ()))

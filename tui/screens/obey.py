@@ -12,6 +12,7 @@ from tui.core import commands
 from tui.core.actions import MOVES, Action
 from tui.core.commands import Command
 from tui.core.plan import Verb
+from tui.keymap import owner
 from tui.screens import verbs
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
@@ -34,12 +35,13 @@ def offered(deck: Deck, page: Page) -> list[Action]:
 
 def system_commands(deck: Deck, page: Page) -> Iterator[SystemCommand]:
     for action in offered(deck, page):
-        yield SystemCommand(action.label, action.tooltip, _runner(deck, action))
+        lacking = deck.lacking(action.name)
+        told = f"not here: {lacking}" if lacking else action.tooltip
+        yield SystemCommand(action.label, told, _runner(deck, action))
 
 
 def _runner(deck: Deck, action: Action) -> Callable[[], None]:
-    owner = "app" if action.group == "App" else "screen"
-    return lambda: _later(deck, f"{owner}.{action.id}")
+    return lambda: _later(deck, f"{owner(action)}.{action.id}")
 
 
 def _later(deck: Deck, action: str) -> None:
@@ -64,7 +66,7 @@ def obey(deck: Deck, command: Command) -> None:
     """Do it, or say why not. A change opens its dialog: nothing is sent from here."""
     action, page = command.action, deck.screen
     if action.name == "create":
-        if not deck.refuse_if_locked():
+        if not deck.refuses("create"):
             deck.push_screen(CreateDialog(_whole_model(command.form)))
     elif command.target:
         _on_target(deck, command)

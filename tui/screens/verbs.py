@@ -23,11 +23,12 @@ _LABELS = {
 
 def begin(deck: Deck, verb: Verb, status: DeploymentStatus | None, form: Mapping[str, str] | None = None) -> None:
     """Open the dialog of `verb` for `status`; `form` has what its fields start with where that is not what is so."""
-    if deck.refuse_if_locked() or status is None or not _makes_sense(deck, verb, status):
-        if status is None and not deck.locked:
-            deck.notify(CHOOSE_FIRST, severity="warning")
+    if deck.refuses(verb):
         return
-    deck.push_screen(ChangeDialog(verb, status, fields(verb, status, form or {})))
+    if status is None:
+        deck.notify(CHOOSE_FIRST, severity="warning")
+    elif _makes_sense(deck, verb, status):
+        deck.push_screen(ChangeDialog(verb, status, fields(verb, status, form or {})))
 
 
 def _makes_sense(deck: Deck, verb: Verb, status: DeploymentStatus) -> bool:

@@ -10,6 +10,7 @@ from client.config import Context
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.types import Account, Deployment, DeploymentSpec, Model
+from tui.core.facts import Facts
 
 
 class HistorySource(Protocol):
@@ -20,10 +21,27 @@ class HistorySource(Protocol):
         ...
 
 
+class Windable(Protocol):
+    """A source with a time of its own."""
+
+    def wind(self, seconds: float) -> None:
+        """Forth, or back."""
+        ...
+
+    def pause(self) -> None:
+        """Stand still, or go on."""
+        ...
+
+
 class FleetSource(HistorySource, Protocol):
     """A fleet: watched, asked and changed. Deployments are addressed by full name."""
 
     context: Context
+
+    @property
+    def facts(self) -> Facts:
+        """What it is, what it cannot do and why, how much it may be asked."""
+        ...
 
     async def snapshot(self) -> FleetSnapshot: ...
 

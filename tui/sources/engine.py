@@ -13,6 +13,7 @@ from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 from client.types import Account, Deployment, DeploymentSpec, Model
+from tui.core.facts import ENGINE, Facts
 from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
@@ -29,6 +30,10 @@ class EngineSource:
         self._client = client
         self._history = history
         self._streams = True
+
+    @property
+    def facts(self) -> Facts:
+        return ENGINE
 
     async def snapshot(self) -> FleetSnapshot:
         with self._readable():

@@ -18,6 +18,7 @@ from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot,
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from tui.core.facts import Facts
 from tui.sources import simulation
 from tui.sources.simulation import SimDeployment
 
@@ -51,6 +52,7 @@ class RehearsalSource:
         self.fault: FiredeckError | None = None
         self.guards_use = False  # a delete is refused while there is traffic, as a real engine does
         self.calls: list[str] = []
+        self.facts = Facts("rehearsal")
         self._clock, self._pace = clock, pace
         self._origin = clock() - timedelta(seconds=warm_s)
         self._second = -1

@@ -22,6 +22,9 @@ class KeyBar(Text):
         told = f" ◐ {deck.following} " if deck.following else ""
         pieces: list[Piece] = [(told, tone("working", bold=True))] if told else []
         left = (self.size.width or 80) - units.width(told)
-        for action in footer_fit(self._place, left, locked=locked, table=deck.actions):
-            pieces += [(f" {action.shown_key} ", tone("healthy", bold=True)), (f"{action.label} ", tone("head"))]
+        table = [action for action in deck.actions if action.changes or not deck.lacking(action.name)]
+        for action in footer_fit(self._place, left, locked=locked, table=table):
+            lacking = bool(deck.lacking(action.name))
+            key = tone("dim") if lacking else tone("healthy", bold=True)
+            pieces += [(f" {action.shown_key} ", key), (f"{action.label} ", tone("dim" if lacking else "head"))]
         self.show(pieces)
