@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -21,6 +21,7 @@ from tui.core.journal import Journal, default_path
 from tui.core.plan import Plan, Verb
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
+from tui.core.view import View, Views
 from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
@@ -38,6 +39,10 @@ from tui.widgets.ascii_filter import AsciiFilter
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _known_as(context: Context) -> str:
+    return f"{context.name} {context.base_url} {context.account}"
 
 
 class Deck(App[None], inherit_bindings=False):
@@ -70,9 +75,12 @@ class Deck(App[None], inherit_bindings=False):
         deployment: str | None = None,
         symbols: Symbols = "block",
         config: Config | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         self.config = config or Config()
+        self._views = views
+        self.view = views.of(_known_as(source.context)) if views is not None else View()
         self.actions = keys.remapped(self.config.keys)
         self.set_keymap(keys.keymap(self.actions))
         self.source = source
@@ -90,19 +98,44 @@ class Deck(App[None], inherit_bindings=False):
         self.set_class(symbols == "braille", "-braille")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        return theme.tones(self.current_theme.dark)
+        return theme.tones(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         ours = (AsciiFilter(),) if self.has_class("-ascii") else ()
         return [*super().get_line_filters(), *ours]
 
     def on_mount(self) -> None:
-        self.register_theme(theme.FIREDECK)
-        self.theme = theme.FIREDECK.name
+        for one in theme.THEMES:
+            self.register_theme(one)
+        wanted = (self.view.theme, self.config.theme, theme.FIREDECK.name)
+        self.theme = next(name for name in wanted if name in self.available_themes)
+        if self.config.theme and self.config.theme not in self.available_themes:
+            self.notify(f"there is no theme {self.config.theme}", severity="warning", markup=False)
         self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
         self.run_worker(AccountPoller(self.source, self.post_message).run(), group="poller")
-        if self._first_page is not None:
-            self.push_screen(DeploymentScreen(self._first_page))
+        if first := self._first_page or self.view.deployment:
+            self.push_screen(DeploymentScreen(first))
+        elif self.view.page and not self.lacking(self.view.page):
+            self.visit(self.view.page)
+
+    def now_shown(self) -> View:
+        """What is looked at: for the next run."""
+        pages = [screen for screen in self.screen_stack if isinstance(screen, Page)]
+        fleet = next((page for page in pages if isinstance(page, FleetScreen)), None)
+        top = pages[-1] if pages else None
+        return View(
+            page=top.side.listing.id if isinstance(top, ListScreen) else "",
+            deployment=top.deployment if isinstance(top, DeploymentScreen) else "",
+            filter=fleet.filter_box.value if fleet is not None else "",
+            show_deleted=fleet.show_deleted if fleet is not None else False,
+            theme=self.theme if self.theme != (self.config.theme or theme.FIREDECK.name) else "",
+        )
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """The view is kept while the screens still stand."""
+        if self._views is not None:
+            self._views.keep(_known_as(self.context), self.now_shown())
+        super().exit(*args, **options)
 
     async def on_unmount(self) -> None:
         self.workers.cancel_all()

@@ -23,9 +23,10 @@ from tests.processes import SMOLLM2
 from tui import cli
 from tui.core import plan
 from tui.core.journal import Journal
+from tui.core.retry import wait_s
 from tui.executor import Executor
 from tui.messages import AccountSeen, FleetLost, FleetSeen
-from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller, wait_s
+from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller
 from tui.sources.engine import _REFUSED_READS, EngineSource
 from tui.sources.prometheus import QUERIES, PrometheusHistory, align, promql
 from tui.sources.rehearsal import RehearsalSource
@@ -223,7 +224,7 @@ def test_the_connection_options_are_spelled_as_everywhere():
 
 
 VERBS = {
-    "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()), "validate_delete": ("chat",),
+    "get": ("chat",), "validate_create": (DeploymentSpec(), "chat"), "validate_update": ("chat", DeploymentSpec()),
     "create": (DeploymentSpec(), "chat"), "update": ("chat", DeploymentSpec()), "undelete": ("chat",), "models": (),
     "history": ("chat", 60), "events": ("chat",), "nodes": (), "users": (), "api_keys": (), "quotas": (),
     "audit_logs": (10,),

@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import platformdirs
 
+from client.config import Context
 from client.errors import InvalidArgument
 from tui.core.keys import Keys
 from tui.core.series import Symbols
 
 CONFIG_VARIABLE = "FIREDECK_DASHBOARD_CONFIG"
-COLOURS = ("blue", "cyan", "green", "yellow", "magenta", "red", "grey")
+COLOURS = {
+    "blue": "healthy",
+    "cyan": "working",
+    "orange": "attention",
+    "red": "failed",
+    "grey": "idle",
+    "violet": "neutral",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,23 @@ class ContextSettings:
     api_key_file: str = ""
     prod: bool = False
     colour: str = ""
-    fireworks: bool = False
+
+    def resolved(self, name: str) -> Context:
+        """The engine and the identity there; what is not set here comes from where it always does."""
+        key = os.environ.get(self.api_key_env) if self.api_key_env else _line(self.api_key_file)
+        if key is None:
+            raise InvalidArgument(f"[contexts.{name}] {self.api_key_env} is not set", hint="export it, or use a file")
+        found = Context.resolve(self.base_url or None, key or None, self.account or None)
+        return replace(found, name=name, prod=self.prod)
+
+
+def _line(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).expanduser().read_text().strip()
+    except OSError as error:
+        raise InvalidArgument(f"{file} cannot be read: {error}", hint="it holds the key of a context") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +67,19 @@ class Config:
     context: str = ""
     keys: Keys = field(default_factory=dict)
     contexts: Mapping[str, ContextSettings] = field(default_factory=dict)
+
+    def context_of(self, name: str) -> Context:
+        """The context of this name. Raises InvalidArgument where there is none."""
+        if name not in self.contexts:
+            there = f"there are {', '.join(sorted(self.contexts))}" if self.contexts else "there is none in the file"
+            raise InvalidArgument(f"no context is called {name}", hint=there)
+        return self.contexts[name].resolved(name)
+
+    def tone_of(self, context: Context) -> str:
+        """The tone that the context's name is shown in: its own, red in production, else none."""
+        settings = self.contexts.get(context.name)
+        colour = settings.colour if settings is not None else ""
+        return COLOURS.get(colour, "failed" if context.prod else "")
 
 
 def config_path() -> Path:
@@ -92,7 +129,7 @@ def _context(name: str, data: Any) -> ContextSettings:
         raise InvalidArgument(f"[{where}] colour = {colour!r} is not known", hint=f"there are {', '.join(COLOURS)}")
     texts = {key: _text(plain, key) for key in ("base_url", "account", "api_key_env", "api_key_file")}
     prod = _flag(plain, "prod", name.startswith("prod"))
-    return ContextSettings(**texts, prod=prod, colour=colour, fireworks=_flag(plain, "fireworks", False))
+    return ContextSettings(**texts, prod=prod, colour=colour)
 
 
 def _symbols(name: str) -> Symbols:

@@ -42,6 +42,9 @@ class FleetScreen(DeckScreen):
         self.show_deleted = False
         self._expected: str | None = None
 
+    def on_mount(self) -> None:
+        self.filter_box.value, self.show_deleted = self.deck.view.filter, self.deck.view.show_deleted
+
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
         yield Banner(id="banner")

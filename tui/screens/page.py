@@ -71,7 +71,12 @@ class Page(Screen[None]):
         now = self.deck.clock()
         with self.app.batch_update():
             self.query_one(StatusBar).show_state(
-                self.picture, self.deck.context, now, locked=self.deck.locked, facts=self.deck.source.facts
+                self.picture,
+                self.deck.context,
+                now,
+                locked=self.deck.locked,
+                facts=self.deck.source.facts,
+                colour=self.deck.config.tone_of(self.deck.context),
             )
             self.query_one(Banner).show_troubles(self.picture, self.deck.context.account, now)
             self.query_one(KeyBar).show_keys(locked=self.deck.locked)

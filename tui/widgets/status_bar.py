@@ -16,10 +16,27 @@ CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
 
 class StatusBar(Text):
     def show_state(
-        self, picture: Picture, context: Context, now: datetime, *, locked: bool, facts: Facts = ENGINE
+        self,
+        picture: Picture,
+        context: Context,
+        now: datetime,
+        *,
+        locked: bool,
+        facts: Facts = ENGINE,
+        colour: str = "",
     ) -> None:
+        """`colour`: the tone that the context's name stands on."""
         left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
-        left.append((0, [(context.name, "bold"), ("  PROD " if context.prod else "", tone("failed", bold=True))]))
+        named = f" {context.name} " if colour else context.name
+        left.append(
+            (
+                0,
+                [
+                    (named, f"bold $background on $tone-{colour}" if colour else "bold"),
+                    ("  PROD " if context.prod else "", tone("failed", bold=True)),
+                ],
+            )
+        )
         left.append((5, [(f"  account {context.account}", tone("dim"))]))
         left += self._engine(picture, now) if facts.kind in ("engine", "rehearsal") else [(2, [f"  {facts.kind}"])]
         right: list[tuple[int, list[Piece]]] = [
