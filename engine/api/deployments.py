@@ -27,7 +27,7 @@ from engine.api.common import (
 )
 from engine.api.listing import page
 from engine.masks import update_paths
-from engine.shapes import Asked
+from engine.shapes import WriteOptions
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
 _ONE = "/{deployment_id}"
@@ -57,11 +57,11 @@ async def create(
     spec = declare.read(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
-    asked = Asked(
+    options = WriteOptions(
         auto_deploy=not disable_auto_deploy, check_shape=not skip_shape_validation,
         check_image=not skip_image_tag_validation, shapeless=accept_shapeless_risk,
     )  # fmt: skip
-    create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, asked=asked)
+    create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, options=options)
     planned = await create_it(validate_only=True)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(planned)
@@ -137,8 +137,8 @@ async def update(
     """
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
-    asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
-    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, asked=asked)
+    options = WriteOptions(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
+    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, options=options)
     planned = await update_it(validate_only=True)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(planned)

@@ -4,7 +4,7 @@
     verbs  answered     a request was answered, so many times as slowly as expected
            failed       one was not; says why when that ejects the replica
            passed_over  of these replicas those that get no request now
-    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.router` leaves the ejected out
+    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.balancer` leaves the ejected out
 
 A replica is ejected after five failures in a row; or by its last 30 s, when half of what it was asked failed, or its
 answers began five times later than those of the others, each measured by what was expected of it. It is out for 10 s,

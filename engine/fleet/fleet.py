@@ -33,7 +33,7 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
-from engine.shapes import ASKED_NOTHING, Asked
+from engine.shapes import NO_OPTIONS, WriteOptions
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +108,12 @@ class Fleet:
         *,
         by: str,
         validate_only: bool = False,
-        asked: Asked = ASKED_NOTHING,
+        options: WriteOptions = NO_OPTIONS,
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        whole = await self._plans.whole(spec, name, asked)
+        whole = await self._plans.whole(spec, name, options)
         self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
         made = whole.model_copy(
@@ -134,7 +134,7 @@ class Fleet:
         keeper.begin(self._first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
         keeper.start()
-        if asked.auto_deploy:
+        if options.auto_deploy:
             await self.deployed.add_base(keeper, by=by)
         return made
 
@@ -146,7 +146,7 @@ class Fleet:
         *,
         by: str,
         validate_only: bool = False,
-        asked: Asked = ASKED_NOTHING,
+        options: WriteOptions = NO_OPTIONS,
     ) -> Deployment:
         """The deployment with the changed fields; with `validate_only` UPDATING where replicas would be replaced."""
         keeper = self._living(name)
@@ -154,7 +154,7 @@ class Fleet:
 
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
-            new = self._plans.changed(current, changes, mask, asked)
+            new = self._plans.changed(current, changes, mask, options)
             check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 

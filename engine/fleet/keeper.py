@@ -19,6 +19,7 @@ from engine.control.autoscale import Decision
 from engine.control.reconcile import Stage, steps
 from engine.fleet.addons import Addons
 from engine.fleet.autoscaler import TICK_S, Autoscaler
+from engine.fleet.balancer import Balancer
 from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
@@ -26,7 +27,6 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rollout import Rollout
 from engine.fleet.rooms import Rooms
-from engine.fleet.router import Router
 from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
@@ -50,8 +50,8 @@ class Keeper:
         self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
-        self.router = Router(rooms.clock, self.meter)
-        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.router, self._most_wait_s)
+        self.balancer = Balancer(rooms.clock, self.meter)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.balancer, self._most_wait_s)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
@@ -206,7 +206,7 @@ class Keeper:
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)
-        self.router.keep(self.replicas.replicas.keys())
+        self.balancer.keep(self.replicas.replicas.keys())
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)

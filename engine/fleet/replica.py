@@ -39,7 +39,7 @@ PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
 
 
-class Asked:
+class SentRequest:
     """One request that was sent to a replica, which has so many `characters` to read for it. `answered()` once its
     answer has begun, after `took_s`; again does no harm."""
 
@@ -201,14 +201,14 @@ class Replica:
         return self.report.body.get("slots")
 
     @contextlib.contextmanager
-    def asked(self, characters: int = 0) -> Iterator[Asked]:
+    def asked(self, characters: int = 0) -> Iterator[SentRequest]:
         """For the time of one request to it: as long as the request has no answer, the replica owes one, and has
         `characters` of its prompt to read."""
-        asked = Asked(self, self._clock, characters)
+        sent = SentRequest(self, self._clock, characters)
         try:
-            yield asked
+            yield sent
         finally:
-            asked.answered()
+            sent.answered()
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""

@@ -42,7 +42,7 @@ from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
 from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
-from engine.gateway.shield import Asked, Shield, Way
+from engine.gateway.shield import ParsedRequest, Shield, Way
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -159,7 +159,7 @@ class Gateway:
         model = keeper.deployment.base_model or ""
         tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
-        way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
+        way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
         visit.charge(fields, body, generates=path in GENERATES, context=context)
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, model, addon, fields.get("metadata"), simulated=simulated)

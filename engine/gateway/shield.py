@@ -51,7 +51,7 @@ _END = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """One request, as `routes` has read it."""
 
     caller: Principal
@@ -66,25 +66,25 @@ class Shield:
         self.clock = clock
         self.cached = Cached(clock)
 
-    def way(self, keeper: Keeper, asked: Asked) -> Way:
-        standing = self.house.access.guards.on(asked.caller.account, keeper.name)
+    def way(self, keeper: Keeper, request: ParsedRequest) -> Way:
+        standing = self.house.access.guards.on(request.caller.account, keeper.name)
         if not standing and not cached.switched_on(keeper.deployment):
             return forward
-        return _Shielded(self, asked, standing).answer
+        return _Shielded(self, request, standing).answer
 
 
 class _Shielded:
     """One request on the way that has something in it."""
 
-    def __init__(self, shield: Shield, asked: Asked, standing: Sequence[Standing]) -> None:
-        self._shield, self._asked, self._standing = shield, asked, standing
-        self._headers = headers_of(asked.scope)
+    def __init__(self, shield: Shield, request: ParsedRequest, standing: Sequence[Standing]) -> None:
+        self._shield, self._request, self._standing = shield, request, standing
+        self._headers = headers_of(request.scope)
 
     async def answer(self, keeper: Keeper, exchange: Exchange, send: Send) -> None:
         """As `forward` does. GuardRefused, KeyRefused, or Unavailable where a guard that has to be heard is silent."""
         self._turn_away(keeper)
         if any(one.at(REQUEST) for one in self._standing):
-            await self._judge(keeper, exchange, REQUEST, texts.of_request(self._asked.fields), "")
+            await self._judge(keeper, exchange, REQUEST, texts.of_request(self._request.fields), "")
         version = self._version(keeper)
         question = self._question(keeper, exchange, version)
         if question is not None and await self._replay(keeper, exchange, question, send):
@@ -111,14 +111,14 @@ class _Shielded:
             model = (file.digest if file else None) or ""
         adapters = tuple(sorted((name, addon.digest) for name, addon in keeper.addons.wanted.items()))
         guards = declared.digest(self._standing)
-        return Version(keeper.name, keeper.generation, model, self._asked.addon or "", adapters, guards)
+        return Version(keeper.name, keeper.generation, model, self._request.addon or "", adapters, guards)
 
     def _question(self, keeper: Keeper, exchange: Exchange, version: Version) -> Question | None:
         if not cached.switched_on(keeper.deployment):
             return None
-        asked = self._asked
+        request = self._request
         return cached.question(
-            keeper.deployment, exchange.path, asked.caller.account, asked.fields, self._headers, version
+            keeper.deployment, exchange.path, request.caller.account, request.fields, self._headers, version
         )
 
     @staticmethod
@@ -135,7 +135,7 @@ class _Shielded:
         if found is None:
             return False
         content, age_s = found
-        body = replayed(content, self._asked.fields, stream=question.stream, plain=question.plain)
+        body = replayed(content, self._request.fields, stream=question.stream, plain=question.plain)
         kind = b"text/event-stream; charset=utf-8" if question.stream else b"application/json"
         headers: Headers = [
             (b"content-type", kind), (b"x-request-id", exchange.request_id.encode()), (cached.HEADER, b"hit"),
@@ -153,7 +153,7 @@ class _Shielded:
 
     def _turn_away(self, keeper: Keeper) -> None:
         """KeyRefused while the breaker of a guard is open for the request's key."""
-        caller, now = self._asked.caller, self._shield.clock.monotonic()
+        caller, now = self._request.caller, self._shield.clock.monotonic()
         holder = declared.key_of(caller.user, caller.key_id)
         for one in self._standing:
             until = one.breaker.until(holder, now) if one.breaker else None
@@ -180,7 +180,7 @@ class _Shielded:
             if verdict is Verdict.REFUSED:
                 await self._count(one, keeper)
                 raise GuardRefused(
-                    f"guard {one.guard.id} of account {self._asked.caller.account} refused the {phase}",
+                    f"guard {one.guard.id} of account {self._request.caller.account} refused the {phase}",
                     hint="ask for something else, or ask an admin what the guard stands against",
                 )
 
@@ -204,7 +204,7 @@ class _Shielded:
         if keeper.deleted:
             raise NotFound("the guard's deployment was deleted")
         isolation = {name: value for name, value in self._headers.items() if name == ISOLATION_HEADER}
-        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
+        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._request.caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
         answer = _Passing(_to_nobody, exchange, None, hold=True)
         keeper.meter.began(synthetic=False)
@@ -228,7 +228,7 @@ class _Shielded:
 
     async def _count(self, one: Standing, keeper: Keeper) -> None:
         """A hit of this key; where it was one too many, that is an event and a record of the audit log."""
-        caller, now = self._asked.caller, self._shield.clock.monotonic()
+        caller, now = self._request.caller, self._shield.clock.monotonic()
         if one.breaker is None or not one.breaker.hit(declared.key_of(caller.user, caller.key_id), now):
             return
         limit, access = one.breaker.limit, self._shield.house.access
@@ -242,7 +242,7 @@ class _Shielded:
             Seen(
                 change=True, account=caller.account, principal=access.users.principal(caller.account, caller.user),
                 method="POST", message="RefuseKey", resource=one.guard.name, code=KeyRefused.name, detail=told,
-                admin=False, key_id=caller.key_id, client_ip=(self._asked.scope.get("client") or ("",))[0],
+                admin=False, key_id=caller.key_id, client_ip=(self._request.scope.get("client") or ("",))[0],
                 user_agent=self._headers.get("user-agent", ""),
             )
         )  # fmt: skip

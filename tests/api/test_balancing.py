@@ -81,7 +81,7 @@ async def test_a_conversation_of_many_turns_stays_where_its_prefix_is(pair: Stag
                 assert route.attributes["firedeck.route.cached_characters"] >= 1024
         after = await counted(http, "firedeck_requests_routed")
     assert after["prefix"] - before.get("prefix", 0) == 9
-    assert "gulls" not in str(await asyncio.to_thread(lambda: keeper_of(pair).router.__dict__))
+    assert "gulls" not in str(await asyncio.to_thread(lambda: keeper_of(pair).balancer.__dict__))
 
 
 async def test_a_session_stays_at_its_home_however_it_is_named(pair: Stage) -> None:
@@ -113,7 +113,7 @@ async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_a
 ) -> None:
     keeper, seen, generate = keeper_of(pair), Counter[str](), SimulatedReplica._generate
     clock = FakeClock()
-    monkeypatch.setattr(keeper.router, "_clock", clock)
+    monkeypatch.setattr(keeper.balancer, "_clock", clock)
     bad = home(prompt_of({"user": "ada"}, {}, None).session, [r.id for r in keeper.ready()])
 
     async def failing(replica: SimulatedReplica, raw: bytes, send: Any, *, chat: bool) -> None:
@@ -146,7 +146,7 @@ async def test_where_all_replicas_refuse_requests_are_tried_again_only_so_often(
     pair: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper, sent = keeper_of(pair), 0
-    monkeypatch.setattr(keeper.router, "_clock", FakeClock())  # one window for the whole test
+    monkeypatch.setattr(keeper.balancer, "_clock", FakeClock())  # one window for the whole test
     await until(lambda: all(replica.slots for replica in keeper.replicas))  # they have said how many they have
     floor = sum((replica.slots or 1) + PREFETCH for replica in keeper.replicas)
     requests = 3 * floor
