@@ -14,13 +14,12 @@ from fastapi import APIRouter, Query, Response
 from client.access_types import ADMIN
 from client.errors import InvalidArgument
 from client.usage_tokens_types import DIMENSIONS, TAG, TokenRow, TokenSums, TokenUsage
-from engine.api.common import INSTANT, Caller, HouseDep, shown
+from engine.api.common import Caller, HouseDep, shown
 from engine.api.filtering import compiled
-from engine.api.usage import instant, milliseconds
+from engine.api.span import EndTime, StartTime, span_of
 from engine.control.price import TOKEN_UNITS
 from engine.control.tokens import Payer, Spent, grouped
 from engine.keys import Principal
-from engine.telemetry.ledger import month_began
 
 router = APIRouter(tags=["firedeck"])
 
@@ -42,12 +41,8 @@ async def usage_tokens(
     account: str,
     house: HouseDep,
     caller: Caller,
-    start: Annotated[
-        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
-    ] = None,
-    end: Annotated[
-        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
-    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
     group_by: Annotated[
         str,
         Query(alias="groupBy", description=f"joined by commas: {', '.join(DIMENSIONS)}, tag:NAME; nothing: no rows"),
@@ -62,20 +57,15 @@ async def usage_tokens(
     are told as `(other)`, as are all tags beyond a thousand combinations a month."""
     by, wanted = _dimensions(group_by), compiled(filter_text, TokenRow)
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms + 1 if end is None else milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
-    if start_ms > end_ms:
-        raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
-    found = [(_as_seen(payer, caller), spent) for payer, spent in await house.tally.usage(account, start_ms, end_ms)]
+    span = span_of(start, end, now_ms, end_default_ms=now_ms + 1)  # with a minute that begins just now
+    found = [(_as_seen(payer, caller), spent) for payer, spent in await house.tally.usage(account, *span)]
     taken = [(payer, spent) for payer, spent in found if wanted is None or wanted(_row(_key(payer, DIMENSIONS)))]
     groups = grouped(taken, lambda payer: _key(payer, by))
     rows = [_row(key, spent) for key, spent in sorted(groups.items())] if by else []
     total = TokenSums(**_wire(grouped(taken, lambda payer: 0).get(0, Spent())))
     if form == "csv":
         return Response(_csv(by, groups), media_type="text/csv")
-    return shown(
-        TokenUsage(start_time=instant(start_ms), end_time=instant(end_ms), group_by=list(by), rows=rows, total=total)
-    )
+    return shown(TokenUsage(start_time=span.start, end_time=span.end, group_by=list(by), rows=rows, total=total))
 
 
 def _dimensions(text: str) -> tuple[str, ...]:
