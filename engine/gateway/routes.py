@@ -36,13 +36,13 @@ from engine.asgi import (
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import Admission, Visit
-from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, sent_headers
+from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, ParsedRequest, sent_headers
 from engine.gateway.models import models_of
 from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
 from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
-from engine.gateway.shield import ParsedRequest, Shield, Way
+from engine.gateway.shield import Shield, Way
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing

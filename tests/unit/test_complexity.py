@@ -58,19 +58,6 @@ def test_what_a_rule_does_not_name_does_not_count() -> None:
     assert judge(Rule(), Facts(prompt_chars=10**9, max_tokens=None, turns=10**6)).simple
 
 
-@pytest.mark.parametrize(
-    ("body", "chars"),
-    [
-        ({"prompt": "four"}, 4), ({"prompt": ["four", "fi"]}, 6), ({"prompt": [1, 2, 3]}, 12),
-        ({"prompt": [[1, 2], [3]]}, 12), ({"messages": [user("four"), user([{"type": "text", "text": "five!"}])]}, 9),
-        ({"messages": [{"role": "system", "content": "sys"}, user("u")]}, 4), ({"input": ["a", "bc"]}, 3),
-        ({"query": "q", "documents": ["dd", {"text": "ddd"}]}, 6), ({}, 0),
-    ],
-)  # fmt: skip
-def test_the_characters_of_every_form_of_a_prompt_are_counted(body, chars) -> None:
-    assert facts(body).prompt_chars == chars
-
-
 def test_the_facts_of_a_chat() -> None:
     body = {
         "messages": [{"role": "system", "content": "s"}, user("a"), {"role": "assistant", "content": None}, user("b")],
