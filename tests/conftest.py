@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from prometheus_client.parser import text_string_to_metric_families
 
+from client.errors import NotFound
 from client.resources import Client
 from client.types import DeploymentSpec
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
@@ -90,3 +92,11 @@ async def until_ready(client: Client, deployment_id: str) -> None:
         while (found := await client.deployments.get(deployment_id)).state != "READY":
             assert found.state != "FAILED", found.status
             await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def removed_afterwards(fleet: Client, deployment_id: str) -> AsyncIterator[None]:
+    """Whatever is deployed under this id in between is gone afterwards."""
+    yield
+    with suppress(NotFound):
+        await fleet.deployments.delete(deployment_id, hard=True, ignore_checks=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,10 +21,10 @@ from engine.api.common import (
     UpdateMask,
     deployment_name,
     documented_body,
+    listed,
     object_body,
     shown,
 )
-from engine.api.listing import page
 from engine.masks import update_paths
 from engine.shapes import WriteOptions
 
@@ -78,9 +77,7 @@ async def list_deployments(
 ) -> Response:
     """The account's deployments, soft-deleted ones only with `showDeleted`."""
     items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
-    found, token, total = page(items, **asdict(query), default_order="createTime", kind=Deployment)
-    listed = DeploymentPage(deployments=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "deployments")
+    return listed(items, query, Deployment, DeploymentPage, "deployments", order="createTime")
 
 
 @router.get(_ONE + ":metrics", response_model=DeploymentMetrics)

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import select
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from client.types import AutoscalingPolicy, Deployment
 from engine.store import migrations
 from engine.store.migrations import MIGRATIONS
 from engine.store.store import Store
+from tests.processes import lines_until_killed
 
 KILLS, SOAK_KILLS = 4, 200  # processes
 ROUNDS_MAX = 60
@@ -42,21 +41,9 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 """
 
 
-def write_until_killed(path, first: int, rounds: int, extra_bytes: int) -> list[int]:
+def write_until_killed(path, first: int, rounds: int, looks: int) -> list[int]:
     """Rows whose acknowledgement was read from a writer that is killed after `rounds` of them and a bit."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < rounds:
-            piece = os.read(process.stdout.fileno(), 64)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        # The kill falls somewhere into the next write: how far depends on the machine, not on a sleep here.
-        for _ in range(extra_bytes):
-            select.select([process.stdout], [], [], 0)
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    return [int(line) for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
+    return [int(line) for line in lines_until_killed(WRITER, str(path), str(first), lines=rounds, looks=looks)]
 
 
 @pytest.mark.parametrize(
