@@ -7,14 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.control.complexity import Facts, Rule, facts, judge
+from tests.arbitrary import JSON
 
 RULE = Rule(prompt_chars=100, max_tokens=64, turns=2)
 SIMPLE = Facts(prompt_chars=100, max_tokens=64, turns=2)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
-)
 FIELDS = st.sampled_from(["messages", "prompt", "input", "query", "documents", "max_tokens", "tools", "content", "n"])
 
 

@@ -11,12 +11,8 @@ from hypothesis import strategies as st
 from engine.control import request_text
 from engine.control.prefix import BLOCK_CHARACTERS, BLOCK_TOKENS, BLOCKS_MAX
 from engine.control.request_text import Opening
+from tests.arbitrary import JSON
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
-)
 FIELDS = st.sampled_from(["messages", "prompt", "input", "query", "documents", "max_tokens", "tools", "content", "n"])
 SCHEMA = {"type": "object", "properties": {"colour of gulls": {"type": "string", "enum": ["grey"]}}}
 
