@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 from client.errors import Internal, Unavailable
+from client.fleet_types import Event
+from client.resources import Client
 from client.trace_types import RequestTrace
 from client.types import DeploymentSpec
 from engine.clock import FakeClock
@@ -27,6 +29,7 @@ from engine.fleet.keeper import Keeper
 from engine.gateway.prompt import prompt_of
 from engine.placement.simulated.replica import SimulatedReplica
 from tests.api.test_requests import CHAT, Stage, acting, until
+from tests.processes import PATIENCE_S
 
 PATH = "/v1/chat/completions"
 LONG = "Of all that was said in the house by the sea, this was remembered longest. " * 20
@@ -108,6 +111,15 @@ async def test_a_deployment_that_declines_sessions_does_not_look_at_them(pair: S
     assert "session" not in " ".join(found.explanation)
 
 
+async def told(client: Client, reason: str) -> Event:
+    """The one event with this reason, once it is written: requests are answered before that."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := [event for event in await client.fleet.events("chat") if event.reason == reason]):
+            await asyncio.sleep(0.02)
+    [event] = found
+    return event
+
+
 async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_after_it(
     pair: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +146,7 @@ async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_a
         found = await asked(pair, http, body("Hi", user="ada"))
         assert "1 replica that failed other requests got none" in " ".join(found.explanation)
         assert await counted(http, "firedeck_replicas_ejected") == {"": 1.0}
-        [event] = [e for e in await client.fleet.events("chat") if e.reason == "ReplicaEjected"]
+        event = await told(client, "ReplicaEjected")
         assert (event.replica, "5 requests in a row failed there" in event.message) == (bad, True)
         monkeypatch.setattr(SimulatedReplica, "_generate", generate)
         clock.advance(OUT_MAX_S)
