@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from client.fleet_types import Event
 from client.resources import Client
 from client.types import DeploymentSpec
-from tests import seeds
+from tests import in_memory, seeds
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 # Shared and noisy machines: hypothesis must not judge by time. What it tries is decided by the code alone, so that the
@@ -30,10 +31,14 @@ DISTURBED = [Path(__file__).parent / folder for folder in ("api", "faults", "loa
 SHARED = "shared"  # the deployment that all tests may ask and none may change
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("markexpr") == "soak":
         settings.load_profile("search")
         seeds.NEW = True
+    if config.option.basetemp is None and (folder := in_memory.folder()) is not None:
+        config.option.basetemp = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
