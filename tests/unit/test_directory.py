@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,6 +17,7 @@ from engine.fleet.directory import Deployed, Directory, Offer
 from engine.fleet.fleet import Fleet
 from engine.gateway.resolve import resolve
 from engine.gateway.routes import target_of
+from tests.unit.steps import steps_of
 from tests.unit.test_idle_delete import house
 
 __all__ = ["house"]
@@ -107,25 +105,6 @@ def test_it_finds_what_a_walk_over_everything_would_find_whatever_happened_befor
                 known.remove(one)
                 directory.forget(one.name)
         compare(directory, walked)
-
-
-def steps_of(work: Callable[[], object]) -> int:
-    """How many steps the interpreter takes for it: of the same work as many each time, whatever the machine does."""
-    steps = 0
-
-    def tracing(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal steps
-        frame.f_trace_opcodes = True
-        steps += event == "opcode"
-        return tracing
-
-    before = sys.gettrace()
-    sys.settrace(tracing)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return steps
 
 
 def filled(deployments: int) -> Directory:
