@@ -147,7 +147,7 @@ class Engine:
         self.house.closing.set()
         for keeper in self.house.fleet.keepers():
             keeper.lobby.refuse(Unavailable("the engine is being stopped", hint="try again when it is back"))
-        asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.set)
+        asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.give)
 
     async def close(self) -> None:
         """End the replicas, then the rest, whatever fails on the way. What was declared stays."""

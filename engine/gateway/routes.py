@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import enum
 import logging
 import time
-from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +23,6 @@ from engine.asgi import (
     Receive,
     Scope,
     Send,
-    disconnected,
     headers_of,
     parse_object,
     read_body,
@@ -44,6 +40,7 @@ from engine.gateway.prompt import prompt_of
 from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, resolve
 from engine.gateway.shield import Asked, Shield, Way
+from engine.gateway.until import Ended, until_first
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -182,7 +179,7 @@ class Gateway:
         failed = True
         try:
             timed = _timed(_billed(send, exchange, bill), exchange, keeper)
-            ended = await _until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
+            ended = await until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
             if ended is Ended.GONE and not exchange.broken:
                 exchange.status = CLIENT_GONE
             elif ended is Ended.BROKEN_OFF:
@@ -241,29 +238,3 @@ def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:
         await send(message)
 
     return tell
-
-
-class Ended(enum.Enum):
-    """What came first."""
-
-    ANSWERED = enum.auto()
-    GONE = enum.auto()
-    BROKEN_OFF = enum.auto()
-
-
-async def _until_first(work: Coroutine[Any, Any, None], receive: Receive, breaking_off: asyncio.Event) -> Ended:
-    """Run `work` to its end, or cancel it when the client leaves or the engine ends."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(disconnected(receive))
-    broken = asyncio.ensure_future(breaking_off.wait())
-    tasks = (working, gone, broken)
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return Ended.ANSWERED
-        return Ended.GONE if gone.done() else Ended.BROKEN_OFF
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
