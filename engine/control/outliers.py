@@ -89,13 +89,16 @@ class Outliers:
         own = record.since(start)
         if len(own) < KNOWN_AFTER:
             return None
+        share, slow = _failed(own), _slowness(own)
+        if share < FAILED_SHARE and slow < TIMES:
+            return None  # whatever the others do, who are many
         others = [one for name, other in self._records.items() if name != replica for one in other.since(start)]
         if len(others) < KNOWN_AFTER:
             return None
-        share, usual = _failed(own), _failed(others)
+        usual = _failed(others)
         if share >= FAILED_SHARE and share >= TIMES * usual:
             return f"{share:.0%} of the last {len(own)} requests failed there, and {usual:.0%} elsewhere"
-        slow, normal = _slowness(own), _slowness(others)
+        normal = _slowness(others)
         if slow >= TIMES * max(1.0, normal):
             return f"its answers began {slow / max(1.0, normal):.0f} times as late as those of the others"
         return None

@@ -24,6 +24,7 @@ from engine.fleet.checks import (
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
+from engine.fleet.directory import Deployed, Directory
 from engine.fleet.expiry import auto_delete_in_s, is_gone
 from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
@@ -50,9 +51,10 @@ class Fleet:
         self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
-        self.deployed = DeployedModels(rooms, self.get)
+        self.directory = Directory()  # what requests may ask for
+        self.deployed = DeployedModels(rooms, self.get, self.directory)
         self.routers = Routers(rooms, self.get)
-        self._purge = Purge(rooms, self._keepers, self.deployed)
+        self._purge = Purge(rooms, self._keepers, self.directory, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -130,6 +132,7 @@ class Fleet:
             await self.rooms.store.put_deployment(made)
         except BaseException:
             del self._keepers[str(name)]
+            self.directory.forget(str(name))
             raise
         keeper.begin(self._first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
@@ -210,6 +213,7 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
+            self.directory.hide(name)
             await self.deployed.withdraw(name)
             keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
@@ -232,6 +236,7 @@ class Fleet:
             return current.model_copy(update=back)
 
         declared = await keeper.declare(restored)
+        self.directory.deploy(Deployed(name, declared.base_model or ""))
         await self.deployed.bring_back(name)
         keeper.fresh_start()
         keeper.begin(self._first_count(declared))
@@ -246,6 +251,9 @@ class Fleet:
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each)
+        self.directory.deploy(Deployed(keeper.name, deployment.base_model or ""))
+        if keeper.deleted:
+            self.directory.hide(keeper.name)
         return keeper
 
     def accelerated(self, deployment: Deployment) -> bool:

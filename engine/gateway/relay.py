@@ -117,6 +117,7 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
         if reader.done:
             break  # whatever follows the end is no part of it
         passed = reader.feed(chunk)
+        del chunk  # who does not take what was passed on keeps that alone
         if not passed:
             if reader.garbled:
                 break
