@@ -244,10 +244,10 @@ def _kept(same: Sequence[Observed], room: int) -> list[str]:
 
 
 def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: float) -> int:
-    """How many to start now. After a failure one at a time: a broken model must not fork a crowd."""
+    """How many to start now. While they fail one at a time: a broken model must not fork a crowd."""
     if missing <= 0 or now < backoff.holds_until():
         return 0
-    if backoff.failures:
+    if backoff.failing:
         return 0 if any(r.stage in STARTING for r in serving) else 1
     return missing
 

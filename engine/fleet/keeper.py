@@ -245,7 +245,7 @@ class Keeper:
     def _arriving(self) -> bool:
         """A replica is on its way: not idle but slow to start, or else one that loads for longer than the
         scale-to-zero window would be ended again before it was ever ready."""
-        return self.replicas.starting() > 0 and not self.rollout.starts(self.replicas).failures
+        return self.replicas.starting() > 0 and not self.rollout.starts(self.replicas).failing
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
@@ -261,13 +261,15 @@ class Keeper:
     async def _show(self) -> None:
         """Write what can be seen from outside into the deployment, the gauges and the charts."""
         generation, short = self._declared_template().generation, shortage_of(self.replicas)
+        starts = self.rollout.starts(self.replicas)
         seen = Seen(
             deleted=self.deleted,
             stages=tuple(self.replicas.stages()),
             desired=self._desired(),
             old=sum([r.generation != generation for r in self.replicas]),
             stopped=self.rollout.stopped,
-            failures=self.rollout.starts(self.replicas).failures,
+            failing=starts.failing,
+            hopeless=starts.hopeless,
             failure=self.rollout.failure(self.replicas),
             shortage=short.text(self._desired()) if short else "",
             region=self.replicas.region(),
