@@ -1,18 +1,18 @@
 """How often starts of one kind of replica have failed in a row, and how long to wait before the next. Pure.
 
 Kubernetes' crash loop (kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle), with waits that fit local processes:
-1, 2, 4 ... 60 s. One rule: failures count in a row, and only ten minutes of steady service end the row. So replicas that
-come up well and crash every few minutes are found out like those that never come up.
+1, 2, 4 ... 60 s. One rule: failures count in a row, and only ten minutes of steady service end the row. So replicas
+that come up well and crash every few minutes are found out like those that never come up.
 
-Two horizons. Who crashed by its own fault before it had served for ten minutes has failed. Who was taken from outside (a
-node that is gone, an operator's kill) has failed if it had served for less than a minute: that says little of its
-settings. And once a replica that came after the last failure has served for a minute, the next ones may come all at
-once again, and nobody need be told that starts fail.
+A replica that crashed by its own fault before it had served for ten minutes has failed; one that was taken from outside
+(a node that is gone, an operator's kill) only if it had served for less than a minute, for that says little of its
+settings. Once a replica that came after the last failure has served for a minute, the next ones may come all at once
+again, and nobody need be told that starts fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 BACKOFF_FIRST_S = 1.0
@@ -96,6 +96,14 @@ class Starts:
         """Failures of settings are over once a replica of them that came after the last one has served steadily."""
         left = {generation: b.after(ready_since(generation), now) for generation, b in self._backoffs.items()}
         self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
+
+    def all(self) -> dict[str, Backoff]:
+        """What is held against settings, by their generation."""
+        return dict(self._backoffs)
+
+    def restore(self, backoffs: Mapping[str, Backoff]) -> None:
+        """Go on where an earlier engine ended."""
+        self._backoffs = dict(backoffs)
 
     def forget(self) -> None:
         """Somebody has changed something: nothing is held against any settings."""

@@ -19,8 +19,8 @@ CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is: counts are replicas that live; `old` still run with former settings. Of the settings that a replica
-    would be started with now: `failing`, none has stood since the last failure; `hopeless`, again and again."""
+    """What there is: counts are replicas that live; `old` still run with former settings. Of the settings that would
+    be started now: `failing`, no replica has stood since the last failure; `hopeless`, again and again."""
 
     deleted: bool
     desired: int

@@ -247,7 +247,8 @@ class World:
             self.generation = "g0"
             return
         self.generation = f"g{len(self.kinds)}"
-        kind = self.chance.choice([Settings(), Settings(), Settings(crashes=True), Settings(lives_s=20), Settings(lives_s=200)])
+        bad = Settings(crashes=True), Settings(lives_s=20), Settings(lives_s=200)
+        kind = self.chance.choice([Settings(), Settings(), *bad])
         self.kinds[self.generation] = kind
 
     def _victim(self) -> Process | None:
