@@ -1,8 +1,8 @@
 """Requests under which a replica crashed: no two of them are tried on one replica, and who ended two is refused.
 
-Evidence is a crash that was seen (a signal such as SIGSEGV or SIGABRT, an exit status), an engine that says itself that
-it broke, and a replica that had to be ended because it was wedged. Whoever is killed from outside (SIGKILL by an
-operator, or by the system for want of memory; SIGTERM; a node that is taken away) proves nothing against its requests,
+Evidence is a crash that was seen (a signal such as SIGSEGV or SIGABRT, an exit status, the kernel's end for want of
+memory), an engine that says itself that it broke, and a replica that had to be ended because it was wedged. Whoever is
+killed from outside (SIGKILL by an operator; SIGTERM; a node that is taken away) proves nothing against its requests,
 nor does an end that nobody could see.
 
 All that were in a replica when it crashed are suspects at first. They go on with one at a time on each replica, until
