@@ -33,7 +33,7 @@ from engine.fleet.purge import Purge
 from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
 from engine.fleet.settings import Settings
-from engine.fleet.takeover import take_over
+from engine.fleet.takeover import restore, take_over
 from engine.shapes import NO_OPTIONS, WriteOptions
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,7 @@ class Fleet:
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.open()
         for stored in await self.rooms.store.deployments():
-            keeper = self.keep(stored.deployment)
-            keeper.restore_use(stored.last_request_at, stored.used_lived_s)
-            keeper.begin(stored.deployment.desired_replica_count or 0)
+            restore(self.keep(stored.deployment), stored, self.rooms.lived)
         await self.deployed.load()
         await self.routers.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
@@ -85,6 +83,7 @@ class Fleet:
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         await ending.end(self.rooms.driver, placed, self.rooms.clock)
+        await self.rooms.lived.beat()
         self.rooms.driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:

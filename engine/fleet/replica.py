@@ -128,7 +128,7 @@ class Replica:
 
     def take_over(self, created_at: float) -> None:
         """An earlier engine started it, at this instant of the wall clock: it stays as old as it is."""
-        self.taken_over = True
+        self.taken_over = self.vitals.heard = True
         now, began = self._clock.wall(), datetime.fromtimestamp(created_at, UTC)
         self.started_wall = min(began, now)
         self.started_at -= (now - self.started_wall).total_seconds()
@@ -180,8 +180,12 @@ class Replica:
                 raise Unavailable(str(self.report.body.get("reason", "the model could not be loaded")))
             self.progress = self.report.body.get("progress")
             await asyncio.sleep(STARTING_POLL_S)
-        await self.probe()
-        await prepare(self)
+        looking = asyncio.create_task(self.watch())  # it may take as long as it likes, but not fall silent
+        try:
+            await self.probe()
+            await prepare(self)
+        finally:
+            looking.cancel()
         if self.stage == Stage.INITIALIZING:  # else it was told to end while it answered
             self.enter(Stage.READY)
 

@@ -174,3 +174,12 @@ def m013_request_usage(db: sqlite3.Connection) -> None:
     )
     db.execute("CREATE INDEX request_usage_by_time ON request_usage (at_ms)")
     db.execute("CREATE TABLE last_request (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT")
+
+
+@migration
+def m014_faults(db: sqlite3.Connection) -> None:
+    """Since when nobody asks a deployment, in seconds that an engine was there for; and what went wrong with its
+    replicas."""
+    db.execute("ALTER TABLE deployments ADD COLUMN idle_watched_s REAL")
+    db.execute("ALTER TABLE fleet_beat ADD COLUMN watched_s REAL NOT NULL DEFAULT 0")
+    db.execute("CREATE TABLE faults (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")
