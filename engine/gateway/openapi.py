@@ -46,6 +46,7 @@ from engine.gateway.answer_types import (
     ServedModel,
     ServedModels,
 )
+from engine.gateway.exchange import MOST_TOKENS_HEADER
 from engine.replica.fields import ROLES_WITH, ChatRequest, CompletionRequest
 from engine.replica.pooling_fields import NOT_WITH_EMBEDDINGS, NOT_WITH_RERANK, EmbeddingRequest, RerankRequest
 from engine.replica.request_body import NOT_YET, ONLY_CHAT
@@ -84,6 +85,7 @@ _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "string", "pattern": "^[0-9]+$"}
 _KINDS = ("requests", "tokens-prompt", "tokens-cache-adjusted-prompt", "tokens-generated")
 _LIMITS: Json = {f"x-ratelimit-{what}-{kind}": _COUNT for what in ("limit", "remaining") for kind in _KINDS}
+_LIMITS[MOST_TOKENS_HEADER] = _COUNT
 _RETRY: Json = {"retry-after": _COUNT, "retry-after-ms": _COUNT}
 _IN_HEADERS: Json = {
     "x-request-timeout": ("Seconds after which nobody waits for the answer", {"type": "number", "exclusiveMinimum": 0}),

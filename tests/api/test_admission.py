@@ -19,7 +19,8 @@ from client.cli.main import main
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
 from engine.fleet.accounting import TICK_S
-from engine.gateway.admit import ANSWER_TOKENS, Admission
+from engine.gateway.admit import Admission
+from engine.gateway.exchange import MOST_TOKENS_HEADER
 from engine.keys import Principal
 from engine.telemetry import metrics
 from engine.telemetry.ledger import USED_AGE_S
@@ -152,7 +153,7 @@ async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_wh
             assert (await ask(http)).status_code == 200
 
 
-async def test_tokens_are_charged_by_estimate_and_settled_by_what_was_used(at: Virtual) -> None:
+async def test_tokens_are_set_aside_and_settled_by_what_was_used(at: Virtual) -> None:
     async with at.client() as admin, at.http(at.admin_key) as http:
         await at.deploy(admin, "chat")
         for kind, value in (("generated", 300), ("prompt", 1000), ("cache-adjusted-prompt", 900)):
@@ -164,23 +165,46 @@ async def test_tokens_are_charged_by_estimate_and_settled_by_what_was_used(at: V
             return (await admin.quotas.get(f"{kind}-tokens-per-minute")).usage
 
         async with asyncio.timeout(PATIENCE_S):
-            while await used("generated") != ANSWER_TOKENS:
+            while await used("generated") != 300:
                 await asyncio.sleep(0.01)
         refused = await ask(http, max_tokens=45)
         assert (refused.status_code, told(refused)["over-limit"]) == (429, "yes")
-        assert told(refused)["remaining-tokens-generated"] == str(300 - ANSWER_TOKENS)
-        small = await ask(http, max_tokens=1)
-        assert small.status_code == 200
-        assert told(small)["limit-tokens-prompt"] == "1000"
-        assert told(small)["limit-tokens-cache-adjusted-prompt"] == "900"
-        assert told(small)["remaining-tokens-generated"] == str(300 - ANSWER_TOKENS - 1)
+        assert told(refused)["remaining-tokens-generated"] == "0"
+        assert MOST_TOKENS_HEADER not in refused.headers
         while not whole.done():
             await at.pass_time(1.0)
-        usage = (await whole).json()["usage"]
+        answer = await whole
+        assert answer.headers[MOST_TOKENS_HEADER] == "300"
+        usage = answer.json()["usage"]
         # What began over a minute ago has gone by; what is younger counts as what it was.
         young = at.clock.monotonic() < began_at + 60
-        assert await used("generated") == (usage["completion_tokens"] + 1 if young else 0)
-        assert await used("prompt") == (2 * PROMPT_TOKENS if young else 0)
+        spent = usage["completion_tokens"] if young else 0
+        assert await used("generated") == spent
+        assert await used("prompt") == (PROMPT_TOKENS if young else 0)
+        small = await ask(http, max_tokens=1)
+        assert small.status_code == 200
+        assert MOST_TOKENS_HEADER not in small.headers
+        assert told(small)["limit-tokens-prompt"] == "1000"
+        assert told(small)["limit-tokens-cache-adjusted-prompt"] == "900"
+        assert told(small)["remaining-tokens-generated"] == str(300 - spent - 1)
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(1, None), (5, 45)])
+async def test_no_answer_is_longer_than_what_is_left_of_a_limit(at: Virtual, limit: int, asked: int | None) -> None:
+    async with at.client() as admin, at.http(at.admin_key) as http:
+        await at.deploy(admin, "chat")
+        await admin.quotas.update("generated-tokens-per-minute", limit)
+        began_at = at.clock.monotonic()
+        asking = asyncio.create_task(ask(http, max_tokens=asked))
+        while not asking.done():
+            await at.pass_time(1.0)
+        answer = await asking
+        assert answer.status_code == 200
+        assert answer.json()["usage"]["completion_tokens"] == limit == int(answer.headers[MOST_TOKENS_HEADER])
+        after = await ask(http, max_tokens=1)
+        if at.clock.monotonic() < began_at + 60:  # a slow machine may have let the minute go by
+            assert after.status_code == 429
+            assert "not enough left" in after.json()["error"]["message"]
 
 
 async def test_who_leaves_is_charged_what_was_sent_and_makes_room(at: Virtual) -> None:
@@ -388,4 +412,11 @@ async def test_on_a_real_replica_answers_are_settled_by_what_their_usage_says(en
             while (now := await used()) != expected:
                 assert any(now.values()), "a minute has gone by"
                 await asyncio.sleep(0.05)
+        limit = int(expected["generated"]) + 25
+        await admin.api_keys.update_quota("metered", made.key_id, "generated-tokens-per-minute", limit)
+        async with httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as http:
+            answer = await http.post("/v1/completions", json=body | {"ignore_eos": True})
+        assert answer.json()["choices"][0]["finish_reason"] == "length", "it has no end of its own"
+        most = int(answer.headers[MOST_TOKENS_HEADER])
+        assert 25 <= most == answer.json()["usage"]["completion_tokens"] <= limit
         await admin.users.delete("metered")
