@@ -11,7 +11,7 @@
 
 Of a prompt an estimate is charged. What is generated is set aside in full, and bounded: whatever a limit leaves less
 than a request would take by itself, its replica is told, and so is the client (`x-firedeck-max-tokens`). Where nothing
-limits it, an estimate stands for an answer of no named length. Unlimited keys have no tally, idle holders are forgotten.
+limits it, an estimate stands for one of no named length. Unlimited keys have no tally, idle holders are forgotten.
 """
 
 from __future__ import annotations
