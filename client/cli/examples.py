@@ -69,6 +69,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "guard update": (
         "firedeck guard update no-cards --disabled",
         "firedeck guard update topics --keyword 'project x' --keyword 'project y'",
+        "firedeck guard update topics --no-breaker --dry-run",
     ),
     "guard delete": ("firedeck guard delete no-cards",),
     "guard release": ("firedeck guard release topics --key-id 1a2b3c4d",),
@@ -85,7 +86,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
     "quota list": ("firedeck list quotas",),
-    "quota get": ("firedeck quota get replica-count",),
+    "quota get": (
+        "firedeck quota get replica-count",
+        "firedeck quota get requests-per-minute --user ci-bot --key-id 1a2b3c4d",
+    ),
+    "quota delete": (
+        "firedeck quota delete monthly-spend-usd",
+        "firedeck delete quota requests-per-minute --user ci-bot --key-id 1a2b3c4d --dry-run",
+    ),
     "quota update": (
         "firedeck update quota replica-count --value 8",
         "firedeck quota update requests-per-minute --value 60 --user ci-bot --key-id 1a2b3c4d",

@@ -347,12 +347,34 @@ async def test_a_key_is_limited_from_the_command_line(tmp_path: Path) -> None:
         changed = await firedeck(f"quota update generated-tokens-per-minute --value 5000 {whose}")
         assert changed.exit_code == 0, changed.output
         assert "5000" in changed.stdout
+        got = await firedeck(f"quota get generated-tokens-per-minute {whose}")
+        assert "Value: 5000\n" in got.stdout
+        assert "Value: 1000000000\n" in (await firedeck("quota get generated-tokens-per-minute")).stdout
+        dry = await firedeck(f"quota update generated-tokens-per-minute --value 7 {whose} --dry-run")
+        assert (dry.stderr, dry.exit_code) == ("dry run: nothing was changed; it would be this:\n", 0)
+        assert "Value: 7\n" in dry.stdout
         shown = await firedeck(f"quota list {whose} -o json")
         assert {q["name"].rpartition("/")[2]: q["value"] for q in json.loads(shown.stdout)} == {
             "requests-per-minute": "1000000", "prompt-tokens-per-minute": "1000000000",
             "cache-adjusted-prompt-tokens-per-minute": "1000000000", "generated-tokens-per-minute": "5000",
             "concurrent-requests": "100000",
         }  # fmt: skip
+        dry = await firedeck(f"quota delete generated-tokens-per-minute {whose} --dry-run")
+        assert dry.stderr == "dry run: nothing was changed; this would be taken away:\n"
+        assert "Value: 5000\n" in dry.stdout
+        gone = await firedeck(f"delete quota generated-tokens-per-minute {whose}")
+        assert gone.stderr == "deleted generated-tokens-per-minute\n"
+        assert got.stdout != (await firedeck(f"quota get generated-tokens-per-minute {whose}")).stdout
+        again = await firedeck(f"quota delete generated-tokens-per-minute {whose}")
+        assert again.exit_code == 1
+        assert "is not set: it is at its maximum" in again.stderr
+        for verb in ("get", "delete", "update --value 5"):
+            no_key = await firedeck(f"quota {verb} generated-tokens-per-minute --user ada")
+            assert no_key.exit_code == 1, "it would be the account's"
+            assert "--key-id" in no_key.stderr
+        part = await firedeck("quota update monthly-spend-usd --value 0.2")
+        assert part.exit_code == 2
+        assert "'0.2' is no whole number of 0 or more" in part.stderr
         unknown = await firedeck("quota list --user ada --key-id 00000000")
         assert unknown.exit_code == 1
         assert "firedeck api-key list shows the ids" in unknown.stderr

@@ -121,7 +121,7 @@ NOUNS_OF = {
     "get": "account deployed-model deployment deployment-shape deployment-shape-version guard model quota "
     "router secret user",
     "update": "deployed-model deployment guard quota router secret user",
-    "delete": "api-key deployment guard model router secret user", "shift": "router", "release": "guard",
+    "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
 }  # fmt: skip
 
