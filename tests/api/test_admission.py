@@ -74,7 +74,8 @@ class Expected:
             self.admitted[holder].append(now)
 
 
-async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again(at: Virtual) -> None:
+@pytest.mark.parametrize("steps", [110, pytest.param(3000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again(at: Virtual, steps: int) -> None:
     keys: dict[str, tuple[str, str]] = {}  # by name of the key: its account, and itself
     expected = Expected({"local": 9, "elsewhere": 14, "local-0": 2, "local-1": 4, "elsewhere-0": 1, "elsewhere-1": 5})
     for account in ("local", "elsewhere"):
@@ -94,7 +95,7 @@ async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again
     seen = {200: 0, 429: 0}
     refused_before = metrics.REFUSED.labels("requests-per-minute")._value.get()
     async with at.http(at.admin_key) as http:
-        for step in range(110):
+        for step in range(steps):
             name = chance.choice(sorted(keys))
             account, key = keys[name]
             now = round(at.clock.monotonic() * 1000)

@@ -22,6 +22,8 @@ def test_without_max_tokens_a_replica_generates_what_is_set_aside() -> None:
         ({}, 1000, Answers(1, 1000, named=False)),
         ({"max_tokens": 7}, 1000, Answers(1, 7, named=True)),
         ({"max_tokens": 7000}, 1000, Answers(1, 1000, named=True)),
+        ({"max_tokens": 0, "echo": True}, 1000, Answers(1, 0, named=True)),
+        ({"max_tokens": -1}, 1000, Answers(1, 1000, named=False)),
         ({"max_tokens": None, "max_completion_tokens": 9}, None, Answers(1, 9, named=True)),
         ({"n": 3, "max_tokens": 7}, None, Answers(3, 7, named=True)),
         ({"best_of": 4, "n": 2}, None, Answers(4, ANSWER_TOKENS_MAX, named=False)),
@@ -52,7 +54,7 @@ def test_what_of_it_a_limit_lets_in(named: int, limit: int, left: int, most: int
     assert asked.within(limit, left).most == most
 
 
-asking = st.tuples(st.integers(0, 90), st.none() | st.integers(1, 5000), st.integers(1, 4))
+asking = st.tuples(st.integers(0, 90), st.none() | st.integers(0, 5000), st.integers(1, 4))
 
 
 @given(st.lists(asking, min_size=1, max_size=40), st.integers(4, 6000))
@@ -72,6 +74,6 @@ def test_no_minute_has_more_than_the_limit_however_long_the_answers_are(
             generated.append((now, given.tokens))
         else:
             assert left < given.tokens, "it would have fitted"
-            assert named or given.most <= ANSWER_TOKENS, "who names no length takes what there is"
+            assert named is not None or given.most <= ANSWER_TOKENS, "who names no length takes what there is"
     for at, _ in generated:
         assert sum(tokens for when, tokens in generated if at - WINDOW_S < when <= at) <= limit
