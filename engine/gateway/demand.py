@@ -17,7 +17,7 @@ from engine.control import request_text
 
 BYTES_PER_TOKEN = 4
 ANSWER_TOKENS_MAX = 2048  # without max_tokens (https://docs.fireworks.ai/api-reference/post-chatcompletions)
-ANSWER_TOKENS = 256  # without max_tokens: with less left than this it waits, rather than to be cut short
+ANSWER_TOKENS = 256  # without max_tokens: with less left, or a quarter of the limit, it waits rather than be cut short
 CONTEXT_MAX = 1 << 20  # tokens, where a deployment does not say
 CHOICES_MAX = 128  # more are refused by every replica
 
@@ -40,10 +40,12 @@ class Answers(NamedTuple):
 
     def within(self, limit: int, left: int) -> Answers:
         """What of it can be let in where `left` of a `limit` is left: never more than the whole limit. One that names
-        no length takes what is left, but waits for ANSWER_TOKENS."""
-        most = min(self.most, max(1, limit // self.choices))
+        no length takes what is left, but waits for ANSWER_TOKENS or a quarter of the limit."""
+        whole = max(1, limit // self.choices)
+        most = min(self.most, whole)
         if not self.named:
-            most = max(min(most, ANSWER_TOKENS), min(most, left // self.choices))
+            least = min(most, ANSWER_TOKENS, max(1, whole // 4))
+            most = max(least, min(most, left // self.choices))
         return self._replace(most=most)
 
 

@@ -44,7 +44,10 @@ def test_what_a_body_asks_for(fields: dict[str, object], context: int | None, ex
         (0, 10_000, 900, 900),
         (0, 10_000, 100, ANSWER_TOKENS),  # which is more than is left: it has to wait
         (0, 100, 100, 100),
-        (0, 100, 40, 100),
+        (0, 100, 40, 40),
+        (0, 100, 20, 25),
+        (0, 100, 0, 25),
+        (0, 3, 0, 1),
         (50, 10_000, 40, 50),
         (5000, 100, 100, 100),
     ],
