@@ -151,4 +151,4 @@ async def _quotas(client: Client, key_id: str | None, user_id: str | None) -> _Q
 
 
 def _row(q: Quota) -> Sequence[str]:
-    return (q.id, q.value or "", q.max_value or "", q.used or "-", out.local_time(q.update_time))
+    return (q.id, "off" if q.off else q.value or "", q.max_value or "", q.used or "-", out.local_time(q.update_time))

@@ -188,7 +188,7 @@ class Lobby:
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
         if new and most_s is not None and self._ready() and self._too_long(most_s, held):
-            why = f": {held} wait, longer than the {most_s:g}s of its maxQueueWait"
+            why = f": {held} wait, and one more would for longer than the {most_s:g}s of its maxQueueWait"
             if self._service.known_s is None and not self._pace.known(self._slots()):
                 why = f": {held} wait, and before the first was answered no more may than run at a time (maxQueueWait)"
             raise self._over(held, why).because("overload")

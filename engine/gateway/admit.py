@@ -184,7 +184,8 @@ class Visit:
         worst = longest(refusals)
         if worst is not None:
             self._refused = True
-            raise refused(worst, refusals[worst], now)
+            left = max(0, worst.limit - self._admission.used(refusals[worst], worst.kind))
+            raise refused(worst, refusals[worst], now, needed=demand[worst.kind], left=left)
         self._charges += [tally.charge(counted, now) for _, tally in tallies]
 
     def _settle(self, amounts: Amounts) -> None:
@@ -195,21 +196,23 @@ class Visit:
                     charge.settle(amounts[kind], now)
 
 
-def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
-    """What a client is told. `retry_after_s` is exact, but for requests under way; None for never."""
+def refused(refusal: Refusal, holder: str, now: float, *, needed: int, left: int) -> ResourceExhausted:
+    """What a client is told. `retry_after_s` is exact, but for requests under way; None for never. `needed`, `left`: of
+    the limit."""
     _, account, *key = holder.split("/")
     who = "this API key" if key else f"account {account!r}"
     which = f" --key-id {key[3]} --user {key[1]}" if key else ""
     if refusal.kind is Kind.CONCURRENT:
         what = f"has {refusal.limit} requests under way, all that it may have at a time"
     else:
-        tokens = f"has not enough left of its {refusal.limit} tokens of this minute for what this request may take"
+        tokens = f"has {left} left of its {refusal.limit} tokens of this minute, and this request may take {needed}"
         requests = f"has used its {refusal.limit} requests of this minute"
         what = requests if refusal.kind is Kind.REQUESTS else tokens
     wait_s = CONCURRENT_RETRY_S if refusal.at is None else refusal.at - now
+    less = "ask for a smaller max_tokens, " if refusal.kind is Kind.GENERATED and left else ""
     return ResourceExhausted(
         f"{who} {what} ({refusal.kind})",
-        hint=f"wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
+        hint=f"{less}wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
         retry_after_s=None if math.isinf(wait_s) else wait_s,
     ).because(refusal.kind)
 
