@@ -57,8 +57,7 @@ def prompt_estimate(fields: dict[str, Any], body: bytes) -> int:
 
 def answers_of(fields: dict[str, Any], context: int | None) -> Answers:
     """Each answer is at most a `context` long. What is no number is for the replica to refuse."""
-    limits = (fields.get(name) for name in ("max_tokens", "max_completion_tokens"))
-    named = next((limit for limit in limits if type(limit) is int and limit >= 0), None)
+    named = request_text.answer_limit(fields)
     choices = max(_count(fields.get("n")), _count(fields.get("best_of")), 1) * _prompts(fields.get("prompt"))
     most = min(ANSWER_TOKENS_MAX if named is None else named, context or CONTEXT_MAX)
     return Answers(min(choices, CHOICES_MAX), most, named is not None)
