@@ -51,8 +51,8 @@ class Service:
 
 
 class Pace:
-    """The instants at which a queue formed and places were given since. The time since the last one counts, so that a
-    queue that stands still grows slow."""
+    """The instants at which a queue formed (`begin` comes first) and places were given since. The time since the last
+    one counts, so that a queue that stands still grows slow."""
 
     def __init__(self) -> None:
         self._given: deque[float] = deque(maxlen=KEPT_MAX + 1)
@@ -76,7 +76,7 @@ class Pace:
             if request_s is None:
                 return None
             count, passed_s, enough = len(self._given) - 1, now - self._given[0], _enough(slots)
-            return places * ((enough - count) * request_s / slots + passed_s) / enough
+            return places * ((enough - count) * request_s / max(1, slots) + passed_s) / enough
         count = min(len(self._given) - 1, max(KEPT, 2 * slots))
         return places * (now - self._given[-1 - count]) / count
 

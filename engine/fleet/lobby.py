@@ -104,12 +104,13 @@ class Lobby:
     def serve(self) -> None:
         """Give free places to those who wait longest. Call whenever a place may have become free."""
         passed_over: list[Waiter] = []  # no free place is one for them
-        if self._waiting and not self._ready():
-            self._pace.begin(self._clock.monotonic())
         while self._waiting:
             waiter = self._waiting[0]
             barred = waiter.barred()
-            picked = self._balancer.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
+            ready = self._ready()
+            if not ready:
+                self._pace.begin(self._clock.monotonic())
+            picked = self._balancer.pick(ready, waiter.prompt, waiter.avoid, barred)
             if picked is None and not barred:
                 break
             self._waiting.popleft()
@@ -182,25 +183,23 @@ class Lobby:
             return
         if held >= QUEUE_MAX:
             raise self._full(held)
-        wait_s = self._pace.wait_s(held + 1, now, self._slots())
+        slots = self._slots()
+        wait_s = self._pace.wait_s(held + 1, now, slots)
         if wait_s is not None and wait_s > timeout_s:
             why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
-        if new and most_s is not None and self._ready() and self._too_long(most_s, held):
+        if not new or most_s is None or not slots:
+            return
+        if self._pace.over(most_s, held + 1, self._longest_s(), now, slots, self._service):
             why = f": {held} wait, and one more would for longer than the {most_s:g}s of its maxQueueWait"
-            if self._service.known_s is None and not self._pace.known(self._slots()):
+            if self._service.known_s is None and not self._pace.known(slots):
                 why = f": {held} wait, and before the first was answered no more may than run at a time (maxQueueWait)"
             raise self._over(held, why).because("overload")
 
-    def _too_long(self, most_s: float, held: int) -> bool:
-        """Whether who comes now would wait longer than that behind those who are held."""
-        now, slots = self._clock.monotonic(), self._slots()
-        return self._pace.over(most_s, held + 1, self._longest_s(), now, slots, self._service)
-
     def _slots(self) -> int:
-        """Requests that ready replicas run at once; 1 while there is none."""
-        return sum(replica.slots or DEFAULT_SLOTS for replica in self._ready()) or 1
+        """Requests that ready replicas run at once."""
+        return sum([replica.slots or DEFAULT_SLOTS for replica in self._ready()])
 
     def _longest_s(self) -> float:
         """How long the first has waited who could have any place."""
