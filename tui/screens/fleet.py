@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,9 +11,10 @@ from textual.containers import Horizontal
 
 from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
-from tui.core import units
+from tui.core import query, units
 from tui.core.actions import Place
 from tui.core.explain import headline, next_change
+from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
 from tui.screens.base import CHOOSE_FIRST, DeckScreen
@@ -37,7 +39,7 @@ class FleetScreen(DeckScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sort = "id"
+        self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
 
@@ -45,7 +47,7 @@ class FleetScreen(DeckScreen):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield FilterBox("words, state:ready, model:smol, !word")
+        yield FilterBox("words, !word, state:ready, queue>0, ttft95>500ms")
         yield FleetTable(id="fleet")
         yield Text(id="why")
         yield from self.compose_charts()
@@ -62,15 +64,21 @@ class FleetScreen(DeckScreen):
     def filter_box(self) -> FilterBox:
         return self.query_one(FilterBox)
 
+    @property
+    def view(self) -> View:
+        """The order, and what the box has now."""
+        return replace(self.order, text=self.filter_box.value)
+
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.table.cursor) if self.table.cursor else None
 
     def draw(self) -> None:
-        rows = filters.select(self.picture.rows, self.filter_box.value, self.sort, show_deleted=self.show_deleted)
+        rows = filters.select(self.picture.rows, self.view, show_deleted=self.show_deleted)
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
         self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
         self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
-        self.table.show(rows, self.sort, stale=self.picture.stale(self.deck.clock()))
+        order = self.order
+        self.table.show(rows, order.sort, reverse=order.reverse, stale=self.picture.stale(self.deck.clock()))
         if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
             self._expected = None
@@ -151,7 +159,7 @@ class FleetScreen(DeckScreen):
 
     @on(FleetTable.SortAsked)
     def _sort_asked(self, message: FleetTable.SortAsked) -> None:
-        self.sort = message.key
+        self.order = query.sorted_by(self.order, message.key)
         self.draw()
 
     @on(FilterBox.Edited)
@@ -190,7 +198,11 @@ class FleetScreen(DeckScreen):
         self.filter_box.open()
 
     def action_sort(self) -> None:
-        self.sort = filters.next_sort(self.sort)
+        self.order = query.next_sort(self.order, self.table.columns)
+        self.draw()
+
+    def action_reverse(self) -> None:
+        self.order = replace(self.order, reverse=not self.order.reverse)
         self.draw()
 
     def action_show_deleted(self) -> None:

@@ -9,6 +9,7 @@ from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
+from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 
 
@@ -54,6 +55,14 @@ class FleetSource(HistorySource, Protocol):
     async def audit_logs(self, limit: int, *, reads: bool = True) -> Listed[AuditLogEntry]:
         """The newest records, newest first; for admins. `reads`: those of what only read, too; of reads that were
         refused always."""
+        ...
+
+    async def requests(self, limit: int) -> RequestPage:
+        """The newest requests that are still known, newest first."""
+        ...
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        """What happened to one of them; NotFound where it is not known any more."""
         ...
 
     async def models(self) -> list[Model]:

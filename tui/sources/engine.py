@@ -12,6 +12,7 @@ from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
+from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 from tui.sources.base import HistorySource
 
@@ -116,6 +117,14 @@ class EngineSource:
         merged = Listed(sorted((one for part in found for one in part), key=lambda one: -int(one.id))[:limit])
         merged.total_size = sum(part.total_size for part in found)
         return merged
+
+    async def requests(self, limit: int) -> RequestPage:
+        with self._readable():
+            return await self._client.requests.list(limit=limit)
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        with self._readable():
+            return await self._client.requests.get(request_id)
 
     async def models(self) -> list[Model]:
         with self._readable():

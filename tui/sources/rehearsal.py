@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
-from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
+from client.fleet_types import HISTORY_SERIES, AlertView, EngineInfo, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
+from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
-from tui.sources import simulation
+from tui.sources import records, simulation
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
@@ -50,6 +51,7 @@ class RehearsalSource:
         self.context = context or Context(base_url="rehearsal:", name="rehearsal")
         self.fault: FiredeckError | None = None
         self.guards_use = False  # a delete is refused while there is traffic, as a real engine does
+        self.alerts: list[AlertView] = []  # as an engine that evaluates its rules would send them
         self.calls: list[str] = []
         self._clock, self._pace = clock, pace
         self._origin = clock() - timedelta(seconds=warm_s)
@@ -107,7 +109,7 @@ class RehearsalSource:
             synthetic_traffic=True, simulated=True, rehearsal=True,
         )  # fmt: skip
         shown = [d.status(self._second, self._moment) for d in self.fleet.values()]
-        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown)
+        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown, alerts=list(self.alerts))
 
     async def watch(self) -> AsyncIterator[FleetSnapshot]:
         while True:
@@ -156,6 +158,19 @@ class RehearsalSource:
         found = Listed(done[::-1][:limit])
         found.total_size = len(done)
         return found
+
+    async def requests(self, limit: int) -> RequestPage:
+        self._begin("requests")
+        found = records.requests(self.fleet.values(), self._second, self._moment, limit)
+        return RequestPage(requests=found, simulated=True)
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        self._begin("explain")
+        found = records.requests(self.fleet.values(), self._second, self._moment, KEPT_SECONDS)
+        one = next((one for one in found if one.request_id == request_id), None)
+        if one is None:
+            raise NotFound(f"request {request_id} is not known any more")
+        return records.trace(one)
 
     async def models(self) -> list[Model]:
         self._begin("models")
