@@ -32,14 +32,14 @@ from tui.screens.listing import ListScreen
 from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
 from tui.screens.requests import RequestsScreen
+from tui.screens.routers import RoutersScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
 from tui.widgets.ascii_filter import AsciiFilter
 
-PAGES: dict[str, type[ListScreen]] = {
-    "alerts": AlertsScreen,
-    "requests": RequestsScreen,
-}  # those that do more than list
+PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
+    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen,
+}  # fmt: skip
 
 
 def _now() -> datetime:

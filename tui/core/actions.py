@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
-Place = Literal["fleet", "deployment", "list", "audit", "alerts", "requests", "request"]  # lists with keys of their own
+Place = Literal[
+    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers"
+]  # lists with keys of their own
 EVERYWHERE: tuple[Place, ...] = get_args(Place)
 
 
@@ -46,6 +48,7 @@ _FLEET: tuple[Place, ...] = ("fleet",)
 _TABLES: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place not in ("deployment", "request"))
 _BELOW: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place != "fleet")
 _REQUESTS: tuple[Place, ...] = ("requests", "request")
+_ROUTERS: tuple[Place, ...] = ("routers",)
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
@@ -67,6 +70,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("acknowledge", ("a",), "seen", "Mark the alert as seen, until it ends", "View", ("alerts",), footer=2),
     Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
     Action("copy_id", ("y",), "copy id", "Copy the request's id, for firedeck explain", "View", _REQUESTS, footer=9),
+    Action("roll_back", ("b",), "roll back", "End the router's shift: the former weights", "Change", _ROUTERS, True, 2),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
@@ -84,6 +88,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
     Action("visit('requests')", ("r",), "requests", "The newest requests; enter explains one", "Pages", footer=21),
+    Action("visit('routers')", ("w",), "routers", "Weights, measured shares, shifts", "Pages", footer=22),
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
     Action(

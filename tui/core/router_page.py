@@ -11,6 +11,7 @@ from client.router_types import SHIFTING, Router, RouterShare, RouterShift
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
+from tui.core.plan import Change, Plan
 from tui.core.states import Look, Tone
 
 BAR_CELLS = 10
@@ -121,13 +122,14 @@ def _verdicts(shift: RouterShift, now: datetime) -> list[str]:
     return lines
 
 
-def roll_back_command(router: Router) -> str:
-    return shlex.join(["firedeck", "router", "shift", router.id, "--abort"])
-
-
-def roll_back_effect(router: Router) -> tuple[tuple[str, str, str], ...]:
-    """Field, before, after: what a roll-back of the shift that goes on changes."""
+def roll_back(router: Router) -> Plan:
+    """The end of the shift that goes on: the weights that were before it, at once. Nothing changes without a shift."""
     shift = router.shift
+    command = shlex.join(["firedeck", "router", "shift", router.id, "--abort"])
     if shift is None or shift.state != SHIFTING:
-        return ()
-    return ((f"share of {short(shift.to)}", units.percent(shift.share), units.percent(shift.start_share)),)
+        return Plan("roll_back", router.name, (), command)
+    to, seen = short(shift.to), shift.figures
+    share = Change(f"share of {to}", units.percent(shift.share), units.percent(shift.start_share))
+    counted = f": {seen.requests} requests in this step, {seen.failed} failed" if seen is not None else ""
+    blast = (f"new requests no longer go to {to}{counted}", "requests under way are not cut off")
+    return Plan("roll_back", router.name, (share,), command, blast, seen_created=shift.start_time)

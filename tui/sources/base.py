@@ -9,6 +9,7 @@ from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
+from client.router_types import Router
 from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 
@@ -63,6 +64,14 @@ class FleetSource(HistorySource, Protocol):
 
     async def explain(self, request_id: str) -> RequestTrace:
         """What happened to one of them; NotFound where it is not known any more."""
+        ...
+
+    async def routers(self) -> list[Router]: ...
+
+    async def router(self, name: str) -> Router: ...
+
+    async def abort_shift(self, router: str) -> None:
+        """Back to the weights before the shift that goes on."""
         ...
 
     async def models(self) -> list[Model]:

@@ -12,6 +12,7 @@ from client.fleet_types import Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
+from client.router_types import Router, RouterShiftSpec
 from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 from tui.sources.base import HistorySource
@@ -125,6 +126,18 @@ class EngineSource:
     async def explain(self, request_id: str) -> RequestTrace:
         with self._readable():
             return await self._client.requests.get(request_id)
+
+    async def routers(self) -> list[Router]:
+        with self._readable():
+            return await self._client.routers.list()
+
+    async def router(self, name: str) -> Router:
+        with self._readable():
+            return await self._client.routers.get(name)
+
+    async def abort_shift(self, router: str) -> None:
+        with self._readable():
+            await self._client.routers.shift(router, RouterShiftSpec(abort=True))
 
     async def models(self) -> list[Model]:
         with self._readable():

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from client.trace_types import RequestSummary, RequestTrace, TraceSpan
+from client.config import Context
+from client.errors import FailedPrecondition, NotFound
+from client.router_types import (
+    ABORTED,
+    SHIFTING,
+    Router,
+    RouterEvent,
+    RouterShare,
+    RouterShift,
+    RouterTarget,
+    ShiftFigures,
+    WeightedRoutes,
+)
+from client.trace_types import RequestPage, RequestSummary, RequestTrace, TraceSpan
 from tui.sources.simulation import SimDeployment
 
 Moment = Callable[[int], datetime]
+KEPT_SECONDS = 3600
 FAILS_EVERY = 37  # seconds: one request is refused
 
 
@@ -62,3 +76,73 @@ def _spans(one: RequestSummary) -> Iterator[TraceSpan]:
     if one.ttft_s is not None:
         yield span("prefill", 1, 1.0, one.ttft_s * 1000 - 1)
         yield span("decode", 2, one.ttft_s * 1000, (one.duration_s - one.ttft_s) * 1000)
+
+
+def canary(account: str, moment: Moment, state: str) -> Router:
+    """A router in the middle of a shift from `chat` to `summarise`; `state` is the shift's."""
+    chat, other = (f"accounts/{account}/deployments/{name}" for name in ("chat", "summarise"))
+    share = 0.3 if state == SHIFTING else 0.0
+    shift = RouterShift(
+        to=other, over=timedelta(minutes=10), step_percent=10.0, max_error_rate=0.05, min_requests=20, state=state,
+        start_share=0.0, share=share, step_number=3, steps=10, start_time=moment(0), step_time=moment(120),
+        figures=ShiftFigures(requests=41, failed=1, ttft_p95_ms=164.0) if state == SHIFTING else None,
+        reason="waits until the step is over" if state == SHIFTING else "aborted by a user",
+        events=[RouterEvent(time=moment(60 * n), reason="RouterShifted", share=n / 10,
+                            message=f"step {n} of 10: 0 of {40 * n} requests failed") for n in (1, 2)],
+    )  # fmt: skip
+    shares = [
+        RouterShare(deployment=chat, wanted=1 - share, measured=0.712, requests=89),
+        RouterShare(deployment=other, wanted=share, measured=0.288, requests=36),
+    ]
+    targets = [RouterTarget(deployment=chat, weight=90.0), RouterTarget(deployment=other, weight=10.0)]
+    return Router(
+        name=f"accounts/{account}/routers/canary", weighted=WeightedRoutes(targets=targets), shift=shift,
+        shares=shares, measured_since=moment(0), create_time=moment(0), simulated=True,
+    )  # fmt: skip
+
+
+class RehearsalRecords:
+    """What `RehearsalSource` answers of its records."""
+
+    context: Context
+    fleet: dict[str, SimDeployment]
+    _second: int
+    _shift = SHIFTING
+
+    def _begin(self, call: str) -> None:
+        raise NotImplementedError
+
+    def _moment(self, second: int) -> datetime:
+        raise NotImplementedError
+
+    async def requests(self, limit: int) -> RequestPage:
+        self._begin("requests")
+        return RequestPage(requests=self._requests(limit), simulated=True)
+
+    def _requests(self, limit: int) -> list[RequestSummary]:
+        return requests(self.fleet.values(), self._second, self._moment, limit)
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        self._begin("explain")
+        one = next((one for one in self._requests(KEPT_SECONDS) if one.request_id == request_id), None)
+        if one is None:
+            raise NotFound(f"request {request_id} is not known any more")
+        return trace(one)
+
+    async def routers(self) -> list[Router]:
+        self._begin("routers")
+        return [canary(self.context.account, self._moment, self._shift)]
+
+    async def router(self, name: str) -> Router:
+        self._begin("router")
+        found = canary(self.context.account, self._moment, self._shift)
+        if name not in (found.name, found.id):
+            raise NotFound(f"router {name} does not exist")
+        return found
+
+    async def abort_shift(self, router: str) -> None:
+        found = await self.router(router)
+        self._begin("abort_shift")
+        if self._shift != SHIFTING:
+            raise FailedPrecondition(f"nothing is shifted on {found.id}")
+        self._shift = ABORTED

@@ -17,9 +17,9 @@ from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, Inva
 from client.fleet_types import HISTORY_SERIES, AlertView, EngineInfo, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
-from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
-from tui.sources import records, simulation
+from tui.sources import simulation
+from tui.sources.records import RehearsalRecords
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
@@ -39,7 +39,7 @@ async def each_second() -> None:
     await asyncio.sleep(1.0)
 
 
-class RehearsalSource:
+class RehearsalSource(RehearsalRecords):
     """A `FleetSource` in memory. `warm_s` seconds have already passed when it starts, so that charts are not empty.
 
     `fault`, while set, is raised by every call, as a broken connection would.
@@ -158,19 +158,6 @@ class RehearsalSource:
         found = Listed(done[::-1][:limit])
         found.total_size = len(done)
         return found
-
-    async def requests(self, limit: int) -> RequestPage:
-        self._begin("requests")
-        found = records.requests(self.fleet.values(), self._second, self._moment, limit)
-        return RequestPage(requests=found, simulated=True)
-
-    async def explain(self, request_id: str) -> RequestTrace:
-        self._begin("explain")
-        found = records.requests(self.fleet.values(), self._second, self._moment, KEPT_SECONDS)
-        one = next((one for one in found if one.request_id == request_id), None)
-        if one is None:
-            raise NotFound(f"request {request_id} is not known any more")
-        return records.trace(one)
 
     async def models(self) -> list[Model]:
         self._begin("models")
