@@ -25,6 +25,7 @@ from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
 from tui.screens.alerts import AlertsScreen
+from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
@@ -38,7 +39,7 @@ from tui.sources.base import FleetSource
 from tui.widgets.ascii_filter import AsciiFilter
 
 PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
-    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen,
+    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
 }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
-Place = Literal[
-    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers"
-]  # lists with keys of their own
+Place = Literal[  # a list with keys of its own has a name
+    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs",
+]  # fmt: skip
 EVERYWHERE: tuple[Place, ...] = get_args(Place)
 
 
@@ -40,7 +40,7 @@ class Action:
 
 _SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
-    "pageup": "pgup", "pagedown": "pgdn",
+    "dollar_sign": "$", "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -49,6 +49,7 @@ _TABLES: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place not in
 _BELOW: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place != "fleet")
 _REQUESTS: tuple[Place, ...] = ("requests", "request")
 _ROUTERS: tuple[Place, ...] = ("routers",)
+_COSTS: tuple[Place, ...] = ("costs",)
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
@@ -71,6 +72,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
     Action("copy_id", ("y",), "copy id", "Copy the request's id, for firedeck explain", "View", _REQUESTS, footer=9),
     Action("roll_back", ("b",), "roll back", "End the router's shift: the former weights", "Change", _ROUTERS, True, 2),
+    Action("by", ("b",), "by", "Group costs by deployment, accelerator, tag, user, model", "View", _COSTS, footer=2),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
@@ -89,6 +91,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
     Action("visit('requests')", ("r",), "requests", "The newest requests; enter explains one", "Pages", footer=21),
     Action("visit('routers')", ("w",), "routers", "Weights, measured shares, shifts", "Pages", footer=22),
+    Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
     Action(

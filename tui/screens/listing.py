@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -137,10 +138,19 @@ class ListScreen(Page):
             self._asking, self._asked_at = True, now
             self.run_worker(self._ask(), group="details", exit_on_error=True)
 
-    async def _ask(self) -> None:
+    async def ask_rows(self) -> Sequence[Entry[Any]]:
         ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
+        return await ask(self.deck.source, self.picture)
+
+    def ask_anew(self) -> None:
+        """The user wants other rows: an answer that is on its way is followed by another question."""
+        self._asked_at = None
+        self.draw()
+        self.ask_details()
+
+    async def _ask(self) -> None:
         try:
-            entries, note = await ask(self.deck.source, self.picture), ""
+            entries, note = await self.ask_rows(), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:
@@ -177,9 +187,8 @@ class ListScreen(Page):
         if self.side.ask_all is None:
             self.notify("only the audit log has reads", severity="warning")
             return
-        self._reads, self._asked_at = not self._reads, None
-        self.draw()
-        self.ask_details()
+        self._reads = not self._reads
+        self.ask_anew()
 
     @on(KeyedTable.SortAsked)
     def _sort_asked(self, message: KeyedTable.SortAsked) -> None:

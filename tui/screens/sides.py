@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from client.access_types import AuditLogEntry
 from client.listing import Listed
-from tui.core import alert_page, list_pages, lists, request_page, router_page
+from tui.core import alert_page, cost_page, list_pages, lists, request_page, router_page
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
@@ -71,6 +71,11 @@ async def _routers(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]
     return router_page.rows(await source.routers())
 
 
+async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    """Of a page that asks for itself."""
+    return ()
+
+
 def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
     part: Listed[Entry[Any]] = Listed(lists.audit(found))
     part.total_size = found.total_size
@@ -90,6 +95,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.QUOTAS, _quotas),
         Side(list_pages.AUDIT, _changes, _audit),
         Side(router_page.ROUTERS, _routers),
+        Side(cost_page.COSTS, _nothing),
         Side(request_page.REQUESTS, _requests, most=RECORDS),
     )
 }

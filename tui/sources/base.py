@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
@@ -12,6 +13,8 @@ from client.listing import Listed
 from client.router_types import Router
 from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
+from client.usage_tokens_types import TokenUsage
+from client.usage_types import Usage
 
 
 class HistorySource(Protocol):
@@ -72,6 +75,14 @@ class FleetSource(HistorySource, Protocol):
 
     async def abort_shift(self, router: str) -> None:
         """Back to the weights before the shift that goes on."""
+        ...
+
+    async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
+        """The time of replicas and its price, by `deployment` or `acceleratorType`."""
+        ...
+
+    async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
+        """The tokens of requests and their price, by one of `client.usage_tokens_types.DIMENSIONS`."""
         ...
 
     async def models(self) -> list[Model]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 
 from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
 from client.errors import Internal, NotFound, Unavailable
@@ -15,6 +16,8 @@ from client.resources import Client
 from client.router_types import Router, RouterShiftSpec
 from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
+from client.usage_tokens_types import TokenUsage
+from client.usage_types import Usage
 from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
@@ -138,6 +141,14 @@ class EngineSource:
     async def abort_shift(self, router: str) -> None:
         with self._readable():
             await self._client.routers.shift(router, RouterShiftSpec(abort=True))
+
+    async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
+        with self._readable():
+            return await self._client.usage.get(start=start, end=end, group_by=group_by)
+
+    async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
+        with self._readable():
+            return await self._client.usage.tokens(start=start, end=end, group_by=[group_by])
 
     async def models(self) -> list[Model]:
         with self._readable():

@@ -19,10 +19,13 @@ from client.router_types import (
     WeightedRoutes,
 )
 from client.trace_types import RequestPage, RequestSummary, RequestTrace, TraceSpan
+from client.usage_tokens_types import TokenRow, TokenSums, TokenUsage
+from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, Usage, UsageRow
 from tui.sources.simulation import SimDeployment
 
 Moment = Callable[[int], datetime]
 KEPT_SECONDS = 3600
+PRICE_PER_HOUR = 0.8
 FAILS_EVERY = 37  # seconds: one request is refused
 
 
@@ -146,3 +149,39 @@ class RehearsalRecords:
         if self._shift != SHIFTING:
             raise FailedPrecondition(f"nothing is shifted on {found.id}")
         self._shift = ABORTED
+
+    async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
+        """One replica of each deployment, all the time since the rehearsal began, on a node of 0.80 USD an hour."""
+        self._begin("usage")
+        seconds = self._lived_s(start, end)
+        parts = [_time(seconds, **{_GROUPS[group_by]: name}) for name in self._groups(group_by) if seconds]
+        total = _time(seconds * len(parts))
+        return Usage(start_time=start, end_time=end, group_by=group_by, rows=parts, total=total)
+
+    def _lived_s(self, start: datetime, end: datetime) -> float:
+        lived = min(end, self._moment(self._second)) - max(start, self._moment(0))
+        return max(0.0, lived.total_seconds())
+
+    def _groups(self, group_by: str) -> list[str]:
+        serving = [one.name for one in self.fleet.values() if one.deployment.state == "READY"]
+        return serving if group_by == DEPLOYMENT else ["NVIDIA_L4_24GB"] if serving else []
+
+    async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
+        """Two teams' requests, one a second; without a price."""
+        self._begin("token_usage")
+        count = int(self._lived_s(start, end))
+        sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
+        groups = [{"tags": {"team": team}} for team in ("search", "ads")] if group_by == "tags" else [{group_by: "ada"}]
+        found = [TokenRow.model_validate({**sums, "unpriced_requests": count, **group}) for group in groups if count]
+        total = TokenSums(requests=count * len(found), unpriced_requests=count * len(found))
+        return TokenUsage(start_time=start, end_time=end, group_by=[group_by], rows=found, total=total)
+
+
+_GROUPS = {DEPLOYMENT: "deployment", ACCELERATOR_TYPE: "accelerator_type"}
+
+
+def _time(seconds: float, **group: str) -> UsageRow:
+    return UsageRow(
+        replica_seconds=seconds, accelerator_seconds=seconds, cost_usd=seconds / 3600 * PRICE_PER_HOUR,
+        simulated_replica_seconds=seconds, **group,
+    )  # fmt: skip
