@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from textual.app import App, SystemCommand
 from textual.filter import LineFilter
@@ -34,6 +35,7 @@ from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
 from tui.screens.requests import RequestsScreen
 from tui.screens.routers import RoutersScreen
+from tui.screens.timeline import TimelineScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
 from tui.widgets.ascii_filter import AsciiFilter
@@ -83,6 +85,7 @@ class Deck(App[None]):
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
         self.undo: Plan | None = None
+        self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = {}  # of the side pages, by their names
         path = journal.path.with_name("inbox.json") if journal.path is not None else None
         self.inbox_file = InboxFile(path, f"{self.context.name} {self.context.base_url}")
@@ -190,6 +193,10 @@ class Deck(App[None]):
             self.pop_screen()
         if page != "fleet":
             self.push_screen(PAGES.get(page, ListScreen)(page))
+
+    def show_timeline(self, deployment: str, around: datetime | None = None) -> None:
+        """What happened to the deployment; with `around` in the middle of the charts."""
+        self.push_screen(TimelineScreen(deployment, around))
 
     # Help and commands.
 

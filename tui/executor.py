@@ -45,7 +45,7 @@ class Executor:
     def __init__(
         self, source: FleetSource, journal: Journal, clock: Callable[[], datetime], locked: Callable[[], bool]
     ) -> None:
-        self._source, self._journal, self._clock, self._locked = source, journal, clock, locked
+        self._source, self.journal, self._clock, self._locked = source, journal, clock, locked
 
     async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
         """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at.
@@ -58,7 +58,7 @@ class Executor:
             await self._write(plan, f"{error.name}: {error.text}")
             raise
         except asyncio.CancelledError:
-            self._journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
+            self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
@@ -116,7 +116,7 @@ class Executor:
 
     async def _write(self, plan: Plan, outcome: str) -> str:
         """In a thread: a slow disk must not stop the screen."""
-        return await asyncio.to_thread(self._journal.write, self._entry(plan, outcome))
+        return await asyncio.to_thread(self.journal.write, self._entry(plan, outcome))
 
     def _entry(self, plan: Plan, outcome: str) -> Entry:
         context = self._source.context

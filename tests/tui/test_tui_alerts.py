@@ -22,7 +22,7 @@ def slow(deployment=CHAT, since=START - timedelta(minutes=7)):
 
 async def test_the_inbox_tells_for_how_long_what_to_do_and_counts_in_the_top_line():
     async with open_deck((80, 24)) as stage:
-        stage.source.alerts = [slow()]
+        stage.source.alert_views = [slow()]
         await stage.later()
         assert "▲ 2 " in stage.text.splitlines()[0], "the rehearsal's failed deployment is one too"
         await stage.press("0")
@@ -41,7 +41,7 @@ async def test_the_bell_rings_once_for_what_begins_while_one_looks_and_not_at_th
         await stage.later()
         assert "▲ 1 alert " in stage.text.splitlines()[0]
         assert not rung, "the failed deployment was there before"
-        stage.source.alerts = [slow()]
+        stage.source.alert_views = [slow()]
         await stage.later()
         assert "above 0.20 s" in stage.text
         await stage.later()
@@ -50,13 +50,13 @@ async def test_the_bell_rings_once_for_what_begins_while_one_looks_and_not_at_th
 
 async def test_a_snoozed_alert_is_quiet_is_kept_for_the_next_start_and_woken_by_the_same_key(tmp_path):
     async with open_deck(journal=tmp_path / "journal.jsonl") as stage:
-        stage.source.alerts = [slow()]
+        stage.source.alert_views = [slow()]
         await stage.later()
         await stage.press("0", "home", "z")
         assert "◌ SNOOZED" in stage.text
         assert "snoozed for 1h00m" in stage.text
     async with open_deck(journal=tmp_path / "journal.jsonl") as stage:
-        stage.source.alerts = [slow()]
+        stage.source.alert_views = [slow()]
         await stage.later()
         await stage.press("0", "slash")
         stage.app.screen.filter_box.value = "alert:slow"
@@ -68,9 +68,9 @@ async def test_a_snoozed_alert_is_quiet_is_kept_for_the_next_start_and_woken_by_
 
 async def test_an_alert_that_is_over_is_told_with_its_length_and_cannot_be_dealt_with():
     async with open_deck() as stage:
-        stage.source.alerts = [slow()]
+        stage.source.alert_views = [slow()]
         await stage.later()
-        stage.source.alerts = []
+        stage.source.alert_views = []
         await stage.later()
         await stage.press("0", "end", "a")
         assert "● ENDED" in stage.text

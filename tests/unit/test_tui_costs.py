@@ -36,7 +36,7 @@ def test_periods_are_days_and_months_of_utc_and_two_weeks_that_meet():
 
 def test_a_deployment_is_in_every_period_that_knows_it_and_the_dearest_is_first():
     books = {
-        "hour": book(used(cost=2.0)), "today": book(used(cost=0.001)), 
+        "hour": book(used(cost=2.0)), "today": book(used(cost=0.001)),
         "month": book(used(BASE, 90.0), used(cost=100.0)),
         "week": book(used(cost=30.0)), "before": book(used(cost=20.0)),
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
 Place = Literal[  # a list with keys of its own has a name
-    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs",
+    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs", "timeline",
 ]  # fmt: skip
 EVERYWHERE: tuple[Place, ...] = get_args(Place)
 
@@ -40,7 +40,7 @@ class Action:
 
 _SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
-    "dollar_sign": "$", "pageup": "pgup", "pagedown": "pgdn",
+    "dollar_sign": "$", "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -50,6 +50,8 @@ _BELOW: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place != "fle
 _REQUESTS: tuple[Place, ...] = ("requests", "request")
 _ROUTERS: tuple[Place, ...] = ("routers",)
 _COSTS: tuple[Place, ...] = ("costs",)
+_TIMED: tuple[Place, ...] = ("fleet", "deployment", "alerts")
+_CHARTS: tuple[Place, ...] = ("fleet", "deployment", "timeline")
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
@@ -66,7 +68,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("reverse", ("O",), "reverse", "Turn the order around", "View", _TABLES, footer=29),
     Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
     Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("audit",), footer=28),
-    Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", _BOTH, footer=11),
+    Action("span", ("z",), "zoom", "Charts over 2, 5, 15 minutes, 1 or 6 hours", "View", _CHARTS, footer=11),
+    Action("span(-1)", ("Z",), "zoom in", "Charts over a shorter span", "View", _CHARTS, footer=28),
+    Action("pan(-1)", ("left_square_bracket",), "earlier", "Charts half a span back", "View", _CHARTS, footer=24),
+    Action("pan(1)", ("right_square_bracket",), "later", "Charts half a span towards now", "View", _CHARTS, footer=25),
+    Action("freeze", ("f",), "freeze", "Charts stand still, or go on", "View", _CHARTS, footer=26),
+    Action("compare", ("v",), "compare", "Beside the same of an hour or a day ago", "View", _CHARTS, footer=27),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("acknowledge", ("a",), "seen", "Mark the alert as seen, until it ends", "View", ("alerts",), footer=2),
     Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
@@ -92,6 +99,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('requests')", ("r",), "requests", "The newest requests; enter explains one", "Pages", footer=21),
     Action("visit('routers')", ("w",), "routers", "Weights, measured shares, shifts", "Pages", footer=22),
     Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
+    Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
+    Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
     Action(

@@ -58,6 +58,12 @@ class AlertsScreen(ListScreen):
             self.deck.keep_inbox(self.deck.inbox.acknowledged(told.alert.key))
             self.tick()
 
+    def action_timeline(self) -> None:
+        """What happened around the alert's beginning."""
+        row = self.chosen()
+        if row is not None:
+            self.deck.show_timeline(row.deployment, row.what.alert.since)
+
     def action_snooze(self) -> None:
         if (told := self._alert()) is not None:
             self.table.pin()

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from client.access_types import AuditLogEntry
 from client.listing import Listed
-from tui.core import alert_page, cost_page, list_pages, lists, request_page, router_page
+from tui.core import alert_page, cost_page, incident, list_pages, lists, request_page, router_page
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
@@ -96,6 +96,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.AUDIT, _changes, _audit),
         Side(router_page.ROUTERS, _routers),
         Side(cost_page.COSTS, _nothing),
+        Side(incident.TIMELINE, _nothing),
         Side(request_page.REQUESTS, _requests, most=RECORDS),
     )
 }

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
-from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.router_types import Router
 from client.trace_types import RequestPage, RequestTrace
@@ -83,6 +83,10 @@ class FleetSource(HistorySource, Protocol):
 
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
         """The tokens of requests and their price, by one of `client.usage_tokens_types.DIMENSIONS`."""
+        ...
+
+    async def alerts(self) -> AlertPage:
+        """What is wrong now, and the rules that say so."""
         ...
 
     async def models(self) -> list[Model]:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
 from client.errors import Internal, NotFound, Unavailable
-from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
@@ -149,6 +149,10 @@ class EngineSource:
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
         with self._readable():
             return await self._client.usage.tokens(start=start, end=end, group_by=[group_by])
+
+    async def alerts(self) -> AlertPage:
+        with self._readable():
+            return await self._client.fleet.alerts()
 
     async def models(self) -> list[Model]:
         with self._readable():

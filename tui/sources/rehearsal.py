@@ -14,7 +14,17 @@ from datetime import UTC, datetime, timedelta
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
-from client.fleet_types import HISTORY_SERIES, AlertView, EngineInfo, Event, FleetSnapshot, History, NodeView
+from client.fleet_types import (
+    HISTORY_SERIES,
+    AlertPage,
+    AlertRule,
+    AlertView,
+    EngineInfo,
+    Event,
+    FleetSnapshot,
+    History,
+    NodeView,
+)
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
@@ -51,7 +61,8 @@ class RehearsalSource(RehearsalRecords):
         self.context = context or Context(base_url="rehearsal:", name="rehearsal")
         self.fault: FiredeckError | None = None
         self.guards_use = False  # a delete is refused while there is traffic, as a real engine does
-        self.alerts: list[AlertView] = []  # as an engine that evaluates its rules would send them
+        self.alert_views: list[AlertView] = []  # as an engine that evaluates its rules would send them
+        self.rules: list[AlertRule] = []
         self.calls: list[str] = []
         self._clock, self._pace = clock, pace
         self._origin = clock() - timedelta(seconds=warm_s)
@@ -109,7 +120,7 @@ class RehearsalSource(RehearsalRecords):
             synthetic_traffic=True, simulated=True, rehearsal=True,
         )  # fmt: skip
         shown = [d.status(self._second, self._moment) for d in self.fleet.values()]
-        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown, alerts=list(self.alerts))
+        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown, alerts=list(self.alert_views))
 
     async def watch(self) -> AsyncIterator[FleetSnapshot]:
         while True:
@@ -158,6 +169,10 @@ class RehearsalSource(RehearsalRecords):
         found = Listed(done[::-1][:limit])
         found.total_size = len(done)
         return found
+
+    async def alerts(self) -> AlertPage:
+        self._begin("alerts")
+        return AlertPage(alerts=list(self.alert_views), rules=list(self.rules))
 
     async def models(self) -> list[Model]:
         self._begin("models")
