@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic
 
 from client.access_types import AuditLogEntry
 from client.listing import Listed
-from tui.core import alert_page, cost_page, incident, list_pages, lists, request_page, router_page
+from client.usage_tokens_types import TokenRow
+from tui.core import (
+    alert_page,
+    cost_page,
+    incident,
+    list_pages,
+    lists,
+    model_page,
+    request_page,
+    router_page,
+    speculation_page,
+)
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
@@ -71,6 +84,28 @@ async def _routers(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]
     return router_page.rows(await source.routers())
 
 
+async def _models(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    found, loaded = await asyncio.gather(source.models(), source.deployed_models())
+    return model_page.models(found, loaded, picture)
+
+
+async def _adapters(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    loaded, asked = await asyncio.gather(source.deployed_models(), _today(source, picture, "deployment,adapter"))
+    return model_page.adapters(loaded, asked, picture)
+
+
+async def _speculation(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    found, asked = await asyncio.gather(source.models(), _today(source, picture, "deployment"))
+    return speculation_page.rows(picture.snapshot.deployments if picture.snapshot else [], found, asked)
+
+
+async def _today(source: FleetSource, picture: Picture, group_by: str) -> list[TokenRow]:
+    """What requests used since midnight (UTC), by the engine's clock."""
+    now = picture.snapshot.time.astimezone(UTC) if picture.snapshot else datetime.now(UTC)
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (await source.token_usage(start, now, group_by)).rows
+
+
 async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
     """Of a page that asks for itself."""
     return ()
@@ -97,6 +132,9 @@ SIDES: dict[str, Side[Any]] = {
         Side(router_page.ROUTERS, _routers),
         Side(cost_page.COSTS, _nothing),
         Side(incident.TIMELINE, _nothing),
+        Side(model_page.MODELS, _models),
+        Side(model_page.ADAPTERS, _adapters),
+        Side(speculation_page.SPECULATION, _speculation),
         Side(request_page.REQUESTS, _requests, most=RECORDS),
     )
 }

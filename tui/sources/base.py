@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
+from client.addon_types import DeployedModel
 from client.config import Context
 from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
@@ -82,11 +83,15 @@ class FleetSource(HistorySource, Protocol):
         ...
 
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
-        """The tokens of requests and their price, by one of `client.usage_tokens_types.DIMENSIONS`."""
+        """The tokens of requests and their price, by `client.usage_tokens_types.DIMENSIONS`, comma-separated."""
         ...
 
     async def alerts(self) -> AlertPage:
         """What is wrong now, and the rules that say so."""
+        ...
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        """What is loaded on which deployment: base models and adapters."""
         ...
 
     async def models(self) -> list[Model]:

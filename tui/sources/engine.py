@@ -8,6 +8,7 @@ from contextlib import aclosing, contextmanager
 from datetime import datetime
 
 from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
+from client.addon_types import DeployedModel
 from client.errors import Internal, NotFound, Unavailable
 from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
@@ -148,11 +149,15 @@ class EngineSource:
 
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
         with self._readable():
-            return await self._client.usage.tokens(start=start, end=end, group_by=[group_by])
+            return await self._client.usage.tokens(start=start, end=end, group_by=group_by.split(","))
 
     async def alerts(self) -> AlertPage:
         with self._readable():
             return await self._client.fleet.alerts()
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        with self._readable():
+            return await self._client.deployed_models.list()
 
     async def models(self) -> list[Model]:
         with self._readable():

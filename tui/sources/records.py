@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
+from client.addon_types import DeployedModel
 from client.config import Context
 from client.errors import FailedPrecondition, NotFound
 from client.router_types import (
@@ -26,6 +28,7 @@ from tui.sources.simulation import SimDeployment
 Moment = Callable[[int], datetime]
 KEPT_SECONDS = 3600
 PRICE_PER_HOUR = 0.8
+ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 FAILS_EVERY = 37  # seconds: one request is refused
 
 
@@ -171,10 +174,30 @@ class RehearsalRecords:
         self._begin("token_usage")
         count = int(self._lived_s(start, end))
         sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
-        groups = [{"tags": {"team": team}} for team in ("search", "ads")] if group_by == "tags" else [{group_by: "ada"}]
+        groups = self._token_groups(group_by)
         found = [TokenRow.model_validate({**sums, "unpriced_requests": count, **group}) for group in groups if count]
         total = TokenSums(requests=count * len(found), unpriced_requests=count * len(found))
         return TokenUsage(start_time=start, end_time=end, group_by=[group_by], rows=found, total=total)
+
+    def _token_groups(self, group_by: str) -> list[dict[str, Any]]:
+        if group_by == "tags":
+            return [{"tags": {"team": team}} for team in ("search", "ads")]
+        chat = f"accounts/{self.context.account}/deployments/chat"
+        known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS['chat'][0]}"}
+        drafts = {"accepted_draft_tokens": 700, "rejected_draft_tokens": 300}
+        return [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        self._begin("deployed_models")
+        home = f"accounts/{self.context.account}"
+        return [
+            DeployedModel(
+                name=f"{home}/deployedModels/{adapter}-1", model=f"{home}/models/{adapter}", state="DEPLOYED",
+                deployment=f"{home}/deployments/{deployment}",
+            )
+            for deployment, adapters in ADAPTERS.items()
+            for adapter in adapters
+        ]  # fmt: skip
 
 
 _GROUPS = {DEPLOYMENT: "deployment", ACCELERATOR_TYPE: "accelerator_type"}

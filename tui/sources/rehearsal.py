@@ -29,7 +29,7 @@ from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.sources import simulation
-from tui.sources.records import RehearsalRecords
+from tui.sources.records import ADAPTERS, RehearsalRecords
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
@@ -37,7 +37,6 @@ Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
 CHANGES = ("create", "scale", "update", "delete", "undelete")
-ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
