@@ -128,3 +128,30 @@ async def test_the_same_of_an_hour_ago_lies_beside_and_what_is_not_kept_is_said(
         await stage.later()
         assert "nothing to compare with: seconds must be at most 86400" in stage.text
         assert [line.label for line in chart(stage).lines] == ["p50", "p95"]
+
+
+async def test_another_deployments_curves_lie_beside_until_they_are_taken_away():
+    async with open_deck((160, 60)) as stage:
+        await stage.press("enter", "V")
+        stage.app.screen.query_one("LineInput").value = "nosuch"
+        await stage.press("enter")
+        assert "no such deployment: nosuch" in stage.text
+        stage.app.screen.query_one("LineInput").value = "summarise"
+        await stage.press("enter")
+        await stage.later()
+        assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p95 summarise"]
+        for _ in range(3):
+            await stage.press("v")
+        await stage.later()
+        assert [line.label for line in chart(stage).lines] == ["p50", "p95"]
+
+
+async def test_the_same_is_there_for_a_shell_without_the_key(monkeypatch):
+    copied = []
+    async with open_deck((80, 24)) as stage:
+        monkeypatch.setattr(type(stage.app), "copy_to_clipboard", lambda self, text: copied.append(text))
+        await stage.press("enter", "i")
+        assert "firectl deployment get chat" in stage.text
+        await stage.press("end", "enter")
+        assert copied[0].startswith("curl rehearsal:/inference/v1/chat/completions")
+        assert "$FIREDECK_API_KEY" in copied[0]

@@ -10,6 +10,7 @@ from tui.core import units
 from tui.core.snapshot import Row
 from tui.core.states import Tone
 
+KV_FULL = 0.9  # of the cache: requests will soon wait for room
 GAP = 2  # blank cells between two columns
 
 
@@ -41,6 +42,7 @@ class Column(Generic[R]):
     tone: Callable[[R], Tone | None] = lambda row: None
     value: Callable[[R], float | str | None] | None = None
     unit: Literal["", "ms", "s", "share"] = ""
+    optional: bool = False  # shown when it is chosen
 
     def sortable(self, row: R) -> float | str | None:
         """What rows are sorted by, and a filter's numbers compared with; None for what is not known."""
@@ -52,6 +54,22 @@ class Column(Generic[R]):
 
 def _replicas(row: Row) -> str:
     return f"{units.count(row.ready)}/{units.count(row.desired)}"
+
+
+def _stages(row: Row) -> str:
+    """`○2 ↓1 ◐0`: replicas on their way, by stage; nothing where all have arrived."""
+    if not row.stages:
+        return units.UNKNOWN
+    told = " ".join(f"{sign}{units.count(n)}" for sign, n in zip("○↓◐", row.stages, strict=True))
+    return told if any(row.stages) else ""
+
+
+def _stage_tone(row: Row) -> Tone | None:
+    return "working" if any(row.stages) else None
+
+
+def _kv_tone(row: Row) -> Tone | None:
+    return "attention" if row.kv_share is not None and row.kv_share > KV_FULL else None
 
 
 def _limits(row: Row) -> str:
@@ -85,6 +103,7 @@ FLEET: tuple[Column[Row], ...] = (
     Column("replicas", "READY", _replicas, 0, 5, tone=_look_tone, value=lambda r: r.ready),
     Column("limits", "MIN-MAX", _limits, 3, 7, value=lambda r: r.maximum),
     Column("rps", "REQ/S", lambda r: units.rate(r.rps), 1, 5, value=lambda r: r.rps),
+    Column("stages", "STAGES", _stages, 5, 6, None, "left", _stage_tone, lambda r: sum(n or 0 for n in r.stages)),
     Column("running", "RUN", lambda r: units.count(r.running), 6, 3, value=lambda r: r.running),
     Column("queue", "QUEUE", lambda r: units.count(r.queue), 1, 5, tone=_queue_tone, value=lambda r: r.queue),
     Column(
@@ -97,6 +116,15 @@ FLEET: tuple[Column[Row], ...] = (
     Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, value=lambda r: r.tps),
     Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, None, "left", _plain,
            lambda r: r.tps),
+    Column("kv", "KV", lambda r: units.percent(r.kv_share), 6, 4, None, "right", _kv_tone,
+           lambda r: r.kv_share, "share"),
+    Column("cached", "CACHED", lambda r: units.percent(r.cached_share), 7, 6, None, "right", _plain,
+           lambda r: r.cached_share, "share"),
+    Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
+    Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),
+    Column("account", "ACCOUNT", lambda r: r.account or units.UNKNOWN, 7, 8, 20, "left", optional=True),
+    Column("ttft99", "TTFT99", lambda r: units.NOT_EXPOSED, 7, 6, optional=True, value=lambda r: None),
+    Column("acceptance", "ACCEPTED", lambda r: units.NOT_EXPOSED, 7, 8, optional=True, value=lambda r: None),
     Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", _why_tone),
 )  # fmt: skip
 

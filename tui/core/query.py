@@ -36,6 +36,15 @@ class View:
     text: str = ""
     sort: str = ""
     reverse: bool = False
+    columns: tuple[str, ...] = ()  # those that were chosen; none: the usual ones
+    group: str = ""
+
+
+def chosen(view: View, columns: Sequence[Column[R]]) -> tuple[Column[R], ...]:
+    """The columns that the view shows."""
+    if not view.columns:
+        return tuple(column for column in columns if not column.optional)
+    return tuple(column for column in columns if column.key in view.columns)
 
 
 def sorted_by(view: View, key: str) -> View:

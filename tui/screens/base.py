@@ -6,9 +6,10 @@ import asyncio
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
-from tui.core import plan
+from tui.core import equivalents, plan
 from tui.screens.change import ChangeDialog, Field
 from tui.screens.charted import ChartedPage
+from tui.screens.equivalents import EquivalentsDialog
 from tui.widgets.events_log import EventsLog
 
 CHOOSE_FIRST = "choose a deployment first"
@@ -84,6 +85,21 @@ class DeckScreen(ChartedPage):
             self.notify(CHOOSE_FIRST, severity="warning")
         else:
             self.deck.show_timeline(self.target_name)
+
+    def action_equivalents(self) -> None:
+        """The same for a shell."""
+        self.pin()
+        status = self.target()
+        if status is None:
+            self.notify(CHOOSE_FIRST, severity="warning")
+        else:
+            found = equivalents.lines(status.deployment, self.deck.context)
+            self.app.push_screen(EquivalentsDialog(status.deployment.id, found), self._copy)
+
+    def _copy(self, line: str | None) -> None:
+        if line:
+            self.app.copy_to_clipboard(line)
+            self.notify(line, title="copied", timeout=6, markup=False)
 
     def action_copy_model(self) -> None:
         self.pin()

@@ -14,6 +14,7 @@ from client.fleet_types import Event, History
 from tui.core import incident, series, units
 from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
+from tui.screens.equivalents import CompareDialog
 from tui.screens.page import Page
 from tui.widgets.chart import ChartView
 
@@ -173,6 +174,15 @@ class ChartedPage(Page):
         self.window = self.window.compared()
         ago = self.window.compared_s
         self.looked(f"beside {series.short_span(ago)} ago" if ago else "beside nothing")
+
+    def action_compare_with(self) -> None:
+        others = [row.name for row in self.picture.rows if row.name != self.target_name and not row.deleted]
+        self.app.push_screen(CompareDialog(others), self._compare_with)
+
+    def _compare_with(self, name: str | None) -> None:
+        if name:
+            self.window = replace(self.window, other=name, compared_s=0)
+            self.looked(f"beside {name.rpartition('/')[2]}")
 
     def looked(self, told: str) -> None:
         """The window is another one: what it shows is asked for at once, also while it stands still."""

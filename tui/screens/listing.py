@@ -17,6 +17,7 @@ from tui.core.actions import Place
 from tui.core.lists import Entry
 from tui.core.query import View
 from tui.keymap import bindings
+from tui.screens.columns import ColumnsDialog
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.page import Page
 from tui.screens.sides import SIDES
@@ -83,6 +84,7 @@ class ListScreen(Page):
     def draw(self) -> None:
         now = self.deck.clock()
         view = self.view
+        self.table.show_columns(query.chosen(view, self.side.listing.columns))
         rows = lists.select(self.found(now) or (), self.side.listing, view)
         self.table.show(rows, view.sort, reverse=view.reverse, stale=bool(self._age(now)))
         self.query_one("#summary", Text).show(self._summary(len(rows), now))
@@ -199,6 +201,13 @@ class ListScreen(Page):
 
     def action_reverse(self) -> None:
         self.view = replace(self.view, reverse=not self.view.reverse)
+
+    def action_columns(self) -> None:
+        shown = [one.key for one in self.table.columns]
+        self.app.push_screen(ColumnsDialog(self.side.listing.columns, shown), self._columns_chosen)
+
+    def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
+        self.view = replace(self.view, columns=keys or ())
 
     def action_filter(self) -> None:
         self.filter_box.open()

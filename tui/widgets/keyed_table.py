@@ -76,6 +76,11 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
 
     # What is shown.
 
+    def show_columns(self, shown: Sequence[Column[R]]) -> None:
+        """Other columns, from the next `show` on."""
+        if tuple(shown) != self.columns:
+            self.columns, self._cells, self._placed, self._drawn, self._head = tuple(shown), {}, (), {}, None
+
     def show(self, rows: tuple[R, ...], sort: str = "", *, reverse: bool = False, stale: bool = False) -> None:
         """Put these rows on the screen; the cursor stays with its row."""
         before, self.rows = self.rows, rows
