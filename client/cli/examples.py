@@ -81,6 +81,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model create": (
         "firedeck model create my-model --file ./model.gguf",
         "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
+        "firedeck create model my-lora ./peft-folder --base-model my-model",
     ),
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
