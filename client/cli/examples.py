@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck bench -r 1,2,4 -d 60s --ttft 500ms",
         "firedeck bench --base-url http://host:8000/v1 --model NAME --json",
     ),
+    "completion": ("firedeck completion bash", "firedeck completion fish"),
     "deployed-model list": ("firedeck deployed-model list",),
     "deployed-model get": ("firedeck deployed-model get my-lora-ab12cd",),
     "deployed-model update": ("firedeck deployed-model update my-lora-ab12cd --default",),
@@ -82,6 +83,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model create": (
         "firedeck model create my-model --file ./model.gguf",
         "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
+        "firedeck create model my-lora ./peft-folder --base-model my-model",
     ),
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
