@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from engine.models.quantize import quantize
+from tests.processes import PATIENCE_S
 
 KEY = "test-replica-key"
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -44,13 +45,19 @@ class Replica:
     def client(self, key: str = KEY) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {key}"}, timeout=120
+            transport=transport,
+            base_url="http://replica",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=PATIENCE_S,
         )
 
     def async_client(self) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=64))
         return httpx.AsyncClient(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {KEY}"}, timeout=120
+            transport=transport,
+            base_url="http://replica",
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=PATIENCE_S,
         )
 
     def wait_ready(self) -> None:
@@ -68,7 +75,7 @@ class Replica:
         return answer.status_code == 200
 
 
-def poll_until(condition: Callable[[], object], patience_s: float = 90.0) -> None:
+def poll_until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
     """Return once `condition` holds; the patience only turns a hang into a failure."""
     deadline = time.monotonic() + patience_s
     while not condition():
