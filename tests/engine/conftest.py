@@ -20,6 +20,7 @@ from engine.models.quantize import quantize
 from tests.processes import PATIENCE_S
 
 KEY = "test-replica-key"
+ORPHAN_S = 600  # while tests are busy with others
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GEMMA = "gemma-3-270m-q4_k_m.gguf"
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,8 @@ Launch = Callable[..., Replica]
 def _start(folder: Path, model: Path, *options: str) -> Replica:
     socket = folder / f"{secrets.token_hex(4)}.sock"  # never one that another replica will remove when it ends
     command = [sys.executable, "-m", "engine.replica", "--deployment", "accounts/local/deployments/test"]
-    command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model), *options]
+    command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model)]
+    command += ["--orphan-timeout", str(ORPHAN_S), *options]
     environment = os.environ | {"FIREDECK_REPLICA_KEY": KEY, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     return Replica(process, socket)

@@ -181,11 +181,12 @@ async def test_after_kill_9_under_load_the_sums_are_what_the_clients_counted(own
     async with Client(own_engine.context) as admin, asyncio.timeout(PATIENCE_S):
         while True:  # a client may learn of an end before it is counted
             rows = (await admin.usage.tokens(group_by=["user", "tag:client"])).rows
+            by_user = {row.user: row.requests for row in (await admin.usage.tokens(group_by=["user"])).rows}
             ended = {(row.tags or {}).get("client"): row.requests - row.failed_requests for row in rows}
-            if all(ended.get(f"c{number}", 0) >= counted.whole for number, counted in enumerate(seen)):
+            whole = all(ended.get(f"c{number}", 0) >= counted.whole for number, counted in enumerate(seen))
+            if whole and sum(by_user.values()) == sum(row.requests for row in rows):
                 break
             await asyncio.sleep(0.05)
-        by_user = {row.user: row.requests for row in (await admin.usage.tokens(group_by=["user"])).rows}
     found = {(row.tags or {}).get("client"): row for row in rows}
     for number, counted in enumerate(seen):
         row = found[f"c{number}"]
