@@ -40,7 +40,8 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, completion, deployed_model, deployment, deployment_shape,
-    deployment_shape_version, event, explain, guard, load_lora, model, node, quota, requests, router, secret, unload_lora, usage, user, whoami,
+    deployment_shape_version, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
+    unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)
