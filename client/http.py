@@ -38,7 +38,7 @@ Query = Mapping[str, str | int | bool | None]
 def retry_wait_s(attempt: int) -> float:
     """How long to wait after the failed attempt of this number, from 0: twice as long each time, and up to half of it
     less by chance, so that those who failed together do not come back together."""
-    return RETRY_FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.0)
+    return RETRY_FIRST_WAIT_S * (1 << attempt) * random.uniform(0.5, 1.0)
 
 
 class Transport:
