@@ -123,7 +123,7 @@ def same_as_direct(launch: Launch, model: Path, prompts: list[list[int]]) -> Non
     assert [list(one.tokens) for one in answers] == direct(model, prompts)
 
 
-@pytest.mark.parametrize("prompts", [24, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("prompts", [52, pytest.param(100, marks=pytest.mark.soak)])
 def test_greedy_text_is_that_of_llama_cpp_called_directly(launch: Launch, q4_0: Path, prompts: int) -> None:
     """A prompt is evaluated in one call there. Prompts have 8 to 200 tokens, eight are asked at the same time here."""
     same_as_direct(launch, q4_0, real_prompts(q4_0, prompts))
