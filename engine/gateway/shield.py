@@ -27,7 +27,7 @@ from client.errors import FiredeckError, GuardRefused, KeyRefused, NotFound, Una
 from client.guard_types import ANSWER, REQUEST
 from engine.access import guards as declared
 from engine.access.guards import Standing
-from engine.asgi import Headers, Message, Scope, Send, headers_of
+from engine.asgi import Message, Scope, Send, headers_of
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
 from engine.gateway import cached, texts
@@ -36,7 +36,6 @@ from engine.gateway.exchange import GENERATES, TIMEOUT_HEADER, Exchange, sent_he
 from engine.gateway.forward import forward
 from engine.gateway.guards import Verdict, guards_of
 from engine.gateway.prompt import ISOLATION_HEADER
-from engine.gateway.replays import replayed
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -134,17 +133,7 @@ class _Shielded:
         tracing.looked_up(None if found is None else found[1])
         if found is None:
             return False
-        content, age_s = found
-        body = replayed(content, self._asked.fields, stream=question.stream, plain=question.plain)
-        kind = b"text/event-stream; charset=utf-8" if question.stream else b"application/json"
-        headers: Headers = [
-            (b"content-type", kind), (b"x-request-id", exchange.request_id.encode()), (cached.HEADER, b"hit"),
-            (b"age", str(int(age_s)).encode()),
-        ]  # fmt: skip
-        if question.stream:
-            headers.append((b"cache-control", b"no-cache"))
-        else:
-            headers.append((b"content-length", str(len(body)).encode()))
+        headers, body = cached.answer(question, self._asked.fields, found, keeper.name, exchange)
         exchange.cached = exchange.answering = True
         exchange.status = 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})

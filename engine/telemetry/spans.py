@@ -272,11 +272,12 @@ def steps(one: Attempt) -> list[tuple[str, float, float | None]]:
     if "prefill_s" not in numbers or one.answered_at is None:
         return laid
     at = one.answered_at
+    reading = [numbers[name] for name in ("tokenizer_queue_s", "tokenizer_s") if name in numbers]
     for name, seconds in (
         ("decode", numbers.get("decode_s")),
         ("prefill", numbers["prefill_s"]),
         ("queue", numbers.get("queue_s", 0.0)),
-        ("tokenize", numbers.get("tokenizer_queue_s", 0.0) + numbers.get("tokenizer_s", 0.0)),
+        ("tokenize", sum(reading) if reading else None),
     ):
         if seconds is not None:
             laid.append((name, at - seconds, at))

@@ -133,8 +133,8 @@ async def test_a_whole_and_a_streamed_answer_are_explained_and_belong_to_the_cli
             one = found.request
             assert (one.status, one.deployment, one.model, one.stream) == (200, CHAT, MODEL, stream)
             assert (one.generated_tokens, one.tries, one.trace_id, found.simulated) == (3, 1, PARENT[3:35], True)
-            decode = ["prefill", "decode"] if stream else []  # a simulated replica reports no durations
-            assert names(found) == ["chat", "admit", "queue", "route", "replica", *decode]
+            steps = ["queue", "prefill", "decode"]  # as the replica reports them: a simulated one has no tokenizer
+            assert names(found) == ["chat", "admit", "queue", "route", "replica", *steps]
             assert found.spans[0].parent_span_id == PARENT[36:52]
             told = " ".join(found.explanation)
             assert f"of {CHAT} (model {MODEL}), by admin (key admin)" in told

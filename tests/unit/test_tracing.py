@@ -399,7 +399,8 @@ def test_a_request_with_every_note_has_its_nine_spans_and_what_it_costs_is_print
     """As the gateway has it: the context manager around it, every note in between, and the store."""
     traces = Traces()
     scope = {"method": "POST", "path": "/v1/chat/completions", "headers": [(b"host", b"h")] * 8}
-    headers = [(b"content-type", b"text/event-stream"), (b"server-timing", b"queue;dur=2, prefill;dur=30")] * 2
+    timing = (b"server-timing", b"tokenizer;dur=1, queue;dur=2, prefill;dur=30")
+    headers = [(b"content-type", b"text/event-stream"), timing] * 2
 
     def request() -> None:
         with traced(traces, scope):
