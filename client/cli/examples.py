@@ -93,6 +93,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "requests": (
         "firedeck requests --deployment chat --slower-than 2s",
         "firedeck requests --status failed --limit 200 -o json",
+        "firedeck requests --filter 'router:canary AND generatedTokens>100' -q",
     ),
     "router create": (
         "firedeck router create canary --target stable=90 --target next=10",
@@ -106,6 +107,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "router shift": (
         "firedeck router shift canary --to next --over 10m --step 10 --max-error-rate 0.02 --max-ttft-p95 500ms",
+        "firedeck router shift canary --to next --over 1h --wait --wait-timeout 2h",
         "firedeck shift router canary --abort",
     ),
     "router delete": ("firedeck delete router canary",),

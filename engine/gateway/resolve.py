@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from client.errors import InvalidArgument, NotFound
@@ -10,6 +12,7 @@ from client.names import ModelString, parse_model
 
 # The SDK's 0.19 line matches this very sentence to decide whether to retry.
 NOT_DEPLOYED = "Model not found, inaccessible, and/or not deployed"
+_NAMED = 3  # of a kind, in a hint
 
 
 class Deployed:
@@ -40,24 +43,28 @@ class Target:
     offer: str | None = None
 
 
-def resolve(model: object, deployments: Sequence[Deployed], account: str, offers: Sequence[Offer] = ()) -> Target:
+def resolve(
+    model: object,
+    deployments: Sequence[Deployed],
+    account: str,
+    offers: Sequence[Offer] = (),
+    routers: Iterable[str] = (),
+) -> Target:
     """What the account's `model` asks for.
 
-    `deployments` are the account's own and `offers` what it may use, both in order of creation. A bare model goes to
-    its default, else to its oldest deployment. What is not there, of another account, or of another model is NotFound
-    alike: nothing tells which.
+    `deployments` are the account's own and `offers` what it may use, both in order of creation; `routers`, which are
+    followed before, are named where nothing is found. A bare model goes to its default, else to its oldest deployment.
+    What is not there, of another account, or of another model is NotFound alike: nothing tells which.
     """
     if not isinstance(model, str) or not model:
         raise InvalidArgument("model is required and must be a text", field="model")
     if len(model) > 512:
         raise NotFound(NOT_DEPLOYED, field="model")
-    try:
-        wanted = parse_model(model, account)
-    except InvalidArgument:
-        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments)) from None
-    found = _found(wanted, deployments, offers)
+    found = None
+    with contextlib.suppress(InvalidArgument):
+        found = _found(parse_model(model, account), deployments, offers)
     if found is None:
-        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments))
+        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(model, deployments, routers))
     return found
 
 
@@ -82,7 +89,13 @@ def _first(offers: Iterator[Offer]) -> Target | None:
     return None if found is None else Target(found.deployment, found.name)
 
 
-def _hint(deployments: Sequence[Deployed]) -> str:
+def _hint(model: str, deployments: Sequence[Deployed], routers: Iterable[str]) -> str:
+    """What there is, of the kind that was asked for first."""
+    deployed = "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in deployments[:_NAMED])
     if not deployments:
-        return "nothing is deployed: `firedeck deployment create MODEL`"
-    return "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in deployments[:3])
+        deployed = "nothing is deployed: `firedeck deployment create MODEL`"
+    names = [*itertools.islice(routers, _NAMED)]
+    routed = "routers: " + ", ".join(names) if names else ""
+    if "/routers/" not in model:
+        return "; ".join(filter(None, (deployed, routed)))
+    return "; ".join((routed or "there is no router: `firedeck router create`", deployed))

@@ -210,7 +210,8 @@ class Gateway:
         deployed = [Deployed(k.name, k.deployment.base_model or "") for k in mine]
         records = fleet.deployed.offers(caller.account)
         offers = [Offer(r.name, r.model or "", r.deployment or "", default=bool(r.default)) for r in records]
-        target = resolve(model, deployed, caller.account, offers)
+        routers = fleet.routers.names(caller.account)
+        target = resolve(model, deployed, caller.account, offers, routers)
         keeper = fleet.get(target.deployment)
         return keeper, fleet.deployed.route(target.offer, keeper)
 

@@ -328,10 +328,23 @@ async def test_lists_are_newest_first_filtered_and_paged(stage: Stage) -> None:
         )
         assert await listed(slowerThan="1h") == await listed(status="open") == await listed(deployment="other") == []
         assert await listed(slowerThan="0s") == ids
+        assert await listed(filter="status=404 OR generatedTokens>100") == ids[1::2]
+        assert await listed(filter=f'deployment="{CHAT}" AND ttft_s>0 AND keyId=admin') == ids[::2]
+        assert await listed(filter="router:*") == []
+        async with stage.http(await stage.home.person("ann", "user")) as other:
+            path = "/firedeck/v1/accounts/local/requests"
+            hidden = await other.get(path, params={"filter": "keyId:a"})
+            assert hidden.json()["requests"] == [], "whose key it was is not told by a filter either"
         first = (await http.get("/firedeck/v1/accounts/local/requests", params={"pageSize": 3})).json()
         assert await listed(pageToken=first["nextPageToken"]) == ids[3:]
         assert [one.request_id for one in (await client.requests.list(limit=4)).requests] == ids[:4]
-        for query in ({"status": "bad"}, {"slowerThan": "soon"}, {"pageToken": "x"}, {"deployment": "a/b/c/d"}):
+        for query in (
+            {"status": "bad"},
+            {"slowerThan": "soon"},
+            {"pageToken": "x"},
+            {"deployment": "a/b/c/d"},
+            {"filter": "nope=1"},
+        ):
             answer = await http.get("/firedeck/v1/accounts/local/requests", params=query)
             assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
         with pytest.raises(NotFound, match="none any more"):
@@ -347,6 +360,8 @@ async def test_the_command_line_lists_and_explains(stage: Stage) -> None:
     assert listed.exit_code == 0, listed.output
     assert listed.output.splitlines()[1].startswith(request_id)
     assert "SIMULATED" in listed.output
+    alone = await asyncio.to_thread(stage.cli, "requests", "--filter", "status=200", "-q")
+    assert alone.stdout == f"{request_id}\n"
     told = await asyncio.to_thread(stage.cli, "explain", request_id)
     assert told.exit_code == 0, told.output
     assert "the only replica that took requests" in told.output

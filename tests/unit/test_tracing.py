@@ -369,6 +369,16 @@ def test_only_words_of_our_own_about_a_refusal_are_kept(error, why: str) -> None
     assert "canary" not in repr((trace, spans_of(trace), explain(trace)))
 
 
+def test_a_refusal_names_what_the_trace_names_anyway_and_nothing_else() -> None:
+    walk = Walk()
+    tracing.known("local", "ada", "k1")
+    tracing.asks(CHAT, MODEL, None, stream=False, synthetic=False)
+    names = f"account 'local', deployment {CHAT!r}, or {CHAT.rpartition('/')[2]!r}"
+    tracing.refused(ResourceExhausted(f"{names}, is not 'canary', 'ada' or ''"))
+    trace = walk.over()
+    assert trace.why == f"{names}, is not '...', '...' or '...'"
+
+
 def test_a_record_has_no_field_that_could_hold_what_a_client_wrote() -> None:
     """Whoever adds one has to think of it: texts here are ids and names of ours, or made of numbers."""
     ours = {
