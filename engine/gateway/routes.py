@@ -225,7 +225,7 @@ def _billed(send: Send, exchange: Exchange, bill: Bill) -> Send:
     """`send` that has a whole answer on its bill before the client can see its end."""
 
     async def tell(message: Any) -> None:
-        if exchange.whole and not bill.settled:
+        if exchange.whole and exchange.judged and not bill.settled:
             bill.settle(exchange.charged, failed=False)
         await send(message)
 

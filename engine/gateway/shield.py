@@ -6,7 +6,8 @@
 
 In this order: a key that a breaker refuses is turned away (403), the request is judged, the cache is asked, replicas
 are asked, the answer is judged, released, and kept. An answer that is to be judged is held back until it is whole: a
-stream's first token then comes with its last, and not a word of a refused answer reaches anybody. Guards are part of
+stream's first token then comes with its last, and not a word of a refused answer reaches anybody. With `release` window
+a stream is let out as far as no rule can be broken any more (`passing`), and ends with the refusal. Guards are part of
 the cache's keys, so that what is kept has passed those that stand now.
 Where a guard cannot tell, its `onFailure` says whether that lets the request through. Nothing here writes or logs a
 word of a text; a hit of the cache computes nothing, and is a request of no tokens for limits, ledger and load.
@@ -24,7 +25,7 @@ from typing import Any
 
 from client.durations import to_go
 from client.errors import FiredeckError, GuardRefused, KeyRefused, NotFound, Unavailable
-from client.guard_types import ANSWER, REQUEST
+from client.guard_types import ANSWER, REQUEST, WINDOW
 from engine.access import guards as declared
 from engine.access.guards import Standing
 from engine.asgi import Message, Scope, Send, headers_of
@@ -35,7 +36,9 @@ from engine.gateway.cached import Cached, Question, Version
 from engine.gateway.exchange import GENERATES, TIMEOUT_HEADER, Exchange, sent_headers
 from engine.gateway.forward import forward
 from engine.gateway.guards import Verdict, guards_of
+from engine.gateway.passing import Keep, Passing, Windowed
 from engine.gateway.prompt import ISOLATION_HEADER
+from engine.gateway.relay import Stopped
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -46,7 +49,6 @@ log = logging.getLogger(__name__)
 Way = Callable[[Keeper, Exchange, Send], Coroutine[Any, Any, None]]
 GUARD_RETRY_S = 5.0
 _CHAT = "/v1/chat/completions"
-_END = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,40 @@ class _Shielded:
             if question is not None and self._may_be_kept(exchange, version, self._version(keeper)):
                 self._shield.cached.keep(question, sent)
 
-        passing = _Passing(send, exchange, keep if question is not None else None, hold=hold)
-        await forward(keeper, exchange, passing)
-        if hold:
-            if passing.status == 200:
-                said = texts.of_answer(bytes(passing.body), stream=exchange.stream)
-                await self._judge(keeper, exchange, ANSWER, (), said)
-            await passing.release()
+        passing = self._passing(send, exchange, keep if question is not None else None)
+        try:
+            await forward(keeper, exchange, passing)
+            if hold:
+                if passing.status == 200:
+                    said = texts.of_answer(bytes(passing.body), stream=exchange.stream)
+                    await self._judge(keeper, exchange, ANSWER, (), said)
+                await passing.release()
+        except Stopped as stopped:
+            with tracing.judges(stopped.guard.guard.id, ANSWER) as told:
+                told.append(Verdict.REFUSED.value)
+            metrics.VERDICTS.labels(keeper.name, ANSWER, Verdict.REFUSED.value).inc()
+            await self._end(await self._refusal(stopped.guard, keeper, ANSWER), exchange, send)
+        except GuardRefused as error:
+            await self._end(error, exchange, send)
+
+    def _passing(self, send: Send, exchange: Exchange, keep: Keep | None) -> Passing:
+        """Held back whole, unless every guard of the answer lets go what is safe, and reads one text alone."""
+        standing = [one for one in self._standing if one.at(ANSWER)]
+        fields = self._asked.fields
+        one_text = all(fields.get(name) in (None, 1) for name in ("n", "best_of"))
+        if standing and exchange.stream and one_text and all(one.guard.release == WINDOW for one in standing):
+            return Windowed(send, exchange, keep, standing)
+        return Passing(send, exchange, keep, hold=exchange.path in GENERATES and bool(standing))
+
+    @staticmethod
+    async def _end(error: GuardRefused, exchange: Exchange, send: Send) -> None:
+        """Raises it, unless the answer has begun: a stream then ends with it."""
+        if exchange.held or not exchange.answering:
+            raise error
+        exchange.status, exchange.broken, exchange.whole = error.status, True, False
+        tracing.refused(error)
+        body = json.dumps(error.inference_body(exchange.request_id)).encode()
+        await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})
 
     def _version(self, keeper: Keeper) -> Version:
         """What the deployment's answers depend on, besides the request."""
@@ -167,15 +196,19 @@ class _Shielded:
                     retry_after_s=GUARD_RETRY_S,
                 )
             if verdict is Verdict.REFUSED:
-                await self._count(one, keeper)
-                raise GuardRefused(
-                    f"guard {one.guard.id} of account {self._asked.caller.account} refused the {phase}",
-                    hint="ask for something else, or ask an admin what the guard stands against",
-                )
+                raise await self._refusal(one, keeper, phase)
+
+    async def _refusal(self, one: Standing, keeper: Keeper, phase: str) -> GuardRefused:
+        """What the client is told, once the hit has been counted."""
+        await self._count(one, keeper)
+        return GuardRefused(
+            f"guard {one.guard.id} of account {self._asked.caller.account} refused the {phase}",
+            hint="ask for something else, or ask an admin what the guard stands against",
+        )
 
     async def _verdict(self, one: Standing, exchange: Exchange, phase: str, read: Sequence[str], said: str) -> Verdict:
         async def ask(deployment: str, body: bytes, seconds: float) -> str:
-            return await self._ask(deployment, body, seconds, exchange)
+            return await self._ask(deployment, body, seconds, exchange, one.guard.name)
 
         verdict = Verdict.PASSED
         with tracing.judges(one.guard.id, phase) as told:
@@ -186,16 +219,21 @@ class _Shielded:
             told.append(verdict.value)
         return verdict
 
-    async def _ask(self, deployment: str, body: bytes, seconds: float, about: Exchange) -> str:
-        """What a guard model says. Its request is one of its deployment's, for load and figures; it is charged to no
-        key's limits."""
-        keeper = self._shield.house.fleet.get(deployment)
+    async def _ask(self, deployment: str, body: bytes, seconds: float, about: Exchange, guard: str) -> str:
+        """What a guard model says. Its request is one of its deployment's, for load and figures, and is on the bill of
+        who asked, under the guard's name; it is charged to no key's limits."""
+        house, caller = self._shield.house, self._asked.caller
+        keeper = house.fleet.get(deployment)
         if keeper.deleted:
             raise NotFound("the guard's deployment was deleted")
         isolation = {name: value for name, value in self._headers.items() if name == ISOLATION_HEADER}
-        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
+        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
-        answer = _Passing(_to_nobody, exchange, None, hold=True)
+        answer = Passing(_to_nobody, exchange, None, hold=True)
+        bill = house.tally.bill(
+            caller, keeper.name, keeper.deployment.base_model or "", None, self._asked.fields.get("metadata"),
+            simulated=house.fleet.rooms.driver.simulated, guard=guard,
+        )  # fmt: skip
         keeper.meter.began(synthetic=False)
         failed = True
         try:
@@ -206,6 +244,7 @@ class _Shielded:
             raise
         finally:
             took = about.now() - exchange.began_at
+            bill.settle(exchange.used, failed=exchange.status >= 400)
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=took, usage=exchange.usage)
         if answer.status != 200:
             raise Unavailable(f"the guard's model answered {answer.status}")
@@ -240,47 +279,6 @@ class _Shielded:
             await access.audit.commit()
         except Exception as error:  # the key is refused all the same
             log.warning("a key is refused before its audit record is on disk: %s", error)
-
-
-class _Passing:
-    """`send` that gives an answer's body to `keep` before its last piece is passed on: who has it whole and asks again
-    finds it kept. With `hold` nothing is passed on, or kept, until `release`."""
-
-    def __init__(self, send: Send, exchange: Exchange, keep: Callable[[bytes], None] | None, *, hold: bool) -> None:
-        self._send, self._exchange, self._keep, self._hold = send, exchange, keep, hold
-        self._held: list[Message] = []
-        self.body = bytearray()
-        self.status = 0
-        exchange.held = hold
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self._keep is not None:
-                message = {**message, "headers": [*message["headers"], (cached.HEADER, b"miss")]}
-        elif self._hold or (self._keep is not None and len(self.body) <= cached.ENTRY_BYTES_MAX):
-            self.body += message.get("body", b"")
-        if self._hold:
-            self._held.append(message)
-            return
-        if message["type"] == "http.response.body" and (not message.get("more_body") or self.body.endswith(_END)):
-            self._kept()
-        await self._send(message)
-
-    async def release(self) -> None:
-        """It has passed. The first token is there for the client only now."""
-        exchange = self._exchange
-        exchange.held = False
-        if exchange.ttft_s is not None:
-            exchange.ttft_s = exchange.now() - exchange.began_at
-        self._kept()
-        for message in self._held:
-            await self._send(message)
-
-    def _kept(self) -> None:
-        if self._keep is not None and self.body:
-            self._keep(bytes(self.body))
-            self.body.clear()
 
 
 async def _to_nobody(message: Message) -> None:
