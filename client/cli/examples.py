@@ -57,7 +57,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "deployment-shape get": ("firedeck deployment-shape get smollm2-135m-instruct-fast",),
     "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
-    "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
+    "event list": (
+        "firedeck event list",
+        "firedeck list events --deployment chat --limit 200",
+        "firedeck event list --filter 'kind=Warning AND reason:Replica' --order-by 'time desc'",
+    ),
     "explain": ("firedeck explain 5f0c2a9b7d3e1846", "firedeck explain 5f0c2a9b7d3e1846 -o json"),
     "guard create": (
         "firedeck guard create no-cards --pattern '[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}' --phase request",
