@@ -109,7 +109,7 @@ def test_an_adapters_model_has_its_details_from_the_file(http: httpx.Client, ada
 
 
 def check_usage(http: httpx.Client, adapters: list[str]) -> None:
-    """What requests used is told by the adapter that answered, whichever name it was asked by, and whole or streamed."""
+    """What requests used is told by the adapter that answered, by whichever name it was asked, whole and streamed."""
     told: dict[str | None, list[int]] = {}
     asked: list[tuple[str, str | None]] = [(HOST, None), (f"{adapters[0]}#{HOST}", adapters[0])]
     asked += [("local/lora-0", adapters[0]), *((one, one) for one in adapters)]
