@@ -71,7 +71,7 @@ def shift_stage(shift: RouterShift) -> str:
 
 def _shift(shift: RouterShift) -> Iterator[tuple[str, str]]:
     yield "Shift", shift_stage(shift)
-    yield "Shift Over", durations.to_go(shift.over)
+    yield "Shift Duration", durations.to_go(shift.over)
     limits = f"at most {_percent(shift.max_error_rate)} failed"
     if shift.max_ttft_p95 is not None:
         limits += f", TTFT p95 at most {durations.to_go(shift.max_ttft_p95)}"

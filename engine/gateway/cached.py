@@ -30,6 +30,7 @@ from engine.control.response_cache import ResponseCache
 from engine.gateway import replays
 from engine.gateway.exchange import GENERATES, Exchange
 from engine.gateway.prompt import ISOLATION_FIELD, isolation_of
+from engine.perf_headers import perf_headers
 
 CACHE_BYTES = 64 << 20  # of all accounts together
 ENTRY_BYTES_MAX = 1 << 20
@@ -135,8 +136,7 @@ def answer(
         kind: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
         return [*kind, *told], body
     kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    metrics = [(f"fireworks-{name}".encode(), str(value).encode("latin-1")) for name, value in perf.items()]
-    return [*kind, *told, *metrics], body
+    return [*kind, *told, *perf_headers(perf)], body
 
 
 def perf_of(content: bytes, deployment: str, took_s: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
 _COUNT: Json = {"type": "string", "pattern": "^[0-9]+$"}
-_SECONDS: Json = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(e-[0-9]+)?$"}
+_SECONDS: Json = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}
 _SHARE = _SECONDS
 
 

@@ -13,6 +13,7 @@ import pytest
 from client.guard_types import GuardSpec
 from client.types import ColdOptions, DeploymentSpec
 from engine.gateway.documented_headers import GENERATED
+from engine.perf_headers import perf_headers
 from tests.api.test_requests import ASK, CHAT, Stage, acting
 from tests.documented import check_headers
 
@@ -33,7 +34,12 @@ def metrics(answer: httpx.Response) -> dict[str, str]:
 
 
 def as_told(perf: dict[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in perf.items()}
+    return {name.decode().removeprefix("fireworks-"): value.decode() for name, value in perf_headers(perf)}
+
+
+def test_numbers_are_plain_decimals_which_every_client_reads() -> None:
+    perf = {"a": 5e-06, "b": 0.0, "c": 12.5, "d": 7, "e": "x", "f": 100.0}
+    assert as_told(perf) == {"a": "0.000005", "b": "0", "c": "12.5", "d": "7", "e": "x", "f": "100"}
 
 
 async def test_a_simulated_answer_has_the_perf_metrics_that_are_true_of_it(stage: Stage) -> None:

@@ -103,8 +103,8 @@ async def acting(folder: Path, replicas: int = 1) -> AsyncIterator[Stage]:
             await until(lambda: len(keeper.ready()) == replicas)
             yield stage
             for replica in keeper.replicas:  # what they still answer is for nobody
-                assert replica.placed is not None
-                home.engine.house.fleet.rooms.driver.stop(replica.placed, force=True)
+                if replica.placed is not None:  # the one for another that died may not be yet
+                    home.engine.house.fleet.rooms.driver.stop(replica.placed, force=True)
 
 
 @pytest.fixture

@@ -440,7 +440,7 @@ async def test_the_command_line_has_both_word_orders_and_dry_runs_that_say_so(st
     assert listed.stdout.endswith("Total size: 1\nSIMULATED: no model answers here\n")
     assert got.stdout.endswith("\n\nSIMULATED: no model answers here\n")
     planned = await stage.cli("router shift r --to green --over 40m --step 30 --dry-run")
-    assert "Shift: SHIFTING to green at 40 %, step 1 of 3\nShift Over: 40m0s\n" in planned.stdout
+    assert "Shift: SHIFTING to green at 40 %, step 1 of 3\nShift Duration: 40m0s\n" in planned.stdout
     assert (await stage.client.routers.get("r")).shift is None
     began = await stage.cli("shift router r --to green --over 40m --step 30 --max-ttft-p95 500ms")
     assert (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.errors import InvalidArgument
+from engine.perf_headers import perf_headers
 from engine.placement.port import Launch
 
 Json = dict[str, Any]
@@ -70,7 +71,7 @@ class Answer:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Of a whole answer."""
-        return [(f"fireworks-{name}".encode(), str(value).encode("latin-1")) for name, value in self._perf().items()]
+        return perf_headers(self._perf())
 
     def _ended(self, body: Json) -> Json:
         return body | {"usage": self._usage()} | ({"perf_metrics": self._perf()} if self._tells_perf else {})
