@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -117,3 +118,20 @@ def poll(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> Non
     while not condition():
         assert time.monotonic() < until, f"waited {patience_s:.0f}s in vain"
         time.sleep(0.05)
+
+
+def lines_until_killed(script: str, *arguments: str, lines: int, looks: int = 0) -> list[str]:
+    """The whole lines that a Python script wrote until it was killed (-9), which is after so many of them and, to fall
+    somewhere into what it does next, after so many more `looks` at its output."""
+    with subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        seen = b""
+        while seen.count(b"\n") < lines:
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, "the script ended by itself"
+            seen += piece
+        for _ in range(looks):
+            select.select([process.stdout], [], [], 0)
+        os.kill(process.pid, signal.SIGKILL)
+        seen += process.stdout.read()
+    return seen.decode().split("\n")[:-1]

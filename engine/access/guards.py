@@ -4,7 +4,7 @@
            Standing    the same, ready to act: rules compiled, and the breaker that counts its hits by key
     verbs  on          those that guard a deployment; nothing where an account has none
            create, update, delete, release
-    near   `engine.api.guards` is the way in, `engine.gateway.shield` acts on them
+    near   `engine.api.guards` is the way in, `engine.gateway.judging` acts on them
 
 What breakers count is in memory: an engine that starts has refused nobody.
 """

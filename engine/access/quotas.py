@@ -133,7 +133,7 @@ class Quotas:
             )
 
     def _over(self, account: str, quota_id: str) -> bool:
-        return budgets.over(quota_id, self._value(account, quota_id), self._consumption.used(account))
+        return budgets.over(quota_id, self._value(account, quota_id), lambda: self._consumption.used(account))
 
     def _check_month(self, account: str, quota_id: str) -> None:
         if self._over(account, quota_id):

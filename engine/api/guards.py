@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -19,9 +18,9 @@ from engine.api.common import (
     UpdateMask,
     deployment_name,
     documented_body,
+    listed,
     shown,
 )
-from engine.api.listing import page
 from engine.house import House
 
 router = APIRouter(prefix="/firedeck/v1/accounts/{account}/guards", tags=["guards"])
@@ -42,9 +41,7 @@ async def create(
 @router.get("", response_model=GuardPage)
 async def list_guards(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """All guards, with the keys that their breakers refuse now."""
-    found, token, total = page(house.access.guards.of(account), **asdict(query), default_order="name", kind=Guard)
-    listed = GuardPage(guards=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "guards")
+    return listed(house.access.guards.of(account), query, Guard, GuardPage, "guards")
 
 
 @router.post(_ONE + ":release", openapi_extra=documented_body("ReleaseKeyBody"), response_model=Guard)

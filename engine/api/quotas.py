@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter, Response
 
 from client.access_types import Quota, QuotaPage
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, listed, shown
 
 _OF_ACCOUNT = "/v1/accounts/{account}/quotas"
 _OF_KEY = "/firedeck/v1/accounts/{account}/users/{user_id}/apiKeys/{key_id}/quotas"
@@ -21,9 +18,7 @@ router = APIRouter(tags=["quotas"])
 @router.get(_OF_ACCOUNT, response_model=QuotaPage)
 async def list_quotas(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """Every quota that this engine enforces, with its usage now."""
-    found, token, total = page(house.access.quotas.of(account), **asdict(query), default_order="name", kind=Quota)
-    listed = QuotaPage(quotas=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "quotas")
+    return listed(house.access.quotas.of(account), query, Quota, QuotaPage, "quotas")
 
 
 @router.get(_OF_ACCOUNT + "/{quota_id}", response_model=Quota)
@@ -48,9 +43,7 @@ async def list_of_key(
     """What a key may use, besides what its account may, with its usage now."""
     rates = house.access.quotas.rates
     quotas = rates.all(rates.key(account, user_id, key_id))
-    found, token, total = page(quotas, **asdict(query), default_order="name", kind=Quota)
-    listed = QuotaPage(quotas=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "quotas")
+    return listed(quotas, query, Quota, QuotaPage, "quotas")
 
 
 @router.patch(_OF_KEY + "/{quota_id}", openapi_extra=documented_body("Quota"), response_model=Quota)

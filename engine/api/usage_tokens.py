@@ -14,13 +14,12 @@ from fastapi import APIRouter, Query, Response
 from client.access_types import ADMIN
 from client.errors import InvalidArgument
 from client.usage_tokens_types import DIMENSIONS, TAG, TIMES, TokenRow, TokenSums, TokenUsage
-from engine.api.common import INSTANT, Caller, HouseDep, shown
+from engine.api.common import Caller, HouseDep, shown
 from engine.api.filtering import compiled
-from engine.api.usage import instant, milliseconds
+from engine.api.span import EndTime, Span, StartTime, moment, span_of
 from engine.control.price import TOKEN_UNITS
 from engine.control.tokens import DAY_MS, HOUR_MS, Payer, Spent, grouped
 from engine.keys import Principal
-from engine.telemetry.ledger import month_began
 from engine.telemetry.tally import ALL_MS
 
 router = APIRouter(tags=["firedeck"])
@@ -44,12 +43,8 @@ async def usage_tokens(
     account: str,
     house: HouseDep,
     caller: Caller,
-    start: Annotated[
-        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
-    ] = None,
-    end: Annotated[
-        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
-    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
     group_by: Annotated[
         str,
         Query(
@@ -68,13 +63,10 @@ async def usage_tokens(
     are told as `(other)`, as are all tags beyond a thousand combinations a month."""
     by, wanted = _dimensions(group_by), compiled(filter_text, TokenRow)
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms + 1 if end is None else milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
-    if start_ms > end_ms:
-        raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
-    start_ms, until_ms = house.tally.whole(start_ms), house.tally.whole(end_ms)
+    asked = span_of(start, end, now_ms, end_default_ms=now_ms + 1)  # with a minute that begins just now
+    span = Span(*map(house.tally.whole, asked))
     per_ms = next((_SPANS[name] for name in by if name in TIMES), ALL_MS)
-    sums = await house.tally.usage(account, start_ms, until_ms, per_ms)
+    sums = await house.tally.usage(account, *span, per_ms)
     seen = [(at, _as_seen(payer, caller), spent) for at, payer, spent in sums]
     every = (*DIMENSIONS, *by)
     taken = [
@@ -87,10 +79,8 @@ async def usage_tokens(
     total = TokenSums(**_wire(grouped((0, spent) for _, spent in taken).get(0, Spent())))
     if form == "csv":
         return Response(_csv(by, groups), media_type="text/csv")
-    until_ms = end_ms if end is None and start_ms <= end_ms else until_ms
-    return shown(
-        TokenUsage(start_time=instant(start_ms), end_time=instant(until_ms), group_by=list(by), rows=rows, total=total)
-    )
+    ended = asked.end if end is None and span.start_ms <= asked.end_ms else span.end
+    return shown(TokenUsage(start_time=span.start, end_time=ended, group_by=list(by), rows=rows, total=total))
 
 
 def _dimensions(text: str) -> tuple[str, ...]:
@@ -118,7 +108,7 @@ def _key(at_ms: int, payer: Payer, by: tuple[str, ...]) -> Key:
 
     def value(name: str) -> str:
         if name in TIMES:
-            return f"{instant(at_ms):%Y-%m-%dT%H:%M:%SZ}"
+            return f"{moment(at_ms):%Y-%m-%dT%H:%M:%SZ}"
         return tags.get(name.removeprefix(TAG), "") if name.startswith(TAG) else str(getattr(payer, name))
 
     values = {name: value(name) for name in by}

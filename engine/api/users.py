@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from client.access_types import User, UserPage, WhoAmI
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, listed, shown
 from engine.masks import update_paths
 from engine.wire_paths import snake
 
@@ -39,9 +37,7 @@ async def create(
 @router.get(_USERS, response_model=UserPage)
 async def list_users(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The account's users, service accounts included (`serviceAccount=true` filters them)."""
-    found, token, total = page(house.access.users.of(account), **asdict(query), default_order="name", kind=User)
-    listed = UserPage(users=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "users")
+    return listed(house.access.users.of(account), query, User, UserPage, "users")
 
 
 @router.get(_USERS + "/{user_id}", response_model=User)

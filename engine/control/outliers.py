@@ -4,7 +4,7 @@
     verbs  answered     a request was answered, so many times as slowly as expected
            failed       one was not; says why when that ejects the replica
            passed_over  of these replicas those that get no request now
-    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.router` leaves the ejected out
+    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.balancer` leaves the ejected out
 
 A replica is ejected after five failures in a row; or by its last 30 s, when half of what it was asked failed, or its
 answers began five times later than those of the others, each measured by what was expected of it. It is out for 10 s,
@@ -89,13 +89,16 @@ class Outliers:
         own = record.since(start)
         if len(own) < KNOWN_AFTER:
             return None
+        share, slow = _failed(own), _slowness(own)
+        if share < FAILED_SHARE and slow < TIMES:
+            return None  # whatever the others do, who are many
         others = [one for name, other in self._records.items() if name != replica for one in other.since(start)]
         if len(others) < KNOWN_AFTER:
             return None
-        share, usual = _failed(own), _failed(others)
+        usual = _failed(others)
         if share >= FAILED_SHARE and share >= TIMES * usual:
             return f"{share:.0%} of the last {len(own)} requests failed there, and {usual:.0%} elsewhere"
-        slow, normal = _slowness(own), _slowness(others)
+        normal = _slowness(others)
         if slow >= TIMES * max(1.0, normal):
             return f"its answers began {slow / max(1.0, normal):.0f} times as late as those of the others"
         return None

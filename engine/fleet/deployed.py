@@ -19,6 +19,7 @@ from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for
 from engine.fleet.deployed_state import state_of
+from engine.fleet.directory import Directory, Offer
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
 
@@ -30,11 +31,13 @@ MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random 
 
 
 class DeployedModels:
-    """All records by name. `keeper_of` finds the keeper of a deployment, or raises NotFound."""
+    """All records by name; what can be asked for is in the `directory` too. `keeper_of` finds the keeper of a
+    deployment, or raises NotFound."""
 
-    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper]) -> None:
+    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory) -> None:
         self._rooms = rooms
         self._keeper_of = keeper_of
+        self._directory = directory
         self._records: dict[str, DeployedModel] = {}
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
         self._withdrawn = asyncio.Event()
@@ -42,7 +45,7 @@ class DeployedModels:
 
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
-        self._records = {record.name: record for record in await self._rooms.store.deployed_models()}
+        self._take(*await self._rooms.store.deployed_models())
         for record in self._records.values():
             self._want(record)
         for deployment in {record.deployment or "" for record in self._records.values() if not self._lives(record)}:
@@ -174,6 +177,7 @@ class DeployedModels:
             gone = [r for r in self._records.values() if r.deployment == deployment]
             for record in gone:
                 del self._records[record.name]
+                self._directory.withdraw(record.name)
             for record in gone:
                 await self._hand_on(record)
 
@@ -197,23 +201,15 @@ class DeployedModels:
         """The account's adapters that can be asked for now."""
         return [r for r in self.all(account) if r.state == DEPLOYED and not self._is_base(r)]
 
-    def offers(self, account: str) -> list[DeployedModel]:
-        """What requests of this account may use: its own, and what others made public."""
-        return [
-            r
-            for r in self._records.values()
-            if (_account(r.name) == account or r.public) and r.state != UNDEPLOYING and self._lives(r)
-        ]
-
     def route(self, offer: str | None, keeper: Keeper) -> str | None:
         """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
-        record = self.get(offer) if offer is not None else None
+        record = self._records[offer] if offer is not None else None
         if record is None or record.model == keeper.deployment.base_model:
             return self._merged_on(keeper)
-        if record.state == FAILED:
-            why = record.status.message if record.status else ""
+        state, why = state_of(record, keeper)
+        if state == FAILED:
             raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
-        if record.state != DEPLOYED and keeper.serves():
+        if state != DEPLOYED and keeper.serves():
             raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
         return record.model
 
@@ -222,8 +218,9 @@ class DeployedModels:
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return None
         usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
-        loaded = (self._shown(r) for r in self.addons_on(keeper.name))
-        return next((r.model for r in loaded if r and r.state in usable), None)
+        there = (self._records[name] for name in self._directory.names_on(keeper.name))
+        loaded = (r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable)
+        return next((r.model for r in loaded), None)
 
     async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
         now, account = self._rooms.clock.wall(), _account(keeper.name)
@@ -244,7 +241,16 @@ class DeployedModels:
 
     async def _put(self, *records: DeployedModel) -> None:
         await self._rooms.store.put_deployed_models(*records)
-        self._records |= {record.name: record for record in records}
+        self._take(*records)
+
+    def _take(self, *records: DeployedModel) -> None:
+        for r in records:
+            self._records[r.name] = r
+            if r.state == UNDEPLOYING:
+                self._directory.withdraw(r.name)
+            else:
+                offer = Offer(r.name, r.model or "", r.deployment or "", bool(r.default), bool(r.public))
+                self._directory.offer(offer)
 
     def _demoted(self, new: DeployedModel) -> list[DeployedModel]:
         """The former default of the same model, which is one no longer."""

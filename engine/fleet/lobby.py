@@ -1,7 +1,7 @@
 """Where requests wait for a place on a replica: first come, first served, bounded, with deadlines.
 
-Which of the free places one gets is the business of `engine.fleet.router`; that it gets one in its turn, and waits for
-no better one than there is, is decided here.
+Which of the free places one gets is the business of `engine.fleet.balancer`; that it gets one in its turn, and waits
+for no better one than there is, is decided here.
 
 The gateway holds what the replicas cannot run yet, so that a replica that becomes ready takes its share of the queue
 at once instead of waiting for new arrivals. Whoever would not have a place before its deadline, at the pace at which
@@ -20,8 +20,8 @@ from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
 from engine.control.pace import Pace
 from engine.control.route import Choice, Prompt
+from engine.fleet.balancer import Balancer
 from engine.fleet.replica import Replica
-from engine.fleet.router import Router
 from engine.fleet.trials import NOBODY, Trial
 from engine.telemetry import tracing
 
@@ -47,7 +47,7 @@ class Waiter:
 
 class Lobby:
     """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
-    with the seconds that each one did; `router` knows the replicas. Nobody new is to wait longer than `most_wait_s`
+    with the seconds that each one did; `balancer` knows the replicas. Nobody new is to wait longer than `most_wait_s`
     while replicas serve."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Lobby:
         knock: Callable[[], None],
         clock: Clock,
         waited: Callable[[float], None] = lambda seconds: None,
-        router: Router | None = None,
+        balancer: Balancer | None = None,
         most_wait_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._ready = ready
@@ -64,7 +64,7 @@ class Lobby:
         self._waited = waited
         self._most_wait_s = most_wait_s
         self._clock = clock
-        self._router = router or Router(clock)
+        self._balancer = balancer or Balancer(clock)
         self._waiting: deque[Waiter] = deque()
         self._pace = Pace()
         self._closed: Exception | None = None
@@ -96,7 +96,7 @@ class Lobby:
             yield replica
         finally:
             replica.in_flight -= 1
-            self._router.ended(self._clock.monotonic() - began_at)
+            self._balancer.ended(self._clock.monotonic() - began_at)
             self.serve()
 
     def serve(self) -> None:
@@ -105,7 +105,7 @@ class Lobby:
         while self._waiting:
             waiter = self._waiting[0]
             barred = waiter.barred()
-            picked = self._router.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
+            picked = self._balancer.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
             if picked is None and not barred:
                 break
             self._waiting.popleft()
@@ -120,7 +120,7 @@ class Lobby:
         waiter.choice = choice
         if waiter.trial is not None:
             waiter.trial.begin(replica.id)
-        self._router.took(replica, waiter.prompt, choice)
+        self._balancer.took(replica, waiter.prompt, choice)
         waiter.place.set_result(replica)
         self._pace.given(self._clock.monotonic())
 

@@ -22,6 +22,7 @@ from typing import Any
 from client.errors import ResourceExhausted
 from engine.access.rate_limits import RateLimits, account_holder, key_holder
 from engine.asgi import CLIENT_GONE, Headers, Message, Send
+from engine.control import request_text
 from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
 from engine.gateway.exchange import Exchange
 from engine.keys import Principal
@@ -196,17 +197,14 @@ def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
 
 def prompt_estimate(fields: dict[str, Any], body: bytes) -> int:
     """Tokens: counted where the prompt is given as such, else by length."""
-    prompt = fields.get("prompt")
-    if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
-        return len(prompt)
-    return math.ceil(len(body) / BYTES_PER_TOKEN)
+    counted = request_text.token_count(fields.get("prompt"))
+    return math.ceil(len(body) / BYTES_PER_TOKEN) if counted is None else counted
 
 
 def answer_estimate(fields: dict[str, Any], context: int | None) -> int:
     """Tokens of all choices, each at most a `context` long. What is no number is for the replica to refuse."""
-    most = next((m for name in ("max_tokens", "max_completion_tokens") if (m := _count(fields.get(name)))), 0)
     choices = max(_count(fields.get("n")), _count(fields.get("best_of")), 1)
-    return min(most or ANSWER_TOKENS, context or CONTEXT_MAX) * min(choices, CHOICES_MAX)
+    return min(request_text.answer_limit(fields) or ANSWER_TOKENS, context or CONTEXT_MAX) * min(choices, CHOICES_MAX)
 
 
 def _count(value: object) -> int:

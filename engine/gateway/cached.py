@@ -5,7 +5,7 @@
            answer       headers and body of a hit
            look_up      the answer of an equal request, not older than the deployment lets it become
            keep         an answer that was computed just now
-    near   `engine.control.response_cache` is the store, `replays` knows the bytes, `shield` calls
+    near   `engine.control.response_cache` is the store, `replays` knows the bytes, `lookup` calls
 
 Equal are requests of one account, of the same isolation keys, to the same path of the same deployment as it runs now
 (generation of its settings, digest of its model's file, adapters with theirs, guards), whose fields are the same. What

@@ -1,6 +1,7 @@
 """One request of the inference API on its way: what was asked, what was sent back, what came of it.
 
-    data   Exchange       made by `routes`, filled by whoever answers
+    data   ParsedRequest  what `routes` has read of it
+           Exchange       made by `routes`, filled by whoever answers
     verbs  sent_headers   those that go to a replica with it; time_left: of what its client gives it
     near   `forward` and `relay` answer it; `admit`, `policy` and `routes` read what came of it
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from client.errors import InvalidArgument
+from engine.asgi import Scope
 from engine.control.route import Prompt
 from engine.gateway.prompt import ISOLATION_HEADER
 from engine.gateway.sse import Journal, Sent
@@ -25,6 +28,16 @@ _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a reque
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
 TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = (ISOLATION_HEADER, TIMEOUT_HEADER)  # of the client's, to the replica
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """`addon`: the adapter that its model string stands for."""
+
+    caller: Principal
+    fields: dict[str, Any]
+    addon: str | None
+    scope: Scope
 
 
 @dataclass(slots=True)

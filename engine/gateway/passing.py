@@ -2,8 +2,8 @@
 
 data   Passing    passed on as it comes, or held back whole until `release`
        Windowed   a stream that is let out while it is written, as far as no rule can be broken any more
-       Stopped    raised through `forward` by a stream that broke one
-near   `engine.gateway.shield` makes them, `engine.control.windowed` says how far
+near   `shield` puts one in the way; `judging` says which, and hears a guard's model with the first;
+       `engine.control.windowed` says how far the second goes
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from engine.access.guards import Standing
 from engine.asgi import Message, Send
 from engine.control.windowed import Window
 from engine.gateway import cached
+from engine.gateway.answer_text import Place, places_of
 from engine.gateway.exchange import Exchange
 from engine.gateway.relay import Stopped
-from engine.gateway.texts import Place, places_of
 
 _END = b"data: [DONE]\n\n"
 Keep = Callable[[bytes], None]

@@ -177,7 +177,16 @@ def m013_request_usage(db: sqlite3.Connection) -> None:
 
 
 @migration
-def m014_usage_of_guards(db: sqlite3.Connection) -> None:
+def m014_faults(db: sqlite3.Connection) -> None:
+    """Since when nobody asks a deployment, in seconds that an engine was there for; and what went wrong with its
+    replicas."""
+    db.execute("ALTER TABLE deployments ADD COLUMN idle_watched_s REAL")
+    db.execute("ALTER TABLE fleet_beat ADD COLUMN watched_s REAL NOT NULL DEFAULT 0")
+    db.execute("CREATE TABLE faults (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m015_usage_of_guards(db: sqlite3.Connection) -> None:
     """Requests that guards made for those of clients are told apart: the guard is part of who pays."""
     told = "account, at_ms, user, key, deployment, model, adapter, tags, simulated"
     sums = "requests, failed, prompt, cached, generated, accepted, rejected, unpriced, charge"

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,12 @@ from engine.telemetry.ledger import USED_AGE_S
 from tests.conftest import SHARED
 from tests.house import Home, home, served
 from tests.processes import PATIENCE_S, EngineProcess
-from tests.virtual import Virtual, virtual
+from tests.virtual import Virtual
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 PROMPT_TOKENS = 9  # of CHAT, as the virtual replica counts
 WINDOW_MS = 60_000
 SEED = 20_260_101
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[Virtual]:
-    async with virtual(tmp_path / "virtual") as opened:
-        yield opened
 
 
 async def ask(http: httpx.AsyncClient, account: str = "local", **fields: object) -> httpx.Response:

@@ -16,7 +16,7 @@ import pytest
 from client.errors import FailedPrecondition, NotFound
 from client.resources import Client
 from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
-from tests.conftest import PATIENCE_S, SHARED, all_counted, until_ready
+from tests.conftest import PATIENCE_S, SHARED, all_counted, removed_afterwards, until_ready
 from tests.processes import SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
@@ -25,11 +25,8 @@ pytestmark = pytest.mark.model
 @pytest.fixture
 async def own(fleet: Client) -> AsyncIterator[Client]:
     """The engine, with whatever a test deploys as `own` removed afterwards."""
-    yield fleet
-    try:
-        await fleet.deployments.delete("own", hard=True, ignore_checks=True)
-    except NotFound:
-        return
+    async with removed_afterwards(fleet, "own"):
+        yield fleet
 
 
 async def until(fleet: Client, condition: object, deployment: str = "own") -> Deployment:

@@ -238,7 +238,7 @@ async def test_an_engine_that_stops_tells_who_waits_for_a_judged_stream_in_the_e
         await client.guards.create("words", GuardSpec(keywords=[CANARY]))
         asking = asyncio.create_task(http.post(PATH, json=saying("x", stream=True)))
         await until(lambda: stage.open() and stage.open()[0].attempts and stage.open()[0].attempts[0].answered_at)
-        stage.home.engine.house.breaking_off.set()
+        stage.home.engine.house.breaking_off.give()
         refused(await asking, 503, "UNAVAILABLE")
 
 

@@ -13,7 +13,7 @@ import pytest
 from client.errors import FailedPrecondition, NotFound
 from client.resources import Client
 from client.types import DeploymentSpec
-from tests.conftest import PATIENCE_S, SHARED, until_ready
+from tests.conftest import PATIENCE_S, SHARED, removed_afterwards, until_ready
 from tests.processes import GEMMA, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
@@ -24,11 +24,8 @@ AGAIN = "one two three four five six one two three four five six one two three"
 @pytest.fixture
 async def own(fleet: Client) -> AsyncIterator[Client]:
     """The engine, with whatever a test deploys as `drafts` removed afterwards."""
-    yield fleet
-    try:
-        await fleet.deployments.delete("drafts", hard=True, ignore_checks=True)
-    except NotFound:
-        return
+    async with removed_afterwards(fleet, "drafts"):
+        yield fleet
 
 
 async def text(engine: EngineProcess, deployment: str) -> str:

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,12 +36,6 @@ generated = 1000000
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 PROMPT_TOKENS = 9  # of CHAT, as the virtual replica counts
 SUMS = ("requests", "failed_requests", "prompt_tokens", "generated_tokens", "cost_usd", "unpriced_requests")
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[Virtual]:
-    async with virtual(tmp_path / "virtual") as opened:
-        yield opened
 
 
 async def ask(http: httpx.AsyncClient, name: str = "chat", **fields: object) -> httpx.Response:

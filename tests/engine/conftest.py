@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,17 @@ def _stop(replica: Replica) -> None:
     replica.process.stderr.close()
 
 
+@contextmanager
+def running(folder: Path, model: Path, *options: str) -> Iterator[Replica]:
+    """A replica that is ready, and gone afterwards."""
+    replica = _start(folder, model, *options)
+    try:
+        replica.wait_ready()
+        yield replica
+    finally:
+        _stop(replica)
+
+
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
     """Start replicas that a test may break; all are gone afterwards."""
@@ -119,10 +131,8 @@ def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iterator[Replica]:
     """One SmolLM2 replica for all tests that leave it as they found it."""
     patient = ("--orphan-timeout", "3600")  # tests of other replicas may take longer than an orphan waits
-    running = _start(tmp_path_factory.mktemp("replica"), q4_0, "--context", "512", *patient)
-    running.wait_ready()
-    yield running
-    _stop(running)
+    with running(tmp_path_factory.mktemp("replica"), q4_0, "--context", "512", *patient) as replica:
+        yield replica
 
 
 @pytest.fixture

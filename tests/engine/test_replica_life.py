@@ -26,6 +26,7 @@ def test_the_socket_answers_before_the_model_is_loaded(launch: Launch, tmp_path:
     with replica.client() as client:
         poll_until(lambda: answers(client))
         assert client.get("/health").json()["status"] == "loading"
+        poll_until(lambda: client.get("/health").json()["last_progress_age_s"] > 1.5)  # and it says that it hangs
         refused = client.post("/v1/completions", json={"prompt": "x"})
         assert refused.status_code == 503
         assert refused.json()["error"]["message"] == "this replica is loading"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from client.resources import Client
+from engine.store.disk import DATABASE
 from tests.conftest import deploy, until_ready
 from tests.processes import EngineProcess
 
@@ -61,6 +63,15 @@ async def test_a_request_that_crashes_replicas_is_refused_after_two_and_costs_no
         assert quarantined.digest[:16] in error["message"]
         assert len(set(quarantined.replicas)) == 2
         assert "firedeck_requests_quarantined_total" in (await http.get("/metrics")).text
+        while quarantined.digest not in _faults_on_disk(engine):
+            await asyncio.sleep(0.1)
+    engine.kill()
+    engine.start()
+    async with _http(engine) as http:
+        refused = await _ask(http, "POISON", 5)
+        assert refused.status_code == 400
+        assert "ended 2 replicas" in refused.json()["error"]["message"]
+        assert (await _ask(http, "Innocent", 5)).status_code == 200
 
 
 async def test_requests_whose_replicas_are_killed_from_outside_are_answered_and_never_refused(
@@ -159,6 +170,11 @@ async def test_a_request_that_wedges_replicas_is_found_out_though_its_clients_gi
 
 async def _reasons(client: Client) -> list[str]:
     return [event.reason for event in await client.fleet.events("d")]
+
+
+def _faults_on_disk(engine: EngineProcess) -> str:
+    with contextlib.closing(sqlite3.connect(engine.data_dir / DATABASE)) as db:
+        return "".join(doc for (doc,) in db.execute("SELECT doc FROM faults"))
 
 
 def _logged(engine: EngineProcess, words: bytes) -> int:

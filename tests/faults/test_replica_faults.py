@@ -130,20 +130,27 @@ async def test_a_replica_whose_socket_is_taken_away_is_replaced_and_no_request_f
     assert await statuses(engine, 8) == {200}
 
 
-async def test_a_replica_that_is_never_ready_is_given_up_and_tried_again_with_the_reason(tmp_path: Path) -> None:
-    hasty = MISBEHAVING | {"FIREDECK_TEST_START_TIMEOUT_S": "3"}
-    engine = EngineProcess(tmp_path / "data", environment=hasty).start()
+@pytest.mark.parametrize(
+    ("deployment", "patience", "why"),
+    [
+        ("never-ready", "START_TIMEOUT_S", "not ready after 3s"),
+        # In the suite a real loader says that it hangs, and what follows from that is shown on virtual clocks.
+        pytest.param("stuck-loader", "LOAD_STALLED_AFTER_S", "while it started", marks=pytest.mark.soak),
+    ],
+)
+async def test_a_replica_that_is_never_ready_is_given_up_and_tried_again_with_the_reason(
+    tmp_path: Path, deployment: str, patience: str, why: str
+) -> None:
+    engine = EngineProcess(tmp_path / "data", environment=MISBEHAVING | {f"FIREDECK_TEST_{patience}": "3"}).start()
     try:
         async with Client(engine.context) as client:
-            await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), "never-ready")
+            await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), deployment)
             async with asyncio.timeout(PATIENCE_S):
-                while "ReplicaFailed" not in (told := await said(client, "never-ready")):
+                while "ReplicaFailed" not in (told := await said(client, deployment)):
                     await asyncio.sleep(0.1)
-                assert told["ReplicaUnhealthy"][0] == "not ready after 3s"
-                assert told["ReplicaFailed"][0] == (
-                    "start 1 failed, the next not before 1s from now: not ready after 3s"
-                )
-                while len((await said(client, "never-ready"))["ReplicaStarted"]) < 2:
+                assert why in (reason := told["ReplicaUnhealthy"][0])
+                assert told["ReplicaFailed"][0] == f"start 1 failed, the next not before 1s from now: {reason}"
+                while len((await said(client, deployment))["ReplicaStarted"]) < 2:
                     await asyncio.sleep(0.1)
     finally:
         engine.stop()

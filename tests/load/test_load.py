@@ -173,7 +173,7 @@ async def test_where_nobody_is_to_wait_long_who_would_is_refused_at_once_and_tol
         assert "maxQueueWait" in " ".join(told.explanation)
 
 
-@pytest.mark.parametrize(("slow", "bound_mib"), [(64, 48), full(1000, 256)])
+@pytest.mark.parametrize(("slow", "bound_mib"), [(64, 24), full(1000, 192)])
 async def test_clients_that_read_nothing_cost_little_memory_and_nobody_else_a_token(
     wide: Stand, slow: int, bound_mib: int
 ) -> None:

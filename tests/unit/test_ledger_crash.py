@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 from engine.clock import SystemClock
 from engine.control.ledger import Presence, Terms
 from engine.store.store import Store
 from engine.telemetry.ledger import Ledger
+from tests.processes import lines_until_killed
 
 KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "2"))  # processes; more by hand
 LOOKS_MAX = 150
@@ -49,17 +47,7 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 
 def look_until_killed(path: Path, first: int, looks: int) -> list[tuple[int, int]]:
     """(number of the replica, instant) of every look whose acknowledgement was read."""
-    command = [sys.executable, "-c", WRITER, str(path), str(first)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < looks:
-            piece = os.read(process.stdout.fileno(), 4096)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    lines = [line.split() for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [line.split() for line in lines_until_killed(WRITER, str(path), str(first), lines=looks)]
     return [(int(number), int(at)) for number, at in lines]
 
 

@@ -17,6 +17,7 @@ from engine.control.outliers import (
     WINDOW_S,
     Outliers,
 )
+from tests.unit.steps import steps_of
 
 BOTH = ["a", "b"]
 
@@ -103,6 +104,17 @@ def test_what_is_long_over_counts_no_more():
     for _ in range(KNOWN_AFTER - 1):
         assert outliers.answered("a", WINDOW_S + 1, 100.0) is None
     assert outliers.answered("a", WINDOW_S + 1, 100.0) is None, "of the others nothing is known any more"
+
+
+def test_an_answer_as_expected_costs_no_more_among_many_replicas():
+    def steps(replicas: int) -> int:
+        outliers = Outliers()
+        for name in range(replicas):
+            for _ in range(KNOWN_AFTER):
+                outliers.answered(str(name), 0.0, 1.0)
+        return steps_of(lambda: outliers.answered("0", 0.0, 1.0))
+
+    assert steps(100) == steps(2)
 
 
 def test_of_replicas_that_are_gone_nothing_is_kept():

@@ -7,9 +7,6 @@ import itertools
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -44,6 +41,7 @@ from engine.telemetry import tally as tally_room
 from engine.telemetry.meter import Usage
 from engine.telemetry.tally import Tally
 from engine.telemetry.usage_journal import FILES
+from tests.processes import lines_until_killed
 
 ADA = Principal("local", "ada", "user", "k1")
 CHAT, MODEL = "accounts/local/deployments/chat", "accounts/fireworks/models/m"
@@ -417,16 +415,7 @@ asyncio.run(main(pathlib.Path(sys.argv[1])))
 
 def post_until_killed(folder: Path, after: int) -> Counter[str]:
     """How many of each tag were told to be settled."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < after:
-            piece = os.read(process.stdout.fileno(), 65536)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    return Counter(seen.decode().split("\n")[:-1])
+    return Counter(lines_until_killed(WRITER, str(folder), lines=after))
 
 
 async def test_every_request_that_was_settled_survives_kill_9_and_none_counts_twice(tmp_path):
