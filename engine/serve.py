@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 
 import uvicorn
@@ -165,6 +165,21 @@ class _Server(uvicorn.Server):
         engine.end(DRAIN_S - BREAK_OFF_S)
 
 
+@contextlib.asynccontextmanager
+async def _calls(settings: Settings, url: str) -> AsyncIterator[None]:
+    """Take gRPC calls meanwhile, where that was asked for."""
+    if settings.grpc_port is None or settings.grpc_descriptors is None:
+        yield
+        return
+    try:
+        from engine.rpc.listener import listening  # late: its packages are an extra
+    except ImportError as error:
+        raise FailedPrecondition(f"gRPC calls need {error.name}", hint="pip install 'firedeck[grpc]'") from None
+    async with listening(settings.host, settings.grpc_port, settings.grpc_descriptors, url) as port:
+        log.info("gRPC calls are taken on %s port %d", settings.host, port)
+        yield
+
+
 async def _serve(engine: Engine, listener: socket.socket, url: str, started: Started) -> None:
     server = _Server(
         uvicorn.Config(
@@ -179,7 +194,7 @@ async def _serve(engine: Engine, listener: socket.socket, url: str, started: Sta
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, server.end, engine)
-    async with asyncio.TaskGroup() as tasks:
+    async with _calls(engine.settings, url), asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve([listener]))
         await server.listening.wait()
         _spare_the_collector()

@@ -18,6 +18,7 @@ from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
 
 DEFAULT = "default"  # as `deploymentShape`: the first shape of the base model
+_QUANTIZED = ("FP8", "FP4", "NF4")  # beginnings of precisions that, as documented, take no adapters when asked for
 DRAFT_TOKENS_DEFAULT = 4  # where the model names a draft model and no count
 PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/"
 
@@ -116,6 +117,12 @@ def check_served(deployment: Deployment, model: Model, options: WriteOptions) ->
         raise FailedPrecondition(
             f"{model.name} is not prepared in {precision}: it has {has}", field="precision",
             hint="leave precision out, or make a model of a file in that precision",
+        )  # fmt: skip
+    if precision.startswith(_QUANTIZED) and (deployment.enable_addons or deployment.enable_hot_reload_latest_addon):
+        field = "enableAddons" if deployment.enable_addons else "enableHotReloadLatestAddon"
+        raise InvalidArgument(
+            f"{field} does not go with precision {precision}", field=field,
+            hint="take FP16 or BF16, or leave precision or the adapters out",
         )  # fmt: skip
     if deployment.image_tag and options.check_image:
         raise InvalidArgument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from textual.app import App, SystemCommand
 from textual.filter import LineFilter
@@ -14,22 +15,34 @@ from client.config import Context
 from tui import theme
 from tui.core.actions import ACTIONS
 from tui.core.follow import news
+from tui.core.inbox import Alert, Inbox
+from tui.core.inbox_file import InboxFile
 from tui.core.journal import Journal, default_path
 from tui.core.plan import Plan, Verb
+from tui.core.query import View
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
+from tui.screens.alerts import AlertsScreen
+from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.listing import ListScreen
 from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
+from tui.screens.requests import RequestsScreen
+from tui.screens.routers import RoutersScreen
+from tui.screens.timeline import TimelineScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource
 from tui.widgets.ascii_filter import AsciiFilter
+
+PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
+    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
+}  # fmt: skip
 
 
 def _now() -> datetime:
@@ -72,6 +85,11 @@ class Deck(App[None]):
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
         self.undo: Plan | None = None
+        self.exports = Path.cwd()  # where reports are written
+        self.views: dict[str, View] = {}  # of the side pages, by their names
+        path = journal.path.with_name("inbox.json") if journal.path is not None else None
+        self.inbox_file = InboxFile(path, f"{self.context.name} {self.context.base_url}")
+        self.inbox: Inbox = self.inbox_file.read()
         self._followed: dict[str, tuple[Verb, datetime]] = {}
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
@@ -99,11 +117,27 @@ class Deck(App[None]):
 
     def on_fleet_seen(self, message: FleetSeen) -> None:
         now = self.clock()
+        first = self.picture.snapshot is None
+        self.inbox, unheard = self.inbox.taken(message.snapshot, now)
         self.picture = self.picture.seen(message.snapshot, now)
+        if unheard and not first:  # those of the first picture are counted in the top line
+            self._ring(unheard)
         for name, (verb, since) in list(self._followed.items()):
             if told := news(self.picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+
+    def _ring(self, alerts: Sequence[Alert]) -> None:
+        self.bell()
+        for alert in alerts[:3]:
+            told = f"{alert.deployment.rpartition('/')[2]}: {alert.text}"
+            self.notify(told, title=alert.name, severity="warning", timeout=10, markup=False)
+
+    def keep_inbox(self, inbox: Inbox) -> None:
+        """The user has dealt with an alert."""
+        self.inbox = inbox
+        if problem := self.inbox_file.write(inbox):
+            self.notify(problem, severity="warning")
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
@@ -158,7 +192,11 @@ class Deck(App[None]):
         while len(self.screen_stack) > 1 and isinstance(self.screen, Page) and not isinstance(self.screen, FleetScreen):
             self.pop_screen()
         if page != "fleet":
-            self.push_screen(ListScreen(page))
+            self.push_screen(PAGES.get(page, ListScreen)(page))
+
+    def show_timeline(self, deployment: str, around: datetime | None = None) -> None:
+        """What happened to the deployment; with `around` in the middle of the charts."""
+        self.push_screen(TimelineScreen(deployment, around))
 
     # Help and commands.
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
 from client.fleet_types import DeploymentStatus
+from client.router_types import SHIFTING
 from client.types import DeploymentSpec
 from tui.core.journal import Entry, Journal
 from tui.core.plan import Plan, Verb, undo
@@ -17,7 +18,10 @@ from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
-_DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back"}
+_DONE: dict[Verb, str] = {
+    "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
+    "roll_back": "rolled back",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Executor:
     def __init__(
         self, source: FleetSource, journal: Journal, clock: Callable[[], datetime], locked: Callable[[], bool]
     ) -> None:
-        self._source, self._journal, self._clock, self._locked = source, journal, clock, locked
+        self._source, self.journal, self._clock, self._locked = source, journal, clock, locked
 
     async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
         """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at.
@@ -54,11 +58,12 @@ class Executor:
             await self._write(plan, f"{error.name}: {error.text}")
             raise
         except asyncio.CancelledError:
-            self._journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
+            self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
-        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=plan.verb != "delete")
+        follow = plan.verb not in ("delete", "roll_back")
+        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=follow)
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
@@ -68,6 +73,9 @@ class Executor:
         if plan.verb == "create":
             made = await self._source.create(plan.spec or DeploymentSpec(), plan.id or None)
             return made.name
+        if plan.verb == "roll_back":
+            await self._roll_back(plan)
+            return plan.target
         await self._recheck(plan)
         match plan.verb:
             case "scale":
@@ -79,6 +87,13 @@ class Executor:
             case "undelete":
                 await self._source.undelete(plan.target)
         return plan.target
+
+    async def _roll_back(self, plan: Plan) -> None:
+        """Of a router: the shift must still be the one that the user saw."""
+        shift = (await self._source.router(plan.target)).shift
+        if shift is None or shift.state != SHIFTING or shift.start_time != plan.seen_created:
+            raise FailedPrecondition(f"that shift of {plan.id} is over", hint="look again")
+        await self._source.abort_shift(plan.target)
 
     async def _recheck(self, plan: Plan) -> None:
         """The deployment of this name must still be the one, and in the state, that the user saw."""
@@ -101,7 +116,7 @@ class Executor:
 
     async def _write(self, plan: Plan, outcome: str) -> str:
         """In a thread: a slow disk must not stop the screen."""
-        return await asyncio.to_thread(self._journal.write, self._entry(plan, outcome))
+        return await asyncio.to_thread(self.journal.write, self._entry(plan, outcome))
 
     def _entry(self, plan: Plan, outcome: str) -> Entry:
         context = self._source.context

@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck bench -r 1,2,4 -d 60s --ttft 500ms",
         "firedeck bench --base-url http://host:8000/v1 --model NAME --json",
     ),
+    "completion": ("firedeck completion bash", "firedeck completion fish"),
     "deployed-model list": ("firedeck deployed-model list",),
     "deployed-model get": ("firedeck deployed-model get my-lora-ab12cd",),
     "deployed-model update": ("firedeck deployed-model update my-lora-ab12cd --default",),
@@ -73,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "guard update": (
         "firedeck guard update no-cards --disabled",
         "firedeck guard update topics --keyword 'project x' --keyword 'project y'",
+        "firedeck guard update topics --no-breaker --dry-run",
     ),
     "guard delete": ("firedeck guard delete no-cards",),
     "guard release": ("firedeck guard release topics --key-id 1a2b3c4d",),
@@ -85,11 +87,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model create": (
         "firedeck model create my-model --file ./model.gguf",
         "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
+        "firedeck create model my-lora ./peft-folder --base-model my-model",
     ),
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
     "quota list": ("firedeck list quotas",),
-    "quota get": ("firedeck quota get replica-count",),
+    "quota get": (
+        "firedeck quota get replica-count",
+        "firedeck quota get requests-per-minute --user ci-bot --key-id 1a2b3c4d",
+    ),
+    "quota delete": (
+        "firedeck quota delete monthly-spend-usd",
+        "firedeck delete quota requests-per-minute --user ci-bot --key-id 1a2b3c4d --dry-run",
+    ),
     "quota update": (
         "firedeck update quota replica-count --value 8",
         "firedeck quota update requests-per-minute --value 60 --user ci-bot --key-id 1a2b3c4d",

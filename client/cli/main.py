@@ -9,6 +9,7 @@ import click
 from client.cli.accounts import account
 from client.cli.audit import audit_logs
 from client.cli.bench import bench
+from client.cli.completion import completion
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
 from client.cli.examples import attach
@@ -38,8 +39,9 @@ def main() -> None:
 
 
 for command in (
-    account, alerts, api_key, audit_logs, bench, deployed_model, deployment, deployment_shape, deployment_shape_version,
-    event, explain, guard, load_lora, model, node, quota, requests, router, secret, unload_lora, usage, user, whoami,
+    account, alerts, api_key, audit_logs, bench, completion, deployed_model, deployment, deployment_shape,
+    deployment_shape_version, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
+    unload_lora, usage, user, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

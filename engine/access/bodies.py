@@ -35,7 +35,8 @@ def without(message: W, output_only: Set[str]) -> W:
 
 
 def masked(changes: W, update_mask: str) -> W:
-    """`changes` with only those fields that an `updateMask` names; all of them where there is none."""
+    """`changes` with only those fields that an `updateMask` names, one that it lacks as none (google.aip.dev/134); all
+    of them where there is no mask."""
     paths = update_paths(update_mask)
     if paths is None:
         return changes
@@ -43,4 +44,4 @@ def masked(changes: W, update_mask: str) -> W:
     unknown = sorted(names - type(changes).model_fields.keys())
     if unknown:
         raise InvalidArgument(f"unknown field {unknown[0][:60]!r} in the update mask", field="updateMask")
-    return type(changes)(**{name: getattr(changes, name) for name in names & changes.model_fields_set})
+    return type(changes)(**{name: getattr(changes, name) for name in names})

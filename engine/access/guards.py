@@ -80,7 +80,8 @@ class Guards:
     def get(self, account: str, guard_id: str) -> Guard:
         return self._shown(self._standing(account, guard_id))
 
-    async def create(self, account: str, spec: GuardSpec, guard_id: str) -> Guard:
+    async def create(self, account: str, spec: GuardSpec, guard_id: str, *, validate_only: bool = False) -> Guard:
+        """A new guard; with `validate_only` what it would be."""
         name = f"accounts/{account}/guards/{check_id(guard_id, 'guardId')}"
         async with self._changing:
             mine = self._of.get(account, {})
@@ -90,19 +91,23 @@ class Guards:
                 raise ResourceExhausted(f"the account has {GUARDS_MAX} guards, all that it may have")
             now = self._clock.wall()
             told = spec.model_dump(exclude=set(OUTPUT_ONLY), exclude_none=True)
-            return await self._put(_whole(Guard(**told, name=name, create_time=now, update_time=now), account))
+            made = _whole(Guard(**told, name=name, create_time=now, update_time=now), account)
+            return await self._put(made, validate_only=validate_only)
 
-    async def update(self, account: str, guard_id: str, changes: GuardSpec) -> Guard:
-        """Only the fields that are set in `changes`. Its breaker begins anew where that was changed."""
+    async def update(self, account: str, guard_id: str, changes: GuardSpec, *, validate_only: bool = False) -> Guard:
+        """Only the fields that are set in `changes`. Its breaker begins anew where that was changed. With
+        `validate_only` what it would be."""
         async with self._changing:
             current = self._standing(account, guard_id).guard
             fields = changes.model_fields_set - OUTPUT_ONLY
             told = {field: getattr(changes, field) for field in fields} | {"update_time": self._clock.wall()}
-            return await self._put(_whole(current.model_copy(update=told), account))
+            return await self._put(_whole(current.model_copy(update=told), account), validate_only=validate_only)
 
-    async def delete(self, account: str, guard_id: str) -> None:
+    async def delete(self, account: str, guard_id: str, *, validate_only: bool = False) -> None:
         async with self._changing:
             standing = self._standing(account, guard_id)
+            if validate_only:
+                return
             await self._records.drop_guard(standing.guard.name)
             del self._of[account][standing.guard.name]
 
@@ -124,8 +129,10 @@ class Guards:
             raise NotFound(f"guard {guard_id[:80]!r} does not exist", hint="firedeck guard list shows all")
         return found
 
-    async def _put(self, guard: Guard) -> Guard:
+    async def _put(self, guard: Guard, *, validate_only: bool) -> Guard:
         _rules(guard)  # refused before it is written
+        if validate_only:
+            return guard
         await self._records.put_guard(guard.name, guard.model_dump_json(exclude_none=True))
         return self._shown(self._take(guard))
 

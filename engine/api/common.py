@@ -29,6 +29,7 @@ W = TypeVar("W", bound=Wire)
 
 UpdateMask = Annotated[str, Query(alias="updateMask", description="fields to change; if not given, those of the body")]
 INSTANT = {"format": "date-time"}  # of a query parameter that `client.instants` reads
+ValidateOnly = Annotated[bool, Query(alias="validateOnly", description="say what it would be; change nothing")]
 ReadMask = Annotated[str, Query(alias="readMask", description="fields to show, joined by commas; * is all")]
 
 

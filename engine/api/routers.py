@@ -10,12 +10,22 @@ from client.names import Name
 from client.router_types import Router, RouterPage, RouterShiftSpec
 from engine import router_rules
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, listed, shown
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    ValidateOnly,
+    documented_body,
+    listed,
+    shown,
+)
 from engine.masks import update_paths
 
 router = APIRouter(prefix="/firedeck/v1/accounts/{account}/routers", tags=["firedeck"])
 _ONE = "/{router_id}"
-ValidateOnly = Annotated[bool, Query(alias="validateOnly", description="say what it would be; change nothing")]
 
 
 @router.post("", response_model=Router, openapi_extra=documented_body("RouterSpec"))

@@ -35,12 +35,19 @@ _KEPT = 64  # requests of each replica
 
 @dataclass(slots=True)
 class _Record:
-    """`recent`: (when, failed, times as slow as expected or None)."""
+    """`recent`: (when, failed, times as slow as expected or None); `bad`: how many of these could eject it."""
 
-    recent: deque[tuple[float, bool, float | None]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    recent: deque[tuple[float, bool, float | None]] = field(default_factory=deque)
+    bad: int = 0
     in_a_row: int = 0
     ejections: int = 0
     until: float = -math.inf
+
+    def add(self, outcome: tuple[float, bool, float | None]) -> None:
+        if len(self.recent) == _KEPT:
+            self.bad -= _bad(self.recent.popleft())
+        self.recent.append(outcome)
+        self.bad += _bad(outcome)
 
     def since(self, start: float) -> list[tuple[float, bool, float | None]]:
         return [one for one in self.recent if one[0] >= start]
@@ -75,7 +82,7 @@ class Outliers:
         record = self._records.setdefault(replica, _Record())
         if record.until > now:
             return None  # it was asked before
-        record.recent.append((now, failed, slowness))
+        record.add((now, failed, slowness))
         record.in_a_row = record.in_a_row + 1 if failed else 0
         why = self._outlying(replica, record, now)
         if why is not None:
@@ -85,20 +92,19 @@ class Outliers:
     def _outlying(self, replica: str, record: _Record, now: float) -> str | None:
         if record.in_a_row >= IN_A_ROW:
             return f"{record.in_a_row} requests in a row failed there"
+        if record.bad < FAILED_SHARE * KNOWN_AFTER:
+            return None  # neither share nor median can be so high: nearly always, and the others are many
         start = now - WINDOW_S
         own = record.since(start)
         if len(own) < KNOWN_AFTER:
             return None
-        share, slow = _failed(own), _slowness(own)
-        if share < FAILED_SHARE and slow < TIMES:
-            return None  # whatever the others do, who are many
         others = [one for name, other in self._records.items() if name != replica for one in other.since(start)]
         if len(others) < KNOWN_AFTER:
             return None
-        usual = _failed(others)
+        share, usual = _failed(own), _failed(others)
         if share >= FAILED_SHARE and share >= TIMES * usual:
             return f"{share:.0%} of the last {len(own)} requests failed there, and {usual:.0%} elsewhere"
-        normal = _slowness(others)
+        slow, normal = _slowness(own), _slowness(others)
         if slow >= TIMES * max(1.0, normal):
             return f"its answers began {slow / max(1.0, normal):.0f} times as late as those of the others"
         return None
@@ -111,6 +117,12 @@ class Outliers:
         record.until = now + doubling(OUT_FIRST_S, record.ejections, OUT_MAX_S)
         record.in_a_row = 0
         record.recent.clear()
+        record.bad = 0
+
+
+def _bad(outcome: tuple[float, bool, float | None]) -> bool:
+    _, failed, slowness = outcome
+    return failed or (slowness is not None and slowness >= TIMES)
 
 
 def _failed(outcomes: Collection[tuple[float, bool, float | None]]) -> float:

@@ -103,9 +103,10 @@ def token_count(prompt: Any) -> int | None:
 
 
 def answer_limit(body: Mapping[str, Any]) -> int | None:
-    """Tokens that the answer may have at most; None where the request says nothing of it."""
+    """Tokens that the answer may have at most, 0 for a prompt that is only to be read; None where the request says
+    nothing of it."""
     given = (body.get(name) for name in _LIMITS)
-    return next((limit for limit in given if type(limit) is int and limit > 0), None)
+    return next((limit for limit in given if type(limit) is int and limit >= 0), None)
 
 
 def is_protocol(name: str, value: str) -> bool:

@@ -6,7 +6,7 @@ What to do about it is `engine.control.reconcile`'s; this is what is remembered 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.control.backoff import STEADY_AFTER_S, Backoff, Starts
 from engine.control.reconcile import SERVING, Declared, Fallback, Observed, Stage, standing, stopped
@@ -41,7 +41,7 @@ class Progress:
     stopped_since: float | None = None
     places: int = 0
     places_at: float = 0.0
-    trial: Trial = field(default_factory=lambda: Trial())
+    trial: Trial = Trial()
 
     @property
     def stopped(self) -> bool:

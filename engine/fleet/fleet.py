@@ -32,6 +32,7 @@ from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
 from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
+from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import restore, take_over
 from engine.shapes import NO_OPTIONS, WriteOptions
@@ -120,7 +121,7 @@ class Fleet:
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
-                "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
+                "desired_replica_count": first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
                 "cluster": SIMULATED_CLUSTER if self.rooms.driver.simulated else None,
             }
         )  # fmt: skip
@@ -133,7 +134,7 @@ class Fleet:
             del self._keepers[str(name)]
             self.directory.forget(str(name))
             raise
-        keeper.begin(self._first_count(made))
+        keeper.begin(first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
         keeper.start()
         if options.auto_deploy:
@@ -238,7 +239,7 @@ class Fleet:
         self.directory.deploy(Deployed(name, declared.base_model or ""))
         await self.deployed.bring_back(name)
         keeper.fresh_start()
-        keeper.begin(self._first_count(declared))
+        keeper.begin(first_count(declared))
         await keeper.announce("Normal", "Undeleted", f"by {by}")
         return declared
 
@@ -273,11 +274,6 @@ class Fleet:
         keeper = self.get(name)
         check_living(keeper.deployment)
         return keeper
-
-    @staticmethod
-    def _first_count(deployment: Deployment) -> int:
-        """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
-        return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
 
     async def _sweep(self) -> None:
         while True:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
-from engine.control.pace import Pace
+from engine.control.pace import Pace, Service
 from engine.control.route import Choice, Prompt
-from engine.fleet.balancer import Balancer
+from engine.fleet.balancer import DEFAULT_SLOTS, Balancer
 from engine.fleet.replica import Replica
 from engine.fleet.trials import NOBODY, Trial
 from engine.telemetry import tracing
@@ -66,7 +66,7 @@ class Lobby:
         self._clock = clock
         self._balancer = balancer or Balancer(clock)
         self._waiting: deque[Waiter] = deque()
-        self._pace = Pace()
+        self._pace, self._service = Pace(), Service()
         self._closed: Exception | None = None
 
     @property
@@ -91,12 +91,14 @@ class Lobby:
         would come within `timeout_s`, Unavailable when none came.
         """
         replica = await self._wait(timeout_s, avoid, trial, prompt or Prompt())
-        began_at = self._clock.monotonic()
+        began_at, beside = self._clock.monotonic(), replica.in_flight
         try:
             yield replica
         finally:
+            seconds = self._clock.monotonic() - began_at
+            self._service.ended(seconds, replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight))
             replica.in_flight -= 1
-            self._balancer.ended(self._clock.monotonic() - began_at)
+            self._balancer.ended(seconds)
             self.serve()
 
     def serve(self) -> None:
@@ -105,7 +107,10 @@ class Lobby:
         while self._waiting:
             waiter = self._waiting[0]
             barred = waiter.barred()
-            picked = self._balancer.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
+            ready = self._ready()
+            if not ready:
+                self._pace.begin(self._clock.monotonic())
+            picked = self._balancer.pick(ready, waiter.prompt, waiter.avoid, barred)
             if picked is None and not barred:
                 break
             self._waiting.popleft()
@@ -171,21 +176,30 @@ class Lobby:
         """Raises when it is full, or too long for this deadline, or for one who is `new`: has been nowhere yet."""
         held = len(self._waiting)
         in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
+        now = self._clock.monotonic()
         if not in_the_way or not self._ready():
-            self._pace.begin()  # what was before tells nothing about what comes
+            self._pace.begin(now)  # what was before tells nothing about what comes
         if not in_the_way and held < QUEUE_MAX:
             return
-        now = self._clock.monotonic()
-        wait_s = self._pace.wait_s(held + 1, now)
         if held >= QUEUE_MAX:
             raise self._full(held)
+        slots = self._slots()
+        wait_s = self._pace.wait_s(held + 1, now, slots)
         if wait_s is not None and wait_s > timeout_s:
             why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
-        if new and most_s is not None and self._ready() and self._pace.over(most_s, held + 1, self._longest_s(), now):
-            why = f": {held} wait, longer than the {most_s:g}s of its maxQueueWait"
+        if not new or most_s is None or not slots:
+            return
+        if self._pace.over(most_s, held + 1, self._longest_s(), now, slots, self._service):
+            why = f": {held} wait, and one more would for longer than the {most_s:g}s of its maxQueueWait"
+            if self._service.known_s is None and not self._pace.known(slots):
+                why = f": {held} wait, and before the first was answered no more may than run at a time (maxQueueWait)"
             raise self._over(held, why).because("overload")
+
+    def _slots(self) -> int:
+        """Requests that ready replicas run at once."""
+        return sum([replica.slots or DEFAULT_SLOTS for replica in self._ready()])
 
     def _longest_s(self) -> float:
         """How long the first has waited who could have any place."""
@@ -200,7 +214,8 @@ class Lobby:
         return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S).because("queue-full")
 
     def _over(self, held: int, why: str = "") -> ResourceExhausted:
-        retry_s = self._pace.retry_s(held, self._clock.monotonic(), RETRY_AFTER_S)
+        now, known_s = self._clock.monotonic(), self._service.known_s
+        retry_s = self._pace.retry_s(held, now, RETRY_AFTER_S, self._slots(), known_s)
         return ResourceExhausted(
             f"the deployment is over capacity{why}", hint="retry later or add replicas", retry_after_s=retry_s
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.gateway.exchange import MOST_TOKENS_HEADER
+
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
@@ -47,7 +49,8 @@ LIMITS: Json = {
 } | {
     "x-ratelimit-over-limit": _told(
         "Whether a limit of the account or the key refused this request; only where any is set", {"enum": ["yes", "no"]}
-    )
+    ),
+    MOST_TOKENS_HEADER: _told("What an answer may have; only where a limit leaves less than was asked for", _COUNT),
 }  # fmt: skip
 
 RETRY: Json = {

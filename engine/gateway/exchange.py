@@ -26,6 +26,7 @@ GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})  # paths whos
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
+MOST_TOKENS_HEADER = "x-firedeck-max-tokens"  # to the replica: what an answer may have, where a limit leaves less
 TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = (ISOLATION_HEADER, TIMEOUT_HEADER)  # of the client's, to the replica
 
@@ -81,6 +82,16 @@ class Exchange:
     def charged(self) -> Usage:
         """What of it is billed: what a cache answered, or a guard holds back, nobody was sent."""
         return Usage() if self.cached or self.held else self.used
+
+    @property
+    def shortened(self) -> bool:
+        """Its answer may be shorter than one to an equal request."""
+        return MOST_TOKENS_HEADER in self.sent_headers
+
+    def shorten(self, most_tokens: int | None) -> None:
+        """No answer to it is to have more tokens than these; None for no bound but its own."""
+        if most_tokens is not None:
+            self.sent_headers[MOST_TOKENS_HEADER] = str(most_tokens)
 
     def token_seen(self) -> None:
         if self.ttft_s is None:

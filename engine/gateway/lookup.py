@@ -63,7 +63,8 @@ class Lookup:
         return True
 
     def keep(self, keeper: Keeper, exchange: Exchange, question: Question, before: Version, sent: bytes) -> None:
-        """An answer of one replica that is as declared, while nothing was changed since `before`."""
-        answered = exchange.status == 200 and not exchange.lost
+        """An answer of one replica that is as declared, while nothing was changed since `before`; no limit made it
+        shorter."""
+        answered = exchange.status == 200 and not exchange.lost and not exchange.shortened
         if answered and before == self.version(keeper) and exchange.generation == before.generation:
             self._store.keep(question, sent)

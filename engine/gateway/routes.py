@@ -159,7 +159,7 @@ class Gateway:
         tracing.asks(keeper.name, base, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
-        visit.charge(fields, body, generates=path in GENERATES, context=context)
+        exchange.shorten(visit.charge(fields, body, generates=path in GENERATES, context=context))
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, base, addon, fields.get("metadata"), simulated=simulated)
         del fields  # many times as large as the body, and an answer may take minutes

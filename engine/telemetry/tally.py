@@ -18,6 +18,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ ROWS_KEPT = 1_000_000
 TOKENS_MAX = 1 << 28  # of one request: a replica that tells nonsense spoils no sum
 _PAYER = tuple(field.name for field in fields(Payer))
 _SPENT = tuple(field.name for field in fields(Spent))
+_payer_line, _spent_line = attrgetter(*_PAYER), attrgetter(*_SPENT)  # `astuple` copies all that it finds, deeply
 
 ALL_MS = 1 << 62  # a span that holds all time
 Sums = dict[tuple[int, Payer], Spent]  # by minute (its first millisecond) and payer
@@ -123,7 +125,7 @@ class Tally:
         )  # fmt: skip
         minute = self._now_ms() // MINUTE_MS * MINUTE_MS
         self._number += 1
-        self._journal.add([self._number, minute, *astuple(payer), *astuple(spent)])
+        self._journal.add([self._number, minute, *_payer_line(payer), *_spent_line(spent)])
         self._add(minute, payer, spent)
 
     def spent(self, account: str) -> int:

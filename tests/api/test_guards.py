@@ -288,6 +288,23 @@ async def test_after_too_many_hits_a_key_is_refused_for_a_while_or_until_an_admi
         assert (await client.audit_logs.verify()).valid
 
 
+@pytest.mark.parametrize("way", ["null", "mask"])
+async def test_a_breaker_is_taken_away_and_lets_in_whom_it_refused(stage: Stage, way: str) -> None:
+    async with stage.http() as http, stage.client() as client:
+        await client.guards.create("no-canaries", GuardSpec(keywords=["canary"], breaker=BreakerSpec(hits=1)))
+        refused(await http.post(PATH, json=saying("canary")))
+        refused(await http.post(PATH, json=saying("hi")), 403, "KEY_REFUSED")
+        query, body = ("", {"breaker": None}) if way == "null" else ("?updateMask=breaker", {})
+        path = f"/firedeck/v1/accounts/local/guards/no-canaries{query}"
+        rehearsed = await http.patch(f"{path}{'&' if query else '?'}validateOnly=true", json=body)
+        assert "breaker" not in rehearsed.json()
+        refused(await http.post(PATH, json=saying("hi")), 403, "KEY_REFUSED")
+        changed = await http.patch(path, json=body)
+        assert (changed.status_code, changed.json()["keywords"]) == (200, ["canary"])
+        assert "breaker" not in changed.json()
+        assert (await http.post(PATH, json=saying("hi"))).status_code == 200
+
+
 async def test_a_guard_model_that_gives_no_verdict_lets_through_what_its_failure_mode_says(stage: Stage) -> None:
     async with stage.http() as http, stage.client() as client:
         await client.guards.create("model", GuardSpec(model="chat", phases=["request"]))
@@ -423,5 +440,14 @@ async def test_the_command_line_declares_shows_and_takes_away_guards(stage: Stag
         (f"{GUARDS}/guard-a", None), (f"{GUARDS}/guard-b", "open")
     ]  # fmt: skip
     assert "disabled" in await cli("guard", "update", "guard-b", "--disabled")
+    kept = await cli("guard", "list", "-o", "json")
+    for words in ("create guard-c --keyword z", "update guard-a --no-breaker", "delete guard-a guard-b"):
+        dry = await asyncio.to_thread(stage.cli, "guard", *words.split(), "--dry-run")
+        assert dry.stderr.startswith("dry run: nothing was changed; "), dry.output
+        assert dry.stdout
+    assert await cli("guard", "list", "-o", "json") == kept
+    assert "Breaker: -\n" in await cli("guard", "update", "guard-a", "--no-breaker")
+    both = await asyncio.to_thread(stage.cli, "guard", "update", "guard-a", "--no-breaker", "--breaker-hits", "3")
+    assert both.exit_code == 2
     await cli("guard", "delete", "guard-a", "guard-b")
     assert json.loads(await cli("guard", "list", "-o", "json")) == []

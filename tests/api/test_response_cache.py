@@ -160,6 +160,20 @@ async def test_a_hit_is_a_request_without_tokens_for_limits_figures_and_load(sta
         assert (await http.post(PATH, json=ZERO)).status_code == 429
 
 
+async def test_an_answer_that_a_limit_made_shorter_is_not_kept(stage: Stage) -> None:
+    async with stage.http() as http, stage.client() as client:
+        await switch(client)
+        await client.quotas.update("generated-tokens-per-minute", 1)
+        short = await ask(http)
+        assert short.headers["x-firedeck-max-tokens"] == "1"
+        assert short.json()["usage"]["completion_tokens"] == 1
+        await client.quotas.update("generated-tokens-per-minute", 1_000_000)
+        whole = await ask(http)
+        assert whole.headers[HEADER] == "miss"
+        assert len(text_of(whole)) > len(text_of(short))
+        assert (await ask(http)).headers[HEADER] == "hit"
+
+
 async def test_a_deployment_without_replicas_answers_from_the_cache_and_is_not_woken(stage: Stage) -> None:
     async with stage.http() as http, stage.client() as client:
         await switch(client)

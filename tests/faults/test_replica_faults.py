@@ -23,6 +23,7 @@ from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 MISBEHAVING = {"PYTHONPATH": os.pathsep.join([str(POISONOUS), str(ROOT)])}
+FULL_SIZE = (pytest.mark.soak, pytest.mark.timeout(1800))
 SPARE_BYTES = 64 << 20  # what a replica may take on top of what it has, where it shall run out of memory
 
 
@@ -131,21 +132,23 @@ async def test_a_replica_whose_socket_is_taken_away_is_replaced_and_no_request_f
 
 
 @pytest.mark.parametrize(
-    ("deployment", "patience", "why"),
+    ("deployment", "patience", "seconds", "why"),
     [
-        ("never-ready", "START_TIMEOUT_S", "not ready after 3s"),
+        ("never-ready", "START_TIMEOUT_S", 3, "not ready after 3s"),
+        pytest.param("never-ready", "START_TIMEOUT_S", 600, "not ready after 600s", marks=FULL_SIZE),
         # In the suite a real loader says that it hangs, and what follows from that is shown on virtual clocks.
-        pytest.param("stuck-loader", "LOAD_STALLED_AFTER_S", "while it started", marks=pytest.mark.soak),
+        pytest.param("stuck-loader", "LOAD_STALLED_AFTER_S", 60, "while it started", marks=FULL_SIZE),
     ],
 )
 async def test_a_replica_that_is_never_ready_is_given_up_and_tried_again_with_the_reason(
-    tmp_path: Path, deployment: str, patience: str, why: str
+    tmp_path: Path, deployment: str, patience: str, seconds: int, why: str
 ) -> None:
-    engine = EngineProcess(tmp_path / "data", environment=MISBEHAVING | {f"FIREDECK_TEST_{patience}": "3"}).start()
+    patient = MISBEHAVING | {f"FIREDECK_TEST_{patience}": str(seconds)}
+    engine = EngineProcess(tmp_path / "data", environment=patient).start()
     try:
         async with Client(engine.context) as client:
             await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), deployment)
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(seconds + PATIENCE_S):
                 while "ReplicaFailed" not in (told := await said(client, deployment)):
                     await asyncio.sleep(0.1)
                 assert why in (reason := told["ReplicaUnhealthy"][0])

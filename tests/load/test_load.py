@@ -17,7 +17,6 @@ import pytest
 from client.fleet_types import DeploymentStatus
 from client.resources import Client
 from client.types import ColdOptions
-from engine.control.pace import KNOWN_AFTER
 from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX
 from tests.conftest import all_counted
@@ -159,7 +158,7 @@ async def test_far_more_than_it_can_do_is_refused_with_a_time_and_the_queue_keep
 async def test_where_nobody_is_to_wait_long_who_would_is_refused_at_once_and_told_why(tmp_path: Path) -> None:
     async with stand(tmp_path / "data", 2, ColdOptions(max_queue_wait=timedelta(milliseconds=100))) as one:
         body = one.body(4, first_ms=LATE_MS, token_ms=4 * LATE_MS)
-        first = await asyncio.gather(*(ask(one.gateway, body) for _ in range(KNOWN_AFTER + 8)))
+        first = await asyncio.gather(*(ask(one.gateway, body) for _ in range(24)))
         heard = [*first, *await asyncio.gather(*(ask(one.gateway, body) for _ in range(400)))]
         counts = Counter(answer.status for answer in heard)
         refused = [answer for answer in heard if answer.status == 429]

@@ -160,7 +160,7 @@ async def test_the_whole_way_from_a_model_string_to_its_keeper_costs_the_same(ho
             name=f"accounts/local/deployedModels/o{number}", model=MODELS[0], deployment=keeper.name, state=DEPLOYED,
             default=number == 0,
         )  # fmt: skip
-        fleet.deployed._take(record)
+        fleet.deployed.book._take(record)
 
     for number in range(FEW):
         deploy(number)

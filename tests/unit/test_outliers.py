@@ -148,3 +148,16 @@ def test_whatever_comes_never_more_than_half_are_out_and_all_come_back(count, ev
         assert len(out) <= SHARE_MAX * count
         assert len(out) < count
     assert outliers.passed_over(names, now + OUT_MAX_S) == frozenset()
+
+
+@given(EVENTS)
+def test_what_could_eject_a_replica_is_counted_so_that_nothing_else_has_to_be_looked_through(events):
+    counting, looking, now = Outliers(), Outliers(), 0.0
+    for name, failed, slowness, gap_s in events:
+        now += gap_s / 10
+        for record in looking._records.values():
+            record.bad = sum(1 for _ in record.recent)  # as if all of them could: then all are looked through
+        told = [
+            one.failed(name, now) if failed else one.answered(name, now, slowness) for one in (counting, looking)
+        ]  # fmt: skip
+        assert told[0] == told[1]

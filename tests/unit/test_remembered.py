@@ -23,7 +23,7 @@ __all__ = ["house", "started"]
 
 ZERO_S = POLICY.scale_to_zero_window.total_seconds()
 HOUR = timedelta(hours=1)
-JUMPS = [timedelta(0), HOUR, -HOUR, 3000 * HOUR, -3000 * HOUR]
+JUMPS = [timedelta(0), HOUR, 3000 * HOUR, -3000 * HOUR]
 POISON = b'{"prompt": "a secret that ends replicas"}'
 
 

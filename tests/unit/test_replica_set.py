@@ -79,6 +79,20 @@ async def bury(house, name: str) -> None:
     await house.set.do(Step(Do.BURY, name), TEMPLATE)
 
 
+async def test_every_replica_gets_a_long_random_key_of_its_own(house, monkeypatch):
+    async def nowhere(self: ReplicaSet, replica: Replica, template: Template) -> None:
+        return
+
+    monkeypatch.setattr(ReplicaSet, "_bring_up", nowhere)
+    for _ in range(20):
+        await house.set.do(Step(Do.START), TEMPLATE)
+    keys = {replica.key for replica in house.set}
+    assert len(keys) == 20
+    assert len({key[:4] for key in keys}) > 10, "random from the first character"
+    assert min(map(len, keys)) >= 43, "256 bits"
+    await house.set.close()
+
+
 async def test_a_start_that_fails_beside_a_steady_replica_is_not_forgiven_by_it(house):
     add(house, "steady", Stage.READY, OLD)
     house.clock.advance(100)

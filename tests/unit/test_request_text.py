@@ -97,7 +97,8 @@ def test_a_part_that_is_no_text_is_media() -> None:
 
 def test_the_limit_of_an_answer_is_the_first_that_is_one() -> None:
     assert request_text.answer_limit({"max_tokens": 5, "max_completion_tokens": 9}) == 5
-    assert request_text.answer_limit({"max_tokens": 0, "max_completion_tokens": 9}) == 9
+    assert request_text.answer_limit({"max_tokens": None, "max_completion_tokens": 0}) == 0
+    assert request_text.answer_limit({"max_tokens": -1, "max_completion_tokens": 9}) == 9
     assert request_text.answer_limit({"max_tokens": True}) is None
     assert request_text.answer_limit({}) is None
 

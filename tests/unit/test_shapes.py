@@ -14,6 +14,7 @@ from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, res
 
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 MODEL = Model(name=SMOLLM2)
+PREPARED = Model(name=SMOLLM2, supported_precisions=["FP16", "FP8", "FP4"])
 THROUGHPUT = shapes.PREFIX + "smollm2-135m-instruct-throughput"
 FAST = shapes.PREFIX + "smollm2-135m-instruct-fast"
 UNCHECKED = WriteOptions(check_shape=False)
@@ -104,6 +105,8 @@ def test_a_models_own_draft_model_applies_where_nothing_else_is_said():
         ({}, Model(name=SMOLLM2, state="UPLOADING"), "baseModel"),
         ({}, Model(name=SMOLLM2, kind="HF_PEFT_ADDON"), "baseModel"),
         ({"image_tag": "4.1"}, MODEL, "imageTag"),
+        ({"precision": "FP8", "enable_addons": True}, PREPARED, "enableAddons"),
+        ({"precision": "FP4", "enable_hot_reload_latest_addon": True}, PREPARED, "enableHotReloadLatestAddon"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(fields, model, field):
@@ -115,6 +118,8 @@ def test_what_cannot_be_served_is_refused_by_name(fields, model, field):
 
 def test_what_the_model_has_is_served():
     check_served(made(precision="FP16"), Model(name=SMOLLM2, supported_precisions=["FP16"]), NO_OPTIONS)
+    for fields in ({"precision": "FP16", "enable_addons": True}, {"precision": "FP8"}, {"enable_addons": True}):
+        check_served(made(**fields), PREPARED, NO_OPTIONS)
     check_served(made(image_tag="4.1"), MODEL, WriteOptions(check_image=False))
     with pytest.raises(FailedPrecondition):
         check_served(made(precision="NF4"), MODEL, NO_OPTIONS)

@@ -48,3 +48,19 @@ class Journal:
         except OSError as error:
             return f"the change was made, but not written to the journal: {error}"
         return ""
+
+    def read(self, limit: int) -> list[Entry]:
+        """The newest entries, newest first. Lines that cannot be read (another version's, torn) are left out."""
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path is not None else ""
+        except OSError:
+            return []
+        return [entry for line in reversed(text.splitlines()[-limit:]) if (entry := _entry(line)) is not None]
+
+
+def _entry(line: str) -> Entry | None:
+    try:
+        record = json.loads(line)
+        return Entry(**{**record, "time": datetime.fromisoformat(record["time"])})
+    except (ValueError, TypeError, KeyError):
+        return None

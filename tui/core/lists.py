@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
-from tui.core import explain
+from tui.core import explain, query
 from tui.core.columns import Column
+from tui.core.query import View
 from tui.core.snapshot import Picture
 
 T = TypeVar("T")
@@ -49,18 +50,13 @@ class Listing(Generic[T]):
 
 
 def words(row: Entry[T], listing: Listing[T]) -> str:
-    """What a filter looks at."""
+    """What a filter's word without a column looks at."""
     return " ".join(column.cell(row) for column in listing.columns).lower()
 
 
-def select(rows: Iterable[Entry[T]], listing: Listing[T], text: str) -> tuple[Entry[T], ...]:
-    """The rows that have every word of `text`, and no `!word`."""
-    wanted = [word for word in text.lower().split() if word != "!"]
-    return tuple(row for row in rows if all(_has(words(row, listing), word) for word in wanted))
-
-
-def _has(text: str, word: str) -> bool:
-    return word[1:] not in text if word.startswith("!") else word in text
+def select(rows: Iterable[Entry[T]], listing: Listing[T], view: View) -> tuple[Entry[T], ...]:
+    """The rows that the view's filter leaves, in its order; without one, in that in which they came."""
+    return query.select(rows, listing.columns, view, lambda row: words(row, listing))
 
 
 def nodes(found: list[NodeView], picture: Picture) -> tuple[Entry[NodeView], ...]:

@@ -39,6 +39,11 @@ class Row:
     conditions: tuple[str, ...] = ()  # the types of those that hold
     simulated: bool = False
     trend: tuple[float | None, ...] = ()
+    kv_share: float | None = None  # of the caches of all ready replicas, 0 to 1
+    cached_share: float | None = None  # of all prompt tokens since the engine counts
+    stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
+    region: str = ""
+    shape: str = ""
 
     @property
     def deleted(self) -> bool:
@@ -148,7 +153,36 @@ def row_of(status: DeploymentStatus) -> Row:
         why=why(status),
         conditions=tuple(one.type for one in status.conditions),
         simulated=status.simulated,
+        kv_share=_kv_share(status),
+        cached_share=stats.cached_tokens_total / stats.prompt_tokens_total if stats.prompt_tokens_total else None,
+        stages=_stages(status),
+        region=_region(status),
+        shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
     )
+
+
+def _kv_share(status: DeploymentStatus) -> float | None:
+    known = [(one.kv_used_tokens, one.kv_capacity_tokens) for one in status.replicas if one.kv_capacity_tokens]
+    used = [used for used, _ in known if used is not None]
+    return sum(used) / sum(capacity or 0 for _, capacity in known) if used else None
+
+
+def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:
+    counters = status.deployment.replica_stats
+    if counters is None:
+        return ()
+    return (
+        counters.pending_scheduling_replica_count, counters.downloading_model_replica_count,
+        counters.initializing_replica_count,
+    )  # fmt: skip
+
+
+def _region(status: DeploymentStatus) -> str:
+    """Where its replicas stand; where it may stand while there are none."""
+    found = sorted({one.region for one in status.replicas if one.region and not one.region.endswith("_UNSPECIFIED")})
+    place = status.deployment.placement
+    wanted = [place.region, *(place.regions or [])] if place is not None else []
+    return " ".join(found or [region for region in wanted if region])
 
 
 def ready_count(status: DeploymentStatus) -> int | None:

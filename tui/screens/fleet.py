@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,12 +11,15 @@ from textual.containers import Horizontal
 
 from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
-from tui.core import units
+from tui.core import grouping, query, units
 from tui.core.actions import Place
+from tui.core.columns import FLEET
 from tui.core.explain import headline, next_change
+from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
 from tui.screens.base import CHOOSE_FIRST, DeckScreen
+from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
 from tui.widgets.events_log import EventsLog
@@ -37,7 +41,7 @@ class FleetScreen(DeckScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sort = "id"
+        self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
 
@@ -45,7 +49,7 @@ class FleetScreen(DeckScreen):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield FilterBox("words, state:ready, model:smol, !word")
+        yield FilterBox("words, !word, state:ready, queue>0, ttft95>500ms")
         yield FleetTable(id="fleet")
         yield Text(id="why")
         yield from self.compose_charts()
@@ -62,15 +66,23 @@ class FleetScreen(DeckScreen):
     def filter_box(self) -> FilterBox:
         return self.query_one(FilterBox)
 
+    @property
+    def view(self) -> View:
+        """The order, and what the box has now."""
+        return replace(self.order, text=self.filter_box.value)
+
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.table.cursor) if self.table.cursor else None
 
     def draw(self) -> None:
-        rows = filters.select(self.picture.rows, self.filter_box.value, self.sort, show_deleted=self.show_deleted)
+        rows = filters.select(self.picture.rows, self.view, show_deleted=self.show_deleted)
+        order, stale = self.order, self.picture.stale(self.deck.clock())
+        shown = grouping.grouped(rows, order.group)
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
-        self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
-        self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
-        self.table.show(rows, self.sort, stale=self.picture.stale(self.deck.clock()))
+        self.table.styles.height = max(LEAST_TABLE, min(len(shown) + 1, most))
+        self.table.styles.overflow_y = "auto" if len(shown) + 1 > most else "hidden"
+        self.table.show_columns(query.chosen(order, FLEET))
+        self.table.show(shown, order.sort, reverse=order.reverse, stale=stale)
         if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
             self._expected = None
@@ -100,6 +112,8 @@ class FleetScreen(DeckScreen):
         pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
         pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
         pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
+        if self.order.group:
+            pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         pieces += self.filter_box.told(shown)
         pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
         gone = len(self.picture.rows) - len(live)
@@ -147,11 +161,11 @@ class FleetScreen(DeckScreen):
 
     @on(FleetTable.Opened)
     def _opened(self, message: FleetTable.Opened) -> None:
-        self.open(message.name)
+        self.action_open()
 
     @on(FleetTable.SortAsked)
     def _sort_asked(self, message: FleetTable.SortAsked) -> None:
-        self.sort = message.key
+        self.order = query.sorted_by(self.order, message.key)
         self.draw()
 
     @on(FilterBox.Edited)
@@ -177,7 +191,7 @@ class FleetScreen(DeckScreen):
 
     def action_open(self) -> None:
         self.pin()
-        if self.table.cursor is None:
+        if self.table.cursor is None or self.target() is None:
             self.notify(CHOOSE_FIRST, severity="warning")
         else:
             self.open(self.table.cursor)
@@ -190,7 +204,23 @@ class FleetScreen(DeckScreen):
         self.filter_box.open()
 
     def action_sort(self) -> None:
-        self.sort = filters.next_sort(self.sort)
+        self.order = query.next_sort(self.order, self.table.columns)
+        self.draw()
+
+    def action_reverse(self) -> None:
+        self.order = replace(self.order, reverse=not self.order.reverse)
+        self.draw()
+
+    def action_group(self) -> None:
+        self.order = replace(self.order, group=grouping.following(self.order.group))
+        self.notify(f"grouped by {self.order.group}" if self.order.group else "not grouped", timeout=2)
+        self.draw()
+
+    def action_columns(self) -> None:
+        self.app.push_screen(ColumnsDialog(FLEET, [one.key for one in self.table.columns]), self._columns_chosen)
+
+    def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
+        self.order = replace(self.order, columns=keys or ())
         self.draw()
 
     def action_show_deleted(self) -> None:

@@ -14,7 +14,8 @@ CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
 
 
 class StatusBar(Text):
-    def show_state(self, picture: Picture, context: Context, now: datetime, *, locked: bool) -> None:
+    def show_state(self, picture: Picture, context: Context, now: datetime, *, locked: bool, alerts: int) -> None:
+        """`alerts`: how many nobody has dealt with."""
         left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
         left.append((0, [(context.name, "bold"), ("  PROD " if context.prod else "", tone("failed", bold=True))]))
         left.append((5, [(f"  account {context.account}", tone("dim"))]))
@@ -22,6 +23,9 @@ class StatusBar(Text):
         right: list[tuple[int, list[Piece]]] = [
             (0, [(f" {label} ", "bold $background on $tone-attention"), " "]) for label in marks(picture, self.width)
         ]
+        loud = tone("attention", bold=True)
+        right.append((0, [(f"▲ {alerts} ", loud)] if alerts else []))
+        right.append((1, [(f"alert{'s' * (alerts != 1)} ", loud)] if alerts else []))
         right.append((2, [("READ-ONLY ", tone("attention", bold=True))] if locked else []))
         right.append((0, [*freshness(picture, now), " "]))
         self.show(_joined(left, right, self.width))

@@ -28,6 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MARK = "[simulated]"
 SIMULATED_HEADER = (b"x-firedeck-simulated", b"true")
+BOUND_HEADER = b"x-firedeck-max-tokens"
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 TOKENS_DEFAULT = 64  # of an answer whose request sets no limit: 1 to twice as many
 BODY_BYTES_MAX = 8 << 20
@@ -63,21 +64,23 @@ class SimulatedReplica:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             if not hmac.compare_digest(given, self._authorization):
                 raise Unauthenticated("this replica needs its own key")
-            await self._route(scope["path"], receive, send)
+            await self._route(scope, receive, send)
         except FiredeckError as error:
             await _send_json(send, error.status, error.inference_body())
         except asyncio.CancelledError:
             if not self.ended:
                 raise
 
-    async def _route(self, path: str, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
         if path == "/health":
             await _send_json(send, 200 if self.status == "ready" else 503, self._health())
         elif path == "/stats":
             await _send_json(send, 200, self._stats())
         elif path in ("/v1/chat/completions", "/v1/completions"):
             raw = await _read(receive)
-            await _unless_left(receive, self._generate(raw, send, chat=path == "/v1/chat/completions"))
+            chat, bound = path == "/v1/chat/completions", _bound(scope)
+            await _unless_left(receive, self._generate(raw, send, bound, chat=chat))
         else:
             raise NotFound(f"a simulated replica has no {path[:100]}")
 
@@ -100,7 +103,7 @@ class SimulatedReplica:
             "device": {"kind": self._device},
         }
 
-    async def _generate(self, raw: bytes, send: Send, *, chat: bool) -> None:
+    async def _generate(self, raw: bytes, send: Send, bound: int | None, *, chat: bool) -> None:
         if self.status != "ready":
             raise Unavailable(f"this replica is {self.status}", retry_after_s=1.0)
         asked = _parse(raw)
@@ -113,8 +116,10 @@ class SimulatedReplica:
         self.running += 1
         try:
             times.admitted = self._clock.monotonic()
-            created = int(self._clock.wall().timestamp())
-            answer = Answer(asked, self._launch, times, chat=chat, tokens=self._length(asked), created=created)
+            tokens, created = self._length(asked), int(self._clock.wall().timestamp())
+            if bound is not None and bound < tokens:
+                asked["max_tokens"] = tokens = bound
+            answer = Answer(asked, self._launch, times, chat=chat, tokens=tokens, created=created)
             if asked.get("stream"):
                 await self._stream(answer, send)
             else:
@@ -185,6 +190,11 @@ def _parse(raw: bytes) -> dict[str, Any]:
             )  # fmt: skip
     most_of(asked)
     return asked
+
+
+def _bound(scope: Scope) -> int | None:
+    """The tokens that the gateway lets it have, None where it sets no bound."""
+    return next((int(value) for name, value in scope["headers"] if name == BOUND_HEADER), None)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -4,7 +4,8 @@ POISON ends the process, LATER does so as soon as its client has left (the log s
 30th token of an answer, WEDGE hangs the thread that decodes, VANISH is lost before it gets there, FLOOD writes 300 MB
 into the log, GREEDY takes memory until there is no more. A replica of a deployment called `never-ready` never answers,
 one of `stuck-loader` never goes on to read its model; an engine gives up on them after FIREDECK_TEST_START_TIMEOUT_S
-and FIREDECK_TEST_LOAD_STALLED_AFTER_S seconds where those are set.
+and FIREDECK_TEST_LOAD_STALLED_AFTER_S seconds, and on one that makes no token after FIREDECK_TEST_STALLED_AFTER_S,
+where those are set.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 if "serve" in sys.orig_argv:
     from engine.control import reconcile
 
-    for name in ("START_TIMEOUT_S", "LOAD_STALLED_AFTER_S"):
+    for name in ("START_TIMEOUT_S", "LOAD_STALLED_AFTER_S", "STALLED_AFTER_S"):
         if f"FIREDECK_TEST_{name}" in os.environ:
             setattr(reconcile, name, float(os.environ[f"FIREDECK_TEST_{name}"]))
 
