@@ -21,7 +21,7 @@ from engine.placement.sockets import run_dir
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 GEMMA = "accounts/fireworks/models/gemma-3-270m"
 PATIENCE_S = 150.0  # how long a test waits for something that should come; never a statement about speed
-_NOT_PASSED = (
+NOT_PASSED = (
     "FIREWORKS_API_KEY", "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID", "FIREDECK_API_KEY", "FIREDECK_DATA_DIR",
     "FIREDECK_CONTEXT",
 )  # fmt: skip
@@ -89,7 +89,7 @@ def firedeck(*words: str) -> list[str]:
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """This environment without what would lead to somebody's real engine."""
-    return {k: v for k, v in os.environ.items() if k not in _NOT_PASSED} | (more or {})
+    return {k: v for k, v in os.environ.items() if k not in NOT_PASSED} | (more or {})
 
 
 def replica_processes(data_dir: Path) -> list[psutil.Process]:

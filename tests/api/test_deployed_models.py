@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from tests import adapter_files
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 
@@ -173,8 +174,12 @@ def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
         return not pids(http) & old
 
     poll(replaced)
-    events = http.get(f"/firedeck/v1/{HOST}/events", params={"limit": 500}).json()["events"]
-    assert sum(event["reason"] == "AddonLoaded" for event in events) >= 6
+
+    def loaded() -> int:
+        events = http.get(f"/firedeck/v1/{HOST}/events", params={"limit": 500}).json()["events"]
+        return sum(event["reason"] == "AddonLoaded" for event in events)
+
+    poll(lambda: loaded() >= 6)
 
     assert http.delete(f"/v1/{records[0]['name']}").json() == {}
     gone = http.post("/inference/v1/completions", json={"model": adapters[0], "prompt": PROMPT, "max_tokens": 1})
@@ -323,8 +328,9 @@ def test_the_command_line_loads_lists_and_unloads(
     engine: EngineProcess, http: httpx.Client, adapters: list[str]
 ) -> None:
     def told(*words: str) -> str:
-        command = firedeck(*words, "--base-url", engine.context.base_url, "--api-key", engine.key)
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+        where = ["--base-url", engine.context.base_url, "--api-key", engine.key]
+        done = CliRunner().invoke(main, [*words, *where])
+        assert done.exit_code == 0, done.output
         return done.stdout + done.stderr
 
     spec = {"baseModel": SMOLLM2, "maxReplicaCount": 0, "deploymentShape": "smollm2-135m-instruct-addons"}

@@ -6,6 +6,9 @@ tried by test_llm_class.py.
 
 from __future__ import annotations
 
+import re
+import socket
+import subprocess
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,8 +26,8 @@ from google.protobuf.message import Message  # noqa: E402
 
 from client.errors import InvalidArgument  # noqa: E402
 from engine.rpc import bindings, descriptors, listener  # noqa: E402
-from tests.house import Home, home, served  # noqa: E402
-from tests.processes import PATIENCE_S, SMOLLM2  # noqa: E402
+from tests.house import served  # noqa: E402
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck  # noqa: E402
 
 STRING, INT32, BOOL, MESSAGE, ENUM = 9, 5, 8, 11, 14
 MESSAGES: dict[str, list[tuple[Any, ...]]] = {
@@ -32,7 +35,7 @@ MESSAGES: dict[str, list[tuple[Any, ...]]] = {
     "Deployment": [
         ("name", STRING), ("base_model", STRING), ("display_name", STRING), ("max_replica_count", INT32),
         ("autoscaling_policy", MESSAGE, ".gateway.Policy"), ("create_time", MESSAGE, ".google.protobuf.Timestamp"),
-        ("enable_addons", BOOL), ("state", ENUM, ".gateway.State"),
+        ("enable_addons", BOOL), ("state", ENUM, ".gateway.State"), ("desired_replica_count", INT32),
     ],
     "GetRequest": [("name", STRING), ("read_mask", MESSAGE, ".google.protobuf.FieldMask")],
     "ListRequest": [("parent", STRING), ("page_size", INT32), ("filter", STRING), ("show_deleted", BOOL)],
@@ -99,7 +102,7 @@ class Calls:
 
     channel: Any
     service: ServiceDescriptor
-    home: Home
+    key: str
 
     def make(self, kind: str, /, **fields: Any) -> Message:
         return message_factory.GetMessageClass(self.service.file.message_types_by_name[kind])(**fields)
@@ -111,7 +114,7 @@ class Calls:
             request_serializer=message_factory.GetMessageClass(found.input_type).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(found.output_type).FromString,
         )
-        metadata = (("x-api-key", self.home.admin_key if key is None else key),)
+        metadata = (("x-api-key", self.key if key is None else key),)
         return await stub(self.make(found.input_type.name, **fields), metadata=metadata, timeout=PATIENCE_S)
 
     async def refused(self, method: str, /, **fields: Any) -> tuple[Any, str]:
@@ -128,7 +131,7 @@ async def calls(tmp_path: Path) -> AsyncIterator[Calls]:
         listener.listening("127.0.0.1", 0, wheel, url) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        yield Calls(channel, descriptors.load(wheel), home)
+        yield Calls(channel, descriptors.load(wheel), home.admin_key)
 
 
 async def test_a_deployments_life_by_calls_alone(calls: Calls) -> None:
@@ -150,12 +153,37 @@ async def test_a_deployments_life_by_calls_alone(calls: Calls) -> None:
     masked = await calls.call("GetDeployment", name=name, read_mask={"paths": ["display_name"]})
     assert (masked.display_name, masked.base_model) == ("Ours", "")
     await calls.call("ScaleDeployment", name=name, replica_count=1)
-    async with calls.home.client() as client:
-        assert (await client.deployments.get("d")).desired_replica_count == 1
+    assert (await calls.call("GetDeployment", name=name)).desired_replica_count == 1
     await calls.call("DeleteDeployment", name=name)
     assert [one.name for one in (await calls.call("ListDeployments", parent="accounts/local")).deployments] == []
     shown = await calls.call("ListDeployments", parent="accounts/local", show_deleted=True)
     assert [one.name for one in shown.deployments] == [name]
+
+
+async def test_a_served_engine_takes_calls_beside_requests_and_ends_cleanly(tmp_path: Path) -> None:
+    wheel = packed(tmp_path / "a.whl", described())
+    running = EngineProcess(tmp_path / "data", ("--grpc-port", "0", "--grpc-descriptors", str(wheel))).start()
+    try:
+        told = re.search(r"gRPC calls are taken on 127.0.0.1 port (\d+)", running.log.read_text())
+        assert told, running.log.read_text()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{told[1]}") as channel:
+            calls = Calls(channel, descriptors.load(wheel), running.key)
+            listed = await calls.call("ListDeployments", parent="accounts/local")
+            assert (list(listed.deployments), listed.total_size) == ([], 0)
+    finally:
+        assert running.stop() == 0
+
+
+def test_a_port_that_is_taken_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
+    wheel = packed(tmp_path / "a.whl", described())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words = ("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--grpc-port", port)
+        done = subprocess.run(
+            firedeck(*words, "--grpc-descriptors", str(wheel)), env=environment(), capture_output=True, text=True,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
+    assert (done.returncode, "choose another --grpc-port" in done.stderr) == (1, True), done.stderr
 
 
 async def test_errors_keep_their_code_and_their_words(calls: Calls) -> None:
@@ -182,11 +210,10 @@ async def test_what_has_no_route_is_unimplemented_or_known_to_be_empty(calls: Ca
 async def test_an_engine_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     wheel = packed(tmp_path / "a.whl", described())
     async with (
-        home(tmp_path / "data") as nobody,
         listener.listening("127.0.0.1", 0, wheel, "http://127.0.0.1:9") as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        calls = Calls(channel, descriptors.load(wheel), nobody)
+        calls = Calls(channel, descriptors.load(wheel), "k")
         assert (await calls.refused("GetDeployment", name="accounts/a/deployments/b"))[0] is grpc.StatusCode.UNAVAILABLE
 
 

@@ -12,7 +12,7 @@ from tests.faults.week import Week
 from tests.faults.week_checks import CONVERGED_WITHIN_S
 from tests.faults.week_parts import DAY_S, HOUR_S, Size
 
-SEEDS = 60
+SEEDS = 200
 SOAK_SEEDS = 10_000
 QUICK_SEEDS = 20
 SMALL = Size(

@@ -27,9 +27,11 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
         assert "ttft99" not in usual
         await stage.press("C")
         assert isinstance(stage.app.screen, ColumnsDialog)
-        chosen = stage.app.screen.query_one("SelectionList")
-        chosen.deselect_all()
-        chosen.select("ttft99")
+        options = stage.app.screen.query_one("OptionList")
+        for key in ("rps", "ttft99"):
+            options.highlighted = options.get_option_index(key)
+            await stage.press("space")
+        assert "✔ TTFT99" in stage.text
         await stage.press("enter")
         assert "TTFT99" in stage.text
         assert "n/e" in stage.text, "not exposed is neither unknown nor zero"
@@ -41,7 +43,8 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
 async def test_a_side_page_keeps_its_columns_for_the_next_visit():
     async with open_deck((120, 40)) as stage:
         await stage.press("2", "C")
-        stage.app.screen.query_one("SelectionList").deselect("region")
-        await stage.press("enter", "1", "2")
+        options = stage.app.screen.query_one("OptionList")
+        options.highlighted = options.get_option_index("region")
+        await stage.press("space", "enter", "1", "2")
         assert "REGION" not in stage.text
         assert "ACCELERATOR" in stage.text

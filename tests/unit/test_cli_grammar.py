@@ -86,6 +86,8 @@ def test_the_top_of_the_help_lists_the_nouns_and_what_other_packages_announce():
         ("deployment create m --load-targets cpu", "--load-targets"),
         ("deployment create m --load-targets a=b", "--load-targets"),
         ("deployment create m --cold-policy sleep", "--cold-policy"),
+        ("serve --grpc-port 8701", "--grpc-descriptors"), ("model create m", "PATH"),
+        ("model create m a.gguf --file b.gguf", "once"),
         ("deployment scale chat", "--replica-count"), ("deployment create", "MODEL"),
     ],
 )  # fmt: skip

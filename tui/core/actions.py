@@ -75,6 +75,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("freeze", ("f",), "freeze", "Charts stand still, or go on", "View", _CHARTS, footer=26),
     Action("compare", ("v",), "compare", "Beside the same of an hour or a day ago", "View", _CHARTS, footer=27),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
+    Action("mark", ("space",), "mark", "Mark several: scale, delete, undelete act on all", "View", _FLEET, footer=9),
     Action("group", ("b",), "group", "Group by model, state, region, shape, account", "View", _FLEET, footer=30),
     Action("columns", ("C",), "columns", "Choose the columns of this table", "View", _TABLES, footer=31),
     Action("compare_with", ("V",), "beside", "Charts beside those of another deployment", "View", _CHARTS, footer=32),

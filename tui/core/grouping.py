@@ -39,8 +39,13 @@ def _sum(by: str, name: str, rows: Sequence[Row]) -> Row:
         minimum=_whole(row.minimum for row in rows), maximum=_whole(row.maximum for row in rows),
         rps=_total(row.rps for row in rows), queue=_whole(row.queue for row in rows),
         running=_whole(row.running for row in rows), error_rate=None, ttft_p50_ms=None, ttft_p95_ms=None,
-        tps=_total(row.tps for row in rows), why=f"{by} {name}",
+        tps=_total(row.tps for row in rows), why=f"{by} {name}", stages=_stages([row.stages for row in rows]),
     )  # fmt: skip
+
+
+def _stages(found: Sequence[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+    known = [stages for stages in found if stages]
+    return tuple(_whole(column) for column in zip(*known, strict=True))
 
 
 def _total(values: Iterable[float | None]) -> float | None:

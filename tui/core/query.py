@@ -41,10 +41,11 @@ class View:
 
 
 def chosen(view: View, columns: Sequence[Column[R]]) -> tuple[Column[R], ...]:
-    """The columns that the view shows."""
+    """The columns that the view shows; one that was asked for stays longer than the usual ones when room is short."""
     if not view.columns:
         return tuple(column for column in columns if not column.optional)
-    return tuple(column for column in columns if column.key in view.columns)
+    found = [column for column in columns if column.key in view.columns]
+    return tuple(replace(column, priority=1) if column.optional else column for column in found)
 
 
 def sorted_by(view: View, key: str) -> View:

@@ -15,10 +15,12 @@ from tui.core import grouping, query, units
 from tui.core.actions import Place
 from tui.core.columns import FLEET
 from tui.core.explain import headline, next_change
+from tui.core.plan import Verb
 from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
 from tui.screens.base import CHOOSE_FIRST, DeckScreen
+from tui.screens.bulk import BulkDialog
 from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
@@ -114,6 +116,8 @@ class FleetScreen(DeckScreen):
         pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
+        if self.table.marked:
+            pieces += ["  ", (f" {len(self.marked())} marked ", "bold $background on $tone-attention")]
         pieces += self.filter_box.told(shown)
         pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
         gone = len(self.picture.rows) - len(live)
@@ -197,7 +201,10 @@ class FleetScreen(DeckScreen):
             self.open(self.table.cursor)
 
     def action_back(self) -> None:
-        self.filter_box.shut()
+        """Out of the filter first, then the marks go."""
+        if not self.filter_box.shut():
+            self.table.mark(frozenset())
+            self.draw()
         self.table.focus()
 
     def action_filter(self) -> None:
@@ -210,6 +217,44 @@ class FleetScreen(DeckScreen):
     def action_reverse(self) -> None:
         self.order = replace(self.order, reverse=not self.order.reverse)
         self.draw()
+
+    # Several at once.
+
+    def action_mark(self) -> None:
+        """Mark the chosen one, or take its mark away; then one down."""
+        if self.target_name is not None:
+            self.table.mark(self.table.marked ^ {self.target_name})
+            self.table.action_move(1)
+            self.draw()
+
+    def marked(self) -> list[DeploymentStatus]:
+        """Those with a mark that are still there, whether the filter shows them or not."""
+        found = [self.picture.status(name) for name in sorted(self.table.marked)]
+        return [status for status in found if status is not None]
+
+    def _bulk(self, verb: Verb) -> bool:
+        """Whether marks are meant: then the dialog for all of them is there, or it was said why not."""
+        if not self.table.marked:
+            return False
+        if not self.deck.refuse_if_locked():
+            self.app.push_screen(BulkDialog(verb, self.marked()), self._bulk_done)
+        return True
+
+    def _bulk_done(self, sent: bool | None) -> None:
+        if sent:
+            self.table.mark(frozenset())
+
+    def action_scale(self) -> None:
+        if not self._bulk("scale"):
+            super().action_scale()
+
+    def action_delete(self) -> None:
+        if not self._bulk("delete"):
+            super().action_delete()
+
+    def action_undelete(self) -> None:
+        if not self._bulk("undelete"):
+            super().action_undelete()
 
     def action_group(self) -> None:
         self.order = replace(self.order, group=grouping.following(self.order.group))

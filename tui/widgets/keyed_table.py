@@ -30,6 +30,7 @@ MARGIN = 2  # the cursor's mark and a blank
 class _Drawn(Generic[R]):
     row: R
     chosen: bool
+    marked: bool
     strip: Strip
 
 
@@ -64,6 +65,7 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         self.rows: tuple[R, ...] = ()
         self.cursor: str | None = None
         self.pinned = False
+        self.marked: frozenset[str] = frozenset()
         self.stale = False
         self.sort = sort
         self.reverse = False
@@ -135,6 +137,12 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def pin(self) -> None:
         """The user means what the cursor is on."""
         self.pinned |= self.cursor is not None
+
+    def mark(self, names: frozenset[str]) -> None:
+        """Rows that are meant together."""
+        if names != self.marked:
+            self.marked = names
+            self.refresh()
 
     @property
     def rows_drawn(self) -> int:
@@ -225,12 +233,13 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         return self._render_row(self.rows[index])
 
     def _render_row(self, row: R) -> Strip:
-        chosen = row.name == self.cursor
+        chosen, marked = row.name == self.cursor, row.name in self.marked
         known = self._drawn.get(row.name)
-        if known is not None and known.chosen == chosen and known.row == row:
+        if known is not None and (known.chosen, known.marked) == (chosen, marked) and known.row == row:
             return known.strip
         base = self.rich_style + (tone_style(self, "cursor") if chosen else Style())
-        mark = Segment(drawn(self, "▌ " if chosen else "  "), base + tone_style(self, "healthy"))
+        sign = ("▌" if chosen else " ") + ("✔" if marked else " ")
+        mark = Segment(drawn(self, sign), base + tone_style(self, "healthy"))
         cells = dict(zip((c.key for c in self.columns), self._celled(row)[1], strict=True))
         segments = [mark]
         for placed in self._placed:
@@ -238,7 +247,7 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             segments.append(Segment(drawn(self, text), base + self._style_of(placed.column, row, chosen)))
             segments.append(Segment(" " * GAP, base))
         strip = Strip(segments).adjust_cell_length(self.size.width, base)
-        self._drawn[row.name] = _Drawn(row, chosen, strip)
+        self._drawn[row.name] = _Drawn(row, chosen, marked, strip)
         return strip
 
     def _style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
