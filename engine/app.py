@@ -29,6 +29,7 @@ from engine.api import (
     audit_logs,
     deployed_models,
     deployments,
+    events,
     guards,
     models,
     openapi,
@@ -88,7 +89,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards,
+        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards, events,
     )
 )  # fmt: skip
 

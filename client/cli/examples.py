@@ -58,7 +58,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "deployment-shape get": ("firedeck deployment-shape get smollm2-135m-instruct-fast",),
     "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
-    "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
+    "event list": (
+        "firedeck event list",
+        "firedeck list events --deployment chat --limit 200",
+        "firedeck event list --filter 'kind=Warning AND reason:Replica' --order-by 'time desc'",
+    ),
     "explain": ("firedeck explain 5f0c2a9b7d3e1846", "firedeck explain 5f0c2a9b7d3e1846 -o json"),
     "guard create": (
         "firedeck guard create no-cards --pattern '[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}' --phase request",
@@ -103,6 +107,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "requests": (
         "firedeck requests --deployment chat --slower-than 2s",
         "firedeck requests --status failed --limit 200 -o json",
+        "firedeck requests --filter 'router:canary AND generatedTokens>100' -q",
     ),
     "router create": (
         "firedeck router create canary --target stable=90 --target next=10",
@@ -116,6 +121,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "router shift": (
         "firedeck router shift canary --to next --over 10m --step 10 --max-error-rate 0.02 --max-ttft-p95 500ms",
+        "firedeck router shift canary --to next --over 1h --wait --wait-timeout 2h",
         "firedeck shift router canary --abort",
     ),
     "router delete": ("firedeck delete router canary",),

@@ -14,7 +14,7 @@ from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
-from client.guard_types import ANSWER, REQUEST, BreakerSpec, Guard, GuardSpec
+from client.guard_types import ANSWER, REQUEST, WHOLE, WINDOW, BreakerSpec, Guard, GuardSpec
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -41,6 +41,11 @@ def _settings(command: Any) -> Any:
             click.option("--policy", help="What the model is told not to let through."),
             click.option("--timeout", type=DURATION, help="For the model to answer within."),
             click.option("--on-failure", type=click.Choice(["open", "closed"]), help="When the model does not answer."),
+            click.option(
+                "--release",
+                type=click.Choice([WHOLE, WINDOW]),
+                help="How a stream is let out: once all of it has passed (default), or as it comes, but for a window.",
+            ),
             click.option("--breaker-hits", type=click.IntRange(1, 1000), help="Refuse a key after so many."),
             click.option("--breaker-window", type=DURATION, help="Within so long, e.g. 10m."),
             click.option("--breaker-refuse-for", type=DURATION, help="For so long, e.g. 10m."),
@@ -179,9 +184,10 @@ def _spec(given: dict[str, Any], before: BreakerSpec | None = None) -> GuardSpec
 def _row(g: Guard) -> Sequence[str]:
     counts = {"keyword": len(g.keywords or ()), "pattern": len(g.patterns or ())}
     rules = [f"{number} {kind}{'s' * (number > 1)}" for kind, number in counts.items() if number]
+    phases = ", ".join(g.phases or ()) + (" by window" if g.release == WINDOW else "")
     refused = ", ".join(f"{k.key_id} ({k.user}) until {out.local_time(k.until)}" for k in g.refused_keys or ())
     return (
-        g.id, ", ".join(g.phases or ()), ", ".join(rules) or "-", g.model or "-", g.on_failure or "-",
+        g.id, phases, ", ".join(rules) or "-", g.model or "-", g.on_failure or "-",
         ", ".join(name.rpartition("/")[2] for name in g.deployments or ()) or "all", _breaker(g.breaker),
         refused or "-", "disabled" if g.disabled else "on",
     )  # fmt: skip

@@ -19,7 +19,17 @@ from datetime import timedelta
 
 from client import durations
 from client.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from client.guard_types import ANSWER, OUTPUT_ONLY, REQUEST, BreakerSpec, Guard, GuardSpec, RefusedKey
+from client.guard_types import (
+    ANSWER,
+    OUTPUT_ONLY,
+    REQUEST,
+    WHOLE,
+    WINDOW,
+    BreakerSpec,
+    Guard,
+    GuardSpec,
+    RefusedKey,
+)
 from client.names import Name, check_id
 from engine.clock import Clock
 from engine.control import patterns
@@ -167,6 +177,12 @@ def _whole(guard: Guard, account: str) -> Guard:
         )
     if len(guard.deployments or ()) > DEPLOYMENTS_MAX:
         raise InvalidArgument(f"at most {DEPLOYMENTS_MAX} deployments", field="deployments", hint="none means all")
+    phases = list(dict.fromkeys(guard.phases or (REQUEST, ANSWER)))
+    if guard.release == WINDOW and (guard.model or ANSWER not in phases):
+        raise InvalidArgument(
+            "only rules let an answer out by a window", field="release",
+            hint="a model reads whole answers: give rules in a guard of their own, with the phase answer",
+        )  # fmt: skip
     named = [_deployment(each, account, "deployments") for each in guard.deployments or ()]
     spans: dict[str, timedelta | None] = {"timeout": guard.timeout}
     breaker = guard.breaker
@@ -181,7 +197,8 @@ def _whole(guard: Guard, account: str) -> Guard:
     return guard.model_copy(
         update={
             "deployments": named or None,
-            "phases": list(dict.fromkeys(guard.phases or (REQUEST, ANSWER))),
+            "phases": phases,
+            "release": (guard.release or WHOLE) if ANSWER in phases else None,
             "model": _deployment(guard.model, account, "model") if guard.model else None,
             "timeout": _default(guard.timeout, TIMEOUT_DEFAULT) if guard.model else None,
             "on_failure": (guard.on_failure or "closed") if guard.model else None,

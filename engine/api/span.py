@@ -2,7 +2,7 @@
 
 data   StartTime, EndTime   the query parameters
        Span                 from the one until before the other
-verbs  span_of              what was asked for, or this month so far
+verbs  span_of              what was asked for, or this month so far; moment: of milliseconds
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Span(NamedTuple):
 
     @property
     def start(self) -> datetime:
-        return _instant(self.start_ms)
+        return moment(self.start_ms)
 
     @property
     def end(self) -> datetime:
-        return _instant(self.end_ms)
+        return moment(self.end_ms)
 
 
 def span_of(start: StartTime, end: EndTime, now_ms: int, end_default_ms: int) -> Span:
@@ -53,5 +53,5 @@ def _milliseconds(text: str, field: str) -> int:
     return max(0, round(instants.parse(text, field).timestamp() * 1000))
 
 
-def _instant(at_ms: int) -> datetime:
+def moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, UTC)

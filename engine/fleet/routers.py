@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
@@ -64,6 +64,9 @@ class Routers:
 
     def all(self, account: str) -> list[Router]:
         return [self._shown(live.shown()) for live in self._live.values() if live.account == account]
+
+    def names(self, account: str) -> Iterator[str]:
+        return (live.name for live in self._live.values() if live.account == account)
 
     def get(self, name: str) -> Router:
         return self._shown(self._get(name).shown())

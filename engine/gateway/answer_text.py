@@ -9,6 +9,7 @@ from typing import Any
 from engine.control.request_text import is_protocol
 from engine.gateway.replays import events_of
 
+Place = tuple[str, ...]  # names and numbers, from the choices down
 _UNREAD = frozenset({"logprobs", "id", "prompt_fragments"})  # the same text in pieces, or the prompt's
 
 
@@ -37,24 +38,25 @@ def _events(sent: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _joined(events: list[dict[str, Any]]) -> dict[tuple[str, ...], str]:
+def _joined(events: list[dict[str, Any]]) -> dict[Place, str]:
     """The text at each place of the choices; a stream's parts of one place are one text."""
-    found: dict[tuple[str, ...], str] = {}
+    found: dict[Place, str] = {}
     for event in events:
-        for place, text in _places(event.get("choices") or [], ()):
+        for place, text in places_of(event.get("choices") or []):
             found[place] = found.get(place, "") + text
     return found
 
 
-def _places(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def places_of(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Every text of an answer's choices, or of an event's, and where it stands."""
     if isinstance(value, str):
         if not is_protocol(place[-1], value):
             yield place, value
     elif isinstance(value, list):
         for at, one in enumerate(value):
             index = one.get("index", at) if isinstance(one, dict) else at
-            yield from _places(one, (*place, str(index)))
+            yield from places_of(one, (*place, str(index)))
     elif isinstance(value, dict):
         for name, one in value.items():
             if name not in _UNREAD:
-                yield from _places(one, (*place, name))
+                yield from places_of(one, (*place, name))

@@ -62,6 +62,7 @@ class Exchange:
     lost: bool = False  # a replica died under it, or seemed to
     prompt: Prompt = field(default_factory=Prompt)  # what routing may know of it
     held: bool = False  # what replicas answered waits for a guard, and the client has seen nothing of it
+    judged: bool = True  # no guard can end it any more
     cached: bool = False  # it was answered without a replica
     garbled: bool = False  # the last one gave something that is no answer
     whole: bool = False  # its last token and its usage are here, and about to be sent

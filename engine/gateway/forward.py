@@ -23,7 +23,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.trials import Trial
 from engine.gateway import verdict
 from engine.gateway.exchange import Exchange, time_left
-from engine.gateway.relay import ReplicaLost, Try, ask, break_off
+from engine.gateway.relay import ReplicaLost, Stopped, Try, ask, break_off
 from engine.telemetry import metrics, tracing
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
@@ -104,7 +104,7 @@ async def _once(
     with replica.asked(taken.unread if taken else 0) as sent:
         try:
             await ask(Try(replica, sent, trial, partial(keeper.suspects.answered, digest)), exchange, send)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Stopped):
             keeper.suspects.left(replica, digest, trial)
             raise
         except ReplicaLost as loss:

@@ -3,7 +3,8 @@
     data   Judging    the request, and its guards
     verbs  turn_away  KeyRefused where a breaker has had enough of its key
            before     of the request: GuardRefused, or Unavailable where a guard that has to be heard is silent
-           after      of its whole answer: the same
+           passing    the `send` that holds its answer back for as long as they need
+           after      of its whole answer: the same; stopped: of one that went over a guard's rules on its way
     near   `guards` are asked, a model among them as any deployment is; `shield` says when
 
 A guard's `onFailure` says whether one that cannot tell lets the request through. Nothing here writes or logs a word of
@@ -19,18 +20,18 @@ from datetime import timedelta
 
 from client.durations import to_go
 from client.errors import FiredeckError, GuardRefused, InvalidArgument, KeyRefused, NotFound, Unavailable
-from client.guard_types import ANSWER, REQUEST
+from client.guard_types import ANSWER, REQUEST, WINDOW
 from engine.access import guards as declared
 from engine.access.guards import Standing
-from engine.asgi import Message, headers_of
+from engine.asgi import Message, Send, headers_of
 from engine.clock import Clock
 from engine.control import request_text
 from engine.fleet.keeper import Keeper
 from engine.gateway import answer_text
-from engine.gateway.exchange import TIMEOUT_HEADER, Exchange, ParsedRequest, sent_headers
+from engine.gateway.exchange import GENERATES, TIMEOUT_HEADER, Exchange, ParsedRequest, sent_headers
 from engine.gateway.forward import forward
 from engine.gateway.guards import Verdict, guards_of
-from engine.gateway.passing import Passing
+from engine.gateway.passing import Keep, Passing, Windowed
 from engine.gateway.prompt import ISOLATION_HEADER
 from engine.house import House
 from engine.telemetry import metrics, tracing
@@ -50,6 +51,14 @@ class Judging:
     @property
     def hears_answers(self) -> bool:
         return any(one.at(ANSWER) for one in self._standing)
+
+    def passing(self, send: Send, exchange: Exchange, keep: Keep | None) -> Passing:
+        """How its answer goes: held back whole, unless every guard of it lets go what is safe and reads one text."""
+        standing = [one for one in self._standing if one.at(ANSWER)]
+        one_text = all(self._request.fields.get(name) in (None, 1) for name in ("n", "best_of"))
+        if standing and exchange.stream and one_text and all(one.guard.release == WINDOW for one in standing):
+            return Windowed(send, exchange, keep, standing)
+        return Passing(send, exchange, keep, hold=exchange.path in GENERATES and bool(standing))
 
     def turn_away(self) -> None:
         """KeyRefused while the breaker of a guard is open for the request's key."""
@@ -72,6 +81,13 @@ class Judging:
         """`sent`: the body as the client would get it."""
         said = answer_text.text_of(sent, stream=exchange.stream)
         await self._judge(keeper, exchange, ANSWER, (), said)
+
+    async def stopped(self, keeper: Keeper, guard: Standing) -> GuardRefused:
+        """What the client is told of a stream that this guard has stopped."""
+        with tracing.judges(guard.guard.id, ANSWER) as told:
+            told.append(Verdict.REFUSED.value)
+        metrics.VERDICTS.labels(keeper.name, ANSWER, Verdict.REFUSED.value).inc()
+        return await self._refusal(guard, keeper, ANSWER)
 
     def _texts(self) -> list[str]:
         """InvalidArgument for a prompt that cannot be read."""
@@ -98,15 +114,19 @@ class Judging:
                     retry_after_s=GUARD_RETRY_S,
                 )
             if verdict is Verdict.REFUSED:
-                await self._count(one, keeper)
-                raise GuardRefused(
-                    f"guard {one.guard.id} of account {self._request.caller.account} refused the {phase}",
-                    hint="ask for something else, or ask an admin what the guard stands against",
-                )
+                raise await self._refusal(one, keeper, phase)
+
+    async def _refusal(self, one: Standing, keeper: Keeper, phase: str) -> GuardRefused:
+        """What the client is told, once the hit has been counted."""
+        await self._count(one, keeper)
+        return GuardRefused(
+            f"guard {one.guard.id} of account {self._request.caller.account} refused the {phase}",
+            hint="ask for something else, or ask an admin what the guard stands against",
+        )
 
     async def _verdict(self, one: Standing, exchange: Exchange, phase: str, read: Sequence[str], said: str) -> Verdict:
         async def ask(deployment: str, body: bytes, seconds: float) -> str:
-            return await self._ask(deployment, body, seconds, exchange)
+            return await self._ask(deployment, body, seconds, exchange, one.guard.name)
 
         verdict = Verdict.PASSED
         with tracing.judges(one.guard.id, phase) as told:
@@ -117,16 +137,20 @@ class Judging:
             told.append(verdict.value)
         return verdict
 
-    async def _ask(self, deployment: str, body: bytes, seconds: float, about: Exchange) -> str:
-        """What a guard model says. Its request is one of its deployment's, for load and figures; it is charged to no
-        key's limits."""
-        keeper = self._house.fleet.get(deployment)
+    async def _ask(self, deployment: str, body: bytes, seconds: float, about: Exchange, guard: str) -> str:
+        """What a guard model says. Its request is one of its deployment's, for load and figures, and is on the bill of
+        who asked, under the guard's name; it is charged to no key's limits."""
+        caller, keeper = self._request.caller, self._house.fleet.get(deployment)
         if keeper.deleted:
             raise NotFound("the guard's deployment was deleted")
         isolation = {name: value for name, value in self._headers.items() if name == ISOLATION_HEADER}
-        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._request.caller)
+        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, caller)
         exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
         answer = Passing(_to_nobody, exchange, None, hold=True)
+        bill = self._house.tally.bill(
+            caller, keeper.name, keeper.deployment.base_model or "", None, self._request.fields.get("metadata"),
+            simulated=self._house.fleet.rooms.driver.simulated, guard=guard,
+        )  # fmt: skip
         keeper.meter.began(synthetic=False)
         failed = True
         try:
@@ -137,6 +161,7 @@ class Judging:
             raise
         finally:
             took = about.now() - exchange.began_at
+            bill.settle(exchange.used, failed=exchange.status >= 400)
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=took, usage=exchange.usage)
         if answer.status != 200:
             raise Unavailable(f"the guard's model answered {answer.status}")

@@ -16,12 +16,11 @@ from __future__ import annotations
 import contextlib
 
 from client.errors import NotFound
-from engine.asgi import Headers, Send, headers_of
+from engine.asgi import Send, headers_of
 from engine.fleet.keeper import Keeper
 from engine.gateway import cached
 from engine.gateway.cached import Cached, Question, Version
 from engine.gateway.exchange import Exchange, ParsedRequest
-from engine.gateway.replays import replayed
 from engine.house import House
 from engine.telemetry import tracing
 
@@ -56,17 +55,7 @@ class Lookup:
         tracing.looked_up(None if found is None else found[1])
         if found is None:
             return False
-        content, age_s = found
-        body = replayed(content, self._request.fields, stream=question.stream, plain=question.plain)
-        kind = b"text/event-stream; charset=utf-8" if question.stream else b"application/json"
-        headers: Headers = [
-            (b"content-type", kind), (b"x-request-id", exchange.request_id.encode()), (cached.HEADER, b"hit"),
-            (b"age", str(int(age_s)).encode()),
-        ]  # fmt: skip
-        if question.stream:
-            headers.append((b"cache-control", b"no-cache"))
-        else:
-            headers.append((b"content-length", str(len(body)).encode()))
+        headers, body = cached.answer(question, self._request.fields, found, keeper.name, exchange)
         exchange.cached = exchange.answering = True
         exchange.status = 200
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -2,6 +2,7 @@
 
     data   Try           who was asked, and where to tell that the answer has begun
            ReplicaLost   no whole answer: another may be tried
+           Stopped       no more of the answer is wanted
     verbs  ask           the answer, whole or as a stream, is sent on; break_off: a stream that nobody can end
     near   `forward` chooses the replica and tries another, `sse` reads a stream, `engine.fleet.hop` has the connections
 
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from client.errors import Internal
+from engine.access.guards import Standing
 from engine.asgi import Headers, Send
 from engine.fleet.hop import Broken, Garbled, Reply, Unreached
 from engine.fleet.replica import Replica, SentRequest
@@ -36,6 +38,15 @@ class ReplicaLost(Exception):
     def __init__(self, *, reached: bool, garbled: bool = False) -> None:
         super().__init__()
         self.reached, self.garbled = reached, garbled
+
+
+class Stopped(Exception):
+    """Raised by a `send` that lets no more of a stream through, by the guard that stands against it (`guard`): neither
+    the replica nor the client is at fault, and nothing is tried again."""
+
+    def __init__(self, guard: Standing) -> None:
+        super().__init__()
+        self.guard = guard
 
 
 @dataclass(frozen=True, slots=True)

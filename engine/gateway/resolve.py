@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from client.errors import InvalidArgument, NotFound
@@ -10,7 +12,7 @@ from engine.fleet.directory import Directory, Offer
 
 # The SDK's 0.19 line matches this very sentence to decide whether to retry.
 NOT_DEPLOYED = "Model not found, inaccessible, and/or not deployed"
-SHOWN = 3  # of an account's deployments, where what was asked for is not there
+SHOWN = 3  # of an account's deployments and routers, where what was asked for is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,8 @@ class Target:
     offer: str | None = None
 
 
-def resolve(model: object, directory: Directory, account: str) -> Target:
-    """What the account's `model` asks for.
+def resolve(model: object, directory: Directory, account: str, routers: Iterable[str] = ()) -> Target:
+    """What the account's `model` asks for; `routers`, which are followed before, are named where nothing is found.
 
     A bare model goes to its default, else to its oldest deployment; the account's own go before what others made
     public. What is not there, of another account, or of another model is NotFound alike: nothing tells which.
@@ -36,7 +38,7 @@ def resolve(model: object, directory: Directory, account: str) -> Target:
     except InvalidArgument:
         found = None
     if found is None:
-        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(directory, account))
+        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(model, directory, account, routers))
     return found
 
 
@@ -60,8 +62,13 @@ def _offered(offer: Offer | None) -> Target | None:
     return None if offer is None else Target(offer.deployment, offer.name)
 
 
-def _hint(directory: Directory, account: str) -> str:
-    some = directory.some(account, SHOWN)
-    if not some:
-        return "nothing is deployed: `firedeck deployment create MODEL`"
-    return "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in some)
+def _hint(model: str, directory: Directory, account: str, routers: Iterable[str]) -> str:
+    """What there is, of the kind that was asked for first."""
+    deployed = "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in directory.some(account, SHOWN))
+    if not directory.some(account, 1):
+        deployed = "nothing is deployed: `firedeck deployment create MODEL`"
+    names = [*itertools.islice(routers, SHOWN)]
+    routed = "routers: " + ", ".join(names) if names else ""
+    if "/routers/" not in model:
+        return "; ".join(filter(None, (deployed, routed)))
+    return "; ".join((routed or "there is no router: `firedeck router create`", deployed))

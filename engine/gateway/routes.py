@@ -205,7 +205,7 @@ class Gateway:
 
 def target_of(fleet: Fleet, model: object, account: str) -> tuple[Keeper, str | None]:
     """The deployment that answers, and the adapter it answers with. Its cost is the same in a fleet of any size."""
-    target = resolve(model, fleet.directory, account)
+    target = resolve(model, fleet.directory, account, fleet.routers.names(account))
     keeper = fleet.get(target.deployment)
     return keeper, fleet.deployed.route(target.offer, keeper)
 
@@ -219,7 +219,7 @@ def _billed(send: Send, exchange: Exchange, bill: Bill) -> Send:
     """`send` that has a whole answer on its bill before the client can see its end."""
 
     async def tell(message: Any) -> None:
-        if exchange.whole and not bill.settled:
+        if exchange.whole and exchange.judged and not bill.settled:
             bill.settle(exchange.charged, failed=False)
         await send(message)
 

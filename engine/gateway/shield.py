@@ -6,15 +6,18 @@
 
 In this order: a key that a breaker refuses is turned away (403), the request is judged, the cache is asked, replicas
 are asked, the answer is judged, released, and kept. An answer that is to be judged is held back until it is whole: a
-stream's first token then comes with its last, and not a word of a refused answer reaches anybody.
+stream's first token then comes with its last, and not a word of a refused answer reaches anybody. With `release` window
+a stream is let out as far as no rule can be broken any more (`passing`), and ends with the refusal.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
+from client.errors import GuardRefused
 from engine.access import guards as declared
 from engine.access.guards import Standing
 from engine.asgi import Send
@@ -26,8 +29,9 @@ from engine.gateway.exchange import GENERATES, Exchange, ParsedRequest
 from engine.gateway.forward import forward
 from engine.gateway.judging import Judging
 from engine.gateway.lookup import Lookup
-from engine.gateway.passing import Passing
+from engine.gateway.relay import Stopped
 from engine.house import House
+from engine.telemetry import tracing
 
 Way = Callable[[Keeper, Exchange, Send], Coroutine[Any, Any, None]]
 
@@ -63,9 +67,24 @@ class _Shielded:
             return
         keep = None if question is None else partial(lookup.keep, keeper, exchange, question, version)
         hold = exchange.path in GENERATES and judging.hears_answers
-        passing = Passing(send, exchange, keep, hold=hold)
-        await forward(keeper, exchange, passing)
-        if hold:
-            if passing.status == 200:
-                await judging.after(keeper, exchange, bytes(passing.body))
-            await passing.release()
+        passing = judging.passing(send, exchange, keep)
+        try:
+            await forward(keeper, exchange, passing)
+            if hold:
+                if passing.status == 200:
+                    await judging.after(keeper, exchange, bytes(passing.body))
+                await passing.release()
+        except Stopped as stopped:
+            await _end(await judging.stopped(keeper, stopped.guard), exchange, send)
+        except GuardRefused as error:
+            await _end(error, exchange, send)
+
+
+async def _end(error: GuardRefused, exchange: Exchange, send: Send) -> None:
+    """Raises it, unless the answer has begun: a stream then ends with it."""
+    if exchange.held or not exchange.answering:
+        raise error
+    exchange.status, exchange.broken, exchange.whole = error.status, True, False
+    tracing.refused(error)
+    body = json.dumps(error.inference_body(exchange.request_id)).encode()
+    await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})

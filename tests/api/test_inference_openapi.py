@@ -24,11 +24,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from client import errors
+from engine.gateway.documented_headers import GENERATED, POOLED
 from engine.gateway.openapi import PATH
 from engine.replica.fields import ChatRequest, CompletionRequest
 from engine.replica.pooling_fields import EmbeddingRequest, RerankRequest
 from tests.api.hostile import GOOD, MODEL
 from tests.api.test_hostile import good
+from tests.documented import check_headers
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
@@ -144,6 +146,7 @@ def fuzz(
             base_url=f"{engine.context.base_url}/inference/v1", headers={"Authorization": f"Bearer {engine.key}"},
             checks=CHECKS, timeout=PATIENCE_S,
         )  # fmt: skip
+        check_headers(case.method, operation.path, answer.status_code, answer.headers)
         statuses.append(answer.status_code)
         kinds.append(answer.headers["content-type"][0].partition(";")[0])
         if kinds[-1] == "text/event-stream":
@@ -232,6 +235,18 @@ def check_stream(text: str, chunks: Draft202012Validator) -> None:
     assert events
     for one in events:
         chunks.validate(json.loads(one.removeprefix("data: ")))
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/embeddings"])
+def test_every_header_of_an_answer_is_documented_and_those_of_its_figures_are_there(
+    http: httpx.Client, path: str
+) -> None:
+    answer = http.post(f"/v1{path}", json=GOOD[f"/inference/v1{path}"])
+    check_headers("post", path, answer.status_code, answer.headers)
+    metrics = {name for name in answer.headers if name.startswith("fireworks-")}
+    assert metrics >= POOLED.keys()
+    only_with_drafts = {name for name in GENERATED if "speculation" in name}
+    assert path == "/embeddings" or metrics >= GENERATED.keys() - only_with_drafts
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [

@@ -209,7 +209,10 @@ async def test_hits_are_explained_traced_counted_and_shown(stage: Stage) -> None
         assert (stats.response_cache_hits_total, stats.response_cache_misses_total) == (1, 1)
     shown = await asyncio.to_thread(stage.cli, "deployment", "get", "chat")
     assert "Response Cache: on, for 5m" in shown.stdout
-    assert "Response Cache Hits: 1 of 2 requests (50 %)" in shown.stdout, shown.output
+    scale = ("scale", "chat", "--replica-count", "1")
+    for words in (("get", "chat"), ("update", "chat", "--display-name", "x"), scale):
+        shown = await asyncio.to_thread(stage.cli, "deployment", *words)
+        assert "Response Cache Hits: 1 of 2 requests (50 %)" in shown.stdout, shown.output
 
 
 async def test_an_answer_that_failed_or_was_left_is_not_kept(stage: Stage) -> None:

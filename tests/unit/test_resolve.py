@@ -80,6 +80,20 @@ def test_the_refusal_names_what_could_be_asked_for():
     with pytest.raises(NotFound) as missing:
         resolve("nope", Directory(), "local")
     assert "deployment create" in (missing.value.hint or "")
+    routers = [f"accounts/local/routers/r{number}" for number in range(9)]
+    with pytest.raises(NotFound) as missing:
+        resolve("nope", MINE, "local", routers=routers)
+    assert (missing.value.hint or "").endswith("; routers: " + ", ".join(routers[:3]))
+
+
+def test_who_asks_for_a_router_that_is_not_there_is_told_of_those_that_are_first():
+    model = "accounts/local/routers/nope"
+    with pytest.raises(NotFound) as missing:
+        resolve(model, MINE, "local", routers=iter(["accounts/local/routers/r"]))
+    assert (missing.value.hint or "").startswith("routers: accounts/local/routers/r; deployed: ")
+    with pytest.raises(NotFound) as missing:
+        resolve(model, MINE, "local")
+    assert (missing.value.hint or "").startswith("there is no router: `firedeck router create`; deployed: ")
 
 
 @given(st.text(max_size=40))
