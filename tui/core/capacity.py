@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from client.fleet_types import DeploymentStatus, NodeView
 from client.types import Deployment
 
-
 # What the wire's multi-regions mean; GLOBAL is everywhere. Source: https://docs.fireworks.ai.
 PREFIXES = {"US": "US_", "EUROPE": "EU_", "APAC": "AP_"}
 
