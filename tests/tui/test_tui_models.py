@@ -28,7 +28,7 @@ async def test_the_advisor_tells_what_is_accepted_and_that_off_is_off():
         spec = {"draft_model": "accounts/fireworks/models/tiny", "draft_token_count": 4}
         chat.deployment = chat.deployment.model_copy(update=spec)
         await stage.later()
-        await stage.press("p")
+        await stage.press("P")
         rows = {line.split()[0].strip("▌"): line for line in stage.text.splitlines() if "%" in line or " off " in line}
         assert "70%" in next(line for line in rows.values() if "tiny, 4 a step" in line)
         assert "the draft's cost is not known" in stage.text

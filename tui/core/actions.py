@@ -40,7 +40,7 @@ class Action:
 
 _SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
-    "dollar_sign": "$", "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "pgup", "pagedown": "pgdn",
+    "dollar_sign": "$", "less_than_sign": "<", "greater_than_sign": ">", "pageup": "pgup", "pagedown": "pgdn",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -70,8 +70,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("audit",), footer=28),
     Action("span", ("z",), "zoom", "Charts over 2, 5, 15 minutes, 1 or 6 hours", "View", _CHARTS, footer=11),
     Action("span(-1)", ("Z",), "zoom in", "Charts over a shorter span", "View", _CHARTS, footer=28),
-    Action("pan(-1)", ("left_square_bracket",), "earlier", "Charts half a span back", "View", _CHARTS, footer=24),
-    Action("pan(1)", ("right_square_bracket",), "later", "Charts half a span towards now", "View", _CHARTS, footer=25),
+    Action("pan(-1)", ("less_than_sign",), "earlier", "Charts half a span back", "View", _CHARTS, footer=24),
+    Action("pan(1)", ("greater_than_sign",), "later", "Charts half a span towards now", "View", _CHARTS, footer=25),
     Action("freeze", ("f",), "freeze", "Charts stand still, or go on", "View", _CHARTS, footer=26),
     Action("compare", ("v",), "compare", "Beside the same of an hour or a day ago", "View", _CHARTS, footer=27),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
@@ -106,7 +106,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
     Action("visit('models')", ("m",), "models", "Library and own: size, precision, used by", "Pages", footer=24),
     Action("visit('adapters')", ("l",), "adapters", "LoRAs on deployments: state, requests", "Pages", footer=25),
-    Action("visit('speculation')", ("p",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
+    Action("visit('speculation')", ("P",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
     Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
     Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
     Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),

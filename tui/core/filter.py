@@ -6,6 +6,7 @@ A word without a column looks at id, model, account and state.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tui.core import query
 from tui.core.columns import FLEET
@@ -18,6 +19,8 @@ FIRST = View(sort="id")
 def select(rows: Iterable[Row], view: View = FIRST, *, show_deleted: bool = False) -> tuple[Row, ...]:
     """Rows that are alike in what they are sorted by stand in the order of their ids."""
     kept = sorted((row for row in rows if show_deleted or not row.deleted), key=lambda row: (row.id, row.account))
+    if view.sort == FIRST.sort:
+        return query.select(reversed(kept) if view.reverse else kept, FLEET, replace(view, sort=""), words)
     return query.select(kept, FLEET, view, words)
 
 

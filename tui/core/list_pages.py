@@ -268,4 +268,5 @@ def _node_detail(row: Entry[NodeView]) -> tuple[str, ...]:
     return (
         f"{row.name}: {label}{node.device}, {free}, {node.free_threads} threads free",
         f"closed: {node.closed}" if node.closed else "takes replicas",
+        row.note,
     )

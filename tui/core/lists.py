@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
-from tui.core import explain, query
+from tui.core import capacity, explain, query
 from tui.core.columns import Column
 from tui.core.query import View
 from tui.core.snapshot import Picture
@@ -26,6 +26,7 @@ class Entry(Generic[T]):
     what: T
     deployment: str = ""
     replicas: int = 0  # of nodes: how many stand there
+    note: str = ""  # of nodes: what would fit on all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def nodes(found: list[NodeView], picture: Picture) -> tuple[Entry[NodeView], ...
     """Every node, with the replicas that the picture has on it."""
     statuses = picture.snapshot.deployments if picture.snapshot else []
     stand = Counter(replica.node for status in statuses for replica in status.replicas)
-    return tuple(Entry(node.name, node, replicas=stand[node.name]) for node in found)
+    fits = capacity.told(statuses, found)
+    return tuple(Entry(node.name, node, replicas=stand[node.name], note=fits) for node in found)
 
 
 def events(found: list[Event]) -> tuple[Entry[Event], ...]:

@@ -53,10 +53,9 @@ def short(name: str | None) -> str:
 def models(found: Iterable[Model], loaded: Iterable[DeployedModel], picture: Picture) -> tuple[Entry[Used], ...]:
     """The library's, then the account's own; deleted deployments use nothing."""
     users: dict[str, list[str]] = {}
-    for row in picture.rows:
-        status = picture.status(row.name)
-        if status is not None and not row.deleted and status.deployment.base_model:
-            users.setdefault(status.deployment.base_model, []).append(row.id)
+    for status in picture.snapshot.deployments if picture.snapshot else []:
+        if status.deployment.state != "DELETED" and status.deployment.base_model:
+            users.setdefault(status.deployment.base_model, []).append(status.deployment.id)
     for one in loaded:
         if one.model and one.deployment and short(one.deployment) not in users.get(one.model, []):
             users.setdefault(one.model, []).append(short(one.deployment))
@@ -130,21 +129,18 @@ def adapters(
 ) -> tuple[Entry[OnDeployment], ...]:
     """Every adapter on every deployment; a deployment's own base model is none."""
     counted = {(row.deployment, row.adapter): row for row in asked if row.adapter}
+    statuses = picture.snapshot.deployments if picture.snapshot else []
+    bases = {status.deployment.name: status.deployment.base_model for status in statuses}
     return tuple(
         Entry(one.name, OnDeployment(one, _asked(counted, one)), one.deployment or "")
         for one in loaded
-        if one.model != _base(picture, one.deployment)
+        if one.model != bases.get(one.deployment or "")
     )
 
 
 def _asked(counted: Mapping[tuple[str | None, str], TokenRow], one: DeployedModel) -> TokenRow | None:
     """Usage names an adapter by its id or in full."""
     return counted.get((one.deployment, one.model or "")) or counted.get((one.deployment, short(one.model)))
-
-
-def _base(picture: Picture, deployment: str | None) -> str | None:
-    status = picture.status(deployment or "")
-    return status.deployment.base_model if status is not None else None
 
 
 def _state_tone(row: Entry[OnDeployment]) -> Tone | None:

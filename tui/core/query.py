@@ -68,7 +68,8 @@ def terms(text: str) -> tuple[str, ...]:
 def select(rows: Iterable[R], columns: Sequence[Column[R]], view: View, words: Words[R]) -> tuple[R, ...]:
     """The rows that every word of the view's filter matches, in its order."""
     named = {column.key: column for column in columns}
-    kept = [row for row in rows if all(_matches(row, named, term, words) for term in terms(view.text))]
+    wanted = terms(view.text)
+    kept = [row for row in rows if all(_matches(row, named, term, words) for term in wanted)] if wanted else list(rows)
     column = named.get(view.sort)
     return tuple(kept if column is None else order(kept, column, reverse=view.reverse))
 
