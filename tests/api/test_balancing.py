@@ -128,11 +128,11 @@ async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_a
     monkeypatch.setattr(keeper.balancer, "_clock", clock)
     bad = home(prompt_of({"user": "ada"}, {}, None).session, [r.id for r in keeper.ready()])
 
-    async def failing(replica: SimulatedReplica, raw: bytes, send: Any, *, chat: bool) -> None:
+    async def failing(replica: SimulatedReplica, raw: bytes, send: Any, bound: int | None, *, chat: bool) -> None:
         seen[replica._launch.replica] += 1
         if replica._launch.replica == bad:
             raise Internal("the simulated replica fails")
-        await generate(replica, raw, send, chat=chat)
+        await generate(replica, raw, send, bound, chat=chat)
 
     monkeypatch.setattr(SimulatedReplica, "_generate", failing)
     async with pair.http() as http, pair.client() as client:
@@ -163,7 +163,7 @@ async def test_where_all_replicas_refuse_requests_are_tried_again_only_so_often(
     floor = sum((replica.slots or 1) + PREFETCH for replica in keeper.replicas)
     requests = 3 * floor
 
-    async def refusing(replica: SimulatedReplica, raw: bytes, send: Any, *, chat: bool) -> None:
+    async def refusing(replica: SimulatedReplica, raw: bytes, send: Any, bound: int | None, *, chat: bool) -> None:
         nonlocal sent
         sent += 1
         raise Unavailable("the simulated replica refuses")
