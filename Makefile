@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test lint bench soak screenshots clean
+.PHONY: help install models demo test lint bench sdk soak screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -44,6 +44,11 @@ lint: $(INSTALLED) ## ruff, mypy, import contracts
 bench: install ## measure beside llama-server, ratios of one run (ARGS=--help)
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# fireworks-ai 0.19 and the one that the tests have exclude each other.
+sdk: $(INSTALLED) ## the older fireworks-ai (0.19) in a virtualenv of its own, for the tests of its LLM class
+	$(PYTHON) -m venv $(VENV)-llm
+	$(VENV)-llm/bin/pip install --quiet fireworks-ai==0.19.20
+
 soak: install ## the slow tests
 	$(BIN)/pytest -m soak
 
@@ -51,7 +56,7 @@ screenshots: install ## the README's pictures, from a running engine
 	$(BIN)/python -m tests.screenshots
 
 clean: ## remove the virtualenv and all caches in this folder (models and pip's cache stay)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-llm build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:

@@ -57,9 +57,10 @@ class Users(_Resource):
         """Whose key this client has (firedeck's own)."""
         return WhoAmI.model_validate(await self._transport.get("/firedeck/v1/whoami"))
 
-    async def create(self, spec: UserSpec, user_id: str | None = None) -> User:
-        """A new user without a key; the id comes from the email when it is not given."""
-        query = {"userId": user_id}
+    async def create(self, spec: UserSpec, user_id: str | None = None, *, validate_only: bool = False) -> User:
+        """A new user without a key; the id comes from the email when it is not given. With `validate_only` what it
+        would be, here and below, nothing being made or changed."""
+        query: Query = {"userId": user_id, "validateOnly": validate_only or None}
         raw = await self._transport.send("POST", self._collection("users"), query=query, body=_body(spec))
         return User.model_validate(raw)
 
@@ -69,14 +70,14 @@ class Users(_Resource):
     async def list(self, **options: Unpack[ListOptions]) -> Listed[User]:
         return await listed(self._transport, self._collection("users"), UserPage, lambda page: page.users, options)
 
-    async def update(self, user: str, changes: UserSpec) -> User:
+    async def update(self, user: str, changes: UserSpec, *, validate_only: bool = False) -> User:
         """Only the fields set in `changes` change."""
-        raw = await self._transport.send("PATCH", self._one(user, "users", "user"), body=_body(changes))
-        return User.model_validate(raw)
+        path, query = self._one(user, "users", "user"), _rehearsed(validate_only)
+        return User.model_validate(await self._transport.send("PATCH", path, query=query, body=_body(changes)))
 
-    async def delete(self, user: str) -> None:
+    async def delete(self, user: str, *, validate_only: bool = False) -> None:
         """The user goes, their keys are revoked (firedeck's own; `firectl user delete`)."""
-        await self._transport.send("DELETE", self._one(user, "users", "user"))
+        await self._transport.send("DELETE", self._one(user, "users", "user"), query=_rehearsed(validate_only))
 
 
 class ApiKeys(_Resource):
@@ -96,16 +97,30 @@ class ApiKeys(_Resource):
         """What a key may use by itself, and uses (firedeck's own)."""
         return await listed(self._transport, self._quotas(user, key_id), QuotaPage, lambda page: page.quotas, options)
 
-    async def update_quota(self, user: str, key_id: str, quota: str, value: int) -> Quota:
-        """Limit a key by itself (firedeck's own); at `max_value` the limit is off."""
-        path = f"{self._quotas(user, key_id)}/{check_id(quota, 'quota')}"
-        return Quota.model_validate(await self._transport.send("PATCH", path, body={"value": str(value)}))
+    async def quota(self, user: str, key_id: str, quota: str) -> Quota:
+        """One of them (firedeck's own)."""
+        return Quota.model_validate(await self._transport.get(self._quota(user, key_id, quota)))
+
+    async def update_quota(
+        self, user: str, key_id: str, quota: str, value: int, *, validate_only: bool = False
+    ) -> Quota:
+        """Limit a key by itself (firedeck's own); at `max_value` the limit is off. With `validate_only` what it would
+        be."""
+        path, query, body = self._quota(user, key_id, quota), _rehearsed(validate_only), {"value": str(value)}
+        return Quota.model_validate(await self._transport.send("PATCH", path, query=query, body=body))
+
+    async def delete_quota(self, user: str, key_id: str, quota: str, *, validate_only: bool = False) -> None:
+        """Limit it no more (firedeck's own); NotFound where it is not limited. `validate_only` only checks."""
+        await self._transport.send("DELETE", self._quota(user, key_id, quota), query=_rehearsed(validate_only))
 
     def _of(self, user: str) -> str:
         return self._one(user, "users", "user") + "/apiKeys"
 
     def _quotas(self, user: str, key_id: str) -> str:
         return f"/firedeck{self._of(user)}/{check_id(key_id, 'keyId')}/quotas"
+
+    def _quota(self, user: str, key_id: str, quota: str) -> str:
+        return f"{self._quotas(user, key_id)}/{check_id(quota.rpartition('/')[2], 'quota')}"
 
 
 class Secrets(_Resource):
@@ -140,9 +155,14 @@ class Quotas(_Resource):
     async def list(self, **options: Unpack[ListOptions]) -> Listed[Quota]:
         return await listed(self._transport, self._collection("quotas"), QuotaPage, lambda page: page.quotas, options)
 
-    async def update(self, quota: str, value: int) -> Quota:
-        body = {"value": str(value)}
-        return Quota.model_validate(await self._transport.send("PATCH", self._one(quota, "quotas", "quota"), body=body))
+    async def update(self, quota: str, value: int, *, validate_only: bool = False) -> Quota:
+        """With `validate_only` (firedeck's own) what it would be."""
+        path, query, body = self._one(quota, "quotas", "quota"), _rehearsed(validate_only), {"value": str(value)}
+        return Quota.model_validate(await self._transport.send("PATCH", path, query=query, body=body))
+
+    async def delete(self, quota: str, *, validate_only: bool = False) -> None:
+        """Back to `max_value`, where it began (firedeck's own); NotFound where it is. `validate_only` only checks."""
+        await self._transport.send("DELETE", self._one(quota, "quotas", "quota"), query=_rehearsed(validate_only))
 
 
 class AuditLogs(_Resource):
@@ -166,6 +186,10 @@ class AuditLogs(_Resource):
     async def verify(self) -> AuditVerification:
         """Whether the engine's whole audit log is as it was written (firedeck's own)."""
         return AuditVerification.model_validate(await self._transport.get("/firedeck/v1/auditLogs:verify"))
+
+
+def _rehearsed(validate_only: bool) -> Query:
+    return {"validateOnly": validate_only or None}
 
 
 def _body(spec: Wire) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class Quota(Wire):
         return self.name.rpartition("/")[2]
 
     @property
+    def off(self) -> bool:
+        """Whether it limits nothing: of things there is a most in any case."""
+        return self.value == self.max_value and not self.id.endswith("-count")
+
+    @property
     def used(self) -> str | None:
         """`usage` to read: hours and money to two digits, things by their number; None where it is not known."""
         return None if self.usage is None else f"{self.usage:.{2 if self.id in (GPU_HOURS, SPEND) else 0}f}"

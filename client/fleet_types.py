@@ -248,6 +248,8 @@ class Event(Wire):
 
 class EventPage(Wire):
     events: list[Event] = []
+    next_page_token: str = ""
+    total_size: int | None = Field(None, description="on all pages; absent where the newest alone were asked for")
 
 
 class History(Wire):

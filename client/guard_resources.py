@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from client.guard_types import Guard, GuardPage, GuardSpec
-from client.http import Transport
+from client.http import Query, Transport
 from client.listing import Listed, ListOptions, listed
 from client.names import check_id
 
@@ -15,8 +15,9 @@ class Guards:
         self._transport = transport
         self._path = f"/firedeck/v1/accounts/{account}/guards"
 
-    async def create(self, guard_id: str, spec: GuardSpec) -> Guard:
-        query = {"guardId": guard_id}
+    async def create(self, guard_id: str, spec: GuardSpec, *, validate_only: bool = False) -> Guard:
+        """The new guard; with `validate_only` what it would be, here and below, nothing being made or changed."""
+        query: Query = {"guardId": guard_id, "validateOnly": validate_only or None}
         return Guard.model_validate(await self._transport.send("POST", self._path, query=query, body=_body(spec)))
 
     async def get(self, guard: str) -> Guard:
@@ -26,12 +27,13 @@ class Guards:
     async def list(self, **options: Unpack[ListOptions]) -> Listed[Guard]:
         return await listed(self._transport, self._path, GuardPage, lambda page: page.guards, options)
 
-    async def update(self, guard: str, changes: GuardSpec) -> Guard:
-        """Only the fields set in `changes` change."""
-        return Guard.model_validate(await self._transport.send("PATCH", self._one(guard), body=_body(changes)))
+    async def update(self, guard: str, changes: GuardSpec, *, validate_only: bool = False) -> Guard:
+        """Only the fields set in `changes` change; one that is set to None is taken away."""
+        query, body = {"validateOnly": validate_only or None}, _body(changes)
+        return Guard.model_validate(await self._transport.send("PATCH", self._one(guard), query=query, body=body))
 
-    async def delete(self, guard: str) -> None:
-        await self._transport.send("DELETE", self._one(guard))
+    async def delete(self, guard: str, *, validate_only: bool = False) -> None:
+        await self._transport.send("DELETE", self._one(guard), query={"validateOnly": validate_only or None})
 
     async def release(self, guard: str, key_id: str) -> Guard:
         """Let a key in again that its breaker refuses."""
@@ -43,4 +45,4 @@ class Guards:
 
 
 def _body(spec: GuardSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -10,6 +10,7 @@ from client.wire import Description, Duration, Flag, Timestamp, Wire
 
 REQUEST, ANSWER = "request", "answer"
 Phase = Literal["request", "answer"]
+WHOLE, WINDOW = "whole", "window"
 
 
 class BreakerSpec(Wire):
@@ -37,6 +38,12 @@ class GuardSpec(Wire):
     timeout: Duration | None = Field(None, description="for the model to answer within; 10s if not given")
     on_failure: Literal["open", "closed"] | None = Field(
         None, description="what happens when the model does not answer: open lets it through, closed (default) does not"
+    )
+    release: Literal["whole", "window"] | None = Field(
+        None,
+        description="how a stream is let out: whole (default), once all of it has passed, so that nothing of a refused"
+        " answer is sent; window, as it comes, but for as much as a match may be long: what stands before a match has"
+        " then been sent, and the stream ends with the refusal. Not with a model, which reads whole answers",
     )
     breaker: BreakerSpec | None = None
     disabled: Flag | None = None

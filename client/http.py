@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -32,6 +33,12 @@ RETRY_FIRST_WAIT_S = 0.2
 _RETRIED = (Unavailable, DeadlineExceeded)  # connection errors and 502, 503, 504
 
 Query = Mapping[str, str | int | bool | None]
+
+
+def retry_wait_s(attempt: int) -> float:
+    """How long to wait after the failed attempt of this number, from 0: twice as long each time, and up to half of it
+    less by chance, so that those who failed together do not come back together."""
+    return RETRY_FIRST_WAIT_S * (1 << attempt) * random.uniform(0.5, 1.0)
 
 
 class Transport:
@@ -79,7 +86,7 @@ class Transport:
             try:
                 return await self.send("GET", path, query=query)
             except _RETRIED:
-                await asyncio.sleep(RETRY_FIRST_WAIT_S * 2**attempt)
+                await asyncio.sleep(retry_wait_s(attempt))
         return await self.send("GET", path, query=query)
 
     async def text(self, path: str) -> str:

@@ -31,7 +31,9 @@ class Page(Protocol):
     """The wire form of a page; its items have a name of their own in each."""
 
     next_page_token: str
-    total_size: int
+
+    @property
+    def total_size(self) -> int | None: ...
 
     @classmethod
     def model_validate(cls, obj: Any) -> Self: ...
@@ -53,7 +55,7 @@ async def listed(
     while True:
         page = kind.model_validate(await transport.get(path, asked | {"pageToken": token}))
         found += items(page)
-        found.total_size, found.next_page_token = max(page.total_size, len(found)), page.next_page_token
+        found.total_size, found.next_page_token = max(page.total_size or 0, len(found)), page.next_page_token
         token = page.next_page_token
         if limit is not None and not one_page and len(found) >= limit:
             del found[limit:]

@@ -155,10 +155,19 @@ class Fleet(_Resource):
         raw = await self._transport.get(self._own(deployment, "/history"), {"seconds": seconds})
         return History.model_validate(raw)
 
-    async def events(self, deployment: str | None = None, *, after: int = 0, limit: int = 100) -> list[Event]:
-        """The newest `limit` events after sequence number `after`, oldest first."""
-        path = self._own(deployment, "/events") if deployment else "/firedeck/v1/events"
-        return EventPage.model_validate(await self._transport.get(path, {"after": after, "limit": limit})).events
+    async def events(
+        self, deployment: str | None = None, *, after: int = 0, limit: int = 100, filter_text: str | None = None
+    ) -> list[Event]:
+        """The newest `limit` events after sequence number `after` that the filter takes, oldest first."""
+        query = {"after": after, "limit": limit, "filter": filter_text}
+        return EventPage.model_validate(await self._transport.get(self._events(deployment), query)).events
+
+    async def list_events(self, deployment: str | None = None, **options: Unpack[ListOptions]) -> Listed[Event]:
+        """All that there still are, or one page of them, by `seq` unless `order_by` says otherwise."""
+        return await listed(self._transport, self._events(deployment), EventPage, lambda page: page.events, options)
+
+    def _events(self, deployment: str | None) -> str:
+        return self._own(deployment, "/events") if deployment else "/firedeck/v1/events"
 
     async def alerts(self) -> AlertPage:
         """What is wrong with the account's deployments now, and the rules that say so."""

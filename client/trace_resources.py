@@ -26,15 +26,17 @@ class Requests:
         deployment: str | None = None,
         status: str | None = None,
         slower_than: timedelta | None = None,
+        filter_text: str | None = None,
         limit: int = 50,
     ) -> RequestPage:
-        """The newest `limit`. `status` is 200, 4xx, 5xx, failed (400 and up) or open (under way)."""
+        """The newest `limit`. `status` is 200, 4xx, 5xx, failed (400 and up) or open (under way); `filter_text`
+        is AIP-160's, of the fields of a RequestSummary."""
         name = str(Name.of(deployment, "deployments", self._account, "deployment")) if deployment else None
         slower = None if slower_than is None else durations.to_proto(slower_than)
         found, token = RequestPage(), ""
         while len(found.requests) < limit:
             query = {
-                "deployment": name, "status": status, "slowerThan": slower,
+                "deployment": name, "status": status, "slowerThan": slower, "filter": filter_text,
                 "pageSize": min(PAGE_MAX, limit - len(found.requests)),
                 "pageToken": token or None,
             }  # fmt: skip

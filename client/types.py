@@ -100,7 +100,7 @@ class ColdOptions(Wire):
     503 `DEPLOYMENT_SCALING_UP` at once; both wake the deployment. `panic` (on unless false): a burst of twice what is
     ready does not wait for the scale-up window. `forecast_floor` (off unless true): the count keeps up with the load
     expected within a minute. `max_queue_wait` (none unless given): while replicas serve, a request that at the pace of
-    the queue would wait longer for a place is answered 429 at once, so that the queue follows what they can do.
+    the queue (while it forms: by what requests took before) would wait longer for a place is answered 429 at once.
     `response_cache` (off unless true): requests at temperature 0, or with a seed, that equal one answered within the
     last `response_cache_ttl` (5m) get its answer, and nothing is computed.
     """

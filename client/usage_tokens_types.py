@@ -6,12 +6,14 @@ from pydantic import Field
 
 from client.types import Timestamp, Wire
 
-DIMENSIONS = ("user", "key", "deployment", "model", "adapter", "tags")  # and `tag:NAME`
+DIMENSIONS = ("user", "key", "deployment", "model", "adapter", "guard", "tags")  # and `tag:NAME`
+TIMES = ("hour", "day")  # of UTC, one of them besides
 TAG = "tag:"
 
 
 class TokenSums(Wire):
-    """Sums over requests that reached a deployment. Who left a stream is counted with the tokens it was sent."""
+    """Sums over requests that reached a deployment, those of guards to their models too. Who left a stream is counted
+    with the tokens it was sent."""
 
     requests: int = 0
     failed_requests: int = Field(0, description="refused by their deployment or replica, or ended by an error")
@@ -27,17 +29,22 @@ class TokenSums(Wire):
 class TokenRow(TokenSums):
     """One group; what it was not grouped by is absent, and so is what its requests have none of."""
 
+    time: Timestamp | None = Field(None, description="of groups by hour or day: its beginning, in UTC")
     user: str | None = None
     key: str | None = Field(None, description="the id of an API key; others' are shown to admins alone")
     deployment: str | None = None
     model: str | None = None
     adapter: str | None = None
+    guard: str | None = Field(
+        None, description="whose model was asked about somebody's request; absent for what clients asked themselves"
+    )
     tags: dict[str, str] | None = Field(None, description="of the requests' `metadata`")
     simulated: bool | None = None
 
 
 class TokenUsage(Wire):
-    """From `startTime` until before `endTime`, in whole minutes; more than two days ago, in whole hours."""
+    """From `startTime` until before `endTime`, as they are counted: in whole minutes, more than two days ago in whole
+    hours, so that either may be later than what was asked for."""
 
     start_time: Timestamp
     end_time: Timestamp

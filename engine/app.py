@@ -29,6 +29,7 @@ from engine.api import (
     audit_logs,
     deployed_models,
     deployments,
+    events,
     guards,
     models,
     openapi,
@@ -75,6 +76,7 @@ from engine.telemetry import metrics, tracing
 from engine.telemetry.audit import HEAD_FILE, AuditLog
 from engine.telemetry.exporter import exporter_of
 from engine.telemetry.ledger import Ledger
+from engine.telemetry.loop_lag import LoopLag
 from engine.telemetry.tally import Tally
 from engine.uploads import FOLDER as UPLOADS
 from engine.uploads import Uploads
@@ -87,7 +89,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards,
+        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards, events,
     )
 )  # fmt: skip
 
@@ -105,6 +107,7 @@ class Engine:
         self._simulated = house.fleet.rooms.driver.simulated
         self._exporter = exporter_of(settings.otlp, clock, simulated=self._simulated)
         self._control = AuditTrail(control_plane(house), house)
+        self._loop_lag = LoopLag()
 
     @classmethod
     async def open(cls, settings: Settings, clock: Clock | None = None) -> Engine:
@@ -137,6 +140,7 @@ class Engine:
         engine = cls(settings, house, store, clock, prices)
         await engine._accounting.open()
         await house.monitor.open()
+        engine._loop_lag.open()
         if engine._exporter is not None:
             house.traces.over = engine._exporter.offer
             engine._exporter.start()
@@ -147,7 +151,7 @@ class Engine:
         self.house.closing.set()
         for keeper in self.house.fleet.keepers():
             keeper.lobby.refuse(Unavailable("the engine is being stopped", hint="try again when it is back"))
-        asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.set)
+        asyncio.get_running_loop().call_later(streams_s, self.house.breaking_off.give)
 
     async def close(self) -> None:
         """End the replicas, then the rest, whatever fails on the way. What was declared stays."""
@@ -160,6 +164,7 @@ class Engine:
             ending.push_async_callback(self.house.fleet.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
+            ending.push_async_callback(self._loop_lag.close)
             if self._exporter is not None:
                 ending.push_async_callback(self._exporter.close)
 

@@ -100,18 +100,33 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     metavar="URL",
     help="An OpenTelemetry collector to send traces to, as http://127.0.0.1:4318.  [env: OTEL_EXPORTER_OTLP_ENDPOINT]",
 )
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="Take gRPC calls too, as the LLM class of fireworks-ai 0.19 sends them.  [default: off]",
+)
+@click.option(
+    "--grpc-descriptors",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="WHEEL",
+    help="The wheel of fireworks-ai 0.19, or the site-packages that it is installed in: what its calls look like.",
+)
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
     prices: Path | None, simulate: Path | None, model_folders: tuple[Path, ...], otlp_endpoint: str | None,
-    log_level: str, until_eof: bool,
+    grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
     from engine.serve import run
 
+    if (grpc_port is None) != (grpc_descriptors is None):
+        raise click.UsageError(
+            "--grpc-port and --grpc-descriptors go together; the wheel: pip download --no-deps fireworks-ai==0.19.20"
+        )
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -129,6 +144,8 @@ def serve(
         trusted_proxies=trusted_proxies,
         otlp=_collector(otlp_endpoint),
         model_folders=tuple(folder.resolve() for folder in model_folders),
+        grpc_port=grpc_port,
+        grpc_descriptors=grpc_descriptors,
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from client.addon_types import DEPLOYED_OUTPUT_ONLY, DeployedModel
 from client.enums import STRICT
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
-from engine.declare import from_pydantic
+from engine.access import bodies
 from engine.wire_paths import find
 
 CHANGEABLE = frozenset({"default", "public", "display_name", "description"})
@@ -22,16 +20,7 @@ CHANGEABLE = frozenset({"default", "public", "display_name", "description"})
 
 def read(body: Any) -> DeployedModel:
     """The deployed model in a request's body; unknown fields and wrong types are refused by name."""
-    if not isinstance(body, dict):
-        raise InvalidArgument("the body must be a JSON object")
-    try:
-        spec = DeployedModel.model_validate(body, extra="forbid", context=STRICT)
-    except ValidationError as error:
-        raise from_pydantic(error) from None
-    for name in DEPLOYED_OUTPUT_ONLY & spec.model_fields_set:
-        setattr(spec, name, DeployedModel.model_fields[name].get_default())
-        spec.model_fields_set.discard(name)
-    return spec
+    return bodies.without(bodies.read(body, DeployedModel, STRICT), DEPLOYED_OUTPUT_ONLY)
 
 
 def check_new(spec: DeployedModel) -> None:

@@ -25,6 +25,7 @@ from engine.telemetry.ledger import Ledger
 from engine.telemetry.tally import Tally
 from engine.telemetry.traces import Traces
 from engine.uploads import Uploads
+from engine.word import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """`closing` is set when the engine is told to end; `breaking_off` when streams must end now."""
+    """`closing` is set when the engine is told to end; `breaking_off` given when streams must end now."""
 
     fleet: Fleet
     library: Library
@@ -58,5 +59,5 @@ class House:
     frames: Frames = field(default_factory=Frames)  # what those who watch the fleet are sent
     scrapes: Scrapes = field(default_factory=Scrapes)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    breaking_off: asyncio.Event = field(default_factory=asyncio.Event)
+    breaking_off: Word = field(default_factory=Word)
     traces: Traces = field(default_factory=Traces)

@@ -37,6 +37,8 @@ HEAD_S = 20.0  # how long a head may take, and a connection may say nothing
 GRACE_S = 0.1  # for what has come already: after a pause of this process timers run before sockets are read
 LINGER_S = 5.0  # who is refused while it still sends may read why before its connection is gone
 RETRY_S = 1.0
+UNSENT_BYTES = 16 << 10  # of an answer, besides what the system takes: then it waits for its client
+_STATUS = b"HTTP/1.1 "
 _HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
@@ -57,6 +59,7 @@ class Protocol(HttpToolsProtocol):
         self._way_back = _WayBack(self)
         if self._places is not None and len(self.connections) > self._places:
             self.app = _no_place
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._head_since = self.loop.time()
         self._looking = self.loop.call_later(HEAD_S, self._look)
 
@@ -174,11 +177,30 @@ class _Cycle(RequestResponseCycle):
 
 
 class _WayBack:
-    """The transport as an answer sees it: its close leaves time to read."""
+    """The transport as an answer sees it: its head goes with the first of its body, where that comes at once, and its
+    close leaves time to read."""
 
     def __init__(self, connection: Protocol) -> None:
-        self.write, self.is_closing = connection.transport.write, connection.transport.is_closing
-        self.close = connection.end
+        self.is_closing = connection.transport.is_closing
+        self._connection = connection
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(_STATUS):
+            self._head = data
+            self._connection.loop.call_soon(self._send)
+            return
+        self._connection.transport.write(data)
+
+    def close(self) -> None:
+        self._send()
+        self._connection.end()
+
+    def _send(self) -> None:
+        if self._head and not self.is_closing():
+            self.write(b"")
 
 
 def _too_large() -> HeadTooLarge:

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine.deployed_rules import check_owner
 from engine.model_facts import listed, of_adapter, of_base, with_file_state
-from engine.models import catalogue, dimensions, fetch, own_adapters, own_models
+from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.store.store import Store
@@ -101,10 +101,10 @@ class Library:
             return await self.put(spec.model_copy(update={**shown, **times}))
 
     async def create(
-        self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None = None
+        self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path
     ) -> Model:
-        """Make a GGUF file on this machine a model, or an adapter of `base_model`. InvalidArgument and
-        FailedPrecondition say why a file cannot be served."""
+        """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT has saved, the
+        GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a file cannot be served."""
         name = self._free_name(account, model_id)
         if not Path(file).is_absolute():
             raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
@@ -113,7 +113,14 @@ class Library:
             declared = Model(
                 name=name, display_name=display_name, kind="CUSTOM_MODEL", create_time=now, update_time=now
             )
-            return await self.put(await self.checked(declared, Path(file), base_model))
+            if not await asyncio.to_thread(Path(file).is_dir):
+                return await self.put(await self.checked(declared, Path(file), base_model))
+            try:
+                await self.converted(declared, peft.files_in(Path(file)), base_model, converted)
+                return await self.put(await self.checked(declared, converted, base_model))
+            except FiredeckError:
+                await asyncio.to_thread(converted.unlink, missing_ok=True)
+                raise
 
     async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
         """`declared`, READY, with what its file says. Reads the whole file."""
@@ -122,14 +129,28 @@ class Library:
             if base_model is not None:
                 raise InvalidArgument(f"{file.name} is no adapter", field="baseModel", hint="leave baseModel out")
             return of_base(declared, await asyncio.to_thread(own_models.check, file), datetime.now(UTC))
+        base = self._base_of(file.name, base_model, account)
+        checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
+        return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
+
+    async def converted(self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path) -> Path:
+        """The GGUF file `target`, made of an adapter's files as PEFT saves them. Reads all of them."""
+        base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
+
+        def make() -> Path:
+            return peft.convert(files, adapter.read_base(base), target)
+
+        return await asyncio.to_thread(make)
+
+    def _base_of(self, file: str, base_model: str | None, account: str) -> str:
+        """The full name of the base that an adapter is said to be for, which the account may use."""
         if base_model is None:
             raise InvalidArgument(
-                f"{file.name} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
+                f"{file} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
             )
         base = self.resolve(base_model, account)
         check_owner(self.get(base), account, "baseModel")
-        checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
-        return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
+        return base
 
     async def check_adapter(self, model: Model) -> None:
         """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from client.enums import PRECISIONS, STRICT
 from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import MODEL_OUTPUT_ONLY, Model
 from engine import masks
-from engine.declare import from_pydantic
+from engine.access import bodies
 from engine.wire_paths import find
 
 LORA = "HF_PEFT_ADDON"
@@ -29,13 +27,7 @@ def read(body: Any) -> Model:
     """The model in a request's body; unknown fields and wrong types are refused by name."""
     if not isinstance(body, dict):
         raise InvalidArgument("model must be a JSON object", field="model")
-    try:
-        spec = Model.model_validate(body, extra="forbid", context=STRICT)
-    except ValidationError as error:
-        raise from_pydantic(error) from None
-    for name in MODEL_OUTPUT_ONLY & spec.model_fields_set:
-        setattr(spec, name, Model.model_fields[name].get_default())
-        spec.model_fields_set.discard(name)
+    spec = bodies.without(bodies.read(body, Model, STRICT), MODEL_OUTPUT_ONLY)
     _check(spec)
     return spec
 

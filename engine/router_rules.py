@@ -41,11 +41,7 @@ _MESSAGES: dict[str, type[Wire]] = {"weighted": WeightedRoutes, "complexity": Co
 def read(body: Any) -> Router:
     """The router in a request's body; unknown fields and wrong types are refused by name, what is output only means
     nothing there."""
-    spec = bodies.read(body, Router)
-    for name in ROUTER_OUTPUT_ONLY & spec.model_fields_set:
-        setattr(spec, name, Router.model_fields[name].get_default())
-        spec.model_fields_set.discard(name)
-    return spec
+    return bodies.without(bodies.read(body, Router), ROUTER_OUTPUT_ONLY)
 
 
 def whole(spec: Router, account: str) -> Router:

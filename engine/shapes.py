@@ -18,6 +18,7 @@ from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
 
 DEFAULT = "default"  # as `deploymentShape`: the first shape of the base model
+_QUANTIZED = ("FP8", "FP4", "NF4")  # beginnings of precisions that, as documented, take no adapters when asked for
 DRAFT_TOKENS_DEFAULT = 4  # where the model names a draft model and no count
 PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/"
 
@@ -32,8 +33,8 @@ _PINS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the query of a create or update asks for, in the terms of what is done."""
+class WriteOptions:
+    """What the query of a deployment's create or update asks for, in the terms of what is done."""
 
     auto_deploy: bool = True
     check_shape: bool = True
@@ -41,7 +42,7 @@ class Asked:
     shapeless: bool = False
 
 
-ASKED_NOTHING = Asked()
+NO_OPTIONS = WriteOptions()
 
 
 @cache
@@ -71,18 +72,18 @@ def find(text: str, base_model: str) -> DeploymentShapeVersion:
     raise NotFound(what, field="deploymentShape", hint="`firedeck deployment-shape list` shows all, or leave it out")
 
 
-def completed(spec: Deployment, model: Model, asked: Asked) -> Deployment:
+def completed(spec: Deployment, model: Model, options: WriteOptions) -> Deployment:
     """A new deployment with what its shape and its model fill in. InvalidArgument where it departs from its shape."""
     if spec.auto_tune and spec.deployment_template:
         raise InvalidArgument("autoTune and deploymentTemplate exclude each other", field="deploymentTemplate")
-    if asked.shapeless and spec.deployment_shape:
+    if options.shapeless and spec.deployment_shape:
         raise InvalidArgument(
             "acceptShapelessRisk and deploymentShape exclude each other", field="deploymentShape", hint="leave one out"
         )
     if spec.deployment_shape:
         version = find(spec.deployment_shape, spec.base_model or "")
         open_fields = [field for field in _PINS.values() if getattr(spec, field) is None]
-        spec = _shaped(spec, version, open_fields, asked)
+        spec = _shaped(spec, version, open_fields, options)
     given = (spec.draft_model, spec.ngram_speculation_length, spec.draft_token_count)
     if model.default_draft_model and all(value is None for value in given):
         count = model.default_draft_token_count or DRAFT_TOKENS_DEFAULT
@@ -90,17 +91,17 @@ def completed(spec: Deployment, model: Model, asked: Asked) -> Deployment:
     return spec
 
 
-def reshaped(current: Deployment, new: Deployment, asked: Asked) -> Deployment:
+def reshaped(current: Deployment, new: Deployment, options: WriteOptions) -> Deployment:
     """A changed deployment: another shape brings its own settings where the change itself names none."""
     if not new.deployment_shape:
         return new
     version = find(new.deployment_shape, new.base_model or "")
     moved = version.name != current.deployment_shape
     untouched = [f for f in _PINS.values() if getattr(new, f) == getattr(current, f)] if moved else []
-    return _shaped(new, version, untouched, asked)
+    return _shaped(new, version, untouched, options)
 
 
-def check_served(deployment: Deployment, model: Model, asked: Asked) -> None:
+def check_served(deployment: Deployment, model: Model, options: WriteOptions) -> None:
     """Whether this engine can serve this model so; FailedPrecondition and InvalidArgument say why not."""
     if model.is_adapter:
         base = model.peft_details.base_model if model.peft_details else "its base"
@@ -117,7 +118,13 @@ def check_served(deployment: Deployment, model: Model, asked: Asked) -> None:
             f"{model.name} is not prepared in {precision}: it has {has}", field="precision",
             hint="leave precision out, or make a model of a file in that precision",
         )  # fmt: skip
-    if deployment.image_tag and asked.check_image:
+    if precision.startswith(_QUANTIZED) and (deployment.enable_addons or deployment.enable_hot_reload_latest_addon):
+        field = "enableAddons" if deployment.enable_addons else "enableHotReloadLatestAddon"
+        raise InvalidArgument(
+            f"{field} does not go with precision {precision}", field=field,
+            hint="take FP16 or BF16, or leave precision or the adapters out",
+        )  # fmt: skip
+    if deployment.image_tag and options.check_image:
         raise InvalidArgument(
             f"imageTag {deployment.image_tag[:60]!r} is not known: replicas run the engine's own version",
             field="imageTag",
@@ -125,12 +132,14 @@ def check_served(deployment: Deployment, model: Model, asked: Asked) -> None:
         )
 
 
-def _shaped(spec: Deployment, version: DeploymentShapeVersion, open_fields: list[str], asked: Asked) -> Deployment:
+def _shaped(
+    spec: Deployment, version: DeploymentShapeVersion, open_fields: list[str], options: WriteOptions
+) -> Deployment:
     shape = version.snapshot
     pinned = {field: getattr(shape, pin) for pin, field in _PINS.items() if getattr(shape, pin) is not None}
     filled = {field: value for field, value in pinned.items() if field in open_fields}
     whole = spec.model_copy(update={**filled, "deployment_shape": version.name})
-    if asked.check_shape:
+    if options.check_shape:
         for field, value in {**pinned, "base_model": shape.base_model}.items():
             if getattr(whole, field) != value:
                 raise _mismatch(version, field, value, getattr(whole, field))

@@ -54,6 +54,7 @@ def _nominal(model: NominalModel) -> Nominal:
         public=True,
         use_hf_apply_chat_template=True,
         supports_tools=False,
+        supported_precisions=list(model.precisions),
         base_model_details=BaseModelDetails(model_type="simulated"),
         firedeck=ModelFile(size_bytes=model.size_bytes, quantization="simulated", architecture="simulated"),
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from client.errors import FailedPrecondition, InvalidArgument, PayloadTooLarge, ResourceExhausted, Unauthenticated
 
 FOLDER = "uploads"  # in the data folder
+CONVERTED = "converted"  # in the folder of a model
 EXPIRY_S = 24 * 3600.0
 SPARE_BYTES = 1 << 30  # left free on the disk
 FILES_MAX = 1000
@@ -110,9 +111,18 @@ class Uploads:
         finally:
             unfinished.unlink(missing_ok=True)
 
+    def files_of(self, model: str) -> dict[str, Path]:
+        """What was uploaded whole, by name."""
+        files = sorted(p for p in self.folder_of(model).glob("*") if p.is_file() and not p.name.startswith("."))
+        return {file.name: file for file in files}
+
+    def converted(self, model: str) -> Path:
+        """Where the GGUF file lies that is made of uploaded files, or of a folder on this machine."""
+        return self.folder_of(model) / CONVERTED / f"{model.rpartition('/')[2]}.gguf"
+
     def gguf_of(self, model: str) -> Path:
         """The one GGUF file that was uploaded; FailedPrecondition says what is missing."""
-        files = sorted(p for p in self.folder_of(model).glob("*") if not p.name.startswith("."))
+        files = list(self.files_of(model).values())
         found = [path for path in files if path.suffix == ".gguf"]
         if len(found) == 1:
             return found[0]
@@ -122,7 +132,7 @@ class Uploads:
             raise FailedPrecondition(f"{len(found)} GGUF files were uploaded", hint="a model has one: join its parts")
         raise FailedPrecondition(
             f"no GGUF file was uploaded, but {', '.join(p.name for p in files[:5])}",
-            hint="convert it with llama.cpp's convert_hf_to_gguf.py, or convert_lora_to_gguf.py for an adapter",
+            hint="convert it with llama.cpp's convert_hf_to_gguf.py; of an adapter give adapter_config.json too",
         )
 
     def forget(self, model: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -12,21 +15,37 @@ import pytest
 from hypothesis import HealthCheck, settings
 from prometheus_client.parser import text_string_to_metric_families
 
+from client.errors import NotFound
+from client.fleet_types import Event
 from client.resources import Client
 from client.types import DeploymentSpec
+from tests import in_memory, seeds
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
-# Shared and noisy machines: hypothesis must not judge by time. The seed is printed with every failure.
-settings.register_profile("firedeck", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("firedeck")
+# Shared and noisy machines: hypothesis must not judge by time. What it tries is decided by the code alone, so that the
+# same code fails or passes each time; `make soak` looks for what nobody has tried yet.
+_RULES = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, database=None, **_RULES)
+settings.register_profile("search", **_RULES)
+settings.load_profile("same")
 
-DISTURBED = [Path(__file__).parent / folder for folder in ("faults", "placement", "tui")]
+DISTURBED = [Path(__file__).parent / folder for folder in ("api", "faults", "load", "placement", "tui")]
 SHARED = "shared"  # the deployment that all tests may ask and none may change
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr") == "soak":
+        settings.load_profile("search")
+        seeds.NEW = True
+    if config.option.basetemp is None and (folder := in_memory.folder()) is not None:
+        config.option.basetemp = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes, and of screens drawn by timers, get a second attempt on machines that stop any of them
-    for seconds. The summary names each that needed it: there is a race to be found. All others get none."""
+    """Tests of real processes and sockets, and of screens drawn by timers, get a second attempt: machines stop any of
+    them for seconds. The summary names each that needed it: there is a race to be found. All others get none."""
     for item in items:
         if item.get_closest_marker("model") or item.path.parent in DISTURBED:
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -85,8 +104,26 @@ def all_counted(running: EngineProcess, deployment_id: str = SHARED) -> bool:
     return bool(begun == sum(s.value for s in ended if s.labels["deployment"] == name))
 
 
+async def events_of(client: Client, deployment_id: str, *reasons: str) -> list[Event]:
+    """Those of a deployment, once one of each reason is among them: an event is written after what it tells of."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found = await client.fleet.events(deployment_id)
+            if Counter(reasons) <= Counter(event.reason for event in found):
+                return found
+            await asyncio.sleep(0.1)
+
+
 async def until_ready(client: Client, deployment_id: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while (found := await client.deployments.get(deployment_id)).state != "READY":
             assert found.state != "FAILED", found.status
             await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def removed_afterwards(fleet: Client, deployment_id: str) -> AsyncIterator[None]:
+    """Whatever is deployed under this id in between is gone afterwards."""
+    yield
+    with suppress(NotFound):
+        await fleet.deployments.delete(deployment_id, hard=True, ignore_checks=True)

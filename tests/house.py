@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from client.errors import from_response
 from client.http import Transport
 from client.resources import Client
 from engine.app import Engine
+from engine.fleet import keeper, replica
 from engine.fleet.settings import Settings
 from engine.http1 import Protocol
 from engine.keys import KEY_PREFIX
@@ -79,13 +80,22 @@ async def home(data_dir: Path, **settings: Any) -> AsyncIterator[Home]:
     """An engine on a folder, closed at the end; opened again on the same folder it is the same engine. `settings`: see
     `engine.fleet.settings`."""
     data_dir.mkdir(mode=0o700, exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
+    with quick_looks() as patch:
         patch.delenv("FIREDECK_API_KEY", raising=False)
         engine = await Engine.open(Settings(data_dir=data_dir, **settings))
-    try:
-        yield Home(engine, data_dir)
-    finally:
-        await engine.close()
+        try:
+            yield Home(engine, data_dir)
+        finally:
+            await engine.close()
+
+
+@contextmanager
+def quick_looks() -> Iterator[pytest.MonkeyPatch]:
+    """Engines of this process look at deployments and replicas ten times as often: who waits for a look waits less."""
+    with pytest.MonkeyPatch.context() as patch:
+        for room, name in ((keeper, "TICK_S"), (replica, "POLL_INTERVAL_S")):
+            patch.setattr(room, name, getattr(room, name) / 10)
+        yield patch
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from engine.placement.sockets import run_dir
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 GEMMA = "accounts/fireworks/models/gemma-3-270m"
 PATIENCE_S = 150.0  # how long a test waits for something that should come; never a statement about speed
-_NOT_PASSED = (
+NOT_PASSED = (
     "FIREWORKS_API_KEY", "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID", "FIREDECK_API_KEY", "FIREDECK_DATA_DIR",
     "FIREDECK_CONTEXT",
 )  # fmt: skip
@@ -88,7 +89,7 @@ def firedeck(*words: str) -> list[str]:
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """This environment without what would lead to somebody's real engine."""
-    return {k: v for k, v in os.environ.items() if k not in _NOT_PASSED} | (more or {})
+    return {k: v for k, v in os.environ.items() if k not in NOT_PASSED} | (more or {})
 
 
 def replica_processes(data_dir: Path) -> list[psutil.Process]:
@@ -117,3 +118,20 @@ def poll(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> Non
     while not condition():
         assert time.monotonic() < until, f"waited {patience_s:.0f}s in vain"
         time.sleep(0.05)
+
+
+def lines_until_killed(script: str, *arguments: str, lines: int, looks: int = 0) -> list[str]:
+    """The whole lines that a Python script wrote until it was killed (-9), which is after so many of them and, to fall
+    somewhere into what it does next, after so many more `looks` at its output."""
+    with subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        seen = b""
+        while seen.count(b"\n") < lines:
+            piece = os.read(process.stdout.fileno(), 4096)
+            assert piece, "the script ended by itself"
+            seen += piece
+        for _ in range(looks):
+            select.select([process.stdout], [], [], 0)
+        os.kill(process.pid, signal.SIGKILL)
+        seen += process.stdout.read()
+    return seen.decode().split("\n")[:-1]

@@ -135,7 +135,7 @@ async def test_the_main_job_from_the_first_deployment_to_the_last(own_engine: En
     began = threading.Event()
     await sees(deck, lambda _: len(own_engine.replicas()) == 1, "the former one gone, if it was scaled down meanwhile")
     (victim,) = own_engine.replicas()
-    streaming = asyncio.create_task(asyncio.to_thread(stream, context, 400, began))
+    streaming = asyncio.create_task(asyncio.to_thread(stream, context, 200, began))
     assert await asyncio.to_thread(began.wait, PATIENCE_S)
     victim.kill()
     unbroken = await streaming
@@ -144,7 +144,7 @@ async def test_the_main_job_from_the_first_deployment_to_the_last(own_engine: En
     await sees(deck, lambda s: "● ready" in s and any(str(pid) in s for pid in pids(own_engine)), "the successor")
     (successor,) = own_engine.replicas()
     assert successor.pid != victim.pid
-    assert await asyncio.to_thread(stream, context, 400) == unbroken
+    assert await asyncio.to_thread(stream, context, 200) == unbroken
 
     # Delete: the dialog names what goes; the focus is on Cancel until a person decides otherwise.
     await deck.press("D")
@@ -160,7 +160,7 @@ async def test_the_main_job_from_the_first_deployment_to_the_last(own_engine: En
     async with Client(context) as client, asyncio.timeout(PATIENCE_S):
         while (await client.deployments.get("job")).state != "DELETED":
             await asyncio.sleep(0.1)
-    assert own_engine.replicas() == []
+    await sees(deck, lambda _: own_engine.replicas() == [], "no process left")
 
 
 def _has_numbers(cells: list[str]) -> bool:

@@ -23,6 +23,7 @@ from engine.clock import FakeClock
 from engine.control.reconcile import Stage
 from engine.fleet.settings import Settings
 from engine.serve import base_url, bind
+from tests.house import quick_looks
 from tests.processes import PATIENCE_S
 from tests.simulated_models import SIMULATED_8B
 
@@ -106,21 +107,22 @@ async def virtual(folder: Path, **settings: Any) -> AsyncIterator[Virtual]:
     world.write_text(WORLD)
     clock = FakeClock()
     clock.advance(START_S)
-    engine = await Engine.open(Settings(data_dir=folder / "data", simulate=world, **settings), clock)
-    listener = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(engine, lifespan="off", log_config=None))
-    tasks = [asyncio.create_task(server.serve([listener])), asyncio.create_task(_tick(clock))]
-    key = (folder / "data" / "admin.key").read_text().strip()
-    try:
-        yield Virtual(engine, clock, base_url(*listener.getsockname()[:2]), key)
-    finally:
-        tasks.append(asyncio.create_task(_tick(clock, STEP_S)))  # whatever is still being answered
-        server.should_exit = True
-        await tasks[0]
-        await engine.close()
-        for task in tasks[1:]:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with quick_looks():
+        engine = await Engine.open(Settings(data_dir=folder / "data", simulate=world, **settings), clock)
+        listener = bind("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(engine, lifespan="off", log_config=None))
+        tasks = [asyncio.create_task(server.serve([listener])), asyncio.create_task(_tick(clock))]
+        key = (folder / "data" / "admin.key").read_text().strip()
+        try:
+            yield Virtual(engine, clock, base_url(*listener.getsockname()[:2]), key)
+        finally:
+            tasks.append(asyncio.create_task(_tick(clock, STEP_S)))  # whatever is still being answered
+            server.should_exit = True
+            await tasks[0]
+            await engine.close()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _tick(clock: FakeClock, step_s: float = 0.0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 from textual.app import App, SystemCommand
@@ -17,24 +18,39 @@ from tui import theme
 from tui.core import keys, plan
 from tui.core.config import Config
 from tui.core.follow import news, progress
+from tui.core.inbox import Alert, Inbox
+from tui.core.inbox_file import InboxFile
 from tui.core.journal import Journal, default_path
+from tui.core.last_view import LastView, LastViews
 from tui.core.plan import Plan, Verb
+from tui.core.query import View
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
-from tui.core.view import View, Views
 from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
 from tui.screens import obey, verbs
+from tui.screens.alerts import AlertsScreen
+from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.listing import ListScreen
 from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
+from tui.screens.requests import RequestsScreen
+from tui.screens.routers import RoutersScreen
+from tui.screens.timeline import TimelineScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource, Windable
 from tui.widgets.ascii_filter import AsciiFilter
+
+PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
+    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
+}  # fmt: skip
+
+
+PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
 
 
 def _now() -> datetime:
@@ -75,12 +91,12 @@ class Deck(App[None], inherit_bindings=False):
         deployment: str | None = None,
         symbols: Symbols = "block",
         config: Config | None = None,
-        views: Views | None = None,
+        last_views: LastViews | None = None,
     ) -> None:
         super().__init__()
         self.config = config or Config()
-        self._views = views
-        self.view = views.of(_known_as(source.context)) if views is not None else View()
+        self._last_views = last_views
+        self.last_view = last_views.of(_known_as(source.context)) if last_views is not None else LastView()
         self.actions = keys.remapped(self.config.keys)
         self.set_keymap(keys.keymap(self.actions))
         self.source = source
@@ -93,6 +109,12 @@ class Deck(App[None], inherit_bindings=False):
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
         self.undo: Plan | None = None
+        self.exports = Path.cwd()  # where reports are written
+        self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
+        kept = journal.path is not None and source.facts.kind != "recording"  # its alerts were dealt with then
+        path = journal.path.with_name("inbox.json") if journal.path is not None and kept else None
+        self.inbox_file = InboxFile(path, f"{self.context.name} {self.context.base_url}")
+        self.inbox: Inbox = self.inbox_file.read()
         self._followed: dict[str, tuple[Verb, datetime]] = {}
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
@@ -107,34 +129,34 @@ class Deck(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         for one in theme.THEMES:
             self.register_theme(one)
-        wanted = (self.view.theme, self.config.theme, theme.FIREDECK.name)
+        wanted = (self.last_view.theme, self.config.theme, theme.FIREDECK.name)
         self.theme = next(name for name in wanted if name in self.available_themes)
         if self.config.theme and self.config.theme not in self.available_themes:
             self.notify(f"there is no theme {self.config.theme}", severity="warning", markup=False)
         self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
         self.run_worker(AccountPoller(self.source, self.post_message).run(), group="poller")
-        if first := self._first_page or self.view.deployment:
+        if first := self._first_page or self.last_view.deployment:
             self.push_screen(DeploymentScreen(first))
-        elif self.view.page and not self.lacking(self.view.page):
-            self.visit(self.view.page)
+        elif self.last_view.page in PAGE_NAMES and not self.lacking(self.last_view.page):
+            self.visit(self.last_view.page)
 
-    def now_shown(self) -> View:
+    def now_shown(self) -> LastView:
         """What is looked at: for the next run."""
         pages = [screen for screen in self.screen_stack if isinstance(screen, Page)]
         fleet = next((page for page in pages if isinstance(page, FleetScreen)), None)
         top = pages[-1] if pages else None
-        return View(
-            page=top.side.listing.id if isinstance(top, ListScreen) else "",
+        return LastView(
+            page=top.side.listing.id if isinstance(top, ListScreen) and top.side.listing.id in PAGE_NAMES else "",
             deployment=top.deployment if isinstance(top, DeploymentScreen) else "",
-            filter=fleet.filter_box.value if fleet is not None else "",
             show_deleted=fleet.show_deleted if fleet is not None else False,
             theme=self.theme if self.theme != (self.config.theme or theme.FIREDECK.name) else "",
+            tables=self.views | ({"fleet": fleet.view} if fleet is not None else {}),
         )
 
     def exit(self, *args: Any, **options: Any) -> None:
         """The view is kept while the screens still stand."""
-        if self._views is not None:
-            self._views.keep(_known_as(self.context), self.now_shown())
+        if self._last_views is not None:
+            self._last_views.keep(_known_as(self.context), self.now_shown())
         super().exit(*args, **options)
 
     async def on_unmount(self) -> None:
@@ -145,7 +167,11 @@ class Deck(App[None], inherit_bindings=False):
 
     def on_fleet_seen(self, message: FleetSeen) -> None:
         now = self.clock()
+        first = self.picture.snapshot is None
+        self.inbox, unheard = self.inbox.taken(message.snapshot, now)
         self.picture = self.picture.seen(message.snapshot, now)
+        if unheard and not first:  # those of the first picture are counted in the top line
+            self._ring(unheard)
         for name, (verb, since) in list(self._followed.items()):
             if told := news(self.picture.row(name), verb, now - since):
                 del self._followed[name]
@@ -157,6 +183,18 @@ class Deck(App[None], inherit_bindings=False):
         for name, (verb, since) in self._followed.items():
             return progress(self.picture.row(name), name, verb, self.clock() - since)
         return ""
+
+    def _ring(self, alerts: Sequence[Alert]) -> None:
+        self.bell()
+        for alert in alerts[:3]:
+            told = f"{alert.deployment.rpartition('/')[2]}: {alert.text}"
+            self.notify(told, title=alert.name, severity="warning", timeout=10, markup=False)
+
+    def keep_inbox(self, inbox: Inbox) -> None:
+        """The user has dealt with an alert."""
+        self.inbox = inbox
+        if problem := self.inbox_file.write(inbox):
+            self.notify(problem, severity="warning")
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
@@ -246,7 +284,11 @@ class Deck(App[None], inherit_bindings=False):
         while len(self.screen_stack) > 1 and isinstance(self.screen, Page) and not isinstance(self.screen, FleetScreen):
             self.pop_screen()
         if page != "fleet":
-            self.push_screen(ListScreen(page))
+            self.push_screen(PAGES.get(page, ListScreen)(page))
+
+    def show_timeline(self, deployment: str, around: datetime | None = None) -> None:
+        """What happened to the deployment; with `around` in the middle of the charts."""
+        self.push_screen(TimelineScreen(deployment, around))
 
     # Help and commands.
 

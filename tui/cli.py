@@ -21,13 +21,13 @@ from client.errors import FiredeckError, PermissionDenied, Unauthenticated
 from client.fleet_types import FleetSnapshot
 from client.names import Name
 from client.resources import Client
-from tui.core import keys, view
+from tui.core import keys, last_view
 from tui.core.config import Config, config_path, load
+from tui.core.last_view import LastViews
 from tui.core.plain import fleet_text
 from tui.core.retry import wait_s
 from tui.core.series import Symbols
 from tui.core.ticker import changes
-from tui.core.view import Views
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
 from tui.sources.fireworks import HOST, FireworksSource
@@ -183,7 +183,7 @@ def _run(make: MakeSource, settings: Config, *, readonly: bool, page: str | None
         deployment=page,
         symbols=symbols or settings.symbols,
         config=settings,
-        views=Views(view.default_path()) if settings.remember else None,
+        last_views=LastViews(last_view.default_path()) if settings.remember else None,
     )
     deck.run(mouse=settings.mouse)
 

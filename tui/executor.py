@@ -10,6 +10,7 @@ from datetime import datetime
 
 from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
 from client.fleet_types import DeploymentStatus
+from client.router_types import SHIFTING
 from client.types import DeploymentSpec
 from tui.core.journal import Entry, Journal
 from tui.core.plan import Plan, Verb, undo
@@ -17,7 +18,10 @@ from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
-_DONE = {"create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back"}
+_DONE: dict[Verb, str] = {
+    "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
+    "roll_back": "rolled back",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Executor:
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
-        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=plan.verb != "delete")
+        follow = plan.verb not in ("delete", "roll_back")
+        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=follow)
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
@@ -68,6 +73,9 @@ class Executor:
         if plan.verb == "create":
             made = await self._source.create(plan.spec or DeploymentSpec(), plan.id or None)
             return made.name
+        if plan.verb == "roll_back":
+            await self._roll_back(plan)
+            return plan.target
         await self._recheck(plan)
         match plan.verb:
             case "scale":
@@ -79,6 +87,13 @@ class Executor:
             case "undelete":
                 await self._source.undelete(plan.target)
         return plan.target
+
+    async def _roll_back(self, plan: Plan) -> None:
+        """Of a router: the shift must still be the one that the user saw."""
+        shift = (await self._source.router(plan.target)).shift
+        if shift is None or shift.state != SHIFTING or shift.start_time != plan.seen_created:
+            raise FailedPrecondition(f"that shift of {plan.id} is over", hint="look again")
+        await self._source.abort_shift(plan.target)
 
     async def _recheck(self, plan: Plan) -> None:
         """The deployment of this name must still be the one, and in the state, that the user saw."""

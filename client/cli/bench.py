@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchOptions:
     """The command's options, checked."""
 
     settings: tuple[Setting, ...]
@@ -94,16 +94,16 @@ def bench(output: str, account: str | None, api_key: str | None, base_url: str |
     the time from its first start to its last end. A setting in which every request fails is the last; exit status 1.
     """
     try:
-        asked = _checked(given, output)
+        options = _checked(given, output)
         context = Context.resolve(base_url, api_key, account)
-        status = _run(_bench(context, base_url, asked, given))
+        status = _run(_bench(context, base_url, options, given))
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
         sys.exit(1)
     sys.exit(status)
 
 
-def _checked(given: dict[str, Any], output: str) -> Asked:
+def _checked(given: dict[str, Any], output: str) -> BenchOptions:
     from client.bench.session import Setting
 
     clients: tuple[int, ...] = given["concurrency"]
@@ -118,7 +118,7 @@ def _checked(given: dict[str, Any], output: str) -> Asked:
             raise InvalidArgument("--replicas says on how many --size measures", hint="add --size, or leave it out")
         clients = clients or (() if rates else DEFAULT_SWEEP)
     settings = (*(Setting(concurrency=c) for c in clients), *(Setting(rate=r) for r in rates))
-    return Asked(settings, target, given["replicas"], ttft, given["json_too"] or output == "json")
+    return BenchOptions(settings, target, given["replicas"], ttft, given["json_too"] or output == "json")
 
 
 def _check_sizing(clients: tuple[int, ...], rates: tuple[float, ...], ttft: timedelta | None) -> None:
@@ -135,14 +135,14 @@ def _check_sizing(clients: tuple[int, ...], rates: tuple[float, ...], ttft: time
         raise InvalidArgument("--size chooses its own load: --concurrency has no meaning with it")
 
 
-async def _bench(context: Context, base_url: str | None, asked: Asked, given: dict[str, Any]) -> int:
+async def _bench(context: Context, base_url: str | None, options: BenchOptions, given: dict[str, Any]) -> int:
     """Measure and print; the exit status."""
     from client.bench import report
 
     session = await _session(context, base_url, given)
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, session.stop.set)
-    sizing = await (_sweep(session, asked) if asked.target_rate is None else _size(session, context, asked))
-    if asked.as_json:
+    sizing = await (_sweep(session, options) if options.target_rate is None else _size(session, context, options))
+    if options.as_json:
         about = {"url": session.endpoint.url, "model": session.workload.model, "seed": session.workload.seed}
         out.say(json.dumps(report.as_data(session.measured, sizing, **about), indent=2))
     else:
@@ -198,27 +198,27 @@ async def _session(context: Context, base_url: str | None, given: dict[str, Any]
     return Session(endpoint, workload, limit, objective, given["warmup"], given["timeout"].total_seconds())
 
 
-async def _sweep(session: Session, asked: Asked) -> None:
-    for setting in asked.settings:
+async def _sweep(session: Session, options: BenchOptions) -> None:
+    for setting in options.settings:
         click.echo(f"measuring {session.plan(setting)} ...", err=True)
         await session.measure(setting)
         if session.stop.is_set() or _nothing_works(session):
             return
 
 
-async def _size(session: Session, context: Context, asked: Asked) -> Sizing | None:
+async def _size(session: Session, context: Context, options: BenchOptions) -> Sizing | None:
     """The sizing, or None when the endpoint stopped answering."""
     from client.bench.discover import ready_replicas
     from client.bench.session import Setting
     from client.bench.sizing import MOST_PROBES, START_SHARE, Probe, next_rate, size
 
-    assert asked.ttft is not None
-    assert asked.target_rate is not None
-    ttft_s, probes = asked.ttft.total_seconds(), list[Probe]()
-    serving = asked.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
+    assert options.ttft is not None
+    assert options.target_rate is not None
+    ttft_s, probes = options.ttft.total_seconds(), list[Probe]()
+    serving = options.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
     click.echo(f"sizing on {serving} replica(s), at most {MOST_PROBES} probes after a closed loop", err=True)
-    click.echo(f"measuring {session.plan(asked.settings[0])} ...", err=True)
-    start = (await session.measure(asked.settings[0])).figures.requests_per_s * START_SHARE
+    click.echo(f"measuring {session.plan(options.settings[0])} ...", err=True)
+    start = (await session.measure(options.settings[0])).figures.requests_per_s * START_SHARE
     while not session.stop.is_set() and not _nothing_works(session):
         rate = next_rate(probes, ttft_s, start)
         if rate is None:
@@ -230,10 +230,10 @@ async def _size(session: Session, context: Context, asked: Asked) -> Sizing | No
             probes.append(Probe(rate, f.requests, f.succeeded, f.ttft.p95))
     if _nothing_works(session):
         return None
-    now = asked.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
+    now = options.replicas or await ready_replicas(context, session.endpoint, session.workload.model)
     if now != serving:
         click.echo(f"warning: it scaled from {serving} to {now} meanwhile: set its minimum to its maximum", err=True)
-    return size(asked.target_rate, probes, ttft_s, serving)
+    return size(options.target_rate, probes, ttft_s, serving)
 
 
 def _seconds(length: timedelta | None) -> float | None:

@@ -1,21 +1,21 @@
-"""`firedeck completion`: the script that makes a shell complete commands and options."""
+"""`firedeck completion SHELL`: what makes a shell complete firedeck's commands, nouns and options."""
 
 from __future__ import annotations
 
 import click
 from click.shell_completion import get_completion_class
 
-from client.cli.examples import epilog
-
-SHELLS = ("bash", "zsh", "fish")
+PROGRAM, VARIABLE = "firedeck", "_FIREDECK_COMPLETE"
 
 
-@click.command(epilog=epilog("firedeck completion bash", "firedeck completion fish"))
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that completes commands and options in your shell: for bash, append it to ~/.bashrc."""
+    """Print what SHELL is to read, so that it completes what is typed after `firedeck`.
+
+    In ~/.bashrc: eval "$(firedeck completion bash)"; zsh likewise; fish: write it into its folder of completions.
+    """
     kind = get_completion_class(shell)
-    if kind is None:
-        raise click.UsageError(f"there is no completion for {shell}")
-    click.echo(kind(ctx.find_root().command, {}, "firedeck", "_FIREDECK_COMPLETE").source())
+    assert kind is not None
+    click.echo(kind(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())

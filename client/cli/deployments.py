@@ -108,7 +108,8 @@ def update(
         if before is not None:
             _show_planned(before, changed, output)
             return
-        _show(await _settled(client, changed, patience), output)
+        settled = await _settled(client, changed, patience)
+        _show(settled, output, hits=await _hits(client, settled, output))
 
     run(work, base_url, api_key, account)
 
@@ -128,7 +129,8 @@ def scale(
         await client.deployments.scale(name, replica_count)
         if patience is not None:
             await until_scaled(client, name, replica_count, patience)
-        _show(await client.deployments.get(name), output)
+        scaled = await client.deployments.get(name)
+        _show(scaled, output, hits=await _hits(client, scaled, output))
 
     run(work, base_url, api_key, account)
 
@@ -201,6 +203,12 @@ async def _observed(client: Client, d: Deployment) -> dict[str, str]:
         return {}
     held_up = deployment_text.holding_up(status.conditions, said=d.status.message if d.status else "")
     return {"held_up": held_up, "hits": deployment_text.cache_hits(status.stats)}
+
+
+async def _hits(client: Client, d: Deployment, output: str) -> str:
+    """Of its response cache, where it has one and text is shown."""
+    cached = d.firedeck is not None and d.firedeck.response_cache
+    return (await _observed(client, d)).get("hits", "") if cached and output == "text" else ""
 
 
 def _show_planned(before: Deployment, after: Deployment, output: str) -> None:

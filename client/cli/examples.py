@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck bench -r 1,2,4 -d 60s --ttft 500ms",
         "firedeck bench --base-url http://host:8000/v1 --model NAME --json",
     ),
+    "completion": ("firedeck completion bash", "firedeck completion fish"),
     "deployed-model list": ("firedeck deployed-model list",),
     "deployed-model get": ("firedeck deployed-model get my-lora-ab12cd",),
     "deployed-model update": ("firedeck deployed-model update my-lora-ab12cd --default",),
@@ -57,7 +58,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "deployment-shape get": ("firedeck deployment-shape get smollm2-135m-instruct-fast",),
     "deployment-shape-version list": ("firedeck deployment-shape-version list smollm2-135m-instruct-fast",),
     "deployment-shape-version get": ("firedeck deployment-shape-version get SHAPE/versions/VERSION",),
-    "event list": ("firedeck event list", "firedeck list events --deployment chat --limit 200"),
+    "event list": (
+        "firedeck event list",
+        "firedeck list events --deployment chat --limit 200",
+        "firedeck event list --filter 'kind=Warning AND reason:Replica' --order-by 'time desc'",
+    ),
     "explain": ("firedeck explain 5f0c2a9b7d3e1846", "firedeck explain 5f0c2a9b7d3e1846 -o json"),
     "guard create": (
         "firedeck guard create no-cards --pattern '[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}' --phase request",
@@ -69,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "guard update": (
         "firedeck guard update no-cards --disabled",
         "firedeck guard update topics --keyword 'project x' --keyword 'project y'",
+        "firedeck guard update topics --no-breaker --dry-run",
     ),
     "guard delete": ("firedeck guard delete no-cards",),
     "guard release": ("firedeck guard release topics --key-id 1a2b3c4d",),
@@ -81,11 +87,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "model create": (
         "firedeck model create my-model --file ./model.gguf",
         "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
+        "firedeck create model my-lora ./peft-folder --base-model my-model",
     ),
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
     "quota list": ("firedeck list quotas",),
-    "quota get": ("firedeck quota get replica-count",),
+    "quota get": (
+        "firedeck quota get replica-count",
+        "firedeck quota get requests-per-minute --user ci-bot --key-id 1a2b3c4d",
+    ),
+    "quota delete": (
+        "firedeck quota delete monthly-spend-usd",
+        "firedeck delete quota requests-per-minute --user ci-bot --key-id 1a2b3c4d --dry-run",
+    ),
     "quota update": (
         "firedeck update quota replica-count --value 8",
         "firedeck quota update requests-per-minute --value 60 --user ci-bot --key-id 1a2b3c4d",
@@ -93,6 +107,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "requests": (
         "firedeck requests --deployment chat --slower-than 2s",
         "firedeck requests --status failed --limit 200 -o json",
+        "firedeck requests --filter 'router:canary AND generatedTokens>100' -q",
     ),
     "router create": (
         "firedeck router create canary --target stable=90 --target next=10",
@@ -106,6 +121,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "router shift": (
         "firedeck router shift canary --to next --over 10m --step 10 --max-error-rate 0.02 --max-ttft-p95 500ms",
+        "firedeck router shift canary --to next --over 1h --wait --wait-timeout 2h",
         "firedeck shift router canary --abort",
     ),
     "router delete": ("firedeck delete router canary",),

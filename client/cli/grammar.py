@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 from click.exceptions import NoSuchCommand
+from click.shell_completion import CompletionItem
 
 VERBS = frozenset(
     {"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify", "shift", "release"}
@@ -24,6 +25,8 @@ ALIASES = {
     "deployment-shape-versions": "deployment-shape-version", "routers": "router", "guards": "guard",
     "deploy": "load-lora",
 }  # fmt: skip
+_LONE_VERBS = [[verb] for verb in sorted(VERBS)]
+_TYPED = "firedeck.typed"  # in a context's `meta`: the words before the one that is being completed
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
 SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url"})
@@ -54,11 +57,23 @@ class Fireworks(Announced):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words = options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})
+        if ctx.resilient_parsing:  # a shell completes: what is not typed yet is no slip
+            ctx.meta[_TYPED] = words
+            return super().parse_args(ctx, reorder(words) if words and words not in _LONE_VERBS else [])
         if words and words[0] in VERBS and (len(words) == 1 or words[1].startswith("-")):
             self._without_noun(ctx, words[0], helped=any(word in ctx.help_option_names for word in words))
         if words and words[0] in VERBS:
             self._check_pair(ctx, *(ALIASES.get(word, word) for word in words[:2]))
         return super().parse_args(ctx, reorder(words))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """After a verb its nouns; at the beginning verbs as well as nouns."""
+        typed = ctx.meta.get(_TYPED, [])
+        if typed:
+            told = dict(self._nouns(ctx, ALIASES.get(typed[0], typed[0])))
+            return [CompletionItem(noun, help=text) for noun, text in told.items() if noun.startswith(incomplete)]
+        verbs = [CompletionItem(verb) for verb in sorted(VERBS) if verb.startswith(incomplete)]
+        return [*super().shell_complete(ctx, incomplete), *verbs]
 
     def _without_noun(self, ctx: click.Context, verb: str, *, helped: bool) -> NoReturn:
         """A verb alone: its nouns, as help where that was asked for, else as a slip."""

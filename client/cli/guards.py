@@ -12,9 +12,9 @@ from client import durations
 from client.cli import output as out
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
-from client.guard_types import ANSWER, REQUEST, BreakerSpec, Guard, GuardSpec
+from client.guard_types import ANSWER, REQUEST, WHOLE, WINDOW, BreakerSpec, Guard, GuardSpec
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -41,6 +41,11 @@ def _settings(command: Any) -> Any:
             click.option("--policy", help="What the model is told not to let through."),
             click.option("--timeout", type=DURATION, help="For the model to answer within."),
             click.option("--on-failure", type=click.Choice(["open", "closed"]), help="When the model does not answer."),
+            click.option(
+                "--release",
+                type=click.Choice([WHOLE, WINDOW]),
+                help="How a stream is let out: once all of it has passed (default), or as it comes, but for a window.",
+            ),
             click.option("--breaker-hits", type=click.IntRange(1, 1000), help="Refuse a key after so many."),
             click.option("--breaker-window", type=DURATION, help="Within so long, e.g. 10m."),
             click.option("--breaker-refuse-for", type=DURATION, help="For so long, e.g. 10m."),
@@ -55,15 +60,17 @@ def _settings(command: Any) -> Any:
 @guard.command()
 @click.argument("name")
 @_settings
+@dry_run_option("Show what would be made; make nothing.")
 @quiet_option("The new guard's id alone.")
 @shared
 def create(
-    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
+    name: str, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
 ) -> None:
     """Put a guard before and behind requests (admins)."""
 
     async def work(client: Client) -> None:
-        out.show(await client.guards.create(name, _spec(given)), HEADER, _row, output)
+        made = await client.guards.create(name, _spec(given), validate_only=dry_run)
+        out.show(made, HEADER, _row, output, rehearsed="this would be created" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
@@ -98,31 +105,47 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @guard.command()
 @click.argument("name")
 @_settings
+@click.option("--no-breaker", is_flag=True, help="Refuse no key any more; whom it refuses is let in again.")
+@dry_run_option("Show what it would be; change nothing.")
 @shared
 def update(
-    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
-) -> None:
+    name: str, no_breaker: bool, dry_run: bool, output: str, base_url: str | None, api_key: str | None,
+    account: str | None, **given: Any,
+) -> None:  # fmt: skip
     """Change what is given, nothing else. Keywords, patterns and phases that are given take the place of all."""
+    if no_breaker and any(given[option] is not None for option in _BREAKER):
+        raise click.UsageError("--no-breaker and --breaker-... exclude each other")
 
     async def work(client: Client) -> None:
         before = (await client.guards.get(name)).breaker
         changes = _spec(given, before)
+        if no_breaker:
+            changes.breaker = None
         if not changes.model_fields_set:
             raise InvalidArgument("nothing to change was given", hint="firedeck guard update --help")
-        out.show(await client.guards.update(name, changes), HEADER, _row, output)
+        changed = await client.guards.update(name, changes, validate_only=dry_run)
+        out.show(changed, HEADER, _row, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
 
 @guard.command()
 @names_argument()
+@dry_run_option("Show what would be deleted; delete nothing.")
 @quiet_option("Nothing but errors.")
 @shared
-def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def delete(
+    names: tuple[str, ...], dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """Take guards away."""
 
     async def work(client: Client) -> None:
-        await delete_each(names, client.guards.delete, output)
+        if not dry_run:
+            await delete_each(names, client.guards.delete, output)
+            return
+        for name in names:
+            await client.guards.delete(name, validate_only=True)
+            out.show(await client.guards.get(name), HEADER, _row, output, rehearsed="this would be deleted")
 
     run(work, base_url, api_key, account)
 
@@ -161,9 +184,10 @@ def _spec(given: dict[str, Any], before: BreakerSpec | None = None) -> GuardSpec
 def _row(g: Guard) -> Sequence[str]:
     counts = {"keyword": len(g.keywords or ()), "pattern": len(g.patterns or ())}
     rules = [f"{number} {kind}{'s' * (number > 1)}" for kind, number in counts.items() if number]
+    phases = ", ".join(g.phases or ()) + (" by window" if g.release == WINDOW else "")
     refused = ", ".join(f"{k.key_id} ({k.user}) until {out.local_time(k.until)}" for k in g.refused_keys or ())
     return (
-        g.id, ", ".join(g.phases or ()), ", ".join(rules) or "-", g.model or "-", g.on_failure or "-",
+        g.id, phases, ", ".join(rules) or "-", g.model or "-", g.on_failure or "-",
         ", ".join(name.rpartition("/")[2] for name in g.deployments or ()) or "all", _breaker(g.breaker),
         refused or "-", "disabled" if g.disabled else "on",
     )  # fmt: skip

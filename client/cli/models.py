@@ -53,21 +53,27 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 @model.command()
 @click.argument("model_id")
-@click.option("--file", required=True, help="A GGUF file on the engine's machine.")
+@click.argument("path", required=False)
+@click.option("--file", help="PATH: a GGUF file, or a folder of an adapter as PEFT saves it, on the engine's machine.")
 @click.option("--display-name")
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
 @quiet_option("The new model's full name alone.")
 @shared
 def create(
-    model_id: str, file: str, display_name: str | None, base_model: str | None, output: str,
+    model_id: str, path: str | None, file: str | None, display_name: str | None, base_model: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
-    """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is."""
+    """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is.
 
-    path = os.path.abspath(os.path.expanduser(file))  # the engine's own folder is another one
+    Of an adapter, PATH may be the folder that PEFT has saved: the engine makes a GGUF file of it.
+    """
+    given = [one for one in (path, file) if one is not None]
+    if len(given) != 1:
+        raise click.UsageError("give the file once: firedeck model create MODEL_ID PATH")
+    whole = os.path.abspath(os.path.expanduser(given[0]))  # the engine's own folder is another one
 
     async def work(client: Client) -> None:
-        made = await client.models.create_from_file(model_id, path, display_name, base_model)
+        made = await client.models.create_from_file(model_id, whole, display_name, base_model)
         out.show(made, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)

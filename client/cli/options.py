@@ -67,6 +67,11 @@ def quiet_option(text: str) -> Callable[[F], F]:
     return decorate
 
 
+def dry_run_option(text: str) -> Callable[[F], F]:
+    """firectl's `--dry-run`."""
+    return click.option("--dry-run", is_flag=True, help=text)
+
+
 Work = Callable[[Client], Awaitable[None]]
 
 

@@ -1,20 +1,37 @@
-"""`firedeck quota list|get|update`, with firectl's flags; `--key-id` (firedeck's own) for those of a single key."""
+"""`firedeck quota list|get|update|delete`, with firectl's flags; `--key-id` (firedeck's own) for those of one key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from client.access_types import Quota
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.cli.users import whose
+from client.errors import InvalidArgument
 from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("ID", "VALUE", "MAX VALUE", "USAGE", "UPDATE TIME")
+
+
+class _Whole(click.ParamType[int]):
+    """Quotas have no parts of one: on the wire they are int64."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not (value.isascii() and value.isdigit()):
+            what = "requests, tokens, replicas, hours and US dollars are limited in whole ones"
+            self.fail(f"{value!r} is no whole number of 0 or more: {what}", param, ctx)
+        return int(value)
 
 
 @click.group()
@@ -38,10 +55,8 @@ def list_all(
     """Every quota that is enforced."""
 
     async def work(client: Client) -> None:
-        if key_id is None:
-            found = await client.quotas.list(**asked)
-        else:
-            found = await client.api_keys.quotas(await whose(client, user_id), key_id, **asked)
+        key = (await _quotas(client, key_id, user_id)).key
+        found = await (client.api_keys.quotas(*key, **asked) if key else client.quotas.list(**asked))
         show(found, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
@@ -49,37 +64,91 @@ def list_all(
 
 @quota.command()
 @click.argument("name")
+@_of_key
 @quiet_option("Its name alone.")
 @shared
-def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def get(
+    name: str, key_id: str | None, user_id: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
     """One quota."""
 
     async def work(client: Client) -> None:
-        out.show(await client.quotas.get(name), HEADER, _row, output)
+        out.show(await (await _quotas(client, key_id, user_id)).get(name), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
 
 @quota.command()
 @click.argument("name")
-@click.option("--value", type=click.IntRange(min=0), required=True, help="At most the quota's maximum.")
+@click.option("--value", type=_Whole(), required=True, help="A whole number, at most the quota's maximum.")
 @_of_key
+@dry_run_option("Show what it would be; change nothing.")
 @shared
 def update(
-    name: str, value: int, key_id: str | None, user_id: str | None, output: str,
+    name: str, value: int, key_id: str | None, user_id: str | None, dry_run: bool, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
-    """Set a quota (admins). At their maximum, where they begin, those by the minute are off."""
+    """Set a quota (admins). At their maximum, where they begin, those by the minute and the month are off."""
 
     async def work(client: Client) -> None:
-        if key_id is None:
-            changed = await client.quotas.update(name, value)
-        else:
-            changed = await client.api_keys.update_quota(await whose(client, user_id), key_id, name, value)
-        out.show(changed, HEADER, _row, output)
+        changed = await (await _quotas(client, key_id, user_id)).update(name, value, dry_run)
+        out.show(changed, HEADER, _row, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
 
+@quota.command()
+@names_argument()
+@_of_key
+@dry_run_option("Show what would be taken away; change nothing.")
+@quiet_option("Nothing but errors.")
+@shared
+def delete(
+    names: tuple[str, ...], key_id: str | None, user_id: str | None, dry_run: bool, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Take limits away (admins): each goes back to its maximum, where it began."""
+
+    async def work(client: Client) -> None:
+        quotas = await _quotas(client, key_id, user_id)
+        if not dry_run:
+            await delete_each(names, quotas.delete, output)
+            return
+        for name in names:
+            await quotas.delete(name, dry_run=True)
+            out.show(await quotas.get(name), HEADER, _row, output, rehearsed="this would be taken away")
+
+    run(work, base_url, api_key, account)
+
+
+@dataclass(frozen=True)
+class _Quotas:
+    """Those of the account, or of one `key`, a user's id and its own."""
+
+    client: Client
+    key: tuple[str, str] | None
+
+    async def get(self, name: str) -> Quota:
+        return await (self.client.api_keys.quota(*self.key, name) if self.key else self.client.quotas.get(name))
+
+    async def update(self, name: str, value: int, dry_run: bool) -> Quota:
+        if self.key is None:
+            return await self.client.quotas.update(name, value, validate_only=dry_run)
+        return await self.client.api_keys.update_quota(*self.key, name, value, validate_only=dry_run)
+
+    async def delete(self, name: str, *, dry_run: bool = False) -> None:
+        if self.key is None:
+            await self.client.quotas.delete(name, validate_only=dry_run)
+        else:
+            await self.client.api_keys.delete_quota(*self.key, name, validate_only=dry_run)
+
+
+async def _quotas(client: Client, key_id: str | None, user_id: str | None) -> _Quotas:
+    if key_id is None and user_id is not None:
+        raise InvalidArgument("limits are of the account or of one key", hint="give --key-id: firedeck api-key list")
+    return _Quotas(client, None if key_id is None else (await whose(client, user_id), key_id))
+
+
 def _row(q: Quota) -> Sequence[str]:
-    return (q.id, q.value or "", q.max_value or "", q.used or "-", out.local_time(q.update_time))
+    return (q.id, "off" if q.off else q.value or "", q.max_value or "", q.used or "-", out.local_time(q.update_time))

@@ -9,12 +9,14 @@ import click
 
 from client import durations
 from client.cli import output as out
-from client.cli.options import run, shared
+from client.cli.options import quiet_option, run, shared
 from client.errors import FiredeckError
 from client.resources import Client
 from client.trace_types import RequestSummary, RequestTrace, TraceSpan
 
-HEADER = ("REQUEST ID", "TIME", "DEPLOYMENT", "STATUS", "TOOK", "TTFT", "TOKENS IN/CACHED/OUT", "TRIES", "REPLICA")
+HEADER = (
+    "REQUEST ID", "TIME", "ROUTER", "DEPLOYMENT", "STATUS", "TOOK", "TTFT", "TOKENS IN/CACHED/OUT", "TRIES", "REPLICA"
+)  # fmt: skip
 BAR_CELLS = 32
 
 
@@ -29,17 +31,20 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--deployment", help="Those of one deployment.")
 @click.option("--status", help="200, 4xx, 5xx, failed (400 and up) or open (under way).")
 @click.option("--slower-than", callback=_duration, help="e.g. 2s: those that took longer, from first to last byte.")
+@click.option("--filter", "filter_text", help="e.g. 'router:canary AND generatedTokens>100'; fields as in -o json.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@quiet_option("Their ids alone, one a line, as explain takes them.")
 @shared
 def requests(
-    deployment: str | None, status: str | None, slower_than: timedelta | None, limit: int,
+    deployment: str | None, status: str | None, slower_than: timedelta | None, filter_text: str | None, limit: int,
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """The newest requests to the account's deployments that the engine has in memory, newest first."""
 
     async def work(client: Client) -> None:
-        asked = client.requests
-        found = await asked.list(deployment=deployment, status=status, slower_than=slower_than, limit=limit)
+        found = await client.requests.list(
+            deployment=deployment, status=status, slower_than=slower_than, filter_text=filter_text, limit=limit
+        )
         out.show(found.requests, HEADER, row, output, out.SIMULATED if found.simulated else "")
 
     run(work, base_url, api_key, account)
@@ -63,11 +68,15 @@ def row(one: RequestSummary) -> Sequence[str]:
     if one.prompt_tokens is not None:
         tokens = f"{one.prompt_tokens}/{one.cached_tokens}/{one.generated_tokens}"
     return (
-        one.request_id, out.local_time(one.start_time), (one.deployment or "-").rpartition("/")[2],
+        one.request_id, out.local_time(one.start_time), _short(one.router), _short(one.deployment),
         (str(one.status) if one.status is not None else "open") + (" synthetic" if one.synthetic else ""),
         milliseconds(one.duration_s * 1000), "-" if one.ttft_s is None else milliseconds(one.ttft_s * 1000),
         tokens, str(one.tries), one.replica or "-",
     )  # fmt: skip
+
+
+def _short(name: str | None) -> str:
+    return (name or "-").rpartition("/")[2]
 
 
 def text(found: RequestTrace) -> str:

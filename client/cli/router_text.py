@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from client import durations
 from client.cli import output as out
-from client.router_types import SHIFTING, ComplexityRule, Router, RouterShare, RouterShift
+from client.router_types import COMPLETED, SHIFTING, ComplexityRule, Router, RouterShare, RouterShift
 
 HEADER = ("NAME", "KIND", "TARGETS", "MEASURED", "SHIFT", "CREATE TIME")
 _UNTOLD = "-"
@@ -58,9 +58,20 @@ def _pairs(one: Router) -> Iterator[tuple[str, str]]:
         yield from _shift(one.shift)
 
 
+def shift_stage(shift: RouterShift) -> str:
+    """How far it is, or what came of it: `SHIFTING to next at 20 %, step 2 of 10`, `ROLLED_BACK from next at step 2 of
+    10: it has 0 % again`."""
+    to, step = _short(shift.to), f"step {shift.step_number} of {shift.steps}"
+    if shift.state == SHIFTING:
+        return f"{shift.state} to {to} at {_percent(shift.share)}, {step}"
+    if shift.state == COMPLETED:
+        return f"{shift.state}: {to} has all of the traffic"
+    return f"{shift.state} from {to} at {step}: it has {_percent(shift.share)} again"
+
+
 def _shift(shift: RouterShift) -> Iterator[tuple[str, str]]:
-    at = f" at {_percent(shift.share)}, step {shift.step_number} of {shift.steps}"
-    yield "Shift", f"{shift.state} to {_short(shift.to)}{at}, over {durations.to_go(shift.over)}"
+    yield "Shift", shift_stage(shift)
+    yield "Shift Duration", durations.to_go(shift.over)
     limits = f"at most {_percent(shift.max_error_rate)} failed"
     if shift.max_ttft_p95 is not None:
         limits += f", TTFT p95 at most {durations.to_go(shift.max_ttft_p95)}"

@@ -13,6 +13,7 @@ from client.cli import router_text
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.waiting import until_shifted, wait_options
 from client.listing import ListOptions
 from client.resources import Client
 from client.router_types import ComplexityRule, Router, RouterShiftSpec, RouterSpec, RouterTarget, WeightedRoutes
@@ -140,10 +141,12 @@ def update(
 @click.option("--min-requests", type=click.IntRange(min=0), help="In a step, to be judged by.  [default: 20]")
 @click.option("--abort", is_flag=True, default=None, help="Back to what it was before the shift, at once.")
 @click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@wait_options("when all traffic is there; exit status 1 when it went back")
 @shared
 def shift(
-    name: str, to: str | None, over: timedelta | None, step_percent: float | None, max_error_rate: float | None,
-    max_ttft_p95: timedelta | None, min_requests: int | None, abort: bool | None, dry_run: bool, output: str,
+    name: str, patience: timedelta | None, to: str | None, over: timedelta | None, step_percent: float | None,
+    max_error_rate: float | None, max_ttft_p95: timedelta | None, min_requests: int | None, abort: bool | None,
+    dry_run: bool, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Move a weighted router's traffic to one deployment, by steps; it goes back by itself when that does badly."""
@@ -157,6 +160,8 @@ def shift(
 
     async def work(client: Client) -> None:
         made = await client.routers.shift(name, spec, validate_only=dry_run)
+        if patience is not None and not dry_run and abort is None:
+            made = await until_shifted(client, made, patience)
         _show(made, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)

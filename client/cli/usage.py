@@ -12,11 +12,12 @@ from client.cli.instants import INSTANT
 from client.cli.options import run, shared
 from client.cli.usage_tokens import as_rows, tokens_text
 from client.resources import Client
-from client.usage_tokens_types import DIMENSIONS
+from client.usage_tokens_types import DIMENSIONS, TIMES
 from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, Usage, UsageRow, UsageSum
 
 _GROUPINGS = {"deployment": DEPLOYMENT, "accelerator-type": ACCELERATOR_TYPE}
 _HOUR_S = 3600.0
+_BY = f"Tokens of requests by some of {', '.join(DIMENSIONS)}, tag:NAME, and {' or '.join(TIMES)} (UTC)."
 
 
 @click.command()
@@ -29,7 +30,7 @@ _HOUR_S = 3600.0
 )
 @click.option("--end-time", "--end", "end", type=INSTANT, help="The same; not included.  [default: now]")
 @click.option("--group-by", type=click.Choice(list(_GROUPINGS)), default="deployment", show_default=True)
-@click.option("--by", metavar="NAMES", help=f"Tokens of requests by some of {', '.join(DIMENSIONS)}, tag:NAME.")
+@click.option("--by", metavar="NAMES", help=_BY)
 @click.option("--filter", "filter_text", help="Of those requests, e.g. 'tags.team=search AND user=ada'.")
 @click.option("--csv", "as_csv", is_flag=True, help="The rows of --by as comma-separated values.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
@@ -40,7 +41,7 @@ def usage(
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """What the account used: time of replicas that took requests, idle or not, and its price; with --by, --filter or
-    --csv what requests used: tokens, by user, key, deployment, model, adapter and the tags of their `metadata`."""
+    --csv what requests used: tokens, by whom, of what, for what (guards, the tags of `metadata`), by hour or by day."""
     if as_csv and (as_json or output == "json"):
         raise click.UsageError("--csv and --json exclude each other")
     as_json = as_json or output == "json"
@@ -49,7 +50,7 @@ def usage(
         if by is not None or filter_text is not None or as_csv:
             names = [DEPLOYMENT] if by is None else by.split(",")
             tokens = await client.usage.tokens(start=start, end=end, group_by=names, filter_text=filter_text)
-            out.say(out.as_json(tokens) if as_json else as_rows(tokens) if as_csv else tokens_text(tokens))
+            out.say(out.as_json(tokens) if as_json else as_rows(tokens) if as_csv else tokens_text(tokens, start, end))
             return
         found = await client.usage.get(start=start, end=end, group_by=_GROUPINGS[group_by])
         out.say(out.as_json(found) if as_json else text(found))

@@ -5,24 +5,29 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from datetime import datetime
 
 from client.cli import output as out
-from client.usage_tokens_types import TAG, TokenRow, TokenSums, TokenUsage
+from client.usage_tokens_types import TAG, TIMES, TokenRow, TokenSums, TokenUsage
 
 _FIELDS = (
     "requests", "failed_requests", "prompt_tokens", "cached_prompt_tokens", "generated_tokens",
     "accepted_draft_tokens", "rejected_draft_tokens",
 )  # fmt: skip
+_TIME = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d"}
+_TIME_IN_FULL = "%Y-%m-%dT%H:%M:%SZ"
 _HEADER = ("REQUESTS", "FAILED", "PROMPT", "CACHED", "GENERATED", "ACCEPTED", "REJECTED", "COST USD")
 
 
-def tokens_text(usage: TokenUsage) -> str:
-    """A table of tokens, its sum, and what must be known to read it."""
+def tokens_text(usage: TokenUsage, start: datetime | None = None, end: datetime | None = None) -> str:
+    """A table of tokens, its sum, and what must be known to read it; `start` and `end` as they were asked for."""
     by = usage.group_by
     header = (*(name.upper() for name in by or ("",)), *_HEADER)
     rows: list[Sequence[str]] = [(*_names(row, by, short=True), *_cells(row)) for row in usage.rows]
     total = ("TOTAL", *[""] * (len(by) - 1), *_cells(usage.total))
     period = f"{usage.start_time:%Y-%m-%d %H:%M:%S} to {usage.end_time:%Y-%m-%d %H:%M:%S} UTC"
+    if (start or usage.start_time, end or usage.end_time) != (usage.start_time, usage.end_time):
+        period += " (counted in whole minutes, more than two days ago in whole hours: later than asked for)"
     lines = [period, out.table(header, [*rows, total])]
     if usage.total.unpriced_requests:
         lines.append(f"without a price: {usage.total.unpriced_requests} requests (firedeck serve --prices FILE.toml)")
@@ -53,6 +58,8 @@ def _name(row: TokenRow, name: str, *, short: bool) -> str:
         return (row.tags or {}).get(name.removeprefix(TAG), "")
     if name == "tags":
         return " ".join(f"{tag}={value}" for tag, value in sorted((row.tags or {}).items()))
+    if name in TIMES:
+        return "" if row.time is None else f"{row.time:{_TIME[name] if short else _TIME_IN_FULL}}"
     value: str = getattr(row, name, None) or ""
     return value.rpartition("/")[2] if short else value
 

@@ -12,7 +12,7 @@ from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -32,18 +32,20 @@ def user() -> None:
 @click.option("--display-name")
 @click.option("--role", type=_ROLE, default="user", show_default=True)
 @click.option("--service-account", is_flag=True, help="For a program: CI, a backend.")
+@dry_run_option("Show what would be made; make nothing.")
 @quiet_option("The new user's id alone.")
 @shared
 def create(
-    user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
+    user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool, dry_run: bool,
+    output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Add a user; a key for it is made with `firedeck api-key create --user ID`."""
     given = {"email": email, "display_name": display_name, "service_account": service_account or None}
     spec = UserSpec(role=role, **{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        out.show(await client.users.create(spec, user_id), USER_HEADER, _user_row, output)
+        made = await client.users.create(spec, user_id, validate_only=dry_run)
+        out.show(made, USER_HEADER, _user_row, output, rehearsed="this would be created" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
@@ -78,9 +80,10 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option("--role", type=_ROLE)
 @click.option("--display-name")
 @click.option("--email")
+@dry_run_option("Show what it would be; change nothing.")
 @shared
 def update(
-    name: str, role: str | None, display_name: str | None, email: str | None, output: str,
+    name: str, role: str | None, display_name: str | None, email: str | None, dry_run: bool, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Change what is given; a new role holds at once for all keys of the user."""
@@ -88,20 +91,29 @@ def update(
     changes = UserSpec(**{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        out.show(await client.users.update(name, changes), USER_HEADER, _user_row, output)
+        changed = await client.users.update(name, changes, validate_only=dry_run)
+        out.show(changed, USER_HEADER, _user_row, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)
 
 
 @user.command()
 @names_argument()
+@dry_run_option("Show who would be removed; remove nobody.")
 @quiet_option("Nothing but errors.")
 @shared
-def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def delete(
+    names: tuple[str, ...], dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
     """Remove a user and revoke their keys; what they made stays."""
 
     async def work(client: Client) -> None:
-        await delete_each(names, client.users.delete, output)
+        if not dry_run:
+            await delete_each(names, client.users.delete, output)
+            return
+        for name in names:
+            await client.users.delete(name, validate_only=True)
+            out.show(await client.users.get(name), USER_HEADER, _user_row, output, rehearsed="this would be removed")
 
     run(work, base_url, api_key, account)
 

@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from client import durations
-from client.cli import deployment_text
+from client.cli import deployment_text, router_text
 from client.cli.durations import DURATION
 from client.cli.output import known
 from client.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from client.fleet_types import ROLLOUT_STOPPED, DeploymentStatus
 from client.resources import Client
+from client.router_types import ABORTED, COMPLETED, ROLLED_BACK, Router
 from client.types import DELETED, FAILED, READY
 
 POLL_S = 0.5
@@ -195,6 +196,25 @@ async def until_unloaded(client: Client, name: str, patience: timedelta, *, quie
 
     hint = f"it is gone when firedeck deployed-model get {_id(name)} finds nothing"
     await until(look, patience, f"{name} was not unloaded", hint, quiet=quiet)
+
+
+async def until_shifted(client: Client, begun: Router, patience: timedelta) -> Router:
+    """The router with its shift COMPLETED; Unavailable when that was rolled back or aborted, FailedPrecondition when
+    another was begun meanwhile."""
+    mine, found = begun.shift.start_time if begun.shift else None, begun
+
+    async def look() -> tuple[str, bool]:
+        nonlocal found
+        found = await client.routers.get(begun.name)
+        if found.shift is None or found.shift.start_time != mine:
+            raise FailedPrecondition(f"another shift of {begun.id} was begun meanwhile", hint=hint)
+        if found.shift.state in (ROLLED_BACK, ABORTED):
+            raise Unavailable(f"{router_text.shift_stage(found.shift)}: {found.shift.reason}", hint=hint)
+        return router_text.shift_stage(found.shift), found.shift.state == COMPLETED
+
+    hint = f"see firedeck router get {begun.id}"
+    await until(look, patience, f"the shift of {begun.id} was not COMPLETED", hint)
+    return found
 
 
 def _see_events(name: str) -> str:

@@ -7,6 +7,8 @@ go by themselves where the minimum is 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from client.access_types import GPU_HOURS, SPEND
 from client.errors import ResourceExhausted, SpendLimitExceeded
 from client.fleet_types import QUOTA_EXCEEDED, Condition
@@ -21,8 +23,9 @@ def usage(quota_id: str, used: Totals) -> float:
     return used.accelerator_hours if quota_id == GPU_HOURS else used.usd or 0.0
 
 
-def over(quota_id: str, limit: int, used: Totals) -> bool:
-    return limit < CEILINGS[quota_id] and usage(quota_id, used) >= limit
+def over(quota_id: str, limit: int, used: Callable[[], Totals]) -> bool:
+    """`used` is asked only where there is a limit: it adds up all that runs."""
+    return limit < CEILINGS[quota_id] and usage(quota_id, used()) >= limit
 
 
 def refusal(quota_id: str, account: str, limit: int, used: Totals) -> ResourceExhausted:

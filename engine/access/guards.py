@@ -4,7 +4,7 @@
            Standing    the same, ready to act: rules compiled, and the breaker that counts its hits by key
     verbs  on          those that guard a deployment; nothing where an account has none
            create, update, delete, release
-    near   `engine.api.guards` is the way in, `engine.gateway.shield` acts on them
+    near   `engine.api.guards` is the way in, `engine.gateway.judging` acts on them
 
 What breakers count is in memory: an engine that starts has refused nobody.
 """
@@ -19,7 +19,17 @@ from datetime import timedelta
 
 from client import durations
 from client.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from client.guard_types import ANSWER, OUTPUT_ONLY, REQUEST, BreakerSpec, Guard, GuardSpec, RefusedKey
+from client.guard_types import (
+    ANSWER,
+    OUTPUT_ONLY,
+    REQUEST,
+    WHOLE,
+    WINDOW,
+    BreakerSpec,
+    Guard,
+    GuardSpec,
+    RefusedKey,
+)
 from client.names import Name, check_id
 from engine.clock import Clock
 from engine.control import patterns
@@ -70,7 +80,8 @@ class Guards:
     def get(self, account: str, guard_id: str) -> Guard:
         return self._shown(self._standing(account, guard_id))
 
-    async def create(self, account: str, spec: GuardSpec, guard_id: str) -> Guard:
+    async def create(self, account: str, spec: GuardSpec, guard_id: str, *, validate_only: bool = False) -> Guard:
+        """A new guard; with `validate_only` what it would be."""
         name = f"accounts/{account}/guards/{check_id(guard_id, 'guardId')}"
         async with self._changing:
             mine = self._of.get(account, {})
@@ -80,19 +91,23 @@ class Guards:
                 raise ResourceExhausted(f"the account has {GUARDS_MAX} guards, all that it may have")
             now = self._clock.wall()
             told = spec.model_dump(exclude=set(OUTPUT_ONLY), exclude_none=True)
-            return await self._put(_whole(Guard(**told, name=name, create_time=now, update_time=now), account))
+            made = _whole(Guard(**told, name=name, create_time=now, update_time=now), account)
+            return await self._put(made, validate_only=validate_only)
 
-    async def update(self, account: str, guard_id: str, changes: GuardSpec) -> Guard:
-        """Only the fields that are set in `changes`. Its breaker begins anew where that was changed."""
+    async def update(self, account: str, guard_id: str, changes: GuardSpec, *, validate_only: bool = False) -> Guard:
+        """Only the fields that are set in `changes`. Its breaker begins anew where that was changed. With
+        `validate_only` what it would be."""
         async with self._changing:
             current = self._standing(account, guard_id).guard
             fields = changes.model_fields_set - OUTPUT_ONLY
             told = {field: getattr(changes, field) for field in fields} | {"update_time": self._clock.wall()}
-            return await self._put(_whole(current.model_copy(update=told), account))
+            return await self._put(_whole(current.model_copy(update=told), account), validate_only=validate_only)
 
-    async def delete(self, account: str, guard_id: str) -> None:
+    async def delete(self, account: str, guard_id: str, *, validate_only: bool = False) -> None:
         async with self._changing:
             standing = self._standing(account, guard_id)
+            if validate_only:
+                return
             await self._records.drop_guard(standing.guard.name)
             del self._of[account][standing.guard.name]
 
@@ -114,8 +129,10 @@ class Guards:
             raise NotFound(f"guard {guard_id[:80]!r} does not exist", hint="firedeck guard list shows all")
         return found
 
-    async def _put(self, guard: Guard) -> Guard:
+    async def _put(self, guard: Guard, *, validate_only: bool) -> Guard:
         _rules(guard)  # refused before it is written
+        if validate_only:
+            return guard
         await self._records.put_guard(guard.name, guard.model_dump_json(exclude_none=True))
         return self._shown(self._take(guard))
 
@@ -160,6 +177,12 @@ def _whole(guard: Guard, account: str) -> Guard:
         )
     if len(guard.deployments or ()) > DEPLOYMENTS_MAX:
         raise InvalidArgument(f"at most {DEPLOYMENTS_MAX} deployments", field="deployments", hint="none means all")
+    phases = list(dict.fromkeys(guard.phases or (REQUEST, ANSWER)))
+    if guard.release == WINDOW and (guard.model or ANSWER not in phases):
+        raise InvalidArgument(
+            "only rules let an answer out by a window", field="release",
+            hint="a model reads whole answers: give rules in a guard of their own, with the phase answer",
+        )  # fmt: skip
     named = [_deployment(each, account, "deployments") for each in guard.deployments or ()]
     spans: dict[str, timedelta | None] = {"timeout": guard.timeout}
     breaker = guard.breaker
@@ -174,7 +197,8 @@ def _whole(guard: Guard, account: str) -> Guard:
     return guard.model_copy(
         update={
             "deployments": named or None,
-            "phases": list(dict.fromkeys(guard.phases or (REQUEST, ANSWER))),
+            "phases": phases,
+            "release": (guard.release or WHOLE) if ANSWER in phases else None,
             "model": _deployment(guard.model, account, "model") if guard.model else None,
             "timeout": _default(guard.timeout, TIMEOUT_DEFAULT) if guard.model else None,
             "on_failure": (guard.on_failure or "closed") if guard.model else None,

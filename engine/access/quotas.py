@@ -17,7 +17,7 @@ from client.errors import NotFound, ResourceExhausted
 from client.fleet_types import Condition
 from client.types import Deployment
 from engine.access import budgets, rate_limits
-from engine.access.rate_limits import RateLimits, account_holder, new_value
+from engine.access.rate_limits import RateLimits, account_holder, new_value, not_set
 from engine.control.price import Totals
 from engine.store.access import AccessRecords, QuotaRecord
 
@@ -73,15 +73,30 @@ class Quotas:
             update_time=datetime.fromisoformat(record.update_time) if record else None,
         )  # fmt: skip
 
-    async def update(self, account: str, quota_id: str, changes: Quota) -> Quota:
-        """A new `value`, at most the ceiling. What is used already stays, though it may be more."""
+    async def update(self, account: str, quota_id: str, changes: Quota, *, validate_only: bool = False) -> Quota:
+        """A new `value`, at most the ceiling. What is used already stays, though it may be more. With `validate_only`
+        what it would be."""
         if quota_id in rate_limits.CEILINGS:
-            return await self.rates.update(account_holder(account), quota_id, changes)
+            return await self.rates.update(account_holder(account), quota_id, changes, validate_only=validate_only)
         current = self.get(account, quota_id)
         record = QuotaRecord(current.name, new_value(current, changes), datetime.now(UTC).isoformat())
+        if validate_only:
+            return current.model_copy(update={"value": str(record.value)})
         await self._records.put_quota(record)
         self._set[record.name] = record
         return self.get(account, quota_id)
+
+    async def delete(self, account: str, quota_id: str, *, validate_only: bool = False) -> None:
+        """Back to the ceiling, where it began; NotFound where none is set."""
+        if quota_id in rate_limits.CEILINGS:
+            await self.rates.delete(account_holder(account), quota_id, validate_only=validate_only)
+            return
+        name = self.get(account, quota_id).name
+        if name not in self._set:
+            raise not_set(quota_id)
+        if not validate_only:
+            await self._records.drop_quota(name)
+            self._set.pop(name, None)
 
     def admit_request(self, account: str) -> None:
         """SpendLimitExceeded when the account has spent what it may this month."""
@@ -133,7 +148,7 @@ class Quotas:
             )
 
     def _over(self, account: str, quota_id: str) -> bool:
-        return budgets.over(quota_id, self._value(account, quota_id), self._consumption.used(account))
+        return budgets.over(quota_id, self._value(account, quota_id), lambda: self._consumption.used(account))
 
     def _check_month(self, account: str, quota_id: str) -> None:
         if self._over(account, quota_id):

@@ -65,13 +65,26 @@ class RateLimits:
             update_time=datetime.fromisoformat(record.update_time) if record else None,
         )  # fmt: skip
 
-    async def update(self, holder: str, kind: str, changes: Quota) -> Quota:
-        """A new `value`: it holds from the next request on, counting what was used before."""
+    async def update(self, holder: str, kind: str, changes: Quota, *, validate_only: bool = False) -> Quota:
+        """A new `value`: it holds from the next request on, counting what was used before. With `validate_only` what
+        it would be."""
         current = self.get(holder, kind)
         record = QuotaRecord(current.name, new_value(current, changes), datetime.now(UTC).isoformat())
+        if validate_only:
+            return current.model_copy(update={"value": str(record.value)})
         await self._records.put_quota(record)
         self._take(record)
         return self.get(holder, kind)
+
+    async def delete(self, holder: str, kind: str, *, validate_only: bool = False) -> None:
+        """No limit any more, from the next request on; NotFound where none is set."""
+        name = self.get(holder, kind).name
+        if name not in self._set:
+            raise not_set(kind)
+        if not validate_only:
+            await self._records.drop_quota(name)
+            self._set.pop(name, None)
+            self._limits.get(holder, {}).pop(Kind(kind), None)
 
     def _take(self, record: QuotaRecord) -> None:
         self._set[record.name] = record
@@ -101,10 +114,16 @@ def new_value(current: Quota, changes: Quota) -> int:
         raise InvalidArgument("value is required", field="value", hint="e.g. firedeck quota update ID --value 100")
     text = changes.value
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise InvalidArgument("value must be a whole number of 0 or more, as text", field="value")
+        what = "a whole number of 0 or more"
+        raise InvalidArgument(f"value must be {what}, as text: the API has no parts of one", field="value")
     if int(text) > int(current.max_value or 0):
         raise InvalidArgument(f"value {int(text)} is more than maxValue {current.max_value}", field="value")
     return int(text)
+
+
+def not_set(quota_id: str) -> NotFound:
+    """There is nothing to take away."""
+    return NotFound(f"quota {quota_id} is not set: it is at its maximum", hint="firedeck quota list shows what is set")
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -60,8 +60,9 @@ class Users:
         user = self._users.get(f"accounts/{account}/users/{user_id}")
         return (user.email if user else None) or user_id
 
-    async def create(self, account: str, spec: User, user_id: str | None) -> User:
-        """A new user, with the role `user` unless another is given, and no key yet."""
+    async def create(self, account: str, spec: User, user_id: str | None, *, validate_only: bool = False) -> User:
+        """A new user, with the role `user` unless another is given, and no key yet; with `validate_only` what it would
+        be."""
         whole_id = check_id(user_id or _id_of(spec.email), "userId")
         name = _name(account, whole_id)
         service = bool(spec.service_account)
@@ -77,12 +78,17 @@ class Users:
                 name=name, role=_role(spec.role or USER), display_name=spec.display_name or whole_id, email=email,
                 service_account=service, create_time=now, update_time=now,
             )  # fmt: skip
+            if validate_only:
+                return made
             await self._records.add_user(made.name, _doc(made))
             self._users[made.name] = made
             return made
 
-    async def update(self, account: str, user_id: str, changes: User, mask: frozenset[str] | None) -> User:
-        """The fields of `mask` (or those that `changes` sets) change; a new role holds for all of the user's keys."""
+    async def update(
+        self, account: str, user_id: str, changes: User, mask: frozenset[str] | None, *, validate_only: bool = False
+    ) -> User:
+        """The fields of `mask` (or those that `changes` sets) change; a new role holds for all of the user's keys. With
+        `validate_only` what it would be."""
         unknown = sorted((mask or frozenset()) - _SETTABLE)
         if unknown:
             raise InvalidArgument(f"unknown field {unknown[0][:60]!r} in the update mask", field="updateMask")
@@ -92,10 +98,12 @@ class Users:
             changed = current.model_copy(update={**taken, "update_time": datetime.now(UTC)})
             self._check_change(account, current, changed)
             keys = [replace(key, role=_role(changed.role)) for key in self._keyring.of(account, user_id)]
+            if validate_only:
+                return changed
             await self._put(changed, keys)
             return changed
 
-    async def delete(self, account: str, user_id: str) -> None:
+    async def delete(self, account: str, user_id: str, *, validate_only: bool = False) -> None:
         """The user goes, and every key of theirs is revoked. What they made stays, and has no owner any more: another
         user of that id gets none of it."""
         async with self._changing:
@@ -104,6 +112,8 @@ class Users:
                 raise FailedPrecondition(
                     "the engine's own admin cannot be deleted", field="userId", hint="delete others"
                 )
+            if validate_only:
+                return
             keys = revoked(self._keyring.of(account, user_id))
             await self._records.drop_user(user.name, keys)
             del self._users[user.name]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter, Response
 
 from client.errors import NotFound
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from client.types import Account, AccountPage
 from engine.access.users import FIRST_ADMIN
-from engine.api.common import Caller, HouseDep, Listing, ReadMask, shown
-from engine.api.listing import page
+from engine.api.common import Caller, HouseDep, Listing, ReadMask, listed, shown
 
 router = APIRouter(tags=["accounts"])
 
@@ -20,9 +17,7 @@ router = APIRouter(tags=["accounts"])
 async def list_accounts(house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The accounts that this key can see: its own and the library's."""
     seen = [_account(house, account) for account in dict.fromkeys((caller.account, LIBRARY_ACCOUNT))]
-    found, token, total = page(seen, **asdict(query), default_order="name", kind=Account)
-    listed = AccountPage(accounts=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "accounts")
+    return listed(seen, query, Account, AccountPage, "accounts")
 
 
 @router.get("/v1/accounts/{account}", response_model=Account)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from client.access_types import ApiKey, ApiKeyPage, CreateApiKeyBody, DeleteApiKeyBody
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import Body, Caller, HouseDep, Listing, documented_body, listed, shown
 
 router = APIRouter(prefix="/v1/accounts/{account}/users/{user_id}", tags=["api keys"])
 
@@ -25,11 +23,7 @@ async def create(account: str, user_id: str, body: Body, house: HouseDep, caller
 @router.get("/apiKeys", response_model=ApiKeyPage)
 async def list_keys(account: str, user_id: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The user's keys, by prefix."""
-    found, token, total = page(
-        house.access.users.keys(account, user_id), **asdict(query), default_order="createTime", kind=ApiKey
-    )
-    listed = ApiKeyPage(api_keys=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "api_keys")
+    return listed(house.access.users.keys(account, user_id), query, ApiKey, ApiKeyPage, "api_keys", order="createTime")
 
 
 @router.post("/apiKeys:delete", openapi_extra=documented_body("DeleteApiKeyBody"))

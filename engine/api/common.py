@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -17,15 +18,18 @@ from client.wire import Wire
 from engine import masks
 from engine.access.rules import authorise, rule_of
 from engine.access.vault import canonical_id
+from engine.api.listing import page
 from engine.asgi import read_body
 from engine.house import House
 from engine.keys import Principal
 
 BODY_BYTES_MAX = 1 << 20
 
+W = TypeVar("W", bound=Wire)
 
 UpdateMask = Annotated[str, Query(alias="updateMask", description="fields to change; if not given, those of the body")]
 INSTANT = {"format": "date-time"}  # of a query parameter that `client.instants` reads
+ValidateOnly = Annotated[bool, Query(alias="validateOnly", description="say what it would be; change nothing")]
 ReadMask = Annotated[str, Query(alias="readMask", description="fields to show, joined by commas; * is all")]
 
 
@@ -166,6 +170,15 @@ def shown(message: Wire, read_mask: str = "", within: str = "") -> Response:
         content = message.model_dump_json(by_alias=True, exclude_none=True)
         return Response(content, media_type="application/json")
     return JSONResponse(masks.shown(message, read_mask, within))
+
+
+def listed(
+    items: Sequence[W], query: ListQuery, kind: type[W], page_kind: type[Wire], within: str, order: str = "name"
+) -> Response:
+    """One page of `items`, which are of this `kind`: a `page_kind`, whose field `within` has them."""
+    found, token, total = page(items, **asdict(query), default_order=order, kind=kind)
+    fields: dict[str, Any] = {within: found, "next_page_token": token, "total_size": total}
+    return shown(page_kind(**fields), query.read_mask, within)
 
 
 def documented_body(model: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -11,8 +10,18 @@ from client.addon_types import DeployedModel, DeployedModelPage
 from client.names import Name
 from engine import deployed_rules
 from engine.access.rules import LOAD_ADDON, TAKE_DEFAULT, authorise
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, owner_of, shown
-from engine.api.listing import page
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    documented_body,
+    listed,
+    owner_of,
+    shown,
+)
 from engine.house import House
 from engine.keys import Principal
 from engine.masks import update_paths
@@ -49,9 +58,7 @@ async def create(
 async def list_deployed_models(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """What is deployed on the account's living deployments: their bases, and the adapters beside them."""
     items = house.fleet.deployed.all(account)
-    found, token, total = page(items, **asdict(query), default_order="name", kind=DeployedModel)
-    listed = DeployedModelPage(deployed_models=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "deployed_models")
+    return listed(items, query, DeployedModel, DeployedModelPage, "deployed_models")
 
 
 @router.get(_ONE, response_model=DeployedModel)

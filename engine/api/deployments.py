@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,12 +21,12 @@ from engine.api.common import (
     UpdateMask,
     deployment_name,
     documented_body,
+    listed,
     object_body,
     shown,
 )
-from engine.api.listing import page
 from engine.masks import update_paths
-from engine.shapes import Asked
+from engine.shapes import WriteOptions
 
 router = APIRouter(prefix="/v1/accounts/{account}/deployments", tags=["deployments"])
 _ONE = "/{deployment_id}"
@@ -57,11 +56,11 @@ async def create(
     spec = declare.read(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
-    asked = Asked(
+    options = WriteOptions(
         auto_deploy=not disable_auto_deploy, check_shape=not skip_shape_validation,
         check_image=not skip_image_tag_validation, shapeless=accept_shapeless_risk,
     )  # fmt: skip
-    create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, asked=asked)
+    create_it = partial(house.fleet.create, account, spec, deployment_id, by=caller.user, options=options)
     planned = await create_it(validate_only=True)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(planned)
@@ -78,9 +77,7 @@ async def list_deployments(
 ) -> Response:
     """The account's deployments, soft-deleted ones only with `showDeleted`."""
     items = [k.deployment for k in house.fleet.keepers(account) if show_deleted or not k.deleted]
-    found, token, total = page(items, **asdict(query), default_order="createTime", kind=Deployment)
-    listed = DeploymentPage(deployments=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "deployments")
+    return listed(items, query, Deployment, DeploymentPage, "deployments", order="createTime")
 
 
 @router.get(_ONE + ":metrics", response_model=DeploymentMetrics)
@@ -137,8 +134,8 @@ async def update(
     """
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
-    asked = Asked(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
-    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, asked=asked)
+    options = WriteOptions(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
+    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, options=options)
     planned = await update_it(validate_only=True)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(planned)

@@ -16,11 +16,14 @@ Source: https://google.aip.dev/160
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+
+from pydantic.alias_generators import to_camel
 
 from client import durations, instants
 from client.errors import InvalidArgument
@@ -163,7 +166,9 @@ def _any(parts: Sequence[Holds]) -> Holds:
 def _restriction(kind: type[Wire], path: str, comparator: str, value: str, quoted: bool) -> Holds:
     leaf = find(kind, path)
     if leaf is None:
-        raise InvalidArgument(f"the filter names an unknown field {path[:60]!r}", field="filter")
+        near = difflib.get_close_matches(path, map(to_camel, kind.model_fields), n=1)
+        hint = f"did you mean {near[0]}?" if near else "fields are named as in the JSON of an item"
+        raise InvalidArgument(f"the filter names an unknown field {path[:60]!r}", field="filter", hint=hint)
     if comparator == ":" and value == "*" and not quoted:
         value_of = reader(leaf)
         return lambda item: value_of(item) is not None

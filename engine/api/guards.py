@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -17,11 +16,12 @@ from engine.api.common import (
     Listing,
     ReadMask,
     UpdateMask,
+    ValidateOnly,
     deployment_name,
     documented_body,
+    listed,
     shown,
 )
-from engine.api.listing import page
 from engine.house import House
 
 router = APIRouter(prefix="/firedeck/v1/accounts/{account}/guards", tags=["guards"])
@@ -32,19 +32,18 @@ _ONE = "/{guard_id}"
 async def create(
     account: str, body: Body, house: HouseDep, caller: Caller,
     guard_id: Annotated[str, Query(alias="guardId", description="1 to 63 of a-z, 0-9 and -")],
+    validate_only: ValidateOnly = False,
 ) -> Response:  # fmt: skip
-    """A new guard (firedeck's own): it acts from the next request on."""
+    """A new guard (firedeck's own): it acts from the next request on. With `validateOnly` what it would be."""
     spec = bodies.read(body, Guard)
     _check_model(account, spec, house)
-    return shown(await house.access.guards.create(account, spec, guard_id))
+    return shown(await house.access.guards.create(account, spec, guard_id, validate_only=validate_only))
 
 
 @router.get("", response_model=GuardPage)
 async def list_guards(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """All guards, with the keys that their breakers refuse now."""
-    found, token, total = page(house.access.guards.of(account), **asdict(query), default_order="name", kind=Guard)
-    listed = GuardPage(guards=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "guards")
+    return listed(house.access.guards.of(account), query, Guard, GuardPage, "guards")
 
 
 @router.post(_ONE + ":release", openapi_extra=documented_body("ReleaseKeyBody"), response_model=Guard)
@@ -61,19 +60,23 @@ async def get(account: str, guard_id: str, house: HouseDep, caller: Caller, read
 
 @router.patch(_ONE, openapi_extra=documented_body("GuardSpec"), response_model=Guard)
 async def update(
-    account: str, guard_id: str, body: Body, house: HouseDep, caller: Caller, update_mask: UpdateMask = ""
-) -> Response:
-    """Only the fields of `updateMask` change; without a mask, only those that the body has."""
+    account: str, guard_id: str, body: Body, house: HouseDep, caller: Caller, update_mask: UpdateMask = "",
+    validate_only: ValidateOnly = False,
+) -> Response:  # fmt: skip
+    """Only the fields of `updateMask` change; without a mask, only those that the body has. One that the mask names and
+    the body lacks, or has as null, is taken away. With `validateOnly` what it would be."""
     changes = bodies.masked(bodies.read(body, Guard), update_mask)
     house.access.guards.get(account, guard_id)
     _check_model(account, changes, house)
-    return shown(await house.access.guards.update(account, guard_id, changes))
+    return shown(await house.access.guards.update(account, guard_id, changes, validate_only=validate_only))
 
 
 @router.delete(_ONE)
-async def delete(account: str, guard_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """It stands against nothing any more, and forgets whom it refused."""
-    await house.access.guards.delete(account, guard_id)
+async def delete(
+    account: str, guard_id: str, house: HouseDep, caller: Caller, validate_only: ValidateOnly = False
+) -> dict[str, Any]:
+    """It stands against nothing any more, and forgets whom it refused. `validateOnly` only checks."""
+    await house.access.guards.delete(account, guard_id, validate_only=validate_only)
     return {}
 
 

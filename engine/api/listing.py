@@ -128,8 +128,8 @@ def _sort_key(item: Wire, by: By) -> SortKey:
 
 
 def _name(item: Wire) -> str:
-    """What tells an item from all others; a key has no name but an id."""
-    return str(getattr(item, "name", None) or getattr(item, "key_id", ""))
+    """What tells an item from all others: its name, of a key its id, of an event its number."""
+    return str(getattr(item, "name", None) or getattr(item, "key_id", None) or getattr(item, "seq", ""))
 
 
 def _after(items: Sequence[W], orders: Sequence[By], position: Position) -> int:

@@ -19,6 +19,7 @@ from engine.api.listing import page
 from engine.house import House
 from engine.keys import Principal
 from engine.masks import update_paths
+from engine.models import peft
 from engine.models.fetch import models_dir
 
 router = APIRouter(tags=["models"])
@@ -116,8 +117,10 @@ async def import_model(account: str, model_id: str, body: Body, caller: Caller) 
 async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?}`.
 
-    The file of a LoRA adapter needs `baseModel`, the model that it was trained on. Admins may register any file, others
-    those of the engine's model folders: of other files they learn nothing, not even whether there are such.
+    A LoRA adapter needs `baseModel`, the model that it was trained on; of one, `file` may be the folder that PEFT has
+    saved (`adapter_config.json` and `adapter_model.safetensors`), of which the engine makes a GGUF file. Admins may
+    register any file, others those of the engine's model folders: of other files they learn nothing, not even whether
+    there are such.
     """
     fields = object_body(body, "modelId", "file", "displayName", "baseModel")
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
@@ -127,9 +130,18 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
     if base_model is not None:
         base_model = _text(base_model, "baseModel")
     if caller.role != ADMIN:
-        file = str(_in_model_folder(Path(file), [models_dir(), *house.fleet.settings.model_folders]))
-    made = await house.library.create(account, model_id, file, display_name, base_model)
+        file = _in_model_folders(Path(file), [models_dir(), *house.fleet.settings.model_folders])
+    place = house.uploads.converted(str(Name.of(model_id, "models", account, "modelId")))
+    made = await house.library.create(account, model_id, file, display_name, base_model, place)
     return shown(_as_seen_by(caller, made))
+
+
+def _in_model_folders(file: Path, folders: list[Path]) -> str:
+    """The path behind `file`, once it and whatever it stands for is known to lie in one of the folders."""
+    real = _in_model_folder(file, folders)
+    for part in peft.files_in(real).values() if real.is_dir() else ():
+        _in_model_folder(part, folders)
+    return str(real)
 
 
 def _in_model_folder(file: Path, folders: list[Path]) -> Path:

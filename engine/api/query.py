@@ -1,6 +1,7 @@
 """Query parameters: taken in either spelling, known to their route or refused, given once.
 
-A switch that nobody reads would be worse than an error: a dry run that is none.
+A switch that nobody reads would be worse than an error: a dry run that is none. The inference routes have no parameters
+and pass over all, as Fireworks and OpenAI do: clients send theirs with every request (Azure's `api-version`).
 Source: https://protobuf.dev/programming-guides/json/ (names of fields are taken in camelCase and as declared).
 """
 

@@ -14,6 +14,7 @@ from client.errors import InvalidArgument, NotFound
 from client.names import Name
 from client.trace_types import RequestPage, RequestSummary, RequestTrace, SpanEvent, TraceSpan
 from engine.api.common import Caller, HouseDep, shown
+from engine.api.filtering import compiled
 from engine.keys import Principal
 from engine.telemetry.explain import explain
 from engine.telemetry.spans import CLIENT, INTERNAL, KEY_ATTRIBUTE, SERVER, Span, spans_of
@@ -36,17 +37,20 @@ async def list_requests(
     deployment: Annotated[str, Query(description="its id or full name")] = "",
     status: Annotated[str, Query(description=STATUS_DESCRIPTION)] = "",
     slower_than: Annotated[str, Query(alias="slowerThan", description="a duration of the whole request, as 2s")] = "",
+    filter_text: Annotated[
+        str, Query(alias="filter", description="AIP-160, as: router:canary AND ttftS>0.5 AND generatedTokens>100")
+    ] = "",
     page_size: Annotated[int, Query(alias="pageSize", ge=1, le=PAGE_MAX)] = DEFAULT_PAGE,
     page_token: Annotated[str, Query(alias="pageToken", description="nextPageToken of the page before")] = "",
 ) -> Response:
     """Requests to the inference API, newest first: those under way and the newest that are over, as far as memory
     goes. Where the account is the engine's own, those without a good key are among them."""
-    wanted = _Wanted(account, deployment, status, slower_than)
+    wanted, holds = _Wanted(account, deployment, status, slower_than), compiled(filter_text, RequestSummary)
     found: list[Trace] = []
     for trace in house.traces.newest(account, _before(page_token)):
         if len(found) > page_size:
             break
-        if wanted.takes(trace):
+        if wanted.takes(trace) and (holds is None or holds(summary(trace, caller))):  # of what the caller may see
             found.append(trace)
     more = str(found[page_size - 1].seq) if len(found) > page_size else ""
     page = [summary(trace, caller) for trace in found[:page_size]]

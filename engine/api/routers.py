@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -11,13 +10,22 @@ from client.names import Name
 from client.router_types import Router, RouterPage, RouterShiftSpec
 from engine import router_rules
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    ValidateOnly,
+    documented_body,
+    listed,
+    shown,
+)
 from engine.masks import update_paths
 
 router = APIRouter(prefix="/firedeck/v1/accounts/{account}/routers", tags=["firedeck"])
 _ONE = "/{router_id}"
-ValidateOnly = Annotated[bool, Query(alias="validateOnly", description="say what it would be; change nothing")]
 
 
 @router.post("", response_model=Router, openapi_extra=documented_body("RouterSpec"))
@@ -38,8 +46,7 @@ async def create(
 async def list_routers(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The account's routers."""
     items = house.fleet.routers.all(account)
-    found, token, total = page(items, **asdict(query), default_order="createTime", kind=Router)
-    return shown(RouterPage(routers=found, next_page_token=token, total_size=total), query.read_mask, "routers")
+    return listed(items, query, Router, RouterPage, "routers", order="createTime")
 
 
 @router.get(_ONE, response_model=Router)

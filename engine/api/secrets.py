@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from client.access_types import Secret, SecretPage
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, listed, shown
 
 router = APIRouter(prefix="/v1/accounts/{account}/secrets", tags=["secrets"])
 
@@ -24,9 +22,7 @@ async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> R
 @router.get("", response_model=SecretPage)
 async def list_secrets(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """Names only."""
-    found, token, total = page(house.access.vault.of(account), **asdict(query), default_order="name", kind=Secret)
-    listed = SecretPage(secrets=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "secrets")
+    return listed(house.access.vault.of(account), query, Secret, SecretPage, "secrets")
 
 
 @router.get("/{secret_id}", response_model=Secret)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -12,8 +11,7 @@ from client.errors import InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT, Name, check_id
 from client.types import Deployment
 from engine import declare, shapes
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, object_body, shown
-from engine.api.listing import page
+from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, listed, object_body, shown
 from engine.deployed_rules import check_owner
 
 router = APIRouter(prefix="/v1/accounts/{account}", tags=["deployment shapes"])
@@ -35,9 +33,7 @@ async def list_shapes(
     """The shapes that `fireworks` has for the library's models; other accounts have none."""
     model = str(Name.of(target_model, "models", LIBRARY_ACCOUNT, "targetModel")) if target_model else ""
     items = [s for s in shapes.shapes() if account == LIBRARY_ACCOUNT and model in ("", s.base_model)]
-    found, token, total = page(items, **asdict(query), default_order="createTime", kind=DeploymentShape)
-    listed = DeploymentShapePage(deployment_shapes=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "deployment_shapes")
+    return listed(items, query, DeploymentShape, DeploymentShapePage, "deployment_shapes", order="createTime")
 
 
 @router.get(_SHAPES + "/{shape_id}", response_model=DeploymentShape)
@@ -106,9 +102,8 @@ def _wanted(body: Any) -> Deployment:
 
 
 def _versions(items: list[DeploymentShapeVersion], query: Listing) -> Response:
-    found, token, total = page(items, **asdict(query), default_order="createTime", kind=DeploymentShapeVersion)
-    listed = DeploymentShapeVersionPage(deployment_shape_versions=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "deployment_shape_versions")
+    kind, pages = DeploymentShapeVersion, DeploymentShapeVersionPage
+    return listed(items, query, kind, pages, "deployment_shape_versions", order="createTime")
 
 
 def _unknown(name: str) -> NotFound:

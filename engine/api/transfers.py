@@ -12,6 +12,7 @@ from client.model_types import DownloadEndpoint, Model, UploadEndpoint, UploadVa
 from client.names import Name
 from engine.api.common import Body, Caller, HouseDep, ReadMask, documented_body, object_body, shown
 from engine.house import House
+from engine.models import peft
 from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
 
 router = APIRouter(tags=["models"])
@@ -45,15 +46,22 @@ async def validate_upload(
     skip_hf_config_validation: Annotated[bool, Query(alias="skipHfConfigValidation")] = False,
     trust_remote_code: Annotated[bool, Query(alias="trustRemoteCode")] = False,
 ) -> Response:
-    """Check what was uploaded and make the model READY. A model is one GGUF file; `configOnly` checks it alone."""
+    """Check what was uploaded and make the model READY: one GGUF file, or an adapter's `adapter_config.json` and
+    `adapter_model.safetensors`, which become one. `configOnly` checks alone."""
     async with house.uploads.settling:
         model = _uploading(house, account, model_id)
-        file = house.uploads.gguf_of(model.name)
+        files = house.uploads.files_of(model.name)
         base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
+        unused: list[str] = []
+        if peft.CONFIG in files:
+            file = await house.library.converted(model, files, base, house.uploads.converted(model.name))
+            unused = [f"{name} is not used" for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
+        else:
+            file = house.uploads.gguf_of(model.name)
         checked = await house.library.checked(model, file, base)
         if not config_only:
             await house.library.put(checked)
-    return shown(UploadValidation(warnings=[]))
+    return shown(UploadValidation(warnings=unused))
 
 
 @router.get(_ONE + ":getDownloadEndpoint", response_model=DownloadEndpoint)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from client import instants
-from client.errors import InvalidArgument
 from client.usage_types import ACCELERATOR_TYPE, Usage, UsageRow, UsageSum
-from engine.api.common import INSTANT, Caller, HouseDep, shown
+from engine.api.common import Caller, HouseDep, shown
+from engine.api.span import EndTime, StartTime, span_of
 from engine.control.price import Totals
-from engine.telemetry.ledger import Used, month_began
+from engine.telemetry.ledger import Used
 
 router = APIRouter(tags=["firedeck"])
 
@@ -24,12 +22,8 @@ async def usage(
     account: str,
     house: HouseDep,
     caller: Caller,
-    start: Annotated[
-        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
-    ] = None,
-    end: Annotated[
-        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
-    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
     group_by: GroupBy = "deployment",
 ) -> Response:
     """Replica-seconds, accelerator-seconds and cost from `startTime` until before `endTime`, exact to the second.
@@ -37,19 +31,14 @@ async def usage(
     Deployments that are gone are there too; two that had the same name one after the other are one row.
     """
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms if end is None else milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
-    if start_ms > end_ms:
-        raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
-    found = await house.ledger.usage(account, start_ms, end_ms)
+    span = span_of(start, end, now_ms, end_default_ms=now_ms)
+    found = await house.ledger.usage(account, *span)
     groups: dict[str, list[Totals]] = {}
     for used in found:
         groups.setdefault(_key(used, group_by), []).append(used.totals)
     rows = [_row(key, group_by, _sum(totals)) for key, totals in sorted(groups.items())]
     total = UsageSum(**_wire(_sum([used.totals for used in found])))
-    return shown(
-        Usage(start_time=instant(start_ms), end_time=instant(end_ms), group_by=group_by, rows=rows, total=total)
-    )
+    return shown(Usage(start_time=span.start, end_time=span.end, group_by=group_by, rows=rows, total=total))
 
 
 def _key(used: Used, group_by: str) -> str:
@@ -77,11 +66,3 @@ def _wire(totals: Totals) -> dict[str, float | None]:
         "unpriced_replica_seconds": totals.unpriced_ms / 1000,
         "simulated_replica_seconds": totals.simulated_ms / 1000,
     }
-
-
-def milliseconds(text: str, field: str) -> int:
-    return max(0, round(instants.parse(text, field).timestamp() * 1000))
-
-
-def instant(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

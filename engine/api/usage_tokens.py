@@ -13,14 +13,14 @@ from fastapi import APIRouter, Query, Response
 
 from client.access_types import ADMIN
 from client.errors import InvalidArgument
-from client.usage_tokens_types import DIMENSIONS, TAG, TokenRow, TokenSums, TokenUsage
-from engine.api.common import INSTANT, Caller, HouseDep, shown
+from client.usage_tokens_types import DIMENSIONS, TAG, TIMES, TokenRow, TokenSums, TokenUsage
+from engine.api.common import Caller, HouseDep, shown
 from engine.api.filtering import compiled
-from engine.api.usage import instant, milliseconds
+from engine.api.span import EndTime, Span, StartTime, moment, span_of
 from engine.control.price import TOKEN_UNITS
-from engine.control.tokens import Payer, Spent, grouped
+from engine.control.tokens import DAY_MS, HOUR_MS, Payer, Spent, grouped
 from engine.keys import Principal
-from engine.telemetry.ledger import month_began
+from engine.telemetry.tally import ALL_MS
 
 router = APIRouter(tags=["firedeck"])
 
@@ -32,6 +32,7 @@ _WORDS = {
     "generated": "generated_tokens", "accepted": "accepted_draft_tokens", "rejected": "rejected_draft_tokens",
     "unpriced": "unpriced_requests",
 }  # fmt: skip
+_SPANS = {"hour": HOUR_MS, "day": DAY_MS}
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 Key = tuple[tuple[str, str], ...]  # (dimension, value)
@@ -42,15 +43,15 @@ async def usage_tokens(
     account: str,
     house: HouseDep,
     caller: Caller,
-    start: Annotated[
-        str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
-    ] = None,
-    end: Annotated[
-        str | None, Query(alias="endTime", description="not included; default: now", json_schema_extra=INSTANT)
-    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
     group_by: Annotated[
         str,
-        Query(alias="groupBy", description=f"joined by commas: {', '.join(DIMENSIONS)}, tag:NAME; nothing: no rows"),
+        Query(
+            alias="groupBy",
+            description=f"joined by commas: {', '.join(DIMENSIONS)}, tag:NAME, and one of {', '.join(TIMES)};"
+            " nothing: no rows",
+        ),
     ] = DEFAULT_GROUPING,
     filter_text: Annotated[
         str, Query(alias="filter", description='AIP-160, as: deployment="*/chat" AND tags.team=search')
@@ -62,30 +63,38 @@ async def usage_tokens(
     are told as `(other)`, as are all tags beyond a thousand combinations a month."""
     by, wanted = _dimensions(group_by), compiled(filter_text, TokenRow)
     now_ms = house.ledger.now_ms()
-    end_ms = now_ms + 1 if end is None else milliseconds(end, "endTime")
-    start_ms = month_began(min(end_ms, now_ms)) if start is None else milliseconds(start, "startTime")
-    if start_ms > end_ms:
-        raise InvalidArgument("startTime is after endTime", field="startTime", hint="give an earlier one")
-    found = [(_as_seen(payer, caller), spent) for payer, spent in await house.tally.usage(account, start_ms, end_ms)]
-    taken = [(payer, spent) for payer, spent in found if wanted is None or wanted(_row(_key(payer, DIMENSIONS)))]
-    groups = grouped(taken, lambda payer: _key(payer, by))
+    asked = span_of(start, end, now_ms, end_default_ms=now_ms + 1)  # with a minute that begins just now
+    span = Span(*map(house.tally.whole, asked))
+    per_ms = next((_SPANS[name] for name in by if name in TIMES), ALL_MS)
+    sums = await house.tally.usage(account, *span, per_ms)
+    seen = [(at, _as_seen(payer, caller), spent) for at, payer, spent in sums]
+    every = (*DIMENSIONS, *by)
+    taken = [
+        (_key(at, payer, by), spent)
+        for at, payer, spent in seen
+        if wanted is None or wanted(_row(_key(at, payer, every)))
+    ]
+    groups = grouped(taken)
     rows = [_row(key, spent) for key, spent in sorted(groups.items())] if by else []
-    total = TokenSums(**_wire(grouped(taken, lambda payer: 0).get(0, Spent())))
+    total = TokenSums(**_wire(grouped((0, spent) for _, spent in taken).get(0, Spent())))
     if form == "csv":
         return Response(_csv(by, groups), media_type="text/csv")
-    return shown(
-        TokenUsage(start_time=instant(start_ms), end_time=instant(end_ms), group_by=list(by), rows=rows, total=total)
-    )
+    ended = asked.end if end is None and span.start_ms <= asked.end_ms else span.end
+    return shown(TokenUsage(start_time=span.start, end_time=ended, group_by=list(by), rows=rows, total=total))
 
 
 def _dimensions(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in DIMENSIONS and not (name.startswith(TAG) and _TAG_NAME.fullmatch(name.removeprefix(TAG))):
-            known = ", ".join((*DIMENSIONS, f"{TAG}NAME"))
+        if name not in (*DIMENSIONS, *TIMES) and not (
+            name.startswith(TAG) and _TAG_NAME.fullmatch(name.removeprefix(TAG))
+        ):
+            known = ", ".join((*DIMENSIONS, *TIMES, f"{TAG}NAME"))
             raise InvalidArgument(f"usage has no dimension {name[:40]!r}", field="groupBy", hint=f"there are {known}")
     if len(names) > GROUPINGS_MAX:
         raise InvalidArgument(f"usage is grouped by at most {GROUPINGS_MAX}", field="groupBy", hint="name fewer")
+    if all(name in names for name in TIMES):
+        raise InvalidArgument("usage is grouped by hour or by day", field="groupBy", hint="name one of them")
     return tuple(dict.fromkeys(names))
 
 
@@ -94,16 +103,22 @@ def _as_seen(payer: Payer, caller: Principal) -> Payer:
     return payer if caller.role == ADMIN or payer.user == caller.user else replace(payer, key="")
 
 
-def _key(payer: Payer, by: tuple[str, ...]) -> Key:
+def _key(at_ms: int, payer: Payer, by: tuple[str, ...]) -> Key:
     tags = json.loads(payer.tags) if payer.tags and any(name.startswith("tag") for name in by) else {}
-    values = {
-        name: tags.get(name.removeprefix(TAG), "") if name.startswith(TAG) else str(getattr(payer, name)) for name in by
-    }
+
+    def value(name: str) -> str:
+        if name in TIMES:
+            return f"{moment(at_ms):%Y-%m-%dT%H:%M:%SZ}"
+        return tags.get(name.removeprefix(TAG), "") if name.startswith(TAG) else str(getattr(payer, name))
+
+    values = {name: value(name) for name in by}
     return (*values.items(), *((("simulated", "true"),) if payer.simulated else ()))
 
 
 def _row(key: Key, spent: Spent | None = None) -> TokenRow:
-    named: dict[str, Any] = {name: value for name, value in key if value and not name.startswith("tag")}
+    named: dict[str, Any] = {
+        "time" if name in TIMES else name: value for name, value in key if value and not name.startswith("tag")
+    }
     tags = {name.removeprefix(TAG): value for name, value in key if value and name.startswith(TAG)}
     tags |= json.loads(dict(key).get("tags") or "{}")
     return TokenRow(**named, tags=tags or None, **(_wire(spent) if spent else {}))

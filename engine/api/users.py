@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from client.access_types import User, UserPage, WhoAmI
 from engine.access import bodies
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, shown
-from engine.api.listing import page
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    ValidateOnly,
+    documented_body,
+    listed,
+    shown,
+)
 from engine.masks import update_paths
 from engine.wire_paths import snake
 
@@ -31,17 +40,18 @@ async def create(
     house: HouseDep,
     caller: Caller,
     user_id: Annotated[str | None, Query(alias="userId")] = None,
+    validate_only: ValidateOnly = False,
 ) -> Response:
-    """A new user, without a key. `userId` comes from the email when it is not given; `role` is `user` by default."""
-    return shown(await house.access.users.create(account, bodies.read(body, User), user_id))
+    """A new user, without a key. `userId` comes from the email when it is not given; `role` is `user` by default. With
+    `validateOnly` (ours) what it would be."""
+    spec = bodies.read(body, User)
+    return shown(await house.access.users.create(account, spec, user_id, validate_only=validate_only))
 
 
 @router.get(_USERS, response_model=UserPage)
 async def list_users(account: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The account's users, service accounts included (`serviceAccount=true` filters them)."""
-    found, token, total = page(house.access.users.of(account), **asdict(query), default_order="name", kind=User)
-    listed = UserPage(users=found, next_page_token=token, total_size=total)
-    return shown(listed, query.read_mask, "users")
+    return listed(house.access.users.of(account), query, User, UserPage, "users")
 
 
 @router.get(_USERS + "/{user_id}", response_model=User)
@@ -58,15 +68,21 @@ async def update(
     house: HouseDep,
     caller: Caller,
     update_mask: UpdateMask = "",
+    validate_only: ValidateOnly = False,
 ) -> Response:
-    """Role, display name or email. A new role holds at once, for all keys of the user."""
-    return shown(await house.access.users.update(account, user_id, bodies.read(body, User), _mask(update_mask)))
+    """Role, display name or email. A new role holds at once, for all keys of the user. With `validateOnly` (ours) what
+    it would be."""
+    changes, mask = bodies.read(body, User), _mask(update_mask)
+    return shown(await house.access.users.update(account, user_id, changes, mask, validate_only=validate_only))
 
 
 @router.delete(_USERS + "/{user_id}")
-async def delete(account: str, user_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """The user goes and their keys are revoked; what they made stays, for users and admins to change."""
-    await house.access.users.delete(account, user_id)
+async def delete(
+    account: str, user_id: str, house: HouseDep, caller: Caller, validate_only: ValidateOnly = False
+) -> dict[str, Any]:
+    """The user goes and their keys are revoked; what they made stays, for users and admins to change. `validateOnly`
+    (ours) only checks."""
+    await house.access.users.delete(account, user_id, validate_only=validate_only)
     return {}
 
 

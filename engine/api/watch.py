@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from client.access_types import ADMIN
-from client.fleet_types import AlertPage, DeploymentStatus, EventPage, FleetSnapshot, History, NodePage
+from client.fleet_types import AlertPage, DeploymentStatus, FleetSnapshot, History, NodePage
 from engine.api.common import Caller, HouseDep, deployment_name
 from engine.fleet import views
 from engine.fleet.frames import written
@@ -19,8 +19,6 @@ from engine.house import House
 from engine.keys import Principal
 
 router = APIRouter(prefix="/firedeck/v1", tags=["firedeck"])
-After = Annotated[int, Query(ge=0, lt=2**63)]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 _ONE = "/accounts/{account}/deployments/{deployment_id}"
 _SHOW: dict[str, Any] = {"response_model_exclude_none": True, "response_model_by_alias": True}
 
@@ -70,12 +68,6 @@ async def nodes(house: HouseDep, caller: Caller) -> NodePage:
     return NodePage(nodes=views.nodes(house.fleet))
 
 
-@router.get("/events", **_SHOW)
-async def all_events(house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100) -> EventPage:
-    """The newest events of the account's deployments, oldest first."""
-    return EventPage(events=await house.fleet.rooms.store.events(caller.account, after, limit))
-
-
 @router.get("/accounts/{account}/alerts", **_SHOW)
 async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
     """What is wrong with the account's deployments now, and the rules that say so."""
@@ -100,12 +92,3 @@ async def history(
     """Samples of the last `seconds`, for charts."""
     keeper = house.fleet.get(deployment_name(account, deployment_id))
     return keeper.recorder.read(keeper.name, seconds)
-
-
-@router.get(_ONE + "/events", **_SHOW)
-async def events(
-    account: str, deployment_id: str, house: HouseDep, caller: Caller, after: After = 0, limit: Limit = 100
-) -> EventPage:
-    """The newest events of one deployment, oldest first."""
-    name = deployment_name(account, deployment_id)
-    return EventPage(events=await house.fleet.rooms.store.events_of(name, after, limit))

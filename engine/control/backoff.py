@@ -1,17 +1,25 @@
 """How often starts of one kind of replica have failed in a row, and how long to wait before the next. Pure.
 
-Kubernetes' crash loop, in seconds that fit local processes: 1, 2, 4 ... 60, over after a minute of steady service.
+Kubernetes' crash loop (kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle), with waits that fit local processes:
+1, 2, 4 ... 60 s. One rule: failures count in a row, and only ten minutes of steady service end the row. So replicas
+that come up well and crash every few minutes are found out like those that never come up.
+
+A replica that crashed by its own fault before it had served for ten minutes has failed; one that was taken from outside
+(a node that is gone, an operator's kill) only if it had served for less than a minute, for that says little of its
+settings. Once a replica that came after the last failure has served for a minute, the next ones may come all at once
+again, and nobody need be told that starts fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 FAILURES_UNTIL_FAILED = 5  # in a row; then a deployment without a replica is FAILED, and a roll-out is stopped
-STEADY_AFTER_S = 60.0  # of service: a replica that ends sooner has failed its start, one that lasts ends the row
+STEADY_AFTER_S = 600.0  # of service: a replica that crashes sooner has failed, one that lasts ends the row
+STANDING_AFTER_S = 60.0  # of service: a replica that ends sooner has failed whatever ended it, one that lasts can start
 
 
 def doubling(first: float, attempts: int, most: float) -> float:
@@ -22,11 +30,13 @@ def doubling(first: float, attempts: int, most: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Failed starts in a row, the instant of the last one and its reason."""
+    """Failures in a row, the instant of the last one and its reason. `standing`: a replica that became ready after the
+    last one has served for a minute, so the settings can be started."""
 
     failures: int = 0
     last_failure_at: float = 0.0
     reason: str = ""
+    standing: bool = False
 
     @property
     def wait_s(self) -> float:
@@ -34,8 +44,13 @@ class Backoff:
         return doubling(BACKOFF_FIRST_S, self.failures, BACKOFF_MAX_S)
 
     @property
+    def failing(self) -> bool:
+        """Whether no replica has been able to stand since the last failure."""
+        return self.failures > 0 and not self.standing
+
+    @property
     def hopeless(self) -> bool:
-        return self.failures >= FAILURES_UNTIL_FAILED
+        return self.failing and self.failures >= FAILURES_UNTIL_FAILED
 
     def holds_until(self) -> float:
         return self.last_failure_at + self.wait_s
@@ -46,11 +61,13 @@ class Backoff:
     def after(self, ready_since: Iterable[float], now: float) -> Backoff:
         """What is left of it, given since when the ready replicas have been so.
 
-        Over once one that became ready after the last failure has served steadily; one that was there before proves
-        nothing about new starts.
+        Those that were there before the last failure prove nothing about new starts.
         """
-        steady = (self.last_failure_at <= since <= now - STEADY_AFTER_S for since in ready_since)
-        return CALM if self.failures and any(steady) else self
+        first = min((since for since in ready_since if since >= self.last_failure_at), default=now)
+        if self.failures and now - first >= STEADY_AFTER_S:
+            return CALM
+        stands = self.failures > 0 and now - first >= STANDING_AFTER_S
+        return replace(self, standing=True) if stands and not self.standing else self
 
 
 CALM = Backoff()
@@ -69,9 +86,10 @@ class Starts:
     def failed(self, generation: str, now: float, reason: str) -> None:
         self._backoffs[generation] = self.of(generation).failed(now, reason)
 
-    def died(self, generation: str, ready_at: float | None, now: float, reason: str) -> None:
+    def died(self, generation: str, ready_at: float | None, now: float, reason: str, *, own_fault: bool) -> None:
         """A replica died that was ready since `ready_at`, None for never: soon after is a crash loop too."""
-        if ready_at is None or now - ready_at < STEADY_AFTER_S:
+        horizon_s = STEADY_AFTER_S if own_fault else STANDING_AFTER_S
+        if ready_at is None or now - ready_at < horizon_s:
             self.failed(generation, now, reason)
 
     def forgive(self, ready_since: ReadySince, now: float) -> None:
@@ -79,10 +97,13 @@ class Starts:
         left = {generation: b.after(ready_since(generation), now) for generation, b in self._backoffs.items()}
         self._backoffs = {generation: backoff for generation, backoff in left.items() if backoff.failures}
 
-    def steady(self, generation: str, ready_since: ReadySince, now: float) -> bool:
-        """Whether a replica of these settings has served for a while, with no failed start since."""
-        served = any(since <= now - STEADY_AFTER_S for since in ready_since(generation))
-        return served and not self.of(generation).failures
+    def all(self) -> dict[str, Backoff]:
+        """What is held against settings, by their generation."""
+        return dict(self._backoffs)
+
+    def restore(self, backoffs: Mapping[str, Backoff]) -> None:
+        """Go on where an earlier engine ended."""
+        self._backoffs = dict(backoffs)
 
     def forget(self) -> None:
         """Somebody has changed something: nothing is held against any settings."""

@@ -3,7 +3,7 @@
     data   Rule    the limits that a router names; what it does not name does not count
            Facts   what of a request the rule is about: numbers and yes or no, none of its text
     verbs  facts   read them off an OpenAI body; judge: simple or not, with the reason
-    near   `engine.gateway.policy` asks; `engine.fleet.routers` has the rules
+    near   `engine.gateway.policy` asks; `engine.fleet.routers` has the rules; `request_text` reads the prompt
 
 Bodies are the client's and may be anything: what cannot be read counts for nothing here and is refused by a replica.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.control.prefix import CHARACTERS_PER_TOKEN
+from engine.control import request_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +85,14 @@ def _kept(rule: Rule, facts: Facts) -> Iterable[str]:
 
 def facts(body: Mapping[str, Any]) -> Facts:
     """Of a request to any of the inference routes."""
-    messages = [one for one in _list(body.get("messages")) if isinstance(one, Mapping)]
-    contents = [one.get("content") for one in messages]
-    given = [body.get(name) for name in ("prompt", "input", "query", "documents")]
-    limit = next((n for name in ("max_tokens", "max_completion_tokens") if (n := _count(body.get(name)))), None)
+    messages = request_text.messages(body)
     wanted = body.get("response_format")
     shaped = wanted is not None and not (isinstance(wanted, Mapping) and wanted.get("type") == "text")
     return Facts(
-        prompt_chars=sum([_characters(one) for one in (*contents, *given)]),
-        max_tokens=limit,
+        prompt_chars=request_text.characters(body),
+        max_tokens=request_text.answer_limit(body),
         turns=sum([one.get("role") == "user" for one in messages]) if messages else 1,
         tools=bool(body.get("tools") or body.get("functions")),
         response_format=shaped,
-        media=any(_is_media(part) for content in contents for part in _list(content)),
+        media=request_text.has_media(body),
     )
-
-
-def _characters(given: Any) -> int:
-    """Of a text, of tokens, of parts of a message, or of a list of those."""
-    if isinstance(given, str):
-        return len(given)
-    if type(given) is int:
-        return CHARACTERS_PER_TOKEN
-    if isinstance(given, Mapping):
-        return _characters(given.get("text"))
-    return sum([_characters(one) if not isinstance(one, list) else _flat(one) for one in _list(given)])
-
-
-def _flat(given: list[Any]) -> int:
-    """A list in a list is a prompt of tokens; what is deeper means nothing."""
-    return sum([_characters(one) for one in given if not isinstance(one, list)])
-
-
-def _is_media(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("type", "text") != "text"
-
-
-def _list(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else []
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and value > 0 else 0

@@ -17,13 +17,14 @@ MISSET_S = 3600.0  # by so much a wall clock may be wrong across a start of the 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """An engine was there when both clocks showed this, `lived_s` after the first one began. `boot` tells which start
-    of the machine `monotonic_s` counts from."""
+    """An engine was there when both clocks showed this, `lived_s` after the first one began; for `watched_s` of that
+    time one was there. `boot` tells which start of the machine `monotonic_s` counts from."""
 
     boot: str
     monotonic_s: float
     wall_s: float
     lived_s: float
+    watched_s: float = 0.0
 
 
 def lived_until(last: Beat | None, now: Beat) -> float:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.control.backoff import FAILURES_UNTIL_FAILED
-
 CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
     "CREATING", "READY", "UPDATING", "FAILED", "DELETING", "DELETED",
 )  # fmt: skip
@@ -21,15 +19,16 @@ CREATING, READY, UPDATING, FAILED, DELETING, DELETED = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What there is: counts are replicas that live; `old` still run with former settings; `failures` are those of the
-    settings that a replica would be started with now."""
+    """What there is: counts are replicas that live; `old` still run with former settings. Of the settings that would
+    be started now: `failing`, no replica has stood since the last failure; `hopeless`, again and again."""
 
     deleted: bool
     desired: int
     living: int
     ready: int
     old: int
-    failures: int
+    failing: bool = False
+    hopeless: bool = False
     stopped: bool = False  # a roll-out was given up
     may_rest: bool = True  # its settings have answered a request, or it is switched off: no replica is as it should be
 
@@ -38,9 +37,9 @@ def state(former: str, facts: Facts) -> str:
     """The state to show now, given the one shown before."""
     if facts.deleted:
         return DELETING if facts.living else DELETED
-    if facts.failures >= FAILURES_UNTIL_FAILED and not facts.ready:
+    if facts.hopeless and not facts.ready:
         return FAILED
-    if former == FAILED and facts.failures and not facts.ready:
+    if former == FAILED and facts.failing and not facts.ready:
         return FAILED
     if former in {CREATING, DELETING, DELETED} or (former == FAILED and not facts.ready):
         if facts.ready or (not facts.desired and facts.may_rest):

@@ -4,7 +4,7 @@
     verbs  answered     a request was answered, so many times as slowly as expected
            failed       one was not; says why when that ejects the replica
            passed_over  of these replicas those that get no request now
-    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.router` leaves the ejected out
+    near   `engine.gateway.verdict` tells what came of requests, `engine.fleet.balancer` leaves the ejected out
 
 A replica is ejected after five failures in a row; or by its last 30 s, when half of what it was asked failed, or its
 answers began five times later than those of the others, each measured by what was expected of it. It is out for 10 s,
@@ -35,12 +35,19 @@ _KEPT = 64  # requests of each replica
 
 @dataclass(slots=True)
 class _Record:
-    """`recent`: (when, failed, times as slow as expected or None)."""
+    """`recent`: (when, failed, times as slow as expected or None); `bad`: how many of these could eject it."""
 
-    recent: deque[tuple[float, bool, float | None]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    recent: deque[tuple[float, bool, float | None]] = field(default_factory=deque)
+    bad: int = 0
     in_a_row: int = 0
     ejections: int = 0
     until: float = -math.inf
+
+    def add(self, outcome: tuple[float, bool, float | None]) -> None:
+        if len(self.recent) == _KEPT:
+            self.bad -= _bad(self.recent.popleft())
+        self.recent.append(outcome)
+        self.bad += _bad(outcome)
 
     def since(self, start: float) -> list[tuple[float, bool, float | None]]:
         return [one for one in self.recent if one[0] >= start]
@@ -75,7 +82,7 @@ class Outliers:
         record = self._records.setdefault(replica, _Record())
         if record.until > now:
             return None  # it was asked before
-        record.recent.append((now, failed, slowness))
+        record.add((now, failed, slowness))
         record.in_a_row = record.in_a_row + 1 if failed else 0
         why = self._outlying(replica, record, now)
         if why is not None:
@@ -85,6 +92,8 @@ class Outliers:
     def _outlying(self, replica: str, record: _Record, now: float) -> str | None:
         if record.in_a_row >= IN_A_ROW:
             return f"{record.in_a_row} requests in a row failed there"
+        if record.bad < FAILED_SHARE * KNOWN_AFTER:
+            return None  # neither share nor median can be so high: nearly always, and the others are many
         start = now - WINDOW_S
         own = record.since(start)
         if len(own) < KNOWN_AFTER:
@@ -108,6 +117,12 @@ class Outliers:
         record.until = now + doubling(OUT_FIRST_S, record.ejections, OUT_MAX_S)
         record.in_a_row = 0
         record.recent.clear()
+        record.bad = 0
+
+
+def _bad(outcome: tuple[float, bool, float | None]) -> bool:
+    _, failed, slowness = outcome
+    return failed or (slowness is not None and slowness >= TIMES)
 
 
 def _failed(outcomes: Collection[tuple[float, bool, float | None]]) -> float:

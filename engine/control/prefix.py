@@ -6,7 +6,7 @@
            read          a replica reads this prompt now
            known         how many of a prompt's first blocks a replica has read
            keep          forget all replicas but these
-    near   `engine.gateway.prompt` makes the text of a request, `engine.fleet.router` asks and tells
+    near   `engine.gateway.prompt` makes the text of a request, `engine.fleet.balancer` asks and tells
 
 Python's own hash of text is salted anew in each process, so that nobody outside can make two texts collide; a
 collision would cost a reading, never mix two answers up. Nothing of the text is kept.

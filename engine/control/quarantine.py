@@ -7,6 +7,7 @@ that it cannot take down the whole set. An answer clears a suspect. Marks expire
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 DEATHS_UNTIL_QUARANTINE = 2
@@ -68,6 +69,14 @@ class Quarantine:
         del self._marks[digest]
         return None
 
+    def all(self, now: float) -> list[Mark]:
+        """Every mark that has not expired, the least recent first."""
+        return [mark for mark in self._marks.values() if now < mark.ends_at()]
+
+    def restore(self, marks: Iterable[Mark]) -> None:
+        """Go on where an earlier engine ended, with the newest of these marks (the least recent first)."""
+        self._marks = {mark.digest: mark for mark in list(marks)[-MARKS_MAX:]}
+
     def quarantined(self, now: float) -> list[Mark]:
         """Those refused now, the latest last."""
-        return [mark for mark in self._marks.values() if mark.quarantined and now < mark.ends_at()]
+        return [mark for mark in self.all(now) if mark.quarantined]

@@ -20,6 +20,7 @@ from engine.control.backoff import Backoff
 SURGE = 1  # replicas more than wanted while a roll-out is under way
 START_TIMEOUT_S = 600.0  # from process start to ready; a large model loads for minutes
 STALLED_AFTER_S = 30.0  # no token and no prompt chunk while there is work
+LOAD_STALLED_AFTER_S = 60.0  # the same of one that starts: no byte and no processor time of its loader, or no answer
 STALLED_CALLS = 4  # the same in calls, for models whose single call takes long
 SILENT_AFTER_S = 15.0  # no answer from a process that exists (stopped, swapped out, wedged)
 TERM_GRACE_S = 35.0  # from SIGTERM to SIGKILL: longer than a replica's own drain
@@ -154,14 +155,21 @@ def _unwell(replica: Observed, now: float) -> Step | None:
     if replica.stage == _STOPPING:
         grace = KILL_GRACE_S if replica.wedged else TERM_GRACE_S
         return Step(Do.KILL, replica.id, f"still there {grace:.0f}s after SIGTERM") if in_stage_s > grace else None
-    why = _wedge(replica)
-    if why is None and replica.stage == _INITIALIZING and in_stage_s > START_TIMEOUT_S:
-        why = f"not ready after {START_TIMEOUT_S:.0f}s"
+    why = _late(replica, in_stage_s) if replica.stage == _INITIALIZING else _wedge(replica)
     if why is not None:
         return Step(Do.TERMINATE, replica.id, why, fault=True)
     if replica.stage == _DRAINING and in_stage_s > DRAIN_TIMEOUT_S:
         return Step(Do.TERMINATE, replica.id, f"still busy after {DRAIN_TIMEOUT_S:.0f}s of draining")
     return None
+
+
+def _late(replica: Observed, in_stage_s: float) -> str | None:
+    """Why one that starts is given up, or None. A large model may load for minutes, as long as it goes on."""
+    if replica.stalled_s > max(LOAD_STALLED_AFTER_S, STALLED_CALLS * replica.call_s):
+        return f"made no progress for {replica.stalled_s:.0f}s while it started"
+    if replica.silent_s > LOAD_STALLED_AFTER_S:
+        return f"no answer for {replica.silent_s:.0f}s while it started"
+    return f"not ready after {START_TIMEOUT_S:.0f}s" if in_stage_s > START_TIMEOUT_S else None
 
 
 def _wedge(replica: Observed) -> str | None:
@@ -170,7 +178,7 @@ def _wedge(replica: Observed) -> str | None:
     A long prompt is no wedge: each of its chunks is progress, and a model whose single call is slow gets the time of
     several. A replica that says it has nothing to do while a request waits in it has lost that request.
     """
-    if replica.silent_s > SILENT_AFTER_S and replica.stage in (_READY, _DRAINING):
+    if replica.silent_s > SILENT_AFTER_S:
         return f"no answer for {replica.silent_s:.0f}s"
     if replica.stalled_s > STALLED_AFTER_S and replica.stalled_s > STALLED_CALLS * replica.call_s:
         return f"has work but made no token for {replica.stalled_s:.0f}s"
@@ -244,10 +252,10 @@ def _kept(same: Sequence[Observed], room: int) -> list[str]:
 
 
 def _starts(missing: int, serving: Sequence[Observed], backoff: Backoff, now: float) -> int:
-    """How many to start now. After a failure one at a time: a broken model must not fork a crowd."""
+    """How many to start now. While they fail one at a time: a broken model must not fork a crowd."""
     if missing <= 0 or now < backoff.holds_until():
         return 0
-    if backoff.failures:
+    if backoff.failing:
         return 0 if any(r.stage in STARTING for r in serving) else 1
     return missing
 

@@ -3,7 +3,7 @@
     data   RetryBudget   requests and retries of the last 10 s, second by second
     verbs  asked         one more request
            allows        whether one more of them may be tried again, which then counts
-    near   `engine.fleet.router` keeps one for each deployment, `engine.gateway.verdict` asks
+    near   `engine.fleet.balancer` keeps one for each deployment, `engine.gateway.verdict` asks
 
 Without a bound, replicas that refuse under load would be sent every request as often as there are tries. The floor lets
 each replica be lost once without a request that fails; a fifth beyond it is what Envoy's retry budget allows, too.

@@ -5,7 +5,7 @@
            Choice      the one that was taken, among what, and by which rule
     verbs  choose      the one with the least expected time to the first token
            home        where a session belongs, by rendezvous hashing: who comes or goes moves its own share and no more
-    near   `engine.fleet.router` brings the numbers, `engine.fleet.lobby` gives the places, `engine.telemetry.explain`
+    near   `engine.fleet.balancer` brings the numbers, `engine.fleet.lobby` gives the places, `engine.telemetry.explain`
            tells why
 
 The expected time is what the prompt and those ahead of it take to be read, less what is cached there; and what the

@@ -5,7 +5,7 @@
            Figures    what the target did since that step began
            Decision   what to do, the share that the target has from then on, and why
     verbs  decide
-    near   `engine.fleet.shifting` counts, asks twice a second, and does it
+    near   `engine.fleet.router_shift` counts, asks twice a second, and does it
 
 Each of `over_s / steps` seconds long, a step moves `step` more of the traffic; the first is taken at once, the last
 moves all of it and is watched like the others. Figures against the thresholds end it at any time, once there are

@@ -1,10 +1,10 @@
 """What requests used, by whom they were made and for what: the sums that the tally of requests keeps. Pure.
 
-    data   Payer      one combination of account, user, key, deployment, model, adapter and tags
+    data   Payer      one combination of account, user, key, deployment, model, adapter, tags and guard
            Spent      sums over its requests; a charge is whole units of 1e-10 US dollars, so that sums are exact
     verbs  tags_of    the tags of a request's `metadata`, within bounds
            charge     what tokens cost at a price
-           grouped    sums by some of the dimensions
+           grouped    sums of groups
     near   `engine.telemetry.tally` keeps the sums, `engine.api.usage_tokens` shows them
 
 Tags are short names for attribution and are kept; prose has no place in them. Of a request's `metadata` the first eight
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ TAGS_MAX = 8  # of one request
 COMBINATIONS_MAX = 1000  # of tags, of one account in a month
 OTHER = "(other)"
 MANY = json.dumps({OTHER: OTHER})  # the tags of a request whose combination is one too many
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}", re.ASCII)
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,63}", re.ASCII)
 
@@ -35,7 +35,8 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Whose requests, and to what; names in full, "" for none. `tags`: JSON of a map, in alphabetical order."""
+    """Whose requests, and to what; names in full, "" for none. `tags`: JSON of a map, in alphabetical order; `guard`: a
+    guard's own requests to its model, made for somebody's request, whose user, key and tags these have."""
 
     account: str
     user: str
@@ -45,6 +46,7 @@ class Payer:
     adapter: str = ""
     tags: str = ""
     simulated: bool = False
+    guard: str = ""
 
 
 @dataclass(slots=True)
@@ -91,9 +93,9 @@ def charge(price: TokenPrice | None, prompt: int, cached: int, generated: int) -
     return (prompt - cached) * price.prompt + cached * price.cached + generated * price.generated
 
 
-def grouped(found: Iterable[tuple[Payer, Spent]], key: Callable[[Payer], K]) -> dict[K, Spent]:
-    """Sums by what `key` makes of each payer."""
+def grouped(found: Iterable[tuple[K, Spent]]) -> dict[K, Spent]:
+    """The sums of each group."""
     groups: dict[K, Spent] = {}
-    for payer, spent in found:
-        groups.setdefault(key(payer), Spent()).add(spent)
+    for key, spent in found:
+        groups.setdefault(key, Spent()).add(spent)
     return groups

@@ -39,29 +39,34 @@ class Autoscaler:
         self._memory = Memory()
         self._history = LoadHistory(HISTORY_KEEP_S)
         self._forecast: Forecast | None = None  # only where the declaration asks for one
-        self._idle_since = self._asked_at = clock.monotonic()
+        self.idle_since = self._asked_at = self._sampled_at = clock.monotonic()
         self._sampled_requests = 0
         self._policy_of: tuple[Deployment, Policy] | None = None  # of the declaration that it was made for
 
     def scale_to(self, count: int) -> None:
         """Want this many replicas now; autoscaling goes on from there."""
+        self.begin_idleness()
         self._memory = autoscale.scale_to(self._policy(), self._memory, count, self._clock.monotonic())
 
     def wake(self) -> None:
         """Want a replica if there is none."""
-        self._memory = autoscale.wake(self._policy(), self._memory, self._clock.monotonic())
+        woken = autoscale.wake(self._policy(), self._memory, self._clock.monotonic())
+        if woken is not self._memory:
+            self.begin_idleness()
+        self._memory = woken
 
     def begin(self, count: int) -> None:
         """Go on from the count that was wanted when an earlier engine ended."""
         self._memory = autoscale.begin(self._policy(), count, self._clock.monotonic())
 
-    def begin_idleness(self) -> None:
-        """Idle time is counted from now."""
-        self._idle_since = self._clock.monotonic()
+    def begin_idleness(self, since: float | None = None) -> None:
+        """Idle time is counted from now, or from an instant before."""
+        now = self._clock.monotonic()
+        self.idle_since = now if since is None else min(since, now)
 
     def sample(self, now: float, *, arriving: bool) -> None:
         """One sample of the load, and of the speed for the charts. `arriving`: a replica is on its way, which is not
-        idleness."""
+        idleness: for as long its time stands still."""
         produced = [r.take_produced() for r in self._replicas]
         prompt, generated = sum([p.prompt for p in produced]), sum([p.generated for p in produced])
         self._meter.produced(prompt, generated)
@@ -70,8 +75,11 @@ class Autoscaler:
         requests, self._sampled_requests = max(0, computed - self._sampled_requests), computed
         if concurrency or requests:
             self._asked_at = now
-        if concurrency or requests or arriving:
-            self._idle_since = now
+        if concurrency or requests:
+            self.idle_since = now
+        elif arriving:
+            self.idle_since += now - self._sampled_at
+        self._sampled_at = now
         self._history.add(LoadSample(now, float(concurrency), requests, prompt, generated))
         self._foresee(now)
 
@@ -109,7 +117,7 @@ class Autoscaler:
             running=self._replicas.in_flight(),
             held=self._lobby.held,
             last_request_at=self._asked_at,
-            idle_since=self._idle_since,
+            idle_since=self.idle_since,
             oldest_held_s=self._lobby.oldest_s(),
             missing=bool(heard) and now - min(heard) > UNHEARD_AFTER_S,
             ttft_p99_ms=None if policy.ttft_p99_ms is None else self._meter.ttft_ms(99, policy.average_s),

@@ -15,7 +15,7 @@ from engine.telemetry.meter import Meter
 HISTORY_STEP_S = 1.0
 TTFT_WINDOW_S = 10.0  # of one point in the charts
 REQUEST_RATE_WINDOW_S = 5.0
-TOUCH_INTERVAL_S = 10.0  # how often the instant of the last use is written down
+TOUCH_INTERVAL_S = 10.0  # how old what is written of its last use, and since when it is idle, may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Chronicle:
         self._meter = meter
         self._store, self._clock, self._lived = rooms.store, rooms.clock, rooms.lived
         self._recorded_at = self._touched_at = float("-inf")
-        self._written_use = float("-inf")
+        self._written = (float("-inf"), float("-inf"))  # its last use, and since when it is idle
         self._gauged: tuple[Seen, Work] | None = None
 
-    async def write(self, seen: Seen, work: Work) -> None:
-        """After every look."""
+    async def write(self, seen: Seen, work: Work, idle_since: float) -> None:
+        """After every look; `idle_since` is monotonic."""
         now = self._clock.monotonic()
         if (seen, work) != self._gauged:
             self._gauged = (seen, work)
@@ -49,7 +49,7 @@ class Chronicle:
         if now - self._recorded_at >= HISTORY_STEP_S:
             self._recorded_at = now
             self._record(seen, work)
-        await self._touch(now)
+        await self._touch(now, idle_since)
 
     def _gauge(self, seen: Seen, work: Work) -> None:
         for stage in Stage:
@@ -74,19 +74,23 @@ class Chronicle:
             },
         )
 
-    def known_use(self, at: float) -> None:
-        """The use at this instant is on disk."""
-        self._written_use = at
+    def known(self, used_at: float, idle_since: float) -> None:
+        """These instants are on disk."""
+        self._written = (used_at, idle_since)
 
-    async def _touch(self, now: float) -> None:
-        """The instant of the last use, which idle time after a restart is counted from."""
-        used_at = self._meter.used_at
-        if used_at == self._written_use or now - self._touched_at < TOUCH_INTERVAL_S:
+    async def _touch(self, now: float, idle_since: float) -> None:
+        """What idle time after a restart is counted from. The first request after a while is written at once: whoever
+        reads it after a kill has missed `TOUCH_INTERVAL_S` at most."""
+        instants = (self._meter.used_at, idle_since)
+        behind_s = max(map(float.__sub__, instants, self._written))
+        old = now - self._touched_at >= TOUCH_INTERVAL_S
+        if instants == self._written or not (old or (behind_s >= TOUCH_INTERVAL_S and not self.unwritten)):
             return
         self._touched_at = now
+        used_s, idle_s = self._lived.at(self._meter.used_at), self._lived.watched.at(idle_since)
         try:
-            await self._store.touch_deployment(self._name, self._meter.last_request_at, self._lived.at(used_at))
+            await self._store.touch_deployment(self._name, self._meter.last_request_at, used_s, idle_s)
         except FiredeckError as error:
             self.unwritten = error.text
         else:
-            self._written_use, self.unwritten = used_at, ""
+            self._written, self.unwritten = instants, ""

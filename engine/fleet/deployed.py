@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from client.addon_types import DeployedModel
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
-from client.types import Model, Status
+from client.types import Model
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for
+from engine.fleet.deployed_book import Book, account_of
 from engine.fleet.deployed_state import state_of
+from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
 
@@ -30,22 +32,23 @@ MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random 
 
 
 class DeployedModels:
-    """All records by name. `keeper_of` finds the keeper of a deployment, or raises NotFound."""
+    """All records by name; what can be asked for is in the `directory` too. `keeper_of` finds the keeper of a
+    deployment, or raises NotFound."""
 
-    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper]) -> None:
+    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory) -> None:
         self._rooms = rooms
         self._keeper_of = keeper_of
-        self._records: dict[str, DeployedModel] = {}
+        self.book = Book(rooms, keeper_of, directory)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
         self._withdrawn = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
-        self._records = {record.name: record for record in await self._rooms.store.deployed_models()}
-        for record in self._records.values():
+        await self.book.load()
+        for record in self.book:
             self._want(record)
-        for deployment in {record.deployment or "" for record in self._records.values() if not self._lives(record)}:
+        for deployment in {record.deployment or "" for record in self.book if not self.book.lives(record)}:
             await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
         self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
 
@@ -56,12 +59,12 @@ class DeployedModels:
 
     def all(self, account: str | None = None) -> list[DeployedModel]:
         """What is deployed on living deployments, as it is now, in the order in which it was made."""
-        shown = (self._shown(r) for r in self._records.values() if account is None or _account(r.name) == account)
+        shown = (self.book.shown(r) for r in self.book if account is None or account_of(r.name) == account)
         return [record for record in shown if record is not None]
 
     def get(self, name: str) -> DeployedModel:
-        record = self._records.get(name)
-        shown = self._shown(record) if record else None
+        record = self.book.records.get(name)
+        shown = self.book.shown(record) if record else None
         if shown is None:
             raise NotFound(
                 f"deployed model {name!r} does not exist", field="name", hint="`firedeck deployed-model list` shows all"
@@ -74,7 +77,7 @@ class DeployedModels:
     def addons_on(self, deployment: str) -> list[DeployedModel]:
         """The adapters on a deployment; the base is none."""
         base = self._keeper_of(deployment).deployment.base_model
-        return [r for r in self._records.values() if r.deployment == deployment and r.model != base]
+        return [r for r in self.book.of(deployment) if r.model != base]
 
     def adapters_on(self, deployment: str) -> list[Model]:
         """The models of those adapters, but for what is no adapter any more."""
@@ -93,7 +96,7 @@ class DeployedModels:
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
         keeper = self._keeper_of(str(Name.of(spec.deployment or "", "deployments", account, "deployment")))
-        if _account(keeper.name) != account:
+        if account_of(keeper.name) != account:
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
@@ -108,7 +111,7 @@ class DeployedModels:
         return self.get(record.name)
 
     def _check_absent(self, model: str, keeper: Keeper) -> None:
-        if any(r.deployment == keeper.name and r.model == model for r in self._records.values()):
+        if any(r.model == model for r in self.book.of(keeper.name)):
             raise AlreadyExists(f"{model} is on {keeper.name} already", field="model", hint="unload it first")
 
     async def update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
@@ -117,7 +120,7 @@ class DeployedModels:
             return await self._update(name, changes, paths)
 
     async def _update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
-        current = self._records[self.get(name).name]
+        current = self.book.records[self.get(name).name]
         changed = deployed_rules.updated(current, changes, paths).model_copy(
             update={"update_time": self._rooms.clock.wall()}
         )
@@ -127,7 +130,7 @@ class DeployedModels:
             raise FailedPrecondition(
                 f"{name} is the default of its model", field="default", hint="make another one the default instead"
             )
-        await self._put(changed, *(self._demoted(changed) if changed.default else ()))
+        await (self.book.put_default(changed) if changed.default else self.book.put(changed))
         return self.get(name)
 
     async def delete(self, name: str, *, by: str) -> None:
@@ -140,7 +143,7 @@ class DeployedModels:
             )
         async with self._changing:
             self.get(name)  # somebody else may have been quicker
-            await self._put(self._records[name].model_copy(update={"state": UNDEPLOYING}))
+            await self.book.put(self.book.records[name].model_copy(update={"state": UNDEPLOYING}))
         keeper.addons.wanted.pop(shown.model or "", None)
         keeper.look_soon()
         self._withdrawn.set()
@@ -159,61 +162,51 @@ class DeployedModels:
     async def _forget_withdrawn(self) -> None:
         """Forget what was withdrawn and is on no replica any more, and hand on defaults."""
         async with self._changing:
-            withdrawn = [r for r in self._records.values() if r.state == UNDEPLOYING]
+            withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
             if not withdrawn:
                 self._withdrawn.clear()
             for record in withdrawn:
-                if not self._is_held(record):
-                    await self._rooms.store.drop_deployed_model(record.name)
-                    self._records.pop(record.name, None)
-                    await self._hand_on(record)
+                if not self.book.is_held(record):
+                    await self.book.drop(record)
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
         async with self._changing:
-            gone = [r for r in self._records.values() if r.deployment == deployment]
+            gone = self.book.of(deployment)
             for record in gone:
-                del self._records[record.name]
+                self.book.strike(record)
             for record in gone:
-                await self._hand_on(record)
+                await self.book.hand_on(record)
 
     async def withdraw(self, deployment: str) -> None:
         """A deployment was deleted and may be undeleted: others stand in where it is the default. Its own records keep
         the mark, unless somebody takes it meanwhile."""
         async with self._changing:
-            for record in [r for r in self._records.values() if r.deployment == deployment]:
-                await self._hand_on(record)
+            for record in self.book.of(deployment):
+                await self.book.hand_on(record)
 
     async def bring_back(self, deployment: str) -> None:
         """A deployment was undeleted: it is the default again of what it was, and of what has no other."""
         async with self._changing:
-            for record in [r for r in self._records.values() if r.deployment == deployment]:
-                same = self._same(record.model or "", _account(record.name))
-                alone = not any(r.default for r in same if self._lives(r))
+            for record in self.book.of(deployment):
+                same = self.book.same(record.model or "", account_of(record.name))
+                alone = not any(r.default for r in same if self.book.lives(r))
                 if record.state != UNDEPLOYING and (record.default or alone):
-                    await self._put(record.model_copy(update={"default": True}), *self._demoted(record))
+                    await self.book.put_default(record.model_copy(update={"default": True}))
 
     def addons(self, account: str) -> list[DeployedModel]:
         """The account's adapters that can be asked for now."""
-        return [r for r in self.all(account) if r.state == DEPLOYED and not self._is_base(r)]
-
-    def offers(self, account: str) -> list[DeployedModel]:
-        """What requests of this account may use: its own, and what others made public."""
-        return [
-            r
-            for r in self._records.values()
-            if (_account(r.name) == account or r.public) and r.state != UNDEPLOYING and self._lives(r)
-        ]
+        return [r for r in self.all(account) if r.state == DEPLOYED and not self.book.is_base(r)]
 
     def route(self, offer: str | None, keeper: Keeper) -> str | None:
         """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
-        record = self.get(offer) if offer is not None else None
+        record = self.book.records[offer] if offer is not None else None
         if record is None or record.model == keeper.deployment.base_model:
             return self._merged_on(keeper)
-        if record.state == FAILED:
-            why = record.status.message if record.status else ""
+        state, why = state_of(record, keeper)
+        if state == FAILED:
             raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
-        if record.state != DEPLOYED and keeper.serves():
+        if state != DEPLOYED and keeper.serves():
             raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
         return record.model
 
@@ -222,13 +215,14 @@ class DeployedModels:
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return None
         usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
-        loaded = (self._shown(r) for r in self.addons_on(keeper.name))
-        return next((r.model for r in loaded if r and r.state in usable), None)
+        there = self.book.offered_on(keeper.name)
+        loaded = (r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable)
+        return next((r.model for r in loaded), None)
 
     async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
-        now, account = self._rooms.clock.wall(), _account(keeper.name)
+        now, account = self._rooms.clock.wall(), account_of(keeper.name)
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
-        others = any(r.default for r in self._same(model, account) if self._lives(r))
+        others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
@@ -237,29 +231,10 @@ class DeployedModels:
                 "create_time": now, "update_time": now,
             }
         )  # fmt: skip
-        await self._put(record, *(self._demoted(record) if record.default else ()))
+        await (self.book.put_default(record) if record.default else self.book.put(record))
         self._want(record)
         keeper.look_soon()
         return record
-
-    async def _put(self, *records: DeployedModel) -> None:
-        await self._rooms.store.put_deployed_models(*records)
-        self._records |= {record.name: record for record in records}
-
-    def _demoted(self, new: DeployedModel) -> list[DeployedModel]:
-        """The former default of the same model, which is one no longer."""
-        same = self._same(new.model or "", _account(new.name))
-        return [r.model_copy(update={"default": False}) for r in same if r.default and r.name != new.name]
-
-    def _same(self, model: str, account: str) -> list[DeployedModel]:
-        return [r for r in self._records.values() if r.model == model and _account(r.name) == account]
-
-    async def _hand_on(self, gone: DeployedModel) -> None:
-        """The oldest of those that can be asked becomes the default in place of one that went."""
-        same = self._same(gone.model or "", _account(gone.name))
-        left = [r for r in same if r.name != gone.name and r.state != UNDEPLOYING and self._lives(r)]
-        if gone.default and left and not any(r.default for r in left):
-            await self._put(left[0].model_copy(update={"default": True}))
 
     def _merged(self, keeper: Keeper, *, replace: bool) -> Sequence[DeployedModel]:
         """The adapters that a new one pushes out of a hot-reload deployment, which takes one at a time."""
@@ -285,35 +260,3 @@ class DeployedModels:
             file = model.firedeck
             assert file is not None
             keeper.addons.wanted[model.name] = Addon(self._rooms.library.file_of(model.name), file.digest or "")
-
-    def _shown(self, record: DeployedModel) -> DeployedModel | None:
-        """The record as it is now; None while its deployment is deleted, or gone."""
-        try:
-            keeper = self._keeper_of(record.deployment or "")
-        except NotFound:
-            return None
-        if keeper.deleted:
-            return None
-        state, why = state_of(record, keeper)
-        status = Status(code="FAILED_PRECONDITION", message=why[:900]) if why else Status()
-        return record.model_copy(update={"state": state, "status": status})
-
-    def _is_base(self, record: DeployedModel) -> bool:
-        return record.model == self._keeper_of(record.deployment or "").deployment.base_model
-
-    def _lives(self, record: DeployedModel) -> bool:
-        try:
-            return not self._keeper_of(record.deployment or "").deleted
-        except NotFound:
-            return False
-
-    def _is_held(self, record: DeployedModel) -> bool:
-        try:
-            keeper = self._keeper_of(record.deployment or "")
-        except NotFound:
-            return False
-        return keeper.addons.holds(record.model or "", keeper.replicas)
-
-
-def _account(name: str) -> str:
-    return name.split("/")[1]

@@ -24,6 +24,7 @@ from engine.fleet.checks import (
 )
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
+from engine.fleet.directory import Deployed, Directory
 from engine.fleet.expiry import auto_delete_in_s, is_gone
 from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
@@ -31,9 +32,10 @@ from engine.fleet.plans import Plans
 from engine.fleet.purge import Purge
 from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
+from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
-from engine.fleet.takeover import take_over
-from engine.shapes import ASKED_NOTHING, Asked
+from engine.fleet.takeover import restore, take_over
+from engine.shapes import NO_OPTIONS, WriteOptions
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +52,10 @@ class Fleet:
         self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
         self._plans = Plans(rooms.driver, rooms.library, settings.limits)
-        self.deployed = DeployedModels(rooms, self.get)
+        self.directory = Directory()  # what requests may ask for
+        self.deployed = DeployedModels(rooms, self.get, self.directory)
         self.routers = Routers(rooms, self.get)
-        self._purge = Purge(rooms, self._keepers, self.deployed)
+        self._purge = Purge(rooms, self._keepers, self.directory, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -61,9 +64,7 @@ class Fleet:
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.open()
         for stored in await self.rooms.store.deployments():
-            keeper = self.keep(stored.deployment)
-            keeper.restore_use(stored.last_request_at, stored.used_lived_s)
-            keeper.begin(stored.deployment.desired_replica_count or 0)
+            restore(self.keep(stored.deployment), stored, self.rooms.lived)
         await self.deployed.load()
         await self.routers.load()
         for name, doc in (await self.rooms.store.served_settings()).items():
@@ -83,6 +84,7 @@ class Fleet:
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         await ending.end(self.rooms.driver, placed, self.rooms.clock)
+        await self.rooms.lived.beat()
         self.rooms.driver.close()
 
     def keepers(self, account: str | None = None) -> list[Keeper]:
@@ -108,18 +110,18 @@ class Fleet:
         *,
         by: str,
         validate_only: bool = False,
-        asked: Asked = ASKED_NOTHING,
+        options: WriteOptions = NO_OPTIONS,
     ) -> Deployment:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        whole = await self._plans.whole(spec, name, asked)
+        whole = await self._plans.whole(spec, name, options)
         self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,
-                "desired_replica_count": self._first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
+                "desired_replica_count": first_count(whole), "replica_count": 0, "replica_stats": ReplicaStats(),
                 "cluster": SIMULATED_CLUSTER if self.rooms.driver.simulated else None,
             }
         )  # fmt: skip
@@ -130,11 +132,12 @@ class Fleet:
             await self.rooms.store.put_deployment(made)
         except BaseException:
             del self._keepers[str(name)]
+            self.directory.forget(str(name))
             raise
-        keeper.begin(self._first_count(made))
+        keeper.begin(first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
         keeper.start()
-        if asked.auto_deploy:
+        if options.auto_deploy:
             await self.deployed.add_base(keeper, by=by)
         return made
 
@@ -146,7 +149,7 @@ class Fleet:
         *,
         by: str,
         validate_only: bool = False,
-        asked: Asked = ASKED_NOTHING,
+        options: WriteOptions = NO_OPTIONS,
     ) -> Deployment:
         """The deployment with the changed fields; with `validate_only` UPDATING where replicas would be replaced."""
         keeper = self._living(name)
@@ -154,7 +157,7 @@ class Fleet:
 
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
-            new = self._plans.changed(current, changes, mask, asked)
+            new = self._plans.changed(current, changes, mask, options)
             check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -210,6 +213,7 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
+            self.directory.hide(name)
             await self.deployed.withdraw(name)
             keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
@@ -232,9 +236,10 @@ class Fleet:
             return current.model_copy(update=back)
 
         declared = await keeper.declare(restored)
+        self.directory.deploy(Deployed(name, declared.base_model or ""))
         await self.deployed.bring_back(name)
         keeper.fresh_start()
-        keeper.begin(self._first_count(declared))
+        keeper.begin(first_count(declared))
         await keeper.announce("Normal", "Undeleted", f"by {by}")
         return declared
 
@@ -246,6 +251,9 @@ class Fleet:
     def keep(self, deployment: Deployment) -> Keeper:
         """A keeper for a deployment, not started yet."""
         keeper = self._keepers[deployment.name] = Keeper(deployment, self.rooms, self._cores_each)
+        self.directory.deploy(Deployed(keeper.name, deployment.base_model or ""))
+        if keeper.deleted:
+            self.directory.hide(keeper.name)
         return keeper
 
     def accelerated(self, deployment: Deployment) -> bool:
@@ -266,11 +274,6 @@ class Fleet:
         keeper = self.get(name)
         check_living(keeper.deployment)
         return keeper
-
-    @staticmethod
-    def _first_count(deployment: Deployment) -> int:
-        """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
-        return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
 
     async def _sweep(self) -> None:
         while True:

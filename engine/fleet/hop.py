@@ -24,7 +24,8 @@ Headers = list[tuple[bytes, bytes]]
 CONNECT_S = 5.0
 IDLE_S = 4.0  # replicas close what was idle for 5 s
 IDLE_MAX = 256  # connections
-HELD_BYTES = 32 << 10  # of a body that nobody has taken yet: then the replica has to wait
+READ_BYTES = 8 << 10  # at a time: it may be all for one who takes nothing
+HELD_BYTES = 8 << 10  # of a body that nobody has taken yet: then the replica has to wait
 OVERHEAD_BYTES_MAX = 64 << 10  # without a byte of a body in between: heads, trailers, extensions of chunks
 WHOLE_BYTES_MAX = 256 << 20
 
@@ -106,8 +107,9 @@ class Reply:
         await self._news
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
+class _Connection(asyncio.BufferedProtocol):
+    """One connection, one request at a time. All of a hop read into the same bytes: each takes what is its own out of
+    them before another reads."""
 
     def __init__(self, hop: Hop) -> None:
         self._hop = hop
@@ -151,25 +153,28 @@ class _Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of asyncio's classes
         self.open = True
         self._hop.connections.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._hop.room
+
+    def buffer_updated(self, nbytes: int) -> None:
         reply = self._reply
         if reply is None or reply.ended:
             self.close()  # nobody asked
             return
         before, self.heard = reply.body_bytes, True
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._hop.room[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._break(reply, f"what it sent is no answer: {error}")
             return
-        self._overhead = 0 if reply.body_bytes > before else self._overhead + len(data)
+        self._overhead = 0 if reply.body_bytes > before else self._overhead + nbytes
         if self._overhead > OVERHEAD_BYTES_MAX:
             self._break(reply, "its head has no end")
             return
@@ -223,6 +228,7 @@ class Hop:
         self._authorization = f"host: replica\r\nauthorization: Bearer {key}\r\n"
         self._idle: list[_Connection] = []
         self.connections: set[_Connection] = set()
+        self.room = memoryview(bytearray(READ_BYTES))
         self.closed = False
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:

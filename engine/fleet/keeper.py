@@ -19,14 +19,15 @@ from engine.control.autoscale import Decision
 from engine.control.reconcile import Stage, steps
 from engine.fleet.addons import Addons
 from engine.fleet.autoscaler import TICK_S, Autoscaler
+from engine.fleet.balancer import Balancer
 from engine.fleet.chronicle import Chronicle, Work
+from engine.fleet.faults import Faults
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rollout import Rollout
 from engine.fleet.rooms import Rooms
-from engine.fleet.router import Router
 from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
@@ -50,9 +51,10 @@ class Keeper:
         self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring)
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
-        self.router = Router(rooms.clock, self.meter)
-        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.router, self._most_wait_s)
+        self.balancer = Balancer(rooms.clock, self.meter)
+        self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.balancer, self._most_wait_s)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
+        self.faults = Faults(deployment.name, rooms, self.replicas, self.suspects)
         self.chronicle = Chronicle(deployment.name, self.meter, rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
@@ -117,13 +119,6 @@ class Keeper:
         if starts.hopeless:
             return Unavailable(f"the deployment has failed: {starts.reason}", retry_after_s=RETRY_AFTER_S)
         return None
-
-    def restore_use(self, last_request_at: datetime | None, used_lived_s: float | None) -> None:
-        """When it was used last, as an earlier engine wrote it down; where none did, that is now."""
-        self.meter.last_request_at = last_request_at
-        if used_lived_s is not None:
-            self.meter.used_at = self._rooms.lived.monotonic(used_lived_s)
-            self.chronicle.known_use(self.meter.used_at)
 
     def idle_s(self) -> float:
         """Since somebody asked, changed, deleted or brought it back, by time that certainly went by."""
@@ -206,7 +201,7 @@ class Keeper:
         await self._decide(now)
         await self._reconcile(now)
         self.addons.sync(self.replicas)
-        self.router.keep(self.replicas.replicas.keys())
+        self.balancer.keep(self.replicas.replicas.keys())
         self.lobby.serve()
         if self.lobby.held and (reason := self.hopeless()) is not None:
             self.lobby.turn_away(reason)
@@ -245,7 +240,7 @@ class Keeper:
     def _arriving(self) -> bool:
         """A replica is on its way: not idle but slow to start, or else one that loads for longer than the
         scale-to-zero window would be ended again before it was ever ready."""
-        return self.replicas.starting() > 0 and not self.rollout.starts(self.replicas).failures
+        return self.replicas.starting() > 0 and not self.rollout.starts(self.replicas).failing
 
     async def _decide(self, now: float) -> None:
         former = self.decision.desired if self.decision else None
@@ -261,13 +256,15 @@ class Keeper:
     async def _show(self) -> None:
         """Write what can be seen from outside into the deployment, the gauges and the charts."""
         generation, short = self._declared_template().generation, shortage_of(self.replicas)
+        starts = self.rollout.starts(self.replicas)
         seen = Seen(
             deleted=self.deleted,
             stages=tuple(self.replicas.stages()),
             desired=self._desired(),
             old=sum([r.generation != generation for r in self.replicas]),
             stopped=self.rollout.stopped,
-            failures=self.rollout.starts(self.replicas).failures,
+            failing=starts.failing,
+            hopeless=starts.hopeless,
             failure=self.rollout.failure(self.replicas),
             shortage=short.text(self._desired()) if short else "",
             region=self.replicas.region(),
@@ -277,8 +274,10 @@ class Keeper:
         if changed is not None:
             failed = seen.stopped or self.deployment.state == lifecycle.FAILED
             await self.announce("Warning" if failed else "Normal", "StateChanged", changed)
-        await self.chronicle.write(seen, Work(self.lobby.held, self.running(), self.queued()))
-        self._complain(self.record.unwritten or self.chronicle.unwritten)
+        work = Work(self.lobby.held, self.running(), self.queued())
+        await self.chronicle.write(seen, work, self.autoscaler.idle_since)
+        await self.faults.write()
+        self._complain(self.record.unwritten or self.chronicle.unwritten or self.faults.unwritten)
 
     def _complain(self, unwritten: str) -> None:
         """Once, not twice a second, until it changes."""

@@ -1,12 +1,14 @@
 """The time that engines on this data folder have lived, for what happens after days: no clock that is set moves it.
 
-An axis of seconds that goes on from engine to engine (`engine.control.idle`). A beat a minute writes down where it is.
+Two axes of seconds that go on from engine to engine. `at` and `monotonic` are of all time that certainly went by
+(`engine.control.idle`); `watched` is of that for which an engine was there, to see whether anybody asks. A beat a
+minute writes down where they are.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from client.errors import FiredeckError
 from engine.clock import Clock
@@ -15,18 +17,34 @@ from engine.store.store import Store
 from engine.telemetry.ledger import boot_id
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Seconds that run with the monotonic clock."""
+
+    offset_s: float
+
+    def at(self, monotonic_s: float) -> float:
+        """An instant of the monotonic clock on this axis."""
+        return monotonic_s + self.offset_s
+
+    def monotonic(self, axis_s: float) -> float:
+        """The other way round; below 0 where that was before the machine was started."""
+        return axis_s - self.offset_s
+
+
 class Lived:
-    """`open()` goes on where the engine before ended; until then the axis begins at 0."""
+    """`open()` goes on where the engine before ended; until then the axes begin at 0."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._boot = boot_id()
-        self._offset_s = -clock.monotonic()
+        self._axis = self.watched = Axis(-clock.monotonic())
 
     async def open(self) -> None:
-        rows = await self._store.fetch("last_fleet_beat")
-        lived_s = lived_until(Beat(**rows[0]) if rows else None, self._now())
-        self._offset_s = lived_s - self._clock.monotonic()
+        rows, now = await self._store.fetch("last_fleet_beat"), self._clock.monotonic()
+        last = Beat(**rows[0]) if rows else None
+        self._axis = Axis(lived_until(last, self._now()) - now)
+        self.watched = Axis((last.watched_s if last else 0.0) - now)
 
     async def beat(self) -> None:
         """What a full disk does not take now, the next one makes good."""
@@ -34,13 +52,11 @@ class Lived:
             await self._store.transact([("put_fleet_beat", asdict(self._now()))])
 
     def at(self, monotonic_s: float) -> float:
-        """An instant of the monotonic clock on this axis."""
-        return monotonic_s + self._offset_s
+        return self._axis.at(monotonic_s)
 
     def monotonic(self, lived_s: float) -> float:
-        """The other way round; below 0 where that was before the machine was started."""
-        return lived_s - self._offset_s
+        return self._axis.monotonic(lived_s)
 
     def _now(self) -> Beat:
         now = self._clock.monotonic()
-        return Beat(self._boot, now, self._clock.wall().timestamp(), self.at(now))
+        return Beat(self._boot, now, self._clock.wall().timestamp(), self.at(now), self.watched.at(now))

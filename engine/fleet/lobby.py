@@ -1,7 +1,7 @@
 """Where requests wait for a place on a replica: first come, first served, bounded, with deadlines.
 
-Which of the free places one gets is the business of `engine.fleet.router`; that it gets one in its turn, and waits for
-no better one than there is, is decided here.
+Which of the free places one gets is the business of `engine.fleet.balancer`; that it gets one in its turn, and waits
+for no better one than there is, is decided here.
 
 The gateway holds what the replicas cannot run yet, so that a replica that becomes ready takes its share of the queue
 at once instead of waiting for new arrivals. Whoever would not have a place before its deadline, at the pace at which
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
-from engine.control.pace import Pace
+from engine.control.pace import Pace, Service
 from engine.control.route import Choice, Prompt
+from engine.fleet.balancer import DEFAULT_SLOTS, Balancer
 from engine.fleet.replica import Replica
-from engine.fleet.router import Router
 from engine.fleet.trials import NOBODY, Trial
 from engine.telemetry import tracing
 
@@ -47,7 +47,7 @@ class Waiter:
 
 class Lobby:
     """The queue of one deployment. `ready` gives its ready replicas; `knock` is called when someone must wait, `waited`
-    with the seconds that each one did; `router` knows the replicas. Nobody new is to wait longer than `most_wait_s`
+    with the seconds that each one did; `balancer` knows the replicas. Nobody new is to wait longer than `most_wait_s`
     while replicas serve."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Lobby:
         knock: Callable[[], None],
         clock: Clock,
         waited: Callable[[float], None] = lambda seconds: None,
-        router: Router | None = None,
+        balancer: Balancer | None = None,
         most_wait_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._ready = ready
@@ -64,9 +64,9 @@ class Lobby:
         self._waited = waited
         self._most_wait_s = most_wait_s
         self._clock = clock
-        self._router = router or Router(clock)
+        self._balancer = balancer or Balancer(clock)
         self._waiting: deque[Waiter] = deque()
-        self._pace = Pace()
+        self._pace, self._service = Pace(), Service()
         self._closed: Exception | None = None
 
     @property
@@ -91,12 +91,14 @@ class Lobby:
         would come within `timeout_s`, Unavailable when none came.
         """
         replica = await self._wait(timeout_s, avoid, trial, prompt or Prompt())
-        began_at = self._clock.monotonic()
+        began_at, beside = self._clock.monotonic(), replica.in_flight
         try:
             yield replica
         finally:
+            seconds = self._clock.monotonic() - began_at
+            self._service.ended(seconds, replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight))
             replica.in_flight -= 1
-            self._router.ended(self._clock.monotonic() - began_at)
+            self._balancer.ended(seconds)
             self.serve()
 
     def serve(self) -> None:
@@ -105,7 +107,10 @@ class Lobby:
         while self._waiting:
             waiter = self._waiting[0]
             barred = waiter.barred()
-            picked = self._router.pick(self._ready(), waiter.prompt, waiter.avoid, barred)
+            ready = self._ready()
+            if not ready:
+                self._pace.begin(self._clock.monotonic())
+            picked = self._balancer.pick(ready, waiter.prompt, waiter.avoid, barred)
             if picked is None and not barred:
                 break
             self._waiting.popleft()
@@ -120,7 +125,7 @@ class Lobby:
         waiter.choice = choice
         if waiter.trial is not None:
             waiter.trial.begin(replica.id)
-        self._router.took(replica, waiter.prompt, choice)
+        self._balancer.took(replica, waiter.prompt, choice)
         waiter.place.set_result(replica)
         self._pace.given(self._clock.monotonic())
 
@@ -171,21 +176,30 @@ class Lobby:
         """Raises when it is full, or too long for this deadline, or for one who is `new`: has been nowhere yet."""
         held = len(self._waiting)
         in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
+        now = self._clock.monotonic()
         if not in_the_way or not self._ready():
-            self._pace.begin()  # what was before tells nothing about what comes
+            self._pace.begin(now)  # what was before tells nothing about what comes
         if not in_the_way and held < QUEUE_MAX:
             return
-        now = self._clock.monotonic()
-        wait_s = self._pace.wait_s(held + 1, now)
         if held >= QUEUE_MAX:
             raise self._full(held)
+        slots = self._slots()
+        wait_s = self._pace.wait_s(held + 1, now, slots)
         if wait_s is not None and wait_s > timeout_s:
             why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
-        if new and most_s is not None and self._ready() and self._pace.over(most_s, held + 1, self._longest_s(), now):
-            why = f": {held} wait, longer than the {most_s:g}s of its maxQueueWait"
+        if not new or most_s is None or not slots:
+            return
+        if self._pace.over(most_s, held + 1, self._longest_s(), now, slots, self._service):
+            why = f": {held} wait, and one more would for longer than the {most_s:g}s of its maxQueueWait"
+            if self._service.known_s is None and not self._pace.known(slots):
+                why = f": {held} wait, and before the first was answered no more may than run at a time (maxQueueWait)"
             raise self._over(held, why).because("overload")
+
+    def _slots(self) -> int:
+        """Requests that ready replicas run at once."""
+        return sum([replica.slots or DEFAULT_SLOTS for replica in self._ready()])
 
     def _longest_s(self) -> float:
         """How long the first has waited who could have any place."""
@@ -200,7 +214,8 @@ class Lobby:
         return Unavailable(text, hint="retry later", retry_after_s=RETRY_AFTER_S).because("queue-full")
 
     def _over(self, held: int, why: str = "") -> ResourceExhausted:
-        retry_s = self._pace.retry_s(held, self._clock.monotonic(), RETRY_AFTER_S)
+        now, known_s = self._clock.monotonic(), self._service.known_s
+        retry_s = self._pace.retry_s(held, now, RETRY_AFTER_S, self._slots(), known_s)
         return ResourceExhausted(
             f"the deployment is over capacity{why}", hint="retry later or add replicas", retry_after_s=retry_s
         )

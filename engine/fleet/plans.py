@@ -12,7 +12,7 @@ from engine.fleet.sizing import Sizing
 from engine.fleet.template import template_of
 from engine.library import Library
 from engine.placement.port import Driver
-from engine.shapes import Asked, check_served, completed, reshaped
+from engine.shapes import WriteOptions, check_served, completed, reshaped
 
 SIMULATED_LABEL = "firedeck.simulated"
 
@@ -31,7 +31,7 @@ class Plans:
         """Whether its replicas run on accelerators."""
         return self._sizing.accelerators(template_of(deployment)) > 0
 
-    async def whole(self, spec: Deployment, name: Name, asked: Asked) -> Deployment:
+    async def whole(self, spec: Deployment, name: Name, options: WriteOptions) -> Deployment:
         """A new deployment as `spec` asks for it. Reads the headers of its models' files."""
         if not spec.base_model:
             raise InvalidArgument("baseModel is required", field="baseModel")
@@ -39,9 +39,9 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        complete = completed(named, model, asked)
+        complete = completed(named, model, options)
         made = declare.create(complete, name, model.context_length, self._limits)
-        check_served(made, model, asked)
+        check_served(made, model, options)
         self.check_draft(made)
         await self._sizing.warm(made.base_model, made.draft_model)
         if not complete.accelerator_count:
@@ -56,12 +56,12 @@ class Plans:
         await self._sizing.warm(current.base_model, current.draft_model, changes.draft_model)
 
     def changed(
-        self, current: Deployment, changes: Deployment, mask: frozenset[str] | None, asked: Asked
+        self, current: Deployment, changes: Deployment, mask: frozenset[str] | None, options: WriteOptions
     ) -> Deployment:
         """`current` with the changed fields."""
         model = self._library.get(current.base_model or "")
-        new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), asked)
-        check_served(new, model, asked)
+        new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), options)
+        check_served(new, model, options)
         self.check_draft(new)
         checked = not current.disable_deployment_size_validation
         if template_of(new) != template_of(current) or not checked:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from client.errors import NotFound
 from client.types import Deployment
 from engine.fleet.deployed import DeployedModels
+from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
 from engine.telemetry import metrics
 
 
 class Purge:
-    """Drops deployments out of `keepers`, the store, the figures and the deployed models."""
+    """Drops deployments out of `keepers`, the directory, the store, the figures and the deployed models."""
 
-    def __init__(self, rooms: Rooms, keepers: dict[str, Keeper], deployed: DeployedModels) -> None:
-        self._rooms, self._keepers, self._deployed = rooms, keepers, deployed
+    def __init__(
+        self, rooms: Rooms, keepers: dict[str, Keeper], directory: Directory, deployed: DeployedModels
+    ) -> None:
+        self._rooms, self._keepers, self._directory, self._deployed = rooms, keepers, directory, deployed
         self._purging: set[str] = set()  # by name, from the first step to the last
 
     def check_not_begun(self, deployment: Deployment) -> None:
@@ -58,3 +61,4 @@ class Purge:
             await self._rooms.store.drop_replica(replica.id)
         await self._rooms.store.drop_deployment(keeper.name)
         del self._keepers[keeper.name]
+        self._directory.forget(keeper.name)

@@ -27,7 +27,8 @@ class Seen:
     desired: int
     old: int
     stopped: bool
-    failures: int
+    failing: bool
+    hopeless: bool
     failure: str
     shortage: str = ""
     region: str | None = None
@@ -40,7 +41,7 @@ class Seen:
     def facts(self) -> Facts:
         return Facts(
             deleted=self.deleted, desired=self.desired, living=len(self.stages), ready=self.ready, old=self.old,
-            failures=self.failures, stopped=self.stopped, may_rest=self.may_rest,
+            failing=self.failing, hopeless=self.hopeless, stopped=self.stopped, may_rest=self.may_rest,
         )  # fmt: skip
 
     def status(self) -> Status:

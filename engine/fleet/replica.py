@@ -39,7 +39,7 @@ PROBE_TIMEOUT_S = 120.0
 SPEED_WINDOW_S = 3.0
 
 
-class Asked:
+class SentRequest:
     """One request that was sent to a replica, which has so many `characters` to read for it. `answered()` once its
     answer has begun, after `took_s`; again does no harm."""
 
@@ -128,7 +128,7 @@ class Replica:
 
     def take_over(self, created_at: float) -> None:
         """An earlier engine started it, at this instant of the wall clock: it stays as old as it is."""
-        self.taken_over = True
+        self.taken_over = self.vitals.heard = True
         now, began = self._clock.wall(), datetime.fromtimestamp(created_at, UTC)
         self.started_wall = min(began, now)
         self.started_at -= (now - self.started_wall).total_seconds()
@@ -180,8 +180,12 @@ class Replica:
                 raise Unavailable(str(self.report.body.get("reason", "the model could not be loaded")))
             self.progress = self.report.body.get("progress")
             await asyncio.sleep(STARTING_POLL_S)
-        await self.probe()
-        await prepare(self)
+        looking = asyncio.create_task(self.watch())  # it may take as long as it likes, but not fall silent
+        try:
+            await self.probe()
+            await prepare(self)
+        finally:
+            looking.cancel()
         if self.stage == Stage.INITIALIZING:  # else it was told to end while it answered
             self.enter(Stage.READY)
 
@@ -201,14 +205,14 @@ class Replica:
         return self.report.body.get("slots")
 
     @contextlib.contextmanager
-    def asked(self, characters: int = 0) -> Iterator[Asked]:
+    def asked(self, characters: int = 0) -> Iterator[SentRequest]:
         """For the time of one request to it: as long as the request has no answer, the replica owes one, and has
         `characters` of its prompt to read."""
-        asked = Asked(self, self._clock, characters)
+        sent = SentRequest(self, self._clock, characters)
         try:
-            yield asked
+            yield sent
         finally:
-            asked.answered()
+            sent.answered()
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""

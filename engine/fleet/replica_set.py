@@ -233,7 +233,9 @@ class ReplicaSet:
             return
         self.restarts += 1
         DEATHS.tell(replica.id, why)
-        self.starts.died(replica.generation, replica.ready_at, self._rooms.clock.monotonic(), why)
+        own_fault = replica.crashed or replica.wedged or replica.broken
+        now = self._rooms.clock.monotonic()
+        self.starts.died(replica.generation, replica.ready_at, now, why, own_fault=own_fault)
         what = "it was ended and is replaced" if told else "the process died and is replaced"
         await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
 

@@ -74,7 +74,8 @@ class Rollout:
         """Why the declared settings do not start, for people; "" when nothing is known against them."""
         if self.stopped:
             return f"roll-out stopped: {self.stopped_because(replicas)}"
-        return replicas.backoff(self._declared.generation).reason if self._declared else ""
+        starts = replicas.backoff(self._declared.generation) if self._declared else CALM
+        return starts.reason if starts.failing else ""
 
     def stopped_because(self, replicas: ReplicaSet) -> str:
         """Of a roll-out that is stopped: what serves now, what to do, and why new replicas do not start."""
@@ -89,7 +90,7 @@ class Rollout:
     async def observe(self, declared: Declared, replicas: ReplicaSet, observed: list[Observed], now: float) -> None:
         """Take note of how far the roll-out is, and tell what changed."""
         former = self.progress
-        self.progress = former.after(declared, observed, replicas.starts, replicas.ready_since, now)
+        self.progress = former.after(declared, observed, replicas.starts, now)
         await self._tell(former, declared, replicas, observed)
         if self.progress.served != former.served:
             await self._remember()

@@ -1,9 +1,10 @@
 """Routers: names that stand for several deployments, and how requests are divided among them (firedeck's own).
 
-    data   `Live` by full name, its record written through to the store
+    data   `LiveRouter` by full name, its record written through to the store
     verbs  create, update, delete, shift, abort; find (for a request), all, get, users_of (who routes to a deployment)
-    near   `engine.router_rules` says what is allowed, `routing` chooses, `shifting` moves, `engine.api.routers` shows,
-           `engine.gateway.policy` asks for each request, `fleet` before it deletes a deployment
+    near   `engine.router_rules` says what is allowed, `live_router` chooses, `router_shift` moves,
+           `engine.api.routers` shows, `engine.gateway.policy` asks for each request, `fleet` asks before it deletes a
+           deployment
 
 No task runs unless a shift is going on, and without routers `find` is one look into an empty dictionary.
 """
@@ -12,16 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from client.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name, check_id, random_id
 from client.router_types import ABORTED, Router, RouterEvent, RouterShiftSpec
 from engine import router_rules
-from engine.fleet import shifting
+from engine.fleet import router_shift
 from engine.fleet.keeper import Keeper
+from engine.fleet.live_router import LiveRouter
 from engine.fleet.rooms import Rooms
-from engine.fleet.routing import Live
 from engine.store.routers import RouterRecords
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Routers:
         self._driver = rooms.driver
         self._records = RouterRecords(rooms.store)
         self._keeper_of = keeper_of
-        self._live: dict[str, Live] = {}
+        self._live: dict[str, LiveRouter] = {}
         self._moving: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
 
@@ -45,7 +46,7 @@ class Routers:
         """What an earlier engine wrote; shifts go on where it left them."""
         now, wall = self._clock.monotonic(), self._clock.wall()
         for record in await self._records.all():
-            live = self._live[record.name] = Live(record, self._lives, wall)
+            live = self._live[record.name] = LiveRouter(record, self._lives, wall)
             if live.shifts and record.shift is not None:
                 live.step_at = now - max(0.0, (wall - record.shift.step_time).total_seconds())
                 self._move(live)
@@ -56,13 +57,16 @@ class Routers:
                 task.cancel()
         await asyncio.gather(*self._moving.values(), return_exceptions=True)
 
-    def find(self, name: str, account: str) -> Live | None:
+    def find(self, name: str, account: str) -> LiveRouter | None:
         """A router of this account by its full name; None where there is none, be it another's."""
         live = self._live.get(name)
         return live if live is not None and live.account == account else None
 
     def all(self, account: str) -> list[Router]:
         return [self._shown(live.shown()) for live in self._live.values() if live.account == account]
+
+    def names(self, account: str) -> Iterator[str]:
+        return (live.name for live in self._live.values() if live.account == account)
 
     def get(self, name: str) -> Router:
         return self._shown(self._get(name).shown())
@@ -91,7 +95,7 @@ class Routers:
             self._check_there(made, frozenset())
             if not validate_only:
                 await self._records.put(made)
-                self._live[name] = Live(made, self._lives, now)
+                self._live[name] = LiveRouter(made, self._lives, now)
             return self._shown(made)
 
     async def update(
@@ -126,7 +130,7 @@ class Routers:
             now = self._clock.wall()
             planned = router_rules.shift(live.record, spec)
             self._check_living(planned.to, live.account, "to")
-            made = shifting.begun(live.record, planned, now, by)
+            made = router_shift.begun(live.record, planned, now, by)
             if validate_only:
                 return self._shown(made)
             shown = await self._take(live, made)
@@ -136,10 +140,10 @@ class Routers:
             await self._tell("Normal", made, made.shift.events[-1])
             return shown
 
-    async def _abort(self, live: Live, by: str, *, validate_only: bool) -> Router:
+    async def _abort(self, live: LiveRouter, by: str, *, validate_only: bool) -> Router:
         if not live.shifts:
             raise FailedPrecondition(f"router {live.name!r} is not shifting", field="abort")
-        made = shifting.ended(live, ABORTED, f"by {by}", self._clock.wall())
+        made = router_shift.ended(live, ABORTED, f"by {by}", self._clock.wall())
         if validate_only:
             return self._shown(made)
         shown = await self._take(live, made)
@@ -148,7 +152,7 @@ class Routers:
         await self._tell("Warning", made, made.shift.events[-1])
         return shown
 
-    async def _take(self, live: Live, made: Router) -> Router:
+    async def _take(self, live: LiveRouter, made: Router) -> Router:
         await self._records.put(made)
         live.unwritten = False
         live.take(made, self._clock.wall())
@@ -158,7 +162,7 @@ class Routers:
         """What is simulated says so."""
         return router.model_copy(update={"simulated": True}) if self._driver.simulated else router
 
-    def _move(self, live: Live) -> None:
+    def _move(self, live: LiveRouter) -> None:
         self._rest(live.name)
         self._moving[live.name] = asyncio.create_task(self._watch(live), name=f"shift {live.name}")
 
@@ -167,13 +171,13 @@ class Routers:
         if task is not None:
             task.cancel()
 
-    async def _watch(self, live: Live) -> None:
+    async def _watch(self, live: LiveRouter) -> None:
         """Until the shift is over, and written down as such."""
         while live.shifts or live.unwritten:
-            await self._clock.sleep(shifting.TICK_S)
+            await self._clock.sleep(router_shift.TICK_S)
             try:
                 async with self._changing:
-                    await shifting.step(live, self._clock, self._records.put, self._tell)
+                    await router_shift.step(live, self._clock, self._records.put, self._tell)
             except Exception:
                 log.exception("%s: the shift met an error and goes on", live.name)
         self._moving.pop(live.name, None)
@@ -184,7 +188,7 @@ class Routers:
             told = f"router {router.id}: {event.message}"
             await self._keeper_of(router.shift.to).announce(kind, event.reason, told)
 
-    def _get(self, name: str) -> Live:
+    def _get(self, name: str) -> LiveRouter:
         live = self._live.get(name)
         if live is None:
             raise NotFound(f"router {name!r} does not exist", field="name", hint="`firedeck router list` shows all")

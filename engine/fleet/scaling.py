@@ -28,6 +28,11 @@ def policy_of(deployment: Deployment) -> Policy:
     )
 
 
+def first_count(deployment: Deployment) -> int:
+    """A new deployment starts with one replica even when min is 0: READY means that a request was answered."""
+    return min(max(deployment.min_replica_count or 0, 1), deployment.max_replica_count or 0)
+
+
 def shortage_of(replicas: Iterable[Replica]) -> Shortage | None:
     """What has been refused a place and asks again; None when all have one."""
     there = list(replicas)

@@ -22,6 +22,8 @@ class Settings:
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
+    `grpc_port`: where gRPC calls are taken (None: nowhere; 0: on a free port), of the service that the package in
+    `grpc_descriptors` describes.
     """
 
     data_dir: Path
@@ -38,6 +40,8 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     otlp: Target | None = None
     model_folders: tuple[Path, ...] = ()
+    grpc_port: int | None = None
+    grpc_descriptors: Path | None = None
 
     @property
     def rehearsal(self) -> bool:

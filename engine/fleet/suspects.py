@@ -1,8 +1,8 @@
 """Requests under which a replica crashed: no two of them are tried on one replica, and who ended two is refused.
 
-Evidence is a crash that was seen (a signal such as SIGSEGV or SIGABRT, an exit status), an engine that says itself that
-it broke, and a replica that had to be ended because it was wedged. Whoever is killed from outside (SIGKILL by an
-operator, or by the system for want of memory; SIGTERM; a node that is taken away) proves nothing against its requests,
+Evidence is a crash that was seen (a signal such as SIGSEGV or SIGABRT, an exit status, the kernel's end for want of
+memory), an engine that says itself that it broke, and a replica that had to be ended because it was wedged. Whoever is
+killed from outside (SIGKILL by an operator; SIGTERM; a node that is taken away) proves nothing against its requests,
 nor does an end that nobody could see.
 
 All that were in a replica when it crashed are suspects at first. They go on with one at a time on each replica, until
@@ -70,13 +70,13 @@ class Suspects:
         self._clock = clock
         self._processes = processes
         self._announce = announce
-        self._quarantine = Quarantine()
+        self.quarantine = Quarantine()
         self._trials = Trials(room)
         self._left: dict[tuple[str, str], _Left] = {}
 
     def refuse_quarantined(self, digest: str) -> None:
         """Raises FailedPrecondition for a request that has ended replicas."""
-        mark = self._quarantine.mark(digest, self._clock.monotonic())
+        mark = self.quarantine.mark(digest, self._clock.monotonic())
         if mark is not None and mark.quarantined:
             raise FailedPrecondition(
                 f"this very request ended {len(mark.replicas)} replicas ({', '.join(mark.replicas)}) and is not tried"
@@ -87,14 +87,14 @@ class Suspects:
     @contextmanager
     def trial(self, digest: str) -> Iterator[Trial]:
         """For the time of one try: where a suspect may go, and until when no other may follow it."""
-        trial = Trial(self._trials, lambda: self._quarantine.mark(digest, self._clock.monotonic()) is not None)
+        trial = Trial(self._trials, lambda: self.quarantine.mark(digest, self._clock.monotonic()) is not None)
         try:
             yield trial
         finally:
             trial.over()
 
     def answered(self, digest: str) -> None:
-        self._quarantine.answered(digest)
+        self.quarantine.answered(digest)
 
     async def autopsy(self, replica: Replica, digest: str) -> None:
         """A request's connection broke: if the replica died of itself, the request is one of those to blame."""
@@ -136,13 +136,13 @@ class Suspects:
         crashed = replica.stage != Stage.STOPPING and self._processes.crashed(replica)
         if not (crashed or replica.wedged or replica.broken):
             return
-        if self._quarantine.blame(digest, replica.id, self._clock.monotonic()):
+        if self.quarantine.blame(digest, replica.id, self._clock.monotonic()):
             metrics.QUARANTINED.labels(self._name).inc()
             message = f"a request ended two replicas and is refused from now on; body sha256 {digest[:SHOWN_DIGITS]}"
             await self._announce("Warning", "RequestQuarantined", message)
 
     def quarantined(self) -> list[QuarantinedRequest]:
-        return [self._view(mark) for mark in self._quarantine.quarantined(self._clock.monotonic())]
+        return [self._view(mark) for mark in self.quarantine.quarantined(self._clock.monotonic())]
 
     def _view(self, mark: Mark) -> QuarantinedRequest:
         return QuarantinedRequest(digest=mark.digest, replicas=list(mark.replicas), until=self._instant(mark.ends_at()))

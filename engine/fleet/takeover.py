@@ -1,4 +1,5 @@
-"""What an earlier engine left running: replicas of living deployments are adopted, every other one is ended."""
+"""What an earlier engine left: what it knew of deployments goes on, replicas of living ones are adopted, every other
+one is ended."""
 
 from __future__ import annotations
 
@@ -6,12 +7,28 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engine.fleet.chronicle import TOUCH_INTERVAL_S
 from engine.fleet.keeper import Keeper
+from engine.fleet.lived import Lived
 from engine.fleet.rooms import Rooms
 from engine.placement.port import Placed
-from engine.store.store import ReplicaRecord
+from engine.store.store import ReplicaRecord, StoredDeployment
 
 log = logging.getLogger(__name__)
+
+
+def restore(keeper: Keeper, stored: StoredDeployment, lived: Lived) -> None:
+    """Go on from the count that was wanted, from when it was used last and since when it is idle, and from what went
+    wrong; where nobody wrote that down, it begins now."""
+    keeper.meter.last_request_at = stored.last_request_at
+    keeper.begin(stored.deployment.desired_replica_count or 0)
+    if stored.idle_watched_s is not None:  # a little later: the newest may not have been written
+        keeper.autoscaler.begin_idleness(lived.watched.monotonic(stored.idle_watched_s) + TOUCH_INTERVAL_S)
+    if stored.used_lived_s is not None:
+        keeper.meter.used_at = lived.monotonic(stored.used_lived_s)
+        keeper.chronicle.known(keeper.meter.used_at, keeper.autoscaler.idle_since)
+    if stored.faults is not None:
+        keeper.faults.restore(stored.faults)
 
 
 async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequence[ReplicaRecord]) -> None:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 
 class Ages(NamedTuple):
-    """Seconds, as `control.reconcile.Observed` has them: since it answered at all, how long there has been work and no
-    progress by both signs, how long the oldest request without an answer has waited while the replica claimed to be
-    idle."""
+    """Seconds, as `control.reconcile.Observed` has them: since it last answered (0 before it first did: many that start
+    at once take their time), how long there has been work and no progress by both signs, how long the oldest request
+    without an answer has waited while the replica claimed to be idle."""
 
     silent_s: float
     stalled_s: float
@@ -27,6 +27,7 @@ class Vitals:
 
     def __init__(self, now: float) -> None:
         self.call_s = 0.0  # what one call of the model takes at most, as the replica measured
+        self.heard = False  # it has answered, be it to an engine before
         self._heard_at = now
         self._spared_at = now
         self._reported_age_s = 0.0
@@ -38,7 +39,7 @@ class Vitals:
 
     def take(self, body: dict[str, Any], now: float) -> None:
         """One answer of `/health` or `/stats`."""
-        self._heard_at = now
+        self.heard, self._heard_at = True, now
         self._reported_age_s = float(body.get("last_progress_age_s", 0.0))
         self.call_s = float(body.get("longest_call_ms", self.call_s * 1000)) / 1000
         tokens = body.get("progress_tokens")
@@ -68,4 +69,4 @@ class Vitals:
         if self._unanswered and self._idle_since is not None:
             oldest = next(iter(self._unanswered.values()))
             unanswered_s = now - max(self._idle_since, oldest, self._spared_at)
-        return Ages(now - heard_at, stalled_s, unanswered_s)
+        return Ages(now - heard_at if self.heard else 0.0, stalled_s, unanswered_s)

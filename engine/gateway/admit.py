@@ -3,13 +3,15 @@
     data   Admission   the tallies of the holders (accounts and keys) that were charged in the last minute
            Visit       one request: whom it is charged to, and what
     verbs  enter       count it as a request and as one under way, or refuse it: before its body is read
-           charge      its tokens: an estimate, or refuse it and take back what `enter` counted
+           charge      its tokens, or refuse it and take back what `enter` counted
            settle      what it really used, known at its end, also when its client has left
            telling     `send` that puts the documented x-ratelimit headers on whatever is answered
-    near   `engine.control.limits` decides; values are `engine.access.rate_limits`'; `routes` makes the visits
+    near   `engine.control.limits` decides; values are `engine.access.rate_limits`'; `routes` makes the visits; `demand`
+           says what a request may take
 
-Estimates: of a prompt, a token for each BYTES_PER_TOKEN bytes of the body; of an answer, max_tokens for each choice, or
-ANSWER_TOKENS where that is not given. Unlimited keys have no tally, holders that are idle are forgotten.
+Of a prompt an estimate is charged. What is generated is set aside in full, and bounded: whatever a limit leaves less
+than a request would take by itself, its replica is told, and so is the client (`x-firedeck-max-tokens`). Where nothing
+limits it, an estimate stands for one of no named length. Unlimited keys have no tally, idle holders are forgotten.
 """
 
 from __future__ import annotations
@@ -23,14 +25,11 @@ from client.errors import ResourceExhausted
 from engine.access.rate_limits import RateLimits, account_holder, key_holder
 from engine.asgi import CLIENT_GONE, Headers, Message, Send
 from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
-from engine.gateway.exchange import Exchange
+from engine.gateway.demand import Answers, answers_of, prompt_estimate
+from engine.gateway.exchange import MOST_TOKENS_HEADER, Exchange
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
-BYTES_PER_TOKEN = 4
-ANSWER_TOKENS = 256
-CONTEXT_MAX = 1 << 20  # tokens, where a deployment does not say
-CHOICES_MAX = 128  # more are refused by every replica
 CONCURRENT_RETRY_S = 1.0  # when one of those under way will end is not known
 _LOOKED_AT = 2  # tallies that each visit looks at, to forget the idle ones
 _HEADER = {
@@ -89,6 +88,7 @@ class Visit:
         self._under_way: list[Tally] = []
         self._refused = False
         self._told = 0  # events of a stream that were sent
+        self._most: int | None = None  # tokens of each answer, where a limit leaves less than it would have
 
     def enter(self) -> None:
         """ResourceExhausted when it is one too many for this minute, or at the same time."""
@@ -97,15 +97,23 @@ class Visit:
         for tally in self._under_way:
             tally.concurrent += 1
 
-    def charge(self, fields: dict[str, Any], body: bytes, *, generates: bool, context: int | None = None) -> None:
-        """The tokens that it will take, as far as that can be told; ResourceExhausted when they are too many."""
-        prompt, generated = prompt_estimate(fields, body), answer_estimate(fields, context) if generates else 0
+    def charge(self, fields: dict[str, Any], body: bytes, *, generates: bool, context: int | None = None) -> int | None:
+        """The tokens that it will take, as far as that can be told; ResourceExhausted when they are too many. How many
+        each answer may have, where that is less than the request would take by itself."""
+        prompt, generated = prompt_estimate(fields, body), 0
+        if generates:
+            asked = answers_of(fields, context)
+            given = self._within(asked)
+            generated = asked.estimate if given is None else given.tokens
+            self._most = given.most if given is not None and given.most < asked.most else None
         demand = {Kind.PROMPT: prompt, Kind.UNCACHED: prompt, Kind.GENERATED: generated}
         try:
             self._charge(demand, demand)
         except ResourceExhausted:
             self._settle({Kind.REQUESTS: 0})  # it did not come in
+            self._most = None
             raise
+        return self._most
 
     def settle(self, exchange: Exchange) -> None:
         """What became of it. Where its end was not seen, the estimates stay; of a stream, what was sent counts."""
@@ -150,7 +158,19 @@ class Visit:
                 told.append((f"x-ratelimit-remaining-{_HEADER[kind]}".encode(), str(remaining).encode()))
         if any(of for _, of in limits):
             told.append((b"x-ratelimit-over-limit", b"yes" if self._refused else b"no"))
+        if self._most is not None:
+            told.append((MOST_TOKENS_HEADER.encode(), str(self._most).encode()))
         return told
+
+    def _within(self, asked: Answers) -> Answers | None:
+        """What of it the limits may let in: less is left of them where it has to wait. None without a limit."""
+        given = None
+        for holder in self._holders:
+            limit = self._admission.limits.of(holder).get(Kind.GENERATED)
+            if limit is not None:
+                left = limit - self._admission.used(holder, Kind.GENERATED)
+                given = (given or asked).within(limit, left)
+        return given
 
     def _charge(self, demand: Amounts, counted: Amounts) -> None:
         """All holders or none."""
@@ -164,7 +184,8 @@ class Visit:
         worst = longest(refusals)
         if worst is not None:
             self._refused = True
-            raise refused(worst, refusals[worst], now)
+            left = max(0, worst.limit - self._admission.used(refusals[worst], worst.kind))
+            raise refused(worst, refusals[worst], now, needed=demand[worst.kind], left=left)
         self._charges += [tally.charge(counted, now) for _, tally in tallies]
 
     def _settle(self, amounts: Amounts) -> None:
@@ -175,42 +196,25 @@ class Visit:
                     charge.settle(amounts[kind], now)
 
 
-def refused(refusal: Refusal, holder: str, now: float) -> ResourceExhausted:
-    """What a client is told. `retry_after_s` is exact, but for requests under way; None for never."""
+def refused(refusal: Refusal, holder: str, now: float, *, needed: int, left: int) -> ResourceExhausted:
+    """What a client is told. `retry_after_s` is exact, but for requests under way; None for never. `needed`, `left`: of
+    the limit."""
     _, account, *key = holder.split("/")
     who = "this API key" if key else f"account {account!r}"
     which = f" --key-id {key[3]} --user {key[1]}" if key else ""
     if refusal.kind is Kind.CONCURRENT:
         what = f"has {refusal.limit} requests under way, all that it may have at a time"
     else:
-        tokens = f"has not enough left of its {refusal.limit} tokens of this minute for what this request may take"
+        tokens = f"has {left} left of its {refusal.limit} tokens of this minute, and this request may take {needed}"
         requests = f"has used its {refusal.limit} requests of this minute"
         what = requests if refusal.kind is Kind.REQUESTS else tokens
     wait_s = CONCURRENT_RETRY_S if refusal.at is None else refusal.at - now
+    less = "ask for a smaller max_tokens, " if refusal.kind is Kind.GENERATED and left else ""
     return ResourceExhausted(
         f"{who} {what} ({refusal.kind})",
-        hint=f"wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
+        hint=f"{less}wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
         retry_after_s=None if math.isinf(wait_s) else wait_s,
     ).because(refusal.kind)
-
-
-def prompt_estimate(fields: dict[str, Any], body: bytes) -> int:
-    """Tokens: counted where the prompt is given as such, else by length."""
-    prompt = fields.get("prompt")
-    if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
-        return len(prompt)
-    return math.ceil(len(body) / BYTES_PER_TOKEN)
-
-
-def answer_estimate(fields: dict[str, Any], context: int | None) -> int:
-    """Tokens of all choices, each at most a `context` long. What is no number is for the replica to refuse."""
-    most = next((m for name in ("max_tokens", "max_completion_tokens") if (m := _count(fields.get(name)))), 0)
-    choices = max(_count(fields.get("n")), _count(fields.get("best_of")), 1)
-    return min(most or ANSWER_TOKENS, context or CONTEXT_MAX) * min(choices, CHOICES_MAX)
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and value > 0 else 0
 
 
 def _used(usage: Usage) -> Amounts:

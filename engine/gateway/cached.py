@@ -2,9 +2,10 @@
 
     data   Question     one request that may be: its key, and the form in which it wants the answer
     verbs  question     None for a request that is always computed
+           answer       headers and body of a hit
            look_up      the answer of an equal request, not older than the deployment lets it become
            keep         an answer that was computed just now
-    near   `engine.control.response_cache` is the store, `replays` knows the bytes, `shield` calls
+    near   `engine.control.response_cache` is the store, `replays` knows the bytes, `lookup` calls
 
 Equal are requests of one account, of the same isolation keys, to the same path of the same deployment as it runs now
 (generation of its settings, digest of its model's file, adapters with theirs, guards), whose fields are the same. What
@@ -23,11 +24,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.types import Deployment
+from engine.asgi import Headers
 from engine.clock import Clock
 from engine.control.response_cache import ResponseCache
 from engine.gateway import replays
-from engine.gateway.exchange import GENERATES
+from engine.gateway.exchange import GENERATES, Exchange
 from engine.gateway.prompt import ISOLATION_FIELD, isolation_of
+from engine.perf_headers import perf_headers
 
 CACHE_BYTES = 64 << 20  # of all accounts together
 ENTRY_BYTES_MAX = 1 << 20
@@ -116,6 +119,34 @@ def canonical(fields: Mapping[str, Any], plain: bool) -> list[tuple[str, str]]:
 def _usual(options: object) -> bool:
     """`stream_options` that only say where the usage goes."""
     return isinstance(options, dict) and all(k == "include_usage" and isinstance(v, bool) for k, v in options.items())
+
+
+def answer(
+    asked: Question, fields: dict[str, Any], found: tuple[bytes, float], deployment: str, exchange: Exchange
+) -> tuple[Headers, bytes]:
+    """Headers and body of a hit; `found` as `Cached.look_up` gives it. A stream's perf metrics are in its body alone,
+    as those of a replica are."""
+    content, age_s = found
+    perf = perf_of(content, deployment, exchange.now() - exchange.began_at)
+    body = replays.replayed(content, fields, perf, stream=asked.stream, plain=asked.plain)
+    told: Headers = [
+        (b"x-request-id", exchange.request_id.encode()), (HEADER, b"hit"), (b"age", str(int(age_s)).encode()),
+    ]  # fmt: skip
+    if asked.stream:
+        kind: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        return [*kind, *told], body
+    kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    return [*kind, *told, *perf_headers(perf)], body
+
+
+def perf_of(content: bytes, deployment: str, took_s: float) -> dict[str, Any]:
+    """Fireworks' perf metrics that are true of a hit: its prompt, all of which a cache had, and what it took here. None
+    of the replica's, which had no part in it."""
+    prompt, took = int(replays.usage_kept(content).get("prompt_tokens") or 0), round(took_s, 6)
+    return {
+        "prompt-tokens": prompt, "cached-prompt-tokens": prompt, "server-time-to-first-token": took,
+        "server-processing-time": took, "deployment": deployment,
+    }  # fmt: skip
 
 
 class Cached:

@@ -1,6 +1,7 @@
 """One request of the inference API on its way: what was asked, what was sent back, what came of it.
 
-    data   Exchange       made by `routes`, filled by whoever answers
+    data   ParsedRequest  what `routes` has read of it
+           Exchange       made by `routes`, filled by whoever answers
     verbs  sent_headers   those that go to a replica with it; time_left: of what its client gives it
     near   `forward` and `relay` answer it; `admit`, `policy` and `routes` read what came of it
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from client.errors import InvalidArgument
+from engine.asgi import Scope
 from engine.control.route import Prompt
 from engine.gateway.prompt import ISOLATION_HEADER
 from engine.gateway.sse import Journal, Sent
@@ -23,8 +26,19 @@ GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})  # paths whos
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for
+MOST_TOKENS_HEADER = "x-firedeck-max-tokens"  # to the replica: what an answer may have, where a limit leaves less
 TIMEOUT_HEADER = "x-request-timeout"  # how many seconds the client gives its request
 _SENT_HEADERS = (ISOLATION_HEADER, TIMEOUT_HEADER)  # of the client's, to the replica
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRequest:
+    """`addon`: the adapter that its model string stands for."""
+
+    caller: Principal
+    fields: dict[str, Any]
+    addon: str | None
+    scope: Scope
 
 
 @dataclass(slots=True)
@@ -48,6 +62,7 @@ class Exchange:
     lost: bool = False  # a replica died under it, or seemed to
     prompt: Prompt = field(default_factory=Prompt)  # what routing may know of it
     held: bool = False  # what replicas answered waits for a guard, and the client has seen nothing of it
+    judged: bool = True  # no guard can end it any more
     cached: bool = False  # it was answered without a replica
     garbled: bool = False  # the last one gave something that is no answer
     whole: bool = False  # its last token and its usage are here, and about to be sent
@@ -67,6 +82,16 @@ class Exchange:
     def charged(self) -> Usage:
         """What of it is billed: what a cache answered, or a guard holds back, nobody was sent."""
         return Usage() if self.cached or self.held else self.used
+
+    @property
+    def shortened(self) -> bool:
+        """Its answer may be shorter than one to an equal request."""
+        return MOST_TOKENS_HEADER in self.sent_headers
+
+    def shorten(self, most_tokens: int | None) -> None:
+        """No answer to it is to have more tokens than these; None for no bound but its own."""
+        if most_tokens is not None:
+            self.sent_headers[MOST_TOKENS_HEADER] = str(most_tokens)
 
     def token_seen(self) -> None:
         if self.ttft_s is None:

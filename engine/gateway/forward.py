@@ -23,7 +23,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.trials import Trial
 from engine.gateway import verdict
 from engine.gateway.exchange import Exchange, time_left
-from engine.gateway.relay import ReplicaLost, Try, ask, break_off
+from engine.gateway.relay import ReplicaLost, Stopped, Try, ask, break_off
 from engine.telemetry import metrics, tracing
 
 TRIES = 4  # replicas that one request may meet: some may be about to end
@@ -49,7 +49,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
     until = _held_until(keeper, exchange)
     failed: frozenset[str] = frozenset()
     digest = digest_of(exchange.body)
-    keeper.router.asked()
+    keeper.balancer.asked()
     for number in range(TRIES):
         keeper.suspects.refuse_quarantined(digest)
         if number and not exchange.answering:
@@ -101,10 +101,10 @@ async def _once(
             raise Unavailable("no replica is left of those that this stream began with")
         metrics.RESUMED.labels(keeper.name).inc()
     taken, resumed = exchange.prompt.taken, exchange.answering
-    with replica.asked(taken.unread if taken else 0) as asked:
+    with replica.asked(taken.unread if taken else 0) as sent:
         try:
-            await ask(Try(replica, asked, trial, partial(keeper.suspects.answered, digest)), exchange, send)
-        except asyncio.CancelledError:
+            await ask(Try(replica, sent, trial, partial(keeper.suspects.answered, digest)), exchange, send)
+        except (asyncio.CancelledError, Stopped):
             keeper.suspects.left(replica, digest, trial)
             raise
         except ReplicaLost as loss:
@@ -112,7 +112,7 @@ async def _once(
             exchange.lost, exchange.garbled = True, loss.garbled
             tracing.lost(reached=loss.reached)
             return loss
-    began_after_s = asked.took_s if exchange.stream and not resumed else None
+    began_after_s = sent.took_s if exchange.stream and not resumed else None
     await verdict.answered(keeper, replica, exchange.status, exchange.prompt, began_after_s)
     return None
 

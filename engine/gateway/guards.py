@@ -4,7 +4,7 @@
            Guard       `before` a request (the texts in it), and `after` its answer (all of its text)
            RuleGuard   keywords and patterns (`engine.control.patterns`)
            ModelGuard  another deployment of the account, which is asked for one word
-    near   `shield` asks them and acts on what they say; `texts` has what they read
+    near   `judging` asks them and acts on what they say; `engine.control.request_text` and `answer_text` read for them
 
 A guard's verdict never has a word of what it read. A model is held to `safe` or `unsafe` by a grammar, and any other
 answer is none; a text that does not fit its context cannot be judged, and is UNAVAILABLE.

@@ -36,6 +36,7 @@ from client.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from engine.gateway import documented_headers as headers
 from engine.gateway.answer_types import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -81,16 +82,7 @@ _WHAT = {
     504: "What the client gave its request as time (x-request-timeout) was over",
 }
 _TEXT: Json = {"type": "string"}
-_COUNT: Json = {"type": "string", "pattern": "^[0-9]+$"}
-_KINDS = ("requests", "tokens-prompt", "tokens-cache-adjusted-prompt", "tokens-generated")
-_LIMITS: Json = {f"x-ratelimit-{what}-{kind}": _COUNT for what in ("limit", "remaining") for kind in _KINDS}
-_RETRY: Json = {"retry-after": _COUNT, "retry-after-ms": _COUNT}
-_IN_HEADERS: Json = {
-    "x-request-timeout": ("Seconds after which nobody waits for the answer", {"type": "number", "exclusiveMinimum": 0}),
-    "x-prompt-cache-isolation-key": ("Prompts are shared in caches by requests of the same key alone", _TEXT),
-    "x-multi-turn-session-id": ("Which conversation this is: it stays with one replica", _TEXT),
-    "x-session-affinity": ("As x-multi-turn-session-id", _TEXT),
-}
+_NONE: Json = {}
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -122,6 +114,7 @@ def document() -> Json:
             "description": (
                 "Fireworks' and OpenAI's inference API. Unknown fields are passed over. Another method than those here "
                 f"is answered by {MethodNotAllowed.status}, an unknown path by {NotFound.status}, in the same envelope."
+                " No path has a query parameter: any that is sent is passed over, as by Fireworks and OpenAI."
             ),
         },
         "servers": [{"url": "/inference/v1"}, {"url": "/v1"}],
@@ -139,13 +132,16 @@ def document() -> Json:
 
 
 def _infer(summary: str, request: str, answer: str, event: str | None = None) -> Json:
-    operation = _operation(summary, answer, _INFER, _LIMITS)
+    generates = event is not None
+    every = headers.LIMITS | (headers.CACHE if generates else {})
+    good = headers.GENERATED | headers.AGE | headers.STREAM if generates else headers.POOLED
+    operation = _operation(summary, answer, _INFER, every, good)
     if event is not None:
         operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": _events(event)}
     body = {"required": True, "content": {"application/json": {"schema": _ref(request)}}}
     parameters = [
         {"name": name, "in": "header", "required": False, "description": what, "schema": schema}
-        for name, (what, schema) in _IN_HEADERS.items()
+        for name, (what, schema) in headers.SENT.items()
     ]
     return {"post": {**operation, "requestBody": body, "parameters": parameters}}
 
@@ -162,33 +158,34 @@ def _events(event: str) -> Json:
 
 
 def _read(summary: str, answer: str, *parameters: Json) -> Json:
-    return {"get": {**_operation(summary, answer, _READ, {}), "parameters": list(parameters)}}
+    return {"get": {**_operation(summary, answer, _READ), "parameters": list(parameters)}}
 
 
-def _operation(summary: str, answer: str, errors: Iterable[type[FiredeckError]], limits: Json) -> Json:
-    told = _headers({"x-request-id": _TEXT, **limits})
-    good = {"description": summary, "headers": told, "content": {"application/json": {"schema": _ref(answer)}}}
+def _operation(
+    summary: str, answer: str, errors: Iterable[type[FiredeckError]], every: Json = _NONE, good: Json = _NONE
+) -> Json:
+    """`every`: headers of any answer, `good`: of those with 200."""
+    told = headers.ALWAYS | every
+    content = {"application/json": {"schema": _ref(answer)}}
+    whole = {"description": summary, "headers": told | good, "content": content}
     codes: dict[int, list[str]] = {}
     for error in errors:
         codes.setdefault(error.status, []).append(error.inference_code or error.name)
     return {
         "summary": summary,
         "tags": ["inference"],
-        "responses": {"200": good} | {str(status): _refusal(status, codes[status], told) for status in sorted(codes)},
+        "responses": {"200": whole} | {str(status): _refusal(status, codes[status], told) for status in sorted(codes)},
     }
 
 
 def _refusal(status: int, codes: list[str], told: Json) -> Json:
     one_of = {"properties": {"error": {"properties": {"code": {"enum": codes}}}}}
+    retry = headers.RETRY if status in (403, 429, 503) else {}
     return {
         "description": _WHAT[status],
-        "headers": told | _headers(_RETRY if status in (403, 429, 503) else {}),
+        "headers": told | retry | (headers.SHOULD_RETRY if status == 429 else {}),
         "content": {"application/json": {"schema": {"allOf": [_ref("Error"), one_of]}}},
     }
-
-
-def _headers(schemas: Json) -> Json:
-    return {name: {"schema": schema} for name, schema in schemas.items()}
 
 
 def _path(name: str) -> Json:
@@ -241,7 +238,11 @@ def _as_the_gateway_takes_it(name: str, schema: Json) -> None:
     schema["properties"]["model"] = {
         "type": "string",
         "minLength": 1,
-        "description": "A deployment, a model (MODEL#DEPLOYMENT), an adapter or a router.",
+        "description": (
+            "A deployment (accounts/ID/deployments/NAME), a model on one (MODEL#DEPLOYMENT) or a model alone, an"
+            " adapter (MODEL#DEPLOYMENT, or its deployed model), or a router (accounts/ID/routers/NAME), which sends"
+            " the request to one of its deployments. Deployments and models have short forms; /models lists all."
+        ),
     }
     schema["required"] = ["model", *schema.get("required", [])]
     for field, harmless in _REFUSED[name].items():

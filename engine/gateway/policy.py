@@ -2,7 +2,7 @@
 
     data   Passage      one request's way through its router: the deployment, and where to tell what came of it
     verbs  passage_of   None where no router is named
-    near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.routing` chooses
+    near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.live_router` chooses
 
 What a router does must show: as attributes of the request's span and in its explanation. Nothing of that is the
 client's text: sessions are hashed, of prompts there are numbers alone.
@@ -17,8 +17,8 @@ from typing import Any
 from client.errors import FiredeckError
 from engine.asgi import Scope, headers_of
 from engine.control.complexity import facts
+from engine.fleet.live_router import ShiftTally
 from engine.fleet.routers import Routers
-from engine.fleet.routing import Tally
 from engine.gateway.exchange import Exchange
 from engine.gateway.prompt import session_of
 from engine.keys import Principal
@@ -30,7 +30,7 @@ class Passage:
 
     __slots__ = ("_tally", "deployment")
 
-    def __init__(self, deployment: str, tally: Tally | None) -> None:
+    def __init__(self, deployment: str, tally: ShiftTally | None) -> None:
         self.deployment, self._tally = deployment, tally
 
     def ended(self, exchange: Exchange) -> None:

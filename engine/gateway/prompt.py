@@ -2,32 +2,22 @@
 
     in     the parsed body and the headers, as the client sent them: refusing is the replica's business
     out    `engine.control.route.Prompt`; no word of the text is kept
-    near   `engine.gateway.routes` asks once for each request, `engine.control.prefix` hashes
+    near   `engine.gateway.routes` asks once for each request, `engine.control.request_text` reads, `prefix` hashes
 
-The text is what a chat template would make of it but for the template: tools, then each message's role and content. It
-need not be the very prompt, only be equal as far as that is. Caches serve no one of another adapter or isolation key:
-these are part of each hash.
+Caches serve no one of another adapter or isolation key: these are part of each hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-from engine.control.prefix import (
-    BLOCK_CHARACTERS,
-    BLOCK_TOKENS,
-    BLOCKS_MAX,
-    CHARACTERS_PER_TOKEN,
-    Links,
-    links_of,
-)
+from engine.control import request_text
+from engine.control.prefix import BLOCK_CHARACTERS, BLOCK_TOKENS, Links, links_of
 from engine.control.route import Prompt
 
 ISOLATION_HEADER, ISOLATION_FIELD = "x-prompt-cache-isolation-key", "prompt_cache_isolation_key"
-_TEXT_MAX = BLOCK_CHARACTERS * BLOCKS_MAX
 # In this order: the field that Fireworks' SDK calls the preferred one, the one it puts behind it, then the headers
 # (https://docs.fireworks.ai/guides/prompt-caching, and for their order /guides/rollout-inference).
 SESSION_FIELDS = ("prompt_cache_key", "user")
@@ -62,38 +52,5 @@ def isolation_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> tuple
 
 def _read(fields: Mapping[str, Any], scope: Hashable) -> tuple[Links, int]:
     """Links and length in characters."""
-    messages = fields.get("messages")
-    if isinstance(messages, list):
-        text, characters = _chat(messages, fields.get("tools"))
-        return links_of(text, ("chat", scope)), characters
-    prompt = fields.get("prompt")
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
-        prompt = prompt[0]  # of several prompts the first decides
-    if isinstance(prompt, str):
-        return links_of(prompt, ("text", scope)), len(prompt)
-    if isinstance(prompt, list):
-        tokens = tuple(prompt[: BLOCK_TOKENS * BLOCKS_MAX])
-        return links_of(tokens, ("tokens", scope), BLOCK_TOKENS), len(prompt) * CHARACTERS_PER_TOKEN
-    return (), 0
-
-
-def _chat(messages: Sequence[Any], tools: Any) -> tuple[str, int]:
-    """The beginning of the text, as much as is hashed, and the length of all."""
-    parts, characters = [], 0
-    if tools:
-        parts.append(json.dumps(tools))
-        characters += len(parts[0])
-    for message in messages:
-        part = _message(message)
-        if characters < _TEXT_MAX:
-            parts.append(part)
-        characters += len(part)
-    return "".join(parts), characters
-
-
-def _message(message: Any) -> str:
-    if isinstance(message, dict) and len(message) == 2:  # nearly all are
-        role, content = message.get("role"), message.get("content")
-        if isinstance(role, str) and isinstance(content, str):
-            return f"{role}\n{content}\0"
-    return json.dumps(message) + "\0"
+    form, content, characters = request_text.opening(fields)
+    return links_of(content, (form, scope), BLOCK_TOKENS if form == "tokens" else BLOCK_CHARACTERS), characters

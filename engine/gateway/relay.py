@@ -2,6 +2,7 @@
 
     data   Try           who was asked, and where to tell that the answer has begun
            ReplicaLost   no whole answer: another may be tried
+           Stopped       no more of the answer is wanted
     verbs  ask           the answer, whole or as a stream, is sent on; break_off: a stream that nobody can end
     near   `forward` chooses the replica and tries another, `sse` reads a stream, `engine.fleet.hop` has the connections
 
@@ -15,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from client.errors import Internal
+from engine.access.guards import Standing
 from engine.asgi import Headers, Send
 from engine.fleet.hop import Broken, Garbled, Reply, Unreached
-from engine.fleet.replica import Asked, Replica
+from engine.fleet.replica import Replica, SentRequest
 from engine.fleet.trials import Trial
 from engine.gateway.exchange import TIMEOUT_HEADER, Exchange, time_left
 from engine.gateway.sse import StreamReader, answer_in, usage_of
@@ -38,12 +40,21 @@ class ReplicaLost(Exception):
         self.reached, self.garbled = reached, garbled
 
 
+class Stopped(Exception):
+    """Raised by a `send` that lets no more of a stream through, by the guard that stands against it (`guard`): neither
+    the replica nor the client is at fault, and nothing is tried again."""
+
+    def __init__(self, guard: Standing) -> None:
+        super().__init__()
+        self.guard = guard
+
+
 @dataclass(frozen=True, slots=True)
 class Try:
     """One request at one replica."""
 
     replica: Replica
-    asked: Asked
+    sent: SentRequest
     trial: Trial
     acquit: Callable[[], None]  # what was held against the request was not its fault
 
@@ -90,7 +101,7 @@ async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) ->
     answer = answer_in(reply.status, content)
     if answer is None:
         raise ReplicaLost(reached=True, garbled=True)
-    one.asked.answered()
+    one.sent.answered()
     exchange.status, exchange.generation = reply.status, one.replica.generation
     if reply.status == 200:
         exchange.usage = usage_of(answer)
@@ -117,11 +128,12 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
         if reader.done:
             break  # whatever follows the end is no part of it
         passed = reader.feed(chunk)
+        del chunk  # who does not take what was passed on keeps that alone
         if not passed:
             if reader.garbled:
                 break
             continue
-        one.asked.answered()
+        one.sent.answered()
         if not exchange.answering:
             headers = [*_headers(reply, exchange), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -56,15 +56,17 @@ def kept_form(sent: bytes, *, stream: bool, plain: bool) -> bytes | None:
     return None if joined is None else _bytes(joined)
 
 
-def replayed(content: bytes, fields: Json, *, stream: bool, plain: bool) -> bytes:
-    """The body for a request that asks with these fields: its own model string, and a usage in which every token of the
-    prompt came from a cache."""
+def replayed(content: bytes, fields: Json, perf: Json, *, stream: bool, plain: bool) -> bytes:
+    """The body for a request that asks with these fields: its own model string, a usage in which every token of the
+    prompt came from a cache, and where there are perf metrics, the hit's own (`perf`)."""
     kept = json.loads(content)
     parts: Sequence[Json] = kept if isinstance(kept, list) else (kept,)
     for part in parts:
         part["model"] = fields.get("model")
         if part.get("usage"):
             part["usage"] = _all_cached(part["usage"])
+        if part.get("perf_metrics"):
+            part["perf_metrics"] = perf
     if not stream:
         return _bytes(kept)
     if plain:

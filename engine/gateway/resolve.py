@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from client.errors import InvalidArgument, NotFound
 from client.names import ModelString, parse_model
+from engine.fleet.directory import Directory, Offer
 
 # The SDK's 0.19 line matches this very sentence to decide whether to retry.
 NOT_DEPLOYED = "Model not found, inaccessible, and/or not deployed"
-
-
-class Deployed:
-    """A deployment as routing sees it: its name and the model it serves, both in full."""
-
-    __slots__ = ("model", "name")
-
-    def __init__(self, name: str, model: str) -> None:
-        self.name = name
-        self.model = model
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A deployed model as routing sees it: which model on which deployment. All names in full."""
-
-    name: str
-    model: str
-    deployment: str
-    default: bool = False
+SHOWN = 3  # of an account's deployments and routers, where what was asked for is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +23,52 @@ class Target:
     offer: str | None = None
 
 
-def resolve(model: object, deployments: Sequence[Deployed], account: str, offers: Sequence[Offer] = ()) -> Target:
-    """What the account's `model` asks for.
+def resolve(model: object, directory: Directory, account: str, routers: Iterable[str] = ()) -> Target:
+    """What the account's `model` asks for; `routers`, which are followed before, are named where nothing is found.
 
-    `deployments` are the account's own and `offers` what it may use, both in order of creation. A bare model goes to
-    its default, else to its oldest deployment. What is not there, of another account, or of another model is NotFound
-    alike: nothing tells which.
+    A bare model goes to its default, else to its oldest deployment; the account's own go before what others made
+    public. What is not there, of another account, or of another model is NotFound alike: nothing tells which.
     """
     if not isinstance(model, str) or not model:
         raise InvalidArgument("model is required and must be a text", field="model")
     if len(model) > 512:
         raise NotFound(NOT_DEPLOYED, field="model")
     try:
-        wanted = parse_model(model, account)
+        found = _found(parse_model(model, account), directory, account)
     except InvalidArgument:
-        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments)) from None
-    found = _found(wanted, deployments, offers)
+        found = None
     if found is None:
-        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(deployments))
+        raise NotFound(NOT_DEPLOYED, field="model", hint=_hint(model, directory, account, routers))
     return found
 
 
-def _found(wanted: ModelString, deployments: Sequence[Deployed], offers: Sequence[Offer]) -> Target | None:
-    name, model = str(wanted.deployment), str(wanted.model)
+def _found(wanted: ModelString, directory: Directory, account: str) -> Target | None:
     if wanted.deployed_model is not None:
-        return _first(offer for offer in offers if offer.name == str(wanted.deployed_model))
+        return _offered(directory.named(str(wanted.deployed_model), account))
+    name, model = str(wanted.deployment), str(wanted.model)
     if wanted.deployment is not None:
-        named = (d for d in deployments if d.name == name and (wanted.model is None or d.model == model))
-        offered = (o for o in offers if o.deployment == name and o.model == model)
-        return next((Target(d.name) for d in named), None) or _first(offered)
-    if wanted.model is None:
-        return None
-    matching = [offer for offer in offers if offer.model == model]
-    default = _first(offer for offer in matching if offer.default)
-    own = next((Target(d.name) for d in deployments if d.model == model), None)
-    return default or own or _first(iter(matching))
+        own = directory.deployment(name, account)
+        if own is not None and (wanted.model is None or own.model == model):
+            return Target(own.name)
+        return _offered(directory.on(name, model, account))
+    default = directory.meant(model, account, default=True)
+    serving = None if default else directory.serving(model, account)
+    if serving is not None:
+        return Target(serving.name)
+    return _offered(default or directory.meant(model, account, default=False))
 
 
-def _first(offers: Iterator[Offer]) -> Target | None:
-    found = next(offers, None)
-    return None if found is None else Target(found.deployment, found.name)
+def _offered(offer: Offer | None) -> Target | None:
+    return None if offer is None else Target(offer.deployment, offer.name)
 
 
-def _hint(deployments: Sequence[Deployed]) -> str:
-    if not deployments:
-        return "nothing is deployed: `firedeck deployment create MODEL`"
-    return "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in deployments[:3])
+def _hint(model: str, directory: Directory, account: str, routers: Iterable[str]) -> str:
+    """What there is, of the kind that was asked for first."""
+    deployed = "deployed: " + ", ".join(f"{d.model}#{d.name}" for d in directory.some(account, SHOWN))
+    if not directory.some(account, 1):
+        deployed = "nothing is deployed: `firedeck deployment create MODEL`"
+    names = [*itertools.islice(routers, SHOWN)]
+    routed = "routers: " + ", ".join(names) if names else ""
+    if "/routers/" not in model:
+        return "; ".join(filter(None, (deployed, routed)))
+    return "; ".join((routed or "there is no router: `firedeck router create`", deployed))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import enum
 import logging
 import time
-from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +23,6 @@ from engine.asgi import (
     Receive,
     Scope,
     Send,
-    disconnected,
     headers_of,
     parse_object,
     read_body,
@@ -34,15 +30,17 @@ from engine.asgi import (
     send_json,
 )
 from engine.clock import Clock
+from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import Admission, Visit
-from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, sent_headers
+from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, ParsedRequest, sent_headers
 from engine.gateway.models import models_of
 from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
 from engine.gateway.relay import break_off
-from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, resolve
-from engine.gateway.shield import Asked, Shield, Way
+from engine.gateway.resolve import NOT_DEPLOYED, resolve
+from engine.gateway.shield import Shield, Way
+from engine.gateway.until import Ended, until_first
 from engine.house import House
 from engine.keys import Principal
 from engine.telemetry import metrics, tracing
@@ -138,7 +136,8 @@ class Gateway:
         body = await read_body(scope, receive)
         fields = parse_object(body)
         passage = passage_of(self._house.fleet.routers, fields, scope, caller, request_id)
-        keeper, addon = self._target(passage.deployment if passage else fields.get("model"), caller)
+        model = passage.deployment if passage else fields.get("model")
+        keeper, addon = target_of(self._house.fleet, model, caller.account)
         self._house.access.quotas.admit_use(keeper.deployment)
         if addon is not None and path in _POOL:
             raise InvalidArgument(
@@ -156,13 +155,13 @@ class Gateway:
             sessions = keeper.deployment.enable_session_affinity is not False
             exchange.prompt = prompt_of(fields, headers, addon, sessions=sessions)
         synthetic = SYNTHETIC_HEADER in headers
-        model = keeper.deployment.base_model or ""
-        tracing.asks(keeper.name, model, addon, stream=exchange.stream, synthetic=synthetic)
+        base = keeper.deployment.base_model or ""
+        tracing.asks(keeper.name, base, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
-        way = self.shield.way(keeper, Asked(caller, fields, addon, scope))
-        visit.charge(fields, body, generates=path in GENERATES, context=context)
+        way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
+        exchange.shorten(visit.charge(fields, body, generates=path in GENERATES, context=context))
         simulated = self._house.fleet.rooms.driver.simulated
-        bill = self._house.tally.bill(caller, keeper.name, model, addon, fields.get("metadata"), simulated=simulated)
+        bill = self._house.tally.bill(caller, keeper.name, base, addon, fields.get("metadata"), simulated=simulated)
         del fields  # many times as large as the body, and an answer may take minutes
         try:
             await self._accounted(keeper, exchange, receive, send, way, bill, synthetic=synthetic)
@@ -180,7 +179,7 @@ class Gateway:
         failed = True
         try:
             timed = _timed(_billed(send, exchange, bill), exchange, keeper)
-            ended = await _until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
+            ended = await until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
             if ended is Ended.GONE and not exchange.broken:
                 exchange.status = CLIENT_GONE
             elif ended is Ended.BROKEN_OFF:
@@ -203,16 +202,12 @@ class Gateway:
             raise Unavailable("the engine is being stopped", hint="try again when it is back")
         await break_off(exchange, send, "the engine was stopped while it was answering")
 
-    def _target(self, model: object, caller: Principal) -> tuple[Keeper, str | None]:
-        """The deployment that answers, and the adapter it answers with."""
-        fleet = self._house.fleet
-        mine = [k for k in fleet.keepers(caller.account) if not k.deleted]
-        deployed = [Deployed(k.name, k.deployment.base_model or "") for k in mine]
-        records = fleet.deployed.offers(caller.account)
-        offers = [Offer(r.name, r.model or "", r.deployment or "", default=bool(r.default)) for r in records]
-        target = resolve(model, deployed, caller.account, offers)
-        keeper = fleet.get(target.deployment)
-        return keeper, fleet.deployed.route(target.offer, keeper)
+
+def target_of(fleet: Fleet, model: object, account: str) -> tuple[Keeper, str | None]:
+    """The deployment that answers, and the adapter it answers with. Its cost is the same in a fleet of any size."""
+    target = resolve(model, fleet.directory, account, fleet.routers.names(account))
+    keeper = fleet.get(target.deployment)
+    return keeper, fleet.deployed.route(target.offer, keeper)
 
 
 def _allow(scope: Scope, method: str) -> None:
@@ -224,7 +219,7 @@ def _billed(send: Send, exchange: Exchange, bill: Bill) -> Send:
     """`send` that has a whole answer on its bill before the client can see its end."""
 
     async def tell(message: Any) -> None:
-        if exchange.whole and not bill.settled:
+        if exchange.whole and exchange.judged and not bill.settled:
             bill.settle(exchange.charged, failed=False)
         await send(message)
 
@@ -243,29 +238,3 @@ def _timed(send: Send, exchange: Exchange, keeper: Keeper) -> Send:
         await send(message)
 
     return tell
-
-
-class Ended(enum.Enum):
-    """What came first."""
-
-    ANSWERED = enum.auto()
-    GONE = enum.auto()
-    BROKEN_OFF = enum.auto()
-
-
-async def _until_first(work: Coroutine[Any, Any, None], receive: Receive, breaking_off: asyncio.Event) -> Ended:
-    """Run `work` to its end, or cancel it when the client leaves or the engine ends."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(disconnected(receive))
-    broken = asyncio.ensure_future(breaking_off.wait())
-    tasks = (working, gone, broken)
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return Ended.ANSWERED
-        return Ended.GONE if gone.done() else Ended.BROKEN_OFF
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

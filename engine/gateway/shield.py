@@ -2,62 +2,38 @@
 
     data   Shield      an engine's cache, and the way to its guards
     verbs  way         how one request is answered: `forward` itself, unless something is on for its deployment
-    near   `routes` calls `way` once; `guards`, `cached`, `replays` and `texts` are its parts
+    near   `routes` calls `way` once; `judging` is the guards' part of it, `lookup` the cache's, `passing` the answer's
 
 In this order: a key that a breaker refuses is turned away (403), the request is judged, the cache is asked, replicas
 are asked, the answer is judged, released, and kept. An answer that is to be judged is held back until it is whole: a
-stream's first token then comes with its last, and not a word of a refused answer reaches anybody. Guards are part of
-the cache's keys, so that what is kept has passed those that stand now.
-Where a guard cannot tell, its `onFailure` says whether that lets the request through. Nothing here writes or logs a
-word of a text; a hit of the cache computes nothing, and is a request of no tokens for limits, ledger and load.
+stream's first token then comes with its last, and not a word of a refused answer reaches anybody. With `release` window
+a stream is let out as far as no rule can be broken any more (`passing`), and ends with the refusal.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from client.durations import to_go
-from client.errors import FiredeckError, GuardRefused, KeyRefused, NotFound, Unavailable
-from client.guard_types import ANSWER, REQUEST
+from client.errors import GuardRefused
 from engine.access import guards as declared
 from engine.access.guards import Standing
-from engine.asgi import Headers, Message, Scope, Send, headers_of
+from engine.asgi import Send
 from engine.clock import Clock
 from engine.fleet.keeper import Keeper
-from engine.gateway import cached, texts
-from engine.gateway.cached import Cached, Question, Version
-from engine.gateway.exchange import GENERATES, TIMEOUT_HEADER, Exchange, sent_headers
+from engine.gateway import cached
+from engine.gateway.cached import Cached
+from engine.gateway.exchange import GENERATES, Exchange, ParsedRequest
 from engine.gateway.forward import forward
-from engine.gateway.guards import Verdict, guards_of
-from engine.gateway.prompt import ISOLATION_HEADER
-from engine.gateway.replays import replayed
+from engine.gateway.judging import Judging
+from engine.gateway.lookup import Lookup
+from engine.gateway.relay import Stopped
 from engine.house import House
-from engine.keys import Principal
-from engine.telemetry import metrics, tracing
-from engine.telemetry.audit import Seen
-
-log = logging.getLogger(__name__)
+from engine.telemetry import tracing
 
 Way = Callable[[Keeper, Exchange, Send], Coroutine[Any, Any, None]]
-GUARD_RETRY_S = 5.0
-_CHAT = "/v1/chat/completions"
-_END = b"data: [DONE]\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request, as `routes` has read it."""
-
-    caller: Principal
-    fields: dict[str, Any]
-    addon: str | None
-    scope: Scope
 
 
 class Shield:
@@ -66,233 +42,49 @@ class Shield:
         self.clock = clock
         self.cached = Cached(clock)
 
-    def way(self, keeper: Keeper, asked: Asked) -> Way:
-        standing = self.house.access.guards.on(asked.caller.account, keeper.name)
+    def way(self, keeper: Keeper, request: ParsedRequest) -> Way:
+        standing = self.house.access.guards.on(request.caller.account, keeper.name)
         if not standing and not cached.switched_on(keeper.deployment):
             return forward
-        return _Shielded(self, asked, standing).answer
+        return _Shielded(self, request, standing).answer
 
 
 class _Shielded:
     """One request on the way that has something in it."""
 
-    def __init__(self, shield: Shield, asked: Asked, standing: Sequence[Standing]) -> None:
-        self._shield, self._asked, self._standing = shield, asked, standing
-        self._headers = headers_of(asked.scope)
+    def __init__(self, shield: Shield, request: ParsedRequest, standing: Sequence[Standing]) -> None:
+        self._judging = Judging(shield.house, shield.clock, request, standing)
+        self._lookup = Lookup(shield.cached, shield.house, request, declared.digest(standing))
 
     async def answer(self, keeper: Keeper, exchange: Exchange, send: Send) -> None:
         """As `forward` does. GuardRefused, KeyRefused, or Unavailable where a guard that has to be heard is silent."""
-        self._turn_away(keeper)
-        if any(one.at(REQUEST) for one in self._standing):
-            await self._judge(keeper, exchange, REQUEST, texts.of_request(self._asked.fields), "")
-        version = self._version(keeper)
-        question = self._question(keeper, exchange, version)
-        if question is not None and await self._replay(keeper, exchange, question, send):
+        judging, lookup = self._judging, self._lookup
+        judging.turn_away()
+        await judging.before(keeper, exchange)
+        version = lookup.version(keeper)
+        question = lookup.question(keeper, exchange, version)
+        if question is not None and await lookup.replay(keeper, exchange, question, send):
             return
-        hold = exchange.path in GENERATES and any(one.at(ANSWER) for one in self._standing)
-
-        def keep(sent: bytes) -> None:
-            if question is not None and self._may_be_kept(exchange, version, self._version(keeper)):
-                self._shield.cached.keep(question, sent)
-
-        passing = _Passing(send, exchange, keep if question is not None else None, hold=hold)
-        await forward(keeper, exchange, passing)
-        if hold:
-            if passing.status == 200:
-                said = texts.of_answer(bytes(passing.body), stream=exchange.stream)
-                await self._judge(keeper, exchange, ANSWER, (), said)
-            await passing.release()
-
-    def _version(self, keeper: Keeper) -> Version:
-        """What the deployment's answers depend on, besides the request."""
-        house, model = self._shield.house, ""
-        with contextlib.suppress(NotFound):
-            file = house.library.get(keeper.deployment.base_model or "").firedeck
-            model = (file.digest if file else None) or ""
-        adapters = tuple(sorted((name, addon.digest) for name, addon in keeper.addons.wanted.items()))
-        guards = declared.digest(self._standing)
-        return Version(keeper.name, keeper.generation, model, self._asked.addon or "", adapters, guards)
-
-    def _question(self, keeper: Keeper, exchange: Exchange, version: Version) -> Question | None:
-        if not cached.switched_on(keeper.deployment):
-            return None
-        asked = self._asked
-        return cached.question(
-            keeper.deployment, exchange.path, asked.caller.account, asked.fields, self._headers, version
-        )
-
-    @staticmethod
-    def _may_be_kept(exchange: Exchange, before: Version, after: Version) -> bool:
-        """Answered by one replica that is as declared, while nothing was changed."""
-        answered = exchange.status == 200 and not exchange.lost
-        return answered and before == after and exchange.generation == before.generation
-
-    async def _replay(self, keeper: Keeper, exchange: Exchange, question: Question, send: Send) -> bool:
-        """Answer from the cache; whether it had the answer."""
-        found = self._shield.cached.look_up(question)
-        keeper.meter.looked_up(hit=found is not None)
-        tracing.looked_up(None if found is None else found[1])
-        if found is None:
-            return False
-        content, age_s = found
-        body = replayed(content, self._asked.fields, stream=question.stream, plain=question.plain)
-        kind = b"text/event-stream; charset=utf-8" if question.stream else b"application/json"
-        headers: Headers = [
-            (b"content-type", kind), (b"x-request-id", exchange.request_id.encode()), (cached.HEADER, b"hit"),
-            (b"age", str(int(age_s)).encode()),
-        ]  # fmt: skip
-        if question.stream:
-            headers.append((b"cache-control", b"no-cache"))
-        else:
-            headers.append((b"content-length", str(len(body)).encode()))
-        exchange.cached = exchange.answering = True
-        exchange.status = 200
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        return True
-
-    def _turn_away(self, keeper: Keeper) -> None:
-        """KeyRefused while the breaker of a guard is open for the request's key."""
-        caller, now = self._asked.caller, self._shield.clock.monotonic()
-        holder = declared.key_of(caller.user, caller.key_id)
-        for one in self._standing:
-            until = one.breaker.until(holder, now) if one.breaker else None
-            if until is not None:
-                raise KeyRefused(
-                    f"guard {one.guard.id} refuses this API key for a while: it had to stop too many of its requests",
-                    hint=f"wait, or let an admin run: firedeck guard release {one.guard.id} --key-id {caller.key_id}",
-                    retry_after_s=until - now,
-                )
-
-    async def _judge(self, keeper: Keeper, exchange: Exchange, phase: str, read: Sequence[str], said: str) -> None:
-        """Ask every guard of this phase; the first that stands against it ends the request."""
-        for one in self._standing:
-            if not one.at(phase):
-                continue
-            verdict = await self._verdict(one, exchange, phase, read, said)
-            metrics.VERDICTS.labels(keeper.name, phase, verdict.value).inc()
-            if verdict is Verdict.UNAVAILABLE and one.guard.on_failure != "open":
-                raise Unavailable(
-                    f"guard {one.guard.id} did not answer, and nothing passes without it",
-                    hint="try again; its deployment must be ready, real, and with a context that holds the text",
-                    retry_after_s=GUARD_RETRY_S,
-                )
-            if verdict is Verdict.REFUSED:
-                await self._count(one, keeper)
-                raise GuardRefused(
-                    f"guard {one.guard.id} of account {self._asked.caller.account} refused the {phase}",
-                    hint="ask for something else, or ask an admin what the guard stands against",
-                )
-
-    async def _verdict(self, one: Standing, exchange: Exchange, phase: str, read: Sequence[str], said: str) -> Verdict:
-        async def ask(deployment: str, body: bytes, seconds: float) -> str:
-            return await self._ask(deployment, body, seconds, exchange)
-
-        verdict = Verdict.PASSED
-        with tracing.judges(one.guard.id, phase) as told:
-            for guard in guards_of(one, ask):
-                verdict = await (guard.before(read) if phase == REQUEST else guard.after(said))
-                if verdict is not Verdict.PASSED:
-                    break
-            told.append(verdict.value)
-        return verdict
-
-    async def _ask(self, deployment: str, body: bytes, seconds: float, about: Exchange) -> str:
-        """What a guard model says. Its request is one of its deployment's, for load and figures; it is charged to no
-        key's limits."""
-        keeper = self._shield.house.fleet.get(deployment)
-        if keeper.deleted:
-            raise NotFound("the guard's deployment was deleted")
-        isolation = {name: value for name, value in self._headers.items() if name == ISOLATION_HEADER}
-        headers = sent_headers(isolation | {TIMEOUT_HEADER: f"{seconds:.3f}"}, self._asked.caller)
-        exchange = Exchange(_CHAT, body, False, about.request_id, about.now(), about.now, headers)
-        answer = _Passing(_to_nobody, exchange, None, hold=True)
-        keeper.meter.began(synthetic=False)
-        failed = True
+        keep = None if question is None else partial(lookup.keep, keeper, exchange, question, version)
+        hold = exchange.path in GENERATES and judging.hears_answers
+        passing = judging.passing(send, exchange, keep)
         try:
-            await forward(keeper, exchange, answer)
-            failed = exchange.status >= 500
-        except FiredeckError as error:
-            exchange.status, failed = error.status, error.status >= 500
-            raise
-        finally:
-            took = about.now() - exchange.began_at
-            keeper.meter.ended(code=exchange.status, failed=failed, seconds=took, usage=exchange.usage)
-        if answer.status != 200:
-            raise Unavailable(f"the guard's model answered {answer.status}")
-        try:
-            said = json.loads(answer.body)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError):
-            raise Unavailable("the guard's model gave no answer that can be read") from None
-        return said if isinstance(said, str) else ""
-
-    async def _count(self, one: Standing, keeper: Keeper) -> None:
-        """A hit of this key; where it was one too many, that is an event and a record of the audit log."""
-        caller, now = self._asked.caller, self._shield.clock.monotonic()
-        if one.breaker is None or not one.breaker.hit(declared.key_of(caller.user, caller.key_id), now):
-            return
-        limit, access = one.breaker.limit, self._shield.house.access
-        told = (  # which of the user's keys it is, the audit log says: not everybody who reads events may know
-            f"guard {one.guard.id} stopped {limit.hits} requests of a key of user {caller.user} within"
-            f" {to_go(timedelta(seconds=limit.window_s))}: the key is refused for"
-            f" {to_go(timedelta(seconds=limit.refused_s))}"
-        )
-        metrics.KEYS_REFUSED.labels(keeper.name).inc()
-        access.audit.add(
-            Seen(
-                change=True, account=caller.account, principal=access.users.principal(caller.account, caller.user),
-                method="POST", message="RefuseKey", resource=one.guard.name, code=KeyRefused.name, detail=told,
-                admin=False, key_id=caller.key_id, client_ip=(self._asked.scope.get("client") or ("",))[0],
-                user_agent=self._headers.get("user-agent", ""),
-            )
-        )  # fmt: skip
-        await keeper.announce("Warning", "KeyRefused", told)
-        try:
-            await access.audit.commit()
-        except Exception as error:  # the key is refused all the same
-            log.warning("a key is refused before its audit record is on disk: %s", error)
+            await forward(keeper, exchange, passing)
+            if hold:
+                if passing.status == 200:
+                    await judging.after(keeper, exchange, bytes(passing.body))
+                await passing.release()
+        except Stopped as stopped:
+            await _end(await judging.stopped(keeper, stopped.guard), exchange, send)
+        except GuardRefused as error:
+            await _end(error, exchange, send)
 
 
-class _Passing:
-    """`send` that gives an answer's body to `keep` before its last piece is passed on: who has it whole and asks again
-    finds it kept. With `hold` nothing is passed on, or kept, until `release`."""
-
-    def __init__(self, send: Send, exchange: Exchange, keep: Callable[[bytes], None] | None, *, hold: bool) -> None:
-        self._send, self._exchange, self._keep, self._hold = send, exchange, keep, hold
-        self._held: list[Message] = []
-        self.body = bytearray()
-        self.status = 0
-        exchange.held = hold
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self._keep is not None:
-                message = {**message, "headers": [*message["headers"], (cached.HEADER, b"miss")]}
-        elif self._hold or (self._keep is not None and len(self.body) <= cached.ENTRY_BYTES_MAX):
-            self.body += message.get("body", b"")
-        if self._hold:
-            self._held.append(message)
-            return
-        if message["type"] == "http.response.body" and (not message.get("more_body") or self.body.endswith(_END)):
-            self._kept()
-        await self._send(message)
-
-    async def release(self) -> None:
-        """It has passed. The first token is there for the client only now."""
-        exchange = self._exchange
-        exchange.held = False
-        if exchange.ttft_s is not None:
-            exchange.ttft_s = exchange.now() - exchange.began_at
-        self._kept()
-        for message in self._held:
-            await self._send(message)
-
-    def _kept(self) -> None:
-        if self._keep is not None and self.body:
-            self._keep(bytes(self.body))
-            self.body.clear()
-
-
-async def _to_nobody(message: Message) -> None:
-    """A guard's answer is for the engine itself."""
+async def _end(error: GuardRefused, exchange: Exchange, send: Send) -> None:
+    """Raises it, unless the answer has begun: a stream then ends with it."""
+    if exchange.held or not exchange.answering:
+        raise error
+    exchange.status, exchange.broken, exchange.whole = error.status, True, False
+    tracing.refused(error)
+    body = json.dumps(error.inference_body(exchange.request_id)).encode()
+    await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n"})

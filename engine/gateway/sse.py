@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from engine.telemetry.meter import Usage
@@ -81,7 +80,7 @@ class Sent:
         """`told`: the usage that the replica told at the end, empty where it never did."""
         if not (told.prompt or told.generated):
             told = Usage(self.prompt, self._cached, sum(self._told.values()) + self._events)
-        return replace(told, accepted=self.accepted, rejected=self.rejected)
+        return Usage(told.prompt, told.cached, told.generated, self.accepted, self.rejected)
 
 
 class StreamReader:

@@ -1,6 +1,6 @@
 """What a request tells of the replica that had it, and whether it may be tried again.
 
-Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.router` counts and decides.
+Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.balancer` counts and decides.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FAULTS = frozenset({500, 502})  # of a replica that lives; 504 is the client's o
 
 def refuse_retry(keeper: Keeper) -> None:
     """Raises when too many requests are being tried again: where replicas refuse under load, that makes it worse."""
-    if keeper.router.allow_retry(keeper.replicas.replicas.values()):
+    if keeper.balancer.allow_retry(keeper.replicas.replicas.values()):
         return
     metrics.RETRIES_REFUSED.labels(keeper.name).inc()
     raise Unavailable(
@@ -30,15 +30,15 @@ def refuse_retry(keeper: Keeper) -> None:
 async def lost(keeper: Keeper, replica: Replica) -> None:
     """It gave no whole answer. One that has ended, or is about to, gets no request anyway."""
     if replica.stage == Stage.READY and keeper.replicas.alive(replica):
-        await _tell(keeper, replica, keeper.router.failed(replica))
+        await _tell(keeper, replica, keeper.balancer.failed(replica))
 
 
 async def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, began_after_s: float | None) -> None:
     """It did. `began_after_s`: of a stream that began there, None for other answers."""
     if status in FAULTS:
-        await _tell(keeper, replica, keeper.router.failed(replica))
+        await _tell(keeper, replica, keeper.balancer.failed(replica))
     else:
-        await _tell(keeper, replica, keeper.router.answered(replica, prompt, began_after_s))
+        await _tell(keeper, replica, keeper.balancer.answered(replica, prompt, began_after_s))
 
 
 async def _tell(keeper: Keeper, replica: Replica, why: str | None) -> None:

@@ -41,10 +41,15 @@ _OTHER_BASE = "give an adapter that was trained on the model it is to be used wi
 
 @dataclass(frozen=True, slots=True)
 class BaseFacts:
-    """What an adapter has to fit: a model's architecture and its weights by name."""
+    """What an adapter has to fit: a model's architecture and its weights by name.
+
+    `heads` and `kv_heads` are 0 where the file does not give one number for all layers.
+    """
 
     architecture: str
     tensors: Mapping[str, Tensor]
+    heads: int = 0
+    kv_heads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,15 @@ def read_base(path: Path) -> BaseFacts:
     if header.values.get("split.count", 0) not in (0, 1):
         raise FailedPrecondition(f"{path.name} is one of several files: adapters need a base model in one file")
     tensors = {tensor.name: tensor for tensor in header.tensors}
-    return BaseFacts(_text(cursor, header, "general.architecture"), tensors)
+    architecture = _text(cursor, header, "general.architecture")
+    heads = _number(header, f"{architecture}.attention.head_count", 0)
+    kv_heads = _number(header, f"{architecture}.attention.head_count_kv", heads)
+    return BaseFacts(architecture, tensors, heads, kv_heads)
+
+
+def _number(header: Header, key: str, default: int) -> int:
+    value = 0 if key in header.arrays else header.values.get(key, default)
+    return value if type(value) is int else 0
 
 
 def read(path: Path, base: BaseFacts) -> AdapterFacts:

@@ -7,17 +7,16 @@ hundred megabytes, and keeps llama.cpp's log to itself from then on; llama.cpp i
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp
 
 from client.errors import FailedPrecondition, Internal, InvalidArgument
 from engine.models import gguf
+from engine.models.appearing import appearing
 
 # llama.h's names of `enum llama_ftype`, as people write them. Types that need an importance matrix are left out.
 FILE_TYPES: dict[str, int] = {
@@ -72,7 +71,7 @@ def quantize(source: Path, target: Path, ftype_name: str, allow_requantize: bool
     parameters.nthread = threads
     _errors.clear()
     llama_cpp.llama_log_set(_log_callback, ctypes.c_void_p(0))
-    with _appearing(target) as unfinished:
+    with appearing(target) as unfinished:
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(unfinished), ctypes.byref(parameters))
         if code:
             why = _errors[0] if _errors else f"code {code}"
@@ -93,19 +92,3 @@ def _check(source: Path, target: Path, *, allow_requantize: bool) -> None:
         )
     if target.exists() and target.samefile(source):
         raise InvalidArgument("source and target are the same file", field="target")
-
-
-@contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A path to write to; what lies there gets the name `target` when all went well, and is removed when not."""
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.touch()
-    except OSError as error:
-        raise FailedPrecondition(f"cannot write to {target.parent}: {error.strerror}") from None
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 
 UNSEEN = "how it ended is not known: an earlier engine started it"
-
+FOR_MEMORY = (
+    "killed by signal 9 (SIGKILL): the kernel ended it for memory; a smaller maxContextLength or maxBatchSize, fewer "
+    "replicas or more memory help"
+)
 
 _OWN = (  # of all signals those that a process brings on itself
     signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP,
@@ -14,8 +17,8 @@ _OWN = (  # of all signals those that a process brings on itself
 
 
 def by_own_fault(returncode: int) -> bool:
-    """Whether it crashed. Not where it ended as told, nor where somebody else ended it: an operator, or the system for
-    want of memory, which SIGKILL does not tell apart."""
+    """Whether it crashed. Not where it ended as told, nor where somebody else ended it: an operator, or the kernel for
+    want of memory, which SIGKILL does not tell apart (`engine.placement.oom` does)."""
     return returncode > 0 or -returncode in _OWN
 
 

@@ -13,35 +13,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
-from engine.placement import devices, endings, fit, machine, rlimits, sockets
+from engine.placement import devices, endings, fit, machine, oom, rlimits, sockets
 from engine.placement.gpus import Gpu, gpus
+from engine.placement.oom import OomKills
 from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
+from engine.placement.processes import PROMISE, Promise, held_by_others, promise_of, resident_bytes, runs_on
 
 LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
 THREADS_PER_CORE = 4  # idle replicas take no core, so there may be more threads than cores, but not without end
 NODE = "local"
-PROMISE = "FIREDECK_REPLICA_NEED"  # what a replica was promised is read there by the next engine
 # All that a replica inherits: where the engine's own code may lie, where the GPU's libraries lie on many machines,
 # which GPUs there are to use (where the engine itself cannot tell), and where adapters are copied to load them. No
 # PATH: a replica runs nothing but its own interpreter. No locale: without one Python takes text for UTF-8.
 _INHERITED = ("PYTHONPATH", "LD_LIBRARY_PATH", devices.VISIBLE, "TMPDIR")
 _INHERITED_WITH_GPUS = ("HOME",)  # CUDA keeps there what it compiled for a GPU that it has no ready code for
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What one living replica was given. `gpus`: ids; the need's bytes lie on each of them in equal parts."""
-
-    need: Need
-    gpus: tuple[str, ...] = ()
 
 
 class LocalDriver:
@@ -59,16 +51,19 @@ class LocalDriver:
         accelerator_type: str | None = None,
         price_per_hour: float | None = None,
         gpus: Callable[[], Sequence[Gpu]] = gpus,
+        oom_kills: OomKills | None = None,
     ) -> None:
         """`region` and `accelerator_type` are this node's labels; a type that is not given is detected.
         `price_per_hour`: US dollars for the whole node. `gpus` tells which there are to hand out, and what is free on
-        them now."""
+        them now; `oom_kills` what the kernel ended for want of memory, by its own count unless given."""
         self._run_dir = sockets.open_folder(data_dir)
         self._log_dir = data_dir / "logs"
         self._costs_file = data_dir / "costs.json"
         self._orphan_timeout_s = orphan_timeout_s
         self._region, self._accelerator_type, self._price_per_hour = region, accelerator_type, price_per_hour
         self._gpus = gpus
+        self._oom_kills = oom_kills or OomKills(oom.counter())
+        self._killed: dict[int, bool] = {}  # by pid: ended by SIGKILL, and whether that was the kernel for memory
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._sockets: dict[int, Path] = {}  # of children, by pid
         self._promised: dict[int, Promise] = {}  # by pid
@@ -82,7 +77,7 @@ class LocalDriver:
         for left in bound - {stray.socket for stray in strays}:
             left.unlink(missing_ok=True)
         for stray in strays:
-            promise = self._promised[stray.pid] = _promise_of(stray.pid)
+            promise = self._promised[stray.pid] = promise_of(stray.pid)
             for gpu in promise.gpus:  # taken already: free again once it ends
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
 
@@ -129,19 +124,21 @@ class LocalDriver:
     def alive(self, placed: Placed) -> bool:
         child = self._children.get(placed.pid)
         if child is None:
-            return _runs_on(placed.pid) == placed.socket
+            return runs_on(placed.pid) == placed.socket
+        self._oom_kills.look()
         return child.poll() is None and placed.socket == self._sockets[placed.pid]
 
     def stop(self, placed: Placed, *, force: bool) -> None:
         if not self.alive(placed):
             return
-        try:
+        if force:
+            self._killed[placed.pid] = False
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(placed.pid, signal.SIGKILL if force else signal.SIGTERM)
-        except ProcessLookupError:
-            return
 
     def forget(self, placed: Placed) -> None:
         self._promised.pop(placed.pid, None)
+        self._killed.pop(placed.pid, None)
         child = self._children.pop(placed.pid, None)
         self._sockets.pop(placed.pid, None)
         if child is not None:
@@ -151,12 +148,23 @@ class LocalDriver:
     def ending(self, placed: Placed) -> str:
         if self.alive(placed):
             return ""
-        child = self._children.get(placed.pid)
-        return endings.UNSEEN if child is None or child.returncode is None else endings.in_words(child.returncode)
+        code = self._returncode(placed)
+        if code is None:
+            return endings.UNSEEN
+        return endings.FOR_MEMORY if self._ended_for_memory(placed.pid, code) else endings.in_words(code)
 
     def crashed(self, placed: Placed) -> bool:
-        child = None if self.alive(placed) else self._children.get(placed.pid)
-        return child is not None and child.returncode is not None and endings.by_own_fault(child.returncode)
+        code = None if self.alive(placed) else self._returncode(placed)
+        return code is not None and (endings.by_own_fault(code) or self._ended_for_memory(placed.pid, code))
+
+    def _returncode(self, placed: Placed) -> int | None:
+        child = self._children.get(placed.pid)
+        return None if child is None else child.returncode
+
+    def _ended_for_memory(self, pid: int, code: int) -> bool:
+        if code == -signal.SIGKILL and pid not in self._killed:
+            self._killed[pid] = self._oom_kills.took()
+        return self._killed.get(pid, False)
 
     def last_words(self, replica: str) -> str:
         try:
@@ -169,7 +177,7 @@ class LocalDriver:
     def strays(self, known: frozenset[Path]) -> list[Placed]:
         found = []
         for pid in psutil.pids():
-            socket = _runs_on(pid)
+            socket = runs_on(pid)
             if socket and socket.parent == self._run_dir and socket not in known:
                 found.append(Placed(socket.stem, socket, pid))
         return found
@@ -188,7 +196,7 @@ class LocalDriver:
 
     def _owed(self) -> int:
         """Bytes of memory that were promised to living replicas and that they have not taken yet."""
-        taken = {pid: _resident_bytes(pid) for pid in self._promised}
+        taken = {pid: resident_bytes(pid) for pid in self._promised}
         return sum(max(0, self._promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
     def _free_bytes(self, gpu: Gpu) -> int:
@@ -205,7 +213,7 @@ class LocalDriver:
         free = {gpu.id: self._free_bytes(gpu) for gpu in self._gpus()}
         roomy = [gpu for gpu, room in free.items() if room > 0 and room >= need.device_bytes]
         own = [promise.gpus for promise in self._promised.values()]
-        return devices.assign(need.accelerators, roomy, [*own, *_held_by_others(self._promised)])
+        return devices.assign(need.accelerators, roomy, [*own, *held_by_others(self._promised)])
 
     def _spawn(self, launch: Launch, promise: Promise) -> subprocess.Popen[bytes]:
         socket = self.socket_of(launch.replica)
@@ -254,45 +262,3 @@ def _environment(launch: Launch) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # the last words of one that is killed are in its log
         "PYTHONSAFEPATH": "1",  # no code comes from the folder that it works in
     }
-
-
-def _held_by_others(ours: Collection[int]) -> list[list[str]]:
-    """The GPUs of each replica that lives on this machine and is none of `ours`, by pid: another engine's. Read from
-    their environment, which a process lacks for a moment after its start, so not the way for those just started."""
-    held = []
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if pid not in ours and _runs_on(pid) is not None:
-                held.append(psutil.Process(pid).environ().get(devices.VISIBLE, "").split(","))
-    return held
-
-
-def _runs_on(pid: int) -> Path | None:
-    """The socket of the replica that this process is, or None: no process, a zombie, or something else."""
-    try:
-        process = psutil.Process(pid)
-        command = process.cmdline()
-        if "engine.replica" not in command or "--socket" not in command[:-1]:
-            return None
-        return None if process.status() == psutil.STATUS_ZOMBIE else Path(command[command.index("--socket") + 1])
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
-
-
-def _resident_bytes(pid: int) -> int | None:
-    """None when there is no such process any more."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return None
-
-
-def _promise_of(pid: int) -> Promise:
-    """What a replica process was promised when it was started; nothing where that cannot be read."""
-    try:
-        environment = psutil.Process(pid).environ()
-        accelerators, model_bytes, process_bytes, threads = map(int, environment.get(PROMISE, "").split(","))
-    except (psutil.Error, ValueError):
-        return Promise(Need())
-    need = Need(accelerators=accelerators, model_bytes=model_bytes, process_bytes=process_bytes, threads=threads)
-    return Promise(need, tuple(environment.get(devices.VISIBLE, "").split(",")) if accelerators else ())

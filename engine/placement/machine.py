@@ -30,7 +30,7 @@ def memory(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> Memory:
     """The machine's, or the tightest cgroup's."""
     machine = psutil.virtual_memory()
     total, available = int(machine.total), int(machine.available)
-    for folder in _folders("memory", cgroups, membership):
+    for folder in folders("memory", cgroups, membership):
         limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
         if limit is None or limit >= machine.total:  # version 1 writes "no limit" as a number near 2^63
             continue
@@ -43,14 +43,14 @@ def memory(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> Memory:
 def cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
     """Cores that may be used, rounded up to a whole one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for folder in _folders("cpu", cgroups, membership):
+    for folder in folders("cpu", cgroups, membership):
         share = _share(folder)
         if share is not None:
             allowed = min(allowed, max(1, math.ceil(share)))
     return allowed
 
 
-def _folders(controller: str, cgroups: Path, membership: Path) -> Iterator[Path]:
+def folders(controller: str, cgroups: Path, membership: Path) -> Iterator[Path]:
     """The folders of our cgroup of either version and of its ancestors, as far as they can be seen from here."""
     try:
         lines = membership.read_text().splitlines()

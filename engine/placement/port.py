@@ -157,7 +157,8 @@ class Driver(Protocol):
         ...
 
     def crashed(self, placed: Placed) -> bool:
-        """Whether its process is seen to have ended by its own fault: a crash or a failure, not a signal from outside.
+        """Whether its process is seen to have ended by its own fault: a crash or a failure, be it that the kernel ended
+        it for want of memory, not a signal from outside.
 
         False while it lives, and where nobody could see it; to be asked before `forget`.
         """

@@ -34,8 +34,10 @@ class TextStream:
         return text if self.stopped else text + held
 
     def _release(self, text: str) -> str:
-        self._held += text
         self.length += len(text)
+        if not self._stops:
+            return text
+        self._held += text
         start = _first_stop(self._held, self._stops)
         if start is not None:
             out, self._held, self.stopped = self._held[:start], "", True

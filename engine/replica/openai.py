@@ -123,13 +123,14 @@ class Inference:
         demand: Demand,
         past: Past | None,
     ) -> Job:
-        """What all jobs of a request have in common; index, prompt and limit are still to be set."""
+        """What all jobs of a request have in common; index and prompt are still to be set, and `max_tokens` is what the
+        gateway lets each have."""
         # Both places count, and mean the same: a header must not hide the key in the body, nor the other way round.
         keys = (headers.get(ISOLATION_HEADER), request.prompt_cache_isolation_key)
         return Job(
             index=0,
             prompt=[],
-            max_tokens=0,
+            max_tokens=standing.most_tokens(headers),
             sampling=self._options.options(request, past.origin.seed if past else None),
             stops=(*request.stops, *demand.stops),
             special_text=demand.special_text,
@@ -149,7 +150,7 @@ class Inference:
 
     def _first(self, request: GenerationRequest, common: Job, tokens: list[int], index: int) -> Job:
         """The first choice of one prompt."""
-        limit = self._max_tokens(request, len(tokens))
+        limit = min(common.max_tokens, self._max_tokens(request, len(tokens)))
         if isinstance(request, ChatRequest):
             self._answers.check_thought_limit(request, limit)
         expected = expected_tokens(self._prompts, self._model.vocabulary, request.expected, limit)

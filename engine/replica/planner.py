@@ -44,6 +44,8 @@ class Limits:
     alone_ms: float
     turns_ms: float = 400.0  # how long the turns of all adapters may take, which is the gap between bursts of tokens
     turn_overhead: float = 0.05  # the share of a turn that switching to it may cost, as far as `turns_ms` allows
+    steady_ms: float = 100.0  # how long the turn may take where nothing but decoding is to be done
+    steady_tokens: int = 8  # and how many tokens: what planning costs is no part of it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,31 @@ class Chunk:
 
 
 def plan_turns(
-    running: Sequence[Running], active: Hashable, table: Table, limits: Limits, switch_ms: float = 0.0
+    running: Sequence[Running],
+    active: Hashable,
+    table: Table,
+    limits: Limits,
+    switch_ms: float = 0.0,
+    *,
+    steady: bool = False,
 ) -> tuple[Turn, ...]:
     """A turn for each adapter set. `active`, the one in force, comes first, so that it need not be switched to;
-    `switch_ms` is what changing adapters costs."""
+    `switch_ms` is what changing adapters costs. `steady`: nobody's prompt is to be read."""
     groups: dict[Hashable, list[int]] = {}
     for one in running:
         groups.setdefault(one.adapters, []).append(one.sequence)
-    if len(groups) == 1:
-        switch_ms = 0.0
     costs = {adapters: total_cost(ids, table) for adapters, ids in groups.items()}
+    if len(groups) == 1:
+        [(adapters, ids)] = groups.items()
+        return (Turn(adapters, tuple(sorted(ids)), _steady_repeats(costs[adapters], limits) if steady else 1),)
     round_ms = sum(costs.values()) + switch_ms * len(groups)
     ordered = sorted(groups, key=lambda adapters: adapters != active)
     return tuple(Turn(a, tuple(sorted(groups[a])), _repeats(costs[a], round_ms, switch_ms, limits)) for a in ordered)
+
+
+def _steady_repeats(own_ms: float, limits: Limits) -> int:
+    """How many tokens those who have the model to themselves decode before anything is planned anew."""
+    return max(1, min(limits.steady_tokens, int(limits.steady_ms / own_ms))) if own_ms > 0 else 1
 
 
 def _repeats(own_ms: float, round_ms: float, switch_ms: float, limits: Limits) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.replica import hardware, llama
 from engine.replica.hardware import Layout
+from engine.replica.load_progress import LoadProgress
 from engine.replica.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ class Opened:
 
 
 class Preload:
-    """Starts at once. `progress` goes from 0 to 1."""
+    """Starts at once. `progress` tells how far it is."""
 
     def __init__(self, settings: Settings) -> None:
-        self.progress = 0.0
+        self.progress = LoadProgress()
         self._settings = settings
         self._cancelled = threading.Event()
         self._opened: Opened | None = None
@@ -52,10 +53,13 @@ class Preload:
         return self._opened
 
     def _run(self) -> None:
+        self.progress.follow()
         try:
             self._opened = self._open()
         except Exception as error:  # raised again in `wait`, where somebody can act on it
             self._error = error
+        finally:
+            self.progress.end()
 
     def _open(self) -> Opened:
         llama.start_backend()
@@ -74,7 +78,7 @@ class Preload:
         return Opened(model, loaded.layout, loaded)  # its threads are chosen by now
 
     def _on_progress(self, fraction: float) -> bool:
-        self.progress = fraction
+        self.progress.fraction = fraction
         return not self._cancelled.is_set()
 
 

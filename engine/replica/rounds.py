@@ -56,7 +56,8 @@ class Rounds:
         self._number = 0
 
     def next(self) -> None:
-        """One round. Once somebody could join it, its turns are of one token: more only make switching cheap."""
+        """One round. Its turns end early once somebody could join, or somebody has left: more tokens than one only make
+        switching, or planning, cheap."""
         self._number += 1
         self._compact()
         self._draft_ahead()
@@ -71,15 +72,21 @@ class Rounds:
         self._loaded.adapters.sweep(self._stepper.in_use())
 
     def _take(self, turn: planner.Turn) -> None:
+        there = len(self._active)
         for _token in range(turn.repeats):
             self._stepper.decode_turn(turn)
             self._outcome.between_calls()
-            if self._outcome.pressing():
+            if self._outcome.pressing() or len(self._active) < there:
                 break
 
     def _turns(self) -> tuple[planner.Turn, ...]:
         running = [planner.Running(i, s.job.adapters) for i, s in self._active.items() if s.running]
-        return planner.plan_turns(running, self._stepper.in_force, self._table, self._limits, self._stepper.switch_ms)
+        steady = len(running) == len(self._active) and not any(
+            s.speculator is not None and s.speculator.needs_catch_up for s in self._active.values()
+        )
+        return planner.plan_turns(
+            running, self._stepper.in_force, self._table, self._limits, self._stepper.switch_ms, steady=steady
+        )
 
     def _chunks(self) -> tuple[planner.Chunk, ...]:
         running = sum(s.running for s in self._active.values())

@@ -173,7 +173,7 @@ class Runtime:
     @property
     def progress(self) -> float:
         """How much of the model is loaded, below 1 until requests are served."""
-        return 1.0 if self.served else round(min(self._preload.progress, 0.99), 2)
+        return 1.0 if self.served else round(min(self._preload.progress.fraction, 0.99), 2)
 
     @property
     def adapters(self) -> Adapters | None:
@@ -181,8 +181,11 @@ class Runtime:
         return self.loaded.adapters if self.loaded is not None else None
 
     def load_figures(self) -> dict[str, Any]:
-        """Running, waiting and the age of the last progress; zeros while there is nothing to run."""
-        return stats.load_figures(self.scheduler, self._pooler)
+        """Running, waiting and the age of the last progress, be it in loading; zeros while there is nothing to do."""
+        figures = stats.load_figures(self.scheduler, self._pooler)
+        if self.status == "loading":
+            figures["last_progress_age_s"] = round(self._preload.progress.age_s(), 3)
+        return figures
 
     def stats(self) -> dict[str, Any]:
         if self.status != "ready" and self.scheduler is None:

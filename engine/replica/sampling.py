@@ -96,7 +96,8 @@ class Sampler:
 
     def __init__(self, options: SamplingOptions, *, prompt: Iterable[int] = (), banned: Iterable[int] = ()) -> None:
         self.options = options
-        self._banned = np.fromiter(banned, np.int64)
+        self._banned_tokens = frozenset(banned)
+        self._banned = np.fromiter(self._banned_tokens, np.int64)
         self._bias_tokens = np.fromiter(options.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(options.logit_bias.values(), np.float32)
         self._seen = set(prompt) if options.repetition_penalty != 1.0 else set()
@@ -110,6 +111,15 @@ class Sampler:
     def choose(self, row: Logits) -> Choice:
         """The next token for raw logits `row` (not modified). Does not record it: call `accept` with what was taken."""
         return self.choose_shaped(row, self.shape(row))
+
+    def settled(self, raw: Logits, best: int) -> Choice | None:
+        """The next token where it is plain to see: the likeliest, `best`, if it is to be taken and nothing speaks
+        against it. None: `shape` and `choose_shaped` have to tell, for which rows of logits are copied and read again.
+        """
+        if not self.options.greedy or self.options.shapes_logits or best in self._banned_tokens:
+            return None
+        self._chosen = (best, 0.0)
+        return self._choice(raw, best, 0.0)
 
     def choose_shaped(self, raw: Logits, shaped: Logits) -> Choice:
         """Like `choose`, for logits that went through `shape` and possibly a grammar."""

@@ -158,11 +158,12 @@ class Sequence:
 
     def take(self, row: Logits) -> Event | None:
         """Sample from one row of logits. Returns what to send: text, the end, or None while text is held back."""
-        if np.isnan(row[row.argmax()]):
+        best = int(row.argmax())
+        if np.isnan(row[best]):
             raise NotNumbers
         if self.generated >= self.job.max_tokens:
             return self._finish("length")
-        choice = self._choose(row)
+        choice = self._choose(row, best)
         if choice.token in self._ends:
             return self._finish("stop")
         if self.speculator is not None:
@@ -217,12 +218,16 @@ class Sequence:
         tokens, self._unsent = tuple(self._unsent), []
         return Delta(self.job.index, text, tokens, last)
 
-    def _choose(self, row: Logits) -> Choice:
-        """The next token: one that is due, or a choice, made anew where the grammar forbids it among what it allows."""
+    def _choose(self, row: Logits, best: int) -> Choice:
+        """The next token: one that is due, or a choice, made anew where the grammar forbids it among what it allows.
+        `best`: the likeliest token of `row`."""
         grammar = self._grammar
         due = None if self._thought is None else self._thought.due
         if due is not None and (grammar is None or grammar.advance(due)):
             return self._sampler.forced(row, due)
+        settled = self._sampler.settled(row, best) if grammar is None else None
+        if settled is not None:
+            return settled
         shaped = self._sampler.shape(row)
         choice = self._sampler.choose_shaped(row, shaped)
         # Trying one token is 100 times cheaper than masking the vocabulary, and most tokens fit.

@@ -30,6 +30,7 @@ from client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from engine.perf_headers import perf_headers
 from engine.replica import adapter_routes, journal
 from engine.replica.call import Call, ClientGone
 from engine.replica.embeddings import embed
@@ -167,8 +168,7 @@ class App:
             watcher.cancel()
             gone.set()  # whatever is still being read is read for nobody
         metrics = {"prompt-tokens": tokens, "server-processing-time": round(time.monotonic() - arrived, 6)}
-        headers = [(f"fireworks-{name}".encode(), _header_value(value)) for name, value in metrics.items()]
-        await _send_raw(send, 200, body, [*headers, (b"x-request-id", request_id.encode("latin-1"))])
+        await _send_raw(send, 200, body, [*perf_headers(metrics), (b"x-request-id", request_id.encode("latin-1"))])
 
 
 async def _watch(receive: Receive, on_gone: Callable[[], None]) -> None:
@@ -180,13 +180,9 @@ async def _watch(receive: Receive, on_gone: Callable[[], None]) -> None:
 
 async def _whole(send: Send, call: Call, request_id: str) -> None:
     body = await call.body()
-    metrics = [(f"fireworks-{name}".encode(), _header_value(value)) for name, value in call.perf().items()]
+    metrics = perf_headers(call.perf())
     metrics.append((DRAFTS_HEADER, b"%d,%d" % call.drafts))
     await _send_json(send, 200, body, [*metrics, (b"x-request-id", request_id.encode("latin-1"))])
-
-
-def _header_value(value: object) -> bytes:
-    return str(value).encode("latin-1", "replace")
 
 
 async def _stream(send: Send, call: Call, request_id: str, unforeseen: Callable[[Exception], FiredeckError]) -> None:

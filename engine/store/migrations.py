@@ -174,3 +174,32 @@ def m013_request_usage(db: sqlite3.Connection) -> None:
     )
     db.execute("CREATE INDEX request_usage_by_time ON request_usage (at_ms)")
     db.execute("CREATE TABLE last_request (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT")
+
+
+@migration
+def m014_faults(db: sqlite3.Connection) -> None:
+    """Since when nobody asks a deployment, in seconds that an engine was there for; and what went wrong with its
+    replicas."""
+    db.execute("ALTER TABLE deployments ADD COLUMN idle_watched_s REAL")
+    db.execute("ALTER TABLE fleet_beat ADD COLUMN watched_s REAL NOT NULL DEFAULT 0")
+    db.execute("CREATE TABLE faults (deployment TEXT PRIMARY KEY, doc TEXT NOT NULL) STRICT")
+
+
+@migration
+def m015_usage_of_guards(db: sqlite3.Connection) -> None:
+    """Requests that guards made for those of clients are told apart: the guard is part of who pays."""
+    told = "account, at_ms, user, key, deployment, model, adapter, tags, simulated"
+    sums = "requests, failed, prompt, cached, generated, accepted, rejected, unpriced, charge"
+    db.execute("ALTER TABLE request_usage RENAME TO request_usage_before")
+    db.execute("DROP INDEX request_usage_by_time")
+    db.execute(
+        "CREATE TABLE request_usage (account TEXT NOT NULL, at_ms INTEGER NOT NULL, user TEXT NOT NULL,"
+        " key TEXT NOT NULL, deployment TEXT NOT NULL, model TEXT NOT NULL, adapter TEXT NOT NULL, tags TEXT NOT NULL,"
+        " simulated INTEGER NOT NULL, guard TEXT NOT NULL, requests INTEGER NOT NULL, failed INTEGER NOT NULL,"
+        " prompt INTEGER NOT NULL, cached INTEGER NOT NULL, generated INTEGER NOT NULL, accepted INTEGER NOT NULL,"
+        " rejected INTEGER NOT NULL, unpriced INTEGER NOT NULL, charge INTEGER NOT NULL,"
+        f" PRIMARY KEY ({told}, guard)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(f"INSERT INTO request_usage ({told}, guard, {sums}) SELECT {told}, '', {sums} FROM request_usage_before")
+    db.execute("DROP TABLE request_usage_before")
+    db.execute("CREATE INDEX request_usage_by_time ON request_usage (at_ms)")

@@ -6,21 +6,30 @@ VALUES (:name, :account, :doc, :create_time, :delete_time)
 ON CONFLICT (name) DO UPDATE SET doc = excluded.doc, delete_time = excluded.delete_time;
 
 -- name: all_deployments
-SELECT name, doc, last_request_at, used_lived_s FROM deployments ORDER BY create_time, name;
+SELECT d.doc, d.last_request_at, d.used_lived_s, d.idle_watched_s, f.doc AS faults
+FROM deployments d LEFT JOIN faults f ON f.deployment = d.name ORDER BY d.create_time, d.name;
 
 -- name: drop_deployment
 DELETE FROM deployments WHERE name = :name;
 
 -- name: touch_deployment
-UPDATE deployments SET last_request_at = :at, used_lived_s = :lived_s WHERE name = :name;
+UPDATE deployments SET last_request_at = :at, used_lived_s = :lived_s, idle_watched_s = :idle_watched_s WHERE name = :name;
+
+-- name: put_faults
+INSERT INTO faults (deployment, doc) VALUES (:deployment, :doc)
+ON CONFLICT (deployment) DO UPDATE SET doc = excluded.doc;
+
+-- name: drop_faults
+DELETE FROM faults WHERE deployment = :name;
 
 -- name: put_fleet_beat
-INSERT INTO fleet_beat (id, boot, monotonic_s, wall_s, lived_s) VALUES (1, :boot, :monotonic_s, :wall_s, :lived_s)
+INSERT INTO fleet_beat (id, boot, monotonic_s, wall_s, lived_s, watched_s)
+VALUES (1, :boot, :monotonic_s, :wall_s, :lived_s, :watched_s)
 ON CONFLICT (id) DO UPDATE SET boot = excluded.boot, monotonic_s = excluded.monotonic_s, wall_s = excluded.wall_s,
-    lived_s = excluded.lived_s;
+    lived_s = excluded.lived_s, watched_s = excluded.watched_s;
 
 -- name: last_fleet_beat
-SELECT boot, monotonic_s, wall_s, lived_s FROM fleet_beat;
+SELECT boot, monotonic_s, wall_s, lived_s, watched_s FROM fleet_beat;
 
 -- name: put_model
 INSERT INTO models (name, account, doc) VALUES (:name, :account, :doc)

@@ -1,9 +1,9 @@
 -- What requests used, by minute (older: by hour) and payer. Parameters are named (:name).
 
 -- name: add_request_usage
-INSERT INTO request_usage (account, at_ms, user, key, deployment, model, adapter, tags, simulated, requests, failed,
-    prompt, cached, generated, accepted, rejected, unpriced, charge)
-VALUES (:account, :at_ms, :user, :key, :deployment, :model, :adapter, :tags, :simulated, :requests, :failed,
+INSERT INTO request_usage (account, at_ms, user, key, deployment, model, adapter, tags, simulated, guard, requests,
+    failed, prompt, cached, generated, accepted, rejected, unpriced, charge)
+VALUES (:account, :at_ms, :user, :key, :deployment, :model, :adapter, :tags, :simulated, :guard, :requests, :failed,
     :prompt, :cached, :generated, :accepted, :rejected, :unpriced, :charge)
 ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, failed = failed + excluded.failed,
     prompt = prompt + excluded.prompt, cached = cached + excluded.cached, generated = generated + excluded.generated,
@@ -16,12 +16,13 @@ INSERT INTO last_request (id, number) VALUES (1, :number) ON CONFLICT (id) DO UP
 -- name: last_request
 SELECT coalesce(max(number), 0) AS number FROM last_request;
 
+-- By spans of :per_ms from the epoch on.
 -- name: request_usage
-SELECT user, key, deployment, model, adapter, tags, simulated, sum(requests) AS requests, sum(failed) AS failed,
-    sum(prompt) AS prompt, sum(cached) AS cached, sum(generated) AS generated, sum(accepted) AS accepted,
-    sum(rejected) AS rejected, sum(unpriced) AS unpriced, sum(charge) AS charge
+SELECT at_ms / :per_ms * :per_ms AS from_ms, user, key, deployment, model, adapter, tags, simulated, guard,
+    sum(requests) AS requests, sum(failed) AS failed, sum(prompt) AS prompt, sum(cached) AS cached,
+    sum(generated) AS generated, sum(accepted) AS accepted, sum(rejected) AS rejected, sum(unpriced) AS unpriced, sum(charge) AS charge
 FROM request_usage WHERE account = :account AND at_ms >= :start AND at_ms < :end
-GROUP BY user, key, deployment, model, adapter, tags, simulated;
+GROUP BY from_ms, user, key, deployment, model, adapter, tags, simulated, guard;
 
 -- name: charged
 SELECT account, sum(charge) AS charge FROM request_usage WHERE at_ms >= :start GROUP BY account;
@@ -30,13 +31,13 @@ SELECT account, sum(charge) AS charge FROM request_usage WHERE at_ms >= :start G
 SELECT DISTINCT account, tags FROM request_usage WHERE at_ms >= :start AND tags != '';
 
 -- name: roll_up_usage
-INSERT INTO request_usage (account, at_ms, user, key, deployment, model, adapter, tags, simulated, requests, failed,
-    prompt, cached, generated, accepted, rejected, unpriced, charge)
-SELECT account, at_ms / 3600000 * 3600000 AS hour_ms, user, key, deployment, model, adapter, tags, simulated,
+INSERT INTO request_usage (account, at_ms, user, key, deployment, model, adapter, tags, simulated, guard, requests,
+    failed, prompt, cached, generated, accepted, rejected, unpriced, charge)
+SELECT account, at_ms / 3600000 * 3600000 AS hour_ms, user, key, deployment, model, adapter, tags, simulated, guard,
     sum(requests), sum(failed), sum(prompt), sum(cached), sum(generated), sum(accepted), sum(rejected), sum(unpriced),
     sum(charge)
 FROM request_usage WHERE at_ms < :until AND at_ms % 3600000 != 0
-GROUP BY account, hour_ms, user, key, deployment, model, adapter, tags, simulated
+GROUP BY account, hour_ms, user, key, deployment, model, adapter, tags, simulated, guard
 ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, failed = failed + excluded.failed,
     prompt = prompt + excluded.prompt, cached = cached + excluded.cached, generated = generated + excluded.generated,
     accepted = accepted + excluded.accepted, rejected = rejected + excluded.rejected,

@@ -66,11 +66,14 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredDeployment:
-    """`used_lived_s`: when it was asked or changed last (`engine.fleet.lived`), None where that is not known."""
+    """When it was asked or changed last and since when it is idle (`engine.fleet.lived`), None where that is not known;
+    `faults`: what went wrong with its replicas (`engine.fleet.faults`), None for nothing."""
 
     deployment: Deployment
     last_request_at: datetime | None
     used_lived_s: float | None = None
+    idle_watched_s: float | None = None
+    faults: str | None = None
 
 
 def named_queries() -> dict[str, str]:
@@ -118,7 +121,9 @@ class Store:
     async def deployments(self) -> list[StoredDeployment]:
         return [
             StoredDeployment(
-                Deployment.model_validate_json(row["doc"]), _instant(row["last_request_at"]), row["used_lived_s"]
+                deployment=Deployment.model_validate_json(row.pop("doc")),
+                last_request_at=_instant(row.pop("last_request_at")),
+                **row,
             )
             for row in await self._read("all_deployments")
         ]
@@ -131,14 +136,18 @@ class Store:
             self._transact,
             [
                 ("drop_deployment", named), ("drop_events_of", of), ("drop_served_settings", named),
-                ("drop_deployed_models_of", of),
+                ("drop_deployed_models_of", of), ("drop_faults", named),
             ],
         )  # fmt: skip
 
-    async def touch_deployment(self, name: str, at: datetime | None, lived_s: float) -> None:
-        """The instants of its last request and of its last use, be that a request or a change."""
-        row = {"name": name, "at": at and at.isoformat(), "lived_s": lived_s}
+    async def touch_deployment(self, name: str, at: datetime | None, lived_s: float, idle_watched_s: float) -> None:
+        """The instants of its last request, of its last use (a request or a change), and since when it is idle."""
+        row = {"name": name, "at": at and at.isoformat(), "lived_s": lived_s, "idle_watched_s": idle_watched_s}
         await self._write("touch_deployment", row)
+
+    async def put_faults(self, deployment: str, doc: str) -> None:
+        """What went wrong with its replicas (JSON)."""
+        await self._write("put_faults", {"deployment": deployment, "doc": doc})
 
     async def put_model(self, model: Model) -> None:
         doc = model.model_dump_json(by_alias=True, exclude_none=True)

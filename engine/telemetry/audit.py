@@ -169,8 +169,14 @@ class AuditLog:
         if len(left) == len(taken) or isinstance(error, FiredeckError):
             self._waiting.extendleft(reversed(left))
             raise error
-        for _ in left:
-            self._lose(f"the database does not take them: {error}")
+        for number, one in enumerate(left):  # the fault may have ended between two of them
+            try:
+                await self._append([one])
+            except FiredeckError:
+                self._waiting.extendleft(reversed(left[number:]))
+                raise
+            except Exception as why:
+                self._lose(f"the database does not take them: {why}")
 
     def _lose(self, why: str) -> None:
         self._lost += 1

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
+
+from prometheus_client.metrics import MetricWrapperBase
 
 from client.fleet_types import DeploymentStats
 from engine.clock import Clock
@@ -15,6 +18,8 @@ from engine.control.route import Rule
 from engine.telemetry import metrics
 from engine.telemetry.metrics import Buckets
 from engine.telemetry.window import Rate, Window, percentile
+
+Series = TypeVar("Series", bound=MetricWrapperBase)
 
 STATS_WINDOW_S = 30.0
 RATE_WINDOW_S = 3.0  # tokens per second are shown over a short window: they are a speed, not a trend
@@ -56,6 +61,15 @@ class Meter:
         self._ttft_ms = Window(STATS_WINDOW_S)
         self._generated = Rate(STATS_WINDOW_S)
         self._prompted = Rate(STATS_WINDOW_S)
+        self._series: dict[tuple[object, ...], Any] = {}
+
+    def _of(self, metric: Series, *labels: str) -> Series:
+        """The deployment's own series of a metric, looked for once: it is there as long as the deployment is."""
+        key = (metric, *labels)
+        found: Series | None = self._series.get(key)
+        if found is None:
+            found = self._series[key] = metric.labels(self.deployment, *labels)
+        return found
 
     def began(self, *, synthetic: bool) -> None:
         now = self._clock.monotonic()
@@ -74,7 +88,7 @@ class Meter:
         """The response cache was asked for the answer to a request that has begun."""
         self.cache_hits += hit
         self.cache_misses += not hit
-        metrics.CACHE.labels(self.deployment, "hit" if hit else "miss").inc()
+        self._of(metrics.CACHE, "hit" if hit else "miss").inc()
 
     @property
     def computed(self) -> int:
@@ -83,19 +97,19 @@ class Meter:
 
     def held(self, seconds: float) -> None:
         """A request has waited so long for a place, whether it got one or not."""
-        metrics.HELD_FOR.labels(self.deployment).observe(seconds)
+        self._of(metrics.HELD_FOR).observe(seconds)
 
     def routed(self, rule: Rule) -> None:
         """A replica was chosen for a request, or for another try of one."""
-        metrics.ROUTED.labels(self.deployment, rule).inc()
+        self._of(metrics.ROUTED, rule).inc()
 
     def ejected(self) -> None:
         """A replica gets no request for a while."""
-        metrics.EJECTED.labels(self.deployment).inc()
+        self._of(metrics.EJECTED).inc()
 
     def first_token(self, ttft_s: float) -> None:
         self._ttft_ms.add(self._clock.monotonic(), ttft_s * 1000)
-        metrics.TTFT.labels(self.deployment).observe(ttft_s)
+        self._of(metrics.TTFT).observe(ttft_s)
 
     def ended(self, *, code: int, failed: bool, seconds: float, usage: Usage) -> None:
         """A request is over; `code` is its HTTP status (499: the client left), `failed` whether that is our fault."""
@@ -109,12 +123,12 @@ class Meter:
             self._failures.add(now)
         label = metrics.code_label(code)
         self.codes[label] += 1
-        metrics.REQUESTS.labels(self.deployment, label).inc()
-        metrics.FAILED.labels(self.deployment).inc(failed)
-        metrics.DURATION.labels(self.deployment).observe(seconds)
-        metrics.PROMPT_TOKENS.labels(self.deployment).inc(usage.prompt)
-        metrics.CACHED_TOKENS.labels(self.deployment).inc(usage.cached)
-        metrics.GENERATED_TOKENS.labels(self.deployment).inc(usage.generated)
+        self._of(metrics.REQUESTS, label).inc()
+        self._of(metrics.FAILED).inc(failed)
+        self._of(metrics.DURATION).observe(seconds)
+        self._of(metrics.PROMPT_TOKENS).inc(usage.prompt)
+        self._of(metrics.CACHED_TOKENS).inc(usage.cached)
+        self._of(metrics.GENERATED_TOKENS).inc(usage.generated)
 
     def produced(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Tokens that the replicas computed since they were last asked: the live speed, requests under way included."""
@@ -125,10 +139,10 @@ class Meter:
             self._generated.add(now, generated_tokens)
 
     def ttft_buckets(self) -> Buckets:
-        return metrics.cumulative(metrics.TTFT.labels(self.deployment))
+        return metrics.cumulative(self._of(metrics.TTFT))
 
     def duration_buckets(self) -> Buckets:
-        return metrics.cumulative(metrics.DURATION.labels(self.deployment))
+        return metrics.cumulative(self._of(metrics.DURATION))
 
     def ttft_ms(self, p: float, seconds: float) -> float | None:
         return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from client.guard_types import ANSWER, REQUEST
 from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
 from engine.telemetry.trace import (
@@ -73,10 +74,10 @@ class Span:
 
 def spans_of(trace: Trace, death: Kind = DEATHS.kind) -> list[Span]:
     """All spans of a request, the whole one first."""
-    found = [_whole(trace), _admit(trace), *_guards(trace)]
+    found = [_whole(trace), _admit(trace), *_guards(trace, REQUEST)]
     for number, attempt in enumerate(trace.attempts):
         found += _Tried(trace, number, attempt, death).spans()
-    return found
+    return found + _guards(trace, ANSWER)
 
 
 def operation(trace: Trace) -> str:
@@ -159,7 +160,7 @@ def _admit(trace: Trace) -> Span:
     )  # fmt: skip
 
 
-def _guards(trace: Trace) -> list[Span]:
+def _guards(trace: Trace, phase: str) -> list[Span]:
     return [
         Span(
             f"guard {one.guard}", trace.child_id(GUARDS + number), trace.span_id, INTERNAL,
@@ -167,6 +168,7 @@ def _guards(trace: Trace) -> list[Span]:
             {"firedeck.guard.phase": one.phase, "firedeck.guard.verdict": one.verdict},
         )
         for number, one in enumerate(trace.judgements)
+        if one.phase == phase
     ]  # fmt: skip
 
 
@@ -272,11 +274,12 @@ def steps(one: Attempt) -> list[tuple[str, float, float | None]]:
     if "prefill_s" not in numbers or one.answered_at is None:
         return laid
     at = one.answered_at
+    reading = [numbers[name] for name in ("tokenizer_queue_s", "tokenizer_s") if name in numbers]
     for name, seconds in (
         ("decode", numbers.get("decode_s")),
         ("prefill", numbers["prefill_s"]),
         ("queue", numbers.get("queue_s", 0.0)),
-        ("tokenize", numbers.get("tokenizer_queue_s", 0.0) + numbers.get("tokenizer_s", 0.0)),
+        ("tokenize", sum(reading) if reading else None),
     ):
         if seconds is not None:
             laid.append((name, at - seconds, at))

@@ -18,6 +18,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ ROWS_KEPT = 1_000_000
 TOKENS_MAX = 1 << 28  # of one request: a replica that tells nonsense spoils no sum
 _PAYER = tuple(field.name for field in fields(Payer))
 _SPENT = tuple(field.name for field in fields(Spent))
+_payer_line, _spent_line = attrgetter(*_PAYER), attrgetter(*_SPENT)  # `astuple` copies all that it finds, deeply
 
+ALL_MS = 1 << 62  # a span that holds all time
 Sums = dict[tuple[int, Payer], Spent]  # by minute (its first millisecond) and payer
+Sum = tuple[int, Payer, Spent]  # from when on, whose, what
 
 
 @dataclass(slots=True)
@@ -94,12 +98,20 @@ class Tally:
         self._journal.close()
 
     def bill(
-        self, caller: Principal, deployment: str, model: str, adapter: str | None, metadata: object, *, simulated: bool
+        self,
+        caller: Principal,
+        deployment: str,
+        model: str,
+        adapter: str | None,
+        metadata: object,
+        *,
+        simulated: bool,
+        guard: str = "",
     ) -> Bill:
-        """For a request that goes to a deployment now; names in full."""
+        """For a request that goes to a deployment now; names in full. `guard`: which of them makes it."""
         tags = self._bounded(caller.account, tags_of(metadata))
         payer = Payer(
-            caller.account, caller.user, caller.key_id, deployment, model, adapter or "", tags, simulated
+            caller.account, caller.user, caller.key_id, deployment, model, adapter or "", tags, simulated, guard
         )  # fmt: skip
         return Bill(self, payer)
 
@@ -113,21 +125,32 @@ class Tally:
         )  # fmt: skip
         minute = self._now_ms() // MINUTE_MS * MINUTE_MS
         self._number += 1
-        self._journal.add([self._number, minute, *astuple(payer), *astuple(spent)])
+        self._journal.add([self._number, minute, *_payer_line(payer), *_spent_line(spent)])
         self._add(minute, payer, spent)
 
     def spent(self, account: str) -> int:
         """TOKEN_UNITS of a US dollar since the month began."""
         return self._charges[account] if account in self._charges and self._is_this_month() else 0
 
-    async def usage(self, account: str, start_ms: int, end_ms: int) -> list[tuple[Payer, Spent]]:
-        """Sums by payer over the minutes (of the time before the last two days: hours) that begin in the period."""
+    def whole(self, at_ms: int) -> int:
+        """The instant to which a period's end is counted, or from which its beginning: the next whole minute, of the
+        time before the last two days the next whole hour."""
+        span = HOUR_MS if at_ms <= self._minutes_from() else MINUTE_MS
+        return -(-at_ms // span) * span
+
+    async def usage(self, account: str, start_ms: int, end_ms: int, per_ms: int = ALL_MS) -> list[Sum]:
+        """Sums by span of `per_ms` (whole hours, as far as they have been used) and payer over the minutes (of the time
+        before the last two days: hours) that begin in the period."""
         async with self._writing:  # nothing is on its way: each request is in the database or in memory
-            period = {"account": account, "start": start_ms, "end": end_ms}
-            newer = [(payer, spent) for (at, payer), spent in self._pending.items() if start_ms <= at < end_ms]
-            newer = [(payer, replace(spent)) for payer, spent in newer if payer.account == account]
+            period = {"account": account, "start": start_ms, "end": end_ms, "per_ms": per_ms}
+            newer = [
+                (at // per_ms * per_ms, payer, replace(spent))
+                for (at, payer), spent in self._pending.items()
+                if payer.account == account and start_ms <= at < end_ms
+            ]
             rows = await self._store.fetch("request_usage", period)
-        return [(_payer(account, row), Spent(**{name: row[name] for name in _SPENT})) for row in rows] + newer
+        found = [(r["from_ms"], _payer(account, r), Spent(**{name: r[name] for name in _SPENT})) for r in rows]
+        return found + newer
 
     async def write(self) -> None:
         """All that is pending, in one transaction; what cannot be written is tried again the next time."""
@@ -155,11 +178,17 @@ class Tally:
         now = self._now_ms()
         if now // HOUR_MS == self._hour_ms:
             return []
-        until = {"until": (now - MINUTES_KEPT_MS) // HOUR_MS * HOUR_MS}
+        until = {"until": self._minutes_from()}
         return [("roll_up_usage", until), ("drop_rolled_up", until), ("prune_request_usage", {"keep": ROWS_KEPT})]
+
+    def _minutes_from(self) -> int:
+        """What is older is told by the hour."""
+        return (self._now_ms() - MINUTES_KEPT_MS) // HOUR_MS * HOUR_MS
 
     def _take_over(self, entry: list[Any], taken: int) -> None:
         number, minute, *rest = entry
+        if len(rest) == len(_PAYER) + len(_SPENT) - 1:  # of an engine that knew no requests of guards
+            rest.insert(_PAYER.index("guard"), "")
         payer, spent = Payer(*rest[: len(_PAYER)]), Spent(*rest[len(_PAYER) :])
         if number <= taken:
             return

@@ -215,7 +215,13 @@ def refused(error: FiredeckError) -> None:
         return
     trace.status, trace.error = error.status, error.inference_code or error.name
     if isinstance(error, _OWN_WORDS) or type(error) is FailedPrecondition:
-        trace.why = unquoted(error.message)[:WHY_CHARS]
+        trace.why = unquoted(error.message, _names(trace))[:WHY_CHARS]
+
+
+def _names(trace: Trace) -> set[str]:
+    """Names of ours that a trace tells anyway, in full and short."""
+    names = {trace.account, trace.deployment, trace.model, trace.adapter, trace.router}
+    return {short for name in names for short in (name, name.rpartition("/")[2]) if short}
 
 
 def came_of(status: int, ttft_s: float | None, tokens: tuple[int, int, int]) -> None:

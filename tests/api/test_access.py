@@ -61,7 +61,7 @@ def who_may(method: str, path: str) -> tuple[str, str | None]:
     """The README's table of roles, by what a route is about: the least role, and that for what others own."""
     if "auditLogs" in path or "/guards" in path:
         return "admin", None
-    if "apiKeys" in path and "{quota_id}" not in path:
+    if "apiKeys" in path and ("{quota_id}" not in path or method == "GET"):
         return "inference-user", "admin"
     if path.endswith(":getDownloadEndpoint"):
         return "contributor", None

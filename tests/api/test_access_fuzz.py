@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -44,11 +45,16 @@ SLASHES = [  # once answered by a redirect without a body
 ]
 
 
-@example(SLASHES)
-@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # each is an engine: shrinking would take minutes
-@given(st.lists(asked, min_size=5, max_size=15))
-def test_nothing_makes_the_control_plane_fail(tmp_path_factory: pytest.TempPathFactory, script) -> None:
-    async def play() -> None:
+@pytest.mark.parametrize("examples", [10, pytest.param(500, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_nothing_makes_the_control_plane_fail(tmp_path_factory: pytest.TempPathFactory, examples: int) -> None:
+    # Each example is an engine: shrinking would take minutes.
+    @example(SLASHES)
+    @settings(max_examples=examples, phases=[Phase.explicit, Phase.generate])
+    @given(st.lists(asked, min_size=5, max_size=15))
+    def play(script: list[Any]) -> None:
+        asyncio.run(played(script))
+
+    async def played(script: list[Any]) -> None:
         async with home(tmp_path_factory.mktemp("fuzz")) as at, at.http(at.admin_key) as http:
             for (method, template), places, query, body in script:
                 names = iter(places)
@@ -63,4 +69,4 @@ def test_nothing_makes_the_control_plane_fail(tmp_path_factory: pytest.TempPathF
                 assert answer.status_code == 200 or {"code", "message", "details"} == set(answer.json())
             assert (await at.engine.house.access.audit.verify()).valid
 
-    asyncio.run(play())
+    play()

@@ -19,25 +19,20 @@ from client.cli.main import main
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
 from engine.fleet.accounting import TICK_S
-from engine.gateway.admit import ANSWER_TOKENS, Admission
+from engine.gateway.admit import Admission
+from engine.gateway.exchange import MOST_TOKENS_HEADER
 from engine.keys import Principal
 from engine.telemetry import metrics
 from engine.telemetry.ledger import USED_AGE_S
 from tests.conftest import SHARED
 from tests.house import Home, home, served
 from tests.processes import PATIENCE_S, EngineProcess
-from tests.virtual import Virtual, virtual
+from tests.virtual import Virtual
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 PROMPT_TOKENS = 9  # of CHAT, as the virtual replica counts
 WINDOW_MS = 60_000
 SEED = 20_260_101
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[Virtual]:
-    async with virtual(tmp_path / "virtual") as opened:
-        yield opened
 
 
 async def ask(http: httpx.AsyncClient, account: str = "local", **fields: object) -> httpx.Response:
@@ -79,7 +74,8 @@ class Expected:
             self.admitted[holder].append(now)
 
 
-async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again(at: Virtual) -> None:
+@pytest.mark.parametrize("steps", [110, pytest.param(3000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again(at: Virtual, steps: int) -> None:
     keys: dict[str, tuple[str, str]] = {}  # by name of the key: its account, and itself
     expected = Expected({"local": 9, "elsewhere": 14, "local-0": 2, "local-1": 4, "elsewhere-0": 1, "elsewhere-1": 5})
     for account in ("local", "elsewhere"):
@@ -99,7 +95,7 @@ async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again
     seen = {200: 0, 429: 0}
     refused_before = metrics.REFUSED.labels("requests-per-minute")._value.get()
     async with at.http(at.admin_key) as http:
-        for step in range(110):
+        for step in range(steps):
             name = chance.choice(sorted(keys))
             account, key = keys[name]
             now = round(at.clock.monotonic() * 1000)
@@ -158,7 +154,7 @@ async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_wh
             assert (await ask(http)).status_code == 200
 
 
-async def test_tokens_are_charged_by_estimate_and_settled_by_what_was_used(at: Virtual) -> None:
+async def test_tokens_are_set_aside_and_settled_by_what_was_used(at: Virtual) -> None:
     async with at.client() as admin, at.http(at.admin_key) as http:
         await at.deploy(admin, "chat")
         for kind, value in (("generated", 300), ("prompt", 1000), ("cache-adjusted-prompt", 900)):
@@ -170,23 +166,49 @@ async def test_tokens_are_charged_by_estimate_and_settled_by_what_was_used(at: V
             return (await admin.quotas.get(f"{kind}-tokens-per-minute")).usage
 
         async with asyncio.timeout(PATIENCE_S):
-            while await used("generated") != ANSWER_TOKENS:
+            while await used("generated") != 300:
                 await asyncio.sleep(0.01)
         refused = await ask(http, max_tokens=45)
         assert (refused.status_code, told(refused)["over-limit"]) == (429, "yes")
-        assert told(refused)["remaining-tokens-generated"] == str(300 - ANSWER_TOKENS)
-        small = await ask(http, max_tokens=1)
-        assert small.status_code == 200
-        assert told(small)["limit-tokens-prompt"] == "1000"
-        assert told(small)["limit-tokens-cache-adjusted-prompt"] == "900"
-        assert told(small)["remaining-tokens-generated"] == str(300 - ANSWER_TOKENS - 1)
+        assert told(refused)["remaining-tokens-generated"] == "0"
+        assert MOST_TOKENS_HEADER not in refused.headers
         while not whole.done():
             await at.pass_time(1.0)
-        usage = (await whole).json()["usage"]
+        answer = await whole
+        assert answer.headers[MOST_TOKENS_HEADER] == "300"
+        usage = answer.json()["usage"]
         # What began over a minute ago has gone by; what is younger counts as what it was.
         young = at.clock.monotonic() < began_at + 60
-        assert await used("generated") == (usage["completion_tokens"] + 1 if young else 0)
-        assert await used("prompt") == (2 * PROMPT_TOKENS if young else 0)
+        spent = usage["completion_tokens"] if young else 0
+        settled = spent, PROMPT_TOKENS if young else 0
+        async with asyncio.timeout(PATIENCE_S):
+            while (await used("generated"), await used("prompt")) != settled:
+                await asyncio.sleep(0.01)
+        small = await ask(http, max_tokens=1)
+        assert small.status_code == 200
+        assert MOST_TOKENS_HEADER not in small.headers
+        assert told(small)["limit-tokens-prompt"] == "1000"
+        assert told(small)["limit-tokens-cache-adjusted-prompt"] == "900"
+        assert told(small)["remaining-tokens-generated"] == str(300 - spent - 1)
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(1, None), (5, 45)])
+async def test_no_answer_is_longer_than_what_is_left_of_a_limit(at: Virtual, limit: int, asked: int | None) -> None:
+    async with at.client() as admin, at.http(at.admin_key) as http:
+        await at.deploy(admin, "chat")
+        await admin.quotas.update("generated-tokens-per-minute", limit)
+        began_at = at.clock.monotonic()
+        asking = asyncio.create_task(ask(http, max_tokens=asked))
+        while not asking.done():
+            await at.pass_time(1.0)
+        answer = await asking
+        assert answer.status_code == 200
+        assert answer.json()["usage"]["completion_tokens"] == limit == int(answer.headers[MOST_TOKENS_HEADER])
+        after = await ask(http, max_tokens=1)
+        if at.clock.monotonic() < began_at + 60:  # a slow machine may have let the minute go by
+            assert after.status_code == 429
+            said = f"has 0 left of its {limit} tokens of this minute, and this request may take 1"
+            assert said in after.json()["error"]["message"]
 
 
 async def test_who_leaves_is_charged_what_was_sent_and_makes_room(at: Virtual) -> None:
@@ -329,12 +351,34 @@ async def test_a_key_is_limited_from_the_command_line(tmp_path: Path) -> None:
         changed = await firedeck(f"quota update generated-tokens-per-minute --value 5000 {whose}")
         assert changed.exit_code == 0, changed.output
         assert "5000" in changed.stdout
+        got = await firedeck(f"quota get generated-tokens-per-minute {whose}")
+        assert "Value: 5000\n" in got.stdout
+        assert "Value: off\n" in (await firedeck("quota get generated-tokens-per-minute")).stdout
+        dry = await firedeck(f"quota update generated-tokens-per-minute --value 7 {whose} --dry-run")
+        assert (dry.stderr, dry.exit_code) == ("dry run: nothing was changed; it would be this:\n", 0)
+        assert "Value: 7\n" in dry.stdout
         shown = await firedeck(f"quota list {whose} -o json")
         assert {q["name"].rpartition("/")[2]: q["value"] for q in json.loads(shown.stdout)} == {
             "requests-per-minute": "1000000", "prompt-tokens-per-minute": "1000000000",
             "cache-adjusted-prompt-tokens-per-minute": "1000000000", "generated-tokens-per-minute": "5000",
             "concurrent-requests": "100000",
         }  # fmt: skip
+        dry = await firedeck(f"quota delete generated-tokens-per-minute {whose} --dry-run")
+        assert dry.stderr == "dry run: nothing was changed; this would be taken away:\n"
+        assert "Value: 5000\n" in dry.stdout
+        gone = await firedeck(f"delete quota generated-tokens-per-minute {whose}")
+        assert gone.stderr == "deleted generated-tokens-per-minute\n"
+        assert got.stdout != (await firedeck(f"quota get generated-tokens-per-minute {whose}")).stdout
+        again = await firedeck(f"quota delete generated-tokens-per-minute {whose}")
+        assert again.exit_code == 1
+        assert "is not set: it is at its maximum" in again.stderr
+        for verb in ("get", "delete", "update --value 5"):
+            no_key = await firedeck(f"quota {verb} generated-tokens-per-minute --user ada")
+            assert no_key.exit_code == 1, "it would be the account's"
+            assert "--key-id" in no_key.stderr
+        part = await firedeck("quota update monthly-spend-usd --value 0.2")
+        assert part.exit_code == 2
+        assert "'0.2' is no whole number of 0 or more" in part.stderr
         unknown = await firedeck("quota list --user ada --key-id 00000000")
         assert unknown.exit_code == 1
         assert "firedeck api-key list shows the ids" in unknown.stderr
@@ -365,11 +409,21 @@ def test_a_budget_is_known_to_be_used_up_within_a_second_by_a_replica_that_was_n
     assert TICK_S + USED_AGE_S <= 1.0
 
 
-@pytest.mark.model
-async def test_on_a_real_replica_answers_are_settled_by_what_their_usage_says(engine: EngineProcess) -> None:
+@pytest.fixture
+async def metered(engine: EngineProcess) -> AsyncIterator[str]:
+    """A user of the shared engine."""
     async with Client(engine.context) as admin:
         await admin.users.create(UserSpec(role="user", service_account=True), "metered")
-        made = await admin.api_keys.create("metered")
+        yield "metered"
+        await admin.users.delete("metered")
+
+
+@pytest.mark.model
+async def test_on_a_real_replica_answers_are_settled_by_what_their_usage_says(
+    engine: EngineProcess, metered: str
+) -> None:
+    async with Client(engine.context) as admin:
+        made = await admin.api_keys.create(metered)
         for kind in ("prompt", "cache-adjusted-prompt", "generated"):
             await admin.api_keys.update_quota("metered", made.key_id, f"{kind}-tokens-per-minute", 100_000)
         body = {"model": f"accounts/local/deployments/{SHARED}", "prompt": "One, two, three", "temperature": 0}
@@ -394,4 +448,10 @@ async def test_on_a_real_replica_answers_are_settled_by_what_their_usage_says(en
             while (now := await used()) != expected:
                 assert any(now.values()), "a minute has gone by"
                 await asyncio.sleep(0.05)
-        await admin.users.delete("metered")
+        limit = int(expected["generated"]) + 25
+        await admin.api_keys.update_quota("metered", made.key_id, "generated-tokens-per-minute", limit)
+        async with httpx.AsyncClient(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S) as http:
+            answer = await http.post("/v1/completions", json=body | {"ignore_eos": True})
+        assert answer.json()["choices"][0]["finish_reason"] == "length", "it has no end of its own"
+        most = int(answer.headers[MOST_TOKENS_HEADER])
+        assert 25 <= most == answer.json()["usage"]["completion_tokens"] <= limit

@@ -41,6 +41,7 @@ def test_an_open_loop_on_chat_with_a_shared_prefix_sees_the_cache_at_work(engine
 
 def test_sizing_answers_with_replicas_and_reasons(engine: EngineProcess) -> None:
     model = f"accounts/local/deployments/{SHARED}"
-    found = bench(engine, "--size", "-r", "2", "--ttft", "60s", "-n", "4", "--model", model)["sizing"]
+    few = ("-n", "2", "--warmup", "0")
+    found = bench(engine, "--size", "-r", "2", "--ttft", "60s", *few, "--model", model)["sizing"]
     assert found["replicas"] >= 1
     assert any("ceil(" in reason for reason in found["reasons"])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,12 @@ async def test_without_a_key_it_is_the_local_engines_own(local: Home) -> None:
     assert (await firedeck("whoami")).stdout == "admin (admin) of account local\n"
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-async def test_a_wrong_key_is_refused_from_either_variable_by_every_command(local: Home, words: str) -> None:
-    for name in GIVEN:
+async def test_a_wrong_key_is_refused_from_either_variable_by_every_command(local: Home) -> None:
+    for words, name in product(COMMANDS, GIVEN):
         refused = await firedeck(words, **{name: "wrong"})
-        assert refused.exit_code == 1, (name, refused.output)
-        assert f"the key is that of the variable {name}; " in refused.stderr
-        assert f"env -u {name} firedeck" in refused.stderr
+        assert refused.exit_code == 1, (words, name, refused.output)
+        assert f"the key is that of the variable {name}; " in refused.stderr, words
+        assert f"env -u {name} firedeck" in refused.stderr, words
 
 
 async def test_a_load_that_is_refused_for_its_key_says_whose_it_was(local: Home) -> None:

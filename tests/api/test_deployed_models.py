@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from tests import adapter_files
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 
@@ -107,6 +109,37 @@ def test_an_adapters_model_has_its_details_from_the_file(http: httpx.Client, ada
     }  # fmt: skip
 
 
+def check_usage(http: httpx.Client, adapters: list[str]) -> None:
+    """What requests used is told by the adapter that answered, by whichever name it was asked, whole and streamed."""
+    told: dict[str | None, list[int]] = {}
+    asked: list[tuple[str, str | None]] = [(HOST, None), (f"{adapters[0]}#{HOST}", adapters[0])]
+    asked += [("local/lora-0", adapters[0]), *((one, one) for one in adapters)]
+    for number, (model, adapter) in enumerate(asked):
+        body: dict[str, Any] = {
+            "model": model,
+            "prompt": PROMPT,
+            "max_tokens": 3 + number,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        body |= {"metadata": {"test": "adapters"}, "stream": number % 2 == 1}
+        answer = http.post("/v1/completions", json=body)
+        last = answer.text.split("data: ")[-2] if number % 2 else answer.text
+        usage = json.loads(last)["usage"]
+        sums = told.setdefault(adapter, [0, 0, 0])
+        for at, more in enumerate((1, usage["prompt_tokens"], usage["completion_tokens"])):
+            sums[at] += more
+    query = {"groupBy": "adapter", "filter": f'tags.test=adapters AND deployment="{HOST}"'}
+    found = http.get("/firedeck/v1/accounts/local/usage:tokens", params=query).raise_for_status().json()
+    rows = {row.get("adapter"): [row[name] for name in ("requests", "promptTokens", "generatedTokens")]
+            for row in found["rows"]}  # fmt: skip
+    assert rows == told
+    assert {*told} == {None, *adapters}
+    assert [sum(column) for column in zip(*told.values(), strict=True)] == [
+        found["total"][name] for name in ("requests", "promptTokens", "generatedTokens")
+    ]
+
+
 def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
     host: None, http: httpx.Client, adapters: list[str]
 ) -> None:
@@ -126,6 +159,7 @@ def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
     assert both == [first, second, plain, first, second]
     listed = [model["id"] for model in http.get("/v1/models").json()["data"]]
     assert f"{adapters[0]}#{HOST}" in listed
+    check_usage(http, adapters)
 
     http.patch(f"/v1/{HOST}:scale", json={"replicaCount": 2})
     poll(lambda: ready(http) == 2)
@@ -140,8 +174,12 @@ def test_requests_run_with_the_adapter_they_name_on_old_and_new_replicas(
         return not pids(http) & old
 
     poll(replaced)
-    events = http.get(f"/firedeck/v1/{HOST}/events", params={"limit": 500}).json()["events"]
-    assert sum(event["reason"] == "AddonLoaded" for event in events) >= 6
+
+    def loaded() -> int:
+        events = http.get(f"/firedeck/v1/{HOST}/events", params={"limit": 500}).json()["events"]
+        return sum(event["reason"] == "AddonLoaded" for event in events)
+
+    poll(lambda: loaded() >= 6)
 
     assert http.delete(f"/v1/{records[0]['name']}").json() == {}
     gone = http.post("/inference/v1/completions", json={"model": adapters[0], "prompt": PROMPT, "max_tokens": 1})
@@ -290,8 +328,9 @@ def test_the_command_line_loads_lists_and_unloads(
     engine: EngineProcess, http: httpx.Client, adapters: list[str]
 ) -> None:
     def told(*words: str) -> str:
-        command = firedeck(*words, "--base-url", engine.context.base_url, "--api-key", engine.key)
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+        where = ["--base-url", engine.context.base_url, "--api-key", engine.key]
+        done = CliRunner().invoke(main, [*words, *where])
+        assert done.exit_code == 0, done.output
         return done.stdout + done.stderr
 
     spec = {"baseModel": SMOLLM2, "maxReplicaCount": 0, "deploymentShape": "smollm2-135m-instruct-addons"}

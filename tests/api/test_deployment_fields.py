@@ -12,7 +12,7 @@ from engine.api.openapi import document
 from engine.app import control_plane
 from engine.fleet.template import template_of
 from tests.house import Home, field_of
-from tests.processes import SMOLLM2, EngineProcess
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 PATH = "/v1/accounts/local/deployments"
 SWITCHES = "skipShapeValidation=true&skipImageTagValidation=true"
@@ -128,4 +128,4 @@ async def test_what_is_said_to_be_refused_is_refused_by_its_name(own: Home) -> N
 
 def client(engine: EngineProcess) -> httpx.Client:
     headers = {"Authorization": f"Bearer {engine.key}"}
-    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=60)
+    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S)

@@ -16,7 +16,7 @@ import pytest
 from client.errors import FailedPrecondition, NotFound
 from client.resources import Client
 from client.types import AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec
-from tests.conftest import PATIENCE_S, SHARED, all_counted, until_ready
+from tests.conftest import PATIENCE_S, SHARED, all_counted, removed_afterwards, until_ready
 from tests.processes import SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
@@ -25,11 +25,8 @@ pytestmark = pytest.mark.model
 @pytest.fixture
 async def own(fleet: Client) -> AsyncIterator[Client]:
     """The engine, with whatever a test deploys as `own` removed afterwards."""
-    yield fleet
-    try:
-        await fleet.deployments.delete("own", hard=True, ignore_checks=True)
-    except NotFound:
-        return
+    async with removed_afterwards(fleet, "own"):
+        yield fleet
 
 
 async def until(fleet: Client, condition: object, deployment: str = "own") -> Deployment:
@@ -146,11 +143,9 @@ async def test_an_idle_deployment_goes_to_zero_and_the_first_request_is_held_the
     assert (zero.state, zero.desired_replica_count) == ("READY", 0)
     answer = await asyncio.to_thread(ask, engine, OWN)
     assert answer.choices[0].text
-    status = await own.fleet.status("own")
-    assert status.stats.requests_total == 1
-    assert status.stats.errors_total == 0
-    reasons = [event.message for event in await own.fleet.events("own") if event.reason == "ScaledUp"]
-    assert "held at zero" in reasons[-1]
+    stats = (await own.fleet.status("own")).stats
+    assert (stats.requests_total, stats.errors_total) == (1, 0)
+    await told(own, "ScaledUp", "held at zero")
 
 
 async def test_a_burst_on_a_deployment_at_zero_is_all_served(own: Client, engine: EngineProcess) -> None:
@@ -210,17 +205,17 @@ async def test_from_zero_to_two_and_back_to_zero_with_no_failed_request(own: Cli
     async with asking(engine):
         await until(own, lambda d: ready(d) == 2)
     await until(own, lambda d: d.replica_count == 0)
-    status = await own.fleet.status("own")
-    assert status.stats.errors_total == 0
+    assert (await own.fleet.status("own")).stats.errors_total == 0
+    await told(own, "ScaledDown", "no requests for 9s")
     scalings = [e.message for e in await own.fleet.events("own") if e.reason in {"ScaledUp", "ScaledDown"}]
     assert [m.partition(" replicas: ")[2] != "" for m in scalings] == [True] * len(scalings)
     woken = next(number for number, message in enumerate(scalings) if "held at zero" in message)
     steps = [m.partition(" replicas: ")[0] for m in scalings[woken:]]
     assert steps[:2] == ["0 -> 1", "1 -> 2"]
     # Between them: askers that are held up for a while are a load that sinks, and rises again.
-    assert set(steps[2:-2]) <= {"2 -> 1", "1 -> 2"}
-    assert steps[-2:] == ["2 -> 1", "1 -> 0"]
-    assert "no requests for 9s" in scalings[-1]
+    assert set(steps[2:-1]) <= {"2 -> 1", "1 -> 2"}
+    # An engine that was stopped for a while finds both windows over at once.
+    assert steps[-2:] == ["2 -> 1", "1 -> 0"] or steps[-1] == "2 -> 0"
 
 
 async def test_a_change_that_needs_new_replicas_fails_no_request(own: Client, engine: EngineProcess) -> None:
@@ -329,5 +324,7 @@ async def test_the_fleet_can_be_watched_as_a_stream(fleet: Client) -> None:
         if len(seen) == 3:
             break
     assert seen == sorted(set(seen))
-    history = await fleet.fleet.history(SHARED, 60)
-    assert len(history.times) == len(history.series["ttft_p50_ms"]) > 0
+    async with asyncio.timeout(PATIENCE_S):
+        while not (history := await fleet.fleet.history(SHARED, 60)).times:
+            await asyncio.sleep(0.1)
+    assert len(history.times) == len(history.series["ttft_p50_ms"])

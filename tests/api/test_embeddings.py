@@ -57,7 +57,7 @@ def test_a_stream_of_embeddings_is_an_ordinary_answer(engine: EngineProcess) -> 
         f"{engine.context.base_url}/v1/embeddings",
         headers={"Authorization": f"Bearer {engine.key}"},
         json={"model": DEPLOYMENT, "input": "hi", "stream": True},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["object"] == "list"

@@ -152,8 +152,74 @@ async def test_a_streamed_answer_that_passes_comes_whole_with_its_usage(stage: S
         assert events[-1]["usage"]["completion_tokens"] == 3
         assert answer.text.endswith("data: [DONE]\n\n")
         told = await stage.traced(answer)
-        assert [span.name for span in told.spans[:4]] == ["chat " + told.request.model, "admit", *["guard words"] * 2]
+        names = [span.name.split(" ")[0] for span in told.spans]
+        assert names == ["chat", "admit", "guard", "queue", "route", "replica", "queue", "prefill", "decode", "guard"]
         assert sum("let it pass" in line for line in told.explanation) == 2
+
+
+def letting(monkeypatch: pytest.MonkeyPatch, *said: str) -> asyncio.Event:
+    """Replicas say this, a token each, and the last one only when the event is set."""
+    words, go_on = SimulatedReplica._words, asyncio.Event()
+
+    async def spoken(replica: SimulatedReplica, answer: Any) -> AsyncIterator[str]:
+        answer.tokens, number = len(said), 0
+        async for _ in words(replica, answer):
+            number += 1
+            if number == len(said):
+                await go_on.wait()
+            yield said[number - 1]
+
+    monkeypatch.setattr(SimulatedReplica, "_words", spoken)
+    return go_on
+
+
+WINDOWED = GuardSpec(keywords=["forbidden"], patterns=["[0-9]{4}"], phases=["answer"], release="window")
+
+
+@pytest.mark.parametrize("last", [(" 1234 and more",), (" forbidden",), (" FOR", "bidden"), ("9",)])
+async def test_a_windowed_stream_is_let_out_as_it_comes_and_ends_with_the_refusal(
+    stage: Stage, monkeypatch, last: tuple[str, ...]
+) -> None:
+    said, passes = ["one two three four five six seven eight", " nine ten eleven twelve", *last], last == ("9",)
+    go_on = letting(monkeypatch, *said)
+    async with stage.http() as http, stage.client() as client:
+        await client.guards.create("words", WINDOWED)
+        async with http.stream("POST", PATH, json=saying("x", stream=True)) as answer:
+            events = (line[6:] async for line in answer.aiter_lines() if line.startswith("data: "))
+            assert text_of(await anext(events)) == said[0], "it was let out while the rest was not there yet"
+            go_on.set()
+            rest = [one async for one in events]
+        if passes:
+            assert rest.pop() == "[DONE]"
+            assert "".join(map(text_of, rest)) == "".join(said[1:])
+        else:
+            error = json.loads(rest.pop())
+            assert (error["error"]["code"], error["request_id"]) == ("GUARD_REFUSED", answer.headers["x-request-id"])
+            assert "".join(said[1:]).startswith("".join(map(text_of, rest)))
+            assert not any(last[0] in text_of(one) for one in rest)
+        told = await stage.traced(answer)
+        assert told.request.status == (200 if passes else 400)
+        assert any(line.startswith("Guard words was asked about the answer") for line in told.explanation)
+        used = (await client.usage.tokens(group_by=[])).total
+        assert (used.requests, used.failed_requests, used.prompt_tokens > 0) == (1, 0 if passes else 1, True)
+        whole = await http.post(PATH, json=saying("x"))
+        assert whole.status_code == (200 if passes else 400), "what does not stream is judged whole"
+
+
+def text_of(event: str) -> str:
+    return str(json.loads(event)["choices"][0]["delta"].get("content") or "")
+
+
+async def test_a_window_is_for_rules_and_for_answers(own: Home) -> None:
+    async with own.http(own.admin_key) as http, own.client() as client:
+        for spec in ({"keywords": ["x"], "phases": ["request"]}, {"keywords": ["x"], "model": "chat"}):
+            path = f"/firedeck/v1/{GUARDS}?guardId=g"
+            answer = await http.post(path, json=spec | {"release": "window"})
+            assert (answer.status_code, field_of(answer)) in {(400, "release"), (400, "model")}, answer.text
+        made = await client.guards.create("g", GuardSpec(keywords=["x"]))
+        assert made.release == "whole"
+        asked = await client.guards.create("h", GuardSpec(keywords=["x"], phases=["request"]))
+        assert asked.release is None
 
 
 async def test_an_engine_that_stops_tells_who_waits_for_a_judged_stream_in_the_envelope(
@@ -172,7 +238,7 @@ async def test_an_engine_that_stops_tells_who_waits_for_a_judged_stream_in_the_e
         await client.guards.create("words", GuardSpec(keywords=[CANARY]))
         asking = asyncio.create_task(http.post(PATH, json=saying("x", stream=True)))
         await until(lambda: stage.open() and stage.open()[0].attempts and stage.open()[0].attempts[0].answered_at)
-        stage.home.engine.house.breaking_off.set()
+        stage.home.engine.house.breaking_off.give()
         refused(await asking, 503, "UNAVAILABLE")
 
 
@@ -222,6 +288,23 @@ async def test_after_too_many_hits_a_key_is_refused_for_a_while_or_until_an_admi
         assert (await client.audit_logs.verify()).valid
 
 
+@pytest.mark.parametrize("way", ["null", "mask"])
+async def test_a_breaker_is_taken_away_and_lets_in_whom_it_refused(stage: Stage, way: str) -> None:
+    async with stage.http() as http, stage.client() as client:
+        await client.guards.create("no-canaries", GuardSpec(keywords=["canary"], breaker=BreakerSpec(hits=1)))
+        refused(await http.post(PATH, json=saying("canary")))
+        refused(await http.post(PATH, json=saying("hi")), 403, "KEY_REFUSED")
+        query, body = ("", {"breaker": None}) if way == "null" else ("?updateMask=breaker", {})
+        path = f"/firedeck/v1/accounts/local/guards/no-canaries{query}"
+        rehearsed = await http.patch(f"{path}{'&' if query else '?'}validateOnly=true", json=body)
+        assert "breaker" not in rehearsed.json()
+        refused(await http.post(PATH, json=saying("hi")), 403, "KEY_REFUSED")
+        changed = await http.patch(path, json=body)
+        assert (changed.status_code, changed.json()["keywords"]) == (200, ["canary"])
+        assert "breaker" not in changed.json()
+        assert (await http.post(PATH, json=saying("hi"))).status_code == 200
+
+
 async def test_a_guard_model_that_gives_no_verdict_lets_through_what_its_failure_mode_says(stage: Stage) -> None:
     async with stage.http() as http, stage.client() as client:
         await client.guards.create("model", GuardSpec(model="chat", phases=["request"]))
@@ -254,6 +337,19 @@ async def test_a_guard_model_is_asked_and_obeyed(stage: Stage, monkeypatch) -> N
     said = ["safe"]
     async with stage.http() as http, stage.client() as client:
         await client.guards.create("model", GuardSpec(model="chat", phases=["request"], policy="cats"))
+        tagged = saying("x", metadata={"team": "search"})
+        assert (await http.post(PATH, json=tagged)).status_code == 200
+        keeper = keeper_of(stage)
+        await until(lambda: keeper.meter.requests == sum(keeper.meter.codes.values()) == 2)
+        used = await client.usage.tokens(group_by=["user", "guard", "tag:team"])
+        assert [(row.user, row.guard, row.tags, row.requests) for row in used.rows] == [
+            ("admin", None, {"team": "search"}, 1), ("admin", f"{GUARDS}/model", {"team": "search"}, 1)
+        ]  # fmt: skip
+        assert all(row.prompt_tokens > 0 for row in used.rows)
+        counted = (keeper.meter.requests, keeper.meter.prompt_tokens, keeper.meter.generated_tokens)
+        assert (used.total.requests, used.total.prompt_tokens, used.total.generated_tokens) == counted
+        [alone] = (await client.usage.tokens(group_by=["guard"], filter_text="guard:model")).rows
+        assert alone.guard == f"{GUARDS}/model"
         for word, status in (("safe", 200), (" unsafe\n", 400), ("unsafe?", 503), ("Safe", 503), ("", 503)):
             said[0] = word
             answer = await http.post(PATH, json=saying("x"))
@@ -344,5 +440,14 @@ async def test_the_command_line_declares_shows_and_takes_away_guards(stage: Stag
         (f"{GUARDS}/guard-a", None), (f"{GUARDS}/guard-b", "open")
     ]  # fmt: skip
     assert "disabled" in await cli("guard", "update", "guard-b", "--disabled")
+    kept = await cli("guard", "list", "-o", "json")
+    for words in ("create guard-c --keyword z", "update guard-a --no-breaker", "delete guard-a guard-b"):
+        dry = await asyncio.to_thread(stage.cli, "guard", *words.split(), "--dry-run")
+        assert dry.stderr.startswith("dry run: nothing was changed; "), dry.output
+        assert dry.stdout
+    assert await cli("guard", "list", "-o", "json") == kept
+    assert "Breaker: -\n" in await cli("guard", "update", "guard-a", "--no-breaker")
+    both = await asyncio.to_thread(stage.cli, "guard", "update", "guard-a", "--no-breaker", "--breaker-hits", "3")
+    assert both.exit_code == 2
     await cli("guard", "delete", "guard-a", "guard-b")
     assert json.loads(await cli("guard", "list", "-o", "json")) == []

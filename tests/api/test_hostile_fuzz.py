@@ -64,7 +64,7 @@ def _whole_answer(answer: httpx.Response) -> httpx.Response:
 
 
 def test_any_fields_with_any_values(engine: EngineProcess) -> None:
-    ask_anything(engine, 300)
+    ask_anything(engine, 150)
 
 
 @pytest.mark.soak

@@ -68,7 +68,9 @@ async def test_tools_and_chat_are_listed_for_models_with_a_chat_template(
 ) -> None:
     async with Client(engine.context) as fleet:
         await fleet.deployments.create(DeploymentSpec(base_model=GEMMA, max_replica_count=0), "plain")
-        listed = {model.id: model.to_dict() for model in openai_client.models.list()}
-        await fleet.deployments.delete("plain", hard=True)
+        try:
+            listed = {model.id: model.to_dict() for model in openai_client.models.list()}
+        finally:
+            await fleet.deployments.delete("plain", hard=True)
     assert (listed[SMOLLM2]["supports_chat"], listed[SMOLLM2]["supports_tools"]) == (True, True)
     assert (listed[GEMMA]["supports_chat"], listed[GEMMA]["supports_tools"]) == (False, False)

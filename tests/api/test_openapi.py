@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.processes import SMOLLM2, EngineProcess
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
 DOCUMENT = "/firedeck/v1/openapi.json"
@@ -30,10 +30,9 @@ ENDLESS = "/firedeck/v1/fleet:watch"
 STARTS_REPLICAS = {
     ("POST", "/v1/accounts/{account}/deployments"), ("PATCH", "/v1/accounts/{account}/deployments/{deployment_id}"),
 }  # fmt: skip
-EXAMPLES, SOAK_EXAMPLES = 4, 200  # of each operation, in each way
+EXAMPLES, SOAK_EXAMPLES = 2, 200  # of each operation, in each way
 SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
 PARTS = 4  # of the operations: all of them take a minute, and a busy machine stretches a minute beyond a test's time
-ANSWER_WITHIN_S = 30.0  # a hang, not a speed
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 KNOWN = {
     "account": ["local", "fireworks", "alice"], "deployment_id": ["fuzz", "nope"], "shape_id": ["-", "nope"],
@@ -59,7 +58,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
 
 def client_of(engine: EngineProcess) -> httpx.Client:
     headers = {"Authorization": f"Bearer {engine.key}"}
-    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=ANSWER_WITHIN_S)
+    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S)
 
 
 def document(engine: EngineProcess) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def fuzz(operation: APIOperation, mode: GenerationMode, engine: EngineProcess, e
         sent += 1
         case.call_and_validate(
             base_url=engine.context.base_url, headers={"Authorization": f"Bearer {engine.key}"}, checks=CHECKS,
-            timeout=ANSWER_WITHIN_S,
+            timeout=PATIENCE_S,
         )  # fmt: skip
 
     with contextlib.suppress(Unsatisfiable):  # an operation that takes nothing cannot be asked wrongly

@@ -26,11 +26,11 @@ RULES_FILE = Path(telemetry.__file__).parent / "firedeck.rules.yml"
 
 
 def configuration(running: EngineProcess) -> str:
-    """JSON is YAML. The account's endpoint allows six scrapes a minute."""
+    """JSON is YAML. The account's endpoint allows six scrapes a minute: those are taken, whatever comes after."""
     target = [{"targets": [running.context.base_url.removeprefix("http://")]}]
     native = {"job_name": "engine", "scrape_interval": "1s", "static_configs": target}
     account = {
-        "job_name": "account", "scrape_interval": "15s", "metrics_path": "/v1/accounts/local/metrics",
+        "job_name": "account", "scrape_interval": "2s", "metrics_path": "/v1/accounts/local/metrics",
         "authorization": {"credentials": running.key}, "static_configs": target,
     }  # fmt: skip
     return json.dumps(
@@ -69,14 +69,14 @@ def prometheus(engine: EngineProcess, tmp_path: Path) -> Iterator[str]:
 
 def ready(address: str) -> bool:
     try:
-        return httpx.get(f"http://{address}/-/ready").status_code == 200
+        return httpx.get(f"http://{address}/-/ready", timeout=PATIENCE_S).status_code == 200
     except httpx.TransportError:
         return False
 
 
 def asked(prometheus: str, query: str) -> dict[str, float]:
     """An instant query's samples, by job and deployment."""
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}).json()
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=PATIENCE_S).json()
     return {
         f"{sample['metric'].get('job', '')}/{sample['metric'].get('deployment', '')}": float(sample["value"][1])
         for sample in answer["data"]["result"]
@@ -98,9 +98,9 @@ async def test_it_answers_the_dashboards_queries_and_takes_both_endpoints_and_th
             await asyncio.sleep(0.2)
         assert [value for value in found.series["ready"] if value is not None][-1] == 1
         assert max(value or 0 for value in found.series["ttft_p95_ms"]) > 0
-        while asked(prometheus, "up") != {"engine/": 1, "account/": 1}:
+        while asked(prometheus, "max_over_time(up[10m])") != {"engine/": 1, "account/": 1}:
             await asyncio.sleep(0.2)
-        shown = asked(prometheus, "requests_coordinator_concurrent_count:avg_by_deployment")
+        shown = asked(prometheus, "last_over_time(requests_coordinator_concurrent_count:avg_by_deployment[10m])")
         assert f"account/{DEPLOYMENT}" in shown
         while set(health(prometheus).values()) != {"ok"}:
             await asyncio.sleep(0.2)
@@ -108,5 +108,5 @@ async def test_it_answers_the_dashboards_queries_and_takes_both_endpoints_and_th
 
 
 def health(prometheus: str) -> dict[str, str]:
-    groups = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]
+    groups = httpx.get(f"{prometheus}/api/v1/rules", timeout=PATIENCE_S).json()["data"]["groups"]
     return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from client.cli.main import main
 from tests.conftest import SHARED, deploy
-from tests.processes import EngineProcess, poll
+from tests.processes import PATIENCE_S, EngineProcess, poll
 
 pytestmark = pytest.mark.model
 DEPLOYMENT = f"accounts/local/deployments/{SHARED}"
@@ -24,7 +24,7 @@ TEXT = f"{CANARY}. The quick brown fox jumps over the lazy dog, and then it rest
 
 def client_of(engine: EngineProcess) -> httpx.Client:
     headers = {"authorization": f"Bearer {engine.key}"}
-    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=90)
+    return httpx.Client(base_url=engine.context.base_url, headers=headers, timeout=PATIENCE_S)
 
 
 def traced(http: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
@@ -102,18 +102,29 @@ def test_what_a_replica_refuses_is_told_without_its_words(engine: EngineProcess)
     assert found["explanation"][-1].endswith("the request itself is wrong, and its answer says where.")
 
 
-def test_a_real_replica_killed_under_a_stream_is_told_as_a_death(engine: EngineProcess) -> None:
+@pytest.fixture
+def mortal(engine: EngineProcess) -> Iterator[psutil.Process]:
+    """The one replica of a deployment `mortal`."""
     before = {one.pid for one in engine.replicas()}
     asyncio.run(deploy(engine, "mortal", min_replica_count=1, max_replica_count=1))
-    [pid] = {one.pid for one in engine.replicas()} - before
+    [replica] = [one for one in engine.replicas() if one.pid not in before]
+    yield replica
+    with client_of(engine) as http:
+        http.delete("/v1/accounts/local/deployments/mortal?hard=true&ignoreChecks=true").raise_for_status()
+
+
+def test_a_real_replica_killed_under_a_stream_is_told_as_a_death(engine: EngineProcess, mortal: psutil.Process) -> None:
     with client_of(engine) as http:
         body = {"model": "accounts/local/deployments/mortal", "prompt": "Hi", "max_tokens": 1500, "stream": True,
                 "ignore_eos": True}  # fmt: skip
         with http.stream("POST", "/v1/completions", json=body) as answer:
             lines = answer.iter_lines()
             next(lines)
-            os.kill(pid, signal.SIGKILL)
-            list(lines)
+            mortal.kill()
+            path = f"/firedeck/v1/accounts/local/requests/{answer.headers['x-request-id']}"
+            # It goes on elsewhere, and then its client leaves.
+            poll(lambda: http.get(path).raise_for_status().json()["request"].get("tries") == 2)
+            lines.close()
         poll(lambda: any("its process died" in line for line in traced(http, answer)["explanation"]))
         replica = next(span for span in traced(http, answer)["spans"] if span["name"].startswith("replica "))
         assert [event["name"] for event in replica["events"]][:2] == ["firedeck.replica.lost", "firedeck.replica.died"]
@@ -121,6 +132,5 @@ def test_a_real_replica_killed_under_a_stream_is_told_as_a_death(engine: EngineP
             main,
             ["explain", answer.headers["x-request-id"], "--base-url", engine.context.base_url, "--api-key", engine.key],
         )
-        http.delete("/v1/accounts/local/deployments/mortal?hard=true&ignoreChecks=true").raise_for_status()
     assert told.exit_code == 0, told.output
     assert "That replica was lost" in told.output

@@ -160,6 +160,20 @@ async def test_a_hit_is_a_request_without_tokens_for_limits_figures_and_load(sta
         assert (await http.post(PATH, json=ZERO)).status_code == 429
 
 
+async def test_an_answer_that_a_limit_made_shorter_is_not_kept(stage: Stage) -> None:
+    async with stage.http() as http, stage.client() as client:
+        await switch(client)
+        await client.quotas.update("generated-tokens-per-minute", 1)
+        short = await ask(http)
+        assert short.headers["x-firedeck-max-tokens"] == "1"
+        assert short.json()["usage"]["completion_tokens"] == 1
+        await client.quotas.update("generated-tokens-per-minute", 1_000_000)
+        whole = await ask(http)
+        assert whole.headers[HEADER] == "miss"
+        assert len(text_of(whole)) > len(text_of(short))
+        assert (await ask(http)).headers[HEADER] == "hit"
+
+
 async def test_a_deployment_without_replicas_answers_from_the_cache_and_is_not_woken(stage: Stage) -> None:
     async with stage.http() as http, stage.client() as client:
         await switch(client)
@@ -195,7 +209,10 @@ async def test_hits_are_explained_traced_counted_and_shown(stage: Stage) -> None
         assert (stats.response_cache_hits_total, stats.response_cache_misses_total) == (1, 1)
     shown = await asyncio.to_thread(stage.cli, "deployment", "get", "chat")
     assert "Response Cache: on, for 5m" in shown.stdout
-    assert "Response Cache Hits: 1 of 2 requests (50 %)" in shown.stdout, shown.output
+    scale = ("scale", "chat", "--replica-count", "1")
+    for words in (("get", "chat"), ("update", "chat", "--display-name", "x"), scale):
+        shown = await asyncio.to_thread(stage.cli, "deployment", *words)
+        assert "Response Cache Hits: 1 of 2 requests (50 %)" in shown.stdout, shown.output
 
 
 async def test_an_answer_that_failed_or_was_left_is_not_kept(stage: Stage) -> None:

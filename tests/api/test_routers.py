@@ -200,6 +200,8 @@ async def test_a_routed_request_says_which_router_which_bucket_and_which_weights
     assert reason.endswith(f" of 10000 is {short}'s")
     assert f"Router {NAME} sent it {reason}." in found["explanation"]
     assert CANARY not in json.dumps(found)
+    shown = (await stage.cli("requests --filter router:r")).stdout.splitlines()
+    assert re.split(r"  +", shown[1])[2:4] == ["r", short], shown
     plain = await stage.explained(await stage.ask(BLUE))
     assert "router" not in plain["request"]
     assert "firedeck.router" not in plain["spans"][0]["attributes"]
@@ -438,7 +440,7 @@ async def test_the_command_line_has_both_word_orders_and_dry_runs_that_say_so(st
     assert listed.stdout.endswith("Total size: 1\nSIMULATED: no model answers here\n")
     assert got.stdout.endswith("\n\nSIMULATED: no model answers here\n")
     planned = await stage.cli("router shift r --to green --over 40m --step 30 --dry-run")
-    assert "Shift: SHIFTING to green at 40 %, step 1 of 3, over 40m0s" in planned.stdout
+    assert "Shift: SHIFTING to green at 40 %, step 1 of 3\nShift Duration: 40m0s\n" in planned.stdout
     assert (await stage.client.routers.get("r")).shift is None
     began = await stage.cli("shift router r --to green --over 40m --step 30 --max-ttft-p95 500ms")
     assert (
@@ -449,7 +451,8 @@ async def test_the_command_line_has_both_word_orders_and_dry_runs_that_say_so(st
     busy = await stage.cli("router update r --target blue=1")
     assert busy.exit_code == 1
     assert "firedeck router shift r --abort" in busy.stderr
-    assert "ABORTED to green" in (await stage.cli("router shift r --abort")).stdout
+    aborted = await stage.cli("router shift r --abort --wait")
+    assert "Shift: ABORTED from green at step 1 of 3: it has 10 % again\n" in aborted.stdout
     small = await stage.cli("router create s --small blue --large green --max-prompt-chars 100 --allow-tools")
     assert "Simple: at most 100 characters of prompt, no response_format" in small.stdout
     changed = await stage.cli("update router s --max-turns 2 -o json")

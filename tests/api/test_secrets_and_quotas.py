@@ -139,6 +139,25 @@ async def test_quotas_are_listed_with_what_is_used_and_set_up_to_their_maximum(a
         await admin.quotas.get("gpu-hours")
 
 
+@pytest.mark.parametrize("quota", ["replica-count", "monthly-spend-usd", "requests-per-minute"])
+async def test_a_quota_is_rehearsed_set_and_taken_away_again(own: Home, admin: Client, quota: str) -> None:
+    whole = await admin.quotas.get(quota)
+    with pytest.raises(NotFound, match="is not set"):
+        await admin.quotas.delete(quota)
+    assert (await admin.quotas.update(quota, 3, validate_only=True)).value == "3"
+    with pytest.raises(InvalidArgument, match="more than maxValue"):
+        await admin.quotas.update(quota, 10**18 - 1, validate_only=True)
+    assert await admin.quotas.get(quota) == whole, "nothing was changed"
+    await admin.quotas.update(quota, 3)
+    await admin.quotas.delete(quota, validate_only=True)
+    assert (await admin.quotas.get(quota)).value == "3"
+    await admin.quotas.delete(quota)
+    assert await admin.quotas.get(quota) == whole
+    assert await own.engine.house.access.records.quotas() == []
+    with pytest.raises(NotFound, match="is not set"):
+        await admin.quotas.delete(quota, validate_only=True)
+
+
 async def test_deployments_and_replicas_beyond_the_quota_are_refused_with_the_numbers(admin: Client) -> None:
     await admin.quotas.update("deployment-count", 2)
     await admin.quotas.update("replica-count", 3)
@@ -273,6 +292,9 @@ async def test_quotas_and_secrets_survive_a_restart(tmp_path) -> None:
         ("POST", "secrets", {"name": "accounts/other/secrets/a", "keyName": "A", "value": "v"}, "name"),
         ("PATCH", "quotas/replica-count", {}, "value"),
         ("PATCH", "quotas/replica-count", {"value": "-1"}, "value"),
+        ("PATCH", "quotas/monthly-spend-usd", {"value": "0.2"}, "value"),
+        ("PATCH", "quotas/monthly-spend-usd", {"value": 0.2}, "value"),
+        ("PATCH", "quotas/replica-count?updateMask=value", {}, "value"),
         ("PATCH", "quotas/replica-count", {"value": "1", "maxValue": "5"}, "maxValue"),
         ("GET", "auditLogs?filter=nonsense%3D1", None, "filter"),
         ("GET", "auditLogs?orderBy=principal", None, "orderBy"),

@@ -13,8 +13,8 @@ import pytest
 from client.errors import FailedPrecondition, NotFound
 from client.resources import Client
 from client.types import DeploymentSpec
-from tests.conftest import PATIENCE_S, SHARED, until_ready
-from tests.processes import GEMMA, SMOLLM2, EngineProcess
+from tests.conftest import PATIENCE_S, SHARED, removed_afterwards, until_ready
+from tests.processes import SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
 ACCOUNT = "accounts/local/deployments"
@@ -24,11 +24,8 @@ AGAIN = "one two three four five six one two three four five six one two three"
 @pytest.fixture
 async def own(fleet: Client) -> AsyncIterator[Client]:
     """The engine, with whatever a test deploys as `drafts` removed afterwards."""
-    yield fleet
-    try:
-        await fleet.deployments.delete("drafts", hard=True, ignore_checks=True)
-    except NotFound:
-        return
+    async with removed_afterwards(fleet, "drafts"):
+        yield fleet
 
 
 async def text(engine: EngineProcess, deployment: str) -> str:
@@ -40,10 +37,10 @@ async def text(engine: EngineProcess, deployment: str) -> str:
     return answer.choices[0].text
 
 
-def started_with(engine: EngineProcess, deployment: str = "drafts") -> dict[str, str]:
-    """The arguments of the deployment's one replica process."""
+def started_with(engine: EngineProcess, replica: str = "") -> dict[str, str]:
+    """The arguments of the one replica process of `drafts`, or of that of its replicas."""
     lines = [process.cmdline() for process in engine.replicas()]
-    (line,) = [line for line in lines if f"{ACCOUNT}/{deployment}" in line]
+    (line,) = [line for line in lines if f"{ACCOUNT}/drafts" in line and (not replica or replica in line)]
     return dict(zip(line[3::2], line[4::2], strict=True))
 
 
@@ -74,25 +71,6 @@ async def test_a_draft_model_is_loaded_beside_the_model_and_changes_no_text(own:
         await own.models.delete("draft")
 
 
-async def test_a_draft_model_of_another_vocabulary_fails_and_says_so(own: Client) -> None:
-    spec = DeploymentSpec(base_model=SMOLLM2, draft_model=GEMMA, draft_token_count=2, min_replica_count=1)
-    await own.deployments.create(spec, "drafts")
-    async with asyncio.timeout(PATIENCE_S):
-        while (found := await own.deployments.get("drafts")).state != "FAILED":
-            await asyncio.sleep(0.2)
-    assert found.status is not None
-    assert "vocabular" in found.status.message
-    changed = await own.deployments.update("drafts", DeploymentSpec(draft_token_count=0))
-    assert changed.draft_model == GEMMA  # kept as declared, but off
-    await until_mended(own)
-
-
-async def until_mended(fleet: Client) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while (await fleet.deployments.get("drafts")).state != "READY":
-            await asyncio.sleep(0.2)
-
-
 async def test_changed_drafting_rolls_out_and_switched_off_drafting_is_left_out(
     own: Client, engine: EngineProcess
 ) -> None:
@@ -106,7 +84,7 @@ async def test_changed_drafting_rolls_out_and_switched_off_drafting_is_left_out(
     async with asyncio.timeout(PATIENCE_S):
         while len(replicas := (await own.fleet.status("drafts")).replicas) != 1 or replicas[0].id == first["--replica"]:
             await asyncio.sleep(0.1)
-    assert started_with(engine)["--draft-token-count"] == "4"
+    assert started_with(engine, replicas[0].id)["--draft-token-count"] == "4"
 
 
 @pytest.mark.parametrize("model", ["accounts/fireworks/models/nope", "nope"])

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,6 @@ generated = 1000000
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 PROMPT_TOKENS = 9  # of CHAT, as the virtual replica counts
 SUMS = ("requests", "failed_requests", "prompt_tokens", "generated_tokens", "cost_usd", "unpriced_requests")
-
-
-@pytest.fixture
-async def at(tmp_path: Path) -> AsyncIterator[Virtual]:
-    async with virtual(tmp_path / "virtual") as opened:
-        yield opened
 
 
 async def ask(http: httpx.AsyncClient, name: str = "chat", **fields: object) -> httpx.Response:
@@ -264,3 +258,50 @@ async def test_the_command_shows_a_table_json_and_rows_for_a_spreadsheet(tmp_pat
             answer = await http.get("/firedeck/v1/accounts/local/usage:tokens", params=query)
         assert answer.headers["content-type"].startswith("text/csv")
         assert list(csv.DictReader(io.StringIO(answer.text))) == rows
+
+
+async def test_usage_is_grouped_by_hour_and_by_day_alone_and_with_others(tmp_path: Path) -> None:
+    async with served(tmp_path / "data") as (url, opened):
+        house = opened.engine.house
+        caller = house.keyring.identify({"authorization": f"Bearer {opened.admin_key}"}, "127.0.0.1")
+        base = datetime(2026, 3, 1, 23, 30, 40, tzinfo=UTC)
+        for minutes, team in ((0, "a"), (1, "b"), (40, "a")):
+            at_ms = int((base + timedelta(minutes=minutes)).timestamp() * 1000)
+            house.tally._now_ms = lambda at_ms=at_ms: at_ms
+            bill = house.tally.bill(caller, "d", "m", None, {"team": team}, simulated=False)
+            bill.settle(Usage(prompt=7, generated=5), failed=False)
+        first, second = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+        async with opened.client() as client:
+            asked = {"start": first, "end": second + timedelta(days=1)}
+            days = await client.usage.tokens(group_by=["day"], **asked)
+            assert [(row.time, row.requests) for row in days.rows] == [(first, 2), (second, 1)]
+            both = await client.usage.tokens(group_by=["tag:team", "hour"], **asked)
+            assert [((row.tags or {})["team"], row.time, row.prompt_tokens) for row in both.rows] == [
+                ("a", first.replace(hour=23), 7), ("a", second, 7), ("b", first.replace(hour=23), 7),
+            ]  # fmt: skip
+            assert both.total.requests == days.total.requests == 3
+            one = await client.usage.tokens(group_by=["hour"], filter_text=f'time="{second.isoformat()}"', **asked)
+            assert [row.time for row in one.rows] == [second]
+            later = await client.usage.tokens(start=base, end=base + timedelta(minutes=5))
+            assert (later.start_time, later.total.requests) == (base.replace(minute=31, second=0), 1)
+            assert later.end_time == base.replace(minute=36, second=0)
+            with pytest.raises(InvalidArgument, match="by hour or by day"):
+                await client.usage.tokens(group_by=["hour", "day"])
+        ends = ["--base-url", url, "--api-key", opened.admin_key, "--start", "2026-03-01", "--end", "2026-03-03"]
+
+        async def firedeck(*words: str) -> list[str]:
+            found = await asyncio.to_thread(CliRunner().invoke, main, ["usage", *words])
+            assert found.exit_code == 0, found.output
+            return found.stdout.splitlines()
+
+        table = await firedeck("--by", "day,tag:team", *ends)
+        assert table[0] == "2026-03-01 00:00:00 to 2026-03-03 00:00:00 UTC"
+        assert [line.split()[:3] for line in table[2:5]] == [
+            ["2026-03-01", "a", "1"], ["2026-03-01", "b", "1"], ["2026-03-02", "a", "1"]
+        ]  # fmt: skip
+        rows = list(csv.DictReader(io.StringIO("\n".join(await firedeck("--by", "hour", "--csv", *ends)))))
+        assert [(row["hour"], row["requests"]) for row in rows] == [
+            ("2026-03-01T23:00:00Z", "2"), ("2026-03-02T00:00:00Z", "1")
+        ]  # fmt: skip
+        [told, *_] = await firedeck("--by", "day", *ends[:4], "--start", "2026-03-01T23:30:40Z", "--end", "2026-03-03")
+        assert told.startswith("2026-03-01 23:31:00 to 2026-03-03 00:00:00 UTC (counted in whole minutes")

@@ -83,6 +83,22 @@ async def test_a_user_that_cannot_be_is_refused_by_field(admin: Client, spec, us
     assert refused.value.field == field
 
 
+async def test_what_would_become_of_a_user_is_told_and_nothing_is_changed(own: Home, admin: Client) -> None:
+    planned = await admin.users.create(UserSpec(email="ada@example.com"), validate_only=True)
+    assert (planned.id, planned.role) == ("ada", "user")
+    with pytest.raises(NotFound):
+        await admin.users.get("ada")
+    key = await own.person("ada", "user")
+    with pytest.raises(AlreadyExists):
+        await admin.users.create(UserSpec(role="user"), "ada", validate_only=True)
+    assert (await admin.users.update("ada", UserSpec(role="admin"), validate_only=True)).role == "admin"
+    await admin.users.delete("ada", validate_only=True)
+    with pytest.raises(FailedPrecondition):
+        await admin.users.delete("admin", validate_only=True)
+    async with own.client(key) as ada:
+        assert (await ada.users.whoami()).role == "user"
+
+
 async def test_ids_and_emails_are_given_once(admin: Client) -> None:
     await admin.users.create(UserSpec(email="a@example.com"), "a")
     with pytest.raises(AlreadyExists):

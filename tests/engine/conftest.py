@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import httpx
 import pytest
 
 from engine.models.quantize import quantize
+from tests.processes import PATIENCE_S
 
 KEY = "test-replica-key"
+ORPHAN_S = 600  # while tests are busy with others
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GEMMA = "gemma-3-270m-q4_k_m.gguf"
 ROOT = Path(__file__).parents[2]
@@ -43,13 +46,19 @@ class Replica:
     def client(self, key: str = KEY) -> httpx.Client:
         transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {key}"}, timeout=120
+            transport=transport,
+            base_url="http://replica",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=PATIENCE_S,
         )
 
     def async_client(self) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=64))
         return httpx.AsyncClient(
-            transport=transport, base_url="http://replica", headers={"authorization": f"Bearer {KEY}"}, timeout=120
+            transport=transport,
+            base_url="http://replica",
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=PATIENCE_S,
         )
 
     def wait_ready(self) -> None:
@@ -67,7 +76,7 @@ class Replica:
         return answer.status_code == 200
 
 
-def poll_until(condition: Callable[[], object], patience_s: float = 90.0) -> None:
+def poll_until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
     """Return once `condition` holds; the patience only turns a hang into a failure."""
     deadline = time.monotonic() + patience_s
     while not condition():
@@ -81,7 +90,8 @@ Launch = Callable[..., Replica]
 def _start(folder: Path, model: Path, *options: str) -> Replica:
     socket = folder / f"{secrets.token_hex(4)}.sock"  # never one that another replica will remove when it ends
     command = [sys.executable, "-m", "engine.replica", "--deployment", "accounts/local/deployments/test"]
-    command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model), *options]
+    command += ["--replica", "test-0", "--socket", str(socket), "--model", str(model)]
+    command += ["--orphan-timeout", str(ORPHAN_S), *options]
     environment = os.environ | {"FIREDECK_REPLICA_KEY": KEY, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     return Replica(process, socket)
@@ -93,6 +103,17 @@ def _stop(replica: Replica) -> None:
     replica.process.wait()
     assert replica.process.stderr is not None
     replica.process.stderr.close()
+
+
+@contextmanager
+def running(folder: Path, model: Path, *options: str) -> Iterator[Replica]:
+    """A replica that is ready, and gone afterwards."""
+    replica = _start(folder, model, *options)
+    try:
+        replica.wait_ready()
+        yield replica
+    finally:
+        _stop(replica)
 
 
 @pytest.fixture
@@ -119,10 +140,8 @@ def q4_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iterator[Replica]:
     """One SmolLM2 replica for all tests that leave it as they found it."""
     patient = ("--orphan-timeout", "3600")  # tests of other replicas may take longer than an orphan waits
-    running = _start(tmp_path_factory.mktemp("replica"), q4_0, "--context", "512", *patient)
-    running.wait_ready()
-    yield running
-    _stop(running)
+    with running(tmp_path_factory.mktemp("replica"), q4_0, "--context", "512", *patient) as replica:
+        yield replica
 
 
 @pytest.fixture

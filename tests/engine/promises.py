@@ -12,7 +12,7 @@ import httpx
 
 from engine.replica.llama import load_vocabulary, start_backend
 from tests import real_text
-from tests.engine.conftest import Launch, Replica, _start, _stop
+from tests.engine.conftest import Launch, Replica, running
 
 Body = dict[str, Any]
 SIZE = ("--context", "256")
@@ -69,12 +69,8 @@ def greedy_and_seeded(prompts: list[list[int]], max_tokens: int = 12) -> list[Bo
 def ask_alone(folder: Path, model: Path, draft: Path, bodies: list[Body]) -> Known:
     """Ask a replica of its own, one request after the other, all cold."""
     costs = folder / "costs.json"
-    replica = _start(folder, model, *SIZE, "--costs", str(costs))
-    try:
-        replica.wait_ready()
+    with running(folder, model, *SIZE, "--costs", str(costs)) as replica:
         answers = ask_all(replica, [body | COLD for body in bodies])
-    finally:
-        _stop(replica)
     _make_drafts_pay(costs)
     assert not any(answer.cached for answer in answers)
     return Known(model, draft, costs, [Answer(b, a.tokens, 0, a.told) for b, a in zip(bodies, answers, strict=True)])

@@ -16,10 +16,9 @@ import pytest
 from engine.control.capacity import Workload, estimate
 from engine.models import dimensions, fetch
 from engine.models.catalogue import find
-from tests.processes import GEMMA, SMOLLM2
+from tests.processes import GEMMA, PATIENCE_S, SMOLLM2
 
 pytestmark = pytest.mark.model
-PATIENCE_S = 90
 UNDER_MOST = 0.2  # of what is measured
 OVER_MOST = 0.3
 FEW = [(SMOLLM2, 8, 2048), (GEMMA, 4, 4096)]

@@ -15,6 +15,7 @@ import pytest
 
 from engine.replica import lifecycle
 from tests.engine.conftest import Launch, Replica, poll_until
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.model
 
@@ -26,12 +27,13 @@ def test_the_socket_answers_before_the_model_is_loaded(launch: Launch, tmp_path:
     with replica.client() as client:
         poll_until(lambda: answers(client))
         assert client.get("/health").json()["status"] == "loading"
+        poll_until(lambda: client.get("/health").json()["last_progress_age_s"] > 1.5)  # and it says that it hangs
         refused = client.post("/v1/completions", json={"prompt": "x"})
         assert refused.status_code == 503
         assert refused.json()["error"]["message"] == "this replica is loading"
         assert int(refused.headers["retry-after"]) > 0
     replica.process.send_signal(signal.SIGTERM)
-    assert replica.process.wait(60) == 0  # although what reads the file cannot be stopped
+    assert replica.process.wait(PATIENCE_S) == 0  # although what reads the file cannot be stopped
     assert not replica.socket.exists()
 
 
@@ -86,7 +88,7 @@ def test_sigterm_finishes_what_runs_and_refuses_what_is_new(launch: Launch, smol
             assert second.post("/v1/completions", json=body).status_code == 503
         thread.join()
     assert results[-1].json()["usage"]["completion_tokens"] == 250
-    assert replica.process.wait(60) == 0
+    assert replica.process.wait(PATIENCE_S) == 0
     assert not replica.socket.exists()
 
 
@@ -101,14 +103,14 @@ def test_a_drain_that_takes_too_long_ends_streams_with_an_error_event(launch: La
         rest = [line for line in lines if line]
     assert '"error"' in rest[-1]
     assert "UNAVAILABLE" in rest[-1]
-    assert replica.process.wait(60) == 0
+    assert replica.process.wait(PATIENCE_S) == 0
 
 
 def test_a_file_that_is_no_model_exits_3_with_the_reason(launch: Launch, tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"not a model at all")
     replica = launch(bad)
-    _, errors = replica.process.communicate(timeout=60)
+    _, errors = replica.process.communicate(timeout=PATIENCE_S)
     assert replica.process.returncode == 3
     assert errors.strip().splitlines()[-1] == f"{bad} is not a GGUF file"
 
@@ -119,7 +121,7 @@ def test_a_truncated_model_exits_3_and_health_told_why(launch: Launch, tmp_path:
     for _time in range(5):  # it waits a moment to be asked: who is held up just then asks too late
         replica = launch(cut)
         told = told_by_health(replica)
-        _, errors = replica.process.communicate(timeout=60)
+        _, errors = replica.process.communicate(timeout=PATIENCE_S)
         assert replica.process.returncode == 3
         if told:
             break
@@ -147,7 +149,7 @@ def told_by_health(replica: Replica) -> list[str]:
 
 def test_a_replica_that_nobody_talks_to_exits_0(launch: Launch, smollm2: Path) -> None:
     replica = launch(smollm2, "--slots", "1", "--context", "256", "--orphan-timeout", "1")
-    assert replica.process.wait(60) == 0
+    assert replica.process.wait(PATIENCE_S) == 0
     assert not replica.socket.exists()
 
 
@@ -157,7 +159,7 @@ def test_a_replica_leaves_the_socket_that_somebody_else_has_bound_in_its_place(l
     replica.socket.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.bind(str(replica.socket))
-        assert replica.process.wait(60) == 0
+        assert replica.process.wait(PATIENCE_S) == 0
         assert replica.socket.exists()
 
 

@@ -38,8 +38,7 @@ def adapters(smollm2: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def fresh(launch: Launch, model: Path, adapters: Path) -> Replica:
-    replica = launch(model, *SIZE)
+def fresh(replica: Replica, adapters: Path) -> Replica:
     replica.wait_ready()
     with replica.client() as client:
         for name in ("a", "b"):
@@ -50,9 +49,13 @@ def fresh(launch: Launch, model: Path, adapters: Path) -> Replica:
 def test_every_adapter_under_every_isolation_key_answers_as_a_cold_process_does(
     launch: Launch, q4_0: Path, adapters: Path
 ) -> None:
-    cold = {name: ask_all(fresh(launch, q4_0, adapters), [body_of(name, None)])[0].tokens for name in ADAPTERS}
+    replica, *others = [launch(q4_0, *SIZE) for _ in (None, *ADAPTERS)]  # they load beside each other
+    cold = {
+        name: ask_all(fresh(one, adapters), [body_of(name, None)])[0].tokens
+        for name, one in zip(ADAPTERS, others, strict=True)
+    }
     assert len(set(cold.values())) == len(ADAPTERS)
-    replica = fresh(launch, q4_0, adapters)
+    fresh(replica, adapters)
     pairs = [(name, key) for key in KEYS for name in ADAPTERS]
     bodies = [body_of(name, key) for name, key in pairs]
     first, second, together = ask_all(replica, bodies), ask_all(replica, bodies), ask_all(replica, bodies * 2, SLOTS)
@@ -120,9 +123,10 @@ def same_as_direct(launch: Launch, model: Path, prompts: list[list[int]]) -> Non
     assert [list(one.tokens) for one in answers] == direct(model, prompts)
 
 
-def test_greedy_text_is_that_of_llama_cpp_called_directly(launch: Launch, q4_0: Path) -> None:
-    """A prompt is evaluated in one call there. 52 prompts of 8 to 200 tokens, eight at the same time here."""
-    same_as_direct(launch, q4_0, real_prompts(q4_0, 52))
+@pytest.mark.parametrize("prompts", [52, pytest.param(100, marks=pytest.mark.soak)])
+def test_greedy_text_is_that_of_llama_cpp_called_directly(launch: Launch, q4_0: Path, prompts: int) -> None:
+    """A prompt is evaluated in one call there. Prompts have 8 to 200 tokens, eight are asked at the same time here."""
+    same_as_direct(launch, q4_0, real_prompts(q4_0, prompts))
 
 
 @pytest.mark.soak

@@ -13,7 +13,7 @@ import pytest
 
 from engine.replica.tools.forced import MAX_CALLS
 from tests import marked_model
-from tests.engine.conftest import Replica, _start, _stop
+from tests.engine.conftest import Replica, running
 
 pytestmark = pytest.mark.model
 
@@ -170,10 +170,8 @@ def marked_replica(tmp_path_factory: pytest.TempPathFactory, q4_0: Path) -> Iter
     folder = tmp_path_factory.mktemp("marked")
     (folder / "models").mkdir()  # beside the socket
     options = ("--context", "512", "--orphan-timeout", "3600")
-    running = _start(folder, marked_model.write(q4_0, folder / "models" / "marked.gguf"), *options)
-    running.wait_ready()
-    yield running
-    _stop(running)
+    with running(folder, marked_model.write(q4_0, folder / "models" / "marked.gguf"), *options) as replica:
+        yield replica
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 Run in the place of a real one (`tests/faults/broken`). It is ready at once, answers the first request and every prompt
 without a script like a real one, and does worse when the prompt is `SCRIPT name` (WHOLE, STREAMS) or `REPORT name`
-(from then on its `/stats` is as REPORTS has it).
+(from then on its `/stats` is as REPORTS has it). To `LOOKS` it says how often that was asked for since.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ REPORTS: dict[str, Script] = {
 
 class Broken:
     def __init__(self) -> None:
-        self._report = "good"
+        self._report, self._looks = "good", 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -174,11 +174,14 @@ class Broken:
         if path == b"/health":
             return REPORTS["good"]()
         if path == b"/stats":
+            self._looks += 1
             return REPORTS[self._report]()
         asked = json.loads(body)
         what, _, name = str(asked.get("prompt")).partition(" ")
         if what == "REPORT":
-            self._report = name
+            self._report, self._looks = name, 0
+        if what == "LOOKS":
+            return [said(json.dumps(json.loads(ANSWER) | {"id": f"cmpl-{self._looks}"}).encode())]
         if asked.get("stream"):
             return (STREAMS[name] if what == "SCRIPT" else WELL["as it should be"])()
         return WHOLE[name]() if what == "SCRIPT" else [said(ANSWER)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import openai
 
 from client.resources import Client
 from client.types import DeploymentSpec
-from tests.conftest import until_ready
+from tests.conftest import events_of, until_ready
 from tests.processes import EngineProcess
 
 FLEET = Path(__file__).parents[1] / "placement" / "fleet.toml"
@@ -35,8 +34,7 @@ async def deploy_simulated(engine: EngineProcess, deployment_id: str = "d") -> N
 
 async def until_told(client: Client, deployment_id: str) -> None:
     """A deployment shows READY a moment before the events of that are written."""
-    while not {"ReplicaReady", "StateChanged"} <= {e.reason for e in await client.fleet.events(deployment_id)}:
-        await asyncio.sleep(0.05)
+    await events_of(client, deployment_id, "ReplicaReady", "StateChanged")
 
 
 async def answers(engine: EngineProcess) -> bool:

@@ -113,12 +113,13 @@ async def test_figures_that_are_none_cost_nobody_an_answer_or_a_view(
 ) -> None:
     assert (await ask(http, f"REPORT {name}")).status_code == 200
     try:
-        for _ in range(3):
-            await asyncio.sleep(0.5)  # a look at it
-            assert (await http.get("/firedeck/v1/fleet")).status_code == 200
-            assert (await http.get("/metrics")).status_code == 200
-            answer = await ask(http, f"REPORT {name}")
-            assert (answer.status_code, answer.json()["choices"][0]["text"]) == (200, TEXT)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await ask(http, "LOOKS")).json()["id"] in ("cmpl-0", "cmpl-1"):
+                await asyncio.sleep(0.05)
+        assert (await http.get("/firedeck/v1/fleet")).status_code == 200
+        assert (await http.get("/metrics")).status_code == 200
+        answer = await ask(http, f"REPORT {name}")
+        assert (answer.status_code, answer.json()["choices"][0]["text"]) == (200, TEXT)
     finally:
         await ask(http, "REPORT good")
     async with Client(engine.context) as client:

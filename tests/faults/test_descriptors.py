@@ -53,7 +53,7 @@ async def test_clients_beyond_the_descriptors_are_told_to_come_back_and_the_engi
 async def ask(engine: EngineProcess) -> httpx.Response:
     """One request on a connection of its own; tried again where there was no room to be told."""
     headers = {"Authorization": f"Bearer {engine.key}"}
-    body = {"model": NAME, "prompt": "Count:", "max_tokens": 8}
+    body = {"model": NAME, "prompt": "Count:", "max_tokens": 2}
     async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(httpx.TransportError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import shutil
 import sqlite3
@@ -19,6 +18,7 @@ from client.errors import FiredeckError
 from client.resources import Client
 from client.types import DeploymentSpec
 from engine.placement.sockets import run_dir
+from tests import seeds
 from tests.conftest import until_ready
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
@@ -37,7 +37,7 @@ async def test_an_engine_killed_a_hundred_times_under_changes_loses_nothing_ackn
 
 
 async def _kill_again_and_again(data_dir: Path, kills: int) -> None:
-    seed = int(os.environ.get("FIREDECK_SEED", random.randrange(2**32)))
+    seed = seeds.of_run()
     print(f"FIREDECK_SEED={seed}")
     chance = random.Random(seed)
     engine = EngineProcess(data_dir).start()

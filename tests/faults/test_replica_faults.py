@@ -23,6 +23,7 @@ from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
 MISBEHAVING = {"PYTHONPATH": os.pathsep.join([str(POISONOUS), str(ROOT)])}
+FULL_SIZE = (pytest.mark.soak, pytest.mark.timeout(1800))
 SPARE_BYTES = 64 << 20  # what a replica may take on top of what it has, where it shall run out of memory
 
 
@@ -130,20 +131,29 @@ async def test_a_replica_whose_socket_is_taken_away_is_replaced_and_no_request_f
     assert await statuses(engine, 8) == {200}
 
 
-async def test_a_replica_that_is_never_ready_is_given_up_and_tried_again_with_the_reason(tmp_path: Path) -> None:
-    hasty = MISBEHAVING | {"FIREDECK_TEST_START_TIMEOUT_S": "3"}
-    engine = EngineProcess(tmp_path / "data", environment=hasty).start()
+@pytest.mark.parametrize(
+    ("deployment", "patience", "seconds", "why"),
+    [
+        ("never-ready", "START_TIMEOUT_S", 3, "not ready after 3s"),
+        pytest.param("never-ready", "START_TIMEOUT_S", 600, "not ready after 600s", marks=FULL_SIZE),
+        # In the suite a real loader says that it hangs, and what follows from that is shown on virtual clocks.
+        pytest.param("stuck-loader", "LOAD_STALLED_AFTER_S", 60, "while it started", marks=FULL_SIZE),
+    ],
+)
+async def test_a_replica_that_is_never_ready_is_given_up_and_tried_again_with_the_reason(
+    tmp_path: Path, deployment: str, patience: str, seconds: int, why: str
+) -> None:
+    patient = MISBEHAVING | {f"FIREDECK_TEST_{patience}": str(seconds)}
+    engine = EngineProcess(tmp_path / "data", environment=patient).start()
     try:
         async with Client(engine.context) as client:
-            await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), "never-ready")
-            async with asyncio.timeout(PATIENCE_S):
-                while "ReplicaFailed" not in (told := await said(client, "never-ready")):
+            await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, min_replica_count=1), deployment)
+            async with asyncio.timeout(seconds + PATIENCE_S):
+                while "ReplicaFailed" not in (told := await said(client, deployment)):
                     await asyncio.sleep(0.1)
-                assert told["ReplicaUnhealthy"][0] == "not ready after 3s"
-                assert told["ReplicaFailed"][0] == (
-                    "start 1 failed, the next not before 1s from now: not ready after 3s"
-                )
-                while len((await said(client, "never-ready"))["ReplicaStarted"]) < 2:
+                assert why in (reason := told["ReplicaUnhealthy"][0])
+                assert told["ReplicaFailed"][0] == f"start 1 failed, the next not before 1s from now: {reason}"
+                while len((await said(client, deployment))["ReplicaStarted"]) < 2:
                     await asyncio.sleep(0.1)
     finally:
         engine.stop()

@@ -17,7 +17,7 @@ from client.errors import Unavailable
 from client.resources import Client
 from client.types import DeploymentSpec
 from tests.conftest import deploy
-from tests.faults.test_survival import ask
+from tests.faults.test_survival import HASTY, ask
 from tests.processes import PATIENCE_S, EngineProcess, environment, firedeck
 
 pytestmark = pytest.mark.model
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.model
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    running = EngineProcess(tmp_path / "data").start()
+    running = EngineProcess(tmp_path / "data", environment=HASTY).start()  # it does not wait long for a lock
     yield running
     running.stop()
 

@@ -7,22 +7,26 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from client.config import Context
 from client.errors import Unavailable
 from client.resources import Client
-from client.types import DeploymentSpec
-from tests.conftest import deploy, until_ready
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
+from client.types import Deployment, DeploymentSpec
+from tests.conftest import deploy, events_of, until_ready
+from tests.processes import GEMMA, NOT_PASSED, PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck, poll
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+HASTY = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("hasty")), str(Path(__file__).parents[2])])}
 NAME = "accounts/local/deployments/d"
-COMPARED = 500  # tokens of a broken stream that are compared with an unbroken one
+COMPARED = 200  # tokens of a broken stream that are compared with an unbroken one
 
 
 def stream(context: Context, model: str = NAME, max_tokens: int = 1900) -> openai.Stream[openai.types.Completion]:
@@ -33,7 +37,7 @@ def stream(context: Context, model: str = NAME, max_tokens: int = 1900) -> opena
     )
 
 
-def ask_whole(context: Context, max_tokens: int = 800) -> str:
+def ask_whole(context: Context, max_tokens: int = 400) -> str:
     with openai.OpenAI(base_url=f"{context.base_url}/v1", api_key=context.api_key, max_retries=0) as client:
         answer = client.completions.create(
             model=NAME, prompt="Count: 1, 2,", max_tokens=max_tokens, extra_body={"ignore_eos": True}
@@ -59,6 +63,14 @@ def ask(context: Context, max_tokens: int = 4) -> str:
     return rest(stream(context, max_tokens=max_tokens))
 
 
+@pytest.fixture
+def hasty_engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    """An engine that waits less long for what does not come."""
+    running = EngineProcess(tmp_path / "data", environment=HASTY).start()
+    yield running
+    running.stop()
+
+
 async def test_a_killed_replica_is_replaced_and_costs_neither_its_streams_nor_those_who_wait(
     own_engine: EngineProcess,
 ) -> None:
@@ -77,8 +89,7 @@ async def test_a_killed_replica_is_replaced_and_costs_neither_its_streams_nor_th
         for first, answer in zip(begun, streaming, strict=True):
             assert await asyncio.to_thread(goes_on, answer, first, unbroken)
         assert all(await asyncio.gather(*tasks))
-        reasons = [event.reason for event in await client.fleet.events("d")]
-    assert "ReplicaDied" in reasons
+        await events_of(client, "d", "ReplicaDied")
     (successor,) = own_engine.replicas()
     assert successor.pid != victim.pid
 
@@ -100,8 +111,7 @@ async def test_what_a_killed_replica_had_counted_stays_in_the_totals(own_engine:
     (victim,) = own_engine.replicas()
     victim.kill()
     async with Client(context) as client:
-        while "ReplicaDied" not in {event.reason for event in await client.fleet.events("d")}:
-            await asyncio.sleep(0.05)
+        await events_of(client, "d", "ReplicaDied")
         _not_less(counted(), before)
         await asyncio.to_thread(ask, context, 20)
     poll(lambda: counted()[generated] >= before[generated] + 20)
@@ -126,11 +136,11 @@ async def test_a_replica_that_somebody_else_ends_is_replaced_before_it_is_gone(o
 
 
 async def test_a_replica_that_stops_answering_is_ended_replaced_and_costs_no_answer(
-    own_engine: EngineProcess,
+    hasty_engine: EngineProcess,
 ) -> None:
-    await deploy(own_engine, "d", min_replica_count=1, max_batch_size=2)
-    context = own_engine.context
-    (victim,) = own_engine.replicas()
+    await deploy(hasty_engine, "d", min_replica_count=1, max_batch_size=2)
+    context = hasty_engine.context
+    (victim,) = hasty_engine.replicas()
     unbroken = await asyncio.to_thread(ask, context, COMPARED)
     async with Client(context) as client:
         streaming = stream(context)
@@ -141,17 +151,18 @@ async def test_a_replica_that_stops_answering_is_ended_replaced_and_costs_no_ans
         victim.send_signal(signal.SIGSTOP)
         assert await asyncio.to_thread(goes_on, streaming, first, unbroken)
         assert await whole
-        assert victim.pid not in {r.pid for r in own_engine.replicas()}
+        await asyncio.to_thread(poll, lambda: victim.pid not in {r.pid for r in hasty_engine.replicas()})
         await until_ready(client, "d")
-        events = {event.reason: event.message for event in await client.fleet.events("d")}
+        events = {event.reason: event.message for event in await events_of(client, "d", "ReplicaUnhealthy")}
     assert "no answer" in events["ReplicaUnhealthy"]
     assert await asyncio.to_thread(ask, context)
 
 
-async def test_a_model_file_that_was_damaged_fails_with_the_reason_and_recovers_when_mended(
-    own_engine: EngineProcess, tmp_path: Path
+async def test_what_cannot_start_fails_with_the_reason_and_recovers_when_mended(
+    hasty_engine: EngineProcess, tmp_path: Path
 ) -> None:
-    async with Client(own_engine.context) as client:
+    """A model file that was damaged, and a draft model of another vocabulary."""
+    async with Client(hasty_engine.context) as client:
         library = await client.models.get(SMOLLM2)
         assert library.firedeck is not None
         whole = Path(library.firedeck.file or "").read_bytes()
@@ -160,19 +171,29 @@ async def test_a_model_file_that_was_damaged_fails_with_the_reason_and_recovers_
         await client.models.create_from_file("own", str(file))
         file.write_bytes(whole[: len(whole) // 2])
         await client.deployments.create(DeploymentSpec(base_model="own", min_replica_count=1), "d")
-        async with asyncio.timeout(PATIENCE_S):
-            while (found := await client.deployments.get("d")).state != "FAILED":
-                await asyncio.sleep(0.2)
-        assert found.status is not None
-        assert "own.gguf" in found.status.message or "model" in found.status.message
+        drafts = DeploymentSpec(base_model=SMOLLM2, draft_model=GEMMA, draft_token_count=2, min_replica_count=1)
+        await client.deployments.create(drafts, "drafts")
+        why = [(await until_state(client, name, "FAILED")).status for name in ("d", "drafts")]
+        assert why[0] is not None
+        assert why[1] is not None
+        assert "own.gguf" in why[0].message or "model" in why[0].message
+        assert "vocabular" in why[1].message
         with pytest.raises(openai.InternalServerError, match="has failed"):
-            await asyncio.to_thread(ask, own_engine.context)
+            await asyncio.to_thread(ask, hasty_engine.context)
         file.write_bytes(whole)
         await client.deployments.update("d", DeploymentSpec(description="mended"))
-        async with asyncio.timeout(PATIENCE_S):
-            while (await client.deployments.get("d")).state != "READY":
-                await asyncio.sleep(0.2)
-    assert await asyncio.to_thread(ask, own_engine.context)
+        changed = await client.deployments.update("drafts", DeploymentSpec(draft_token_count=0))
+        assert changed.draft_model == GEMMA  # kept as declared, but off
+        for name in ("d", "drafts"):
+            await until_state(client, name, "READY")
+    assert await asyncio.to_thread(ask, hasty_engine.context)
+
+
+async def until_state(client: Client, name: str, state: str) -> Deployment:
+    async with asyncio.timeout(PATIENCE_S):
+        while (found := await client.deployments.get(name)).state != state:
+            await asyncio.sleep(0.1)
+    return found
 
 
 async def test_after_kill_9_of_the_engine_everything_is_back_and_live_replicas_are_taken_over(
@@ -194,7 +215,7 @@ async def test_after_kill_9_of_the_engine_everything_is_back_and_live_replicas_a
         assert {i: _without(d, seen) for i, d in after.items()} == {i: _without(d, seen) for i, d in before.items()}
         await until_ready(client, "d")
         assert await asyncio.to_thread(ask, own_engine.context)
-        assert "ReplicaAdopted" in {event.reason for event in await client.fleet.events("d")}
+        await events_of(client, "d", "ReplicaAdopted")
     assert [r.pid for r in own_engine.replicas()] == [survivor.pid]
 
 
@@ -291,10 +312,10 @@ async def _change_until_refused(client: Client) -> None:
 
 
 def test_the_tools_say_what_to_do_when_no_engine_runs(tmp_path: Path) -> None:
-    env = environment({"FIREDECK_DATA_DIR": str(tmp_path), "FIREWORKS_BASE_URL": "http://127.0.0.1:9"})
+    given = {"FIREDECK_DATA_DIR": str(tmp_path), "FIREWORKS_BASE_URL": "http://127.0.0.1:9"}
     for words in (["--once"], ["deployment", "list"]):
-        ended = subprocess.run(firedeck(*words), env=env, capture_output=True, text=True, timeout=PATIENCE_S)
-        assert ended.returncode == 1
+        ended = CliRunner().invoke(main, words, env=dict.fromkeys(NOT_PASSED) | given)
+        assert ended.exit_code == 1
         assert "firedeck serve" in ended.stderr
         assert "Traceback" not in ended.stderr
 

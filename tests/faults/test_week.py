@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import random
 from dataclasses import replace
 
 import pytest
 
 from engine.control import autoscale
+from tests import seeds
 from tests.faults.week import Week
 from tests.faults.week_checks import CONVERGED_WITHIN_S
 from tests.faults.week_parts import DAY_S, HOUR_S, Size
@@ -27,10 +26,6 @@ QUICK = replace(
 )  # fmt: skip
 
 
-def seed_of_run() -> int:
-    return int(os.environ.get("FIREDECK_SEED", random.randrange(2**32)))
-
-
 def go_through(seed: int, size: Size, capsys: pytest.CaptureFixture[str]) -> Week:
     with capsys.disabled():
         print(f"\nFIREDECK_SEED={seed}", end=" ", flush=True)
@@ -42,7 +37,7 @@ def go_through(seed: int, size: Size, capsys: pytest.CaptureFixture[str]) -> Wee
 
 
 def test_a_day_of_a_dozen_deployments(capsys):
-    week = go_through(seed_of_run(), Size(deployments=12, accelerators=80, seconds=DAY_S), capsys)
+    week = go_through(seeds.of_run(), Size(deployments=12, accelerators=80, seconds=DAY_S), capsys)
     assert week.counts["start"] > 100
     assert week.counts["crash"] > 0
     assert week.counts["stockouts"] > 0
@@ -64,7 +59,7 @@ def test_the_same_seed_is_the_same_week():
 
 def test_where_there_is_room_all_is_as_declared_thirty_seconds_after_the_last_crash():
     """With starts of 5 s, give or take a half, and counts that nobody changes."""
-    first, crashes = seed_of_run(), 0
+    first, crashes = seeds.of_run(), 0
     for seed in range(first, first + QUICK_SEEDS):
         week = Week(seed, QUICK)
         for d in week.fleet:
@@ -84,7 +79,7 @@ def test_where_there_is_room_all_is_as_declared_thirty_seconds_after_the_last_cr
 @pytest.mark.timeout(4 * 3600)
 def test_a_week_of_a_thousand_deployments(capsys):
     size = Size(deployments=1000, accelerators=8_000, seconds=7 * DAY_S, faults_per_day=2, restarts=14)
-    week = go_through(seed_of_run(), size, capsys)
+    week = go_through(seeds.of_run(), size, capsys)
     assert week.most_replicas > 5000
 
 
@@ -95,7 +90,7 @@ def test_a_day_of_ten_thousand_seeds_full_of_faults(capsys):
 
 
 def run_seeds(size: Size, count: int, capsys: pytest.CaptureFixture[str]) -> None:
-    first = seed_of_run()
+    first = seeds.of_run()
     with capsys.disabled():
         print(f"\nFIREDECK_SEED={first} and the {count - 1} after it", end=" ", flush=True)
     for seed in range(first, first + count):

@@ -90,7 +90,7 @@ class Week:
             self._do(d, step, now)
         week_checks.no_start_before_its_time(d, found, now)
         week_checks.as_many_as_wanted(d, observed, found)
-        was_stopped, d.progress = d.progress.stopped, d.progress.after(declared, observed, d.starts, d.ready_since, now)
+        was_stopped, d.progress = d.progress.stopped, d.progress.after(declared, observed, d.starts, now)
         self.counts["stopped roll-outs"] += d.progress.stopped and not was_stopped
         self._place(d, now)
         self._show(d)
@@ -142,8 +142,8 @@ class Week:
 
     @staticmethod
     def _arriving(d: Deployed) -> bool:
-        failures = d.progress.starts_now(d.generation, d.starts).failures
-        return not failures and any(unit.stage in STARTING for unit in d.units.values())
+        failing = d.progress.starts_now(d.generation, d.starts).failing
+        return not failing and any(unit.stage in STARTING for unit in d.units.values())
 
     def _decide(self, d: Deployed, now: float) -> None:
         stages = [unit.stage for unit in d.units.values()]
@@ -201,7 +201,8 @@ class Week:
 
     def _bury(self, d: Deployed, unit: Unit, now: float) -> None:
         if unit.stage != Stage.STOPPING or unit.wedged:
-            d.starts.died(unit.generation, unit.ready_at, now, "it died")
+            own_fault = self._stands_still(unit, now)  # else its node was taken away
+            d.starts.died(unit.generation, unit.ready_at, now, "it died", own_fault=own_fault)
         self.cloud.release(unit.id)
         del d.units[unit.id]
 
@@ -227,11 +228,11 @@ class Week:
     @staticmethod
     def _show(d: Deployed) -> None:
         """The state that users see."""
-        stages = [unit.stage for unit in d.units.values()]
+        stages, starts = [unit.stage for unit in d.units.values()], d.progress.starts_now(d.generation, d.starts)
         facts = Facts(
             deleted=d.deleted, desired=d.desired, living=len(stages), ready=stages.count(Stage.READY),
             old=sum(unit.generation != d.generation for unit in d.units.values()),
-            failures=d.progress.starts_now(d.generation, d.starts).failures, stopped=d.progress.stopped,
+            failing=starts.failing, hopeless=starts.hopeless, stopped=d.progress.stopped,
         )  # fmt: skip
         former, d.state = d.state, lifecycle.state(d.state, facts)
         week_checks.legal(d, former)

@@ -152,7 +152,7 @@ def converged(d: Deployed, nodes: Sequence[Node], by: float) -> None:
     assert all(unit.well() for unit in d.units.values()), f"{d.name} has replicas that are dead or stuck"
     there = ready + states[Stage.INITIALIZING] + short
     wanted = d.desired + (0 if d.progress.stopped else min(old, SURGE))
-    fewer = there < wanted and (d.starts.of(d.generation).failures or d.progress.stopped)
+    fewer = there < wanted and (d.starts.of(d.generation).failing or d.progress.stopped)
     assert there == len(d.units), f"{d.name}: {states} at rest"
     assert there == wanted or fewer, f"{d.name}: {states}, and {wanted} wanted"
     assert all(fit.short_now(node, d.need) for node in fit.labelled_nodes(nodes, d.need)), f"{d.name}: there is room"

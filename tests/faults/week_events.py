@@ -82,11 +82,10 @@ class Events:
         d.idle_since = d.raised_at = d.used_at = now
 
     def restart(self, fleet: list[Deployed], cloud: Cloud, now: float) -> None:
-        """The engine is killed and started again: what it remembered is gone, what ran is taken over."""
+        """The engine is killed and started again: of what it remembered failures stay, what ran is taken over."""
         self.counts["restart"] += 1
         for d in fleet:
             d.memory, d.history = autoscale.begin(d.policy, d.desired, now), LoadHistory(1000.0)
-            d.starts.forget()
             d.progress = Progress(served=d.progress.served)
             d.idle_since = d.raised_at = d.used_at = now
             d.held_since = None

@@ -67,11 +67,15 @@ def engine_of_replays(data_dir: Path, *arguments: str) -> Iterator[EngineProcess
 async def stand(data_dir: Path, slots: int, own: ColdOptions | None = None) -> AsyncIterator[Stand]:
     """An engine of its own, ready to be asked; `own`: firedeck's options of its deployment."""
     with engine_of_replays(data_dir) as running:
-        async with Client(running.context) as client:
-            spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, firedeck=own)
-            await client.deployments.create(spec, f"replay-{slots}")
-            await until_ready(client, f"replay-{slots}")
-        yield Stand(running, f"replay-{slots}")
+        yield await deployed(running, slots, own)
+
+
+async def deployed(running: EngineProcess, slots: int, own: ColdOptions | None = None) -> Stand:
+    async with Client(running.context) as client:
+        spec = DeploymentSpec(base_model=SMOLLM2, min_replica_count=1, max_replica_count=1, firedeck=own)
+        await client.deployments.create(spec, f"replay-{slots}")
+        await until_ready(client, f"replay-{slots}")
+    return Stand(running, f"replay-{slots}")
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,12 +17,11 @@ import pytest
 from client.fleet_types import DeploymentStatus
 from client.resources import Client
 from client.types import ColdOptions
-from engine.control.pace import KNOWN_AFTER
 from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX
 from tests.conftest import all_counted
 from tests.load.clients import Asking, Heard, ask
-from tests.load.stand import Stand, Usage, stand
+from tests.load.stand import Stand, Usage, deployed, engine_of_replays, stand
 from tests.processes import PATIENCE_S
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
@@ -31,8 +30,16 @@ FEW = 8  # descriptors and threads that come and go
 LATE_MS = 10.0
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """For all that leave nothing behind."""
+    with engine_of_replays(tmp_path_factory.mktemp("wide")) as running:
+        yield asyncio.run(deployed(running, 2048))
+
+
 @pytest.fixture
-async def wide(tmp_path: Path) -> AsyncIterator[Stand]:
+async def new(tmp_path: Path) -> AsyncIterator[Stand]:
+    """Nothing was asked of it: what it takes now, it takes for the first time."""
     async with stand(tmp_path / "data", 2048) as one:
         yield one
 
@@ -159,7 +166,7 @@ async def test_far_more_than_it_can_do_is_refused_with_a_time_and_the_queue_keep
 async def test_where_nobody_is_to_wait_long_who_would_is_refused_at_once_and_told_why(tmp_path: Path) -> None:
     async with stand(tmp_path / "data", 2, ColdOptions(max_queue_wait=timedelta(milliseconds=100))) as one:
         body = one.body(4, first_ms=LATE_MS, token_ms=4 * LATE_MS)
-        first = await asyncio.gather(*(ask(one.gateway, body) for _ in range(KNOWN_AFTER + 8)))
+        first = await asyncio.gather(*(ask(one.gateway, body) for _ in range(24)))
         heard = [*first, *await asyncio.gather(*(ask(one.gateway, body) for _ in range(400)))]
         counts = Counter(answer.status for answer in heard)
         refused = [answer for answer in heard if answer.status == 429]
@@ -173,23 +180,23 @@ async def test_where_nobody_is_to_wait_long_who_would_is_refused_at_once_and_tol
         assert "maxQueueWait" in " ".join(told.explanation)
 
 
-@pytest.mark.parametrize(("slow", "bound_mib"), [(64, 48), full(1000, 256)])
+@pytest.mark.parametrize(("slow", "bound_mib"), [(64, 24), full(1000, 192)])
 async def test_clients_that_read_nothing_cost_little_memory_and_nobody_else_a_token(
-    wide: Stand, slow: int, bound_mib: int
+    new: Stand, slow: int, bound_mib: int
 ) -> None:
     tokens = 6_000  # over a megabyte a stream: more than the system's own buffers take
-    await ask(wide.gateway, wide.body(8))
-    used, replica = Usage(wide.process), Usage(wide.engine.replicas()[0])
-    stuck = [Asking(wide.gateway, wide.body(tokens)) for _ in range(slow)]
+    await ask(new.gateway, new.body(8))
+    used, replica = Usage(new.process), Usage(new.engine.replicas()[0])
+    stuck = [Asking(new.gateway, new.body(tokens)) for _ in range(slow)]
     for one in stuck:
         await one.run(reading=False)
 
     async def all_there() -> bool:
-        return (await status(wide)).stats.running == slow
+        return (await status(new)).stats.running == slow
 
     await until(all_there)
-    await until_it_stands(wide)
-    others = await asyncio.gather(*(ask(wide.gateway, wide.body(50, token_ms=10)) for _ in range(16)))
+    await until_it_stands(new)
+    others = await asyncio.gather(*(ask(new.gateway, new.body(50, token_ms=10)) for _ in range(16)))
     print(f"{slow} clients that read nothing: RSS +{used.grown_bytes / MIB:.0f} MiB here, "
           f"+{replica.grown_bytes / MIB:.0f} MiB in the replica")  # fmt: skip
     assert all(one.whole(50) for one in others)
@@ -199,7 +206,7 @@ async def test_clients_that_read_nothing_cost_little_memory_and_nobody_else_a_to
     assert [one.wrong for one in heard if not one.whole(tokens)] == [], "who reads again misses nothing"
     for one in stuck[8:]:
         await one.leave()
-    await quiet(wide)
+    await quiet(new)
 
 
 @pytest.mark.parametrize("rounds", [3, full(60)])

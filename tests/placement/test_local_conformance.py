@@ -152,6 +152,7 @@ async def test_a_replica_inherits_nothing_but_what_it_needs(place, monkeypatch):
         assert launch.key not in " ".join(process.cmdline())
         assert os.getpgid(placed.pid) == placed.pid != os.getpgid(0)
         assert os.getsid(placed.pid) == placed.pid
+        assert process.cwd() == "/", "no folder of anybody's to write to"
         assert os.readlink(f"/proc/self/fd/{reading}") not in open_files(placed.pid)
 
 

@@ -12,6 +12,7 @@ from textual import events
 from client.config import Context
 from client.errors import InvalidArgument, Unavailable
 from tests.tui.conftest import REST_S, SIZES, open_deck
+from tui.core.query import View
 from tui.screens.change import ChangeDialog
 from tui.screens.create import CreateDialog
 
@@ -98,7 +99,7 @@ async def test_a_count_above_the_maximum_is_refused_in_the_dialog():
 async def test_delete_goes_to_the_deployment_of_that_name_even_when_rows_have_moved():
     async with open_deck() as stage:
         await stage.press("D")
-        stage.app.screen_stack[-2].sort = "rps"
+        stage.app.screen_stack[-2].order = View(sort="rps")
         await stage.later(3)
         await stage.pilot.click("#confirm")
         await stage.settle()

@@ -10,7 +10,7 @@ from tui import theme
 from tui.app import Deck
 from tui.core.config import Config, ContextSettings
 from tui.core.journal import Journal
-from tui.core.view import Views
+from tui.core.last_view import LastViews
 from tui.screens.listing import ListScreen
 from tui.sources.rehearsal import RehearsalSource
 
@@ -53,7 +53,7 @@ async def run(views, *keys, filtered=""):
 
 
 async def test_the_next_run_begins_where_the_last_one_ended(tmp_path):
-    views = Views(tmp_path / "views.json")
+    views = LastViews(tmp_path / "views.json")
     assert await run(views, filtered="state:ready") == ""
     assert await run(views, "3") == "state:ready"
     assert await run(views, "1") == "events"

@@ -116,7 +116,7 @@ class World:
         self._check(before, found)
         for step in found:
             assert step.do != Do.START or self.now >= self.backoff(step.generation).holds_until(), "a wait was not kept"
-        self.progress = self.progress.after(self.declared, before, self.backoffs, self._ready_since, self.now)
+        self.progress = self.progress.after(self.declared, before, self.backoffs, self.now)
         return found
 
     def settled(self) -> bool:
@@ -178,7 +178,7 @@ class World:
 
     def _bury(self, p: Process) -> None:
         if p.stage != Stage.STOPPING or p.wedged:
-            self.backoffs.died(p.generation, p.ready_at, self.now, "it died")
+            self.backoffs.died(p.generation, p.ready_at, self.now, "it died", own_fault=True)
         del self.processes[p.id]
         self.buried += 1
 
@@ -247,7 +247,8 @@ class World:
             self.generation = "g0"
             return
         self.generation = f"g{len(self.kinds)}"
-        kind = self.chance.choice([Settings(), Settings(), Settings(crashes=True), Settings(lives_s=20)])
+        bad = Settings(crashes=True), Settings(lives_s=20), Settings(lives_s=200)
+        kind = self.chance.choice([Settings(), Settings(), *bad])
         self.kinds[self.generation] = kind
 
     def _victim(self) -> Process | None:
@@ -270,8 +271,7 @@ class World:
         self.placeable = not self.placeable
 
     def restart_engine(self) -> None:
-        """kill -9: what has no process is forgotten, what lives is taken over, failures are forgotten."""
-        self.backoffs.forget()
+        """kill -9: what has no process is forgotten, what lives is taken over, failures are remembered."""
         for p in list(self.processes.values()):
             if not p.alive or p.stage in {Stage.PENDING_SCHEDULING, Stage.DOWNLOADING_MODEL}:
                 del self.processes[p.id]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,6 +54,17 @@ class Remote:
         return Path("/models/m")
 
 
+@asynccontextmanager
+async def waiting_for_room(arrival: Arrival, clock: FakeClock) -> AsyncIterator[tuple[Replica, asyncio.Task[None]]]:
+    """A new replica once there is no room for it, and the task that waits for some."""
+    replica = Replica("r", "g", "key", clock, metrics.REPLICA_FIGURES.of(NAME))
+    coming = asyncio.create_task(arrival.of(replica, TEMPLATE))
+    async with asyncio.timeout(PATIENCE_S):
+        while replica.short_since is None:
+            await asyncio.sleep(0.01)
+        yield replica, coming
+
+
 async def test_nothing_is_downloaded_for_a_replica_that_has_no_room(tmp_path: Path):
     store, clock, bay, library = await Store.open(tmp_path / "db"), FakeClock(), Berth(), Remote()
     told: list[str] = []
@@ -60,12 +73,7 @@ async def test_nothing_is_downloaded_for_a_replica_that_has_no_room(tmp_path: Pa
         told.append(reason)
 
     rooms = Rooms(cast(Any, bay), store, cast(Any, library), clock)
-    arrival = Arrival(rooms, announce, lambda: None, lambda: 1)
-    replica = Replica("r", "g", "key", clock, metrics.REPLICA_FIGURES.of(NAME))
-    coming = asyncio.create_task(arrival.of(replica, TEMPLATE))
-    async with asyncio.timeout(PATIENCE_S):
-        while replica.short_since is None:
-            await asyncio.sleep(0.01)
+    async with waiting_for_room(Arrival(rooms, announce, lambda: None, lambda: 1), clock) as (replica, coming):
         assert (library.fetched, replica.stage, told) == ([], Stage.PENDING_SCHEDULING, ["Stockout"])
         assert [one.pid for one in await store.replicas()] == [None]
         bay.free = 4
@@ -86,12 +94,7 @@ async def test_room_that_was_taken_during_the_download_is_waited_for_again(tmp_p
             bay.free = 0  # somebody else was quicker
 
     rooms = Rooms(cast(Any, bay), store, cast(Any, library), clock)
-    arrival = Arrival(rooms, announce, lambda: None, lambda: 1)
-    replica = Replica("r", "g", "key", clock, metrics.REPLICA_FIGURES.of(NAME))
-    coming = asyncio.create_task(arrival.of(replica, TEMPLATE))
-    async with asyncio.timeout(PATIENCE_S):
-        while replica.short_since is None:
-            await asyncio.sleep(0.01)
+    async with waiting_for_room(Arrival(rooms, announce, lambda: None, lambda: 1), clock) as (replica, coming):
         assert (library.fetched, replica.stage) == (["m"], Stage.PENDING_SCHEDULING)
         bay.free = 4
         rooms.line.freed()

@@ -289,7 +289,26 @@ async def test_a_failure_of_any_kind_loses_nothing_and_the_log_goes_on_by_itself
         monkeypatch.setattr(log._records, "add_audit", whole)
         while log._waiting or log._writing.locked():
             await asyncio.sleep(0.01)
-        assert await details(log) == ["a", "b"]
+        assert sorted(await details(log)) == ["a", "b"]
+
+
+async def test_a_fault_that_ends_between_two_records_costs_none(tmp_path, monkeypatch) -> None:
+    async with opened(tmp_path) as log:
+        whole, failures = log._records.add_audit, 0
+
+        async def failing_twice(rows, owners):
+            nonlocal failures
+            failures += 1
+            if failures <= 2:  # of all, then of the first alone
+                raise sqlite3.ProgrammingError("nothing can be written")
+            await whole(rows, owners)
+
+        monkeypatch.setattr(log._records, "add_audit", failing_twice)
+        log.add(replace(SEEN, detail="a"))
+        log.add(replace(SEEN, detail="b"))
+        await log.commit()
+        assert sorted(await details(log)) == ["a", "b"]
+        assert (log._lost, (await log.verify()).valid) == (0, True)
 
 
 async def test_after_a_failure_behind_the_writing_numbers_go_on_from_what_is_there(tmp_path, monkeypatch) -> None:

@@ -86,6 +86,8 @@ def test_the_top_of_the_help_lists_the_nouns_and_what_other_packages_announce():
         ("deployment create m --load-targets cpu", "--load-targets"),
         ("deployment create m --load-targets a=b", "--load-targets"),
         ("deployment create m --cold-policy sleep", "--cold-policy"),
+        ("serve --grpc-port 8701", "--grpc-descriptors"), ("model create m", "PATH"),
+        ("model create m a.gguf --file b.gguf", "once"),
         ("deployment scale chat", "--replica-count"), ("deployment create", "MODEL"),
     ],
 )  # fmt: skip
@@ -121,7 +123,7 @@ NOUNS_OF = {
     "get": "account deployed-model deployment deployment-shape deployment-shape-version guard model quota "
     "router secret user",
     "update": "deployed-model deployment guard quota router secret user",
-    "delete": "api-key deployment guard model router secret user", "shift": "router", "release": "guard",
+    "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
 }  # fmt: skip
 
@@ -318,3 +320,32 @@ def test_a_key_that_never_expires_can_be_asked_for_in_the_words_of_the_help():
     refused = CliRunner().invoke(main, ["api-key", "create", "--expire-time", "soon", *nowhere])
     assert refused.exit_code == 2
     assert "'soon' is not a time" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered", "not_offered"),
+    [
+        ("firedeck dep", {"deployment", "deployed-model", "deployment-shape"}, {"model"}),
+        ("firedeck cr", {"create"}, {"deployment"}), ("firedeck un", {"undelete", "unload-lora"}, set()),
+        ("firedeck create ", {"deployment", "model", "api-key"}, {"node", "create", "alerts"}),
+        ("firedeck create dep", {"deployment"}, {"deployed-model"}), ("firedeck ls ev", {"event"}, set()),
+        ("firedeck deployment s", {"scale"}, {"create"}),
+        ("firedeck scale deployment x --rep", {"--replica-count"}, set()),
+        ("firedeck create deployment m --min", {"--min-replica-count"}, set()),
+        ("firedeck deployment create m --cold-policy ", {"hold", "reject"}, set()),
+    ],
+)  # fmt: skip
+def test_a_shell_is_offered_what_may_come_next_in_both_word_orders(typed, offered, not_offered):
+    words = typed.split(" ")
+    asked = {"_FIREDECK_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    shown = CliRunner().invoke(main, env=asked, prog_name="firedeck")
+    found = {line.partition(",")[2] for line in shown.output.splitlines()}
+    assert offered <= found, shown.output
+    assert not not_offered & found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_shell_reads_asks_firedeck_back(shell):
+    shown = CliRunner().invoke(main, ["completion", shell], prog_name="firedeck")
+    assert shown.exit_code == 0
+    assert f"_FIREDECK_COMPLETE={shell}_complete" in shown.output

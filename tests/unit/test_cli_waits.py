@@ -12,6 +12,7 @@ from client.addon_types import DeployedModel
 from client.cli import waiting
 from client.errors import DeadlineExceeded, FailedPrecondition, FiredeckError, NotFound, Unavailable
 from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason
+from client.router_types import Router, RouterShift
 from client.types import Deployment, ReplicaStats, Status
 
 NAME, ADAPTER = "accounts/local/deployments/d", "accounts/local/deployedModels/a-1"
@@ -223,3 +224,43 @@ async def test_the_end_of_patience_names_what_shows_how_far_it_is() -> None:
         (waiting.until_unloaded(client(deployed=Looks(adapter("UNDEPLOYING"))), ADAPTER, none), "finds nothing"),
     ):
         await refusal_of(wait, DeadlineExceeded, "it is not given up", hint)
+
+
+def shifting(state: str, step: int = 1, share: float = 0.1, begun: datetime = NOW, why: str = "") -> Router:
+    shift = RouterShift(
+        to=NAME, over=timedelta(minutes=10), step_percent=10, max_error_rate=0.05, min_requests=20, state=state,
+        start_share=0, share=share, step_number=step, steps=10, start_time=begun, step_time=begun, reason=why,
+    )  # fmt: skip
+    return Router(name="accounts/local/routers/r", shift=shift)
+
+
+BEGUN = shifting("SHIFTING")
+
+
+async def wait_for_shift(*found: Any, patience: timedelta = LONG) -> Router:
+    looks: Any = SimpleNamespace(routers=SimpleNamespace(get=Looks(*found)))
+    return await waiting.until_shifted(looks, BEGUN, patience)
+
+
+async def test_a_shift_is_waited_for_until_all_traffic_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    over = shifting("COMPLETED", 10, 1.0)
+    assert await wait_for_shift(BEGUN, BEGUN, shifting("SHIFTING", 2, 0.2), over) == over
+    assert capsys.readouterr().err.splitlines() == [
+        "SHIFTING to d at 10 %, step 1 of 10", "SHIFTING to d at 20 %, step 2 of 10",
+        "COMPLETED: d has all of the traffic",
+    ]  # fmt: skip
+
+
+async def test_a_shift_that_went_back_or_was_replaced_ends_the_wait_with_the_reason() -> None:
+    with pytest.raises(Unavailable) as ended:
+        await wait_for_shift(BEGUN, shifting("ROLLED_BACK", 3, 0.0, why="9 % of 40 requests failed, more than 5 %"))
+    assert ended.value.text == (
+        "ROLLED_BACK from d at step 3 of 10: it has 0 % again: 9 % of 40 requests failed, more than 5 %"
+        " (see firedeck router get r)"
+    )
+    with pytest.raises(Unavailable, match="ABORTED from d at step 1 of 10: it has 0 % again: by ada"):
+        await wait_for_shift(shifting("ABORTED", 1, 0.0, why="by ada"))
+    with pytest.raises(FailedPrecondition, match="another shift of r was begun meanwhile"):
+        await wait_for_shift(BEGUN, shifting("SHIFTING", begun=NOW + timedelta(seconds=1)))
+    with pytest.raises(DeadlineExceeded, match="the shift of r was not COMPLETED within 0s: SHIFTING to d at 10 %"):
+        await wait_for_shift(BEGUN, patience=timedelta(0))

@@ -7,14 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.control.complexity import Facts, Rule, facts, judge
+from tests.arbitrary import JSON
 
 RULE = Rule(prompt_chars=100, max_tokens=64, turns=2)
 SIMPLE = Facts(prompt_chars=100, max_tokens=64, turns=2)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
-)
 FIELDS = st.sampled_from(["messages", "prompt", "input", "query", "documents", "max_tokens", "tools", "content", "n"])
 
 
@@ -56,19 +52,6 @@ def test_what_is_allowed_does_not_count(more) -> None:
 
 def test_what_a_rule_does_not_name_does_not_count() -> None:
     assert judge(Rule(), Facts(prompt_chars=10**9, max_tokens=None, turns=10**6)).simple
-
-
-@pytest.mark.parametrize(
-    ("body", "chars"),
-    [
-        ({"prompt": "four"}, 4), ({"prompt": ["four", "fi"]}, 6), ({"prompt": [1, 2, 3]}, 12),
-        ({"prompt": [[1, 2], [3]]}, 12), ({"messages": [user("four"), user([{"type": "text", "text": "five!"}])]}, 9),
-        ({"messages": [{"role": "system", "content": "sys"}, user("u")]}, 4), ({"input": ["a", "bc"]}, 3),
-        ({"query": "q", "documents": ["dd", {"text": "ddd"}]}, 6), ({}, 0),
-    ],
-)  # fmt: skip
-def test_the_characters_of_every_form_of_a_prompt_are_counted(body, chars) -> None:
-    assert facts(body).prompt_chars == chars
 
 
 def test_the_facts_of_a_chat() -> None:

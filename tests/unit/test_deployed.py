@@ -20,7 +20,7 @@ async def put(house, name: str, **fields: object) -> DeployedModel:
         name=RECORD.format(name), model=ADAPTER, deployment=NAME.format("d"), state=DEPLOYING, default=False
     )
     record = record.model_copy(update=fields)
-    await house.fleet.deployed._put(record)
+    await house.fleet.deployed.book.put(record)
     return record
 
 
@@ -58,13 +58,13 @@ async def after(slow, *changes):
 async def test_a_change_and_a_withdrawal_at_once_are_both_kept(house, slow):
     deployed, name = house.fleet.deployed, RECORD.format("a")
     deployed._withdrawn.clear()
-    deployed._is_held = lambda _record: True
+    deployed.book.is_held = lambda _record: True
     await after(
         slow, deployed.update(name, DeployedModel(display_name="new"), frozenset({"display_name"})),
         deployed.delete(name, by="t"),
     )  # fmt: skip
     stored = {record.name: record for record in await house.store.deployed_models()}
-    for record in (deployed._records[name], stored[name]):
+    for record in (deployed.book.records[name], stored[name]):
         assert (record.display_name, record.state) == ("new", UNDEPLOYING)
 
 
@@ -72,7 +72,7 @@ async def test_a_record_that_is_handed_the_default_keeps_what_is_being_changed_o
     deployed, name = house.fleet.deployed, RECORD.format("b")
     slow.go.set()
     await make(house, "e")
-    deployed._records.clear()  # of the bases, which defaults are handed on among too
+    deployed.book.records.clear()  # of the bases, which defaults are handed on among too
     await put(house, "a", default=True)
     await put(house, "b", deployment=NAME.format("e"))
     slow.go.clear()
@@ -81,7 +81,7 @@ async def test_a_record_that_is_handed_the_default_keeps_what_is_being_changed_o
         slow, deployed.update(name, DeployedModel(display_name="new"), frozenset({"display_name"})),
         deployed.forget(NAME.format("d")),
     )  # fmt: skip
-    assert (deployed._records[name].display_name, deployed._records[name].default) == ("new", True)
+    assert (deployed.book.records[name].display_name, deployed.book.records[name].default) == ("new", True)
 
 
 async def test_an_adapter_that_is_no_adapter_any_more_is_not_shown_as_its_base(house):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from client import errors
 from client.errors import FiredeckError, InvalidArgument, ScalingUp, Unavailable, from_response
+from tests.arbitrary import JSON
 
 TREE = {
     errors.InvalidArgument: (3, "INVALID_ARGUMENT", 400),
@@ -27,11 +28,6 @@ TREE = {
     errors.DeadlineExceeded: (4, "DEADLINE_EXCEEDED", 504),
 }
 INFERENCE_CODES = {errors.Unauthenticated: "UNAUTHORIZED"}  # https://docs.fireworks.ai (inference error codes)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
 ENVELOPES = st.fixed_dictionaries(
     {}, optional={"error": JSON, "message": JSON, "code": JSON, "details": JSON, "detail": JSON}
 )

@@ -16,7 +16,10 @@ def exchange(headers: dict[str, str], now: float) -> Exchange:
 
 
 def test_the_tenant_comes_from_the_key_and_nothing_internal_from_the_client() -> None:
-    internal = {"x-firedeck-tenant": "someone-else", "x-firedeck-addon": "a", "x-firedeck-journal": "9"}
+    internal = {
+        "x-firedeck-tenant": "someone-else", "x-firedeck-addon": "a", "x-firedeck-journal": "9",
+        "x-firedeck-max-tokens": "9",
+    }  # fmt: skip
     claimed = {**internal, "x-prompt-cache-isolation-key": "a", "cookie": "c"}
     assert sent_headers(claimed, CALLER) == {"x-firedeck-tenant": "local/k1", "x-prompt-cache-isolation-key": "a"}
 

@@ -168,3 +168,12 @@ def test_a_star_stands_for_anything_just_as_in_a_regular_expression(text, parts)
 def test_many_stars_over_a_long_text_take_no_time():
     """By a regular expression this would take longer than anybody lives."""
     assert not compiled(f'description = "{"*a" * 200}b"', Deployment)(Deployment(description="a" * 999))
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"), [("dispayName", "did you mean displayName?"), ("zzz", "fields are named as in the JSON")]
+)
+def test_an_unknown_field_is_refused_with_the_one_that_was_meant(field: str, hint: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        compiled(f"{field}=x", Deployment)
+    assert (refused.value.hint or "").startswith(hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.fleet.hop import HELD_BYTES, OVERHEAD_BYTES_MAX, Broken, Hop, Unreached
+from engine.fleet.hop import HELD_BYTES, OVERHEAD_BYTES_MAX, READ_BYTES, Broken, Hop, Unreached
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -196,7 +196,7 @@ async def test_who_takes_nothing_makes_the_replica_wait(tmp_path: Path) -> None:
         held = reply.body_bytes
         for _ in range(20):
             await asyncio.sleep(0.001)
-        assert reply.body_bytes == held <= HELD_BYTES + (512 << 10), "it takes no more until somebody wants it"
+        assert reply.body_bytes == held <= HELD_BYTES + READ_BYTES, "it takes no more until somebody wants it"
         assert sent < 4096 * len(piece)
         assert len(await reply.whole()) == 4096 * len(piece)
         reply.close()

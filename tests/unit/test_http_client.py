@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from client import errors
 from client import http as http_room
 from client.config import Context
-from client.http import RETRIES, Transport
+from client.http import RETRIES, Transport, retry_wait_s
 from client.resources import Client
 from client.types import AutoscalingPolicy, DeploymentSpec
 
@@ -117,6 +117,13 @@ async def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(retry_a
 async def test_an_answer_that_is_not_json_is_still_one_of_our_errors(content, status):
     with pytest.raises(errors.FiredeckError):
         await Script(httpx.Response(status, content=content)).transport.send("POST", "/x")
+
+
+@pytest.mark.parametrize("attempt", range(RETRIES))
+def test_retries_wait_twice_as_long_each_time_and_not_all_alike(monkeypatch, attempt):
+    monkeypatch.setattr(http_room, "RETRY_FIRST_WAIT_S", 0.2)
+    waits = [retry_wait_s(attempt) for _ in range(100)]
+    assert 0.1 * 2**attempt <= min(waits) < max(waits) <= 0.2 * 2**attempt
 
 
 TRANSIENT = [

@@ -154,7 +154,7 @@ async def restarted(house, jump: timedelta = timedelta(0), boot: str | None = No
 async def written(house) -> None:
     """What is used is on disk, and so is a beat."""
     async with asyncio.timeout(PATIENCE_S):
-        while any(k.chronicle._written_use != k.meter.used_at for k in house.fleet.keepers()):
+        while any(k.chronicle._written[0] != k.meter.used_at for k in house.fleet.keepers()):
             house.clock.advance(0.001)
             for keeper in house.fleet.keepers():
                 keeper.look_soon()

@@ -120,6 +120,22 @@ async def test_each_wait_is_kept_by_replicas_that_break_right_after_they_were_re
     assert (await house.reasons()).count("ReplicaDied") == len(starts)
 
 
+async def test_a_replica_that_crashes_a_minute_after_every_start_makes_the_deployment_failed(house, started):
+    for n in range(1, FAILURES_UNTIL_FAILED + 1):
+        while not started:
+            await house.look(1)
+        started.clear()
+        house.add(f"r{n}", house.generation())
+        for _ in range(61):
+            await house.look(1)
+        assert house.keeper.deployment.state == "READY"
+        house.driver.dead.add(f"r{n}")
+        await house.look(1)
+    shown = house.keeper.deployment
+    assert (shown.state, shown.status.message) == ("FAILED", "ended with exit status 3; log: it broke")
+    assert house.keeper.hopeless() is not None
+
+
 async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_out_has_stopped(house, failing):
     house.add("old", house.generation())
     await house.look()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
 
 from engine.clock import SystemClock
 from engine.control.ledger import Presence, Terms
 from engine.store.store import Store
 from engine.telemetry.ledger import Ledger
+from tests.processes import lines_until_killed
 
-KILLS = int(os.environ.get("FIREDECK_TEST_KILLS", "2"))  # processes; more by hand
+KILLS, SOAK_KILLS = 2, 100  # processes
 LOOKS_MAX = 150
 CHAT = "accounts/local/deployments/chat"
 TERMS = Terms("n1", "US_IOWA_1", "NVIDIA_H100_80GB", 2, 1_000_000, simulated=True)
@@ -49,26 +49,19 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 
 def look_until_killed(path: Path, first: int, looks: int) -> list[tuple[int, int]]:
     """(number of the replica, instant) of every look whose acknowledgement was read."""
-    command = [sys.executable, "-c", WRITER, str(path), str(first)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < looks:
-            piece = os.read(process.stdout.fileno(), 4096)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    lines = [line.split() for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [line.split() for line in lines_until_killed(WRITER, str(path), str(first), lines=looks)]
     return [(int(number), int(at)) for number, at in lines]
 
 
-async def test_every_acknowledged_interval_survives_kill_9_and_the_books_balance(tmp_path):
+@pytest.mark.parametrize(
+    "kills", [KILLS, pytest.param(SOAK_KILLS, marks=(pytest.mark.soak, pytest.mark.timeout(3600)))]
+)
+async def test_every_acknowledged_interval_survives_kill_9_and_the_books_balance(tmp_path, kills):
     seed = int(os.environ.get("FIREDECK_TEST_SEED", "0")) or random.randrange(1, 2**31)
     print(f"seed {seed}: FIREDECK_TEST_SEED={seed} plays it again")
     chance, path = random.Random(seed), tmp_path / "state.db"
     told: list[tuple[int, int]] = []
-    for _ in range(KILLS):
+    for _ in range(kills):
         told += look_until_killed(path, told[-1][0] + 2 if told else 0, chance.randint(2, LOOKS_MAX))
     store, clock = await Store.open(path), SystemClock()
     ledger = Ledger(store, clock)
@@ -92,4 +85,4 @@ async def test_every_acknowledged_interval_survives_kill_9_and_the_books_balance
     assert (stays["replica"], stays["held_ms"]) == ("stays", None)
     assert (stays["number"], stays["began_ms"] <= told[0][1]) == (1, True)  # one interval, through all engines
     assert all(row["ended_ms"] <= alive_ms for row in rows if row["ended_ms"] is not None)
-    print(f"{KILLS} kills, {len(told)} acknowledged looks, 0 lost")
+    print(f"{kills} kills, {len(told)} acknowledged looks, 0 lost")

@@ -6,7 +6,6 @@ Each run prints its seed; FIREDECK_SEED=... goes through the same lives again.
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from engine.control.ledger import Axis, Beat, Book, Interval, Presence, Terms
+from tests import seeds
 
 SEEDS, STEPS = 200, 300
 SOAK_SEEDS = 10_000
@@ -172,10 +172,6 @@ class World:
         assert -slack <= short_s <= self.doubt_s + slack, f"{short_s:.3f} s short, {self.doubt_s} in doubt"
 
 
-def seed_of_run() -> int:
-    return int(os.environ.get("FIREDECK_SEED", random.randrange(2**32)))
-
-
 def lives_of_many_seeds(first: int, count: int, capsys: pytest.CaptureFixture[str]) -> None:
     happened: Counter[str] = Counter()
     hours = 0.0
@@ -193,13 +189,13 @@ def lives_of_many_seeds(first: int, count: int, capsys: pytest.CaptureFixture[st
 
 
 def test_the_sum_of_intervals_is_the_integral_of_ready_replicas_through_kills_reboots_and_clock_jumps(capsys):
-    lives_of_many_seeds(seed_of_run(), SEEDS, capsys)
+    lives_of_many_seeds(seeds.of_run(), SEEDS, capsys)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_the_same_for_ten_thousand_seeds(capsys):
-    lives_of_many_seeds(seed_of_run(), SOAK_SEEDS, capsys)
+    lives_of_many_seeds(seeds.of_run(), SOAK_SEEDS, capsys)
 
 
 def test_intervals_of_one_replica_never_overlap_while_nobody_sets_the_clock():

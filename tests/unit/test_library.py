@@ -42,7 +42,7 @@ def test_a_name_stands_for_one_model(library: Library, text: str, meant: str) ->
 async def test_a_bare_id_that_two_models_have_is_refused_and_names_both(library: Library, tmp_path: Path) -> None:
     file = tmp_path / "own.gguf"
     file.write_bytes(build())
-    await library.create("local", BARE, str(file), None)
+    await library.create("local", BARE, str(file), None, None, tmp_path / "converted.gguf")
     with pytest.raises(InvalidArgument, match=f"accounts/local/models/{BARE} or {SMOLLM2}"):
         library.resolve(BARE, "local")
     assert library.resolve(f"local/{BARE}", "local") == f"accounts/local/models/{BARE}"

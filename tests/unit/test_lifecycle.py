@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.control.backoff import FAILURES_UNTIL_FAILED
+from engine.control.backoff import FAILURES_UNTIL_FAILED, Backoff
 from engine.control.lifecycle import CREATING, DELETED, DELETING, FAILED, READY, UPDATING, Facts, state
 
 EDGES = {
@@ -25,13 +25,18 @@ def facts(draw) -> Facts:
     living = draw(st.integers(0, 4))
     return Facts(
         deleted=draw(st.booleans()), desired=draw(st.integers(0, 4)), living=living,
-        ready=draw(st.integers(0, living)), old=draw(st.integers(0, living)), failures=draw(st.integers(0, 7)),
+        ready=draw(st.integers(0, living)), old=draw(st.integers(0, living)), **failed(draw(st.integers(0, 7))),
         stopped=draw(st.booleans()), may_rest=draw(st.booleans()),
     )  # fmt: skip
 
 
-def given_facts(**known) -> Facts:
-    return Facts(**{"deleted": False, "desired": 1, "living": 1, "ready": 1, "old": 0, "failures": 0, **known})
+def failed(failures: int) -> dict[str, bool]:
+    starts = Backoff(failures)
+    return {"failing": starts.failing, "hopeless": starts.hopeless}
+
+
+def given_facts(*, failures: int = 0, **known) -> Facts:
+    return Facts(**{"deleted": False, "desired": 1, "living": 1, "ready": 1, "old": 0, **failed(failures), **known})
 
 
 @given(st.sampled_from(sorted(EDGES)), st.lists(facts(), max_size=10))

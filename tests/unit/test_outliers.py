@@ -17,6 +17,7 @@ from engine.control.outliers import (
     WINDOW_S,
     Outliers,
 )
+from tests.unit.steps import steps_of
 
 BOTH = ["a", "b"]
 
@@ -105,6 +106,17 @@ def test_what_is_long_over_counts_no_more():
     assert outliers.answered("a", WINDOW_S + 1, 100.0) is None, "of the others nothing is known any more"
 
 
+def test_an_answer_as_expected_costs_no_more_among_many_replicas():
+    def steps(replicas: int) -> int:
+        outliers = Outliers()
+        for name in range(replicas):
+            for _ in range(KNOWN_AFTER):
+                outliers.answered(str(name), 0.0, 1.0)
+        return steps_of(lambda: outliers.answered("0", 0.0, 1.0))
+
+    assert steps(100) == steps(2)
+
+
 def test_of_replicas_that_are_gone_nothing_is_kept():
     outliers = Outliers()
     fail(outliers, "a", 0.0)
@@ -136,3 +148,16 @@ def test_whatever_comes_never_more_than_half_are_out_and_all_come_back(count, ev
         assert len(out) <= SHARE_MAX * count
         assert len(out) < count
     assert outliers.passed_over(names, now + OUT_MAX_S) == frozenset()
+
+
+@given(EVENTS)
+def test_what_could_eject_a_replica_is_counted_so_that_nothing_else_has_to_be_looked_through(events):
+    counting, looking, now = Outliers(), Outliers(), 0.0
+    for name, failed, slowness, gap_s in events:
+        now += gap_s / 10
+        for record in looking._records.values():
+            record.bad = sum(1 for _ in record.recent)  # as if all of them could: then all are looked through
+        told = [
+            one.failed(name, now) if failed else one.answered(name, now, slowness) for one in (counting, looking)
+        ]  # fmt: skip
+        assert told[0] == told[1]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from client.errors import FiredeckError, ResourceExhausted
 from engine.clock import FakeClock
-from engine.control.pace import KEPT, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace
+from engine.control.pace import KEPT, KEPT_MAX, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace, Service
+from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX, Lobby
 from tests.unit.places import counted
 
@@ -133,6 +134,7 @@ async def test_slower_replicas_make_a_shorter_queue_and_faster_ones_a_longer_one
     """The bound is of the pace now, not of what it was."""
     most_s, queues = 20.0, []
     pace, now = Pace(), 0.0
+    pace.begin(now)
     for gap_s in (0.1, 1.0, 0.1):
         for _ in range(KEPT):
             now += gap_s
@@ -141,18 +143,49 @@ async def test_slower_replicas_make_a_shorter_queue_and_faster_ones_a_longer_one
     assert queues == [pytest.approx(200, abs=2), pytest.approx(20, abs=1), pytest.approx(200, abs=2)]
 
 
-async def test_a_first_crowd_is_let_in_for_as_long_as_nobody_has_waited_too_long() -> None:
+async def crowd(load: Overload, count: int) -> None:
+    """So many at one instant."""
+    for _ in range(count):
+        load.come()
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+async def test_of_a_first_crowd_as_many_wait_as_run_while_nothing_is_known() -> None:
     load = Overload(3000.0, 5.0)
-    await load.run(40 * CAPACITY, 5.0)
-    assert not load.refused, "too little is known"
+    await crowd(load, 400)
+    assert load.lobby.held == REPLICAS * SLOTS
+    assert len(load.refused) == 400 - load.lobby.held - REPLICAS * (SLOTS + PREFETCH)
+    assert all("before the first was answered" in error.text for _, error in load.refused)
     for replica in load.replicas:
         replica.slots = 0  # and nothing is served
-    load.clock.advance(1.0)
+    load.clock.advance(6.0)
+    before = len(load.refused)
     load.come()
     await asyncio.sleep(0)
-    assert len(load.refused) == 1
-    assert load.refused[0][0] == 0
+    assert len(load.refused) == before + 1, "the first of those who wait does so for too long already"
     await load.end()
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])  # of the capacity: one at a time, and all slots busy
+async def test_a_crowd_that_meets_an_empty_queue_is_bounded_by_what_requests_took_before(rate: float) -> None:
+    most_wait_s = 40.0
+    load = Overload(3000.0, most_wait_s)
+    await load.run(rate * CAPACITY, 600.0)
+    while load.lobby.held or any(replica.in_flight for replica in load.replicas):
+        await load.run(0.0, STEP_S)
+    load.refused.clear()
+    load.waits.clear()
+    await crowd(load, 400)
+    held = load.lobby.held
+    fit = round(most_wait_s * CAPACITY)
+    print(f"after {rate:g} of the capacity: {held} of 400 wait, where {fit} have a place within {most_wait_s:g} s")
+    assert fit / 2.5 <= held <= fit * 1.1, "alone, requests may be faster than beside others: fewer are let in then"
+    assert all(after_s == 0 and "maxQueueWait" in error.text for after_s, error in load.refused)
+    await load.run(0.0, 2 * most_wait_s)
+    await load.end()
+    assert len(load.waits) == 400 - len(load.refused)
+    assert max(load.waits) <= most_wait_s + SERVICE_S
 
 
 async def test_who_has_been_with_a_replica_already_is_not_turned_away_for_the_length_of_the_queue() -> None:
@@ -172,33 +205,116 @@ async def test_who_has_been_with_a_replica_already_is_not_turned_away_for_the_le
     await load.end()
 
 
-@given(st.floats(0.01, 10.0), st.integers(0, 3 * KEPT), st.integers(1, 600), st.floats(0.1, 100.0), st.floats(0, 50.0))
+spans = st.floats(0.01, 100.0)
+ended = st.lists(st.tuples(spans, st.integers(1, 64), st.integers(1, 65)), max_size=40)
+
+
+def served(known: list[tuple[float, int, int]]) -> Service:
+    service = Service()
+    for one in known:
+        service.ended(*one)
+    return service
+
+
+@given(
+    st.floats(0.01, 10.0), st.integers(0, 3 * KEPT), st.integers(1, 600), st.floats(0.1, 100.0), st.floats(0, 50.0),
+    st.integers(1, 64), ended,
+)  # fmt: skip
 def test_a_longer_queue_is_never_let_in_where_a_shorter_one_is_not(
-    gap_s: float, count: int, places: int, most_s: float, oldest_s: float
-) -> None:
-    pace, now = Pace(), 0.0
+    gap_s: float, count: int, places: int, most_s: float, oldest_s: float, slots: int,
+    known: list[tuple[float, int, int]],
+) -> None:  # fmt: skip
+    pace, now, service = Pace(), 0.0, served(known)
+    pace.begin(now)
     for _ in range(count):
         now += gap_s
         pace.given(now)
-    if pace.over(most_s, places, oldest_s, now):
-        assert pace.over(most_s, places + 1, oldest_s, now)
-        assert pace.over(most_s / 2, places, oldest_s, now)
-        assert pace.over(most_s, places, oldest_s, now + 1), "time alone makes nothing faster"
-    elif count >= KNOWN_AFTER:
+    if pace.over(most_s, places, oldest_s, now, slots, service):
+        assert pace.over(most_s, places + 1, oldest_s, now, slots, service)
+        assert pace.over(most_s, places, oldest_s, now + 1, slots, service), "time alone makes nothing faster"
+        if known:
+            assert pace.over(most_s / 2, places, oldest_s, now, slots, service)
+    elif pace.known(slots):
         assert places * gap_s <= most_s * 1.001
     else:
         assert oldest_s <= most_s
+        assert places <= slots * most_s / (service.request_s(most_s) * (1 - count / max(KNOWN_AFTER, slots))) * 1.001
+
+
+@given(st.integers(1, 600), st.floats(0.1, 100.0), st.integers(1, 64), ended)
+def test_a_queue_that_has_just_formed_is_bounded_whatever_is_known(
+    places: int, most_s: float, slots: int, known: list[tuple[float, int, int]]
+) -> None:
+    pace, service = Pace(), served(known)
+    pace.begin(7.0)
+    over = pace.over(most_s, places, 0.0, 7.0, slots, service)
+    wait_s = places * service.request_s(most_s) / slots
+    assert over == (wait_s > most_s) or wait_s == pytest.approx(most_s), "but for rounding"
+    assert known or places == slots or over == (places > slots)
+
+
+@given(spans, st.integers(1, 64), st.integers(1, 200), spans)
+def test_what_requests_take_is_known_from_the_first_and_the_assumption_fades(
+    seconds: float, slots: int, count: int, assumed_s: float
+) -> None:
+    service = served([(seconds, slots, slots)] * count)
+    assert service.known_s == pytest.approx(seconds)
+    low, high = sorted((seconds, assumed_s))
+    assert low * 0.999 <= service.request_s(assumed_s) <= high * 1.001
+    part = 1 / (count + 1) if count < 10 else 0.1 * 0.9 ** (count - 9)
+    assert service.request_s(assumed_s) - seconds == pytest.approx((assumed_s - seconds) * part, abs=1e-9 * high)
+
+
+@given(spans, st.integers(1, 64))
+def test_what_waited_in_its_replica_is_taken_out_and_what_ran_alone_is_no_measure_of_a_full_one(
+    seconds: float, slots: int
+) -> None:
+    full = served([(seconds, slots, slots)]).known_s or 0.0
+    queued = served([(seconds * (slots + PREFETCH) / slots, slots, slots + PREFETCH)]).known_s
+    alone = served([(seconds, slots, 1)]).known_s or 0.0
+    assert queued == pytest.approx(full)
+    assert full <= alone <= full * slots + 1e-9
+
+
+@given(spans, st.integers(1, 64), st.integers(1, 400), st.floats(0.1, 100.0))
+def test_who_is_let_in_of_a_crowd_waits_no_longer_than_the_bound_and_one_turn(
+    seconds: float, slots: int, count: int, most_s: float
+) -> None:
+    """All slots have just begun, and the deployment's requests take what they always took."""
+    pace, service = Pace(), served([(seconds, slots, slots)] * 200)
+    pace.begin(0.0)
+    waiting = 0
+    for _ in range(count):
+        waiting += not pace.over(most_s, waiting + 1, 0.0, 0.0, slots, service)
+    last_s = -(-waiting // slots) * seconds
+    assert last_s <= most_s * 1.001 + seconds
+    assert waiting == count or (waiting + 1) * seconds / slots > most_s * 0.999, "what fits is let in"
+
+
+@pytest.mark.parametrize("slots", [4, 64, KEPT_MAX // 2])
+def test_slots_that_end_their_requests_together_make_a_queue_look_neither_fast_nor_slow(slots: int) -> None:
+    pace, turn_s = Pace(), 10.0
+    pace.begin(0.0)
+    for turn in range(1, 5):
+        for _ in range(slots):
+            pace.given(turn * turn_s)
+        if turn * slots >= KNOWN_AFTER:
+            wait_s = pace.wait_s(slots, turn * turn_s, slots)
+            assert wait_s is not None
+            assert 0.5 * turn_s <= wait_s <= 2 * turn_s
 
 
 @given(st.floats(0.01, 100.0), st.integers(KNOWN_AFTER, 3 * KEPT), st.integers(1, 600))
 def test_a_steady_pace_is_known_exactly(gap_s: float, count: int, places: int) -> None:
     pace, now = Pace(), 0.0
+    pace.begin(now)
     for _ in range(count):
         assert pace.wait_s(places, now) is None or pace.wait_s(places, now) > 0
+        now += gap_s
         pace.given(now)
-        last, now = now, now + gap_s
-    assert pace.wait_s(places, last) == pytest.approx(places * gap_s)
-    assert pace.wait_s(places, last + 1000) > places * gap_s, "standing still, it grows slow"
-    pace.begin()
+    assert pace.wait_s(places, now) == pytest.approx(places * gap_s)
+    assert pace.wait_s(places, now + 1000) > places * gap_s, "standing still, it grows slow"
+    pace.begin(now)
     assert pace.wait_s(places, now) is None
     assert pace.retry_s(places, now, 5.0) == 5.0
+    assert RETRY_MIN_S <= pace.retry_s(places, now, 5.0, 1, gap_s) <= RETRY_MAX_S

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engine.control.prefix import BLOCK_CHARACTERS, BLOCKS_MAX, links_of
 from engine.control.route import Prompt
 from engine.gateway.prompt import ISOLATION_HEADER, prompt_of
+from tests.arbitrary import JSON
 
 LONG = "word " * 200
 TURN: list[dict[str, Any]] = [{"role": "system", "content": LONG}, {"role": "user", "content": LONG + "first"}]
@@ -89,11 +90,6 @@ def test_the_session_is_the_first_of_the_documented_places_and_only_its_digest_i
     assert of({"prompt": "x", "user": "u"}, sessions=False).session == ""
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=10,
-)
 NAMES = st.sampled_from(
     ["messages", "prompt", "tools", "user", "prompt_cache_key", "prompt_cache_isolation_key", "prompt_cache_max_len"]
 )

@@ -25,6 +25,11 @@ def test_a_quotation_is_left_out_and_our_own_words_stay(message: str, left: str)
     assert unquoted(message) == left
 
 
+def test_a_name_that_the_reader_knows_stays_and_no_longer_one_that_begins_or_ends_alike() -> None:
+    assert unquoted("account 'local' and 'local2'", {"local"}) == "account 'local' and '...'"
+    assert unquoted("'a' \"local\" 'alocal'", {"local"}) == "'...' \"local\" '...'"
+
+
 @given(st.lists(st.tuples(WORDS, st.text()), min_size=1))
 def test_nothing_that_a_client_wrote_is_left_whatever_quotes_it_has(parts: list[tuple[str, str]]) -> None:
     message = " ".join(f"{words} {written!r}" for words, written in parts)

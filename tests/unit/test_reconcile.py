@@ -12,6 +12,7 @@ from engine.control.backoff import BACKOFF_MAX_S, FAILURES_UNTIL_FAILED, Backoff
 from engine.control.reconcile import (
     DRAINED,
     KILL_GRACE_S,
+    LOAD_STALLED_AFTER_S,
     SERVING,
     SILENT_AFTER_S,
     STALLED_AFTER_S,
@@ -254,7 +255,9 @@ def test_scaling_down_takes_the_ones_not_ready_first_then_the_least_busy_then_th
         (replica("r", silent_s=SILENT_AFTER_S + 1), "no answer"),
         (replica("r", Stage.DRAINING, in_flight=1, silent_s=SILENT_AFTER_S + 1), "no answer"),
         (replica("r", stalled_s=STALLED_AFTER_S + 1), "no token"),
-        (replica("r", Stage.INITIALIZING, stage_since=NOW - START_TIMEOUT_S - 1), "not ready"),
+        (replica("r", Stage.INITIALIZING, stage_since=NOW - START_TIMEOUT_S - 1), "not ready after 600s"),
+        (replica("r", Stage.INITIALIZING, stalled_s=LOAD_STALLED_AFTER_S + 1), "no progress for 61s while it started"),
+        (replica("r", Stage.INITIALIZING, silent_s=LOAD_STALLED_AFTER_S + 1), "no answer for 61s while it started"),
     ],
 )
 def test_a_wedged_replica_is_asked_to_end_and_replaced_by_the_next_look_which_knows_that_it_failed(sick, why):
@@ -273,7 +276,8 @@ def test_a_wedged_replica_is_asked_to_end_and_replaced_by_the_next_look_which_kn
     [
         replica("r", silent_s=SILENT_AFTER_S), replica("r", stalled_s=STALLED_AFTER_S),
         replica("r", Stage.INITIALIZING, stage_since=NOW - START_TIMEOUT_S),
-        replica("r", Stage.INITIALIZING, silent_s=SILENT_AFTER_S * 9),
+        replica("r", Stage.INITIALIZING, silent_s=LOAD_STALLED_AFTER_S, stalled_s=LOAD_STALLED_AFTER_S),
+        replica("r", Stage.INITIALIZING, stalled_s=LOAD_STALLED_AFTER_S + 60, call_s=31.0),
         replica("r", Stage.DOWNLOADING_MODEL, stage_since=LONG_AGO),
         replica("r", Stage.PENDING_SCHEDULING, stage_since=LONG_AGO),
     ],

@@ -98,10 +98,11 @@ def test_a_roll_out_whose_new_replicas_crash_stops_and_the_old_ones_go_on():
     assert world.settled()
 
 
-def test_new_replicas_that_die_after_they_were_ready_are_replaced_by_the_former_settings():
+@pytest.mark.parametrize("lives_s", [20, 61, 300])
+def test_new_replicas_that_die_after_they_were_ready_are_replaced_by_the_former_settings(lives_s):
     world = quiet(2)
-    world.generation, world.kinds["bad"] = "bad", Settings(lives_s=20)
-    world.rest(1000)
+    world.generation, world.kinds["bad"] = "bad", Settings(lives_s=lives_s)
+    world.rest(1000 + 6 * lives_s)
     assert world.stopped
     assert ready(world, "g0") == 2
     assert world.settled()

@@ -14,6 +14,7 @@ from engine.gateway.replays import events_of, kept_form, plain, replayed
 texts = st.text(max_size=12)
 choices = st.lists(st.tuples(texts, texts, st.sampled_from(["stop", "length"])), min_size=1, max_size=3)
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "prompt_tokens_details": {"cached_tokens": 2}}
+PERF = {"prompt-tokens": 7, "cached-prompt-tokens": 7}
 
 
 def whole_of(said: list[tuple[str, str, str]], *, chat: bool) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def test_a_whole_answer_streamed_and_joined_again_is_the_same_answer(said, chat,
     kept = kept_form(json.dumps(whole).encode(), stream=False, plain=True)
     assert kept is not None
     fields = {"model": "again", "stream_options": {"include_usage": usage_apart}}
-    sent = replayed(kept, fields, stream=True, plain=True)
+    sent = replayed(kept, fields, {}, stream=True, plain=True)
     events = events_of(sent)
     assert events is not None
     assert sent.endswith(b"data: [DONE]\n\n")
@@ -47,7 +48,7 @@ def test_a_whole_answer_streamed_and_joined_again_is_the_same_answer(said, chat,
     assert joined is not None
     all_cached = USAGE | {"prompt_tokens_details": {"cached_tokens": 7}}
     assert shown(joined) == whole | {"model": "again", "usage": all_cached}
-    assert shown(replayed(kept, {"model": "m"}, stream=False, plain=True)) == whole | {
+    assert shown(replayed(kept, {"model": "m"}, PERF, stream=False, plain=True)) == whole | {
         "model": "m", "usage": all_cached
     }  # fmt: skip
 
@@ -79,13 +80,15 @@ def test_what_is_not_whole_or_says_more_than_text_is_not_kept(sent: bytes, strea
 
 
 def test_a_stream_of_more_than_text_is_replayed_as_it_was_sent() -> None:
-    events = [chunk({"tool_calls": [{"index": 0, "id": "c"}]}), chunk({}, "tool_calls", usage=USAGE)]
+    ended = chunk({}, "tool_calls", usage=USAGE, perf_metrics={"generation-duration": 2.5})
+    events = [chunk({"tool_calls": [{"index": 0, "id": "c"}]}), ended]
     kept = kept_form(stream_of(*events), stream=True, plain=False)
     assert kept is not None
-    found = events_of(replayed(kept, {"model": "m"}, stream=True, plain=False))
+    found = events_of(replayed(kept, {"model": "m"}, PERF, stream=True, plain=False))
     assert found is not None
     assert found[0] == events[0]
     assert found[1]["usage"]["prompt_tokens_details"] == {"cached_tokens": 7}
+    assert found[1]["perf_metrics"] == PERF, "a replica's are not the hit's"
 
 
 @pytest.mark.parametrize(

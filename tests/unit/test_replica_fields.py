@@ -13,6 +13,7 @@ from client.errors import InvalidArgument
 from engine.replica.fields import ChatRequest, CompletionRequest
 from engine.replica.request_body import parse
 from engine.replica.strict_json import parse_json
+from tests.arbitrary import JSON
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 CHAT = {"messages": [{"role": "user", "content": "x"}]}
@@ -33,11 +34,6 @@ EDGES = [
     ("best_of", 1, 128),
     ("max_tokens", 0, 2**31 - 1),
 ]
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 @pytest.mark.parametrize(("field", "low", "high"), EDGES)

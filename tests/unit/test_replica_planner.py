@@ -121,6 +121,30 @@ def test_a_slow_switch_makes_turns_longer_and_a_single_adapter_never() -> None:
     assert [turn.repeats for turn in plan_turns(two[:1], "b", table, limits, 50.0)] == [1]
 
 
+@given(worlds(), ACTIVE, COSTS, LIMITS, SWITCH_MS)
+def test_who_has_the_model_alone_decodes_a_few_tokens_between_plans_and_no_longer_than_allowed(
+    world, active, cost, limits, switch_ms
+) -> None:
+    table = tabulate(cost, SLOTS)
+    steady, others = (plan_turns(world[0], active, table, limits, switch_ms, steady=it) for it in (True, False))
+    if len(others) != 1:
+        assert steady == others
+        return
+    [turn] = steady
+    assert 1 <= turn.repeats <= limits.steady_tokens
+    assert turn.repeats == 1 or turn.repeats * total_cost(turn.sequences, table) <= limits.steady_ms + 1e-6
+    assert others == (replace(turn, repeats=1),)
+
+
+def test_a_steady_turn_is_as_long_as_its_time_allows() -> None:
+    limits = Limits(512, 32, 1.0, 60.0, 500.0, steady_ms=100.0, steady_tokens=8)
+    repeats = [
+        plan_turns([Running(0, "")], "", tabulate(CostTable({1: ms}, 0.01), SLOTS), limits, steady=True)[0].repeats
+        for ms in (1.0, 12.5, 30.0, 100.0, 700.0)
+    ]
+    assert repeats == [8, 8, 3, 1, 1]
+
+
 @given(IDS, COSTS)
 def test_no_partition_is_cheaper_than_the_one_chosen_or_than_one_by_one(active, cost) -> None:
     chosen = sum(cost(len(group)) for group in partition(list(active), tabulate(cost, SLOTS)))

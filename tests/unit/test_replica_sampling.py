@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,17 @@ def test_penalties_act_on_what_they_say() -> None:
 def test_banned_tokens_are_never_chosen() -> None:
     sampler = Sampler(SamplingOptions(temperature=0), banned=[2])
     assert sampler.choose(np.array([0.0, 1.0, 9.0], np.float32)).token == 1
+
+
+@settings(deadline=None)
+@given(ROWS, OPTIONS, st.sets(st.integers(0, 199), max_size=4), st.booleans())
+def test_what_is_settled_is_what_would_be_chosen_and_nothing_else_is(row, options, banned, cold) -> None:
+    options = replace(options, temperature=0.0) if cold else options
+    banned = {token for token in banned if token < len(row)}
+    best = int(row.argmax())
+    settled = Sampler(options, prompt=[0, 1], banned=banned).settled(row, best)
+    free = options.greedy and not options.shapes_logits and best not in banned
+    assert settled == (Sampler(options, prompt=[0, 1], banned=banned).choose(row) if free else None)
 
 
 @pytest.mark.parametrize("target", [1.0, 3.0, 5.0])

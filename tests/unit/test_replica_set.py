@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from engine.clock import FakeClock
-from engine.control.backoff import STEADY_AFTER_S
+from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import REASON_CHARS, ReplicaSet
@@ -79,6 +79,20 @@ async def bury(house, name: str) -> None:
     await house.set.do(Step(Do.BURY, name), TEMPLATE)
 
 
+async def test_every_replica_gets_a_long_random_key_of_its_own(house, monkeypatch):
+    async def nowhere(self: ReplicaSet, replica: Replica, template: Template) -> None:
+        return
+
+    monkeypatch.setattr(ReplicaSet, "_bring_up", nowhere)
+    for _ in range(20):
+        await house.set.do(Step(Do.START), TEMPLATE)
+    keys = {replica.key for replica in house.set}
+    assert len(keys) == 20
+    assert len({key[:4] for key in keys}) > 10, "random from the first character"
+    assert min(map(len, keys)) >= 43, "256 bits"
+    await house.set.close()
+
+
 async def test_a_start_that_fails_beside_a_steady_replica_is_not_forgiven_by_it(house):
     add(house, "steady", Stage.READY, OLD)
     house.clock.advance(100)
@@ -107,7 +121,7 @@ async def test_one_that_came_after_and_served_for_a_while_ends_the_back_off(hous
 
 async def test_dying_right_after_every_start_is_a_crash_loop_and_dying_late_is_not(house):
     add(house, "short-lived", Stage.READY)
-    house.clock.advance(1)
+    house.clock.advance(61)
     await bury(house, "short-lived")
     assert house.set.backoff(NEW).failures == 1
     add(house, "long-lived", Stage.READY)
@@ -115,6 +129,14 @@ async def test_dying_right_after_every_start_is_a_crash_loop_and_dying_late_is_n
     await bury(house, "long-lived")
     assert house.set.backoff(NEW).failures == 1
     assert house.set.restarts == 2
+
+
+async def test_one_that_was_ended_from_outside_after_a_minute_has_not_failed(house, monkeypatch):
+    monkeypatch.setattr(Nowhere, "crashed", lambda self, placed: False)
+    add(house, "taken", Stage.READY)
+    house.clock.advance(STANDING_AFTER_S)
+    await bury(house, "taken")
+    assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 1)
 
 
 async def test_the_failures_of_some_settings_do_not_hold_up_others(house):

@@ -7,13 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument, NotFound
-from engine.gateway.resolve import NOT_DEPLOYED, Deployed, Offer, Target, resolve
+from engine.fleet.directory import Deployed, Directory, Offer
+from engine.gateway.resolve import NOT_DEPLOYED, Target, resolve
 
 LIB = "accounts/fireworks/models/m"
 FIRST = Deployed("accounts/local/deployments/first", LIB)
 SECOND = Deployed("accounts/local/deployments/second", LIB)
 OWN = Deployed("accounts/local/deployments/own", "accounts/local/models/mine")
-MINE = [FIRST, SECOND, OWN]
+
+
+def directory(deployments=(FIRST, SECOND, OWN), offers=()) -> Directory:
+    made = Directory()
+    for one in deployments:
+        made.deploy(one)
+    for one in offers:
+        made.offer(one)
+    return made
+
+
+MINE = directory()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +78,22 @@ def test_the_refusal_names_what_could_be_asked_for():
         resolve("nope", MINE, "local")
     assert f"{LIB}#{FIRST.name}" in (missing.value.hint or "")
     with pytest.raises(NotFound) as missing:
-        resolve("nope", [], "local")
+        resolve("nope", Directory(), "local")
     assert "deployment create" in (missing.value.hint or "")
+    routers = [f"accounts/local/routers/r{number}" for number in range(9)]
+    with pytest.raises(NotFound) as missing:
+        resolve("nope", MINE, "local", routers=routers)
+    assert (missing.value.hint or "").endswith("; routers: " + ", ".join(routers[:3]))
+
+
+def test_who_asks_for_a_router_that_is_not_there_is_told_of_those_that_are_first():
+    model = "accounts/local/routers/nope"
+    with pytest.raises(NotFound) as missing:
+        resolve(model, MINE, "local", routers=iter(["accounts/local/routers/r"]))
+    assert (missing.value.hint or "").startswith("routers: accounts/local/routers/r; deployed: ")
+    with pytest.raises(NotFound) as missing:
+        resolve(model, MINE, "local")
+    assert (missing.value.hint or "").startswith("there is no router: `firedeck router create`; deployed: ")
 
 
 @given(st.text(max_size=40))
@@ -76,7 +102,7 @@ def test_any_text_finds_one_of_the_callers_own_or_nothing(model):
         found = resolve(model, MINE, "local").deployment
     except (NotFound, InvalidArgument) as error:
         found = f"refused for {error.field}"
-    assert found in {"refused for model", *(d.name for d in MINE)}
+    assert found in {"refused for model", FIRST.name, SECOND.name, OWN.name}
 
 
 LORA = "accounts/local/models/lora"
@@ -88,8 +114,9 @@ ADDONS = [
     Offer("accounts/local/deployedModels/lora-1", LORA, FIRST.name, default=True),
     Offer("accounts/local/deployedModels/lora-2", LORA, SECOND.name),
 ]
-PUBLIC = Offer("accounts/alice/deployedModels/x", "accounts/alice/models/x", "accounts/alice/deployments/d")
-OFFERS = [*BASES, *ADDONS, PUBLIC]
+ALICES = Deployed("accounts/alice/deployments/d", LIB)
+PUBLIC = Offer("accounts/alice/deployedModels/x", "accounts/alice/models/x", ALICES.name, public=True)
+OFFERED = directory((FIRST, SECOND, OWN, ALICES), (*BASES, *ADDONS, PUBLIC))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +131,7 @@ OFFERS = [*BASES, *ADDONS, PUBLIC]
     ],
 )  # fmt: skip
 def test_a_deployed_model_is_found_by_its_name_its_model_and_both(model, deployment, offer):
-    assert resolve(model, MINE, "local", OFFERS) == Target(deployment, offer)
+    assert resolve(model, OFFERED, "local") == Target(deployment, offer)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +140,19 @@ def test_a_deployed_model_is_found_by_its_name_its_model_and_both(model, deploym
 )
 def test_an_adapter_is_only_where_it_was_loaded_and_a_public_one_opens_nothing_else(model):
     with pytest.raises(NotFound):
-        resolve(model, MINE, "local", OFFERS)
+        resolve(model, OFFERED, "local")
 
 
 def test_a_default_on_a_deployment_that_is_gone_does_not_hide_the_others():
-    assert resolve(LIB, MINE, "local", BASES[:1]) == Target(FIRST.name)
+    there = directory(offers=BASES)
+    there.hide(SECOND.name)
+    assert resolve(LIB, there, "local") == Target(FIRST.name)
+    there.deploy(SECOND)
+    assert resolve(LIB, there, "local") == Target(SECOND.name, BASES[1].name)
+
+
+def test_what_somebody_made_public_never_takes_the_place_of_ones_own():
+    public = Offer("accounts/alice/deployedModels/m", LIB, ALICES.name, default=True, public=True)
+    there = directory((ALICES, FIRST, SECOND), (public, *BASES))
+    assert resolve(LIB, there, "local") == Target(SECOND.name, BASES[1].name)
+    assert resolve(LIB, there, "bob") == Target(ALICES.name, public.name)

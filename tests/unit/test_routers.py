@@ -18,8 +18,8 @@ from engine import router_rules
 from engine.clock import FakeClock
 from engine.control.complexity import Facts
 from engine.fleet import routers as module
+from engine.fleet.live_router import ShiftTally
 from engine.fleet.routers import Routers
-from engine.fleet.routing import Tally
 from engine.store.store import Store
 from engine.telemetry import router_metrics
 from engine.telemetry.metrics import REGISTRY
@@ -99,7 +99,7 @@ def chosen(routers: Routers, count: int = 200, session: str | None = None) -> di
     return {one: found.count(one) for one in (A, B, C) if one in found}
 
 
-def tally(routers: Routers, deployment: str = B) -> Tally:
+def tally(routers: Routers, deployment: str = B) -> ShiftTally:
     live = routers.find(NAME, "local")
     assert live is not None
     told = live.tally_of(deployment)

@@ -10,17 +10,18 @@ from client.types import Deployment, Model
 from engine import declare, shapes
 from engine.control.windows import PRODUCT
 from engine.models import catalogue
-from engine.shapes import ASKED_NOTHING, Asked, check_served, completed, reshaped
+from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, reshaped
 
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 MODEL = Model(name=SMOLLM2)
+PREPARED = Model(name=SMOLLM2, supported_precisions=["FP16", "FP8", "FP4"])
 THROUGHPUT = shapes.PREFIX + "smollm2-135m-instruct-throughput"
 FAST = shapes.PREFIX + "smollm2-135m-instruct-fast"
-UNCHECKED = Asked(check_shape=False)
+UNCHECKED = WriteOptions(check_shape=False)
 
 
-def made(asked: Asked = ASKED_NOTHING, model: Model = MODEL, **fields) -> Deployment:
-    spec = completed(Deployment(base_model=SMOLLM2, **fields), model, asked)
+def made(options: WriteOptions = NO_OPTIONS, model: Model = MODEL, **fields) -> Deployment:
+    spec = completed(Deployment(base_model=SMOLLM2, **fields), model, options)
     return declare.create(spec, Name("local", "deployments", "d"), 8192, PRODUCT)
 
 
@@ -30,7 +31,7 @@ def test_every_shape_is_of_a_model_of_the_library_and_makes_a_valid_deployment(v
     entry = catalogue.find(version.snapshot.base_model)
     spec = Deployment(base_model=entry.name, deployment_shape=version.name)
     whole = declare.create(
-        completed(spec, Model(name=entry.name), ASKED_NOTHING), Name("a", "deployments", "d"), entry.context_length,
+        completed(spec, Model(name=entry.name), NO_OPTIONS), Name("a", "deployments", "d"), entry.context_length,
         PRODUCT,
     )  # fmt: skip
     assert whole.deployment_shape == version.name
@@ -72,20 +73,20 @@ def test_a_shape_that_is_not_there(text):
 
 def test_a_shape_and_the_acceptance_of_having_none_exclude_each_other():
     with pytest.raises(InvalidArgument) as refused:
-        made(Asked(shapeless=True), deployment_shape=THROUGHPUT)
+        made(WriteOptions(shapeless=True), deployment_shape=THROUGHPUT)
     assert refused.value.field == "deploymentShape"
-    made(Asked(shapeless=True))
+    made(WriteOptions(shapeless=True))
 
 
 def test_an_update_must_hold_to_the_shape_and_another_shape_brings_its_own_settings():
     current = made(deployment_shape=THROUGHPUT)
     other = current.model_copy(update={"max_batch_size": 3})
     with pytest.raises(InvalidArgument):
-        reshaped(current, other, ASKED_NOTHING)
+        reshaped(current, other, NO_OPTIONS)
     assert reshaped(current, other, UNCHECKED).max_batch_size == 3
-    moved = reshaped(current, current.model_copy(update={"deployment_shape": FAST}), ASKED_NOTHING)
+    moved = reshaped(current, current.model_copy(update={"deployment_shape": FAST}), NO_OPTIONS)
     assert (moved.max_batch_size, moved.ngram_speculation_length) == (4, 3)
-    assert reshaped(current, current.model_copy(update={"deployment_shape": None}), ASKED_NOTHING).max_batch_size == 16
+    assert reshaped(current, current.model_copy(update={"deployment_shape": None}), NO_OPTIONS).max_batch_size == 16
 
 
 def test_a_models_own_draft_model_applies_where_nothing_else_is_said():
@@ -104,20 +105,24 @@ def test_a_models_own_draft_model_applies_where_nothing_else_is_said():
         ({}, Model(name=SMOLLM2, state="UPLOADING"), "baseModel"),
         ({}, Model(name=SMOLLM2, kind="HF_PEFT_ADDON"), "baseModel"),
         ({"image_tag": "4.1"}, MODEL, "imageTag"),
+        ({"precision": "FP8", "enable_addons": True}, PREPARED, "enableAddons"),
+        ({"precision": "FP4", "enable_hot_reload_latest_addon": True}, PREPARED, "enableHotReloadLatestAddon"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(fields, model, field):
     with pytest.raises(InvalidArgument) as refused:
-        check_served(made(**fields), model, ASKED_NOTHING)
+        check_served(made(**fields), model, NO_OPTIONS)
     assert refused.value.field == field
     assert refused.value.hint
 
 
 def test_what_the_model_has_is_served():
-    check_served(made(precision="FP16"), Model(name=SMOLLM2, supported_precisions=["FP16"]), ASKED_NOTHING)
-    check_served(made(image_tag="4.1"), MODEL, Asked(check_image=False))
+    check_served(made(precision="FP16"), Model(name=SMOLLM2, supported_precisions=["FP16"]), NO_OPTIONS)
+    for fields in ({"precision": "FP16", "enable_addons": True}, {"precision": "FP8"}, {"enable_addons": True}):
+        check_served(made(**fields), PREPARED, NO_OPTIONS)
+    check_served(made(image_tag="4.1"), MODEL, WriteOptions(check_image=False))
     with pytest.raises(FailedPrecondition):
-        check_served(made(precision="NF4"), MODEL, ASKED_NOTHING)
+        check_served(made(precision="NF4"), MODEL, NO_OPTIONS)
 
 
 def test_two_ways_to_be_tuned_exclude_each_other():

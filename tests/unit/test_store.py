@@ -201,10 +201,21 @@ async def test_a_deployment_comes_back_as_it_was_put_and_in_order_of_creation(st
 
 async def test_putting_again_replaces_and_keeps_the_last_request(store):
     await store.put_deployment(deployment())
-    await store.touch_deployment(CHAT, NOON, 12.5)
+    await store.touch_deployment(CHAT, NOON, 12.5, 7.25)
     await store.put_deployment(deployment(state="READY"))
     [stored] = await store.deployments()
     assert (stored.deployment.state, stored.last_request_at, stored.used_lived_s) == ("READY", NOON, 12.5)
+    assert (stored.idle_watched_s, stored.faults) == (7.25, None)
+
+
+async def test_what_went_wrong_goes_with_its_deployment(store):
+    await store.put_deployment(deployment())
+    for doc in ("{}", '{"restarts": 1}'):
+        await store.put_faults(CHAT, doc)
+        assert [stored.faults for stored in await store.deployments()] == [doc]
+    await store.drop_deployment(CHAT)
+    await store.put_deployment(deployment())
+    assert [stored.faults for stored in await store.deployments()] == [None]
 
 
 async def test_models_replicas_and_keys_come_back_and_go(store):

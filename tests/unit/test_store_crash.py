@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import select
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from client.types import AutoscalingPolicy, Deployment
 from engine.store import migrations
 from engine.store.migrations import MIGRATIONS
 from engine.store.store import Store
+from tests.processes import lines_until_killed
 
 KILLS, SOAK_KILLS = 4, 200  # processes
 ROUNDS_MAX = 60
@@ -42,21 +41,9 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 """
 
 
-def write_until_killed(path, first: int, rounds: int, extra_bytes: int) -> list[int]:
+def write_until_killed(path, first: int, rounds: int, looks: int) -> list[int]:
     """Rows whose acknowledgement was read from a writer that is killed after `rounds` of them and a bit."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < rounds:
-            piece = os.read(process.stdout.fileno(), 64)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        # The kill falls somewhere into the next write: how far depends on the machine, not on a sleep here.
-        for _ in range(extra_bytes):
-            select.select([process.stdout], [], [], 0)
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    return [int(line) for line in seen.decode().splitlines(keepends=True) if line.endswith("\n")]
+    return [int(line) for line in lines_until_killed(WRITER, str(path), str(first), lines=rounds, looks=looks)]
 
 
 @pytest.mark.parametrize(
@@ -84,21 +71,24 @@ async def test_every_acknowledged_row_survives_kill_9_at_a_random_moment(tmp_pat
     print(f"{kills} kills, {len(acknowledged)} acknowledged rows, 0 lost")
 
 
+# Of the files that it is told, each is opened by a process that dies in the midst of that file's step.
 OPENER = """
-import asyncio, pathlib, sys
+import asyncio, os, pathlib, signal, sys
 from engine.store import migrations
 from engine.store.store import Store
 
-def announced(number, step):
+def deadly(step):
     def run(db):
         step(db)
-        if number == int(sys.argv[2]):
-            print("midway", flush=True)
-            sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGKILL)
     return run
 
-migrations.MIGRATIONS[:] = [announced(i, step) for i, step in enumerate(migrations.MIGRATIONS)]
-asyncio.run(Store.open(pathlib.Path(sys.argv[1])))
+for number, path in enumerate(sys.argv[1:]):
+    if not os.fork():
+        migrations.MIGRATIONS[number] = deadly(migrations.MIGRATIONS[number])
+        asyncio.run(Store.open(pathlib.Path(path)))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == -signal.SIGKILL, number
 """
 
 
@@ -136,18 +126,17 @@ def leave_rows(path, version: int, monkeypatch) -> None:
                 db.execute(statement, values)
 
 
-@pytest.mark.parametrize("step", range(len(MIGRATIONS)))
-def test_a_migration_killed_midway_is_finished_by_the_next_start_and_loses_no_row(tmp_path, step, monkeypatch):
-    path = tmp_path / "state.db"
-    leave_rows(path, step, monkeypatch)
-    command = [sys.executable, "-c", OPENER, str(path), str(step)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"midway\n"
-        process.kill()
-    with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (step,)
-    assert asyncio.run(counted(path)) == [int(since <= step) for since, _ in ROWS]
+def test_a_migration_killed_midway_is_finished_by_the_next_start_and_loses_no_row(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{step}.db" for step in range(len(MIGRATIONS))]
+    for step, path in enumerate(paths):
+        leave_rows(path, step, monkeypatch)
+    subprocess.run([sys.executable, "-c", OPENER, *map(str, paths)], check=True)
+    found = {}
+    for step, path in enumerate(paths):
+        with sqlite3.connect(path) as db:
+            version = db.execute("PRAGMA user_version").fetchone()
+        found[step] = version, asyncio.run(counted(path))
+    assert found == {step: ((step,), [int(since <= step) for since, _ in ROWS]) for step in found}
 
 
 async def counted(path) -> list[int]:

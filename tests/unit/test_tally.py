@@ -7,9 +7,6 @@ import itertools
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -25,6 +22,7 @@ from engine.backup import back_up
 from engine.control.price import TokenPrice
 from engine.control.tokens import (
     COMBINATIONS_MAX,
+    DAY_MS,
     HOUR_MS,
     MANY,
     MINUTE_MS,
@@ -43,6 +41,7 @@ from engine.telemetry import tally as tally_room
 from engine.telemetry.meter import Usage
 from engine.telemetry.tally import Tally
 from engine.telemetry.usage_journal import FILES
+from tests.processes import lines_until_killed
 
 ADA = Principal("local", "ada", "user", "k1")
 CHAT, MODEL = "accounts/local/deployments/chat", "accounts/fireworks/models/m"
@@ -81,7 +80,7 @@ class Desk:
 
     async def sums(self, start_ms: int = 0, end_ms: int = 1 << 60, account: str = "local") -> Spent:
         total = Spent()
-        for _, spent in await self.tally.usage(account, start_ms, end_ms):
+        for _, _, spent in await self.tally.usage(account, start_ms, end_ms):
             total.add(spent)
         return total
 
@@ -246,6 +245,46 @@ async def test_periods_are_whole_minutes_and_periods_that_follow_each_other_add_
     assert max(parts) < 10
 
 
+@pytest.mark.parametrize("written", [True, False])
+async def test_sums_by_hour_and_by_day_are_those_of_whole_hours_and_days_in_utc(desk, written):
+    for minute in (0, 1, 2, 60, 24 * 60, 48 * 60):  # the first is 90 s before a month, a day and an hour end
+        desk.now_ms = START_MS + minute * MINUTE_MS
+        desk.post()
+    if written:
+        await desk.tally.write()
+    for span, expected in ((HOUR_MS, [2, 2, 1, 1]), (DAY_MS, [2, 3, 1])):
+        found = await desk.tally.usage("local", 0, 1 << 60, span)
+        by: Counter[int] = Counter()
+        for at, _, spent in found:
+            by[at] += spent.requests
+        assert [by[at] for at in sorted(by)] == expected
+        assert min(by) == START_MS // span * span
+        assert all(at % span == 0 for at in by)
+
+
+async def test_the_ends_of_a_period_are_whole_minutes_and_long_ago_whole_hours(desk):
+    minute, hour = START_MS // MINUTE_MS * MINUTE_MS, START_MS // HOUR_MS * HOUR_MS
+    assert desk.tally.whole(minute) == minute
+    assert desk.tally.whole(minute + 1) == desk.tally.whole(minute + MINUTE_MS) == minute + MINUTE_MS
+    desk.now_ms += 60 * HOUR_MS
+    assert desk.tally.whole(minute) == desk.tally.whole(hour + 1) == hour + HOUR_MS
+    assert desk.tally.whole(hour) == hour
+
+
+async def test_a_line_of_an_engine_that_knew_no_guards_is_counted_as_it_was_meant(desk):
+    desk.post(team="a")
+    [line] = [line for name in FILES for line in (desk.folder / name).read_text().splitlines() if line]
+    number, minute, *rest = json.loads(line)
+    assert rest.pop(8) == ""
+    await desk.again()
+    for name in FILES:
+        (desk.folder / name).write_text("")
+    (desk.folder / FILES[0]).write_text(json.dumps([number + 1, minute, *rest]) + "\n")
+    await desk.again()
+    [(_, payer, spent)] = await desk.tally.usage("local", 0, 1 << 60)
+    assert (payer.guard, spent.requests, spent.charge) == ("", 2, 2 * COST)
+
+
 async def test_old_minutes_become_hours_and_no_sum_changes(desk):
     for minute in range(0, 240, 20):
         desk.now_ms = START_MS + minute * MINUTE_MS
@@ -255,7 +294,8 @@ async def test_old_minutes_become_hours_and_no_sum_changes(desk):
     desk.now_ms = START_MS + 60 * HOUR_MS
     desk.post()
     await desk.tally.write()
-    rows = await desk.store.fetch("request_usage", {"account": "local", "start": 0, "end": START_MS + 50 * HOUR_MS})
+    period = {"account": "local", "start": 0, "end": START_MS + 50 * HOUR_MS, "per_ms": HOUR_MS}
+    rows = await desk.store.fetch("request_usage", period)
     assert sum(row["requests"] for row in rows) == before.requests
     [whole] = [await desk.sums(0, START_MS + 50 * HOUR_MS)]
     assert whole == before
@@ -280,7 +320,7 @@ async def test_a_copy_of_a_running_engine_has_what_is_in_its_journal_alone(desk,
     store = await Store.open(tmp_path / "copy" / DATABASE)
     copied = Tally(store, tmp_path / "copy", lambda: desk.now_ms, lambda model: PRICE)
     await copied.open()
-    assert sum(spent.requests for _, spent in await copied.usage("local", 0, 1 << 60)) == 2
+    assert sum(spent.requests for _, _, spent in await copied.usage("local", 0, 1 << 60)) == 2
     await copied.close()
     await store.close()
 
@@ -292,13 +332,14 @@ async def test_no_more_combinations_of_tags_than_a_thousand_a_month_also_after_a
     await desk.again()
     desk.post(id="another")
     desk.post(id="n7")
-    found = grouped(await desk.tally.usage("local", 0, 1 << 60), lambda payer: payer.tags)
+    every = await desk.tally.usage("local", 0, 1 << 60)
+    found = grouped((payer.tags, spent) for _, payer, spent in every)
     assert len(found) <= COMBINATIONS_MAX + 1
     assert (found[MANY].requests, found['{"id": "n7"}'].requests) == (51, 2)
     desk.now_ms += 2 * MINUTE_MS
     await desk.tally.write()
     desk.post(id="another")
-    assert sum(payer.tags == '{"id": "another"}' for payer, _ in await desk.tally.usage("local", 0, 1 << 60)) == 1
+    assert sum(payer.tags == '{"id": "another"}' for _, payer, _ in await desk.tally.usage("local", 0, 1 << 60)) == 1
 
 
 @given(
@@ -341,8 +382,8 @@ async def test_ten_thousand_users_with_tags_of_their_own_make_no_series_and_a_bo
         desk.post(replace(ADA, user=f"user-{number % 100}"), who=f"w{number}")
     assert series() == before
     sums = await desk.tally.usage("local", 0, 1 << 60)
-    assert sum(spent.requests for _, spent in sums) == 10_000
-    assert len({payer.tags for payer, _ in sums}) == COMBINATIONS_MAX + 1
+    assert sum(spent.requests for _, _, spent in sums) == 10_000
+    assert len({payer.tags for _, payer, _ in sums}) == COMBINATIONS_MAX + 1
     assert len(sums) <= COMBINATIONS_MAX + 100
 
 
@@ -374,16 +415,7 @@ asyncio.run(main(pathlib.Path(sys.argv[1])))
 
 def post_until_killed(folder: Path, after: int) -> Counter[str]:
     """How many of each tag were told to be settled."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = b""
-        while seen.count(b"\n") < after:
-            piece = os.read(process.stdout.fileno(), 65536)
-            assert piece, "the writer ended by itself"
-            seen += piece
-        os.kill(process.pid, signal.SIGKILL)
-        seen += process.stdout.read()
-    return Counter(seen.decode().split("\n")[:-1])
+    return Counter(lines_until_killed(WRITER, str(folder), lines=after))
 
 
 async def test_every_request_that_was_settled_survives_kill_9_and_none_counts_twice(tmp_path):
@@ -395,7 +427,7 @@ async def test_every_request_that_was_settled_survives_kill_9_and_none_counts_tw
     store = await Store.open(tmp_path / DATABASE)
     tally = Tally(store, tmp_path, lambda: START_MS, lambda model: None)
     await tally.open()
-    found = {payer.tags: spent.requests for payer, spent in await tally.usage("local", 0, 1 << 60)}
+    found = {payer.tags: spent.requests for _, payer, spent in await tally.usage("local", 0, 1 << 60)}
     await tally.close()
     await store.close()
     for tag, count in told.items():  # one may be settled and not told: it was killed in between
@@ -405,5 +437,5 @@ async def test_every_request_that_was_settled_survives_kill_9_and_none_counts_tw
 
 
 def test_a_payer_is_as_it_was_written(tmp_path):
-    payer = Payer("a", "u", "k", "d", "m", "l", '{"x": "y"}', simulated=True)
+    payer = Payer("a", "u", "k", "d", "m", "l", '{"x": "y"}', simulated=True, guard="g")
     assert tally_room._payer("a", {**tally_room._row(0, payer, Spent())}) == payer

@@ -369,6 +369,16 @@ def test_only_words_of_our_own_about_a_refusal_are_kept(error, why: str) -> None
     assert "canary" not in repr((trace, spans_of(trace), explain(trace)))
 
 
+def test_a_refusal_names_what_the_trace_names_anyway_and_nothing_else() -> None:
+    walk = Walk()
+    tracing.known("local", "ada", "k1")
+    tracing.asks(CHAT, MODEL, None, stream=False, synthetic=False)
+    names = f"account 'local', deployment {CHAT!r}, or {CHAT.rpartition('/')[2]!r}"
+    tracing.refused(ResourceExhausted(f"{names}, is not 'canary', 'ada' or ''"))
+    trace = walk.over()
+    assert trace.why == f"{names}, is not '...', '...' or '...'"
+
+
 def test_a_record_has_no_field_that_could_hold_what_a_client_wrote() -> None:
     """Whoever adds one has to think of it: texts here are ids and names of ours, or made of numbers."""
     ours = {
@@ -399,7 +409,8 @@ def test_a_request_with_every_note_has_its_nine_spans_and_what_it_costs_is_print
     """As the gateway has it: the context manager around it, every note in between, and the store."""
     traces = Traces()
     scope = {"method": "POST", "path": "/v1/chat/completions", "headers": [(b"host", b"h")] * 8}
-    headers = [(b"content-type", b"text/event-stream"), (b"server-timing", b"queue;dur=2, prefill;dur=30")] * 2
+    timing = (b"server-timing", b"tokenizer;dur=1, queue;dur=2, prefill;dur=30")
+    headers = [(b"content-type", b"text/event-stream"), timing] * 2
 
     def request() -> None:
         with traced(traces, scope):

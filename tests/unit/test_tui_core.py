@@ -18,11 +18,12 @@ from client.fleet_types import (
     History,
 )
 from client.types import Deployment, ReplicaStats
-from tui.core import columns, explain, series, states
+from tui.core import columns, explain, query, series, states
 from tui.core.actions import ACTIONS, EVERYWHERE, MOVES, footer_fit, search
-from tui.core.filter import SORTS, next_sort, select
+from tui.core.filter import select
 from tui.core.follow import news
 from tui.core.plain import fleet_text
+from tui.core.query import View
 from tui.core.snapshot import Picture, row_of
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -115,10 +116,10 @@ def test_the_trend_follows_a_deployment():
     assert picture.rows[0].trend == (None, 1.0, 2.0)
 
 
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("sort", [column.key for column in columns.FLEET])
 def test_sorting_loses_no_row_and_puts_the_unknown_last(sort):
     rows = [row_of(status("a")), row_of(status("b", requests_per_second=2.0)), row_of(status("c", ready=None))]
-    ordered = select(rows, sort=sort)
+    ordered = select(rows, View(sort=sort))
     assert {row.name for row in ordered} == {row.name for row in rows}
     if sort == "rps":
         assert ordered[0].id == "b"
@@ -127,10 +128,10 @@ def test_sorting_loses_no_row_and_puts_the_unknown_last(sort):
 
 
 def test_sorts_go_round():
-    seen = ["id"]
-    while (following := next_sort(seen[-1])) != "id":
-        seen.append(following)
-    assert seen == list(SORTS)
+    view, seen = View(sort="id"), ["id"]
+    while (view := query.next_sort(view, columns.FLEET)).sort != "id":
+        seen.append(view.sort)
+    assert sorted(seen) == sorted(column.key for column in columns.FLEET)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_sorts_go_round():
 )
 def test_filters(text, ids):
     rows = [row_of(status("a")), row_of(status("b", ready=0, desired=0)), row_of(status("gone", "DELETED"))]
-    assert " ".join(row.id for row in select(rows, text)) == ids
+    assert " ".join(row.id for row in select(rows, View(text, "id"))) == ids
 
 
 @given(st.integers(20, 250))
@@ -222,11 +223,11 @@ def test_the_footer_fits_and_hides_changes_while_locked():
 def test_the_footer_tells_of_the_pages_at_any_usual_width_by_name_only_where_all_names_fit(place):
     for width in (80, 100, 120, 160, 200):
         hints = [f"{a.shown_key} {a.label}" for a in footer_fit(place, width, locked=False)]
-        assert ("1-9 pages" in hints) != ("9 audit" in hints), hints
+        assert ("0-9 pages" in hints) != ("9 audit" in hints), hints
         assert ("2 nodes" in hints) == ("9 audit" in hints), hints
         assert "q quit" in hints
         assert "? help" in hints
-    named = {a.label for a in footer_fit(place, 400, locked=False)}
+    named = {a.label for a in footer_fit(place, 600, locked=False)}
     assert {"nodes", "events", "audit"} <= named
 
 

@@ -45,6 +45,12 @@ class Account:
             if self.refuses:
                 return httpx.Response(429, json={"code": 8, "message": "too many"}, headers={"retry-after": "42"})
             return httpx.Response(200, text=METRICS)
+        if "/firedeck/" in request.url.path:
+            return httpx.Response(404, json={"code": 5, "message": "no such route"})
+        if request.url.path.endswith("/users"):
+            return httpx.Response(200, json={"users": [{"name": "accounts/acme/users/ada"}], "totalSize": 1})
+        if request.url.path.endswith("/apiKeys"):
+            return httpx.Response(200, json={"apiKeys": [{"keyId": "1", "prefix": "fw_"}], "totalSize": 1})
         chat = {"name": CHAT, "state": self.state, "desiredReplicaCount": self.desired, "replicaCount": 1}
         return httpx.Response(200, json={"deployments": [chat], "totalSize": 1})
 
@@ -109,6 +115,11 @@ async def test_changes_that_are_seen_become_events_and_history_has_only_what_is_
     assert "queue" not in history.series
     assert await source.validate_delete(CHAT) is False, "there is no dry run of it"
     assert source.facts.lacks["nodes"]
+
+
+async def test_the_keys_are_those_of_the_users_that_are_shown():
+    (found,) = await Account().source().api_keys()
+    assert (found[0], found[1].prefix) == ("ada", "fw_")
 
 
 def test_a_refusal_without_a_time_backs_off_ever_longer():

@@ -87,6 +87,9 @@ def test_the_manuals_table_is_the_one_that_is_made_from_the_actions():
         ("open chat", "open", "chat", {}),
         ("create deployment smollm2 --deployment-id x", "create", "", {"base_model": "smollm2", "deployment_id": "x"}),
         ("ls nodes", "nodes", "", {}),
+        ("usage", "costs", "", {}),
+        ("model list", "models", "", {}),
+        ("timeline chat", "timeline", "chat", {}),
         ("list audit-log", "audit", "", {}),
         ("scale", "scale", "", {}),
     ],
@@ -120,12 +123,12 @@ def test_a_line_is_completed_with_the_deployments_it_may_mean():
 
 
 def test_a_users_own_keys_take_the_place_of_the_others_everywhere():
-    table = keys.remapped({"scale": ["="], "nodes": ["f2", "2"], "up": ["w"], "down": ["s"]})
+    table = keys.remapped({"scale": ["="], "nodes": ["f2", "2"], "up": ["N"], "down": ["S"]})
     assert keys.shown(table, "scale") == "="
     assert keys.shown(table, "nodes") == "f2"
     assert keys.keymap(table) == {
-        "scale": "equals_sign", "nodes": "f2,2", "table.up": "w", "events.up": "w", "table.down": "s",
-        "events.down": "s",
+        "scale": "equals_sign", "nodes": "f2,2", "table.up": "N", "events.up": "N", "table.down": "S",
+        "events.down": "S",
     }  # fmt: skip
     assert keys.keymap(keys.TABLE) == {}
 
@@ -146,8 +149,8 @@ def test_keys_that_cannot_be_are_refused_by_name(changes, told):
 
 
 def test_two_actions_may_have_one_key_on_pages_of_their_own():
-    both = keys.remapped({"show_reads": ["m"], "show_deleted": ["m"]})
-    assert {a.name for a in both if "m" in a.keys} == {"show_reads", "show_deleted"}
+    both = keys.remapped({"show_reads": ["M"], "show_deleted": ["M"]})
+    assert {a.name for a in both if "M" in a.keys} == {"show_reads", "show_deleted"}
 
 
 FILE = """

@@ -25,6 +25,7 @@ from client.http import Transport
 from client.resources import Client
 from client.types import Deployment, Status
 from tui.core import columns, list_pages, lists, units
+from tui.core.query import View
 from tui.core.snapshot import Picture
 from tui.sources.engine import EngineSource
 
@@ -167,7 +168,8 @@ def test_a_filter_takes_words_and_turns_them_around():
     rows = lists.users([User(name=f"accounts/local/users/{name}", role=role) for name, role in
                         (("ada", "admin"), ("bob", "user"), ("ci", "inference-user"))])  # fmt: skip
     found = {
-        text: [row.what.id for row in lists.select(rows, list_pages.USERS, text)] for text in ("user", "!admin b", "!")
+        text: [row.what.id for row in lists.select(rows, list_pages.USERS, View(text))]
+        for text in ("user", "!admin b", "!")
     }
     assert found == {"user": ["bob", "ci"], "!admin b": ["bob"], "!": ["ada", "bob", "ci"]}
 

@@ -1,4 +1,4 @@
-"""How the dashboard is started: contexts of the config file, the lines of --watch, the last view, completion."""
+"""How the dashboard is started: contexts of the config file, the lines of --watch, the last view."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from client.cli.main import main
 from client.errors import InvalidArgument
 from tests.unit.test_tui_core import snapshot, status
 from tui import cli
 from tui.core import config
+from tui.core.last_view import LastView, LastViews
+from tui.core.query import View
 from tui.core.ticker import changes
-from tui.core.view import View, Views
 from tui.sources.rehearsal import RehearsalSource
 
 FILE = """
@@ -108,26 +108,23 @@ async def test_watching_prints_lines_and_tells_of_a_loss(monkeypatch, capsys):
 
 
 def test_the_last_view_is_kept_by_context_and_whatever_is_in_the_file_breaks_nothing(tmp_path):
-    views = Views(tmp_path / "deep" / "views.json")
-    assert views.of("eu") == View()
-    kept = View(page="nodes", filter="state:ready", show_deleted=True, theme="firedeck-light")
+    views = LastViews(tmp_path / "deep" / "views.json")
+    assert views.of("eu") == LastView()
+    tables = {"fleet": View("state:ready", "queue", True, ("id", "state"), "model"), "nodes": View()}
+    kept = LastView(page="nodes", show_deleted=True, theme="firedeck-light", tables=tables)
     views.keep("eu", kept)
-    views.keep("us", View(deployment="accounts/a/deployments/chat"))
+    views.keep("us", LastView(deployment="accounts/a/deployments/chat"))
     assert views.of("eu") == kept
     assert views.path.stat().st_mode & 0o077 == 0
-    for text in ("", "[]", '{"eu": 3}', '{"eu": {"filter": 3, "page": "nodes", "new": 1}}'):
+    slips = '{"fleet": {"text": 3, "columns": "id", "sort": "queue"}, "users": 1}'
+    tables = f'{{"eu": {{"page": "nodes", "tables": {slips}}}}}'
+    for text in ("", "[]", '{"eu": 3}', '{"eu": {"tables": 3, "theme": 1}}', tables):
         views.path.write_text(text)
-        assert views.of("eu").filter == ""
+        assert views.of("eu").theme == ""
+    assert views.of("eu").tables == {"fleet": View(sort="queue"), "users": View()}
     assert views.of("eu").page == "nodes"
 
 
 def test_a_view_that_cannot_be_written_is_not_kept_and_ends_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    Views(tmp_path / "file" / "views.json").keep("eu", View())
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_of_a_shell_names_the_command(shell):
-    ended = CliRunner().invoke(main, ["completion", shell], prog_name="firedeck")
-    assert ended.exit_code == 0, ended.output
-    assert "_FIREDECK_COMPLETE" in ended.output
+    LastViews(tmp_path / "file" / "views.json").keep("eu", LastView())

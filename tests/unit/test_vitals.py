@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.control.backoff import Backoff
-from engine.control.reconcile import STALLED_AFTER_S, Declared, Do, Observed, Stage, steps
+from engine.control.reconcile import LOAD_STALLED_AFTER_S, STALLED_AFTER_S, Declared, Do, Observed, Stage, steps
 from engine.fleet.vitals import Vitals
 
 DECLARED = Declared(1, "g")
@@ -72,6 +72,31 @@ def test_a_request_that_waited_its_turn_is_not_lost_when_the_replica_has_only_ju
         vitals.take(report(0.1, second), second)
     vitals.take({"running": 0, "waiting": 0, "last_progress_age_s": 0.0}, 100)
     assert told(vitals, 100.5) == []
+
+
+def starting(vitals: Vitals, now: float) -> list[str]:
+    seen = Observed("r", Stage.INITIALIZING, "g", alive=True, call_s=vitals.call_s, **vitals.ages(now)._asdict())
+    return [step.why for step in steps(DECLARED, [seen], CALM, now)]
+
+
+def test_a_loader_that_goes_on_now_and_then_is_left_alone_and_one_that_does_not_is_given_up_after_a_minute():
+    vitals = Vitals(0)
+    for second in range(400):
+        vitals.take({"status": "loading", "last_progress_age_s": float(second % 50)}, second)
+        assert starting(vitals, second) == []
+    for second in range(400, 480):
+        vitals.take({"status": "loading", "last_progress_age_s": second - 399.0}, second)
+        given_up = second - 399 > LOAD_STALLED_AFTER_S
+        assert bool(starting(vitals, second)) == given_up
+    assert starting(vitals, 479)[0].endswith("while it started")
+
+
+def test_one_that_fell_silent_while_it_loads_is_given_up_and_one_that_has_not_answered_yet_is_waited_for():
+    vitals = Vitals(0)
+    assert starting(vitals, 500) == []
+    vitals.take({"status": "loading", "last_progress_age_s": 0.0}, 500)
+    assert starting(vitals, 500 + LOAD_STALLED_AFTER_S) == []
+    assert starting(vitals, 501 + LOAD_STALLED_AFTER_S) == ["no answer for 61s while it started"]
 
 
 def test_time_that_nobody_looked_proves_nothing():

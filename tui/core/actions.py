@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
-Place = Literal["fleet", "deployment", "list", "audit"]  # the audit log is a list with a key of its own
-EVERYWHERE: tuple[Place, ...] = ("fleet", "deployment", "list", "audit")
+Place = Literal[  # a list with keys of its own has a name
+    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs", "timeline",
+]  # fmt: skip
+EVERYWHERE: tuple[Place, ...] = get_args(Place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,58 @@ SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
     "pageup": "pgup", "pagedown": "pgdn", "full_stop": ".", "comma": ",", "semicolon": ";", "minus": "-", "plus": "+",
     "asterisk": "*", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "left_square_bracket": "[",
-    "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "space": "space",
+    "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "dollar_sign": "$", "space": "space",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
 _FLEET: tuple[Place, ...] = ("fleet",)
-_TABLES: tuple[Place, ...] = ("fleet", "list", "audit")
-_BELOW: tuple[Place, ...] = ("deployment", "list", "audit")
+_TABLES: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place not in ("deployment", "request"))
+_BELOW: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place != "fleet")
+_REQUESTS: tuple[Place, ...] = ("requests", "request")
+_ROUTERS: tuple[Place, ...] = ("routers",)
+_COSTS: tuple[Place, ...] = ("costs",)
+_TIMED: tuple[Place, ...] = ("fleet", "deployment", "alerts")
+_CHARTS: tuple[Place, ...] = ("fleet", "deployment", "timeline")
 ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "open", "Open the page of the chosen deployment", "Go", _TABLES, footer=0),
     Action("back", ("escape",), "back", "Back to the page before; in the fleet, clear the filter", "Go", footer=1),
-    Action("filter", ("slash",), "filter", "Only rows that match: word, !word, state:ready", "View", _TABLES, footer=6),
-    Action("sort", ("o",), "sort", "Sort by the next column", "View", _FLEET, footer=8),
+    Action(
+        "filter",
+        ("slash",),
+        "filter",
+        "Only rows that match: word, !state:ready, queue>0",
+        "View",
+        _TABLES,
+        footer=6,
+    ),
+    Action("sort", ("o",), "sort", "Sort by the next column", "View", _TABLES, footer=8),
+    Action("reverse", ("O",), "reverse", "Turn the order around", "View", _TABLES, footer=29),
     Action("show_deleted", ("x",), "deleted", "Show or hide deleted deployments", "View", _FLEET, footer=10),
     Action("show_reads", ("x",), "reads", "Audit log: show or hide what only read", "View", ("audit",), footer=28),
-    Action("span", ("z",), "zoom", "Charts over the last 2, 5, 15 or 60 minutes", "View", _BOTH, footer=11),
+    Action("span", ("z",), "zoom", "Charts over 2, 5, 15 minutes, 1 or 6 hours", "View", _CHARTS, footer=11),
+    Action("span(-1)", ("Z",), "zoom in", "Charts over a shorter span", "View", _CHARTS, footer=28),
+    Action("pan(-1)", ("less_than_sign",), "earlier", "Charts half a span back", "View", _CHARTS, footer=24),
+    Action("pan(1)", ("greater_than_sign",), "later", "Charts half a span towards now", "View", _CHARTS, footer=25),
+    Action("freeze", ("f",), "freeze", "Charts stand still, or go on", "View", _CHARTS, footer=26),
+    Action("compare", ("v",), "compare", "Beside the same of an hour or a day ago", "View", _CHARTS, footer=27),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
+    Action("mark", ("space",), "mark", "Mark several: scale, delete, undelete act on all", "View", _FLEET, footer=9),
+    Action("group", ("b",), "group", "Group by model, state, region, shape, account", "View", _FLEET, footer=30),
+    Action("columns", ("h",), "columns", "Choose the columns of this table", "View", _TABLES, footer=31),
+    Action("compare_with", ("V",), "beside", "Charts beside those of another deployment", "View", _CHARTS, footer=32),
+    Action("equivalents", ("i",), "shell lines", "The same as firedeck, firectl, curl", "View", _BOTH, footer=33),
+    Action("acknowledge", ("a",), "seen", "Mark the alert as seen, until it ends", "View", ("alerts",), footer=2),
+    Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
+    Action("copy_id", ("y",), "copy id", "Copy the request's id, for firedeck explain", "View", _REQUESTS, footer=9),
+    Action("roll_back", ("b",), "roll back", "End the router's shift: the former weights", "Change", _ROUTERS, True, 2),
+    Action("by", ("b",), "by", "Group costs by deployment, accelerator, tag, user, model", "View", _COSTS, footer=2),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
     Action("delete", ("D",), "delete", "Delete a deployment (asks first)", "Change", _BOTH, True, 4, destructive=True),
     Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
     Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _BOTH, True, 12),
+    Action("visit('alerts')", ("0",), "alerts", "What is wrong, for how long, seen or not", "Pages", footer=15),
     Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", _BELOW, footer=15),
     Action("visit('nodes')", ("2",), "nodes", "Machines: regions, accelerators, what is free", "Pages", footer=15),
     Action("visit('events')", ("3",), "events", "What happened, newest first", "Pages", footer=21),
@@ -87,6 +119,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
     Action("visit('journal')", ("J",), "journal", "What was changed from here, and how it ended", "Pages", footer=29),
+    Action("visit('requests')", ("r",), "requests", "The newest requests; enter explains one", "Pages", footer=21),
+    Action("visit('routers')", ("w",), "routers", "Weights, measured shares, shifts", "Pages", footer=22),
+    Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
+    Action("visit('models')", ("m",), "models", "Library and own: size, precision, used by", "Pages", footer=24),
+    Action("visit('adapters')", ("l",), "adapters", "LoRAs on deployments: state, requests", "Pages", footer=25),
+    Action("visit('speculation')", ("P",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
+    Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
+    Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
     Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=2),
     Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=2),
     Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=3),
@@ -108,7 +148,8 @@ _CLI = {
     "open": "deployment get", "create": "deployment create", "scale": "deployment scale", "update": "deployment update",
     "delete": "deployment delete", "undelete": "deployment undelete", "fleet": "deployment list", "nodes": "node list",
     "events": "event list", "users": "user list", "keys": "api-key list", "quotas": "quota list",
-    "audit": "audit-logs list",
+    "audit": "audit-logs list", "alerts": "alerts", "requests": "requests", "routers": "router list", "costs": "usage",
+    "models": "model list", "adapters": "deployed-model list",
 }  # fmt: skip
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.
@@ -124,7 +165,7 @@ MOVES: tuple[Action, ...] = (
 
 
 # In the footer of a screen where the pages' own hints do not all fit.
-PAGES = Action("pages", ("1-9",), "pages", "Fleet, nodes, events, ... by number", "Pages", footer=3)
+PAGES = Action("pages", ("0-9",), "pages", "Fleet, nodes, events, ... by number", "Pages", footer=3)
 
 
 def of(place: Place, table: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:

@@ -10,6 +10,7 @@ from tui.core import units
 from tui.core.snapshot import Row
 from tui.core.states import Tone
 
+KV_FULL = 0.9  # of the cache: requests will soon wait for room
 GAP = 2  # blank cells between two columns
 
 
@@ -27,7 +28,8 @@ R = TypeVar("R", bound=Named)
 class Column(Generic[R]):
     """`least` cells are always given; words may be cut at `most`, numbers (`most` None) never are.
 
-    Columns with the highest `priority` number are dropped first; 0 is never dropped.
+    Columns with the highest `priority` number are dropped first; 0 is never dropped. `value`, in `unit`, is what the
+    cell tells; a column without one is sorted by its words.
     """
 
     key: str
@@ -37,12 +39,37 @@ class Column(Generic[R]):
     least: int
     most: int | None = None
     align: Literal["left", "right"] = "right"
-    sort: str | None = None
     tone: Callable[[R], Tone | None] = lambda row: None
+    value: Callable[[R], float | str | None] | None = None
+    unit: Literal["", "ms", "s", "share"] = ""
+    optional: bool = False  # shown when it is chosen
+
+    def sortable(self, row: R) -> float | str | None:
+        """What rows are sorted by, and a filter's numbers compared with; None for what is not known."""
+        if self.value is not None:
+            return self.value(row)
+        text = self.cell(row)
+        return None if text == units.UNKNOWN else text.lower()
 
 
 def _replicas(row: Row) -> str:
     return f"{units.count(row.ready)}/{units.count(row.desired)}"
+
+
+def _stages(row: Row) -> str:
+    """`○2 ↓1 ◐0`: replicas on their way, by stage; nothing where all have arrived."""
+    if not row.stages:
+        return units.UNKNOWN
+    told = " ".join(f"{sign}{units.count(n)}" for sign, n in zip("○↓◐", row.stages, strict=True))
+    return told if any(row.stages) else ""
+
+
+def _stage_tone(row: Row) -> Tone | None:
+    return "working" if any(row.stages) else None
+
+
+def _kv_tone(row: Row) -> Tone | None:
+    return "attention" if row.kv_share is not None and row.kv_share > KV_FULL else None
 
 
 def _limits(row: Row) -> str:
@@ -61,26 +88,45 @@ def _why_tone(row: Row) -> Tone | None:
     return "attention" if row.conditions else None
 
 
+def _plain(row: Row) -> Tone | None:
+    return None
+
+
 def _look_tone(row: Row) -> Tone | None:
     return row.look.tone
 
 
 FLEET: tuple[Column[Row], ...] = (
-    Column("state", "STATE", lambda r: r.look.text, 0, 12, 16, "left", "state", _look_tone),
-    Column("id", "DEPLOYMENT", lambda r: r.id, 0, 10, 28, "left", "id"),
+    Column("state", "STATE", lambda r: r.look.text, 0, 12, 16, "left", _look_tone, lambda r: r.look.rank),
+    Column("id", "DEPLOYMENT", lambda r: r.id, 0, 10, 28, "left"),
     Column("model", "MODEL", lambda r: r.model or units.UNKNOWN, 7, 12, 26, "left"),
-    Column("replicas", "READY", _replicas, 0, 5, sort="replicas", tone=_look_tone),
-    Column("limits", "MIN-MAX", _limits, 3, 7),
-    Column("rps", "REQ/S", lambda r: units.rate(r.rps), 1, 5, sort="rps"),
-    Column("running", "RUN", lambda r: units.count(r.running), 6, 3),
-    Column("queue", "QUEUE", lambda r: units.count(r.queue), 1, 5, sort="queue", tone=_queue_tone),
-    Column("errors", "ERR", lambda r: units.percent(r.error_rate), 5, 4, tone=_error_tone),
-    Column("ttft50", "TTFT50", lambda r: units.milliseconds(r.ttft_p50_ms), 2, 6),
-    Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, sort="ttft"),
-    Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, sort="tps"),
-    Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, align="left"),
-    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", tone=_why_tone),
-)
+    Column("replicas", "READY", _replicas, 0, 5, tone=_look_tone, value=lambda r: r.ready),
+    Column("limits", "MIN-MAX", _limits, 3, 7, value=lambda r: r.maximum),
+    Column("rps", "REQ/S", lambda r: units.rate(r.rps), 1, 5, value=lambda r: r.rps),
+    Column("stages", "STAGES", _stages, 5, 6, None, "left", _stage_tone, lambda r: sum(n or 0 for n in r.stages)),
+    Column("running", "RUN", lambda r: units.count(r.running), 6, 3, value=lambda r: r.running),
+    Column("queue", "QUEUE", lambda r: units.count(r.queue), 1, 5, tone=_queue_tone, value=lambda r: r.queue),
+    Column(
+        "errors", "ERR", lambda r: units.percent(r.error_rate), 5, 4, tone=_error_tone, value=lambda r: r.error_rate
+    ),
+    Column("ttft50", "TTFT50", lambda r: units.milliseconds(r.ttft_p50_ms), 2, 6, None, "right", _plain,
+           lambda r: r.ttft_p50_ms, "ms"),
+    Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, None, "right", _plain,
+           lambda r: r.ttft_p95_ms, "ms"),
+    Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, value=lambda r: r.tps),
+    Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, None, "left", _plain,
+           lambda r: r.tps),
+    Column("kv", "KV", lambda r: units.percent(r.kv_share), 6, 4, None, "right", _kv_tone,
+           lambda r: r.kv_share, "share"),
+    Column("cached", "CACHED", lambda r: units.percent(r.cached_share), 7, 6, None, "right", _plain,
+           lambda r: r.cached_share, "share"),
+    Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
+    Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),
+    Column("account", "ACCOUNT", lambda r: r.account or units.UNKNOWN, 7, 8, 20, "left", optional=True),
+    Column("ttft99", "TTFT99", lambda r: units.NOT_EXPOSED, 7, 6, optional=True, value=lambda r: None),
+    Column("acceptance", "ACCEPTED", lambda r: units.NOT_EXPOSED, 7, 8, optional=True, value=lambda r: None),
+    Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", _why_tone),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

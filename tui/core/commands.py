@@ -14,7 +14,7 @@ from client.cli.grammar import ALIASES, VERBS
 from tui.core.actions import Action
 
 # Actions that say which deployment they mean; the others take no argument, but for `create`.
-TARGETED = frozenset({"open", "scale", "update", "delete", "undelete"})
+TARGETED = frozenset({"open", "timeline", "scale", "update", "delete", "undelete"})
 _FORMS = {
     "scale": ("replica_count",),
     "update": ("min_replica_count", "max_replica_count", "scale_up_window", "scale_down_window",
@@ -44,6 +44,8 @@ def heads(action: Action) -> Iterator[tuple[str, ...]]:
         yield (verb, noun)
         if noun == "deployment" and verb != "list":
             yield (verb,)
+    elif noun:
+        yield (noun,)
 
 
 def parse(line: str, table: Sequence[Action]) -> Command | str:

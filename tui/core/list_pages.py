@@ -20,12 +20,47 @@ def _named(name: str | None) -> str:
 
 def _used(row: Entry[NodeView]) -> str:
     """`██░░ 2/8` accelerators; of a node without any, the share of its memory."""
+    node, share = row.what, _used_share(row)
+    if node.accelerators:
+        return f"{units.bar(share, 8)} {node.accelerators - node.free_accelerators}/{node.accelerators}"
+    return f"{units.bar(share, 8)} {units.percent(share)}"
+
+
+def _used_share(row: Entry[NodeView]) -> float | None:
     node = row.what
     if node.accelerators:
-        taken = node.accelerators - node.free_accelerators
-        return f"{units.bar(taken / node.accelerators, 8)} {taken}/{node.accelerators}"
-    share = 1 - node.free_memory_bytes / node.memory_bytes if node.memory_bytes else None
-    return f"{units.bar(share, 8)} {units.percent(share)}"
+        return 1 - node.free_accelerators / node.accelerators
+    return 1 - node.free_memory_bytes / node.memory_bytes if node.memory_bytes else None
+
+
+def _free_bytes(row: Entry[NodeView]) -> float:
+    return row.what.free_memory_bytes
+
+
+def _threads(row: Entry[NodeView]) -> float:
+    return row.what.free_threads
+
+
+def _hourly(row: Entry[NodeView]) -> float | None:
+    return row.what.price_per_hour
+
+
+def _most(row: Entry[Quota]) -> float | None:
+    return _float(row.what.max_value)
+
+
+def _float(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _instant(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def _missing(trouble: Trouble) -> float | None:
+    """Replicas for which there is no room."""
+    one = trouble.condition
+    return None if one is None or one.wanted is None else one.wanted - (one.placed or 0)
 
 
 def _open(row: Entry[NodeView]) -> str:
@@ -75,9 +110,13 @@ def _used_up(quota: Quota) -> bool:
     return quota.usage is not None and quota.value is not None and quota.usage >= float(quota.value)
 
 
+def _quota_share(row: Entry[Quota]) -> float | None:
+    usage, limit = row.what.usage, _float(row.what.value)
+    return None if usage is None or limit is None else usage / limit if limit else 1.0
+
+
 def _quota_bar(row: Entry[Quota]) -> str:
-    usage, limit = row.what.usage, None if row.what.value is None else float(row.what.value)
-    share = None if usage is None or limit is None else usage / limit if limit else 1.0
+    share = _quota_share(row)
     mark = "▲ " if _used_up(row.what) else ""
     return f"{units.bar(share, 10)} {mark}{units.percent(share):>4}"
 
@@ -118,11 +157,11 @@ NODES: Listing[NodeView] = Listing(
         Column("state", "STATE", _open, 0, 8, align="left", tone=_node_tone),
         Column("region", "REGION", lambda r: _named(r.what.region), 2, 14, 22, "left"),
         Column("type", "ACCELERATOR", lambda r: _named(r.what.accelerator_type), 1, 16, 22, "left"),
-        Column("used", "USED", _used, 1, 8, align="left", tone=lambda r: "working"),
-        Column("replicas", "REPLICAS", lambda r: str(r.replicas), 3, 8),
-        Column("memory", "MEM FREE", lambda r: units.size(r.what.free_memory_bytes), 5, 8),
-        Column("threads", "THREADS FREE", lambda r: str(r.what.free_threads), 7, 5),
-        Column("price", "PER HOUR", lambda r: _price(r.what.price_per_hour), 6, 5),
+        Column("used", "USED", _used, 1, 8, align="left", tone=lambda r: "working", value=_used_share, unit="share"),
+        Column("replicas", "REPLICAS", lambda r: str(r.replicas), 3, 8, value=lambda r: r.replicas),
+        Column("memory", "MEM FREE", lambda r: units.size(r.what.free_memory_bytes), 5, 8, value=_free_bytes),
+        Column("threads", "THREADS FREE", lambda r: str(r.what.free_threads), 7, 5, value=_threads),
+        Column("price", "PER HOUR", lambda r: _price(r.what.price_per_hour), 6, 5, value=_hourly),
         Column("closed", "WHY CLOSED", lambda r: r.what.closed, 8, 12, 60, "left"),
     ),
     "no nodes", lambda r, now: _node_detail(r), 2.0,
@@ -130,7 +169,7 @@ NODES: Listing[NodeView] = Listing(
 EVENTS: Listing[Event] = Listing(
     "events", "events",
     (
-        Column("time", "TIME", lambda r: units.clock(r.what.time), 0, 8, align="left"),
+        Column("time", "TIME", lambda r: units.clock(r.what.time), 0, 8, align="left", value=lambda r: r.what.seq),
         Column("kind", "", lambda r: "⚠" if r.what.kind == "Warning" else "·", 0, 1, align="left", tone=_warns),
         Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment), 0, 10, 28, "left"),
         Column("reason", "REASON", lambda r: r.what.reason, 0, 16, 24, "left", tone=_warns),
@@ -143,7 +182,7 @@ CONDITIONS: Listing[Trouble] = Listing(
     (
         Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment) or r.name, 0, 10, 28, "left"),
         Column("reason", "CONDITION", lambda r: f"▲ {r.what.reason}", 0, 10, 30, "left", tone=lambda r: "attention"),
-        Column("placed", "PLACED", lambda r: _placed(r.what), 0, 6),
+        Column("placed", "PLACED", lambda r: _placed(r.what), 0, 6, value=lambda r: _missing(r.what)),
         Column("since", "SINCE", lambda r: _at(r.what.condition.since if r.what.condition else None), 2, 8),
         Column("retry", "NEXT TRY", lambda r: _at(_retry(r.what)), 1, 8),
         Column("message", "WHY", lambda r: r.what.message, 3, 20, 400, "left"),
@@ -160,8 +199,8 @@ QUARANTINE: Listing[QuarantinedRequest] = Listing(
     (
         Column("digest", "REQUEST", lambda r: r.what.digest[:12], 0, 12, align="left"),
         Column("deployment", "DEPLOYMENT", lambda r: _short(r.deployment), 0, 10, 28, "left"),
-        Column("until", "UNTIL", lambda r: _at(r.what.until), 0, 8),
-        Column("died", "DIED", lambda r: str(len(r.what.replicas)), 1, 4),
+        Column("until", "UNTIL", lambda r: _at(r.what.until), 0, 8, value=lambda r: _instant(r.what.until)),
+        Column("died", "DIED", lambda r: str(len(r.what.replicas)), 1, 4, value=lambda r: len(r.what.replicas)),
         Column("replicas", "REPLICAS", lambda r: " ".join(r.what.replicas), 2, 12, 60, "left"),
     ),
     "no request is refused for ending replicas",
@@ -197,17 +236,17 @@ QUOTAS: Listing[Quota] = Listing(
     "quotas", "quotas",
     (
         Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 28, "left"),
-        Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6),
-        Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6),
-        Column("share", "USED", _quota_bar, 1, 15, tone=_quota_tone),
-        Column("max", "MAXIMUM", lambda r: r.what.max_value or units.UNKNOWN, 2, 7),
+        Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6, value=lambda r: r.what.usage),
+        Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6, value=lambda r: _float(r.what.value)),
+        Column("share", "USED", _quota_bar, 1, 15, tone=_quota_tone, value=_quota_share, unit="share"),
+        Column("max", "MAXIMUM", lambda r: r.what.max_value or units.UNKNOWN, 2, 7, value=_most),
     ),
     "no quotas", lambda r, now: _quota_detail(r), 10.0,
 )  # fmt: skip
 AUDIT: Listing[AuditLogEntry] = Listing(
     "audit", "audit log",
     (
-        Column("time", "TIME", lambda r: _at(r.what.timestamp), 0, 8, align="left"),
+        Column("time", "TIME", lambda r: _at(r.what.timestamp), 0, 8, align="left", value=lambda r: int(r.what.id)),
         Column("who", "PRINCIPAL", lambda r: r.what.principal or units.UNKNOWN, 0, 8, 24, "left"),
         Column("code", "CODE", lambda r: r.what.status.code if r.what.status else "", 1, 4, 20, "left", tone=_refused),
         Column("what", "ACTION", lambda r: r.what.message, 0, 12, 28, "left"),
@@ -257,4 +296,5 @@ def _node_detail(row: Entry[NodeView]) -> tuple[str, ...]:
     return (
         f"{row.name}: {label}{node.device}, {free}, {node.free_threads} threads free",
         f"closed: {node.closed}" if node.closed else "takes replicas",
+        row.note,
     )

@@ -10,9 +10,10 @@ from typing import Generic, TypeVar
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
-from tui.core import explain
+from tui.core import capacity, explain, query
 from tui.core import journal as journals
 from tui.core.columns import Column
+from tui.core.query import View
 from tui.core.snapshot import Picture
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Entry(Generic[T]):
     what: T
     deployment: str = ""
     replicas: int = 0  # of nodes: how many stand there
+    note: str = ""  # of nodes: what would fit on all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +52,21 @@ class Listing(Generic[T]):
 
 
 def words(row: Entry[T], listing: Listing[T]) -> str:
-    """What a filter looks at."""
+    """What a filter's word without a column looks at."""
     return " ".join(column.cell(row) for column in listing.columns).lower()
 
 
-def select(rows: Iterable[Entry[T]], listing: Listing[T], text: str) -> tuple[Entry[T], ...]:
-    """The rows that have every word of `text`, and no `!word`."""
-    wanted = [word for word in text.lower().split() if word != "!"]
-    return tuple(row for row in rows if all(_has(words(row, listing), word) for word in wanted))
-
-
-def _has(text: str, word: str) -> bool:
-    return word[1:] not in text if word.startswith("!") else word in text
+def select(rows: Iterable[Entry[T]], listing: Listing[T], view: View) -> tuple[Entry[T], ...]:
+    """The rows that the view's filter leaves, in its order; without one, in that in which they came."""
+    return query.select(rows, listing.columns, view, lambda row: words(row, listing))
 
 
 def nodes(found: list[NodeView], picture: Picture) -> tuple[Entry[NodeView], ...]:
     """Every node, with the replicas that the picture has on it."""
     statuses = picture.snapshot.deployments if picture.snapshot else []
     stand = Counter(replica.node for status in statuses for replica in status.replicas)
-    return tuple(Entry(node.name, node, replicas=stand[node.name]) for node in found)
+    fits = capacity.told(statuses, found)
+    return tuple(Entry(node.name, node, replicas=stand[node.name], note=fits) for node in found)
 
 
 def events(found: list[Event]) -> tuple[Entry[Event], ...]:

@@ -28,7 +28,7 @@ def labels(engine: EngineInfo) -> tuple[str, ...]:
 
 def fleet_text(snapshot: FleetSnapshot, now: datetime) -> str:
     """The whole fleet, deleted deployments left out; ends without a newline."""
-    rows = select((row_of(status) for status in snapshot.deployments), sort="id")
+    rows = select(row_of(status) for status in snapshot.deployments)
     lines = [_title(snapshot, now), *table([_HEAD, *(_cells(row) for row in rows)])]
     deleted = sum(status.deployment.delete_time is not None for status in snapshot.deployments)
     if deleted:

@@ -20,7 +20,7 @@ from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
 from tui.core.snapshot import ready_count
 
-Verb = Literal["create", "scale", "update", "delete", "undelete"]
+Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back"]  # the last one of a router
 UNSET = "(default)"
 
 

@@ -11,6 +11,7 @@ from tui.core.states import Look
 from tui.core.why import why
 
 NOT_SUSPENDED = ("", "UNSUSPENDED", "SUSPEND_STATE_UNSPECIFIED")
+NOWHERE = "REGION_UNSPECIFIED"
 STALE_AFTER = timedelta(seconds=5)
 
 
@@ -39,6 +40,11 @@ class Row:
     conditions: tuple[str, ...] = ()  # the types of those that hold
     simulated: bool = False
     trend: tuple[float | None, ...] = ()
+    kv_share: float | None = None  # of the caches of all ready replicas, 0 to 1
+    cached_share: float | None = None  # of all prompt tokens since the engine counts
+    stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
+    region: str = ""
+    shape: str = ""
 
     @property
     def deleted(self) -> bool:
@@ -128,6 +134,7 @@ def row_of(status: DeploymentStatus) -> Row:
     if desired is None and scaler is not None:
         desired = scaler.desired
     parts = deployment.name.split("/")
+    kv_share, region = _placed(status)
     return Row(
         name=deployment.name,
         id=deployment.id,
@@ -149,12 +156,43 @@ def row_of(status: DeploymentStatus) -> Row:
         why=why(status),
         conditions=tuple(one.type for one in status.conditions),
         simulated=status.simulated,
+        kv_share=kv_share,
+        cached_share=stats.cached_tokens_total / stats.prompt_tokens_total if stats.prompt_tokens_total else None,
+        stages=_stages(status),
+        region=region,
+        shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
     )
 
 
 def _sent(stats: DeploymentStats, field: str, value: int) -> int | None:
     """A count that the source did not send is not known: its default is no measurement."""
     return value if field in stats.model_fields_set else None
+
+
+def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
+    """How full the caches of its replicas are, and where they stand; where it may stand while there are none.
+
+    One pass: a fleet has tens of thousands of replicas."""
+    used, capacity, regions = None, 0, set()
+    for one in status.replicas:
+        if one.kv_capacity_tokens and one.kv_used_tokens is not None:
+            used, capacity = (used or 0) + one.kv_used_tokens, capacity + one.kv_capacity_tokens
+        if one.region and one.region != NOWHERE:
+            regions.add(one.region)
+    place = status.deployment.placement
+    wanted = [place.region, *(place.regions or [])] if place is not None and not regions else []
+    found = sorted(regions) or [region for region in wanted if region]
+    return None if used is None else used / capacity, " ".join(found)
+
+
+def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:
+    counters = status.deployment.replica_stats
+    if counters is None:
+        return ()
+    return (
+        counters.pending_scheduling_replica_count, counters.downloading_model_replica_count,
+        counters.initializing_replica_count,
+    )  # fmt: skip
 
 
 def ready_count(status: DeploymentStatus) -> int | None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Literal
 
 UNKNOWN = "–"
+NOT_EXPOSED = "n/e"  # the source has no such number, and never will say it
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 # One ASCII character for each sign that we draw (`--ascii`): same width, so that nothing moves.

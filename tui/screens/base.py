@@ -3,56 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-
-from textual.app import ComposeResult
-from textual.containers import Horizontal
 
 from client.errors import FiredeckError
-from client.fleet_types import DeploymentStatus, Event, History
-from tui.core import series
+from client.fleet_types import DeploymentStatus, Event
+from tui.core import equivalents
 from tui.core.plan import Verb
 from tui.screens import verbs
-from tui.screens.page import Page
+from tui.screens.charted import ChartedPage
+from tui.screens.equivalents import EquivalentsDialog
 from tui.screens.verbs import CHOOSE_FIRST
-from tui.widgets.chart import ChartView
 from tui.widgets.events_log import EventsLog
 
-SPANS_S = (120, 300, 900, 3600)
-YOUNG_S = 240
 
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """What the charts may show, and of which deployment; `note` says why there is no history."""
-
-    deployment: str | None = None
-    history: History | None = None
-    note: str = ""
-
-
-class DeckScreen(Page):
+class DeckScreen(ChartedPage):
     """A page about a deployment. Subclasses say which one is meant and draw the picture."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._span_s: int | None = None
         self._asking = False
-        self._curves = Curves()
-
-    def compose_charts(self) -> ComposeResult:
-        with Horizontal(id="charts"):
-            for kind in series.CHARTS:
-                yield ChartView(id=f"chart-{kind.key}")
-
-    @property
-    def span_s(self) -> int:
-        """What the charts cover: the user's choice, or 5 minutes; 2 while the engine is too young to fill those."""
-        if self._span_s is not None:
-            return self._span_s
-        snapshot = self.picture.snapshot
-        young = snapshot is not None and (snapshot.time - snapshot.engine.started_at).total_seconds() < YOUNG_S
-        return SPANS_S[0] if young else SPANS_S[1]
 
     def target(self) -> DeploymentStatus | None:
         """The deployment that the user means now."""
@@ -81,28 +49,26 @@ class DeckScreen(Page):
             self._asking = True
             self.run_worker(self._ask(), group="details", exit_on_error=True)
 
+    def ask_anew(self) -> None:
+        self.ask_details()
+
     async def _ask(self) -> None:
         name = self.target_name
         try:
-            curves, (events, note) = await asyncio.gather(self._ask_curves(name), self._ask_events())
+            curves, (events, note), limits = await asyncio.gather(
+                self.ask_curves(name), self._ask_events(), self.ask_limits()
+            )
         finally:
             self._asking = False
         if self.is_gone:
             return
         self.query_one(EventsLog).show(events, note)
+        self.events, self.limits = self.events if events is None else events, limits
         if name == self.target_name:
-            self._curves = curves
+            self.take_curves(curves)
             self.draw_charts()
         else:
             self.ask_details()
-
-    async def _ask_curves(self, name: str | None) -> Curves:
-        if name is None:
-            return Curves()
-        try:
-            return Curves(name, await self.deck.source.history(name, self.span_s))
-        except FiredeckError as error:
-            return Curves(name, None, error.text)
 
     async def _ask_events(self) -> tuple[list[Event] | None, str]:
         """The events, or None and why they did not come: the charts may have another source than they."""
@@ -111,25 +77,29 @@ class DeckScreen(Page):
         except FiredeckError as error:
             return None, error.text
 
-    def draw_charts(self) -> None:
-        """The target's own curves or none: never those of the deployment that was chosen before."""
-        name = self.target_name
-        curves = self._curves if self._curves.deployment == name else Curves(name)
-        stale_age = self.picture.stale_age(self.deck.clock())
-        note = curves.note if name is not None else "no deployment is chosen"
-        if curves.history is None and self.picture.link.lost_at is not None:
-            note = note or "not known: no connection"
-        for kind in series.CHARTS:
-            chart = series.chart(kind, curves.history, self.span_s, live=not stale_age)
-            self.query_one(f"#chart-{kind.key}", ChartView).show(chart, note, stale_age)
-
     # Actions that both pages have.
 
-    def action_span(self) -> None:
-        self._span_s = SPANS_S[(SPANS_S.index(self.span_s) + 1) % len(SPANS_S)]
-        self.notify(f"charts: the last {series.short_span(self.span_s)}", timeout=2)
-        self.draw_charts()
-        self.ask_details()
+    def action_timeline(self) -> None:
+        self.pin()
+        if self.target_name is None:
+            self.notify(CHOOSE_FIRST, severity="warning")
+        else:
+            self.deck.show_timeline(self.target_name)
+
+    def action_equivalents(self) -> None:
+        """The same for a shell."""
+        self.pin()
+        status = self.target()
+        if status is None:
+            self.notify(CHOOSE_FIRST, severity="warning")
+        else:
+            found = equivalents.lines(status.deployment, self.deck.context)
+            self.app.push_screen(EquivalentsDialog(status.deployment.id, found), self._copy)
+
+    def _copy(self, line: str | None) -> None:
+        if line:
+            self.app.copy_to_clipboard(line)
+            self.notify(line, title="copied", timeout=6, markup=False)
 
     def action_copy_model(self) -> None:
         self.pin()

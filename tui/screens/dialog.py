@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from tui.app import Deck
 
 DRY_RUN_AFTER_S = 0.4  # of quiet: the server is not asked at every key
-TITLES = {"scale": "Scale", "update": "Edit", "delete": "Delete", "undelete": "Bring back", "create": "Create"}
+TITLES: dict[Verb, str] = {
+    "scale": "Scale", "update": "Edit", "delete": "Delete", "undelete": "Bring back", "create": "Create",
+    "roll_back": "Roll back",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

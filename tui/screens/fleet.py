@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,12 +11,17 @@ from textual.containers import Horizontal
 
 from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
-from tui.core import units
+from tui.core import grouping, query, units
 from tui.core.actions import Place
+from tui.core.columns import FLEET
 from tui.core.explain import headline, next_change
+from tui.core.plan import Verb
+from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
 from tui.screens.base import DeckScreen
+from tui.screens.bulk import BulkDialog
+from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.verbs import CHOOSE_FIRST
@@ -38,18 +44,19 @@ class FleetScreen(DeckScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sort = "id"
+        self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
 
     def on_mount(self) -> None:
-        self.filter_box.value, self.show_deleted = self.deck.view.filter, self.deck.view.show_deleted
+        self.order, self.show_deleted = self.deck.views.get("fleet", self.order), self.deck.last_view.show_deleted
+        self.filter_box.value = self.order.text
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield FilterBox("words, state:ready, model:smol, !word")
+        yield FilterBox("words, !word, state:ready, queue>0, ttft95>500ms")
         yield FleetTable(id="fleet")
         yield Text(id="why")
         yield from self.compose_charts()
@@ -66,15 +73,23 @@ class FleetScreen(DeckScreen):
     def filter_box(self) -> FilterBox:
         return self.query_one(FilterBox)
 
+    @property
+    def view(self) -> View:
+        """The order, and what the box has now."""
+        return replace(self.order, text=self.filter_box.value)
+
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.table.cursor) if self.table.cursor else None
 
     def draw(self) -> None:
-        rows = filters.select(self.picture.rows, self.filter_box.value, self.sort, show_deleted=self.show_deleted)
+        rows = filters.select(self.picture.rows, self.view, show_deleted=self.show_deleted)
+        order, stale = self.order, self.picture.stale(self.deck.clock())
+        shown = grouping.grouped(rows, order.group)
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
-        self.table.styles.height = max(LEAST_TABLE, min(len(rows) + 1, most))
-        self.table.styles.overflow_y = "auto" if len(rows) + 1 > most else "hidden"
-        self.table.show(rows, self.sort, stale=self.picture.stale(self.deck.clock()))
+        self.table.styles.height = max(LEAST_TABLE, min(len(shown) + 1, most))
+        self.table.styles.overflow_y = "auto" if len(shown) + 1 > most else "hidden"
+        self.table.show_columns(query.chosen(order, FLEET))
+        self.table.show(shown, order.sort, reverse=order.reverse, stale=stale)
         if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
             self._expected = None
@@ -104,6 +119,10 @@ class FleetScreen(DeckScreen):
         pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
         pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
         pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
+        if self.order.group:
+            pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
+        if self.table.marked:
+            pieces += ["  ", (f" {len(self.marked())} marked ", "bold $background on $tone-attention")]
         pieces += self.filter_box.told(shown)
         pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
         gone = len(self.picture.rows) - len(live)
@@ -151,11 +170,11 @@ class FleetScreen(DeckScreen):
 
     @on(FleetTable.Opened)
     def _opened(self, message: FleetTable.Opened) -> None:
-        self.open(message.name)
+        self.action_open()
 
     @on(FleetTable.SortAsked)
     def _sort_asked(self, message: FleetTable.SortAsked) -> None:
-        self.sort = message.key
+        self.order = query.sorted_by(self.order, message.key)
         self.draw()
 
     @on(FilterBox.Edited)
@@ -181,20 +200,77 @@ class FleetScreen(DeckScreen):
 
     def action_open(self) -> None:
         self.pin()
-        if self.table.cursor is None:
+        if self.table.cursor is None or self.target() is None:
             self.notify(CHOOSE_FIRST, severity="warning")
         else:
             self.open(self.table.cursor)
 
     def action_back(self) -> None:
-        self.filter_box.shut()
+        """Out of the filter first, then the marks go."""
+        if not self.filter_box.shut():
+            self.table.mark(frozenset())
+            self.draw()
         self.table.focus()
 
     def action_filter(self) -> None:
         self.filter_box.open()
 
     def action_sort(self) -> None:
-        self.sort = filters.next_sort(self.sort)
+        self.order = query.next_sort(self.order, self.table.columns)
+        self.draw()
+
+    def action_reverse(self) -> None:
+        self.order = replace(self.order, reverse=not self.order.reverse)
+        self.draw()
+
+    # Several at once.
+
+    def action_mark(self) -> None:
+        """Mark the chosen one, or take its mark away; then one down."""
+        if self.target_name is not None:
+            self.table.mark(self.table.marked ^ {self.target_name})
+            self.table.action_move(1)
+            self.draw()
+
+    def marked(self) -> list[DeploymentStatus]:
+        """Those with a mark that are still there, whether the filter shows them or not."""
+        found = [self.picture.status(name) for name in sorted(self.table.marked)]
+        return [status for status in found if status is not None]
+
+    def _bulk(self, verb: Verb) -> bool:
+        """Whether marks are meant: then the dialog for all of them is there, or it was said why not."""
+        if not self.table.marked:
+            return False
+        if not self.deck.refuses(verb):
+            self.app.push_screen(BulkDialog(verb, self.marked()), self._bulk_done)
+        return True
+
+    def _bulk_done(self, sent: bool | None) -> None:
+        if sent:
+            self.table.mark(frozenset())
+
+    def action_scale(self) -> None:
+        if not self._bulk("scale"):
+            super().action_scale()
+
+    def action_delete(self) -> None:
+        if not self._bulk("delete"):
+            super().action_delete()
+
+    def action_undelete(self) -> None:
+        if not self._bulk("undelete"):
+            super().action_undelete()
+
+    def action_group(self) -> None:
+        self.order = replace(self.order, group=grouping.following(self.order.group))
+        self.notify(f"grouped by {self.order.group}" if self.order.group else "not grouped", timeout=2)
+        self.draw()
+
+    def action_columns(self) -> None:
+        self.app.push_screen(ColumnsDialog(FLEET, [one.key for one in self.table.columns]), self._columns_chosen)
+
+    def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
+        self.order = replace(self.order, columns=keys or ())
         self.draw()
 
     def action_show_deleted(self) -> None:

@@ -3,107 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Generic
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
 
-from client.access_types import AuditLogEntry
 from client.errors import FiredeckError
 from client.listing import Listed
-from tui.core import list_pages, lists, units
+from tui.core import lists, query, units
 from tui.core.actions import Place
-from tui.core.journal import Journal
-from tui.core.lists import Entry, Listing, T
-from tui.core.snapshot import Picture
+from tui.core.lists import Entry
+from tui.core.query import View
 from tui.keymap import bindings
+from tui.screens.columns import ColumnsDialog
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.page import Page
-from tui.sources.base import FleetSource
+from tui.screens.sides import SIDES
 from tui.widgets.filter_box import FilterBox
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.keyed_table import KeyedTable
 from tui.widgets.paint import Piece, Text, as_of, tone
 from tui.widgets.status_bar import Banner, StatusBar
-
-EVENTS, RECORDS = 500, 200  # how many of them a page has
-Ask = Callable[[FleetSource, Picture], Awaitable[Sequence[Entry[T]]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Side(Generic[T]):
-    """A listing and where its rows come from; `ask_all` where `ask` leaves out what only read."""
-
-    listing: Listing[T]
-    ask: Ask[T]
-    ask_all: Ask[T] | None = None
-    most: int | None = None  # rows that it asks for at most
-    local: Callable[[Journal], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
-
-
-async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.nodes(await source.nodes(), picture)
-
-
-async def _events(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.events(await source.events(None, EVENTS))
-
-
-async def _conditions(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.conditions(picture, source.context.account)
-
-
-async def _quarantine(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.quarantine(picture)
-
-
-async def _users(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.users(await source.users())
-
-
-async def _keys(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.keys(await source.api_keys())
-
-
-async def _quotas(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return lists.quotas(await source.quotas())
-
-
-async def _audit(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return _part(await source.audit_logs(RECORDS))
-
-
-async def _changes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return _part(await source.audit_logs(RECORDS, reads=False))
-
-
-def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
-    part: Listed[Entry[Any]] = Listed(lists.audit(found))
-    part.total_size = found.total_size
-    return part
-
-
-async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    return ()
-
-
-def _journal(journal: Journal) -> Sequence[Entry[Any]]:
-    return lists.journal(journal.read(RECORDS))
-
-
-SIDES: dict[str, Side[Any]] = {
-    side.listing.id: side
-    for side in (
-        Side(list_pages.NODES, _nodes), Side(list_pages.EVENTS, _events, most=EVENTS),
-        Side(list_pages.CONDITIONS, _conditions),
-        Side(list_pages.QUARANTINE, _quarantine), Side(list_pages.USERS, _users), Side(list_pages.KEYS, _keys),
-        Side(list_pages.QUOTAS, _quotas), Side(list_pages.AUDIT, _changes, _audit),
-        Side(list_pages.JOURNAL, _nothing, local=_journal, most=RECORDS),
-    )
-}  # fmt: skip
 
 
 class ListScreen(Page):
@@ -129,7 +52,7 @@ class ListScreen(Page):
         yield StatusBar(id="status")
         yield Banner(id="banner")
         yield Text(id="summary")
-        yield FilterBox("words, !word")
+        yield FilterBox(f"words, !word, {self.side.listing.columns[0].key}:word")
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
         yield KeyBar(self.place)
@@ -142,10 +65,29 @@ class ListScreen(Page):
     def filter_box(self) -> FilterBox:
         return self.query_one(FilterBox)
 
+    @property
+    def view(self) -> View:
+        """How the user looks at this page: kept by the app, so that it is the same when the page is opened again."""
+        return self.deck.views.get(self.side.listing.id, View())
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self.deck.views[self.side.listing.id] = view
+        self.draw()
+
+    def on_mount(self) -> None:
+        self.filter_box.value = self.view.text
+
+    def found(self, now: datetime) -> tuple[Entry[Any], ...] | None:
+        """Every row, before the filter; None before the first answer."""
+        return self.entries
+
     def draw(self) -> None:
         now = self.deck.clock()
-        rows = lists.select(self.entries or (), self.side.listing, self.filter_box.value)
-        self.table.show(rows, stale=bool(self._age(now)))
+        view = self.view
+        self.table.show_columns(query.chosen(view, self.side.listing.columns))
+        rows = lists.select(self.found(now) or (), self.side.listing, view)
+        self.table.show(rows, view.sort, reverse=view.reverse, stale=bool(self._age(now)))
         self.query_one("#summary", Text).show(self._summary(len(rows), now))
         self._draw_detail()
 
@@ -158,9 +100,10 @@ class ListScreen(Page):
     def _summary(self, shown: int, now: datetime) -> list[Piece]:
         listing = self.side.listing
         pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " "]
-        if self.entries is None:
+        found = self.found(now)
+        if found is None:
             return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
-        pieces.append((self._count() if self.entries else listing.empty, "bold" if self.entries else ""))
+        pieces.append((self.counted(len(found), now) if found else listing.empty, "bold" if found else ""))
         if self.side.ask_all and not self._reads:
             pieces.append(("  without reads (x shows them)", tone("dim")))
         pieces += self.filter_box.told(shown)
@@ -169,19 +112,23 @@ class ListScreen(Page):
             pieces.append((f"  {self._note}", tone("attention")))
         return pieces
 
-    def _count(self) -> str:
+    def counted(self, count: int, now: datetime) -> str:
         """How many rows there are, and where they are a part: of how many, as far as that is known."""
-        count, most = len(self.entries or ()), self.side.most
+        most = self.side.most
         if self._total is not None and self._total > count:
             return f"the newest {count} of {self._total}"
         return f"the newest {count}" if self._total is None and count == most else f"{count}"
 
     def _draw_detail(self) -> None:
-        row = self._chosen()
-        told = self.side.listing.detail(row, self.picture.engine_now(self.deck.clock())) if row else ()
+        row = self.chosen()
+        told = self.detail(row, self.picture.engine_now(self.deck.clock())) if row else ()
         self.query_one("#detail", Text).show(*([f" {line}"] for line in told))
 
-    def _chosen(self) -> Entry[Any] | None:
+    def detail(self, row: Entry[Any], now: datetime) -> tuple[str, ...]:
+        """What is told of the chosen row; `now` is the engine's clock."""
+        return self.side.listing.detail(row, now)
+
+    def chosen(self) -> Entry[Any] | None:
         index = self.table.index_of(self.table.cursor)
         return None if index is None else self.table.rows[index]
 
@@ -194,14 +141,23 @@ class ListScreen(Page):
             self._asking, self._asked_at = True, now
             self.run_worker(self._ask(), group="details", exit_on_error=True)
 
-    async def _ask(self) -> None:
+    async def ask_rows(self) -> Sequence[Entry[Any]]:
         ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
+        return await ask(self.deck.source, self.picture)
+
+    def ask_anew(self) -> None:
+        """The user wants other rows: an answer that is on its way is followed by another question."""
+        self._asked_at = None
+        self.draw()
+        self.ask_details()
+
+    async def _ask(self) -> None:
         try:
             local = self.side.local
             if local is not None:
                 entries, note = await asyncio.to_thread(local, self.deck.executor.journal), ""
             else:
-                entries, note = await ask(self.deck.source, self.picture), ""
+                entries, note = await self.ask_rows(), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:
@@ -222,13 +178,13 @@ class ListScreen(Page):
 
     @on(KeyedTable.Opened)
     def action_open(self) -> None:
-        row = self._chosen()
+        row = self.chosen()
         if row is not None and self.picture.status(row.deployment) is not None:
             self.app.push_screen(DeploymentScreen(row.deployment))
 
     @on(FilterBox.Edited)
     def _filter_changed(self) -> None:
-        self.draw()
+        self.view = replace(self.view, text=self.filter_box.value)
 
     @on(FilterBox.Done)
     def _filter_done(self) -> None:
@@ -238,9 +194,25 @@ class ListScreen(Page):
         if self.side.ask_all is None:
             self.notify("only the audit log has reads", severity="warning")
             return
-        self._reads, self._asked_at = not self._reads, None
-        self.draw()
-        self.ask_details()
+        self._reads = not self._reads
+        self.ask_anew()
+
+    @on(KeyedTable.SortAsked)
+    def _sort_asked(self, message: KeyedTable.SortAsked) -> None:
+        self.view = query.sorted_by(self.view, message.key)
+
+    def action_sort(self) -> None:
+        self.view = query.next_sort(self.view, self.table.columns)
+
+    def action_reverse(self) -> None:
+        self.view = replace(self.view, reverse=not self.view.reverse)
+
+    def action_columns(self) -> None:
+        shown = [one.key for one in self.table.columns]
+        self.app.push_screen(ColumnsDialog(self.side.listing.columns, shown), self._columns_chosen)
+
+    def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
+        self.view = replace(self.view, columns=keys or ())
 
     def action_filter(self) -> None:
         self.filter_box.open()

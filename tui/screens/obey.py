@@ -86,6 +86,8 @@ def _on_target(deck: Deck, command: Command) -> None:
         deck.notify(f"there is no deployment {command.target}", severity="warning", markup=False)
     elif command.action.name == "open":
         deck.push_screen(DeploymentScreen(status.deployment.name))
+    elif command.action.name == "timeline":
+        deck.show_timeline(status.deployment.name)
     else:
         verbs.begin(deck, cast(Verb, command.action.name), status, command.form)
 

@@ -75,6 +75,7 @@ class Page(Screen[None]):
                 self.deck.context,
                 now,
                 locked=self.deck.locked,
+                alerts=len(self.deck.inbox.new(self.picture.engine_now(now))),
                 facts=self.deck.source.facts,
                 colour=self.deck.config.tone_of(self.deck.context),
             )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
+from client.addon_types import DeployedModel
 from client.config import Context
-from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
+from client.router_types import Router
+from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
+from client.usage_tokens_types import TokenUsage
+from client.usage_types import Usage
 from tui.core.facts import Facts
 
 
@@ -72,6 +78,38 @@ class FleetSource(HistorySource, Protocol):
     async def audit_logs(self, limit: int, *, reads: bool = True) -> Listed[AuditLogEntry]:
         """The newest records, newest first; for admins. `reads`: those of what only read, too; of reads that were
         refused always."""
+        ...
+
+    async def requests(self, limit: int) -> RequestPage:
+        """The newest requests that are still known, newest first."""
+        ...
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        """What happened to one of them; NotFound where it is not known any more."""
+        ...
+
+    async def routers(self) -> list[Router]: ...
+
+    async def router(self, name: str) -> Router: ...
+
+    async def abort_shift(self, router: str) -> None:
+        """Back to the weights before the shift that goes on."""
+        ...
+
+    async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
+        """The time of replicas and its price, by `deployment` or `acceleratorType`."""
+        ...
+
+    async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
+        """The tokens of requests and their price, by `client.usage_tokens_types.DIMENSIONS`, comma-separated."""
+        ...
+
+    async def alerts(self) -> AlertPage:
+        """What is wrong now, and the rules that say so."""
+        ...
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        """What is loaded on which deployment: base models and adapters."""
         ...
 
     async def models(self) -> list[Model]:

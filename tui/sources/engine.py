@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 
 from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
+from client.addon_types import DeployedModel
 from client.errors import Internal, NotFound, Unavailable
-from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
+from client.router_types import Router, RouterShiftSpec
+from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
+from client.usage_tokens_types import TokenUsage
+from client.usage_types import Usage
 from tui.core.facts import ENGINE, Facts
 from tui.sources.base import HistorySource
 
@@ -121,6 +127,42 @@ class EngineSource:
         merged = Listed(sorted((one for part in found for one in part), key=lambda one: -int(one.id))[:limit])
         merged.total_size = sum(part.total_size for part in found)
         return merged
+
+    async def requests(self, limit: int) -> RequestPage:
+        with self._readable():
+            return await self._client.requests.list(limit=limit)
+
+    async def explain(self, request_id: str) -> RequestTrace:
+        with self._readable():
+            return await self._client.requests.get(request_id)
+
+    async def routers(self) -> list[Router]:
+        with self._readable():
+            return await self._client.routers.list()
+
+    async def router(self, name: str) -> Router:
+        with self._readable():
+            return await self._client.routers.get(name)
+
+    async def abort_shift(self, router: str) -> None:
+        with self._readable():
+            await self._client.routers.shift(router, RouterShiftSpec(abort=True))
+
+    async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
+        with self._readable():
+            return await self._client.usage.get(start=start, end=end, group_by=group_by)
+
+    async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
+        with self._readable():
+            return await self._client.usage.tokens(start=start, end=end, group_by=group_by.split(","))
+
+    async def alerts(self) -> AlertPage:
+        with self._readable():
+            return await self._client.fleet.alerts()
+
+    async def deployed_models(self) -> list[DeployedModel]:
+        with self._readable():
+            return await self._client.deployed_models.list()
 
     async def models(self) -> list[Model]:
         with self._readable():

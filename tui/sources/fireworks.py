@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+from client.access_types import ApiKey
 from client.errors import NotFound, ResourceExhausted
 from client.fleet_types import (
+    AlertPage,
     DeploymentStats,
     DeploymentStatus,
     EngineInfo,
@@ -40,6 +42,11 @@ LACKS = {
     "nodes": "Fireworks does not show its machines",
     "conditions": "Fireworks tells no conditions of a deployment",
     "quarantine": "Fireworks has no quarantine",
+    "alerts": "Fireworks has no alerts",
+    "requests": "Fireworks keeps no record of single requests",
+    "routers": "Fireworks has no routers",
+    "roll_back": "Fireworks has no routers",
+    "costs": "Fireworks' API tells no costs",
 }
 
 
@@ -140,6 +147,18 @@ class FireworksSource(EngineSource):
 
     async def nodes(self) -> list[NodeView]:
         return []
+
+    async def api_keys(self) -> list[tuple[str, ApiKey]]:
+        """Those of every user that the key may see: whose it is, is not told."""
+        with self._readable():
+            found = []
+            for user in await self._client.users.list():
+                found += [(user.id, key) for key in await self._client.api_keys.list(user.id)]
+            return found
+
+    async def alerts(self) -> AlertPage:
+        """No rules: charts have no limits to show."""
+        return AlertPage()
 
     async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
         """Fireworks has no dry run of an update: what it would be is made here, the check comes when it is sent."""

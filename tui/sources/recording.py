@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from client.config import Context
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument, NotFound, Unavailable
-from client.fleet_types import Event, FleetSnapshot, History, NodeView
+from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.types import Account, Deployment
 from tui.core.facts import CHANGES, Facts
 from tui.core.tape import Tape, Writer
@@ -22,6 +22,13 @@ from tui.sources.base import FleetSource
 DETAILS_EVERY_S = 10.0  # how often a recorder asks for events and nodes
 TICK_S = 1.0
 RECORDED = "this is a recording: nothing can be changed in it"
+NOT_KEPT = (
+    "users", "keys", "quotas", "audit", "requests", "routers", "costs", "models", "adapters", "speculation",
+)  # fmt: skip
+LACKS = {
+    **dict.fromkeys(CHANGES, RECORDED),
+    **{page: f"a recording has pictures, events and nodes, no {page}" for page in NOT_KEPT},
+}
 
 
 def recorded(source: FleetSource, path: Path) -> FleetSource:
@@ -108,7 +115,7 @@ class ReplaySource:
     def facts(self) -> Facts:
         sign = "‖" if self._paused else "▶"
         where = f"{sign} {self._at.astimezone():%Y-%m-%d %H:%M:%S} of {self.tape.times[-1].astimezone():%H:%M:%S}"
-        return Facts("recording", dict.fromkeys(CHANGES, RECORDED), note=where)
+        return Facts("recording", LACKS, note=where)
 
     @property
     def index(self) -> int:
@@ -153,6 +160,10 @@ class ReplaySource:
 
     async def nodes(self) -> list[NodeView]:
         return self.tape.nodes_at(self.index)
+
+    async def alerts(self) -> AlertPage:
+        """Those of now, in its own time; rules are not recorded."""
+        return AlertPage(alerts=(await self.snapshot()).alerts)
 
     async def account(self) -> Account:
         return Account(name=f"accounts/{self.context.account}")

@@ -14,12 +14,23 @@ from datetime import UTC, datetime, timedelta
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound
-from client.fleet_types import HISTORY_SERIES, EngineInfo, Event, FleetSnapshot, History, NodeView
+from client.fleet_types import (
+    HISTORY_SERIES,
+    AlertPage,
+    AlertRule,
+    AlertView,
+    EngineInfo,
+    Event,
+    FleetSnapshot,
+    History,
+    NodeView,
+)
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
 from tui.core.facts import Facts
 from tui.sources import simulation
+from tui.sources.records import ADAPTERS, RehearsalRecords
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
@@ -27,7 +38,6 @@ Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
 CHANGES = ("create", "scale", "update", "delete", "undelete")
-ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
 
 
@@ -39,7 +49,7 @@ async def each_second() -> None:
     await asyncio.sleep(1.0)
 
 
-class RehearsalSource:
+class RehearsalSource(RehearsalRecords):
     """A `FleetSource` in memory. `warm_s` seconds have already passed when it starts, so that charts are not empty.
 
     `fault`, while set, is raised by every call, as a broken connection would.
@@ -51,6 +61,8 @@ class RehearsalSource:
         self.context = context or Context(base_url="rehearsal:", name="rehearsal")
         self.fault: FiredeckError | None = None
         self.guards_use = False  # a delete is refused while there is traffic, as a real engine does
+        self.alert_views: list[AlertView] = []  # as an engine that evaluates its rules would send them
+        self.rules: list[AlertRule] = []
         self.calls: list[str] = []
         self.facts = Facts("rehearsal")
         self._clock, self._pace = clock, pace
@@ -109,7 +121,7 @@ class RehearsalSource:
             synthetic_traffic=True, simulated=True, rehearsal=True,
         )  # fmt: skip
         shown = [d.status(self._second, self._moment) for d in self.fleet.values()]
-        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown)
+        return FleetSnapshot(time=self._clock(), engine=info, deployments=shown, alerts=list(self.alert_views))
 
     async def watch(self) -> AsyncIterator[FleetSnapshot]:
         while True:
@@ -158,6 +170,10 @@ class RehearsalSource:
         found = Listed(done[::-1][:limit])
         found.total_size = len(done)
         return found
+
+    async def alerts(self) -> AlertPage:
+        self._begin("alerts")
+        return AlertPage(alerts=list(self.alert_views), rules=list(self.rules))
 
     async def models(self) -> list[Model]:
         self._begin("models")

@@ -111,13 +111,16 @@ class ChartView(Widget):
         if self.stale_age:
             mark = drawn(self, f" ▲ {self.stale_age} ago")
             segments.append(Segment(mark, base + tone_style(self, "attention") + Style(bold=True)))
+        limit = f" limit {chart.label(chart.threshold)}" if chart.threshold is not None else ""
         for index, line in enumerate(chart.lines):
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
             label = "" if len(chart.lines) == 1 else f" {line.label}"
             latest = "" if self.stale_age else f" {chart.label(line.latest)}"  # nobody knows the value now
             segments.append(Segment(f"{'' if self.stale_age else ' '} {sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
-        return segments
+        room = self.size.width - sum(segment.cell_length for segment in segments)
+        told = [Segment(limit, base + tone_style(self, "failed"))] if limit and len(limit) <= room else []
+        return [*segments, *told]
 
     def _centred(self, y: int, text: str, base: Style) -> list[Segment]:
         """The `y`-th line of the widget with `text` in its middle, on as many lines as it needs."""
@@ -129,11 +132,24 @@ class ChartView(Widget):
     def _plot_row(self, row: int, base: Style) -> list[Segment]:
         if row >= len(self._picture):
             return []
-        axis = base + tone_style(self, "dim")
-        return [
-            Segment(drawn(self, span.text), axis if span.line == plot.AXIS else self._line_style(span.line, base))
-            for span in self._picture[row]
-        ]
+        segments = [Segment(drawn(self, span.text), self._span_style(span.line, base)) for span in self._picture[row]]
+        return self._marked(segments, base) if row == len(self._picture) - 2 else segments  # the axis
+
+    def _span_style(self, line: int, base: Style) -> Style:
+        if line == plot.AXIS:
+            return base + tone_style(self, "dim")
+        limit = self.chart is not None and line >= len(self.chart.lines)
+        return base + tone_style(self, "failed") if limit else self._line_style(line, base)
+
+    def _marked(self, segments: list[Segment], base: Style) -> list[Segment]:
+        """The axis with a sign wherever something happened."""
+        if self.chart is None or not self.chart.marks:
+            return segments
+        text = "".join(segment.text for segment in segments).ljust(self.size.width)
+        at = plot.mark_columns(self.chart, self.size.width)
+        axis, bold = base + tone_style(self, "dim"), Style(bold=True)
+        marked = {column: base + tone_style(self, name) + bold for column, name in at.items()}
+        return [Segment(drawn(self, "◆") if n in marked else sign, marked.get(n, axis)) for n, sign in enumerate(text)]
 
     def _spark_row(self, row: int, chart: Chart, base: Style) -> list[Segment]:
         if row >= len(chart.lines):

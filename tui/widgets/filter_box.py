@@ -6,8 +6,9 @@ from textual import on
 from textual.message import Message
 from textual.widgets import Input
 
+from tui.core import query
 from tui.widgets.line_input import LineInput
-from tui.widgets.paint import Piece
+from tui.widgets.paint import Piece, tone
 
 
 class FilterBox(LineInput):
@@ -44,7 +45,8 @@ class FilterBox(LineInput):
         self.post_message(self.Done())
 
     def told(self, shown: int) -> list[Piece]:
-        """What a summary says of it, `shown` rows being left; nothing while it is empty."""
-        return (
-            ["  ", (f" /{self.value} ", "bold $background on $tone-working"), f" {shown} shown"] if self.value else []
-        )
+        """What a summary says of it: a chip for each word, `shown` rows being left; nothing while it is empty."""
+        chips: list[Piece] = []
+        for term in query.terms(self.value):
+            chips += [" ", (f" {term} ", "bold $background on $tone-working")]
+        return [" ", ("/", tone("dim")), *chips, f" {shown} shown"] if chips else []

@@ -6,6 +6,7 @@ from rich.style import Style
 
 from tui.core import units
 from tui.core.columns import FLEET, Column
+from tui.core.grouping import GROUP
 from tui.core.snapshot import Row
 from tui.widgets.keyed_table import KeyedTable
 from tui.widgets.paint import tone_style
@@ -13,10 +14,10 @@ from tui.widgets.paint import tone_style
 
 class FleetTable(KeyedTable[Row]):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(FLEET, sort="id", id=id)
+        super().__init__([column for column in FLEET if not column.optional], sort="id", id=id)
 
     def cell_style(self, column: Column[Row], row: Row, chosen: bool) -> Style:
-        if column.key == "id":
+        if column.key == "id" or row.state == GROUP:
             return Style(bold=True)
         if column.key == "trend":
             return tone_style(self, "working")

@@ -30,6 +30,7 @@ MARGIN = 2  # the cursor's mark and a blank
 class _Drawn(Generic[R]):
     row: R
     chosen: bool
+    marked: bool
     strip: Strip
 
 
@@ -64,8 +65,10 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         self.rows: tuple[R, ...] = ()
         self.cursor: str | None = None
         self.pinned = False
+        self.marked: frozenset[str] = frozenset()
         self.stale = False
         self.sort = sort
+        self.reverse = False
         self._hidden: str | None = None  # the pinned row, while it is out of sight
         self._gone_at = 0  # where the chosen row was when it went away
         self._cells: dict[str, tuple[R, tuple[str, ...]]] = {}
@@ -75,14 +78,20 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
 
     # What is shown.
 
-    def show(self, rows: tuple[R, ...], sort: str = "", *, stale: bool = False) -> None:
+    def show_columns(self, shown: Sequence[Column[R]]) -> None:
+        """Other columns, from the next `show` on."""
+        if tuple(shown) != self.columns:
+            self.columns, self._cells, self._placed, self._drawn, self._head = tuple(shown), {}, (), {}, None
+
+    def show(self, rows: tuple[R, ...], sort: str = "", *, reverse: bool = False, stale: bool = False) -> None:
         """Put these rows on the screen; the cursor stays with its row."""
         before, self.rows = self.rows, rows
         self._cells = {row.name: self._celled(row) for row in rows}
-        relaid = self._lay_out() or sort != self.sort or len(before) != len(rows) or stale != self.stale
+        ordered = (sort, reverse) == (self.sort, self.reverse)
+        relaid = self._lay_out() or not ordered or len(before) != len(rows) or stale != self.stale
         if stale != self.stale:
             self._drawn = {}
-        self.sort, self.stale = sort, stale
+        self.sort, self.reverse, self.stale = sort, reverse, stale
         self._keep_cursor(before)
         if relaid:
             self._head = None
@@ -128,6 +137,12 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def pin(self) -> None:
         """The user means what the cursor is on."""
         self.pinned |= self.cursor is not None
+
+    def mark(self, names: frozenset[str]) -> None:
+        """Rows that are meant together."""
+        if names != self.marked:
+            self.marked = names
+            self.refresh()
 
     @property
     def rows_drawn(self) -> int:
@@ -189,8 +204,8 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def _click_head(self, x: int) -> None:
         left = MARGIN
         for placed in self._placed:
-            if left <= x < left + placed.width + GAP and placed.column.sort:
-                self.post_message(self.SortAsked(placed.column.sort))
+            if left <= x < left + placed.width + GAP and placed.column.title:
+                self.post_message(self.SortAsked(placed.column.key))
             left += placed.width + GAP
 
     def on_resize(self) -> None:
@@ -218,12 +233,13 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         return self._render_row(self.rows[index])
 
     def _render_row(self, row: R) -> Strip:
-        chosen = row.name == self.cursor
+        chosen, marked = row.name == self.cursor, row.name in self.marked
         known = self._drawn.get(row.name)
-        if known is not None and known.chosen == chosen and known.row == row:
+        if known is not None and (known.chosen, known.marked) == (chosen, marked) and known.row == row:
             return known.strip
         base = self.rich_style + (tone_style(self, "cursor") if chosen else Style())
-        mark = Segment(drawn(self, "▌ " if chosen else "  "), base + tone_style(self, "healthy"))
+        sign = ("▌" if chosen else " ") + ("✔" if marked else " ")
+        mark = Segment(drawn(self, sign), base + tone_style(self, "healthy"))
         cells = dict(zip((c.key for c in self.columns), self._celled(row)[1], strict=True))
         segments = [mark]
         for placed in self._placed:
@@ -231,7 +247,7 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             segments.append(Segment(drawn(self, text), base + self._style_of(placed.column, row, chosen)))
             segments.append(Segment(" " * GAP, base))
         strip = Strip(segments).adjust_cell_length(self.size.width, base)
-        self._drawn[row.name] = _Drawn(row, chosen, strip)
+        self._drawn[row.name] = _Drawn(row, chosen, marked, strip)
         return strip
 
     def _style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
@@ -249,11 +265,12 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
 
     def _render_head(self) -> Strip:
         style = self.rich_style + tone_style(self, "head")
+        arrow = "▲" if self.reverse else "▼"
         segments = [Segment("  ", style)]
         for placed in self._placed:
             column = placed.column
-            sorted_by = column.sort is not None and column.sort == self.sort
+            sorted_by = column.key == self.sort
             text = units.fitted(column.title, placed.width, column.align)
             segments.append(Segment(text, style + Style(bold=True, underline=sorted_by)))
-            segments.append(Segment(drawn(self, "▼".ljust(GAP) if sorted_by else " " * GAP), style))
+            segments.append(Segment(drawn(self, arrow.ljust(GAP) if sorted_by else " " * GAP), style))
         return Strip(segments).adjust_cell_length(self.size.width, style)

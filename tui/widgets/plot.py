@@ -15,9 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 from tui.core.series import Chart, Values, fold, time_ticks
+from tui.core.states import Tone
 
 POOL = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plotext")
 AXIS = -1
+GUTTER = 6  # the labels of the y axis, and the axis
 _FIRST_COLOUR = 1  # lines are drawn in palette colours 1, 2, …: only to find them again in the answer
 _ESCAPE = re.compile(r"\x1b\[([0-9;]*)m")
 MARKERS = {"block": ("hd",), "braille": ("braille",), "ascii": ("*", "+", "x", "o")}  # one a line, in turn
@@ -37,13 +39,27 @@ Picture = tuple[tuple[Span, ...], ...]
 def draw(chart: Chart, width: int, height: int, *, symbols: str = "block") -> Picture:
     """`chart` in `height` rows of `width` cells. Call it through `POOL` only."""
     figure = _blank_figure(width, height)
-    columns = max(8, width - 6)
+    columns = max(8, width - GUTTER)
     for index, line in reversed(list(enumerate(chart.lines))):  # the first line lies on top
         _add_line(figure, fold(line.values, 2 * columns), chart.samples, index, curve(symbols, index))
+    if chart.threshold is not None:
+        level = (chart.threshold,) * min(chart.samples, 2 * columns)
+        _add_line(figure, level, chart.samples, len(chart.lines), curve(symbols, len(chart.lines)))
     top = chart.top
     figure.ruler("y", "left").lim(0, top).ticks(*_y_ticks(chart, top, height))
     figure.ruler("x", "lower").lim(0, max(1, chart.samples - 1)).ticks(*_x_ticks(chart, columns))
     return parse(figure.build().string())[:height]
+
+
+def mark_columns(chart: Chart, width: int) -> dict[int, Tone]:
+    """In which columns of a picture of this width something happened; what asks for attention wins."""
+    columns = max(8, width - GUTTER)
+    found: dict[int, Tone] = {}
+    for position, tone in chart.marks:
+        column = GUTTER + round(position / max(1, chart.samples - 1) * (columns - 1))
+        if found.get(column) != "attention":
+            found[column] = tone
+    return found
 
 
 def curve(symbols: str, index: int) -> str:
@@ -100,7 +116,7 @@ def _short(value: float) -> bool:
 
 
 def _x_ticks(chart: Chart, columns: int) -> tuple[list[float], list[str]]:
-    return time_ticks(chart.samples, chart.step_s, columns, chart.end)
+    return time_ticks(chart.samples, chart.step_s, columns, chart.end, chart.back_s)
 
 
 def parse(text: str) -> Picture:

@@ -22,10 +22,11 @@ class StatusBar(Text):
         now: datetime,
         *,
         locked: bool,
+        alerts: int = 0,
         facts: Facts = ENGINE,
         colour: str = "",
     ) -> None:
-        """`colour`: the tone that the context's name stands on."""
+        """`alerts`: how many nobody has dealt with; `colour`: the tone that the context's name stands on."""
         left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
         named = f" {context.name} " if colour else context.name
         left.append(
@@ -42,6 +43,9 @@ class StatusBar(Text):
         right: list[tuple[int, list[Piece]]] = [
             (0, [(f" {label} ", "bold $background on $tone-attention"), " "]) for label in marks(picture, self.width)
         ]
+        loud = tone("attention", bold=True)
+        right.append((0, [(f"▲ {alerts} ", loud)] if alerts else []))
+        right.append((1, [(f"alert{'s' * (alerts != 1)} ", loud)] if alerts else []))
         right.append((2, [("READ-ONLY ", tone("attention", bold=True))] if locked else []))
         right += [(1, [piece, " "]) for piece in asked(facts, now)]
         right.append((0, [*freshness(picture, now), " "]))

@@ -31,6 +31,13 @@ class Table:
             )
         return value
 
+    def texts(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """A list of known texts, which may be left out."""
+        value = self._left.pop(key, [])
+        if not (isinstance(value, list) and all(one in known for one in value)):
+            raise self.bad(key, f"is {value!r:.60}, not a list of some of {', '.join(said(known))}")
+        return tuple(value)
+
     def number(self, key: str, default: float | None = None, most: float = 1e15) -> float:
         value = self._left.pop(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:

@@ -38,6 +38,7 @@ embedding = 8192
 feed_forward = 28672
 vocabulary = 128256
 context_length = 131072
+precisions = ["FP16", "FP8"]        # what deployments may ask for; left out: none by name
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from pathlib import Path
 
 from client import durations
 from client.errors import FiredeckError, InvalidArgument
-from client.types import ACCELERATOR_TYPES, REGIONS
+from client.types import ACCELERATOR_TYPES, PRECISIONS, REGIONS
 from engine.placement.port import REGION_UNSPECIFIED
 from engine.placement.simulated.table import Table
 
@@ -116,7 +117,8 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class NominalModel:
-    """A model's dimensions, without a file; fields as in `engine.models.dimensions`."""
+    """A model's dimensions, without a file; fields as in `engine.models.dimensions`. `precisions`: what it counts as
+    prepared in."""
 
     id: str
     size_bytes: int
@@ -127,6 +129,7 @@ class NominalModel:
     feed_forward: int
     vocabulary: int
     context_length: int
+    precisions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,10 @@ def _model(table: Table) -> NominalModel:
         raise table.bad("id", "must be lower-case letters, digits and -")
     counts = ("layers", "kv_heads", "head_size", "embedding", "feed_forward", "vocabulary", "context_length")
     model = NominalModel(
-        id=name, size_bytes=table.size("size"), **{key: int(table.number(key, most=1e9)) for key in counts}
+        id=name,
+        size_bytes=table.size("size"),
+        precisions=table.texts("precisions", PRECISIONS),
+        **{key: int(table.number(key, most=1e9)) for key in counts},
     )
     table.nothing_else()
     return model

@@ -2,8 +2,10 @@
 
 POISON ends the process, LATER does so as soon as its client has left (the log says when it is there), MIDWAY at the
 30th token of an answer, WEDGE hangs the thread that decodes, VANISH is lost before it gets there, FLOOD writes 300 MB
-into the log, GREEDY takes memory until there is no more. A replica of a deployment called `never-ready` never is, and
-an engine gives up on it after FIREDECK_TEST_START_TIMEOUT_S seconds where that is set.
+into the log, GREEDY takes memory until there is no more. A replica of a deployment called `never-ready` never answers,
+one of `stuck-loader` never goes on to read its model; an engine gives up on them after FIREDECK_TEST_START_TIMEOUT_S
+and FIREDECK_TEST_LOAD_STALLED_AFTER_S seconds, and on one that makes no token after FIREDECK_TEST_STALLED_AFTER_S,
+where those are set.
 """
 
 from __future__ import annotations
@@ -16,13 +18,20 @@ import sys
 import threading
 import time
 
-if "FIREDECK_TEST_START_TIMEOUT_S" in os.environ and "serve" in sys.orig_argv:
+if "serve" in sys.orig_argv:
     from engine.control import reconcile
 
-    reconcile.START_TIMEOUT_S = float(os.environ["FIREDECK_TEST_START_TIMEOUT_S"])
+    for name in ("START_TIMEOUT_S", "LOAD_STALLED_AFTER_S", "STALLED_AFTER_S"):
+        if f"FIREDECK_TEST_{name}" in os.environ:
+            setattr(reconcile, name, float(os.environ[f"FIREDECK_TEST_{name}"]))
 
 if "accounts/local/deployments/never-ready" in sys.orig_argv:
     time.sleep(3600)
+
+if "accounts/local/deployments/stuck-loader" in sys.orig_argv:
+    from engine.replica import llama
+
+    llama.start_backend = lambda: time.sleep(3600)
 
 if "engine.replica" in sys.orig_argv:
     from engine.replica import server

@@ -1,12 +1,12 @@
 """What a deployment knows for choosing among its replicas, and the choice made of it.
 
-    data   Router   what each replica has read lately, which of them fail, what a request takes, how many were retried
-    verbs  pick     a replica for a request, or None while none has room (`engine.control.route` decides)
-           took     it goes there: its prompt is read there, and counts as such from now on
-           ended    it left its place
+    data   Balancer  what each replica has read lately, which of them fail, what a request takes, how many were retried
+    verbs  pick      a replica for a request, or None while none has room (`engine.control.route` decides)
+           took      it goes there: its prompt is read there, and counts as such from now on
+           ended     it left its place
            answered, failed    what came of it: five failures in a row eject a replica (`engine.control.outliers`)
            allow_retry         whether one more may be tried again (`engine.control.retries`)
-           keep     the replicas there are: what is known of others is forgotten
+           keep      the replicas there are: what is known of others is forgotten
     near   `engine.fleet.lobby` asks for places, `engine.gateway.verdict` tells what came of requests
 
 All of it is in memory and of no use to a later engine, whose replicas are asked anew.
@@ -29,7 +29,7 @@ EXPECTED_MIN_S = 0.25  # a replica that needs longer than this for nothing is no
 _WEIGHT = 0.1  # of the newest in the mean of what requests take
 
 
-class Chosen(Protocol):
+class BalancerMeter(Protocol):
     """Told of each choice, and of each replica that is ejected."""
 
     def routed(self, rule: Rule) -> None: ...
@@ -37,10 +37,10 @@ class Chosen(Protocol):
     def ejected(self) -> None: ...
 
 
-class Router:
+class Balancer:
     """Of one deployment. `told` counts."""
 
-    def __init__(self, clock: Clock, told: Chosen | None = None) -> None:
+    def __init__(self, clock: Clock, told: BalancerMeter | None = None) -> None:
         self._clock, self._told = clock, told
         self._index = PrefixIndex()
         self._outliers = Outliers()

@@ -1,12 +1,12 @@
 """One router at work: which of its deployments takes a request, and what came of that.
 
-    data   Live      its record, its table of shares, what each target got, and the figures of a shift's step
-           Chosen    the deployment of one request, and why in words of ours
-           Tally     what the deployment that is shifted to did in one step
-    verbs  choose (a request to a target), Tally.ended, shown (the record with its shares)
+    data   LiveRouter        its record, its table of shares, what each target got, and the figures of a shift's step
+           ChosenDeployment  the deployment of one request, and why in words of ours
+           ShiftTally        what the deployment that is shifted to did in one step
+    verbs  choose (a request to a target), ShiftTally.ended, shown (the record with its shares)
     near   `engine.fleet.routers` has them by name; `engine.gateway.policy` asks; `engine.control` decides
 
-Not to be mistaken for `engine.fleet.router`, which chooses among the replicas of one deployment.
+Among the replicas of the deployment that it chooses, `engine.fleet.balancer` chooses one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ OVERLOADED = 429
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenDeployment:
     deployment: str
     why: str
 
 
-class Tally:
+class ShiftTally:
     """Of one shift, begun anew with each of its steps. A request that its client left, or that was wrong, says nothing
     of the deployment; one that was turned away for want of room does."""
 
@@ -65,12 +65,12 @@ class Tally:
         )
 
 
-class Live:
+class LiveRouter:
     """`lives`: whether a deployment is there and not deleted."""
 
     def __init__(self, record: Router, lives: Callable[[str], bool], now: datetime) -> None:
         self.lives = lives
-        self.tally: Tally | None = None  # while it shifts
+        self.tally: ShiftTally | None = None  # while it shifts
         self.step_at = 0.0  # monotonic seconds, of the step that it is at
         self.waits = ""  # what a shift waits for
         self.unwritten = False
@@ -92,7 +92,7 @@ class Live:
         if not self.shifts:
             self.tally, self.waits = None, ""
         elif self.tally is None:
-            self.tally = Tally()
+            self.tally = ShiftTally()
         self._label(frozenset(record.targets))
 
     def leave(self) -> None:
@@ -115,14 +115,14 @@ class Live:
     def sticky(self) -> bool:
         return self.record.weighted is not None and self.record.weighted.sticky is not False
 
-    def choose(self, session: str | None, request_id: str, facts: Callable[[], Facts]) -> Chosen:
+    def choose(self, session: str | None, request_id: str, facts: Callable[[], Facts]) -> ChosenDeployment:
         """The deployment of one request; NotFound when none is left. `facts` is asked only by a rule of complexity."""
         chosen = self._by_weight(session, request_id) if self.table is not None else self._by_rule(facts())
         self._counts[chosen.deployment] += 1
         router_metrics.count(self.name, chosen.deployment)
         return chosen
 
-    def tally_of(self, deployment: str) -> Tally | None:
+    def tally_of(self, deployment: str) -> ShiftTally | None:
         """Where to tell what came of a request, if anybody wants to know."""
         shift = self.record.shift
         return self.tally if shift is not None and shift.to == deployment else None
@@ -144,14 +144,14 @@ class Live:
             shift = shift.model_copy(update={"figures": self.tally.shown(), "reason": self.waits})
         return self.record.model_copy(update={"shares": shares, "measured_since": self._since, "shift": shift})
 
-    def _by_weight(self, session: str | None, request_id: str) -> Chosen:
+    def _by_weight(self, session: str | None, request_id: str) -> ChosenDeployment:
         assert self.table is not None
         kept = self.sticky and session is not None
         key = f"session {session}" if kept else f"request {request_id}"
         drawn = draw(self.table, self.name, key, self.lives)
         if drawn is None:
             raise self._none_left()
-        return Chosen(drawn.target, self._told(drawn, by="the session's" if kept else "the request's own"))
+        return ChosenDeployment(drawn.target, self._told(drawn, by="the session's" if kept else "the request's own"))
 
     def _told(self, drawn: Draw, *, by: str) -> str:
         assert self.table is not None
@@ -161,16 +161,16 @@ class Live:
             told += ", to which traffic is being shifted"
         return told + (f", drawn again because {_short(drawn.gone)} is gone" if drawn.gone else "")
 
-    def _by_rule(self, facts: Facts) -> Chosen:
+    def _by_rule(self, facts: Facts) -> ChosenDeployment:
         assert self._rule is not None
         judgement = judge(self._rule, facts)
         first, other = self.record.targets if judgement.simple else self.record.targets[::-1]
         told = f"by complexity: {'simple' if judgement.simple else 'not simple'}, as {judgement.why}"
         if self.lives(first):
-            return Chosen(first, told)
+            return ChosenDeployment(first, told)
         if not self.lives(other):
             raise self._none_left()
-        return Chosen(other, f"{told}; {_short(first)} is gone, so {_short(other)} takes it")
+        return ChosenDeployment(other, f"{told}; {_short(first)} is gone, so {_short(other)} takes it")
 
     def _none_left(self) -> NotFound:
         gone = ", ".join(self.record.targets)

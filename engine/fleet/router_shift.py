@@ -28,7 +28,7 @@ from client.router_types import (
 )
 from engine.clock import Clock
 from engine.control.shift import Decision, Progress, Verdict, decide, percent
-from engine.fleet.routing import Live
+from engine.fleet.live_router import LiveRouter
 from engine.router_rules import plan_of
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def begun(router: Router, shift: RouterShift, now: datetime, by: str) -> Router:
     return router.model_copy(update={"shift": taken, "update_time": now})
 
 
-def ended(live: Live, state: str, why: str, now: datetime) -> Router:
+def ended(live: LiveRouter, state: str, why: str, now: datetime) -> Router:
     """The router when its shift is over: all with the new one, or as it was before."""
     router, shift = live.record, live.record.shift
     assert shift is not None
@@ -70,7 +70,7 @@ def ended(live: Live, state: str, why: str, now: datetime) -> Router:
     return made.model_copy(update={"weighted": alone})
 
 
-async def step(live: Live, clock: Clock, put: Put, tell: Tell) -> None:
+async def step(live: LiveRouter, clock: Clock, put: Put, tell: Tell) -> None:
     """One look. Raises nothing that a disk can do."""
     shift = live.record.shift
     if shift is None or live.tally is None:  # over, but perhaps not written yet
@@ -91,7 +91,7 @@ async def step(live: Live, clock: Clock, put: Put, tell: Tell) -> None:
         await _end(live, state, decision.why, clock, put, tell)
 
 
-async def _next(live: Live, decision: Decision, clock: Clock, put: Put, tell: Tell) -> None:
+async def _next(live: LiveRouter, decision: Decision, clock: Clock, put: Put, tell: Tell) -> None:
     shift, now = live.record.shift, clock.wall()
     assert shift is not None
     assert live.tally is not None
@@ -106,7 +106,7 @@ async def _next(live: Live, decision: Decision, clock: Clock, put: Put, tell: Te
     await tell("Normal", live.record, moved.events[-1])
 
 
-async def _end(live: Live, state: str, why: str, clock: Clock, put: Put, tell: Tell) -> None:
+async def _end(live: LiveRouter, state: str, why: str, clock: Clock, put: Put, tell: Tell) -> None:
     now = clock.wall()
     live.take(ended(live, state, why, now), now)
     await _write(live, put)
@@ -114,7 +114,7 @@ async def _end(live: Live, state: str, why: str, clock: Clock, put: Put, tell: T
     await tell("Normal" if state == COMPLETED else "Warning", live.record, live.record.shift.events[-1])
 
 
-async def _write(live: Live, put: Put, *, wanted: bool = True) -> None:
+async def _write(live: LiveRouter, put: Put, *, wanted: bool = True) -> None:
     """What is `wanted` to be written, or was before and could not be."""
     if not wanted and not live.unwritten:
         return

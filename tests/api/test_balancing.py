@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 from client.errors import Internal, Unavailable
+from client.fleet_types import Event
+from client.resources import Client
 from client.trace_types import RequestTrace
 from client.types import DeploymentSpec
 from engine.clock import FakeClock
@@ -27,6 +29,7 @@ from engine.fleet.keeper import Keeper
 from engine.gateway.prompt import prompt_of
 from engine.placement.simulated.replica import SimulatedReplica
 from tests.api.test_requests import CHAT, Stage, acting, until
+from tests.processes import PATIENCE_S
 
 PATH = "/v1/chat/completions"
 LONG = "Of all that was said in the house by the sea, this was remembered longest. " * 20
@@ -81,7 +84,7 @@ async def test_a_conversation_of_many_turns_stays_where_its_prefix_is(pair: Stag
                 assert route.attributes["firedeck.route.cached_characters"] >= 1024
         after = await counted(http, "firedeck_requests_routed")
     assert after["prefix"] - before.get("prefix", 0) == 9
-    assert "gulls" not in str(await asyncio.to_thread(lambda: keeper_of(pair).router.__dict__))
+    assert "gulls" not in str(await asyncio.to_thread(lambda: keeper_of(pair).balancer.__dict__))
 
 
 async def test_a_session_stays_at_its_home_however_it_is_named(pair: Stage) -> None:
@@ -108,19 +111,28 @@ async def test_a_deployment_that_declines_sessions_does_not_look_at_them(pair: S
     assert "session" not in " ".join(found.explanation)
 
 
+async def told(client: Client, reason: str) -> Event:
+    """The one event with this reason, once it is written: requests are answered before that."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := [event for event in await client.fleet.events("chat") if event.reason == reason]):
+            await asyncio.sleep(0.02)
+    [event] = found
+    return event
+
+
 async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_after_it(
     pair: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper, seen, generate = keeper_of(pair), Counter[str](), SimulatedReplica._generate
     clock = FakeClock()
-    monkeypatch.setattr(keeper.router, "_clock", clock)
+    monkeypatch.setattr(keeper.balancer, "_clock", clock)
     bad = home(prompt_of({"user": "ada"}, {}, None).session, [r.id for r in keeper.ready()])
 
-    async def failing(replica: SimulatedReplica, raw: bytes, send: Any, *, chat: bool) -> None:
+    async def failing(replica: SimulatedReplica, raw: bytes, send: Any, bound: int | None, *, chat: bool) -> None:
         seen[replica._launch.replica] += 1
         if replica._launch.replica == bad:
             raise Internal("the simulated replica fails")
-        await generate(replica, raw, send, chat=chat)
+        await generate(replica, raw, send, bound, chat=chat)
 
     monkeypatch.setattr(SimulatedReplica, "_generate", failing)
     async with pair.http() as http, pair.client() as client:
@@ -134,7 +146,7 @@ async def test_a_replica_that_fails_requests_gets_none_for_a_while_and_is_back_a
         found = await asked(pair, http, body("Hi", user="ada"))
         assert "1 replica that failed other requests got none" in " ".join(found.explanation)
         assert await counted(http, "firedeck_replicas_ejected") == {"": 1.0}
-        [event] = [e for e in await client.fleet.events("chat") if e.reason == "ReplicaEjected"]
+        event = await told(client, "ReplicaEjected")
         assert (event.replica, "5 requests in a row failed there" in event.message) == (bad, True)
         monkeypatch.setattr(SimulatedReplica, "_generate", generate)
         clock.advance(OUT_MAX_S)
@@ -146,12 +158,12 @@ async def test_where_all_replicas_refuse_requests_are_tried_again_only_so_often(
     pair: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keeper, sent = keeper_of(pair), 0
-    monkeypatch.setattr(keeper.router, "_clock", FakeClock())  # one window for the whole test
+    monkeypatch.setattr(keeper.balancer, "_clock", FakeClock())  # one window for the whole test
     await until(lambda: all(replica.slots for replica in keeper.replicas))  # they have said how many they have
     floor = sum((replica.slots or 1) + PREFETCH for replica in keeper.replicas)
     requests = 3 * floor
 
-    async def refusing(replica: SimulatedReplica, raw: bytes, send: Any, *, chat: bool) -> None:
+    async def refusing(replica: SimulatedReplica, raw: bytes, send: Any, bound: int | None, *, chat: bool) -> None:
         nonlocal sent
         sent += 1
         raise Unavailable("the simulated replica refuses")

@@ -13,10 +13,10 @@ from engine.control.outliers import IN_A_ROW, KNOWN_AFTER, OUT_FIRST_S, OUT_MAX_
 from engine.control.prefix import BLOCK_CHARACTERS, links_of
 from engine.control.retries import FLOOR_MIN
 from engine.control.route import PREFETCH, Prompt, home
+from engine.fleet.balancer import EXPECTED_MIN_S, Balancer
 from engine.fleet.lobby import Lobby
 from engine.fleet.prefix_cache import Cache, cache_of
 from engine.fleet.report import Report
-from engine.fleet.router import EXPECTED_MIN_S, Router
 from tests.unit.places import counted
 
 NOBODY = frozenset[str]()
@@ -35,13 +35,13 @@ class Told:
 
 
 class House:
-    """A router and a lobby over replicas that are only counted."""
+    """A balancer and a lobby over replicas that are only counted."""
 
     def __init__(self, count: int = 2, **report: object) -> None:
         self.clock, self.told = FakeClock(), Told()
         self.replicas = [counted(f"r{n}", 4, **report) for n in range(count)]
-        self.router = Router(self.clock, self.told)
-        self.lobby = Lobby(lambda: self.replicas, lambda: None, self.clock, router=self.router)
+        self.balancer = Balancer(self.clock, self.told)
+        self.lobby = Lobby(lambda: self.replicas, lambda: None, self.clock, balancer=self.balancer)
 
     def named(self, name: str):
         return next(r for r in self.replicas if r.id == name)
@@ -52,7 +52,7 @@ class House:
 
     def fail(self, name: str, times: int = IN_A_ROW) -> None:
         for _ in range(times):
-            self.router.failed(self.named(name))
+            self.balancer.failed(self.named(name))
 
 
 def text(characters: str) -> Prompt:
@@ -87,7 +87,7 @@ async def test_chance_in_what_replicas_measured_of_themselves_gives_no_one_all_t
 async def test_a_prefix_is_not_looked_for_at_replicas_that_are_gone() -> None:
     house = House()
     at = await house.ask(text("a"))
-    house.router.keep({r.id for r in house.replicas} - {at})
+    house.balancer.keep({r.id for r in house.replicas} - {at})
     prompt = text("ab")
     await house.ask(prompt)
     assert prompt.taken is not None
@@ -157,7 +157,7 @@ async def test_answers_far_slower_than_expected_eject_and_those_of_long_prompts_
                 await house.ask(prompt, frozenset({"r0", "r1"} - {name}))
                 expected_s = max(EXPECTED_MIN_S, characters / 1000)
                 took_s = expected_s * (TIMES + 1 if slow and name == "r0" else 1)
-                house.router.answered(house.named(name), prompt, took_s)
+                house.balancer.answered(house.named(name), prompt, took_s)
         assert house.told.ejections == int(slow)
 
 
@@ -172,10 +172,10 @@ def test_each_replica_may_be_lost_once_without_a_request_that_is_not_tried_again
     house = House(6)
     floor = 6 * (4 + PREFETCH)
     assert floor > FLOOR_MIN
-    assert sum(house.router.allow_retry(house.replicas) for _ in range(2 * floor)) == floor
+    assert sum(house.balancer.allow_retry(house.replicas) for _ in range(2 * floor)) == floor
     for _ in range(100):
-        house.router.asked()
-    assert sum(house.router.allow_retry(house.replicas) for _ in range(2 * floor)) == 20
+        house.balancer.asked()
+    assert sum(house.balancer.allow_retry(house.replicas) for _ in range(2 * floor)) == 20
 
 
 @given(
@@ -189,9 +189,9 @@ def test_whatever_fails_somebody_takes_requests_and_all_come_back(events, count)
         for what, number in events:
             replica = house.replicas[number % count]
             if what == "fail":
-                house.router.failed(replica)
+                house.balancer.failed(replica)
             elif what == "answer":
-                house.router.answered(replica, Prompt(), float(number))
+                house.balancer.answered(replica, Prompt(), float(number))
             elif what == "pass":
                 house.clock.advance(number * 5)
             else:

@@ -1,8 +1,8 @@
 """What routing by prefix is worth: conversations with four replicas of a stated model, on a clock that tests turn.
 
 The replicas are made up, and said to be: slots, a prefill that one prompt has at a time, decoding that slows with what
-runs beside it, and a cache of so many blocks of 64 tokens, least recently used out first. The lobby, the router and the
-choice are the real ones.
+runs beside it, and a cache of so many blocks of 64 tokens, least recently used out first. The lobby, the balancer and
+the choice are the real ones.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pytest
 from engine.clock import FakeClock
 from engine.control.prefix import BLOCK_CHARACTERS, BLOCK_TOKENS, links_of
 from engine.control.route import Prompt
+from engine.fleet.balancer import Balancer
 from engine.fleet.lobby import Lobby
 from engine.fleet.report import Report
-from engine.fleet.router import Router
 from tests.unit.places import counted
 
 REPLICAS, SLOTS = 4, 4
@@ -84,7 +84,7 @@ class World:
         for made in self.made.values():
             made.running = asyncio.Semaphore(slots)
             made.report()
-        self.lobby = Lobby(lambda: views, lambda: None, self.clock, router=Router(self.clock))
+        self.lobby = Lobby(lambda: views, lambda: None, self.clock, balancer=Balancer(self.clock))
 
     async def conversation(self, source: random.Random, system: str) -> None:
         text = system

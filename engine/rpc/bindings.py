@@ -1,0 +1,91 @@
+"""How a call becomes a request: the `google.api.http` annotation of a method, applied to its message. Pure.
+
+Source: https://github.com/googleapis/googleapis/blob/master/google/api/http.proto, read from the other side: there a
+gateway makes calls of requests, here requests are made of calls.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+from urllib.parse import quote
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from client.errors import InvalidArgument
+
+_VARIABLE = re.compile(r"\{([a-z_.]+)(?:=([^}]+))?\}")
+_SEGMENT = r"[^/]+"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be asked of the REST routes. `query` in the order of the message's fields; `body` None for none."""
+
+    verb: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One verb and path; `body` names the field that is the body, "*" for the whole message, "" for none."""
+
+    verb: str
+    template: str
+    body: str
+
+    def request(self, message: Message) -> Request:
+        """The request that stands for a call with this message. InvalidArgument where a name in it does not fit."""
+        left = MessageToDict(message)
+        used = [found[1] for found in _VARIABLE.finditer(self.template)]
+        path = _VARIABLE.sub(lambda found: _filled(message, found[1], found[2] or "*"), self.template)
+        for field in used:
+            if "." not in field:
+                left.pop(_camel(field), None)
+        if self.body == "*":
+            return Request(self.verb, path, (), left)
+        body = left.pop(_camel(self.body), {}) if self.body else None
+        left = {key: value for key, value in left.items() if key not in {_camel(one.partition(".")[0]) for one in used}}
+        return Request(self.verb, path, tuple(_flat("", left)), body)
+
+
+def binding_of(method: MethodDescriptor) -> Binding | None:
+    """The method's first binding, None where it has none."""
+    options = descriptor_pb2.MethodOptions.FromString(method.GetOptions().SerializeToString())
+    rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]
+    verb = rule.WhichOneof("pattern")
+    if verb is None or verb == "custom":
+        return None
+    return Binding(verb.upper(), getattr(rule, verb), rule.body)
+
+
+def _filled(message: Message, field: str, pattern: str) -> str:
+    """A variable's value, each of its segments quoted."""
+    value = reduce(getattr, field.split("."), message)
+    wanted = re.escape(pattern).replace(r"\*\*", ".+").replace(r"\*", _SEGMENT)
+    if not isinstance(value, str) or not re.fullmatch(wanted, value):
+        raise InvalidArgument(f"{field} {str(value)[:120]!r} is not of the form {pattern}", field=_camel(field))
+    return "/".join(quote(segment, safe="") for segment in value.split("/"))
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Fields as a query has them: nested ones by path, lists again and again, flags in JSON's words."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        for one in value if isinstance(value, list) else [] if isinstance(value, dict) else [value]:
+            yield prefix + key, str(one).lower() if isinstance(one, bool) else str(one)
+
+
+def _camel(field: str) -> str:
+    head, *rest = field.split("_")
+    return head + "".join(part.title() for part in rest)

@@ -1,0 +1,69 @@
+"""Several deployments at once: marked by name, planned each, confirmed together, sent one after the other."""
+
+from __future__ import annotations
+
+import json
+
+from client.config import Context
+from tests.tui.conftest import open_deck
+from tui.screens.bulk import BulkDialog
+
+CHAT, BASE, JUDGE = (f"accounts/local/deployments/{name}" for name in ("chat", "base", "judge"))
+
+
+async def mark(stage, *names):
+    for name in names:
+        stage.app.screen.table.choose(name, by_user=True)
+        await stage.press("space")
+
+
+async def test_marked_deployments_are_scaled_together_and_each_is_journalled(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    async with open_deck(journal=journal) as stage:
+        await mark(stage, CHAT, BASE)
+        assert " 2 marked " in stage.text
+        await stage.press("s")
+        assert isinstance(stage.app.screen, BulkDialog)
+        stage.app.screen.query_one("#replica_count").value = "1"
+        await stage.settle()
+        assert "base: replicas 0 → 1" in stage.text
+        await stage.press("tab", "tab", "enter")
+        assert "scale" in stage.source.calls
+        sent = {json.loads(line)["target"] for line in journal.read_text().splitlines()}
+        assert BASE in sent
+        assert not stage.app.screen.table.marked
+
+
+async def test_marks_belong_to_names_and_cancel_changes_nothing():
+    async with open_deck() as stage:
+        await mark(stage, CHAT, JUDGE)
+        await stage.press("o", "D")
+        assert stage.app.focused.id == "cancel"
+        assert "Delete 2 deployments" in stage.text
+        await stage.press("enter")
+        assert "delete" not in stage.source.calls
+        assert stage.app.screen.table.marked == {CHAT, JUDGE}
+        await stage.press("escape")
+        assert not stage.app.screen.table.marked
+
+
+async def test_what_cannot_be_sent_of_one_is_told_beside_it():
+    async with open_deck() as stage:
+        await mark(stage, CHAT, BASE)
+        await stage.press("s")
+        stage.app.screen.query_one("#replica_count").value = "2"
+        await stage.settle()
+        assert "the maximum is 1" in stage.text, "of base; chat may have two"
+
+
+async def test_production_wants_its_name_typed():
+    prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
+    async with open_deck(context=prod) as stage:
+        stage.app.locked = False
+        await mark(stage, CHAT, BASE)
+        await stage.press("D")
+        confirm = stage.app.screen.query_one("#confirm")
+        assert confirm.disabled
+        stage.app.screen.query_one("#name").value = "prod-eu"
+        await stage.settle()
+        assert not confirm.disabled

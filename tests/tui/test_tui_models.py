@@ -1,0 +1,35 @@
+"""Models, adapters and the speculation advisor on the screen."""
+
+from __future__ import annotations
+
+from tests.tui.conftest import open_deck
+from tui.screens.deployment import DeploymentScreen
+
+CHAT = "accounts/local/deployments/chat"
+
+
+async def test_models_say_who_uses_them_and_adapters_where_they_are():
+    async with open_deck((120, 40)) as stage:
+        await stage.press("m")
+        (row,) = [line for line in stage.text.splitlines() if "smollm2-135m-instruct  library" in line]
+        assert row.endswith("chat"), "the deleted deployment uses nothing"
+        assert "nobody" not in row
+        await stage.press("l")
+        (row,) = [line for line in stage.text.splitlines() if "brand-voice" in line and "DEPLOYED" in line]
+        assert "chat" in row
+        assert "150" in row, "what it was asked today"
+        await stage.press("home", "enter")
+        assert isinstance(stage.app.screen, DeploymentScreen)
+
+
+async def test_the_advisor_tells_what_is_accepted_and_that_off_is_off():
+    async with open_deck((120, 40)) as stage:
+        chat = stage.source.fleet[CHAT]
+        spec = {"draft_model": "accounts/fireworks/models/tiny", "draft_token_count": 4}
+        chat.deployment = chat.deployment.model_copy(update=spec)
+        await stage.later()
+        await stage.press("P")
+        rows = {line.split()[0].strip("▌"): line for line in stage.text.splitlines() if "%" in line or " off " in line}
+        assert "70%" in next(line for line in rows.values() if "tiny, 4 a step" in line)
+        assert "the draft's cost is not known" in stage.text
+        assert "nothing is drafted" in stage.text

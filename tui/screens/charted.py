@@ -1,0 +1,194 @@
+"""What every page with charts shares: their window over the past, marks and limits on them, other curves beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from client.errors import FiredeckError
+from client.fleet_types import Event, History
+from tui.core import incident, series, units
+from tui.core.series import Chart, ChartKind, Compared, Mark
+from tui.core.window import FIRST, SPANS_S, Window
+from tui.screens.equivalents import CompareDialog
+from tui.screens.page import Page
+from tui.widgets.chart import ChartView
+
+YOUNG_S = 240
+EVENTS = 200
+RULES_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """What the charts may show, and of which deployment; `note` says why there is no history, `unlike` why there is
+    nothing to compare with."""
+
+    deployment: str | None = None
+    history: History | None = None
+    note: str = ""
+    compared: Compared | None = None
+    unlike: str = ""
+    window: Window = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The thresholds of the alert rules, by name, and when they were asked for."""
+
+    rules: Mapping[str, float] = field(default_factory=dict)
+    asked_at: datetime | None = None
+
+
+class ChartedPage(Page):
+    """Subclasses say of which deployment the curves are, and ask for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = FIRST
+        self.events: list[Event] = []
+        self.limits = Limits()
+        self._curves = Curves()
+
+    def compose_charts(self) -> ComposeResult:
+        with Horizontal(id="charts"):
+            for kind in series.CHARTS:
+                yield ChartView(id=f"chart-{kind.key}")
+
+    @property
+    def span_s(self) -> int:
+        """What the charts cover: the user's choice, or 5 minutes; 2 while the engine is too young to fill those."""
+        if self.window.span_s is not None:
+            return self.window.span_s
+        snapshot = self.picture.snapshot
+        young = snapshot is not None and (snapshot.time - snapshot.engine.started_at).total_seconds() < YOUNG_S
+        return SPANS_S[0] if young else SPANS_S[1]
+
+    @property
+    def target_name(self) -> str | None:
+        """The deployment whose curves are shown."""
+        raise NotImplementedError
+
+    # Asking.
+
+    async def ask_curves(self, name: str | None) -> Curves:
+        if name is None:
+            return Curves()
+        window, shown_s = self.window, self.span_s
+        source = self.deck.source
+        try:
+            history = await source.history(name, window.asked_s(shown_s))
+        except FiredeckError as error:
+            return Curves(name, None, error.text, window=window)
+        try:
+            compared = await self._ask_compared(name, window, shown_s)
+        except FiredeckError as error:
+            return Curves(name, history, unlike=error.text, window=window)
+        return Curves(name, history, compared=compared, window=window)
+
+    def take_curves(self, curves: Curves) -> None:
+        """What was asked for has come; while the charts stand still only what the user has asked for is shown."""
+        known = self._curves
+        if self.window.frozen and (known.deployment, known.window) == (curves.deployment, self.window):
+            return
+        if curves.unlike and curves.unlike != known.unlike:
+            self.notify(f"nothing to compare with: {curves.unlike}", severity="warning", markup=False)
+        self._curves = curves
+        if curves.window != self.window:
+            self.ask_anew()
+
+    async def _ask_compared(self, name: str, window: Window, shown_s: int) -> Compared | None:
+        source = self.deck.source
+        if window.other:
+            history = await source.history(window.other, window.asked_s(shown_s))
+            return Compared(window.other.rpartition("/")[2], history, window.back_s)
+        if not window.compared_s:
+            return None
+        back_s = window.back_s + window.compared_s
+        history = await source.history(name, shown_s + back_s)
+        return Compared(f"{series.short_span(window.compared_s)} ago", history, back_s)
+
+    async def ask_limits(self) -> Limits:
+        """Now and then: they change with the engine's version alone. Where it has none there is no line to draw."""
+        now = self.deck.clock()
+        known = self.limits.asked_at
+        if known is not None and (now - known).total_seconds() < RULES_EVERY_S:
+            return self.limits
+        try:
+            rules = (await self.deck.source.alerts()).rules
+        except FiredeckError:
+            return replace(self.limits, asked_at=now)
+        return Limits({rule.name: rule.threshold for rule in rules}, now)
+
+    # Drawing.
+
+    def draw_charts(self) -> None:
+        """The target's own curves or none: never those of the deployment that was chosen before."""
+        name = self.target_name
+        curves = self._curves if self._curves.deployment == name else Curves(name)
+        stale_age = self.picture.stale_age(self.deck.clock())
+        note = curves.note if name is not None else "no deployment is chosen"
+        if curves.history is None and self.picture.link.lost_at is not None:
+            note = note or "not known: no connection"
+        marks = self.marks()
+        for kind in series.CHARTS:
+            chart = self.chart_of(kind, live=not stale_age, marks=marks)
+            self.query_one(f"#chart-{kind.key}", ChartView).show(chart, note, stale_age)
+
+    def marks(self) -> tuple[Mark, ...]:
+        """What happened to the target, for the axis."""
+        return incident.marks(incident.moments(self.target_name or "", self.events, (), self.deck.inbox, None, {}))
+
+    def chart_of(self, kind: ChartKind, *, live: bool, marks: tuple[Mark, ...] | None = None) -> Chart:
+        """One chart of the target, as the window has it; an empty one while its curves have not come."""
+        curves = self._curves if self._curves.deployment == self.target_name else Curves()
+        chart = series.chart(
+            kind, curves.history, self.span_s, live=live, back_s=curves.window.back_s,
+            marks=self.marks() if marks is None else marks, compared=curves.compared, rules=self.limits.rules,
+        )  # fmt: skip
+        if self.window.frozen and curves.history is not None and curves.history.times:
+            last = datetime.fromtimestamp(curves.history.times[-1] - curves.window.back_s, UTC)
+            return replace(chart, title=f"{chart.title} frozen", end=units.clock(last), back_s=0.0)
+        return chart
+
+    # What the user does.
+
+    def action_span(self, by: int = 1) -> None:
+        self.window = self.window.zoomed(self.span_s, by)
+        self.looked(f"charts: {series.short_span(self.span_s)}")
+
+    def action_pan(self, direction: int) -> None:
+        self.window = self.window.panned(self.span_s, direction)
+        back = self.window.back_s
+        self.looked(f"charts end {units.age(back)} ago" if back else "charts end now")
+
+    def action_freeze(self) -> None:
+        self.window = replace(self.window, frozen=not self.window.frozen)
+        self.looked("charts stand still; f lets them go on" if self.window.frozen else "charts go on")
+
+    def action_compare(self) -> None:
+        self.window = self.window.compared()
+        ago = self.window.compared_s
+        self.looked(f"beside {series.short_span(ago)} ago" if ago else "beside nothing")
+
+    def action_compare_with(self) -> None:
+        others = [row.name for row in self.picture.rows if row.name != self.target_name and not row.deleted]
+        self.app.push_screen(CompareDialog(others), self._compare_with)
+
+    def _compare_with(self, name: str | None) -> None:
+        if name:
+            self.window = replace(self.window, other=name, compared_s=0)
+            self.looked(f"beside {name.rpartition('/')[2]}")
+
+    def looked(self, told: str) -> None:
+        """The window is another one: what it shows is asked for at once, also while it stands still."""
+        self.notify(told, timeout=2)
+        self.draw_charts()
+        self.ask_anew()
+
+    def ask_anew(self) -> None:
+        raise NotImplementedError
