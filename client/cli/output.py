@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 import click
 
+from client.stages import known as known
+from client.stages import local_time as local_time
 from client.types import Model, Wire
 
 Rows = Sequence[Sequence[str]]
@@ -109,12 +110,3 @@ def size(count: int | None) -> str:
     if count is None:
         return "-"
     return f"{count / 2**20:.0f} MiB" if count < _GIB_FROM else f"{count / 2**30:.1f} GiB"
-
-
-def known(name: str | None) -> str:
-    """An enum's name; nothing for the value that says that there is none."""
-    return "" if name is None or name.endswith("_UNSPECIFIED") else name
-
-
-def local_time(value: datetime | None) -> str:
-    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
