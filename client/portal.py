@@ -26,9 +26,11 @@ class Portal:
     def __init__(self, name: str) -> None:
         self._opened = start_blocking_portal(name=name)
         self._loop = self._opened.__enter__()
+        self._closed = False
 
     def close(self) -> None:
         """What still runs in it is cancelled."""
+        self._closed = True
         self._opened.__exit__(None, None, None)
 
     def run(self, work: Awaitable[T]) -> T:
@@ -44,7 +46,8 @@ class Portal:
             while (item := self.run(anext(items, _END))) is not _END:
                 yield cast("T", item)
         finally:
-            self.run(_closed(items))
+            if not self._closed:  # nothing of it is left then
+                self.run(_ended(items))
 
     async def awaited(self, work: Awaitable[T]) -> T:
         return await asyncio.wrap_future(self._started(work))
@@ -54,7 +57,8 @@ class Portal:
             while (item := await self.awaited(anext(items, _END))) is not _END:
                 yield cast("T", item)
         finally:
-            await self.awaited(_closed(items))
+            if not self._closed:
+                await self.awaited(_ended(items))
 
     def _started(self, work: Awaitable[T]) -> Future[T]:
         try:
@@ -69,6 +73,6 @@ async def _result(work: Awaitable[T]) -> T:
     return await work
 
 
-async def _closed(items: AsyncIterator[T]) -> None:
+async def _ended(items: AsyncIterator[T]) -> None:
     with suppress(AttributeError):  # iterators that are no generators have nothing to close
         await items.aclose()  # type: ignore[attr-defined]

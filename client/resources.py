@@ -5,7 +5,7 @@ Ids may be bare (`chat`, in the client's account) or full names (`accounts/local
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -174,13 +174,13 @@ class Models(_Resource):
             await files.put(self._transport, urls.filename_to_signed_urls[one.name], one, progress)
         return await self.validate_upload(model)
 
-    async def download(self, model: str, folder: Path, progress: Progress = files.unwatched) -> list[Path]:
+    async def download(self, model: str, folder: Path, progress: Progress = files.unwatched) -> Sequence[Path]:
         """The model's files, in a folder that is there; one that was interrupted is gone on with."""
         urls = (await self.download_endpoint(model)).filename_to_signed_urls
         there = {folder / Path(name).name: url for name, url in urls.items()}
         for file, url in there.items():
             await files.get(self._transport, url, file, progress)
-        return list(there)
+        return tuple(there)
 
     async def delete(self, model: str) -> None:
         await self._transport.send("DELETE", self._one(model))

@@ -130,7 +130,7 @@ class SyncModels:
         """A model that is UPLOADING gets the files of a folder, or the one file that `folder` is, and is validated."""
         return self._portal.run(self._origin.upload(model, folder, progress))
 
-    def download(self, model: str, folder: Path, progress: Progress = files.unwatched) -> list[Path]:
+    def download(self, model: str, folder: Path, progress: Progress = files.unwatched) -> Sequence[Path]:
         """The model's files, in a folder that is there; one that was interrupted is gone on with."""
         return self._portal.run(self._origin.download(model, folder, progress))
 
