@@ -41,6 +41,14 @@ class Inference:
     async def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self._send("/inference/v1/rerank", body, headers)
 
+    async def message(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """In the shape of Anthropic's Messages API."""
+        return await self._send("/inference/v1/messages", body, headers)
+
+    async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> int:
+        """Of the prompt that a message's body makes; nothing is generated."""
+        return int((await self._send("/inference/v1/messages/count_tokens", body, headers))["input_tokens"])
+
     def stream_chat(
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[dict[str, Any]]:

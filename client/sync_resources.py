@@ -477,6 +477,14 @@ class SyncInference:
     def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return self._portal.run(self._origin.rerank(body, headers))
 
+    def message(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """In the shape of Anthropic's Messages API."""
+        return self._portal.run(self._origin.message(body, headers))
+
+    def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> int:
+        """Of the prompt that a message's body makes; nothing is generated."""
+        return self._portal.run(self._origin.count_tokens(body, headers))
+
     def stream_chat(
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, Any]]:
