@@ -210,7 +210,7 @@ async def _hits(client: Client, d: Deployment, output: str) -> str:
 
 
 def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
-    if output == "json":
+    if output != "text":
         _show(after, output, rehearsed="it would be this")
         return
     out.tell(f"dry run: nothing was changed; of {before.name} this would change:", output)
@@ -226,5 +226,10 @@ def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "",
         out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
     if output == out.QUIET:
         out.say(d.id)
+        return
+    if output == "flag":
+        out.say(
+            out.as_flags(d, only={flag for option in create.params for flag in (*option.opts, *option.secondary_opts)})
+        )
         return
     out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up, hits))

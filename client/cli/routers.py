@@ -210,4 +210,4 @@ def _show(found: Router, output: str, *, rehearsed: str = "") -> None:
     if output == out.QUIET:
         out.say(found.id)
         return
-    out.say(out.as_json(found) if output == "json" else router_text.text(found))
+    out.say(out.machine_form(found, output) or router_text.text(found))
