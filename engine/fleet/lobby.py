@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
-from engine.control.pace import Pace, Service
-from engine.control.route import Choice, Prompt
+from engine.control.pace import Pace, Service, latest_start_s
+from engine.control.route import PREFETCH, Choice, Prompt
 from engine.fleet.balancer import DEFAULT_SLOTS, Balancer
 from engine.fleet.replica import Replica
 from engine.fleet.trials import NOBODY, Trial
@@ -83,20 +83,26 @@ class Lobby:
         avoid: frozenset[str] = NOBODY,
         trial: Trial | None = None,
         prompt: Prompt | None = None,
+        answered_in_s: float | None = None,
     ) -> AsyncIterator[Replica]:
         """A place on a replica for the time of the `async with`; one that `trial` bars it from is none. `prompt`: what
-        is known of the request.
+        is known of the request; `answered_in_s`: how soon its client wants the whole answer.
 
         Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready) or so long that no place
-        would come within `timeout_s`, Unavailable when none came.
+        would come within `timeout_s`, or too late for an answer; Unavailable when none came.
         """
+        self._check_queue(timeout_s, answered_in_s, new=not avoid)
+        came_at = self._clock.monotonic()
         replica = await self._wait(timeout_s, avoid, trial, prompt or Prompt())
         began_at, beside = self._clock.monotonic(), replica.in_flight
         try:
             yield replica
         finally:
-            seconds = self._clock.monotonic() - began_at
-            self._service.ended(seconds, replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight))
+            now = self._clock.monotonic()
+            seconds, cut = now - began_at, answered_in_s is not None and now - came_at >= answered_in_s
+            if not replica.suspect:  # what it had was lost, however long that took to be seen
+                slots, most = replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight)
+                self._service.ended(seconds, slots, most, cut=cut)
             replica.in_flight -= 1
             self._balancer.ended(seconds)
             self.serve()
@@ -145,9 +151,6 @@ class Lobby:
         self._closed = None
 
     async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None, prompt: Prompt) -> Replica:
-        if self._closed is not None:
-            raise self._closed
-        self._check_queue(timeout_s, new=not avoid)
         waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial, prompt)
         self._waiting.append(waiter)
         granted = at_once = False
@@ -172,8 +175,11 @@ class Lobby:
             tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
-    def _check_queue(self, timeout_s: float, *, new: bool) -> None:
-        """Raises when it is full, or too long for this deadline, or for one who is `new`: has been nowhere yet."""
+    def _check_queue(self, timeout_s: float, answered_in_s: float | None, *, new: bool) -> None:
+        """Raises when nobody is served, when the queue is full or too long for this deadline, or for one who is `new`:
+        has been nowhere yet."""
+        if self._closed is not None:
+            raise self._closed
         held = len(self._waiting)
         in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
         now = self._clock.monotonic()
@@ -183,10 +189,13 @@ class Lobby:
             return
         if held >= QUEUE_MAX:
             raise self._full(held)
-        slots = self._slots()
-        wait_s = self._pace.wait_s(held + 1, now, slots)
-        if wait_s is not None and wait_s > timeout_s:
+        slots, known_s = self._slots(), self._service.known_s
+        wait_s = self._pace.wait_s(held + 1, now, slots, known_s if slots else None)
+        takes_s = (known_s or 0.0) * (1 + PREFETCH * len(self._ready()) / max(1, slots))  # it waits there for a slot
+        if wait_s is not None and wait_s > min(timeout_s, latest_start_s(answered_in_s, takes_s)):
             why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
+            if wait_s <= timeout_s:
+                why += f", of which an answer takes about {takes_s:.0f}s"
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
         if not new or most_s is None or not slots:

@@ -4,6 +4,7 @@ bounded, who is turned away is told at once and when to come back."""
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from client.errors import FiredeckError, ResourceExhausted
 from engine.clock import FakeClock
-from engine.control.pace import KEPT, KEPT_MAX, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace, Service
+from engine.control.pace import KEPT, KEPT_MAX, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace, Service, latest_start_s
 from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX, Lobby
 from tests.unit.places import counted
@@ -25,8 +26,9 @@ STEP_S = SERVICE_S / 64
 class Overload:
     """Arrivals at a steady rate at replicas of which each runs SLOTS requests at a time, SERVICE_S seconds each."""
 
-    def __init__(self, deadline_s: float, most_wait_s: float | None = None) -> None:
-        self.deadline_s = deadline_s
+    def __init__(self, deadline_s: float, most_wait_s: float | None = None, *, whole: bool = False) -> None:
+        """`whole`: clients want the end of their answers within the deadline, not only a place."""
+        self.deadline_s, self.whole = deadline_s, whole
         self.clock = FakeClock()
         self.replicas = [counted(f"r{i}", SLOTS) for i in range(REPLICAS)]
         self.running = {replica.id: asyncio.Semaphore(SLOTS) for replica in self.replicas}
@@ -36,16 +38,20 @@ class Overload:
         )  # fmt: skip
         self.waits: list[float] = []
         self.refused: list[tuple[float, FiredeckError]] = []  # after how long, and with what
+        self.late = 0  # had a place, and no answer in time
         self.longest_queue = 0
         self.visits: list[asyncio.Task[None]] = []
 
     async def visit(self) -> None:
         came_at = self.clock.monotonic()
         try:
-            async with self.lobby.place(self.deadline_s) as replica:
+            answered_in_s = self.deadline_s if self.whole else None
+            async with self.lobby.place(self.deadline_s, answered_in_s=answered_in_s) as replica:
                 placed_at = self.clock.monotonic()
                 async with self.running[replica.id]:
-                    await self.clock.sleep(SERVICE_S)
+                    left_s = came_at + self.deadline_s - self.clock.monotonic()
+                    await self.clock.sleep(min(SERVICE_S, max(0.0, left_s)) if self.whole else SERVICE_S)
+                self.late += self.whole and left_s < SERVICE_S
         except FiredeckError as error:
             self.refused.append((self.clock.monotonic() - came_at, error))
         else:
@@ -101,7 +107,10 @@ async def test_a_time_without_replicas_is_no_pace() -> None:
     await load.run(4 * CAPACITY, 50.0)
     assert load.lobby.held
     assert load.lobby._pace.wait_s(1, load.clock.monotonic()) is not None
+    load.deadline_s = 150.0  # enough for those who wait, at the pace at which they were served
     gone, load.replicas[:] = load.replicas[:], []
+    for replica in gone:
+        replica.suspect = True
     load.clock.advance(10_000.0)
     refused = len(load.refused)
     load.come()
@@ -186,6 +195,75 @@ async def test_a_crowd_that_meets_an_empty_queue_is_bounded_by_what_requests_too
     await load.end()
     assert len(load.waits) == 400 - len(load.refused)
     assert max(load.waits) <= most_wait_s + SERVICE_S
+
+
+async def test_a_crowd_that_meets_an_empty_queue_is_let_in_as_far_as_its_deadline_lets_it_have_a_place() -> None:
+    deadline_s = 40.0
+    load = Overload(deadline_s)
+    await load.run(CAPACITY, 600.0)
+    while load.lobby.held or any(replica.in_flight for replica in load.replicas):
+        await load.run(0.0, STEP_S)
+    load.waits.clear()
+    await crowd(load, 400)
+    held = load.lobby.held
+    await load.run(0.0, 2 * deadline_s)
+    await load.end()
+    assert deadline_s * CAPACITY / 2.5 <= held <= deadline_s * CAPACITY * 1.1
+    assert all(after_s == 0 and "this one has 40s" in error.text for after_s, error in load.refused), "at once"
+    assert len(load.waits) == 400 - len(load.refused)
+    assert max(load.waits) <= deadline_s
+
+
+@pytest.mark.parametrize("deadline_s", [40.0, 60.0])
+async def test_at_four_times_the_capacity_replicas_work_for_nobody_whose_answer_would_be_late(
+    deadline_s: float,
+) -> None:
+    seconds = 400.0
+    load = Overload(deadline_s, whole=True)
+    await load.run(4 * CAPACITY, seconds)
+    await load.end()
+    goodput = (len(load.waits) - load.late) / (CAPACITY * seconds)
+    print(f"answered within {deadline_s:.0f} s: goodput {goodput:.3f} of capacity, {load.late} late")
+    assert goodput >= 0.9
+    assert any("an answer takes about 10s" in error.text for _, error in load.refused)
+
+
+def test_an_answer_is_begun_in_time_for_its_end_and_short_ones_are_not_judged_by_long_ones() -> None:
+    assert latest_start_s(None, 10.0) == math.inf
+    assert latest_start_s(60.0, 0.0) == 60.0, "nothing is known"
+    assert latest_start_s(60.0, 10.0) == 50.0
+    assert latest_start_s(5.0, 10.0) == 2.5, "half of its time may be waited, though others take longer than all of it"
+
+
+def test_one_that_was_cut_off_makes_no_request_look_shorter() -> None:
+    service = served([(10.0, 4, 4)] * 20)
+    service.ended(3.0, 4, 4, cut=True)
+    assert service.known_s == pytest.approx(10.0)
+    service.ended(30.0, 4, 4, cut=True)
+    assert service.known_s == pytest.approx(12.0, rel=0.01)
+
+
+def test_one_that_took_an_hour_is_ten_times_as_long_as_others_at_most() -> None:
+    service = served([(10.0, 4, 4)] * 200 + [(3600.0, 4, 4)])
+    assert service.known_s == pytest.approx(19.0, rel=0.01)
+    for _ in range(60):
+        service.ended(3600.0, 4, 4)
+    assert service.known_s == pytest.approx(3600.0, rel=0.05), "where all are, that is what they take"
+
+
+async def test_what_a_lost_replica_had_tells_nothing_of_what_requests_take() -> None:
+    load = Overload(3000.0)
+    load.come()
+    await load.run(0.0, 2 * SERVICE_S)
+    known_s = load.lobby._service.known_s
+    assert known_s
+    for replica in load.replicas:
+        replica.suspect = True
+    load.come()
+    await load.run(0.0, STEP_S)
+    load.clock.advance(1000 * SERVICE_S)
+    await load.end()
+    assert load.lobby._service.known_s == known_s
 
 
 async def test_who_has_been_with_a_replica_already_is_not_turned_away_for_the_length_of_the_queue() -> None:
