@@ -28,6 +28,7 @@ from engine.store.store import Store
 log = logging.getLogger(__name__)
 
 BEAT_S = 30.0
+ALL_MS = 1 << 62  # a span that holds all time
 KEPT = 1_000_000  # intervals, the newest: not by age, which a clock that is set wrong would make of all
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc(5)
 _TERMS = tuple(field.name for field in fields(Terms))
@@ -35,11 +36,12 @@ _TERMS = tuple(field.name for field in fields(Terms))
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What one deployment used of one kind of accelerator."""
+    """What one deployment used of one kind of accelerator, in the span that began at `from_ms`."""
 
     deployment: str
     accelerator_type: str
     totals: Totals
+    from_ms: int = 0
 
 
 class Ledger:
@@ -83,22 +85,22 @@ class Ledger:
         self._looked_at = self._clock.monotonic()
         await self._take(self._book.close(self._looked_at))
 
-    async def usage(self, account: str, start_ms: int, end_ms: int) -> list[Used]:
-        """What an account used from `start_ms` until before `end_ms`, by deployment and kind of accelerator; with what
-        could not be written yet."""
+    async def usage(self, account: str, start_ms: int, end_ms: int, per_ms: int = ALL_MS) -> list[Used]:
+        """What an account used from `start_ms` until before `end_ms`, by spans of `per_ms`, deployment and kind of
+        accelerator; with what could not be written yet."""
         now, newer = self.now_ms(), list(self._unwritten.values())
         period = {
-            "account": account, "start": start_ms, "end": end_ms, "now": now,
+            "account": account, "start": start_ms, "end": end_ms, "now": now, "per_ms": per_ms,
             "newer": json.dumps([one.number for one in newer]),
         }  # fmt: skip
-        found: dict[tuple[str, str], Totals] = {}
+        found: dict[tuple[int, str, str], Totals] = {}
         for row in await self._store.fetch("usage", period):
-            _add(found.setdefault((row["deployment"], row["accelerator_type"]), Totals()), row)
+            _add(found.setdefault((row["from_ms"], row["deployment"], row["accelerator_type"]), Totals()), row)
         for one in newer:
-            if one.account == account and one.within(start_ms, min(end_ms, now)):
-                totals = found.setdefault((one.deployment, one.terms.accelerator_type), Totals())
-                count(totals, one, one.within(start_ms, min(end_ms, now)))
-        return [Used(deployment, kind, totals) for (deployment, kind), totals in found.items()]
+            for from_ms, ms in one.parts(start_ms, min(end_ms, now), per_ms) if one.account == account else ():
+                key = (from_ms, one.deployment, one.terms.accelerator_type)
+                count(found.setdefault(key, Totals()), one, ms)
+        return [Used(deployment, kind, totals, at) for (at, deployment, kind), totals in found.items()]
 
     def used(self, account: str) -> Totals:
         """What an account has used since the month began (UTC); the same work for any number of replicas, because it is
