@@ -29,6 +29,7 @@ class Overload:
     def __init__(self, deadline_s: float, most_wait_s: float | None = None, *, whole: bool = False) -> None:
         """`whole`: clients want the end of their answers within the deadline, not only a place."""
         self.deadline_s, self.whole = deadline_s, whole
+        self.service_s = SERVICE_S
         self.clock = FakeClock()
         self.replicas = [counted(f"r{i}", SLOTS) for i in range(REPLICAS)]
         self.running = {replica.id: asyncio.Semaphore(SLOTS) for replica in self.replicas}
@@ -50,8 +51,8 @@ class Overload:
                 placed_at = self.clock.monotonic()
                 async with self.running[replica.id]:
                     left_s = came_at + self.deadline_s - self.clock.monotonic()
-                    await self.clock.sleep(min(SERVICE_S, max(0.0, left_s)) if self.whole else SERVICE_S)
-                self.late += self.whole and left_s < SERVICE_S
+                    await self.clock.sleep(min(self.service_s, max(0.0, left_s)) if self.whole else self.service_s)
+                self.late += self.whole and left_s < self.service_s
         except FiredeckError as error:
             self.refused.append((self.clock.monotonic() - came_at, error))
         else:
@@ -212,6 +213,47 @@ async def test_a_crowd_that_meets_an_empty_queue_is_let_in_as_far_as_its_deadlin
     assert all(after_s == 0 and "this one has 40s" in error.text for after_s, error in load.refused), "at once"
     assert len(load.waits) == 400 - len(load.refused)
     assert max(load.waits) <= deadline_s
+
+
+async def test_who_waits_for_replicas_that_are_slower_than_they_were_is_told_so_long_before_its_deadline() -> None:
+    """All was short until now, so that a crowd of long requests is let in."""
+    deadline_s = 100.0
+    load = Overload(deadline_s)
+    load.service_s = SERVICE_S / 50
+    await load.run(CAPACITY, 200.0)
+    await load.run(0.0, SERVICE_S)
+    load.service_s = SERVICE_S
+    load.waits.clear()
+    await crowd(load, 300)
+    assert not load.refused
+    await load.run(0.0, 2 * deadline_s)
+    await load.end()
+    fit = deadline_s * CAPACITY + REPLICAS * (SLOTS + PREFETCH)
+    told = sorted(after_s for after_s, _ in load.refused)
+    print(f"{len(load.waits)} served, where {fit:.0f} could be; {len(told)} told after {told[0]:.0f} s and later")
+    assert len(load.waits) + len(load.refused) == 300
+    assert 0.9 * fit <= len(load.waits) <= fit
+    assert told[len(told) // 2] <= deadline_s / 3
+    assert all("more slowly than it looked" in error.text and error.retry_after_s for _, error in load.refused)
+
+
+async def test_who_goes_on_after_a_lost_replica_is_not_turned_away_while_it_waits() -> None:
+    load = Overload(100.0)
+    load.service_s = SERVICE_S / 50
+    await load.run(CAPACITY, 200.0)
+    load.service_s = SERVICE_S
+    await crowd(load, 300)
+
+    async def come_again() -> None:
+        async with load.lobby.place(100.0, frozenset({"r9"})):
+            pass
+
+    again = asyncio.create_task(come_again())
+    await load.run(0.0, 50.0)
+    assert load.refused
+    assert not again.done()
+    again.cancel()
+    await load.end()
 
 
 @pytest.mark.parametrize("deadline_s", [40.0, 60.0])
