@@ -21,6 +21,7 @@ KEPT = 128  # or two for each slot: slots that end their requests together look 
 KEPT_MAX = 1024
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
 _WEIGHT = 0.1  # of the newest in the mean of what requests take
+_LONG = 1.5  # times the mean: so long may one take that is not to be late
 _LONGER_MAX = 10.0  # times the mean: one client that reads for an hour turns no crowd away
 
 
@@ -59,11 +60,11 @@ class Service:
 
 def latest_start_s(answered_in_s: float | None, takes_s: float) -> float:
     """In how many seconds a request must have a place that is to be answered within `answered_in_s`, where requests
-    take `takes_s` on the mean. At least half of its time: who gives its request less than most take knows it to be
-    shorter. Infinite without a deadline."""
+    take `takes_s` on the mean, and some of them half as much more. At least half of its time: who gives its request
+    less than most take knows it to be shorter. Infinite without a deadline."""
     if answered_in_s is None:
         return math.inf
-    return answered_in_s - min(takes_s, answered_in_s / 2)
+    return answered_in_s - min(_LONG * takes_s, answered_in_s / 2)
 
 
 class Pace:

@@ -27,6 +27,9 @@ from engine.telemetry import tracing
 
 QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
 RETRY_AFTER_S = 5.0
+SURE = (
+    0.8  # of the time that one has: so much the wait may look like, since half of all waits are longer than they look
+)
 WEED_EVERY_S = 0.5
 HOPELESS = 1.5  # times the time that is left: so much longer the wait must look before one who waits is turned away
 
@@ -219,8 +222,8 @@ class Lobby:
         slots = self._slots()
         takes_s = self._takes_s(slots)
         wait_s = self._pace.wait_s(held + 1, now, slots, self._service.known_s if slots else None)
-        if wait_s is not None and wait_s > newcomer.latest_s(takes_s):
-            why = f": {held} wait, for about {wait_s:.0f}s, and this one has {newcomer.timeout_s:.0f}s"
+        if wait_s is not None and wait_s > SURE * newcomer.latest_s(takes_s):
+            why = f": {held} wait, for about {wait_s:.0f}s or longer, and this one has {newcomer.timeout_s:.0f}s"
             if wait_s <= newcomer.timeout_s:
                 why += f", of which an answer takes about {takes_s:.0f}s"
             raise self._over(held, why).because("overload")
