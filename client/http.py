@@ -90,6 +90,16 @@ class Transport:
                 await asyncio.sleep(retry_wait_s(attempt))
         return await self.send("GET", path, query=query)
 
+    async def text(self, path: str) -> str:
+        """The text of what is no JSON: metrics."""
+        try:
+            response = await self._http.get(path)
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from error
+        if response.is_error:
+            raise self._error_of(response, response.content)
+        return response.text
+
     async def send(
         self,
         method: str,
@@ -135,11 +145,6 @@ class Transport:
                 if isinstance(event, dict) and isinstance(event.get("error"), dict):
                     raise from_response(500, event)
                 yield event
-
-    async def text(self, path: str) -> str:
-        """The answer to a GET, as it stands."""
-        async with self._answering(self._http.build_request("GET", path)) as response:
-            return (await response.aread()).decode()
 
     @asynccontextmanager
     async def signed(

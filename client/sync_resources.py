@@ -384,7 +384,8 @@ class SyncUsageReports:
         self._origin, self._portal = origin, portal
 
     def get(self, *, start: datetime | None = None, end: datetime | None = None, group_by: str = DEPLOYMENT) -> Usage:
-        """From `start` (the month's first, UTC) until before `end` (now), by `deployment` or `acceleratorType`."""
+        """From `start` (the month's first, UTC) until before `end` (now), by some of `deployment`, `acceleratorType`,
+        and `hour` or `day`, joined by commas."""
         return self._portal.run(self._origin.get(start=start, end=end, group_by=group_by))
 
     def tokens(

@@ -160,6 +160,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck list users",
         "firedeck user list --filter serviceAccount=true --order-by name --page-size 20",
     ),
+    "docs": ("firedeck docs", "firedeck docs serving"),
     "user get": ("firedeck user get ada",),
     "user update": ("firedeck user update ada --role admin",),
     "user delete": ("firedeck user delete ada",),

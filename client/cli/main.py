@@ -12,6 +12,7 @@ from client.cli.bench import bench
 from client.cli.completion import completion
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
+from client.cli.docs import docs
 from client.cli.examples import attach
 from client.cli.fleet import alerts, event, node
 from client.cli.grammar import Fireworks
@@ -41,7 +42,7 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, completion, deployed_model, deployment, deployment_shape,
-    deployment_shape_version, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
+    deployment_shape_version, docs, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
     signin, signout, unload_lora, usage, user, version, whoami,
 ):  # fmt: skip
     main.add_command(command)
