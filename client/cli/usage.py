@@ -60,6 +60,8 @@ def usage(
     --csv what requests used: tokens, by whom, of what, for what (guards, the tags of `metadata`), by hour or by day."""
     if as_csv and (as_json or output == "json"):
         raise click.UsageError("--csv and --json exclude each other")
+    if output == "flag":
+        raise click.UsageError("what was used has no flags: -o takes text and json here")
     as_json = as_json or output == "json"
 
     async def work(client: Client) -> None:
