@@ -11,7 +11,7 @@ from tui.widgets.paint import Piece, Text, tone
 _HEAD = f"{'STAGE':<14}{'PID':>7}  {'AGE':>6}  {'SLOTS':>6}  {'WAIT':>4}  {'CACHE':>5}  {'TOK/S':>5}"
 _MORE = "  RESTARTS  "
 NAME_LEAST, NAME_MOST = 16, 32  # cells of a replica's id and a blank: the most where there is room
-DEVICE_LEAST = 12
+DEVICE_LEAST = 8
 BUSY_BUT_STILL_S = 10.0  # a replica with running requests that made no progress for this long is suspicious
 
 
