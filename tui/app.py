@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from client.config import Context
 from tui import theme
-from tui.core import keys
+from tui.core import cost, keys
 from tui.core.config import Config
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
@@ -27,7 +27,7 @@ from tui.core.query import View
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
-from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.poller import AccountPoller, Poller
 from tui.screens import aftermath, obey
 from tui.screens.alerts import AlertsScreen
@@ -201,6 +201,9 @@ class Deck(App[None], inherit_bindings=False):
 
     def on_account_seen(self, message: AccountSeen) -> None:
         self.picture = self.picture.account(message.account.suspend_state)
+
+    def on_nodes_seen(self, message: NodesSeen) -> None:
+        self.picture = self.picture.priced(cost.by_node(message.nodes))
 
     # Changes.
 

@@ -132,6 +132,8 @@ FLEET: tuple[Column[Row], ...] = (
     Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("account", "ACCOUNT", lambda r: r.account or units.UNKNOWN, 7, 8, 20, "left", optional=True),
+    Column("cost", "COST/H", _figure("cost_per_hour", units.money), 7, 6, optional=True,
+           value=lambda r: r.cost_per_hour),
     Column("ttft99", "TTFT99", lambda r: units.NOT_EXPOSED, 7, 6, optional=True, value=lambda r: None),
     Column("acceptance", "ACCEPTED", lambda r: units.NOT_EXPOSED, 7, 8, optional=True, value=lambda r: None),
     Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", _why_tone),

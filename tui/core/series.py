@@ -98,7 +98,7 @@ CHARTS: tuple[ChartKind, ...] = (
     ChartKind("ttft", "TTFT", "ms", (("p50", "ttft_p50_ms"), ("p95", "ttft_p95_ms")), False, SLOW, 1000.0),
     ChartKind("tps", "Tokens out", "tok/s", (("tok/s", "tokens_per_second"),)),
     ChartKind("replicas", "Replicas", "", (("ready", "ready"), ("desired", "desired")), True),
-    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("run", "concurrency"))),
+    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("running", "concurrency"))),
 )
 MATTERS = {"ttft": 1}  # which line of a chart is compared, if not the first
 

@@ -112,13 +112,11 @@ class ChartView(Widget):
             mark = drawn(self, f" ▲ {self.stale_age} ago")
             segments.append(Segment(mark, base + tone_style(self, "attention") + Style(bold=True)))
         limit = f" limit {chart.label(chart.threshold)}" if chart.threshold is not None else ""
-        cells = sum(len(line.label) + len(chart.latest(line)) + 5 for line in chart.lines)
-        gap = " " if self.stale_age or len(chart.title) + len(unit) + cells > self.size.width else "  "
         for index, line in enumerate(chart.lines):
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
             label = "" if len(chart.lines) == 1 else f" {line.label}"
             latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
-            segments.append(Segment(f"{gap}{sign}", self._line_style(index, base)))
+            segments.append(Segment(f"{'' if self.stale_age else ' '} {sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
         room = self.size.width - sum(segment.cell_length for segment in segments)
         told = [Segment(limit, base + tone_style(self, "failed"))] if limit and len(limit) <= room else []
