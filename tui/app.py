@@ -169,11 +169,16 @@ class Deck(App[None], inherit_bindings=False):
         now = self.clock()
         first = self.picture.snapshot is None
         self.inbox, unheard = self.inbox.taken(message.snapshot, now)
-        self.picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
+        picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
+        self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
+        self.picture = picture
         if unheard and not first:  # those of the first picture are counted in the top line
             self._ring(unheard)
+
+    def _settle(self, picture: Picture, now: datetime) -> None:
+        """Tell of the changes that have come about."""
         for name, (verb, since) in list(self._followed.items()):
-            if told := news(self.picture.row(name), verb, now - since):
+            if told := news(picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
 
