@@ -21,7 +21,7 @@ from client.router_types import (
     WeightedRoutes,
 )
 from client.trace_types import RequestPage, RequestSummary, RequestTrace, TraceSpan
-from client.usage_tokens_types import TokenRow, TokenSums, TokenUsage
+from client.usage_tokens_types import TIMES, TokenRow, TokenSums, TokenUsage
 from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, Usage, UsageRow
 from tui.sources.simulation import SimDeployment
 
@@ -172,6 +172,8 @@ class RehearsalRecords:
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
         """Two teams' requests, one a second; without a price."""
         self._begin("token_usage")
+        if group_by in TIMES:
+            return self._token_times(start, end, group_by)
         count = int(self._lived_s(start, end))
         sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
         groups = self._token_groups(group_by)
@@ -179,13 +181,27 @@ class RehearsalRecords:
         total = TokenSums(requests=count * len(found), unpriced_requests=count * len(found))
         return TokenUsage(start_time=start, end_time=end, group_by=[group_by], rows=found, total=total)
 
+    def _token_times(self, start: datetime, end: datetime, by: str) -> TokenUsage:
+        """By the hours or days in which there were any."""
+        length, found = timedelta(hours=1) if by == "hour" else timedelta(days=1), []
+        while start < end:
+            if count := int(self._lived_s(start, min(start + length, end))):
+                sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
+                found.append(TokenRow.model_validate({"time": start, "unpriced_requests": count, **sums}))
+            start += length
+        total = TokenSums(requests=sum(row.requests for row in found))
+        return TokenUsage(start_time=start, end_time=end, group_by=[by], rows=found, total=total)
+
     def _token_groups(self, group_by: str) -> list[dict[str, Any]]:
         if group_by == "tags":
             return [{"tags": {"team": team}} for team in ("search", "ads")]
         chat = f"accounts/{self.context.account}/deployments/chat"
         known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS['chat'][0]}"}
         drafts = {"accepted_draft_tokens": 700, "rejected_draft_tokens": 300}
-        return [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
+        found = [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
+        if group_by == "deployment":
+            found.append(drafts | {"deployment": chat.replace("chat", "summarise")})
+        return found
 
     async def deployed_models(self) -> list[DeployedModel]:
         self._begin("deployed_models")

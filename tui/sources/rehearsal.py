@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
@@ -89,13 +90,8 @@ class RehearsalSource(RehearsalRecords):
                 self._record(deployment)
 
     def _record(self, deployment: SimDeployment) -> None:
-        stats = deployment.stats(self._second, self._moment)
-        values = (
-            stats.ttft_p50_ms, stats.ttft_p95_ms, stats.tokens_per_second, stats.requests_per_second,
-            float(stats.queue), float(stats.running), float(deployment.ready), float(deployment.desired),
-        )  # fmt: skip
         kept = self._history.setdefault(deployment.name, deque(maxlen=KEPT_SECONDS))
-        kept.append(dict(zip(HISTORY_SERIES, values, strict=True)))
+        kept.append(deployment.sample(self._second, self._moment))
 
     def _note(self, deployment: str, kind: str, reason: str, message: str, replica: str | None) -> None:
         seq = self._events[-1].seq + 1 if self._events else 1
@@ -273,21 +269,26 @@ def _given(changes: DeploymentSpec) -> dict[str, object]:
     return {name: getattr(changes, name) for name in changes.model_fields_set}
 
 
+NGRAMS: dict[str, Any] = {"ngram_speculation_length": 3, "draft_token_count": 4}
+
+
 def example_fleet(account: str, created: datetime) -> list[SimDeployment]:
     """One of each kind: waves from zero to two, steady, scaled to zero, failed, deleted."""
 
-    def make(name: str, model: str, least: int, most: int, state: str = "READY", error: str = "") -> Deployment:
+    def make(
+        name: str, model: str, least: int, most: int, state: str = "READY", error: str = "", **more: object
+    ) -> Deployment:  # fmt: skip
         return Deployment(
             name=f"accounts/{account}/deployments/{name}", base_model=f"accounts/{LIBRARY_ACCOUNT}/models/{model}",
             min_replica_count=least, max_replica_count=most, state=state, create_time=created,
             status=Status(code="INTERNAL", message=error) if error else None,
             autoscaling_policy=windows(), firedeck=ColdOptions(cold_policy="hold"),
-        )  # fmt: skip
+        ).model_copy(update=more)  # fmt: skip
 
     lost = "the model file is not where it was registered: /data/models/judge.gguf"
     return [
-        SimDeployment(make("chat", MODELS[0], 0, 2), simulation.waves),
-        SimDeployment(make("summarise", MODELS[2], 1, 3), simulation.steady, desired=1),
+        SimDeployment(make("chat", MODELS[0], 0, 2, enable_addons=True), simulation.waves),
+        SimDeployment(make("summarise", MODELS[2], 1, 3, **NGRAMS), simulation.steady, desired=1),
         SimDeployment(make("base", MODELS[1], 0, 1)),
         SimDeployment(make("judge", MODELS[2], 1, 1, "FAILED", lost)),
         SimDeployment(make("old-chat", MODELS[0], 0, 1, "DELETED")),

@@ -106,7 +106,7 @@ class ChartView(Widget):
 
     def _title(self, chart: Chart, base: Style) -> list[Segment]:
         dim = base + tone_style(self, "dim")
-        unit = f" {chart.unit}" if chart.unit not in ("", "ms") else ""  # latencies carry theirs with them
+        unit = f" {chart.unit}" if chart.unit not in ("", "ms", "%") else ""  # these are told with each value
         segments = [Segment(chart.title, base + Style(bold=True)), Segment(unit, dim)]
         if self.stale_age:
             mark = drawn(self, f" ▲ {self.stale_age} ago")
