@@ -18,7 +18,8 @@ from tui.core.lists import Entry, Listing
 from tui.core.states import Tone
 
 REPLICAS = (DEPLOYMENT, ACCELERATOR_TYPE)
-GROUPINGS = (*REPLICAS, "tags", "user", "key", "model", "adapter")
+TIMES = ("hour", "day")  # told by the page of spending
+GROUPINGS = (*REPLICAS, "tags", "user", "key", "model", "adapter", *TIMES)
 WORDS = {ACCELERATOR_TYPE: "accelerator type", "tags": "tag"}
 WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
 RISING = 1.2  # times the week before: the product's own limit for a rise that is told of

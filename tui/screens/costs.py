@@ -1,20 +1,23 @@
-"""What the fleet costs: by deployment, accelerator, tag, user, key, model or adapter."""
+"""What the fleet costs: by deployment, accelerator, tag, user, key, model or adapter, and by hour or day."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from client.usage_tokens_types import TokenUsage
-from client.usage_types import DEPLOYMENT, Usage
-from tui.core import cost_page
+from client.usage_types import DEPLOYMENT, Usage, UsageSum
+from tui.core import cost_page, spending_page
 from tui.core.actions import Place
-from tui.core.cost_page import Books, Cost
+from tui.core.cost_page import Books
 from tui.core.lists import Entry
 from tui.keymap import bindings
 from tui.screens.listing import ListScreen
+from tui.screens.sides import SIDES
+
+SETTLED = timedelta(minutes=5)  # after an hour or a day nothing of it is counted any more
 
 
 class CostsScreen(ListScreen):
@@ -25,15 +28,38 @@ class CostsScreen(ListScreen):
         self.place: Place = "costs"
         self.by = DEPLOYMENT
         self._books: Books = {}
+        self._times: dict[tuple[str, datetime], UsageSum] = {}  # those that are over and settled
+
+    @property
+    def _by_time(self) -> bool:
+        return self.by in cost_page.TIMES
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
         by, now = self.by, self.picture.engine_now(self.deck.clock()).astimezone(UTC)
+        if by in cost_page.TIMES:
+            found = await self._ask_times(by, now)
+            return found if by == self.by else self.entries or ()
         spans = cost_page.spans(now)
         asked = await asyncio.gather(*(self._ask_book(by, *span) for span in spans.values()))
         if by != self.by:  # an answer to a former question
             return self.entries or ()
         self._books = dict(zip(spans, asked, strict=True))
         return cost_page.rows(self._books)
+
+    async def _ask_times(self, by: str, now: datetime) -> Sequence[Entry[Any]]:
+        """Each hour or day once: after it is over, it does not change."""
+        source, times = self.deck.source, {}
+        for start in spending_page.starts(by, now):  # one after the other: a page must not be a burst of requests
+            begin, end = spending_page.span(by, start, now)
+            used = self._times.get((by, start))
+            if used is None:
+                used = (await source.usage(begin, end, DEPLOYMENT)).total
+                if now - end > SETTLED:
+                    self._times[by, start] = used
+            times[start] = used
+        first = min(times)
+        asked = await source.token_usage(first, now, by)
+        return spending_page.rows(by, times, asked.rows, now)
 
     async def _ask_book(self, by: str, start: datetime, end: datetime) -> Usage | TokenUsage:
         source = self.deck.source
@@ -42,12 +68,18 @@ class CostsScreen(ListScreen):
         return await source.token_usage(start, end, by)
 
     def counted(self, count: int, now: datetime) -> str:
+        if self._by_time:
+            return f"time of replicas and tokens of requests by {self.by}"
         kind = "time of replicas" if self.by in cost_page.REPLICAS else "tokens of requests"
         return f"{kind} by {cost_page.WORDS.get(self.by, self.by)}"
 
-    def detail(self, row: Entry[Cost], now: datetime) -> tuple[str, ...]:
+    def detail(self, row: Entry[Any], now: datetime) -> tuple[str, ...]:
+        if self._by_time:
+            return super().detail(row, now)
         return cost_page.totals(self._books, now.astimezone(UTC)) if self._books else ()
 
     def action_by(self) -> None:
         self.by, self.entries, self._books = cost_page.next_grouping(self.by), None, {}
+        self.side = SIDES["spending" if self._by_time else "costs"]
+        self.filter_box.value = self.view.text
         self.ask_anew()

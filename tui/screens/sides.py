@@ -21,6 +21,7 @@ from tui.core import (
     request_page,
     router_page,
     speculation_page,
+    spending_page,
 )
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
@@ -131,6 +132,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.AUDIT, _changes, _audit),
         Side(router_page.ROUTERS, _routers),
         Side(cost_page.COSTS, _nothing),
+        Side(spending_page.SPENDING, _nothing),
         Side(incident.TIMELINE, _nothing),
         Side(model_page.MODELS, _models),
         Side(model_page.ADAPTERS, _adapters),
