@@ -89,6 +89,16 @@ class Transport:
                 await asyncio.sleep(retry_wait_s(attempt))
         return await self.send("GET", path, query=query)
 
+    async def text(self, path: str) -> str:
+        """The text of what is no JSON: metrics."""
+        try:
+            response = await self._http.get(path)
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from error
+        if response.is_error:
+            raise self._error_of(response, response.content)
+        return response.text
+
     async def send(
         self,
         method: str,

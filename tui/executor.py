@@ -67,7 +67,7 @@ class Executor:
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
-            raise PermissionDenied(LOCKED, hint="unlock it with R")
+            raise PermissionDenied(LOCKED, hint="unlock it first")
         if not plan.ready:
             raise FailedPrecondition("there is nothing to send, or something must be put right first")
         if plan.verb == "create":
@@ -106,7 +106,7 @@ class Executor:
             )
 
     async def _undo(self, plan: Plan, seen: DeploymentStatus | None) -> Plan | None:
-        if seen is None or plan.verb not in ("scale", "delete"):
+        if seen is None or plan.verb not in ("scale", "update", "delete"):
             return None
         try:
             now = await self._source.get(plan.target)

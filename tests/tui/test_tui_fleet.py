@@ -190,7 +190,7 @@ async def test_read_only_refuses_every_change_and_says_how_to_unlock():
         for key in ("s", "e", "D", "c", "u", "U"):
             await stage.press(key)
             assert not stage.app.screen.is_modal
-        assert "unlock them with R" in stage.text
+        assert "unlock them with L" in stage.text
         assert stage.source.calls.count("scale") == 0
 
 
@@ -198,7 +198,7 @@ async def test_a_production_context_is_locked_until_its_name_is_typed():
     prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
     async with open_deck(context=prod) as stage:
         assert stage.app.locked
-        await stage.press("R")
+        await stage.press("L")
         assert isinstance(stage.app.screen, UnlockDialog)
         stage.app.screen.query_one("#name").value = "prod"
         await stage.settle()

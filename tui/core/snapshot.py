@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from client.fleet_types import DeploymentStatus, FleetSnapshot
+from client.fleet_types import DeploymentStats, DeploymentStatus, FleetSnapshot
 from tui.core import states, units
 from tui.core.states import Look
 from tui.core.why import why
@@ -76,12 +76,13 @@ class Picture:
     link: Link = field(default_factory=Link)
     rows: tuple[Row, ...] = ()
     suspended: str = ""
+    stale_after: timedelta = STALE_AFTER
 
     def seen(self, snapshot: FleetSnapshot, now: datetime) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
         trends = {row.name: row.trend for row in self.rows}
         rows = tuple(with_trend(row_of(status), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows, self.suspended)
+        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after)
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -106,7 +107,7 @@ class Picture:
 
     def stale(self, now: datetime) -> bool:
         age = self.age(now)
-        return self.link.lost_at is not None or (age is not None and age > STALE_AFTER)
+        return self.link.lost_at is not None or (age is not None and age > self.stale_after)
 
     def stale_age(self, now: datetime) -> str:
         """Empty while the data is live; else `42s`, to be shown beside whatever could be taken for now."""
@@ -149,8 +150,8 @@ def row_of(status: DeploymentStatus) -> Row:
         minimum=deployment.min_replica_count,
         maximum=deployment.max_replica_count,
         rps=stats.requests_per_second,
-        queue=stats.queue,
-        running=stats.running,
+        queue=_sent(stats, "queue", stats.queue),
+        running=_sent(stats, "running", stats.running),
         error_rate=stats.error_rate,
         ttft_p50_ms=stats.ttft_p50_ms,
         ttft_p95_ms=stats.ttft_p95_ms,
@@ -167,6 +168,11 @@ def row_of(status: DeploymentStatus) -> Row:
         unexposed=_unexposed(status, ready),
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
     )
+
+
+def _sent(stats: DeploymentStats, field: str, value: int) -> int | None:
+    """A count that the source did not send is not known: its default is no measurement."""
+    return value if field in stats.model_fields_set else None
 
 
 def _placed(status: DeploymentStatus) -> tuple[float | None, str]:

@@ -26,7 +26,7 @@ def why(status: DeploymentStatus) -> str:
     if status.deployment.state == "DELETING":
         return "is being deleted: its replicas are drained"
     if status.deployment.state == "DELETED":
-        return "deleted; press u to bring it back"
+        return "deleted; undelete brings it back"
     view = status.autoscaler
     short = next(iter(_held_up(one) for one in status.conditions), "")
     if view is None or not view.reasons:

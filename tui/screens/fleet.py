@@ -19,11 +19,12 @@ from tui.core.plan import Verb
 from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
-from tui.screens.base import CHOOSE_FIRST, DeckScreen
+from tui.screens.base import DeckScreen
 from tui.screens.bulk import BulkDialog
 from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
 from tui.widgets.fleet_table import FleetTable
@@ -46,6 +47,10 @@ class FleetScreen(DeckScreen):
         self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
+
+    def on_mount(self) -> None:
+        self.order, self.show_deleted = self.deck.views.get("fleet", self.order), self.deck.last_view.show_deleted
+        self.filter_box.value = self.order.text
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
@@ -151,7 +156,7 @@ class FleetScreen(DeckScreen):
             return ""
         if self.table.rows:
             return " no deployment is chosen (↑ ↓)"
-        return " no deployment matches" if self.picture.rows else " no deployments yet: press c to create one"
+        return " no deployment matches" if self.picture.rows else " no deployments yet: create one (:create)"
 
     # What the user does.
 
@@ -236,7 +241,7 @@ class FleetScreen(DeckScreen):
         """Whether marks are meant: then the dialog for all of them is there, or it was said why not."""
         if not self.table.marked:
             return False
-        if not self.deck.refuse_if_locked():
+        if not self.deck.refuses(verb):
             self.app.push_screen(BulkDialog(verb, self.marked()), self._bulk_done)
         return True
 
@@ -273,7 +278,7 @@ class FleetScreen(DeckScreen):
         self.draw()
 
     def action_create(self) -> None:
-        if not self.deck.refuse_if_locked():
+        if not self.deck.refuses("create"):
             self.app.push_screen(CreateDialog())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -152,7 +153,11 @@ class ListScreen(Page):
 
     async def _ask(self) -> None:
         try:
-            entries, note = await self.ask_rows(), ""
+            local = self.side.local
+            if local is not None:
+                entries, note = await asyncio.to_thread(local, self.deck.executor.journal), ""
+            else:
+                entries, note = await self.ask_rows(), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:
