@@ -10,6 +10,10 @@ TEXTS: dict[str, str] = {
     "FilterBox": "Words that a row must have; !word one that it must not have; state:ready, model:smol, id:chat look "
     "at one column. Enter keeps the filter, Escape ends it.",
     "VerticalScroll": "Scroll with the arrows and the page keys.",
+    "prompt": "What the model is asked; Enter sends it to each side, Escape leaves the line.",
+    "seat-talk": "What was said. Scroll with the arrows and the page keys.",
+    "choices": "Everything that can be asked: deployments, and adapters that are loaded on one. Enter takes it.",
+    "deployment": "The id of a deployment that has the adapter's base model and takes adapters.",
     "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
     "base_model": "The model that every replica loads. It cannot be changed afterwards.",
     "deployment_id": "Small letters, digits and hyphens; left empty the server picks one.",

@@ -93,8 +93,7 @@ CHARTS: tuple[ChartKind, ...] = (
     ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("running", "concurrency"))),
 )
 # Of a deployment's own page, below those that each page has.
-MORE__TTFT = (("p50", "ttft_p50_ms"), ("p95", "ttft_p95_ms"), ("p99", "ttft_p99_ms"))
-CHARTS: tuple[ChartKind, ...] = (
+MORE_CHARTS: tuple[ChartKind, ...] = (
     ChartKind("tokens", "Between tokens", "ms", (("p50", "inter_token_p50_ms"), ("p95", "inter_token_p95_ms"))),
     ChartKind("kv", "KV cache", SHARE, (("used", "kv_share"),)),
     ChartKind("drafts", "Drafts", SHARE, (("accepted", "draft_acceptance"),)),

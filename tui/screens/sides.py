@@ -17,6 +17,7 @@ from tui.core import (
     incident,
     list_pages,
     lists,
+    matrix_page,
     model_page,
     request_page,
     router_page,
@@ -145,6 +146,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(incident.TIMELINE, _nothing),
         Side(model_page.MODELS, _models),
         Side(model_page.ADAPTERS, _adapters),
+        Side(matrix_page.listing(()), _nothing),
         Side(speculation_page.SPECULATION, _speculation),
         Side(request_page.REQUESTS, _requests, most=RECORDS),
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from client.addon_types import DeployedModel
 from client.config import Context
 from client.errors import FailedPrecondition, NotFound
 from client.router_types import (
@@ -23,12 +22,12 @@ from client.router_types import (
 from client.trace_types import RequestPage, RequestSummary, RequestTrace, TraceSpan
 from client.usage_tokens_types import TIMES, TokenRow, TokenSums, TokenUsage
 from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, Usage, UsageRow
+from tui.sources.rehearsal_models import ADAPTERS
 from tui.sources.simulation import SimDeployment
 
 Moment = Callable[[int], datetime]
 KEPT_SECONDS = 3600
 PRICE_PER_HOUR = 0.8
-ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 FAILS_EVERY = 37  # seconds: one request is refused
 
 
@@ -196,24 +195,12 @@ class RehearsalRecords:
         if group_by == "tags":
             return [{"tags": {"team": team}} for team in ("search", "ads")]
         chat = f"accounts/{self.context.account}/deployments/chat"
-        known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS['chat'][0]}"}
+        known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS[0]}"}
         drafts = {"accepted_draft_tokens": 700, "rejected_draft_tokens": 300}
         found = [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
         if group_by == "deployment":
             found.append(drafts | {"deployment": chat.replace("chat", "summarise")})
         return found
-
-    async def deployed_models(self) -> list[DeployedModel]:
-        self._begin("deployed_models")
-        home = f"accounts/{self.context.account}"
-        return [
-            DeployedModel(
-                name=f"{home}/deployedModels/{adapter}-1", model=f"{home}/models/{adapter}", state="DEPLOYED",
-                deployment=f"{home}/deployments/{deployment}",
-            )
-            for deployment, adapters in ADAPTERS.items()
-            for adapter in adapters
-        ]  # fmt: skip
 
 
 _GROUPS = {DEPLOYMENT: "deployment", ACCELERATOR_TYPE: "accelerator_type"}

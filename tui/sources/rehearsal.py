@@ -28,18 +28,18 @@ from client.fleet_types import (
 )
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
-from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Status
 from tui.core.facts import Facts
-from tui.sources import simulation
-from tui.sources.records import ADAPTERS, RehearsalRecords
+from tui.sources import rehearsal_models, simulation
+from tui.sources.records import RehearsalRecords
+from tui.sources.rehearsal_models import MODELS, RehearsalModels
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
 Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
-CHANGES = ("create", "scale", "update", "delete", "undelete")
-MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
+CHANGES = ("create", "scale", "update", "delete", "undelete", "load_adapter", "unload_adapter")
 
 
 def wall_clock() -> datetime:
@@ -50,7 +50,7 @@ async def each_second() -> None:
     await asyncio.sleep(1.0)
 
 
-class RehearsalSource(RehearsalRecords):
+class RehearsalSource(RehearsalRecords, RehearsalModels):
     """A `FleetSource` in memory. `warm_s` seconds have already passed when it starts, so that charts are not empty.
 
     `fault`, while set, is raised by every call, as a broken connection would.
@@ -74,6 +74,7 @@ class RehearsalSource(RehearsalRecords):
         self.fleet: dict[str, SimDeployment] = {}
         for deployment in example_fleet(self.context.account, self._moment(0)):
             self.add(deployment)
+        self.loaded = rehearsal_models.loaded(self.context.account, self._moment(0))
         self._catch_up()
 
     def add(self, deployment: SimDeployment) -> None:
@@ -171,10 +172,6 @@ class RehearsalSource(RehearsalRecords):
         self._begin("alerts")
         return AlertPage(alerts=list(self.alert_views), rules=list(self.rules))
 
-    async def models(self) -> list[Model]:
-        self._begin("models")
-        return [Model(name=f"accounts/{LIBRARY_ACCOUNT}/models/{name}", display_name=name) for name in MODELS]
-
     async def get(self, deployment: str) -> Deployment:
         self._begin("get")
         return self._of(deployment).status(self._second, self._moment).deployment
@@ -183,10 +180,6 @@ class RehearsalSource(RehearsalRecords):
         if deployment not in self.fleet:
             raise NotFound(f"{deployment} does not exist")
         return self.fleet[deployment]
-
-    async def adapters(self, deployment: Deployment) -> list[str]:
-        self._begin("adapters")
-        return ADAPTERS.get(deployment.id, [])
 
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         self._begin("validate_create")
