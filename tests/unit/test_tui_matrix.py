@@ -49,17 +49,23 @@ def model(name=VOICE, base=BASE):
 
 
 def matrix(loaded=(), asked=(), seconds=300.0, models=None):
-    takers = matrix_page.takers(picture(), loaded)
-    found = matrix_page.rows([model()] if models is None else models, list(loaded), asked, seconds, takers)
+    adapters = matrix_page.placed(picture(), loaded)
+    takers = matrix_page.takers(picture(), adapters)
+    found = matrix_page.rows([model()] if models is None else models, adapters, asked, seconds, takers)
     columns = matrix_page.listing(takers).columns
     return [{column.key: column.cell(row) for column in columns} for row in found], found
 
 
 def test_each_deployment_that_takes_adapters_is_a_column():
-    own = DeployedModel(name="n", model=BASE, deployment=CHAT.name)
-    assert [one.id for one in matrix_page.takers(picture(), [own])] == ["chat", "spare", "wrong"]
+    assert [one.id for one in matrix_page.takers(picture(), [])] == ["chat", "spare", "wrong"]
     odd = on_chat(deployment=CLOSED.name)
     assert [one.id for one in matrix_page.takers(picture(), [odd])] == ["chat", "spare", "wrong", "closed"]
+
+
+def test_what_a_deployment_runs_is_no_adapter_wherever_it_is():
+    own = [DeployedModel(name="n", model=one.base_model, deployment=one.name) for one in FLEET]
+    cells, _ = matrix(own)
+    assert [one["adapter"] for one in cells] == ["voice"]
 
 
 def test_a_cell_tells_the_state_and_the_rate_or_whether_it_could_be_loaded():

@@ -63,11 +63,17 @@ class Adapter:
         return sum(known) if known else None
 
 
-def takers(picture: Picture, loaded: Iterable[DeployedModel]) -> tuple[Deployment, ...]:
+def placed(picture: Picture, loaded: Iterable[DeployedModel]) -> tuple[DeployedModel, ...]:
+    """The adapters among what is deployed: a deployment's own base model is none."""
+    statuses = picture.snapshot.deployments if picture.snapshot else []
+    bases = {status.deployment.name: status.deployment.base_model for status in statuses}
+    return tuple(one for one in loaded if one.model != bases.get(one.deployment or ""))
+
+
+def takers(picture: Picture, adapters: Iterable[DeployedModel]) -> tuple[Deployment, ...]:
     """The deployments that may have adapters, or have one; in the fleet's order."""
     found = [status.deployment for status in picture.snapshot.deployments] if picture.snapshot else []
-    bases = {one.name: one.base_model for one in found}
-    with_one = {one.deployment for one in loaded if one.model != bases.get(one.deployment or "")}
+    with_one = {one.deployment for one in adapters}
     return tuple(one for one in found if one.state != "DELETED" and (takes(one) or one.name in with_one))
 
 
@@ -76,12 +82,11 @@ def takes(deployment: Deployment) -> bool:
 
 
 def rows(
-    models: Iterable[Model], loaded: Sequence[DeployedModel], asked: Iterable[TokenRow], seconds: float,
+    models: Iterable[Model], adapters: Iterable[DeployedModel], asked: Iterable[TokenRow], seconds: float,
     deployments: Sequence[Deployment],
 ) -> tuple[Entry[Adapter], ...]:  # fmt: skip
     """Every adapter that there is or that is loaded. `asked` by deployment and adapter over the last `seconds`."""
-    bases = {one.name: one.base_model for one in deployments}
-    places = {(one.deployment, one.model): one for one in loaded if one.model != bases.get(one.deployment or "")}
+    places = {(one.deployment, one.model): one for one in adapters}
     known = {model.name: _base(model) for model in models if model.is_adapter}
     names = dict.fromkeys([*known, *(model for _, model in places if model)])
     counted = {(row.deployment, row.adapter): row for row in asked if row.adapter}

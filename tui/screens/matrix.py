@@ -34,9 +34,10 @@ class MatrixScreen(ListScreen):
         models, loaded, (asked, seconds) = await asyncio.gather(
             source.models(), source.deployed_models(), self._asked(now)
         )
-        self._deployments = matrix_page.takers(self.picture, loaded)
+        adapters = matrix_page.placed(self.picture, loaded)
+        self._deployments = matrix_page.takers(self.picture, adapters)
         self.side = replace(self.side, listing=matrix_page.listing(self._deployments))
-        return matrix_page.rows(models, loaded, asked, seconds, self._deployments)
+        return matrix_page.rows(models, adapters, asked, seconds, self._deployments)
 
     async def _asked(self, now: datetime) -> tuple[list[TokenRow], float]:
         """What was asked of each adapter lately, and in how many seconds; in none where nobody counts that."""
