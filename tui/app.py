@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from client.config import Context
 from tui import theme
-from tui.core import keys, plan
+from tui.core import keys
 from tui.core.config import Config
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
@@ -30,8 +30,7 @@ from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.poller import AccountPoller, Poller
-from tui.screens import obey, verbs
-from tui.screens.adapters import AdapterDialog
+from tui.screens import aftermath, obey
 from tui.screens.alerts import AlertsScreen
 from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
@@ -113,7 +112,7 @@ class Deck(App[None], inherit_bindings=False):
         journal = journal if journal is not None else Journal(default_path())
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
-        self.undo: Plan | None = None
+        self.undo: tuple[Plan, ...] = ()
         self.talk: list[Seat] = []  # what was said in the playground
         self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
@@ -175,7 +174,7 @@ class Deck(App[None], inherit_bindings=False):
         now = self.clock()
         first = self.picture.snapshot is None
         self.inbox, unheard = self.inbox.taken(message.snapshot, now)
-        self.picture = self.picture.seen(message.snapshot, now)
+        self.picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
         if unheard and not first:  # those of the first picture are counted in the top line
             self._ring(unheard)
         for name, (verb, since) in list(self._followed.items()):
@@ -237,36 +236,18 @@ class Deck(App[None], inherit_bindings=False):
             self.notify(told, title="read-only", severity="warning")
         return self.locked
 
-    def carried_out(self, outcome: Outcome) -> None:
-        """A change was made: say so, and offer the way back where there is one. One without keeps the former way."""
-        hint = ""
-        if outcome.undo is not None and outcome.undo.changes:
-            self.undo = outcome.undo
-            hint = f"\n{keys.shown(self.actions, 'undo')} takes it back: {self.undo.command}"
-        elif self.undo is not None and (outcome.verb, outcome.name) == (self.undo.verb, self.undo.target):
-            self.undo = None  # this was it
-        self.notify(f"{outcome.text}{hint}", title="done", timeout=8, markup=False)
-        if outcome.follow:
-            self._followed[outcome.name] = (outcome.verb, self.clock())
-        if outcome.verb == "create":
-            for screen in self.screen_stack:
-                if isinstance(screen, FleetScreen):
-                    screen.expect(outcome.name)
-        if outcome.warning:
-            self.notify(outcome.warning, severity="warning", timeout=8, markup=False)
+    def carried_out(self, *outcomes: Outcome) -> None:
+        """Changes were made, all of one kind: they are told, followed, and can be taken back together."""
+        self.undo = aftermath.ways_back(self.undo, outcomes)
+        aftermath.tell(self, outcomes)
+        self._followed |= {one.name: (one.verb, self.clock()) for one in outcomes if one.follow}
+        made = next((one.name for one in outcomes if one.verb == "create"), None)
+        for screen in self.screen_stack:
+            if isinstance(screen, FleetScreen) and made is not None:
+                screen.expect(made)
 
     def begin_undo(self) -> None:
-        """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
-        undo = self.undo
-        status = self.picture.status(undo.target) if undo is not None else None
-        if self.refuses("undo"):
-            return
-        if undo is not None and undo.model:
-            self.push_screen(AdapterDialog(undo))
-        elif undo is None or status is None:
-            self.notify("nothing to undo", severity="warning")
-        else:
-            verbs.begin(self, undo.verb, status, plan.form_of(undo))
+        aftermath.begin_undo(self)
 
     def action_read_only(self) -> None:
         if not self.locked:

@@ -23,6 +23,7 @@ from client.names import Name
 from client.resources import Client
 from tui.core import keys, last_view
 from tui.core.config import Config, config_path, load
+from tui.core.facts import Facts
 from tui.core.last_view import LastViews
 from tui.core.plain import fleet_text
 from tui.core.retry import wait_s
@@ -83,7 +84,7 @@ def dashboard(
         here = _context(settings, context, base_url, api_key, account)
         make = RehearsalSource if rehearse else _played(replay) if replay else _engine(here, prometheus)
         page = str(Name.of(deployment, "deployments", here.account, "--deployment")) if deployment else None
-        snapshot = asyncio.run(_first_snapshot(make))
+        snapshot, facts = asyncio.run(_first_snapshot(make))
     except FiredeckError as error:
         _end(error)
     if lines:
@@ -92,7 +93,7 @@ def dashboard(
     elif as_json:
         click.echo(json.dumps(snapshot.to_wire(), indent=2))
     elif once or not _has_screen():
-        click.echo(fleet_text(snapshot, snapshot.time))
+        click.echo(fleet_text(snapshot, snapshot.time, facts))
     else:
         _run(_with_record(make, record), settings, readonly=readonly, page=page, symbols=symbols)
 
@@ -161,11 +162,11 @@ def _engine(context: Context, prometheus: str | None) -> MakeSource:
     return make
 
 
-async def _first_snapshot(make: MakeSource) -> FleetSnapshot:
+async def _first_snapshot(make: MakeSource) -> tuple[FleetSnapshot, Facts]:
     """One picture: proof that the engine answers and takes the key, before the screen is taken over."""
     source = make()
     try:
-        return await source.snapshot()
+        return await source.snapshot(), source.facts
     finally:
         await source.close()
 

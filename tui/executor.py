@@ -19,7 +19,7 @@ from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
-_DONE: dict[Verb, str] = {
+DONE: dict[Verb, str] = {
     "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
     "roll_back": "rolled back", "load": "loaded", "unload": "taken off",
 }  # fmt: skip
@@ -62,7 +62,7 @@ class Executor:
             self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
-        text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
+        text = f"{name.rpartition('/')[2]} was {DONE[plan.verb]}"
         follow = plan.verb not in ("delete", "roll_back", "load", "unload")
         return Outcome(plan.verb, text, name, back or await self._undo(plan, seen), warning, follow=follow)
 

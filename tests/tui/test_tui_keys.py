@@ -9,8 +9,9 @@ from textual import events
 
 from tests.tui.conftest import REST_S, open_deck
 from tui.core import keys
-from tui.core.actions import of
+from tui.core.actions import EVERYWHERE, of
 from tui.core.config import Config
+from tui.core.help_text import PAGES
 from tui.keymap import owner
 from tui.screens import obey
 from tui.screens.change import ChangeDialog
@@ -19,25 +20,46 @@ from tui.screens.deployment import DeploymentScreen
 from tui.screens.help import HelpDialog, about
 from tui.screens.listing import ListScreen
 from tui.screens.palette import Palette
+from tui.screens.sides import SIDES
 
-OPENED_BY = {"fleet": (), "deployment": ("enter",), "list": ("2",), "audit": ("9",)}
+OPENED_BY = {
+    "fleet": (), "deployment": ("enter",), "list": ("2",), "audit": ("9",), "alerts": ("0",), "requests": ("r",),
+    "request": ("r", "enter"), "routers": ("w",), "costs": ("dollar_sign",), "timeline": ("t",),
+    "matrix": ("M",), "playground": ("A", "escape"),
+}  # fmt: skip
+DIALOGS = (
+    ("s",), ("e",), ("c",), ("D",), ("h",), ("V",), ("i",), ("space", "s"), ("w", "b"), ("r", "slash"), ("slash",),
+    ("M", "a"), ("A", "escape", "o"),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("place", OPENED_BY)
-async def test_every_action_of_a_page_is_bound_to_its_keys_and_is_in_the_palette(place):
+def test_every_place_is_opened_here():
+    assert set(OPENED_BY) == set(EVERYWHERE)
+
+
+async def test_every_action_of_a_page_is_bound_to_its_keys_and_is_in_the_palette():
     async with open_deck() as stage:
-        await stage.press(*OPENED_BY[place])
-        screen = stage.app.screen
-        assert screen.place == place
-        bound = {key: found.binding.action for key, found in screen.active_bindings.items()}
-        titles = [command.title for command in stage.app.get_system_commands(screen)]
-        for action in of(place):
-            for key in action.keys:
-                assert bound[key].partition(".")[2] == action.id or bound[key] == action.id
-            if action.name != "command_palette":
-                assert action.label in titles
-            whose = stage.app if owner(action) == "app" else screen
-            assert hasattr(whose, f"action_{action.id.partition('(')[0]}")
+        for place, opened in OPENED_BY.items():
+            await to_fleet(stage)
+            await stage.press(*opened)
+            screen = stage.app.screen
+            assert screen.place == place
+            bound = {key: found.binding.action for key, found in screen.active_bindings.items()}
+            titles = [command.title for command in stage.app.get_system_commands(screen)]
+            for action in of(place):
+                for key in action.keys:
+                    assert bound[key].partition(".")[2] == action.id or bound[key] == action.id, (place, key)
+                if action.name != "command_palette":
+                    assert action.label in titles
+                whose = stage.app if owner(action) == "app" else screen
+                assert hasattr(whose, f"action_{action.id.partition('(')[0]}")
+
+
+async def to_fleet(stage):
+    """Away from whatever was opened."""
+    async with asyncio.timeout(REST_S):
+        while len(stage.app.screen_stack) > 1 or stage.app.screen.filter_box.display:
+            await stage.press("escape")
 
 
 async def test_no_page_and_no_dialog_listens_to_what_multiplexers_take():
@@ -86,7 +108,7 @@ async def test_lines_open_pages_and_forms_from_anywhere():
     [
         ("scale nobody 3", "there is no deployment nobody"),
         ("scale", "scale which deployment?"),
-        ("sort", "sort is for another page"),
+        ("freeze", "freeze is for another page"),
         ("delete old-chat", "old-chat is deleted"),
     ],
 )
@@ -126,7 +148,7 @@ async def test_the_users_own_keys_work_and_are_the_ones_that_are_told():
     [
         ((), "Each line is a deployment"),
         (("tab",), "What happened, newest first"),
-        (("9",), "One row a record"),
+        (("9",), "Who did what and how it ended"),
         (("s",), "How many replicas are asked for now"),
         (("e", "tab", "tab"), "How long the load must ask for more"),
     ],
@@ -142,8 +164,17 @@ async def test_the_help_begins_with_what_has_the_focus(opened, told):
 
 async def test_whatever_can_have_the_focus_has_a_text_in_the_help():
     async with open_deck() as stage:
-        for opened in ((), ("slash",), ("escape", "enter"), ("escape", "2"), ("escape", "s"), ("escape", "e"),
-                       ("escape", "c"), ("escape", "D")):  # fmt: skip
+        stage.app.screen.table.choose("accounts/local/deployments/chat", by_user=True)
+        for opened in (*OPENED_BY.values(), *DIALOGS):
+            await to_fleet(stage)
             await stage.press(*opened)
             for widget in stage.app.screen.focus_chain:
                 assert about(widget), f"{widget!r} after {opened}"
+            if opened in DIALOGS:
+                await stage.press("f1")
+                assert isinstance(stage.app.screen, HelpDialog), opened
+                assert "HERE" in stage.text
+
+
+def test_every_page_has_a_text_of_its_own_in_the_help():
+    assert set(SIDES) == set(PAGES)

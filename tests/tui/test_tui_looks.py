@@ -41,7 +41,7 @@ async def test_a_contexts_name_stands_on_its_colour():
 async def run(views, *keys, filtered=""):
     """A run of the dashboard that ends by its own key."""
     clock = FakeClock()
-    app = Deck(RehearsalSource(clock, Pace()), clock=clock, journal=Journal(None), views=views)
+    app = Deck(RehearsalSource(clock, Pace()), clock=clock, journal=Journal(None), last_views=views)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         opened = app.screen.side.listing.id if isinstance(app.screen, ListScreen) else app.screen.filter_box.value

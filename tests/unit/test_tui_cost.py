@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from client.fleet_types import DeploymentStats, DeploymentStatus, NodeView, ReplicaView
@@ -15,6 +17,7 @@ def node(name, price, kind="NVIDIA_H100_80GB", region="US_IOWA_1", accelerators=
     )
 
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NODES = [
     node("iowa", 24.0),
     node("frankfurt", 32.0, region="EU_FRANKFURT_1"),
@@ -24,7 +27,7 @@ NODES = [
 
 def status(*standing, **settings):
     given = {"min_replica_count": 0, "max_replica_count": 3, "desired_replica_count": len(standing)} | settings
-    deployment = Deployment(name="accounts/a/deployments/chat", state="READY", **given)
+    deployment = Deployment(name="accounts/a/deployments/chat", **{"state": "READY"} | given)
     replicas = [ReplicaView(id=str(n), stage="READY", node=name) for n, name in enumerate(standing)]
     return DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60), replicas=replicas)
 
@@ -56,5 +59,13 @@ def test_every_kind_of_change_says_its_cost():
     assert told == "$6.00 an hour now, $18.00 then (+$12.00); $6.00 a replica"
     changed = plan.update(seen, {"max_replica_count": "5", "min_replica_count": "1"})
     assert cost.of_plan(changed, seen, NODES) == "$6.00 to $30.00 an hour by its limits; $6.00 a replica"
+    there, gone = status("iowa", "iowa"), status(state="DELETED")
+    both = [(plan.delete(there, NOW, ()), there), (plan.undelete(gone), gone)]
+    assert cost.of_plans(both[:1], NODES) == "$6.00 an hour now, $0.00 then"
+    assert cost.of_plans(both, NODES) == "$6.00 an hour now, $0.00 to $2.40 then"
+    bare = status("cpu", accelerator_type="AMD_MI300X_192GB")
+    several = [(plan.scale(one, {"replica_count": "3"}), one) for one in (there, bare)]
+    assert cost.of_plans(several, NODES) == "$6.00 an hour now, $9.00 then; 1 without a price"
+    assert cost.of_plans([], NODES) == cost.NO_PRICE
     made = plan.create({"base_model": "m", "max_replica_count": "2"}, [], "a")
     assert cost.of_plan(made, None, NODES) == "$0.00 to $1.60 an hour by its limits; $0.80 a replica"

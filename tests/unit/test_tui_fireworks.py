@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from client.config import Context
 from client.http import Transport
 from client.resources import Client
-from tui.core import account_metrics
+from tui.core import account_metrics, series, units
 from tui.core.facts import Budget
+from tui.core.plain import fleet_text
 from tui.core.snapshot import row_of
 from tui.sources.fireworks import FireworksSource
 
@@ -38,13 +39,14 @@ class Account:
 
     def __init__(self):
         self.now, self.metrics_asked, self.refuses, self.desired, self.state = START, 0, False, 1, "READY"
+        self.metrics_status, self.metrics_text = 200, METRICS
 
     def __call__(self, request):
         if request.url.path.endswith("/metrics"):
             self.metrics_asked += 1
             if self.refuses:
                 return httpx.Response(429, json={"code": 8, "message": "too many"}, headers={"retry-after": "42"})
-            return httpx.Response(200, text=METRICS)
+            return httpx.Response(self.metrics_status, text=self.metrics_text)
         if "/firedeck/" in request.url.path:
             return httpx.Response(404, json={"code": 5, "message": "no such route"})
         if request.url.path.endswith("/users"):
@@ -70,6 +72,28 @@ async def test_figures_come_from_the_metrics_and_what_they_lack_is_not_known():
     assert (row.rps, row.error_rate, row.running) == (4.0, 0.25, 3)
     assert (row.ttft_p50_ms, row.ttft_p95_ms) == (100.0, 190.0)
     assert (row.queue, row.tps) == (None, None), "the endpoint has neither: not zero"
+
+
+async def test_what_is_never_told_is_not_exposed_and_what_may_come_is_no_data_yet():
+    account = Account()
+    source = account.source()
+    text = fleet_text(await source.snapshot(), START, source.facts)
+    assert text.splitlines()[0].startswith("firedeck, Fireworks, as of")
+    (line,) = [line.split() for line in text.splitlines() if "chat" in line]
+    assert line[5:10] == ["4.0", "n/e", "100ms", "190ms", "n/e"]
+    assert "reasons are not exposed" in text
+    history = await source.history(CHAT, 60)
+    charts = {kind.key: series.chart(kind, history, 60) for kind in series.CHARTS}
+    assert [key for key, chart in charts.items() if not chart.exposed] == ["tps"]
+    assert [charts["load"].latest(line) for line in charts["load"].lines] == ["4", "n/e", "3"]
+    account.metrics_text = ""
+    account.now += timedelta(minutes=1)
+    row = row_of((await source.snapshot()).deployments[0], source.facts.hidden)
+    assert row.told("ttft_p50_ms", units.milliseconds) == units.UNKNOWN
+    account.metrics_status = 404
+    account.now += timedelta(minutes=1)
+    row = row_of((await source.snapshot()).deployments[0], source.facts.hidden)
+    assert {row.told(name, str) for name in ("rps", "ttft_p50_ms", "running")} == {units.NOT_EXPOSED}
 
 
 async def test_within_ten_minutes_the_metrics_are_never_asked_more_than_they_may_be():

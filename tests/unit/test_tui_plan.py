@@ -169,13 +169,17 @@ def test_undelete_is_only_for_the_deleted():
     assert not plan.undelete(status()).ready
 
 
-def test_undo_of_a_scale_is_the_former_count():
+def test_undo_of_a_scale_is_the_former_count_and_of_an_edit_the_former_settings():
     planned = plan.scale(status(), {"replica_count": "3"})
     after = status()
     after.deployment.desired_replica_count = 3
     assert plan.undo(planned, after).replica_count == 2
     assert plan.undo(plan.delete(status(), NOW), status("DELETED")).verb == "undelete"
-    assert plan.undo(plan.update(status(), {"max_replica_count": "9"}), status()) is None
+    edited = plan.update(status(), {"max_replica_count": "9"})
+    after = status()
+    after.deployment.max_replica_count = 9
+    assert [change.after for change in plan.undo(edited, after).changes] == ["3"]
+    assert plan.undo(edited, status()) is None, "somebody else has done so already"
 
 
 def test_the_servers_refusal_lands_on_the_forms_field():

@@ -13,6 +13,8 @@ from client.config import Context
 from client.errors import FailedPrecondition, InvalidArgument, Unavailable
 from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot
 from client.types import Deployment, DeploymentSpec
+from tui.core import units
+from tui.core.facts import Facts
 from tui.core.snapshot import row_of
 from tui.core.tape import WHOLE_EVERY, Tape, Writer
 from tui.sources.recording import Recorder, ReplaySource, recorded, replayed
@@ -106,6 +108,16 @@ def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
     snapshot = snapshots(1)[0].model_copy(update={"deployments": [bare]})
     (again,) = Tape.read(lines([snapshot])).snapshot(0).deployments
     assert row_of(again).queue is None
+    assert row_of(again).told("queue", str) == units.NOT_EXPOSED
+
+
+async def test_a_recording_of_what_is_not_exposed_says_so_again(tmp_path):
+    source = RehearsalSource(clock=Clock())
+    source.facts = Facts("Fireworks", hidden=frozenset({"tps"}))
+    await recorded(source, tmp_path / "tape").close()
+    head = (tmp_path / "tape").read_text().splitlines()
+    frames = lines(snapshots(1))
+    assert Tape.read([*head, *frames[1:]]).hidden == {"tps"}
 
 
 def test_a_history_has_the_recorded_values_and_gaps_before_them():

@@ -140,9 +140,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('playground')", ("A",), "playground", "Ask a model, or two side by side", "Pages", footer=28),
     Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
     Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
-    Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=2),
-    Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=2),
-    Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=3),
+    Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=4),
+    Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=4),
+    Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(

@@ -51,6 +51,31 @@ def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeVie
     return _limits(price, plan, declared)
 
 
+def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Sequence[NodeView]) -> str:
+    """The same of several changes at once: the sum of those that have a price, and how many have none."""
+    priced = [(bill, n) for n, (planned, status) in enumerate(found) if (bill := _bill(planned, status, nodes))]
+    if not priced:
+        return NO_PRICE
+    now, least, most = (sum(bill[part] for bill, _ in priced) for part in range(3))
+    then = dollars(least) if least == most else f"{dollars(least)} to {dollars(most)}"
+    without = len(found) - len(priced)
+    return f"{dollars(now)} an hour now, {then} then" + (f"; {without} without a price" if without else "")
+
+
+def _bill(planned: Plan, status: DeploymentStatus, nodes: Sequence[NodeView]) -> tuple[float, float, float] | None:
+    """Dollars an hour now, and then at least and at most."""
+    deployment = status.deployment
+    price = hourly(deployment, nodes, [replica.node for replica in status.replicas if replica.node])
+    if price is None:
+        return None
+    now = len(status.replicas)
+    if planned.verb == "undelete":
+        least = deployment.min_replica_count or 0
+        return price * now, price * least, price * (deployment.max_replica_count or max(1, least))
+    count = 0 if planned.verb == "delete" else now if planned.replica_count is None else planned.replica_count
+    return price * now, price * count, price * count
+
+
 def _difference(price: float, now: int, then: int | None) -> str:
     before = f"{dollars(price * now)} an hour now"
     if then is None:

@@ -18,7 +18,8 @@ class Facts:
     """`kind`: what the header calls it. `lacks`: reasons by the names of the actions that it does not have.
 
     `every`: how long after a picture the next one is due. `used` of `limit` requests went out within the last minute
-    (`limit` 0: nobody counts); none goes out before `held_until`. `note`: what the header says besides.
+    (`limit` 0: nobody counts); none goes out before `held_until`. `note`: what the header says besides. `hidden`: the
+    fields of a row that it never tells; `replicas` and `why` where it has no single replicas and no reasons.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Facts:
     limit: int = 0
     held_until: datetime | None = None
     note: str = ""
+    hidden: frozenset[str] = frozenset()
 
     @property
     def stale_after(self) -> timedelta:

@@ -177,9 +177,12 @@ def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
     if plan.verb == "delete":
         return undelete(after)
     former = {change.field: change.before for change in plan.changes if change.before not in ("", UNSET)}
+    found: Plan | None = None
     if plan.verb == "scale" and former.get("replicas", "").isdigit():
-        return scale(after, _form(former))
-    return update(after, _form(former)) if plan.verb == "update" and former else None
+        found = scale(after, _form(former))
+    elif plan.verb == "update" and former:
+        found = update(after, _form(former))
+    return found if found is not None and found.changes else None
 
 
 def form_of(plan: Plan) -> dict[str, str]:

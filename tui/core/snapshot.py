@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from client.fleet_types import DeploymentStats, DeploymentStatus, FleetSnapshot
+from client.fleet_types import DeploymentStatus, FleetSnapshot
 from tui.core import states, units
 from tui.core.states import Look
 from tui.core.why import why
@@ -17,7 +19,7 @@ STALE_AFTER = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One deployment, as the fleet table shows it. None means "not known"."""
+    """One deployment, as the fleet table shows it. None means "no data yet", in what is `hidden` "not exposed"."""
 
     name: str
     id: str
@@ -47,7 +49,12 @@ class Row:
     shape: str = ""
     ttft_p99_ms: float | None = None
     acceptance: float | None = None  # of all drafted tokens since the engine counts
-    unexposed: tuple[str, ...] = ()  # columns of which the source never tells
+    hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
+
+    def told(self, field: str, text: Callable[[Any], str]) -> str:
+        """The figure of this name as `text` has it, or the sign for what is not exposed."""
+        value = getattr(self, field)
+        return units.NOT_EXPOSED if value is None and field in self.hidden else text(value)
 
     @property
     def deleted(self) -> bool:
@@ -68,7 +75,8 @@ class Link:
 class Picture:
     """One immutable moment: the last snapshot (None before the first), when it came here, and the link.
 
-    `suspended` is why the account's requests are refused, as the wire has it; empty while they are not.
+    `suspended` is why the account's requests are refused, as the wire has it; empty while they are not. `hidden`: the
+    figures that the source does not tell.
     """
 
     snapshot: FleetSnapshot | None = None
@@ -77,12 +85,13 @@ class Picture:
     rows: tuple[Row, ...] = ()
     suspended: str = ""
     stale_after: timedelta = STALE_AFTER
+    hidden: frozenset[str] = frozenset()
 
-    def seen(self, snapshot: FleetSnapshot, now: datetime) -> Picture:
+    def seen(self, snapshot: FleetSnapshot, now: datetime, hidden: frozenset[str] = frozenset()) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
         trends = {row.name: row.trend for row in self.rows}
-        rows = tuple(with_trend(row_of(status), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after)
+        rows = tuple(with_trend(row_of(status, hidden), trends) for status in snapshot.deployments)
+        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after, hidden)
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -131,13 +140,15 @@ def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
     return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
 
 
-def row_of(status: DeploymentStatus) -> Row:
+def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Row:
+    """`hidden`: what its source never tells. A count that was not sent is not told either: its default is none."""
     deployment, stats, scaler, drafts = status.deployment, status.stats, status.autoscaler, status.speculation
     ready, desired = ready_count(status), deployment.desired_replica_count
     if desired is None and scaler is not None:
         desired = scaler.desired
     parts = deployment.name.split("/")
     kv_share, region = _placed(status)
+    unsent = _COUNTS - stats.model_fields_set
     return Row(
         name=deployment.name,
         id=deployment.id,
@@ -150,13 +161,13 @@ def row_of(status: DeploymentStatus) -> Row:
         minimum=deployment.min_replica_count,
         maximum=deployment.max_replica_count,
         rps=stats.requests_per_second,
-        queue=_sent(stats, "queue", stats.queue),
-        running=_sent(stats, "running", stats.running),
+        queue=None if "queue" in unsent else stats.queue,
+        running=None if "running" in unsent else stats.running,
         error_rate=stats.error_rate,
         ttft_p50_ms=stats.ttft_p50_ms,
         ttft_p95_ms=stats.ttft_p95_ms,
         tps=stats.tokens_per_second,
-        why=why(status),
+        why=why(status, explained="why" not in hidden),
         conditions=tuple(one.type for one in status.conditions),
         simulated=status.simulated,
         kv_share=kv_share,
@@ -165,14 +176,12 @@ def row_of(status: DeploymentStatus) -> Row:
         region=region,
         ttft_p99_ms=stats.ttft_p99_ms,
         acceptance=drafts.accepted / drafts.drafted if drafts is not None and drafts.drafted else None,
-        unexposed=_unexposed(status, ready),
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
+        hidden=hidden | unsent | _unexposed(status, ready),
     )
 
 
-def _sent(stats: DeploymentStats, field: str, value: int) -> int | None:
-    """A count that the source did not send is not known: its default is no measurement."""
-    return value if field in stats.model_fields_set else None
+_COUNTS = frozenset({"queue", "running"})
 
 
 def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
@@ -191,11 +200,11 @@ def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
     return None if used is None else used / capacity, " ".join(found)
 
 
-def _unexposed(status: DeploymentStatus, ready: int | None) -> tuple[str, ...]:
+def _unexposed(status: DeploymentStatus, ready: int | None) -> frozenset[str]:
     """Who tells one percentile knows the other, and a replica that serves knows what it drafts: if they may say so."""
     stats = status.stats
-    found = ["ttft99"] if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None else []
-    return (*found, "acceptance") if ready and status.speculation is None else tuple(found)
+    found = {"ttft_p99_ms"} if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None else set()
+    return frozenset(found | ({"acceptance"} if ready and status.speculation is None else set()))
 
 
 def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:

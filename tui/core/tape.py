@@ -1,6 +1,6 @@
 """A recording of a fleet: one JSON object a line, appended; whole pictures now and then, differences between them.
 
-    {"tape": 1, "context": {...}}                                    the first line
+    {"tape": 1, "context": {...}, "hidden": [figures]}               the first line
     {"at": T, "whole": true, "engine": {...}, "deployments": {name: status}, "alerts": [...]}
     {"at": T, "engine": {...}, "deployments": {only those that differ}, "gone": [names], "alerts": [...]}
     {"events": [...]}  {"nodes": [...]}
@@ -25,8 +25,9 @@ VERSION = 1
 WHOLE_EVERY = 60  # differences between two whole pictures: a jump reads at most so many
 MOST_SAMPLES = 720
 _STATS = {
-    "ttft_p50_ms": "ttftP50Ms", "ttft_p95_ms": "ttftP95Ms", "tokens_per_second": "tokensPerSecond",
-    "requests_per_second": "requestsPerSecond", "queue": "queue", "concurrency": "running",
+    "ttft_p50_ms": "ttftP50Ms", "ttft_p95_ms": "ttftP95Ms", "ttft_p99_ms": "ttftP99Ms",
+    "tokens_per_second": "tokensPerSecond", "requests_per_second": "requestsPerSecond", "queue": "queue",
+    "concurrency": "running",
 }  # fmt: skip
 Wire = dict[str, Any]
 
@@ -40,9 +41,10 @@ class Writer:
         self._last_event = 0
         self._nodes: list[Wire] = []
 
-    def head(self, context: Context) -> str:
+    def head(self, context: Context, hidden: Iterable[str] = ()) -> str:
+        """The first line; `hidden` are the figures that are not exposed by what is recorded."""
         named = {"name": context.name, "account": context.account, "base_url": context.base_url}
-        return _line({"tape": VERSION, "context": named})
+        return _line({"tape": VERSION, "context": named, "hidden": sorted(hidden)})
 
     def frame(self, snapshot: FleetSnapshot) -> str:
         """The line of one picture."""
@@ -91,6 +93,7 @@ class Tape:
     times: list[datetime] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     nodes: list[tuple[int, list[NodeView]]] = field(default_factory=list)
+    hidden: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, lines: Iterable[str]) -> Tape:
@@ -113,7 +116,7 @@ class Tape:
     def _begin(self, record: Wire) -> None:
         if record["tape"] != VERSION:
             raise InvalidArgument(f"the recording has version {record['tape']}", hint=f"this firedeck reads {VERSION}")
-        self.context = record["context"]
+        self.context, self.hidden = record["context"], frozenset(record.get("hidden", ()))
 
     def index(self, moment: datetime) -> int:
         """The frame that was the newest at `moment`; the first one for what lies before it."""

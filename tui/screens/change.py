@@ -19,7 +19,7 @@ from client.types import DeploymentSpec
 from tui.core import plan
 from tui.core.form import Problem
 from tui.core.plan import Plan, Verb
-from tui.screens.dialog import TITLES, PlanDialog, Verdict
+from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED, PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
@@ -42,7 +42,7 @@ class ChangeDialog(PlanDialog):
         self.shown = seen
         self.fields = fields
         self.asks_first = verb in ("update", "delete")
-        self.no_dry_run = "" if self.asks_first else "the API has no dry run of this: it is checked when it is sent"
+        self.no_dry_run = "" if self.asks_first else NO_DRY_RUN
         self._in_use: Problem | None = None
         self._adapters: tuple[str, ...] | None = None
         self._ignore_checks = False  # set once the server has said what stands against it, and the user has read it
@@ -103,7 +103,7 @@ class ChangeDialog(PlanDialog):
         if self.verb == "update":
             return Verdict(await source.validate_update(planned.target, planned.spec or DeploymentSpec()))
         asked = await source.validate_delete(planned.target, ignore_checks=planned.ignore_checks)
-        return Verdict() if asked else Verdict(unasked="this server has no dry run of it")
+        return Verdict() if asked else Verdict(unasked=UNASKED)
 
     def refused(self, planned: Plan, error: FiredeckError) -> None:
         if plan.refused_as_in_use(planned, error):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -116,9 +118,9 @@ class FleetScreen(DeckScreen):
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
         pieces: list[Piece] = [" ", *_counts(live)]
-        pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
-        pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
-        pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
+        pieces += [("  │ ", tone("dim")), (_total(live, "rps", units.rate), "bold"), " req/s"]
+        pieces += [("  ", ""), (_total(live, "tps", units.rate), "bold"), " tok/s"]
+        pieces += [("  ", ""), (_total(live, "queue", units.count) if live else "0", "bold"), " queued"]
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:
@@ -149,7 +151,7 @@ class FleetScreen(DeckScreen):
         elif not following:
             second = [(f" {headline(status)}", tone("dim"))]
         self.query_one("#why", Text).show(first, second)
-        self.query_one(Reasons).show_status(status, now, stale_age)
+        self.query_one(Reasons).show_status(status, now, stale_age, explained="why" not in self.picture.hidden)
 
     def _nothing_chosen(self) -> str:
         if self.picture.snapshot is None:
@@ -291,11 +293,9 @@ def _counts(rows: list[Row]) -> list[Piece]:
     return pieces[:-1] or [("0 deployments", tone("dim"))]
 
 
-def _total(rows: list[Row], field: str) -> float | None:
+def _total(rows: list[Row], field: str, text: Callable[[Any], str]) -> str:
+    """The sum of what is known; the sign for what no row has or no source tells."""
     known = [value for row in rows if (value := getattr(row, field)) is not None]
-    return sum(known) if known else None
-
-
-def _queued(rows: list[Row]) -> str:
-    known = [row.queue for row in rows if row.queue is not None]
-    return units.count(sum(known) if known or not rows else None)
+    if not known and rows and all(field in row.hidden for row in rows):
+        return units.NOT_EXPOSED
+    return text(sum(known) if known else None)

@@ -13,7 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from tui.core import actions, units
-from tui.core.help_text import TEXTS
+from tui.core.help_text import PAGES, TEXTS
+from tui.screens.page import Page
 from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 
@@ -26,13 +27,20 @@ _SIGNS: tuple[tuple[str, str, str], ...] = (
     ("▲ WAKING 0→1", "working", "a request arrived at zero replicas"),
     ("◌ ZERO", "idle", "no replica, no cost; the next request wakes it"),
     ("✖ FAILED", "failed", "cannot serve; the reason is on its page"),
-    (units.UNKNOWN, "dim", "not known (no data, or not exposed): not zero"),
+    (units.UNKNOWN, "dim", "no data yet, or none just now: not zero"),
+    (units.NOT_EXPOSED, "dim", "not exposed: this source has no such number"),
+    ("▲ 42s ago", "attention", "stale: so it was then; what is dim may be otherwise now"),
 )
 
 
 def about(widget: Widget | None) -> str:
-    """What there is to say about this widget: by its id, else by what kind it is; nothing for none."""
-    names = [] if widget is None else [widget.id or "", *(kind.__name__ for kind in type(widget).__mro__)]
+    """What there is to say about this widget: by its page where it is the page's table, by its id, else by what kind it
+    is; nothing for none."""
+    if widget is None:
+        return ""
+    if widget.id == "list" and isinstance(widget.screen, Page):
+        return PAGES.get(widget.screen.topic, TEXTS["KeyedTable"])
+    names = [widget.id or "", *(kind.__name__ for kind in type(widget).__mro__)]
     return next((TEXTS[name] for name in names if name in TEXTS), "")
 
 

@@ -58,6 +58,10 @@ class ListScreen(Page):
         yield KeyBar(self.place)
 
     @property
+    def topic(self) -> str:
+        return str(self.side.listing.id)
+
+    @property
     def table(self) -> KeyedTable[Entry[Any]]:
         return self.query_one(KeyedTable)
 

@@ -25,6 +25,11 @@ class Page(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
 
     @property
+    def topic(self) -> str:
+        """What the help calls it."""
+        return self.place
+
+    @property
     def deck(self) -> Deck:
         return cast("Deck", self.app)
 

@@ -213,7 +213,10 @@ class PlaygroundScreen(Page):
 class ChoiceDialog(ModalScreen[Choice]):
     """Dismissed with whom to ask; with None for nobody else."""
 
-    BINDINGS = [Binding("escape", "close", "close", id="choice.close", tooltip="Leave it as it is")]
+    BINDINGS = [
+        Binding("escape", "close", "close", id="choice.close", tooltip="Leave it as it is"),
+        Binding("f1", "app.help", show=False, id="choice.help", tooltip="What this is"),
+    ]
     AUTO_FOCUS = "OptionList"
 
     def __init__(self, offered: Sequence[Choice], side: str) -> None:

@@ -14,7 +14,7 @@ from tui.core.actions import Place
 from tui.core.lists import Entry
 from tui.core.plan import Plan
 from tui.keymap import bindings
-from tui.screens.dialog import TITLES, PlanDialog
+from tui.screens.dialog import NO_DRY_RUN, TITLES, PlanDialog
 from tui.screens.listing import ListScreen
 from tui.widgets.plan_view import PlanView
 
@@ -46,7 +46,7 @@ class RollBackDialog(PlanDialog):
     """What a shift's abort does; sent only while it is still the shift that was looked at."""
 
     AUTO_FOCUS = "#cancel"
-    no_dry_run = "the API has no dry run of this: it is checked when it is sent"
+    no_dry_run = NO_DRY_RUN
 
     def __init__(self, router: Router) -> None:
         super().__init__()

@@ -33,9 +33,12 @@ EVERY_S = 10.0
 METRICS_EVERY_S = 30.0  # they have new values each 30 s
 METRICS_A_MINUTE = 6  # more are answered with 429
 KEPT = 4320  # samples of each series: half a day
+HIDDEN = frozenset({"acceptance", "queue", "tps", "kv_share", "cached_share", "why", "replicas"})
+# Of the metrics endpoint.
+FIGURES = frozenset({"rps", "error_rate", "running", "ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms"})
 _SERIES = {
-    "ttft_p50_ms": "ttft_p50_ms", "ttft_p95_ms": "ttft_p95_ms", "requests_per_second": "requests_per_second",
-    "concurrency": "running",
+    "ttft_p50_ms": "ttft_p50_ms", "ttft_p95_ms": "ttft_p95_ms", "ttft_p99_ms": "ttft_p99_ms",
+    "requests_per_second": "requests_per_second", "concurrency": "running",
 }  # fmt: skip
 LACKS = {
     **dict.fromkeys(TAPE, "only a recording can be wound"),
@@ -64,6 +67,7 @@ class FireworksSource(EngineSource):
         self._budget = Budget(METRICS_A_MINUTE)
         self._figures: dict[str, DeploymentStats] = {}
         self._figures_at: datetime | None = None
+        self._no_metrics = False
         self._since = clock()
         self._seen: deque[FleetSnapshot] = deque(maxlen=KEPT)
         self._events: deque[Event] = deque(maxlen=500)
@@ -73,7 +77,7 @@ class FireworksSource(EngineSource):
         now = self._clock()
         return Facts(
             "Fireworks", LACKS, timedelta(seconds=EVERY_S), self._budget.used(now), self._budget.limit,
-            self._budget.held_until,
+            self._budget.held_until, hidden=HIDDEN | (FIGURES if self._no_metrics else frozenset()),
         )  # fmt: skip
 
     async def watch(self) -> AsyncIterator[FleetSnapshot]:
@@ -104,7 +108,7 @@ class FireworksSource(EngineSource):
             self._budget.refused(now, error.retry_after_s)
             return
         except NotFound:
-            text = ""  # the account has no such endpoint: everything in it is not exposed
+            text, self._no_metrics = "", True  # the account has no such endpoint: everything in it is not exposed
         self._budget.answered()
         self._figures, self._figures_at = account_metrics.read(text), now
 
@@ -134,9 +138,10 @@ class FireworksSource(EngineSource):
         first = self._clock() - timedelta(seconds=seconds)
         kept = [s for s in self._seen if s.time >= first]
         found = [next((one for one in s.deployments if one.deployment.name == deployment), None) for s in kept]
+        exposed = {} if self._no_metrics else _SERIES
         series: dict[str, list[float | None]] = {
             name: [getattr(one.stats, field) if one and field in one.stats.model_fields_set else None for one in found]
-            for name, field in _SERIES.items()
+            for name, field in exposed.items()
         }
         for name, count in (("ready", "replica_count"), ("desired", "desired_replica_count")):
             series[name] = [getattr(one.deployment, count) if one else None for one in found]

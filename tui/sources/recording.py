@@ -50,7 +50,7 @@ class Recorder:
             raise InvalidArgument(f"{path} exists already", hint="record to a new file") from None
         except OSError as error:
             raise InvalidArgument(f"{path} cannot be written: {error}", hint="record to another file") from None
-        self._write(self._writer.head(source.context))
+        self._write(self._writer.head(source.context, source.facts.hidden))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
@@ -116,7 +116,7 @@ class ReplaySource:
     def facts(self) -> Facts:
         sign = "‖" if self._paused else "▶"
         where = f"{sign} {self._at.astimezone():%Y-%m-%d %H:%M:%S} of {self.tape.times[-1].astimezone():%H:%M:%S}"
-        return Facts("recording", LACKS, note=where)
+        return Facts("recording", LACKS, note=where, hidden=self.tape.hidden)
 
     @property
     def index(self) -> int:

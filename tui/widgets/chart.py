@@ -21,7 +21,7 @@ from tui.widgets import plot
 from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style
 
 LEAST_ROWS, LEAST_COLUMNS = 6, 24
-NO_DATA = "no data yet"
+NO_DATA, NOT_EXPOSED = "no data yet", "not exposed by this source"
 LEGEND = (("  ", " "), (" ", ""), ("", ""))  # blanks before and behind a line's sign: fewer where room is short
 _Key = tuple[Chart, int, int, str]
 
@@ -94,7 +94,7 @@ class ChartView(Widget):
         if y == 0:
             segments = self._title(self.chart, base)
         elif self.note or self.chart.empty:
-            segments = self._centred(y, self.note or NO_DATA, base)
+            segments = self._centred(y, self.note or (NO_DATA if self.chart.exposed else NOT_EXPOSED), base)
         elif self.with_axes:
             segments = self._plot_row(y - 1, base)
         else:
@@ -129,7 +129,7 @@ class ChartView(Widget):
         for index, line in enumerate(chart.lines):
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
             label = "" if len(chart.lines) == 1 else f"{behind}{line.label}"
-            latest = "" if self.stale_age else f" {chart.label(line.latest)}"  # nobody knows the value now
+            latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
             blanks = before[:1] if self.stale_age else before or " " * (index == 0)
             segments.append(Segment(f"{blanks}{sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
