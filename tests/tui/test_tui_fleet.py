@@ -13,9 +13,11 @@ from client.errors import Unavailable
 from client.fleet_types import Condition
 from client.types import Account, Deployment
 from tests.tui.conftest import REST_S, START, open_deck
+from tui.core import units
 from tui.core.snapshot import Picture
 from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.fleet import total
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
@@ -423,11 +425,10 @@ async def test_the_key_that_opened_the_help_closes_it():
 
 
 async def test_a_queue_that_is_not_known_is_not_counted_as_zero():
-    from tui.screens.fleet import _queued
-
     row = Picture().seen(await RehearsalSource().snapshot(), START).rows[0]
-    assert _queued([replace(row, queue=None)]) == "–"
-    assert _queued([replace(row, queue=None), replace(row, queue=3)]) == "3"
+    assert total([replace(row, queue=None)], "queue", units.count) == "–"
+    assert total([replace(row, queue=None, hidden=frozenset({"queue"}))], "queue", units.count) == "n/e"
+    assert total([replace(row, queue=None), replace(row, queue=3)], "queue", units.count) == "3"
 
 
 async def test_an_account_whose_budget_is_used_up_is_told_on_every_page_and_among_the_conditions():

@@ -118,9 +118,9 @@ class FleetScreen(DeckScreen):
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
         pieces: list[Piece] = [" ", *_counts(live)]
-        pieces += [("  │ ", tone("dim")), (_total(live, "rps", units.rate), "bold"), " req/s"]
-        pieces += [("  ", ""), (_total(live, "tps", units.rate), "bold"), " tok/s"]
-        pieces += [("  ", ""), (_total(live, "queue", units.count) if live else "0", "bold"), " queued"]
+        pieces += [("  │ ", tone("dim")), (total(live, "rps", units.rate), "bold"), " req/s"]
+        pieces += [("  ", ""), (total(live, "tps", units.rate), "bold"), " tok/s"]
+        pieces += [("  ", ""), (total(live, "queue", units.count) if live else "0", "bold"), " queued"]
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:
@@ -293,7 +293,7 @@ def _counts(rows: list[Row]) -> list[Piece]:
     return pieces[:-1] or [("0 deployments", tone("dim"))]
 
 
-def _total(rows: list[Row], field: str, text: Callable[[Any], str]) -> str:
+def total(rows: list[Row], field: str, text: Callable[[Any], str]) -> str:
     """The sum of what is known; the sign for what no row has or no source tells."""
     known = [value for row in rows if (value := getattr(row, field)) is not None]
     if not known and rows and all(field in row.hidden for row in rows):
