@@ -73,6 +73,7 @@ class ModelFile(Wire):
     architecture: str | None = None
     licence: str | None = None
     on_disk: bool = False
+    recommended_drafts: list[str] | None = None
 
 
 class ModelSpec(Wire):

@@ -198,7 +198,9 @@ class Library:
             seen = path.stat()
             return _dimensions(path, seen.st_mtime_ns, seen.st_size)
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
-            return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
+            entry = self._entries.get(name)
+            told = (details.size_bytes if details else None) or 0
+            return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
 
     async def bring(self, name: str, progress: Progress) -> Path:
         """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""

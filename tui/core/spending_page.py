@@ -5,12 +5,12 @@ Hours and days are those of UTC, as they are counted; the newest one is not over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from client.usage_tokens_types import TokenRow
-from client.usage_types import UsageSum
+from client.usage_types import UsageRow
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.cost_page import usd
@@ -23,14 +23,14 @@ BAR_CELLS = 10
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An hour or a day from `start` on. `time` is None where it is not known; `tokens` None where nothing was asked.
-    `share`: of the busiest one's replica-hours."""
+    """An hour or a day from `start` on. `tokens` is None where nothing was asked. `share`: of the busiest one's
+    replica-hours."""
 
     start: datetime
     by: str
-    time: UsageSum | None
+    time: UsageRow
     tokens: TokenRow | None
-    share: float | None = None
+    share: float
 
 
 def starts(by: str, now: datetime) -> tuple[datetime, ...]:
@@ -41,25 +41,17 @@ def starts(by: str, now: datetime) -> tuple[datetime, ...]:
     return tuple(first - length * n for n in range(count))
 
 
-def span(by: str, start: datetime, now: datetime) -> tuple[datetime, datetime]:
-    """From, until before: the newest one until now."""
-    return start, min(start + COUNTS[by][1], now)
-
-
-def rows(
-    by: str, times: Mapping[datetime, UsageSum], asked: Iterable[TokenRow], now: datetime
-) -> tuple[Entry[Slot], ...]:
+def rows(by: str, used: Iterable[UsageRow], asked: Iterable[TokenRow], now: datetime) -> tuple[Entry[Slot], ...]:
     """One a slot, newest first, also where nothing was used."""
+    times = {row.time.astimezone(UTC): row for row in used if row.time is not None}
     tokens = {row.time.astimezone(UTC): row for row in asked if row.time is not None}
-    most = max((used.replica_seconds for used in times.values()), default=0.0)
-    return tuple(
-        Entry(start.isoformat(), Slot(start, by, times.get(start), tokens.get(start), _share(times.get(start), most)))
-        for start in starts(by, now)
-    )
+    most = max((row.replica_seconds for row in times.values()), default=0.0)
 
+    def slot(start: datetime) -> Slot:
+        time = times.get(start, UsageRow())
+        return Slot(start, by, time, tokens.get(start), time.replica_seconds / most if most else 0.0)
 
-def _share(used: UsageSum | None, most: float) -> float | None:
-    return None if used is None else used.replica_seconds / most if most else 0.0
+    return tuple(Entry(start.isoformat(), slot(start)) for start in starts(by, now))
 
 
 def when(slot: Slot) -> str:
@@ -67,20 +59,20 @@ def when(slot: Slot) -> str:
     return f"{slot.start:%a %Y-%m-%d}" if slot.by == DAY else f"{slot.start:%Y-%m-%d %H:%M}"
 
 
-def _hours(seconds: float | None) -> str:
-    return units.UNKNOWN if seconds is None else f"{seconds / 3600:.2f}"
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f}"
 
 
-def _replica_s(row: Entry[Slot]) -> float | None:
-    return None if row.what.time is None else row.what.time.replica_seconds
+def _replica_s(row: Entry[Slot]) -> float:
+    return row.what.time.replica_seconds
 
 
-def _gpu_s(row: Entry[Slot]) -> float | None:
-    return None if row.what.time is None else row.what.time.accelerator_seconds
+def _gpu_s(row: Entry[Slot]) -> float:
+    return row.what.time.accelerator_seconds
 
 
 def _cost(row: Entry[Slot]) -> float | None:
-    return None if row.what.time is None else row.what.time.cost_usd
+    return row.what.time.cost_usd
 
 
 def _count(row: Entry[Slot], name: str) -> float | None:
@@ -124,7 +116,7 @@ def _detail(row: Entry[Slot], now: datetime) -> Iterator[str]:
     over = "" if end <= now else ", not over yet"
     yield f"{when(slot)} to {end:%Y-%m-%d %H:%M} UTC{over}"
     time = slot.time
-    if time is not None and time.unpriced_replica_seconds:
+    if time.unpriced_replica_seconds:
         yield f"{_hours(time.unpriced_replica_seconds)} replica-hours of it have no price"
-    if time is not None and time.simulated_replica_seconds:
+    if time.simulated_replica_seconds:
         yield "SIMULATED: no machine worked these hours, and nobody pays for them"

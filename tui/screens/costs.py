@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from client.usage_tokens_types import TokenUsage
-from client.usage_types import DEPLOYMENT, Usage, UsageSum
+from client.usage_types import DEPLOYMENT, TIMES, Usage
 from tui.core import cost_page, spending_page
 from tui.core.actions import Place
 from tui.core.cost_page import Books
@@ -16,8 +16,6 @@ from tui.core.lists import Entry
 from tui.keymap import bindings
 from tui.screens.listing import ListScreen
 from tui.screens.sides import SIDES
-
-SETTLED = timedelta(minutes=5)  # after an hour or a day nothing of it is counted any more
 
 
 class CostsScreen(ListScreen):
@@ -28,15 +26,14 @@ class CostsScreen(ListScreen):
         self.place: Place = "costs"
         self.by = DEPLOYMENT
         self._books: Books = {}
-        self._times: dict[tuple[str, datetime], UsageSum] = {}  # those that are over and settled
 
     @property
     def _by_time(self) -> bool:
-        return self.by in cost_page.TIMES
+        return self.by in TIMES
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
         by, now = self.by, self.picture.engine_now(self.deck.clock()).astimezone(UTC)
-        if by in cost_page.TIMES:
+        if by in TIMES:
             found = await self._ask_times(by, now)
             return found if by == self.by else self.entries or ()
         spans = cost_page.spans(now)
@@ -47,19 +44,9 @@ class CostsScreen(ListScreen):
         return cost_page.rows(self._books)
 
     async def _ask_times(self, by: str, now: datetime) -> Sequence[Entry[Any]]:
-        """Each hour or day once: after it is over, it does not change."""
-        source, times = self.deck.source, {}
-        for start in spending_page.starts(by, now):  # one after the other: a page must not be a burst of requests
-            begin, end = spending_page.span(by, start, now)
-            used = self._times.get((by, start))
-            if used is None:
-                used = (await source.usage(begin, end, DEPLOYMENT)).total
-                if now - end > SETTLED:
-                    self._times[by, start] = used
-            times[start] = used
-        first = min(times)
-        asked = await source.token_usage(first, now, by)
-        return spending_page.rows(by, times, asked.rows, now)
+        source, first = self.deck.source, spending_page.starts(by, now)[-1]
+        used, asked = await asyncio.gather(source.usage(first, now, by), source.token_usage(first, now, by))
+        return spending_page.rows(by, used.rows, asked.rows, now)
 
     async def _ask_book(self, by: str, start: datetime, end: datetime) -> Usage | TokenUsage:
         source = self.deck.source
