@@ -127,6 +127,16 @@ class Models(_Resource):
         raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
         return Model.model_validate(raw)
 
+    async def prepare(self, model: str, precision: str) -> None:
+        """Ask for the model in another precision, or in all of them with `AUTO`: `get` shows what came of it."""
+        name = Name.of(model, "models", self._account, "model")
+        await self._transport.send("POST", f"/v1/{name}:prepare", body={"precision": precision})
+
+    async def validate_config(self, config_json: str, tokenizer_config_json: str = "") -> None:
+        """Raises with the reason where a model whose config.json this is cannot be uploaded."""
+        body = {"configJson": config_json, "tokenizerConfigJson": tokenizer_config_json}
+        await self._transport.send("POST", "/v1/validateModelConfig", body=body)
+
     async def delete(self, model: str) -> None:
         name = Name.of(model, "models", self._account, "model")
         await self._transport.send("DELETE", f"/v1/{name}")

@@ -7,6 +7,7 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Response
@@ -63,10 +64,14 @@ from engine.gateway.traced import traced
 from engine.house import Access, House
 from engine.keys import Keyring
 from engine.library import Library
+from engine.placement import machine
 from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
+from engine.preparing.preparations import Preparations
+from engine.preparing.records import FOLDER as PREPARED
+from engine.preparing.records import Records
 from engine.prices import Prices
 from engine.simulation import HEADER, check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
@@ -118,11 +123,13 @@ class Engine:
         if simulated:
             mark(settings.data_dir)
         store = await Store.open(settings.data_dir / DATABASE)
-        library = Library(store, nominal_models(simulated) if simulated else None)
+        records = Records(settings.data_dir / PREPARED)
+        library = Library(store, nominal_models(simulated) if simulated else None, records)
         keyring = Keyring(store)
         driver: Driver = _simulated(simulated, settings, clock) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
         await library.load()
+        await asyncio.to_thread(records.load)
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, clock), settings)
@@ -131,12 +138,17 @@ class Engine:
         tally = Tally(store, settings.data_dir, ledger.now_ms, prices.tokens)
         access = await open_access(settings, store, keyring, fleet, ledger, tally, clock)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
+        preparations = Preparations(
+            records, library.get, lambda name: library.bring(name, lambda part: None), clock,
+            threads=max(1, machine.cores() // 2), gpu_layers=partial(_gpu_layers, driver),
+        )  # fmt: skip
         page_secret = await store.signing_key("pages")
         house = House(
-            fleet, library, keyring, access, uploads, ledger, tally, Monitor(fleet, ledger), datetime.now(UTC),
-            page_secret=page_secret,
+            fleet, library, keyring, access, uploads, preparations, ledger, tally, Monitor(fleet, ledger),
+            datetime.now(UTC), page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
+        preparations.open()
         engine = cls(settings, house, store, clock, prices)
         await engine._accounting.open()
         await house.monitor.open()
@@ -162,6 +174,7 @@ class Engine:
             ending.push_async_callback(self.house.access.reads.close)
             ending.push_async_callback(self.house.tally.close)
             ending.push_async_callback(self.house.fleet.close)
+            ending.push_async_callback(self.house.preparations.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
             ending.push_async_callback(self._loop_lag.close)
@@ -233,6 +246,12 @@ async def open_access(
 
 def _simulated(fleet: world.World, settings: Settings, clock: Clock) -> SimulatedDriver:
     return SimulatedDriver(fleet, clock, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
+
+
+def _gpu_layers(driver: Driver, size_bytes: int) -> int:
+    """Models are measured on the GPUs where each has room for it besides what was promised to replicas."""
+    free = [room for node in driver.nodes() for room in node.free_device_bytes]
+    return -1 if free and min(free) > 2 * size_bytes and not driver.simulated else 0
 
 
 def _local(settings: Settings) -> LocalDriver:

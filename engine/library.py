@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,10 @@ from engine.model_facts import listed, of_adapter, of_base, with_file_state
 from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
+from engine.precision import check as check_prepared
+from engine.precision import variant
+from engine.preparing import sources
+from engine.preparing.records import Records
 from engine.store.store import Store
 
 Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
@@ -36,12 +40,16 @@ class Nominal:
 class Library:
     """Models by full name. Catalogue models are always listed, whether their file is here yet or not.
 
-    `nominal` ones have no file at all: only a driver that reads none can run them.
+    `nominal` ones have no file at all: only a driver that reads none can run them. `prepared` are the files of models
+    in other precisions than their own.
     """
 
-    def __init__(self, store: Store, nominal: Mapping[str, Nominal] | None = None) -> None:
+    def __init__(
+        self, store: Store, nominal: Mapping[str, Nominal] | None = None, prepared: Records | None = None
+    ) -> None:
         self._store = store
         self._nominal = dict(nominal or {})
+        self._prepared = prepared
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
@@ -52,18 +60,18 @@ class Library:
 
     def list(self, account: str) -> list[Model]:
         if account == LIBRARY_ACCOUNT:
-            return [*map(listed, self._entries.values()), *(known.model for known in self._nominal.values())]
+            return [self.get(name) for name in (*self._entries, *self._nominal)]
         mine = f"accounts/{account}/"
-        return [with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
+        return [self.get(name) for name in self._own if name.startswith(mine)]
 
     def get(self, name: str, field: str = "baseModel") -> Model:
         """The model, or NotFound naming the `field` that asked for it."""
         if name in self._entries:
-            return listed(self._entries[name])
+            return self._with_prepared(listed(self._entries[name]))
         if name in self._nominal:
             return self._nominal[name].model
         if name in self._own:
-            return with_file_state(self._own[name])
+            return self._with_prepared(with_file_state(self._own[name]))
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
 
     def has(self, name: str) -> bool:
@@ -103,8 +111,9 @@ class Library:
     async def create(
         self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path
     ) -> Model:
-        """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT has saved, the
-        GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a file cannot be served."""
+        """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT or
+        transformers have saved, the GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a
+        file cannot be served."""
         name = self._free_name(account, model_id)
         if not Path(file).is_absolute():
             raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
@@ -116,7 +125,8 @@ class Library:
             if not await asyncio.to_thread(Path(file).is_dir):
                 return await self.put(await self.checked(declared, Path(file), base_model))
             try:
-                await self.converted(declared, peft.files_in(Path(file)), base_model, converted)
+                files = await asyncio.to_thread(sources.files_in, Path(file))
+                await self.converted(declared, files, base_model, converted)
                 return await self.put(await self.checked(declared, converted, base_model))
             except FiredeckError:
                 await asyncio.to_thread(converted.unlink, missing_ok=True)
@@ -133,14 +143,22 @@ class Library:
         checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
         return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
 
-    async def converted(self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path) -> Path:
-        """The GGUF file `target`, made of an adapter's files as PEFT saves them. Reads all of them."""
+    async def converted(
+        self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path
+    ) -> Sequence[str]:
+        """Make the GGUF file `target` of a base model's files as transformers save them, or of an adapter's as PEFT
+        does; the names of those that were not used."""
+        if sources.holds_base(files):
+            if base_model is not None:
+                raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
+            return await sources.converted(files, target, declared.display_name or declared.id)
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
 
         def make() -> Path:
             return peft.convert(files, adapter.read_base(base), target)
 
-        return await asyncio.to_thread(make)
+        await asyncio.to_thread(make)
+        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
         """The full name of the base that an adapter is said to be for, which the account may use."""
@@ -177,16 +195,16 @@ class Library:
         await self._store.drop_model(name)
         self._own.pop(name, None)
 
-    def present(self, name: str) -> bool:
-        """Whether the model's file is on disk."""
-        entry = self._entries.get(name)
-        return fetch.is_present(entry) if entry else Path(self._file(name)).exists()
+    def present(self, name: str, precision: str | None = None) -> bool:
+        """Whether the model's file is on disk; that of a precision where one is named that is not the file's own."""
+        entry = None if self._variant(name, precision) else self._entries.get(name)
+        return fetch.is_present(entry) if entry else self.file_of(name, precision).exists()
 
-    def file_of(self, name: str) -> Path:
+    def file_of(self, name: str, precision: str | None = None) -> Path:
         """Where the model's file lies, or would lie."""
-        return Path(self._file(name))
+        return self._variant(name, precision) or Path(self._file(name))
 
-    def dimensions(self, name: str) -> Dimensions:
+    def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
 
         Reads the file's header the first time, some milliseconds: call it from a thread."""
@@ -194,14 +212,19 @@ class Library:
             return self._nominal[name].dimensions
         details = self.get(name).firedeck
         try:
-            path = self.file_of(name)
+            path = self.file_of(name, precision)
             seen = path.stat()
             return _dimensions(path, seen.st_mtime_ns, seen.st_size)
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
             return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
 
-    async def bring(self, name: str, progress: Progress) -> Path:
-        """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""
+    async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
+        """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it.
+
+        FailedPrecondition for a precision whose file is gone, with the command that prepares it."""
+        if (made := self._variant(name, precision)) is not None:
+            check_prepared(self.get(name), precision)
+            return made
         entry = self._entries.get(name)
         if entry is None:
             return self._own_path(name)
@@ -222,6 +245,26 @@ class Library:
         if model.is_adapter or model.state != "READY":
             raise FailedPrecondition(f"{base} is no base model that is ready", field="baseModel")
         return await self.bring(base, lambda part: None)
+
+    def _variant(self, name: str, precision: str | None) -> Path | None:
+        """The file of a precision; None for the model's own file."""
+        file = self.get(name).firedeck
+        other = variant(precision, file.quantization if file else None)
+        return self._prepared.path(name, other) if other and self._prepared else None
+
+    def _with_prepared(self, model: Model) -> Model:
+        """The model with what it was prepared in, which counts as supported once it is READY."""
+        file = model.firedeck
+        made = self._prepared.of(model.name, file.digest) if self._prepared and file else []
+        if not made or file is None:
+            return model
+        ready = [one.precision for one in made if one.state == "READY"]
+        return model.model_copy(
+            update={
+                "supported_precisions": [*(model.supported_precisions or ()), *ready],
+                "firedeck": file.model_copy(update={"prepared": made}),
+            }
+        )
 
     def _free_name(self, account: str, model_id: str) -> str:
         name = Name.of(model_id, "models", account, "modelId")

@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from client.types import BaseModelDetails, Model, ModelFile
-from engine.model_rules import LORA, supported_precisions
+from engine.model_rules import LORA
 from engine.models import fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
+from engine.precision import own as own_precisions
 
 
 def listed(entry: Entry) -> Model:
@@ -22,7 +23,7 @@ def listed(entry: Entry) -> Model:
         supports_lora=True,
         use_hf_apply_chat_template=entry.supports_chat,
         supports_tools=entry.supports_chat,
-        supported_precisions=supported_precisions(entry.quantization),
+        supported_precisions=own_precisions(entry.quantization),
         base_model_details=BaseModelDetails(
             parameter_count=str(entry.parameter_count) if entry.parameter_count else None,
             model_type=entry.architecture,
@@ -55,7 +56,7 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             "use_hf_apply_chat_template": info.has_chat_template,
             "supports_tools": info.has_chat_template,
             "supports_lora": True,
-            "supported_precisions": supported_precisions(info.quantization),
+            "supported_precisions": own_precisions(info.quantization),
             "base_model_details": BaseModelDetails(
                 parameter_count=str(info.parameter_count), model_type=info.architecture
             ),

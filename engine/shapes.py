@@ -16,9 +16,9 @@ from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
+from engine import precision
 
 DEFAULT = "default"  # as `deploymentShape`: the first shape of the base model
-_QUANTIZED = ("FP8", "FP4", "NF4")  # beginnings of precisions that, as documented, take no adapters when asked for
 DRAFT_TOKENS_DEFAULT = 4  # where the model names a draft model and no count
 PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/"
 
@@ -111,17 +111,12 @@ def check_served(deployment: Deployment, model: Model, options: WriteOptions) ->
         )  # fmt: skip
     if model.state != "READY":
         raise FailedPrecondition(f"{model.name} is {model.state}", field="baseModel", hint="upload and validate it")
-    precision = deployment.precision or "PRECISION_UNSPECIFIED"
-    if precision not in ("PRECISION_UNSPECIFIED", *(model.supported_precisions or ())):
-        has = ", ".join(model.supported_precisions or ()) or "only that of its file"
-        raise FailedPrecondition(
-            f"{model.name} is not prepared in {precision}: it has {has}", field="precision",
-            hint="leave precision out, or make a model of a file in that precision",
-        )  # fmt: skip
-    if precision.startswith(_QUANTIZED) and (deployment.enable_addons or deployment.enable_hot_reload_latest_addon):
+    precision.check(model, deployment.precision)
+    addons = deployment.enable_addons or deployment.enable_hot_reload_latest_addon
+    if addons and not precision.takes_adapters(deployment.precision):
         field = "enableAddons" if deployment.enable_addons else "enableHotReloadLatestAddon"
         raise InvalidArgument(
-            f"{field} does not go with precision {precision}", field=field,
+            f"{field} does not go with precision {deployment.precision}", field=field,
             hint="take FP16 or BF16, or leave precision or the adapters out",
         )  # fmt: skip
     if deployment.image_tag and options.check_image:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from client import durations
 from client.cli.output import SIMULATED, known, lines, local_time
+from client.enums import PRECISION_LABEL
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
 from client.types import READY, AutoscalingPolicy, Deployment, Placement
 
@@ -162,6 +163,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Accelerator Count", _number(d.accelerator_count or None)),
         ("Placement", placement(d.placement)),
         ("Precision", known(d.precision)),
+        ("Chosen By AUTO", (d.annotations or {}).get(PRECISION_LABEL)),
         ("Max Context Length", _number(d.max_context_length)),
         ("Max Batch Size", _number(d.max_batch_size)),
         ("Draft Model", d.draft_model),

@@ -16,7 +16,21 @@ from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
 VERBS = frozenset(
-    {"create", "list", "ls", "get", "update", "scale", "delete", "undelete", "pull", "verify", "shift", "release"}
+    {
+        "create",
+        "list",
+        "ls",
+        "get",
+        "update",
+        "scale",
+        "delete",
+        "undelete",
+        "pull",
+        "verify",
+        "shift",
+        "release",
+        "prepare",
+    }
 )
 ALIASES = {
     "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",

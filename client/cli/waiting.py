@@ -198,6 +198,25 @@ async def until_unloaded(client: Client, name: str, patience: timedelta, *, quie
     await until(look, patience, f"{name} was not unloaded", hint, quiet=quiet)
 
 
+async def until_prepared(
+    client: Client, name: str, precision: str | None, patience: timedelta, *, quiet: bool = False
+) -> None:
+    """The model is there in this precision, or (None) in all that were asked for; Unavailable when one FAILED."""
+
+    async def look() -> tuple[str, bool]:
+        found = await client.models.get(name)
+        asked = (found.firedeck.prepared if found.firedeck else None) or []
+        mine = [one for one in asked if precision in (None, one.precision)]
+        if failed := next((one for one in mine if one.state == FAILED), None):
+            why = failed.status.message if failed.status else ""
+            raise Unavailable(f"{found.name} was not prepared in {failed.precision}: {why}", hint="ask for it again")
+        at_work = [one for one in mine if one.state != READY]
+        return ", ".join(f"{one.precision}: {one.stage or one.state}" for one in at_work) or READY, not at_work
+
+    hint = f"see firedeck model get {name}"
+    await until(look, patience, f"{name} was not prepared", hint, quiet=quiet)
+
+
 async def until_shifted(client: Client, begun: Router, patience: timedelta) -> Router:
     """The router with its shift COMPLETED; Unavailable when that was rolled back or aborted, FailedPrecondition when
     another was begun meanwhile."""

@@ -125,6 +125,7 @@ NOUNS_OF = {
     "update": "deployed-model deployment guard quota router secret user",
     "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
+    "prepare": "model",
 }  # fmt: skip
 
 
