@@ -7,13 +7,13 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
 from client.errors import Unavailable
+from engine import stock
 from engine.access.door import Door, Refused
 from engine.access.guards import Guards
 from engine.access.quotas import Consumption, Quotas
@@ -63,15 +63,10 @@ from engine.gateway.routes import Gateway
 from engine.gateway.traced import traced
 from engine.house import Access, House
 from engine.keys import Keyring
-from engine.library import Library
-from engine.placement import machine
 from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
-from engine.preparing.preparations import Preparations
-from engine.preparing.records import FOLDER as PREPARED
-from engine.preparing.records import Records
 from engine.prices import Prices
 from engine.simulation import HEADER, check_folder, mark, nominal_models
 from engine.store.access import AccessRecords
@@ -123,13 +118,11 @@ class Engine:
         if simulated:
             mark(settings.data_dir)
         store = await Store.open(settings.data_dir / DATABASE)
-        records = Records(settings.data_dir / PREPARED)
-        library = Library(store, nominal_models(simulated) if simulated else None, records)
+        nominal = nominal_models(simulated) if simulated else None
+        library, prepared = await stock.open_library(settings.data_dir, store, nominal)
         keyring = Keyring(store)
         driver: Driver = _simulated(simulated, settings, clock) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
-        await library.load()
-        await asyncio.to_thread(records.load)
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, clock), settings)
@@ -138,10 +131,7 @@ class Engine:
         tally = Tally(store, settings.data_dir, ledger.now_ms, prices.tokens)
         access = await open_access(settings, store, keyring, fleet, ledger, tally, clock)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
-        preparations = Preparations(
-            records, library.get, lambda name: library.bring(name, lambda part: None), clock,
-            threads=max(1, machine.cores() // 2), gpu_layers=partial(_gpu_layers, driver),
-        )  # fmt: skip
+        preparations = stock.preparations(library, prepared, driver, clock)
         page_secret = await store.signing_key("pages")
         house = House(
             fleet, library, keyring, access, uploads, preparations, ledger, tally, Monitor(fleet, ledger),
@@ -246,12 +236,6 @@ async def open_access(
 
 def _simulated(fleet: world.World, settings: Settings, clock: Clock) -> SimulatedDriver:
     return SimulatedDriver(fleet, clock, settings.data_dir, orphan_timeout_s=settings.orphan_timeout_s)
-
-
-def _gpu_layers(driver: Driver, size_bytes: int) -> int:
-    """Models are measured on the GPUs where each has room for it besides what was promised to replicas."""
-    free = [room for node in driver.nodes() for room in node.free_device_bytes]
-    return -1 if free and min(free) > 2 * size_bytes and not driver.simulated else 0
 
 
 def _local(settings: Settings) -> LocalDriver:

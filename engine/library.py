@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine.deployed_rules import check_owner
-from engine.model_facts import listed, of_adapter, of_base, with_file_state
+from engine.model_facts import listed, of_adapter, of_base, with_file_state, with_prepared
 from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.precision import check as check_prepared
 from engine.precision import variant
 from engine.preparing import sources
+from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 from engine.store.store import Store
 
@@ -41,15 +41,16 @@ class Library:
     """Models by full name. Catalogue models are always listed, whether their file is here yet or not.
 
     `nominal` ones have no file at all: only a driver that reads none can run them. `prepared` are the files of models
-    in other precisions than their own.
+    in other precisions than their own, `merged` adapters in the weights of their bases.
     """
 
     def __init__(
-        self, store: Store, nominal: Mapping[str, Nominal] | None = None, prepared: Records | None = None
-    ) -> None:
+        self, store: Store, nominal: Mapping[str, Nominal] | None = None, prepared: Records | None = None,
+        merged: Merged | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._nominal = dict(nominal or {})
-        self._prepared = prepared
+        self._prepared, self._merged = prepared, merged
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
@@ -59,10 +60,8 @@ class Library:
         self._own = {model.name: model for model in await self._store.models()}
 
     def list(self, account: str) -> list[Model]:
-        if account == LIBRARY_ACCOUNT:
-            return [self.get(name) for name in (*self._entries, *self._nominal)]
-        mine = f"accounts/{account}/"
-        return [self.get(name) for name in self._own if name.startswith(mine)]
+        names = (*self._entries, *self._nominal) if account == LIBRARY_ACCOUNT else tuple(self._own)
+        return [self.get(name) for name in names if name.startswith(f"accounts/{account}/")]
 
     def get(self, name: str, field: str = "baseModel") -> Model:
         """The model, or NotFound naming the `field` that asked for it."""
@@ -73,6 +72,11 @@ class Library:
         if name in self._own:
             return self._with_prepared(with_file_state(self._own[name]))
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
+
+    def served(self, name: str, field: str = "baseModel") -> Model:
+        """The model whose facts hold for what is served of `name`: of an adapter its base."""
+        model = self.get(name, field)
+        return self.get(model.peft_details.base_model, field) if model.is_adapter and model.peft_details else model
 
     def has(self, name: str) -> bool:
         """Whether there is such a model."""
@@ -92,8 +96,7 @@ class Library:
 
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""
-        library = name in self._entries or name in self._nominal
-        return library or bool(name in self._own and self._own[name].public)
+        return bool(self._own[name].public) if name in self._own else self.has(name)
 
     async def declare(self, account: str, model_id: str, spec: Model) -> Model:
         """A model whose files are still to be uploaded: UPLOADING."""
@@ -104,9 +107,8 @@ class Library:
                 base = self.resolve(details.base_model, account, "peftDetails.baseModel")
                 check_owner(self.get(base, "peftDetails.baseModel"), account, "peftDetails.baseModel")
                 spec = spec.with_base(base)
-            times = {"create_time": now, "update_time": now}
             shown = {"name": name, "display_name": spec.display_name or model_id, "state": "UPLOADING"}
-            return await self.put(spec.model_copy(update={**shown, **times}))
+            return await self.put(spec.model_copy(update={**shown, "create_time": now, "update_time": now}))
 
     async def create(
         self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path
@@ -174,7 +176,7 @@ class Library:
         """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
         assert model.peft_details is not None
         base = await self._base_file(model.peft_details.base_model)
-        if not self.present(model.name):
+        if not self.file_of(model.name).exists():
             raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
         found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
@@ -194,15 +196,19 @@ class Library:
         self.get(name)
         await self._store.drop_model(name)
         self._own.pop(name, None)
+        if self._merged is not None:
+            await asyncio.to_thread(self._merged.forget, name)
 
     def present(self, name: str, precision: str | None = None) -> bool:
-        """Whether the model's file is on disk; that of a precision where one is named that is not the file's own."""
-        entry = None if self._variant(name, precision) else self._entries.get(name)
-        return fetch.is_present(entry) if entry else self.file_of(name, precision).exists()
+        """Whether what is served of the model is on disk; see `bring`."""
+        other = self._other(name, precision)
+        entry = None if other else self._entries.get(name)
+        return fetch.is_present(entry) if entry else (other or self.file_of(name)).exists()
 
-    def file_of(self, name: str, precision: str | None = None) -> Path:
-        """Where the model's file lies, or would lie."""
-        return self._variant(name, precision) or Path(self._file(name))
+    def file_of(self, name: str) -> Path:
+        """Where the model's own file lies, or would lie."""
+        details = self.get(name).firedeck
+        return Path((details.file if details else None) or "")
 
     def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
@@ -210,21 +216,21 @@ class Library:
         Reads the file's header the first time, some milliseconds: call it from a thread."""
         if name in self._nominal:
             return self._nominal[name].dimensions
-        details = self.get(name).firedeck
+        model = self.get(name)
         try:
-            path = self.file_of(name, precision)
-            seen = path.stat()
-            return _dimensions(path, seen.st_mtime_ns, seen.st_size)
+            return dimensions.remembered(self._other(name, precision) or self.file_of(name))
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
-            return Dimensions(weights_bytes=(details.size_bytes if details else None) or 0)
+            if model.is_adapter:
+                return self.dimensions(self.served(name).name)
+            return Dimensions(weights_bytes=(model.firedeck.size_bytes if model.firedeck else None) or 0)
 
     async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
-        """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it.
-
-        FailedPrecondition for a precision whose file is gone, with the command that prepares it."""
-        if (made := self._variant(name, precision)) is not None:
+        """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;
+        that of a precision; of an adapter that of its base with the adapter merged into it, made first. Cancelling
+        stops it. FailedPrecondition for a precision whose file is gone, with the command that prepares it."""
+        if (other := self._other(name, precision)) is not None:
             check_prepared(self.get(name), precision)
-            return made
+            return await self._with_adapter(self.get(name), other) if self.get(name).is_adapter else other
         entry = self._entries.get(name)
         if entry is None:
             return self._own_path(name)
@@ -246,25 +252,26 @@ class Library:
             raise FailedPrecondition(f"{base} is no base model that is ready", field="baseModel")
         return await self.bring(base, lambda part: None)
 
-    def _variant(self, name: str, precision: str | None) -> Path | None:
-        """The file of a precision; None for the model's own file."""
-        file = self.get(name).firedeck
-        other = variant(precision, file.quantization if file else None)
+    def _other(self, name: str, precision: str | None) -> Path | None:
+        """The file that the model is served by where that is not its own."""
+        model = self.get(name)
+        if model.is_adapter:
+            return self._merged.path(model, self.served(name)) if self._merged else None
+        other = variant(precision, model.firedeck.quantization if model.firedeck else None)
         return self._prepared.path(name, other) if other and self._prepared else None
 
+    async def _with_adapter(self, model: Model, target: Path) -> Path:
+        """The merged file of an adapter, made when it is not there."""
+        assert self._merged is not None
+        async with self._fetching[model.name]:
+            await self.check_adapter(model)
+            base = await self._base_file(self.served(model.name).name)
+            await self._merged.make(base, self.file_of(model.name), target)
+        return target
+
     def _with_prepared(self, model: Model) -> Model:
-        """The model with what it was prepared in, which counts as supported once it is READY."""
         file = model.firedeck
-        made = self._prepared.of(model.name, file.digest) if self._prepared and file else []
-        if not made or file is None:
-            return model
-        ready = [one.precision for one in made if one.state == "READY"]
-        return model.model_copy(
-            update={
-                "supported_precisions": [*(model.supported_precisions or ()), *ready],
-                "firedeck": file.model_copy(update={"prepared": made}),
-            }
-        )
+        return with_prepared(model, self._prepared.of(model.name, file.digest)) if self._prepared and file else model
 
     def _free_name(self, account: str, model_id: str) -> str:
         name = Name.of(model_id, "models", account, "modelId")
@@ -285,16 +292,7 @@ class Library:
             self._being_made.discard(name)
 
     def _own_path(self, name: str) -> Path:
-        path = Path(self._file(name))
+        path = self.file_of(name)
         if not path.exists():
             raise FailedPrecondition(f"the file of {name} is gone", field="baseModel", hint="put the model's file back")
         return path
-
-    def _file(self, name: str) -> str:
-        details = self.get(name).firedeck
-        return (details.file if details else None) or ""
-
-
-@lru_cache(maxsize=64)
-def _dimensions(path: Path, changed_ns: int, size_bytes: int) -> Dimensions:
-    return dimensions.read(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from client.types import BaseModelDetails, Model, ModelFile
+from client.types import READY, BaseModelDetails, Model, ModelFile, PreparedPrecision
 from engine.model_rules import LORA
 from engine.models import fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
@@ -42,6 +42,16 @@ def with_file_state(model: Model) -> Model:
     if file is None or not file.file:
         return model
     return model.model_copy(update={"firedeck": file.model_copy(update={"on_disk": Path(file.file).exists()})})
+
+
+def with_prepared(model: Model, made: list[PreparedPrecision]) -> Model:
+    """The model with what was prepared of it, which counts as supported once it is READY."""
+    if not made or model.firedeck is None:
+        return model
+    ready = [one.precision for one in made if one.state == READY]
+    supported = [*(model.supported_precisions or ()), *ready]
+    file = model.firedeck.model_copy(update={"prepared": made})
+    return model.model_copy(update={"supported_precisions": supported, "firedeck": file})
 
 
 def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.models.cursor import Cursor, open_regular
+from engine.models.header import read_header
 from engine.replica import llama
 from tests.peft_files import MODULES, safetensors
 
@@ -106,6 +109,16 @@ def _values(tensor: Any, facts: Mapping[str, Any]) -> NDArray[Any]:
     if not heads:
         return np.asarray(values)
     return np.asarray(values.reshape(heads, -1, 2, values.shape[-1]).swapaxes(1, 2).reshape(values.shape))
+
+
+def tensors(file: Path) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
+    """Type, shape and bytes of each."""
+    with open_regular(file) as fd:
+        header = read_header(Cursor(fd, file.name))
+        return {
+            one.name: (one.ggml_type, one.shape, os.pread(fd, one.size_bytes, header.data_offset + one.offset_bytes))
+            for one in header.tensors
+        }
 
 
 class Words(NamedTuple):

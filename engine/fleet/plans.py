@@ -40,7 +40,7 @@ class Plans:
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
         complete = precision.settled(completed(named, model, options), model)
-        made = declare.create(complete, name, model.context_length, self._limits)
+        made = declare.create(complete, name, self._library.served(model.name).context_length, self._limits)
         check_served(made, model, options)
         self.check_draft(made)
         await self._sizing.warm(made.base_model, made.draft_model, made.precision)
@@ -61,7 +61,8 @@ class Plans:
     ) -> Deployment:
         """`current` with the changed fields."""
         model = self._library.get(current.base_model or "")
-        declared = declare.update(current, changes, mask, model.context_length, self._limits)
+        context = self._library.served(model.name).context_length
+        declared = declare.update(current, changes, mask, context, self._limits)
         new = precision.settled(reshaped(current, declared, options), model, current)
         check_served(new, model, options)
         self.check_draft(new)

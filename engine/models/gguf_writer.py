@@ -26,8 +26,8 @@ Value = str | bool | int | float | Sequence[str] | Sequence[int] | Sequence[floa
 @dataclass(frozen=True, slots=True)
 class FloatTensor:
     """A tensor to be written: `shape` as numpy has it, the slowest dimension first; `values` are read as it is written,
-    so that no two tensors are in memory at once. `kind`: one of TYPES; values that it cannot hold are rounded in F16,
-    cut off in BF16."""
+    so that no two tensors are in memory at once. `kind`: one of TYPES; values that it cannot hold are
+    rounded, half to even."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,10 +39,7 @@ class FloatTensor:
         return TYPES[self.kind][1] * math.prod(self.shape)
 
     def data(self) -> bytes:
-        values = np.ascontiguousarray(self.values(), "<f4")
-        if self.kind == "BF16":
-            return (values.view("<u4") >> 16).astype("<u2").tobytes()
-        return values.astype("<f2" if self.kind == "F16" else "<f4").tobytes()
+        return stored(self.values(), self.kind)
 
 
 def write(target: Path, metadata: Mapping[str, Value], tensors: Sequence[FloatTensor]) -> Path:
@@ -63,6 +60,16 @@ def write(target: Path, metadata: Mapping[str, Value], tensors: Sequence[FloatTe
         for tensor in tensors:
             out.write(tensor.data().ljust(_padded(tensor.size_bytes), b"\0"))
     return target
+
+
+def stored(values: NDArray[np.float32], kind: str) -> bytes:
+    """As a tensor of this type holds them."""
+    whole = np.ascontiguousarray(values, "<f4")
+    if kind != "BF16":
+        return whole.astype("<f2" if kind == "F16" else "<f4").tobytes()
+    bits = whole.view("<u4")
+    rounded: NDArray[np.uint32] = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return rounded.astype("<u2").tobytes()
 
 
 def _value(value: Value) -> bytes:

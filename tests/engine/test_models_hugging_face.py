@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import gguf
@@ -12,8 +11,6 @@ import pytest
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from engine.models import own_models
-from engine.models.cursor import Cursor, open_regular
-from engine.models.header import read_header
 from engine.models.hugging_face import convert
 from engine.models.quantize import quantize
 from engine.preparing import evaluation
@@ -55,18 +52,8 @@ def words(file: Path) -> list[list[int]]:
         model.close()
 
 
-def tensors(file: Path) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
-    """Type, shape and bytes of each."""
-    with open_regular(file) as fd:
-        header = read_header(Cursor(fd, file.name))
-        return {
-            one.name: (one.ggml_type, one.shape, os.pread(fd, one.size_bytes, header.data_offset + one.offset_bytes))
-            for one in header.tensors
-        }
-
-
 def test_every_weight_is_bit_for_bit_that_of_the_original(original: Path, converted: Path) -> None:
-    before, after = tensors(original), tensors(converted)
+    before, after = hf.tensors(original), hf.tensors(converted)
     assert after.keys() == before.keys()
     assert [name for name, tensor in after.items() if tensor != before[name]] == []
 

@@ -7,6 +7,8 @@ import pytest
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from engine.models import gguf
 from engine.models.quantize import quantize
+from engine.preparing import evaluation
+from engine.replica import llama
 
 pytestmark = pytest.mark.model
 
@@ -17,6 +19,24 @@ def test_the_result_is_the_same_model_in_the_other_precision(smollm2: Path, tmp_
     assert (before.quantization, after.quantization) == ("Q4_1", "Q4_0")
     assert (after.parameter_count, after.context_length) == (before.parameter_count, before.context_length)
     assert [path.name for path in made.parent.iterdir()] == ["model.gguf"]
+
+
+def test_what_is_for_experts_alone_is_refused_for_others(smollm2: Path, tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="no mixture of experts"):
+        quantize(smollm2, tmp_path / "x.gguf", "MXFP4_MOE")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "least"), [("F16", 0.98), ("BF16", 0.98), ("Q8_0", 0.94), ("Q4_0", 0.7)])
+def test_other_precisions_agree_with_their_source_as_they_did(
+    smollm2: Path, tmp_path: Path, kind: str, least: float
+) -> None:
+    """SmolLM2's own file is Q4_1: what it is requantized to goes on alike in so many places of the test text."""
+    llama.start_backend()
+    source = evaluation.read(smollm2, threads=1, gpu_layers=0)
+    made = evaluation.read(quantize(smollm2, tmp_path / "x.gguf", kind), threads=1, gpu_layers=0)
+    assert evaluation.agreement(source, made) >= least
 
 
 @pytest.mark.parametrize("name", ["", "Q9_9", "IQ1_S", "Q4_0 "])
