@@ -51,6 +51,10 @@ class Accounts(_Resource):
         """The accounts that this client's key can see."""
         return await listed(self._transport, "/v1/accounts", AccountPage, lambda page: page.accounts, options)
 
+    async def metrics(self) -> str:
+        """What Prometheus would read of the account, six times a minute at most."""
+        return await self._transport.text(self._collection("metrics"))
+
 
 class Users(_Resource):
     async def whoami(self) -> WhoAmI:

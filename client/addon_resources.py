@@ -14,7 +14,7 @@ from client.addon_types import (
     DeploymentShapeVersionPage,
 )
 from client.http import Transport
-from client.listing import Listed, ListOptions, listed
+from client.listing import PAGE_SIZE_MAX, Listed, ListOptions, listed
 from client.names import LIBRARY_ACCOUNT, Name, check_id
 
 CHECKING_TIMEOUT_S = 600.0  # the engine reads the whole adapter before it answers
@@ -67,8 +67,9 @@ class DeployedModels:
 class Shapes:
     """The library's deployment shapes."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, account: str) -> None:
         self._transport = transport
+        self._account = account
 
     async def versions(self, shape: str = "-", **options: Unpack[ListOptions]) -> Listed[DeploymentShapeVersion]:
         """A shape's versions; all shapes' for `-`."""
@@ -85,6 +86,18 @@ class Shapes:
         return await listed(
             self._transport, path, DeploymentShapePage, lambda page: page.deployment_shapes, options, own=own
         )
+
+    async def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
+        """The versions that a deployment of this base could have."""
+        deployment = {"baseModel": base_model, "enableAddons": enable_addons}
+        raw = await self._transport.send(
+            "POST", f"/v1/accounts/{self._account}/deploymentShapeVersions:match", query={"pageSize": PAGE_SIZE_MAX},
+            body={"createDeploymentRequest": {"parent": f"accounts/{self._account}", "deployment": deployment}},
+        )  # fmt: skip
+        page = DeploymentShapeVersionPage.model_validate(raw)
+        found = Listed(page.deployment_shape_versions)
+        found.total_size, found.next_page_token = page.total_size, page.next_page_token
+        return found
 
     async def get(self, name: str) -> DeploymentShape:
         full = Name.of(name, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"
 URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
+SIGN_IN_FILE = "signin.json"  # which engine commands ask, and with which key, where nobody says otherwise
 KEY_VARIABLES = ("FIREDECK_API_KEY", "FIREWORKS_API_KEY")  # the first one that is set is taken
 
 
@@ -42,16 +44,60 @@ class Context:
         """Arguments first, then the environment, then the local engine's own files; its key goes to it alone.
 
         A key that anybody has given is the one used, wherever it goes: who asks as somebody must never be answered as
-        the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none.
+        the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none. What
+        `firedeck signin` keeps comes after it, its key for its engine alone.
         `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.
         """
         env = os.environ
         local_url = _line(default_data_dir() / URL_FILE) or DEFAULT_BASE_URL
-        url = _without_inference(base_url or env.get("FIREWORKS_BASE_URL") or local_url)
+        signed = SignIn.read() or SignIn(local_url, "", "")
+        url = _without_inference(base_url or env.get("FIREWORKS_BASE_URL") or signed.base_url)
         key, note = _key_of(api_key, default_data_dir() / ADMIN_KEY_FILE if url == local_url else None)
-        account = account or env.get("FIREWORKS_ACCOUNT_ID") or LOCAL_ACCOUNT
+        account = account or env.get("FIREWORKS_ACCOUNT_ID") or (signed.account if url == signed.base_url else "")
+        if url == signed.base_url and signed.api_key and api_key is None and not _named():
+            key, note = signed.api_key, "the key is that of firedeck signin; firedeck signout forgets it"
         name = env.get("FIREDECK_CONTEXT") or "local"
-        return cls(url, key, account, name, prod=name.startswith("prod"), key_note=note)
+        return cls(url, key, account or LOCAL_ACCOUNT, name, prod=name.startswith("prod"), key_note=note)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What `firedeck signin` keeps: the engine that is asked unless another is named, and the key that goes to it."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    account: str
+
+    @classmethod
+    def read(cls) -> SignIn | None:
+        text = _line(default_data_dir() / SIGN_IN_FILE)
+        try:
+            return cls(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            return None  # not written by us: as if nobody had signed in
+
+    def write(self) -> Path:
+        """Readable by its owner alone."""
+        file = default_data_dir() / SIGN_IN_FILE
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = file.with_suffix(".new")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump({"base_url": self.base_url, "api_key": self.api_key, "account": self.account}, out)
+        draft.replace(file)
+        return file
+
+    @staticmethod
+    def forget() -> bool:
+        """Whether somebody had signed in."""
+        file = default_data_dir() / SIGN_IN_FILE
+        was = file.exists()
+        file.unlink(missing_ok=True)
+        return was
+
+
+def _named() -> list[str]:
+    """The variables that give a key."""
+    return [name for name in KEY_VARIABLES if os.environ.get(name)]
 
 
 def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
@@ -59,7 +105,7 @@ def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
     own = _line(local) if local else ""
     if given is not None:
         return given, "the key is that of --api-key"
-    named = [name for name in KEY_VARIABLES if os.environ.get(name)]
+    named = _named()
     if not named:
         return own, f"the key is that of {local}; an engine started with FIREDECK_API_KEY has that" if own else ""
     without = " ".join(f"-u {name}" for name in named)

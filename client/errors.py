@@ -18,6 +18,7 @@
     ├── ResourceExhausted      RESOURCE_EXHAUSTED   429
     │   └── SpendLimitExceeded MONTHLY_SPEND_LIMIT_EXCEEDED 402
     ├── Internal               INTERNAL             500
+    ├── Unimplemented          UNIMPLEMENTED        501
     ├── Unavailable            UNAVAILABLE          503
     │   ├── ScalingUp          DEPLOYMENT_SCALING_UP
     │   └── BadGateway         BAD_GATEWAY          502
@@ -159,6 +160,10 @@ class Internal(FiredeckError):
     grpc, name, status = 13, "INTERNAL", 500
 
 
+class Unimplemented(FiredeckError):
+    grpc, name, status = 12, "UNIMPLEMENTED", 501
+
+
 class Unavailable(FiredeckError):
     grpc, name, status = 14, "UNAVAILABLE", 503
 
@@ -189,6 +194,7 @@ _BY_STATUS: dict[int, type[FiredeckError]] = {
     412: AddonNotLoaded,
     429: ResourceExhausted,
     408: RequestTimeout,
+    501: Unimplemented,
     502: Unavailable,
     503: Unavailable,
     504: DeadlineExceeded,
@@ -198,7 +204,7 @@ _BY_NAME: dict[str, type[FiredeckError]] = {
     for cls in (
         InvalidArgument, FailedPrecondition, Unauthenticated, PermissionDenied, NotFound, AlreadyExists,
         ResourceExhausted, Internal, Unavailable, ScalingUp, DeadlineExceeded, AddonNotLoaded, SpendLimitExceeded,
-        GuardRefused, KeyRefused, RequestTimeout, BadGateway,
+        GuardRefused, KeyRefused, RequestTimeout, BadGateway, Unimplemented,
     )
     for name in (cls.name, cls.inference_code or cls.name)
 }  # fmt: skip

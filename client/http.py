@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -89,6 +90,16 @@ class Transport:
                 await asyncio.sleep(retry_wait_s(attempt))
         return await self.send("GET", path, query=query)
 
+    async def text(self, path: str) -> str:
+        """The text of what is no JSON: metrics."""
+        try:
+            response = await self._http.get(path)
+        except httpx.HTTPError as error:
+            raise self.unreachable(error) from error
+        if response.is_error:
+            raise self._error_of(response, response.content)
+        return response.text
+
     async def send(
         self,
         method: str,
@@ -123,19 +134,42 @@ class Transport:
     ) -> AsyncIterator[Any]:
         """The JSON of each server-sent event until `[DONE]` or the end; an error event is raised."""
         timeout = httpx.Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
+        request = self._http.build_request(
+            method, path, params=_params(query), json=body, headers=headers, timeout=timeout
+        )
+        async with self._answering(request) as response:
+            async for data in _sse_data(_lines(response.aiter_bytes())):
+                if data == "[DONE]":
+                    return
+                event = self._json(data)
+                if isinstance(event, dict) and isinstance(event.get("error"), dict):
+                    raise from_response(500, event)
+                yield event
+
+    @asynccontextmanager
+    async def signed(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
+        content: AsyncIterator[bytes] | None = None,
+    ) -> AsyncIterator[httpx.Response]:  # fmt: skip
+        """The answer of a signed URL, its body still to be read. Whoever has such a URL may use it: the key stays
+        here, for it may lead elsewhere."""
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        request = self._http.build_request(method, url, headers=headers, content=content, timeout=timeout)
+        request.headers.pop("authorization", None)
+        async with self._answering(request) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _answering(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+        """A good answer that streams; everything else is raised, also what breaks while it is read."""
         try:
-            async with self._http.stream(
-                method, path, params=_params(query), json=body, headers=headers, timeout=timeout
-            ) as response:
+            response = await self._http.send(request, stream=True)
+            try:
                 if response.is_error:
                     raise self._error_of(response, await response.aread())
-                async for data in _sse_data(_lines(response.aiter_bytes())):
-                    if data == "[DONE]":
-                        return
-                    event = self._json(data)
-                    if isinstance(event, dict) and isinstance(event.get("error"), dict):
-                        raise from_response(500, event)
-                    yield event
+                yield response
+            finally:
+                await response.aclose()
         except httpx.HTTPError as error:
             raise self.unreachable(error) from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from client.http import Transport
 
@@ -27,8 +28,26 @@ class Inference:
     async def embed(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self._send("/inference/v1/embeddings", body, headers)
 
+    async def models(self) -> list[dict[str, Any]]:
+        """What a request's `model` may be."""
+        answer: dict[str, Any] = await self._transport.get("/inference/v1/models")
+        return list(answer["data"])
+
+    async def model(self, name: str) -> dict[str, Any]:
+        """One of them; NotFound where nothing of that name is served."""
+        answer: dict[str, Any] = await self._transport.get(f"/inference/v1/models/{quote(name, safe='')}")
+        return answer
+
     async def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return await self._send("/inference/v1/rerank", body, headers)
+
+    async def message(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """In the shape of Anthropic's Messages API."""
+        return await self._send("/inference/v1/messages", body, headers)
+
+    async def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> int:
+        """Of the prompt that a message's body makes; nothing is generated."""
+        return int((await self._send("/inference/v1/messages/count_tokens", body, headers))["input_tokens"])
 
     def stream_chat(
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None

@@ -5,23 +5,30 @@ Ids may be bare (`chat`, in the client's account) or full names (`accounts/local
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
+from client import durations, files
 from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
+from client.files import Progress
 from client.fleet_types import AlertPage, DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
 from client.guard_resources import Guards
 from client.http import Transport
 from client.inference import Inference
 from client.listing import Listed, ListOptions, listed
+from client.model_types import DownloadEndpoint, Model, ModelPage, ModelSpec, UploadEndpoint, UploadValidation
 from client.names import Name
 from client.router_resources import Routers
 from client.trace_resources import Requests
-from client.types import Deployment, DeploymentPage, DeploymentSpec, Model, ModelPage
+from client.types import Deployment, DeploymentMetrics, DeploymentPage, DeploymentSpec
 from client.usage_resources import UsageReports
+from client.waiting import Waits
+from client.wire import Wire
 
 HASHING_TIMEOUT_S = 3600.0  # a file of hundreds of gigabytes takes minutes
 
@@ -36,7 +43,7 @@ class Client:
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
         self.deployed_models = DeployedModels(self.transport, context.account)
-        self.shapes = Shapes(self.transport)
+        self.shapes = Shapes(self.transport, context.account)
         self.fleet = Fleet(self.transport, context.account)
         self.users = Users(self.transport, context.account)
         self.api_keys = ApiKeys(self.transport, context.account)
@@ -48,6 +55,7 @@ class Client:
         self.requests = Requests(self.transport, context.account)
         self.routers = Routers(self.transport, context.account)
         self.inference = Inference(self.transport)
+        self.wait = Waits(self)
 
     async def __aenter__(self) -> Client:
         return self
@@ -107,14 +115,27 @@ class Deployments(_Resource):
         raw = await self._transport.send("POST", self._path(deployment, ":undelete"), body={})
         return Deployment.model_validate(raw)
 
+    async def metrics(self, deployment: str, time_range: timedelta | None = None) -> DeploymentMetrics:
+        """Means over the last `time_range`, ten minutes unless given."""
+        query = {"timeRange": durations.to_proto(time_range) if time_range else None}
+        return DeploymentMetrics.model_validate(await self._transport.get(self._path(deployment, ":metrics"), query))
+
 
 class Models(_Resource):
+    async def create(self, model_id: str, spec: ModelSpec | None = None) -> Model:
+        """A model whose files are to come (UPLOADING): `upload_endpoint`, a PUT for each, `validate_upload`."""
+        body = {"modelId": model_id, "model": {} if spec is None else _spec_body(spec)}
+        return Model.model_validate(await self._transport.send("POST", self._collection(), body=body))
+
     async def get(self, model: str) -> Model:
-        name = Name.of(model, "models", self._account, "model")
-        return Model.model_validate(await self._transport.get(f"/v1/{name}"))
+        return Model.model_validate(await self._transport.get(self._one(model)))
+
+    async def update(self, model: str, changes: ModelSpec) -> Model:
+        """Only the fields set in `changes` change."""
+        return Model.model_validate(await self._transport.send("PATCH", self._one(model), body=_spec_body(changes)))
 
     async def list(self, account: str | None = None, **options: Unpack[ListOptions]) -> Listed[Model]:
-        path = f"/v1/accounts/{account or self._account}/models"
+        path = self._collection(account)
         return await listed(self._transport, path, ModelPage, lambda page: page.models, options)
 
     async def create_from_file(
@@ -123,23 +144,61 @@ class Models(_Resource):
         """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole. A LoRA
         adapter's needs the model that it was trained on."""
         body = {"modelId": model_id, "file": file, "displayName": display_name, "baseModel": base_model}
-        path = f"/firedeck/v1/accounts/{self._account}/models"
+        path = f"/firedeck{self._collection()}"
         raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
         return Model.model_validate(raw)
 
     async def prepare(self, model: str, precision: str) -> None:
         """Ask for the model in another precision, or in all of them with `AUTO`: `get` shows what came of it."""
-        name = Name.of(model, "models", self._account, "model")
-        await self._transport.send("POST", f"/v1/{name}:prepare", body={"precision": precision})
+        await self._transport.send("POST", self._one(model, ":prepare"), body={"precision": precision})
 
     async def validate_config(self, config_json: str, tokenizer_config_json: str = "") -> None:
         """Raises with the reason where a model whose config.json this is cannot be uploaded."""
         body = {"configJson": config_json, "tokenizerConfigJson": tokenizer_config_json}
         await self._transport.send("POST", "/v1/validateModelConfig", body=body)
 
+    async def upload_endpoint(self, model: str, sizes: Mapping[str, int]) -> UploadEndpoint:
+        """Where each file of these many bytes is to be PUT; the model must be UPLOADING."""
+        body = {"filenameToSize": {name: str(size) for name, size in sizes.items()}}
+        raw = await self._transport.send("POST", self._one(model, ":getUploadEndpoint"), body=body)
+        return UploadEndpoint.model_validate(raw)
+
+    async def validate_upload(self, model: str, *, config_only: bool = False) -> UploadValidation:
+        """What was uploaded is checked, and the model READY; `config_only` checks alone."""
+        raw = await self._transport.send(
+            "GET", self._one(model, ":validateUpload"), query={"configOnly": config_only or None},
+            read_timeout_s=HASHING_TIMEOUT_S,
+        )  # fmt: skip
+        return UploadValidation.model_validate(raw)
+
+    async def download_endpoint(self, model: str) -> DownloadEndpoint:
+        """Where each file of the model is to be had."""
+        return DownloadEndpoint.model_validate(await self._transport.get(self._one(model, ":getDownloadEndpoint")))
+
+    async def upload(self, model: str, folder: Path, progress: Progress = files.unwatched) -> UploadValidation:
+        """A model that is UPLOADING gets the files of a folder, or the one file that `folder` is, and is validated."""
+        found = files.within(folder)
+        urls = await self.upload_endpoint(model, {one.name: files.size_of(one) for one in found})
+        for one in found:
+            await files.put(self._transport, urls.filename_to_signed_urls[one.name], one, progress)
+        return await self.validate_upload(model)
+
+    async def download(self, model: str, folder: Path, progress: Progress = files.unwatched) -> Sequence[Path]:
+        """The model's files, in a folder that is there; one that was interrupted is gone on with."""
+        urls = (await self.download_endpoint(model)).filename_to_signed_urls
+        there = {folder / Path(name).name: url for name, url in urls.items()}
+        for file, url in there.items():
+            await files.get(self._transport, url, file, progress)
+        return tuple(there)
+
     async def delete(self, model: str) -> None:
-        name = Name.of(model, "models", self._account, "model")
-        await self._transport.send("DELETE", f"/v1/{name}")
+        await self._transport.send("DELETE", self._one(model))
+
+    def _collection(self, account: str | None = None) -> str:
+        return f"/v1/accounts/{account or self._account}/models"
+
+    def _one(self, model: str, verb: str = "") -> str:
+        return f"/v1/{Name.of(model, 'models', self._account, 'model')}{verb}"
 
 
 class Fleet(_Resource):
@@ -188,5 +247,5 @@ class Fleet(_Resource):
         return f"/firedeck/v1/{name}{below}"
 
 
-def _spec_body(spec: DeploymentSpec) -> dict[str, Any]:
+def _spec_body(spec: Wire) -> dict[str, Any]:
     return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)

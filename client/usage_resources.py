@@ -20,7 +20,8 @@ class UsageReports:
     async def get(
         self, *, start: datetime | None = None, end: datetime | None = None, group_by: str = DEPLOYMENT
     ) -> Usage:
-        """From `start` (the month's first, UTC) until before `end` (now), by `deployment` or `acceleratorType`."""
+        """From `start` (the month's first, UTC) until before `end` (now), by some of `deployment`, `acceleratorType`,
+        and `hour` or `day`, joined by commas."""
         query = {
             "startTime": start.isoformat() if start else None,
             "endTime": end.isoformat() if end else None,

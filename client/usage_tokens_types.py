@@ -7,7 +7,6 @@ from pydantic import Field
 from client.types import Timestamp, Wire
 
 DIMENSIONS = ("user", "key", "deployment", "model", "adapter", "guard", "tags")  # and `tag:NAME`
-TIMES = ("hour", "day")  # of UTC, one of them besides
 TAG = "tag:"
 
 

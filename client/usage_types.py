@@ -7,6 +7,7 @@ from pydantic import Field
 from client.types import Timestamp, Wire
 
 DEPLOYMENT, ACCELERATOR_TYPE = "deployment", "acceleratorType"
+TIMES = ("hour", "day")  # of UTC
 NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
 
 
@@ -26,8 +27,10 @@ class UsageSum(Wire):
 
 
 class UsageRow(UsageSum):
-    """Of one deployment, or of one type of accelerator (ACCELERATOR_TYPE_UNSPECIFIED: none)."""
+    """Of one deployment, one type of accelerator (ACCELERATOR_TYPE_UNSPECIFIED: none), one hour or day, or of what
+    these have in common; what it was not grouped by is absent."""
 
+    time: Timestamp | None = Field(None, description="of groups by hour or day: its beginning, in UTC")
     deployment: str | None = None
     accelerator_type: str | None = None
 
@@ -35,6 +38,6 @@ class UsageRow(UsageSum):
 class Usage(Wire):
     start_time: Timestamp
     end_time: Timestamp
-    group_by: str = Field(DEPLOYMENT, description="deployment or acceleratorType")
+    group_by: str = Field(DEPLOYMENT, description="as asked for: names joined by commas")
     rows: list[UsageRow] = []
     total: UsageSum = UsageSum()

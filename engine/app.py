@@ -59,6 +59,7 @@ from engine.fleet.monitor import Monitor
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.gateway import openapi as inference_openapi
+from engine.gateway.messages import bridged
 from engine.gateway.routes import Gateway
 from engine.gateway.traced import traced
 from engine.house import Access, House
@@ -192,6 +193,7 @@ class Engine:
         await self._control(scope, receive, send)
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        receive, send = bridged(scope, receive, send)
         try:
             self._door.check(scope["method"], scope["path"], scope["headers"])
         except Refused as error:

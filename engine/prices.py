@@ -100,7 +100,7 @@ def read(file: Path) -> PriceList:
         raise InvalidArgument(f"{file} cannot be read: {why}", field="prices") from None
     except _Wrong as error:
         raise InvalidArgument(
-            f"{file}: {error}", field="prices", hint="README has the form of the price list"
+            f"{file}: {error}", field="prices", hint="`firedeck docs usage` has the form of the price list"
         ) from None
 
 

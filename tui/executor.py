@@ -18,7 +18,7 @@ from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
-_DONE: dict[Verb, str] = {
+DONE: dict[Verb, str] = {
     "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
     "roll_back": "rolled back",
 }  # fmt: skip
@@ -61,13 +61,13 @@ class Executor:
             self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
-        text = f"{name.rpartition('/')[2]} was {_DONE[plan.verb]}"
+        text = f"{name.rpartition('/')[2]} was {DONE[plan.verb]}"
         follow = plan.verb not in ("delete", "roll_back")
         return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=follow)
 
     async def _send(self, plan: Plan) -> str:
         if self._locked():
-            raise PermissionDenied(LOCKED, hint="unlock it with R")
+            raise PermissionDenied(LOCKED, hint="unlock it first")
         if not plan.ready:
             raise FailedPrecondition("there is nothing to send, or something must be put right first")
         if plan.verb == "create":
@@ -106,7 +106,7 @@ class Executor:
             )
 
     async def _undo(self, plan: Plan, seen: DeploymentStatus | None) -> Plan | None:
-        if seen is None or plan.verb not in ("scale", "delete"):
+        if seen is None or plan.verb not in ("scale", "update", "delete"):
             return None
         try:
             now = await self._source.get(plan.target)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from tui.core.actions import MOVES, Place, of
+from tui.core.actions import MOVES, Action, Place, of
+
+
+def owner(action: Action) -> str:
+    """Who has its method: the app what is the same on every page, else the page."""
+    return "app" if action.group == "App" or action.id.startswith("wind(") else "screen"
 
 
 def bindings(place: Place) -> list[BindingType]:
     return [
         Binding(
             ",".join(action.keys),
-            f"{'app' if action.group == 'App' else 'screen'}.{action.id}",
+            f"{owner(action)}.{action.id}",
             action.label,
-            id=action.id,
+            id=action.name,
             tooltip=action.tooltip,
             key_display=action.shown_key,
         )

@@ -10,16 +10,11 @@ from datetime import datetime, timedelta
 from textual.message import Message
 
 from client.errors import FiredeckError
+from tui.core.retry import wait_s
 from tui.messages import AccountSeen, FleetLost, FleetSeen
 from tui.sources.base import FleetSource
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 15.0
 ACCOUNT_EVERY_S = 15.0  # it changes with the month's bill, or when an admin sets a quota
-
-
-def wait_s(attempt: int) -> float:
-    """The pause after the `attempt`-th failure in a row: 1, 2, 4, 8, 15, 15, … seconds."""
-    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(attempt - 1, 10)))
 
 
 class Poller:

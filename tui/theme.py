@@ -1,41 +1,87 @@
-"""Colours: one calm dark theme, safe for colour-blind eyes, and the tones that every theme gets.
+"""Themes: dark, light, high contrast, for two colour-vision deficiencies, and the terminal's own sixteen colours.
 
-Healthy is blue, attention orange, failed red; blue and orange stay apart for every common colour-vision deficiency,
-and a glyph and a word always say the same as the colour.
+Healthy is blue, attention orange, failed red; a glyph and a word always say the same as the colour. The theme for
+deuteranopia parts its tones along blue and yellow and by brightness, that for tritanopia along red and cyan.
 """
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from dataclasses import dataclass
 
-FIREDECK = Theme(
-    name="firedeck",
-    primary="#58a6ff",
-    secondary="#4fc1c9",
-    accent="#ff9e3d",
-    foreground="#d5dbe5",
-    background="#0d1117",
-    surface="#121821",
-    panel="#1b2430",
-    success="#58a6ff",
-    warning="#ff9e3d",
-    error="#ff5f6b",
-    dark=True,
-    variables={"block-cursor-foreground": "#0d1117", "input-selection-background": "#58a6ff 35%"},
-)
+from textual.theme import BUILTIN_THEMES, Theme
 
-_DARK = {
-    "tone-healthy": "#58a6ff", "tone-working": "#4fc1c9", "tone-attention": "#ff9e3d", "tone-failed": "#ff5f6b",
-    "tone-idle": "#7d8896", "tone-neutral": "#b8a1e3", "tone-dim": "#6e7a8a", "tone-rule": "#2b3644",
-    "tone-cursor": "#1f3350", "tone-head": "#8b98a9",
-}  # fmt: skip
-_LIGHT = {
-    "tone-healthy": "#0b5cad", "tone-working": "#0b6b70", "tone-attention": "#a84b00", "tone-failed": "#b3132b",
-    "tone-idle": "#5a6472", "tone-neutral": "#5f3dc4", "tone-dim": "#5a6472", "tone-rule": "#c3cad4",
-    "tone-cursor": "#cfe3fb", "tone-head": "#414b58",
-}  # fmt: skip
+TONE_NAMES = (
+    "healthy", "working", "attention", "failed", "idle", "neutral", "dim", "rule", "cursor", "head",
+)  # fmt: skip
 
 
-def tones(dark: bool) -> dict[str, str]:
-    """CSS variables for the current theme's kind."""
-    return dict(_DARK if dark else _LIGHT)
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """What a theme of ours is made of: the ground, the text, and a colour for each tone, in the order of TONE_NAMES."""
+
+    name: str
+    background: str
+    surface: str
+    panel: str
+    foreground: str
+    tones: tuple[str, ...]
+    dark: bool = True
+
+    def theme(self) -> Theme:
+        tone = dict(zip(TONE_NAMES, self.tones, strict=True))
+        return Theme(
+            name=self.name, primary=tone["healthy"], secondary=tone["working"], accent=tone["attention"],
+            foreground=self.foreground, background=self.background, surface=self.surface, panel=self.panel,
+            success=tone["healthy"], warning=tone["attention"], error=tone["failed"], dark=self.dark,
+            variables={
+                "block-cursor-foreground": self.background,
+                "input-selection-background": f"{tone['healthy']} 35%",
+            },
+        )  # fmt: skip
+
+
+DARK = Palette(
+    "firedeck", "#0d1117", "#121821", "#1b2430", "#d5dbe5",
+    ("#58a6ff", "#4fc1c9", "#ff9e3d", "#ff5f6b", "#7d8896", "#b8a1e3", "#6e7a8a", "#2b3644", "#1f3350", "#8b98a9"),
+)  # fmt: skip
+LIGHT = Palette(
+    "firedeck-light", "#ffffff", "#f4f6f9", "#e6eaf0", "#1c2430",
+    ("#0b5cad", "#0b6b70", "#a84b00", "#b3132b", "#5a6472", "#5f3dc4", "#5a6472", "#c3cad4", "#cfe3fb", "#414b58"),
+    dark=False,
+)  # fmt: skip
+CONTRAST = Palette(
+    "firedeck-contrast", "#000000", "#000000", "#161616", "#ffffff",
+    ("#7cc4ff", "#5ff0f0", "#ffc14d", "#ff8f8f", "#c8c8c8", "#e0c8ff", "#c0c0c0", "#8a8a8a", "#003a75", "#e6e6e6"),
+)  # fmt: skip
+DEUTERANOPIA = Palette(
+    "firedeck-deuteranopia", "#0d1117", "#121821", "#1b2430", "#dfe4ec",
+    ("#4c9dff", "#a9c7f5", "#ffd23f", "#c76b00", "#8791a0", "#e6e6e6", "#7b8696", "#2b3644", "#1f3350", "#98a4b5"),
+)  # fmt: skip
+TRITANOPIA = Palette(
+    "firedeck-tritanopia", "#0d1117", "#121821", "#1b2430", "#dfe4ec",
+    ("#35c5cf", "#a5e3e8", "#f7c6d0", "#ff4d5e", "#8791a0", "#e6e6e6", "#7b8696", "#2b3644", "#123c44", "#98a4b5"),
+)  # fmt: skip
+PALETTES = (DARK, LIGHT, CONTRAST, DEUTERANOPIA, TRITANOPIA)
+
+_SIXTEEN = (
+    "ansi_bright_blue", "ansi_cyan", "ansi_yellow", "ansi_bright_red", "ansi_default", "ansi_magenta", "ansi_default",
+    "ansi_bright_black", "ansi_blue", "ansi_default",
+)  # fmt: skip
+_ANSI = BUILTIN_THEMES["ansi-dark"]
+TERMINAL = Theme(
+    name="firedeck-terminal", primary="ansi_bright_blue", secondary="ansi_cyan", accent="ansi_yellow",
+    warning="ansi_yellow", error="ansi_bright_red", success="ansi_bright_blue", foreground=_ANSI.foreground,
+    background=_ANSI.background, surface=_ANSI.surface, panel=_ANSI.panel, boost=_ANSI.boost, dark=True, ansi=True,
+    variables=_ANSI.variables,
+)  # fmt: skip
+
+FIREDECK = DARK.theme()
+THEMES: tuple[Theme, ...] = (*(palette.theme() for palette in PALETTES), TERMINAL)
+_TONES = {palette.name: palette.tones for palette in PALETTES} | {TERMINAL.name: _SIXTEEN}
+
+
+def tones(theme: Theme) -> dict[str, str]:
+    """CSS variables for this theme; one of Textual's own gets those of ours of its kind."""
+    ours = _SIXTEEN if theme.ansi else DARK.tones if theme.dark else LIGHT.tones
+    found = _TONES.get(theme.name, ours)
+    return {f"tone-{name}": colour for name, colour in zip(TONE_NAMES, found, strict=True)}

@@ -58,7 +58,7 @@ def verify(output: str, base_url: str | None, api_key: str | None, account: str 
         found = await client.audit_logs.verify()
         good = f"{found.checked} records are as they were written" + (f"; but {found.reason}" if found.reason else "")
         bad = f"record {found.first_bad_id}: {found.reason} ({found.checked} before it are good)"
-        out.say(out.as_json(found) if output == "json" else good if found.valid else bad)
+        out.say(out.machine_form(found, output) or (good if found.valid else bad))
         if not found.valid:
             sys.exit(1)
 

@@ -11,7 +11,7 @@ from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.options import quiet_option, run, shared
-from client.cli.waiting import until_loaded, until_unloaded, wait_options
+from client.cli.waiting import teller, wait_options
 from client.errors import InvalidArgument, NotFound
 from client.listing import ListOptions
 from client.resources import Client
@@ -85,8 +85,8 @@ def load_lora(
     async def work(client: Client) -> None:
         made = await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)
         if patience is not None:
-            await until_loaded(client, made.name, made.deployment or deployment, patience, quiet=output == out.QUIET)
-            made = await client.deployed_models.get(made.name)
+            telling = teller(quiet=output == out.QUIET)
+            made = await client.wait.loaded(made.name, made.deployment or deployment, patience, telling)
         _show(made, output)
 
     run(work, base_url, api_key, account)
@@ -114,7 +114,7 @@ def unload_lora(
         await client.deployed_models.unload(found[0].name)
         out.tell(f"unloading {found[0].model} from {found[0].deployment}", output)
         if patience is not None:
-            await until_unloaded(client, found[0].name, patience, quiet=output == out.QUIET)
+            await client.wait.unloaded(found[0].name, patience, teller(quiet=output == out.QUIET))
 
     run(work, base_url, api_key, account)
 

@@ -6,21 +6,23 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from client import durations
-from client.cli.output import SIMULATED, known, lines, local_time
+from client.cli.output import SIMULATED, lines
 from client.enums import PRECISION_LABEL
-from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
+from client.fleet_types import DeploymentStats
+from client.stages import counts, known, local_time, stages
+from client.stages import holding_up as holding_up
+from client.stages import progress as progress
 from client.types import READY, AutoscalingPolicy, Deployment, Placement
 
 HEADER = (
     "NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX", "ACCELERATOR", "PLACEMENT", "BASE MODEL",
     "CREATE TIME",
 )  # fmt: skip
-KNOWN_BY_CHARS = 200  # of a message's beginning: the status is cut and has words of its own before it
 
 
 def row(d: Deployment) -> Sequence[str]:
     """`READY` is ready of desired; `STARTING` download or load; `WAITING` have no place yet."""
-    ready, starting, waiting = _counts(d)
+    ready, starting, waiting = counts(d)
     return (
         d.id, _state(d), f"{ready}/{d.desired_replica_count or 0}", str(starting), str(waiting),
         str(d.min_replica_count or 0), str(d.max_replica_count or 0), _accelerator(d) or "-",
@@ -49,34 +51,8 @@ def cache_hits(stats: DeploymentStats) -> str:
 def replicas(d: Deployment) -> str:
     """`3 (1 ready, 1 loading the model, 1 to be started)`: all that were asked for, by stage."""
     total = d.replica_count or 0
-    told = [f"{number} {stage}" for number, stage in _stages(d) if number]
+    told = [f"{number} {stage}" for number, stage in stages(d) if number]
     return f"{total} ({', '.join(told)})" if told else str(total)
-
-
-def progress(status: DeploymentStatus) -> str:
-    """`CREATING: 1 of 2 replicas ready, 1 loading the model`, with what holds it up and until when."""
-    d = status.deployment
-    ready = _counts(d)[0]
-    stages = "".join(f", {number} {stage}" for number, stage in _stages(d) if number and stage != "ready")
-    told = f"{known(d.state)}: {ready} of {d.desired_replica_count or 0} replicas ready{stages}"
-    return "; ".join(filter(None, (told, holding_up(status.conditions))))
-
-
-def is_short(d: Deployment) -> bool:
-    """A replica of it was refused a place."""
-    return d.status is not None and d.status.code == "RESOURCE_EXHAUSTED"
-
-
-def holding_up(conditions: Sequence[Condition], said: str = "") -> str:
-    """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared.
-
-    Messages that `said` has already, be it cut, are left out."""
-    return "; ".join(
-        one.reason
-        + (f" ({one.message})" if one.message and one.message[:KNOWN_BY_CHARS] not in said else "")
-        + (f", next try at {local_time(one.retry_at)}" if one.retry_at else "")
-        for one in conditions
-    )
 
 
 def placement(where: Placement | None) -> str:
@@ -86,30 +62,9 @@ def placement(where: Placement | None) -> str:
     return known(where.multi_region) or known(where.region) or ",".join(where.regions or [])
 
 
-def _stages(d: Deployment) -> tuple[tuple[int, str], ...]:
-    """A replica without a place waits for room only where room was refused: just asked for, it is about to start."""
-    stats = d.replica_stats
-    if stats is None:
-        return ()
-    return (
-        (stats.ready_replica_count, "ready"),
-        (stats.initializing_replica_count, "loading the model"),
-        (stats.downloading_model_replica_count, "downloading the model"),
-        (stats.pending_scheduling_replica_count, "waiting for room" if is_short(d) else "to be started"),
-    )
-
-
 def _state(d: Deployment) -> str:
     """`ZERO` where the dashboard has it: none is wanted and none is there, until a request comes."""
-    return "ZERO" if d.state == READY and not d.desired_replica_count and not _counts(d)[0] else known(d.state)
-
-
-def _counts(d: Deployment) -> tuple[int, int, int]:
-    stats = d.replica_stats
-    if stats is None:
-        return 0, 0, 0
-    starting = stats.downloading_model_replica_count + stats.initializing_replica_count
-    return stats.ready_replica_count, starting, stats.pending_scheduling_replica_count
+    return "ZERO" if d.state == READY and not d.desired_replica_count and not counts(d)[0] else known(d.state)
 
 
 def _accelerator(d: Deployment) -> str:

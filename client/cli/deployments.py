@@ -13,7 +13,7 @@ from client.cli import output as out
 from client.cli.deployment_settings import settings, spec
 from client.cli.lists import list_options, show
 from client.cli.options import each, names_argument, quiet_option, run, shared
-from client.cli.waiting import until_deleted, until_ready, until_scaled, until_settled, wait_options
+from client.cli.waiting import teller, wait_options
 from client.errors import NotFound
 from client.listing import ListOptions
 from client.resources import Client
@@ -47,8 +47,7 @@ def create(
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
         made = await client.deployments.create(declared, deployment_id, validate_only=dry_run)
         if patience is not None and not dry_run:
-            await until_ready(client, made.name, patience, quiet=output == out.QUIET)
-            made = await client.deployments.get(made.name)
+            made = await client.wait.ready(made.name, patience, teller(quiet=output == out.QUIET))
         _show(made, output, rehearsed="this would be created" if dry_run else "")
 
     run(work, base_url, api_key, account)
@@ -128,7 +127,7 @@ def scale(
     async def work(client: Client) -> None:
         await client.deployments.scale(name, replica_count)
         if patience is not None:
-            await until_scaled(client, name, replica_count, patience)
+            await client.wait.scaled(name, replica_count, patience, teller())
         scaled = await client.deployments.get(name)
         _show(scaled, output, hits=await _hits(client, scaled, output))
 
@@ -160,7 +159,7 @@ def delete(
                 _show(found, output, rehearsed="this would be deleted")
                 return
             if patience is not None:
-                await until_deleted(client, found.name, patience, quiet=output == out.QUIET)
+                await client.wait.deleted(found.name, patience, teller(quiet=output == out.QUIET))
             again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
             out.tell(f"deleted {found.name}{again}", output)
 
@@ -190,8 +189,7 @@ async def _settled(client: Client, changed: Deployment, patience: timedelta | No
     """As it is once the change has come about, where somebody waits for that."""
     if patience is None:
         return changed
-    await until_settled(client, changed.name, patience)
-    return await client.deployments.get(changed.name)
+    return await client.wait.settled(changed.name, patience, teller())
 
 
 async def _observed(client: Client, d: Deployment) -> dict[str, str]:
@@ -212,7 +210,7 @@ async def _hits(client: Client, d: Deployment, output: str) -> str:
 
 
 def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
-    if output == "json":
+    if output != "text":
         _show(after, output, rehearsed="it would be this")
         return
     out.tell(f"dry run: nothing was changed; of {before.name} this would change:", output)
@@ -228,5 +226,10 @@ def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "",
         out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
     if output == out.QUIET:
         out.say(d.id)
+        return
+    if output == "flag":
+        out.say(
+            out.as_flags(d, only={flag for option in create.params for flag in (*option.opts, *option.secondary_opts)})
+        )
         return
     out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up, hits))

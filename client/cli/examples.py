@@ -39,7 +39,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck list deployments --filter state=FAILED -q",
         "firedeck deployment list --filter 'state=READY AND min_replica_count>0' --order-by 'createTime desc'",
     ),
-    "deployment get": ("firedeck get deployment chat", "firedeck deployment get chat -o json"),
+    "deployment get": (
+        "firedeck get deployment chat",
+        "firedeck deployment get chat -o json",
+        "firedeck deployment get chat -o flag",
+    ),
     "deployment update": (
         "firedeck deployment update chat --max-replica-count 4 --scale-down-window 5m",
         "firedeck deployment update chat --load-targets concurrent_requests=4 --dry-run",
@@ -94,6 +98,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck model prepare my-model --precision FP8 --wait",
         "firedeck prepare model accounts/fireworks/models/smollm2-135m-instruct --precision AUTO --wait",
     ),
+    "model update": ("firedeck model update my-model --description 'for the shop' --deprecation-date 2027-12-31",),
+    "model upload": (
+        "firedeck model upload my-model ./model.gguf",
+        "firedeck upload model my-lora ./peft-folder --base-model my-model",
+    ),
+    "model download": ("firedeck model download my-model ./files",),
     "model delete": ("firedeck model delete my-model",),
     "node list": ("firedeck node list", "firedeck list nodes -o json"),
     "quota list": ("firedeck list quotas",),
@@ -138,6 +148,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret get": ("firedeck secret get hf-token",),
     "secret update": ("firedeck secret update hf-token --from-file token.txt",),
     "secret delete": ("firedeck secret delete hf-token",),
+    "signin": ("firedeck signin --base-url https://llm.example.com", 'firedeck signin --api-key "$KEY"'),
+    "signout": ("firedeck signout",),
     "unload-lora": ("firedeck unload-lora my-lora --deployment chat --wait",),
     "alerts": ("firedeck alerts", "firedeck alerts -o json"),
     "usage": (
@@ -153,9 +165,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck list users",
         "firedeck user list --filter serviceAccount=true --order-by name --page-size 20",
     ),
+    "docs": ("firedeck docs", "firedeck docs serving"),
     "user get": ("firedeck user get ada",),
     "user update": ("firedeck user update ada --role admin",),
     "user delete": ("firedeck user delete ada",),
+    "version": ("firedeck version",),
     "whoami": ("firedeck whoami",),
 }
 

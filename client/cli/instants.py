@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import click
 
 from client import instants
 from client.errors import InvalidArgument
+from client.model_types import TypeDate
 
 
 class Instant(click.ParamType[datetime]):
@@ -24,4 +25,20 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{error.message}: {error.hint}", param, ctx)
 
 
+class Day(click.ParamType[TypeDate]):
+    """A day, as `2027-12-31`."""
+
+    name = "day"
+
+    def convert(self, value: str | TypeDate, param: click.Parameter | None, ctx: click.Context | None) -> TypeDate:
+        if isinstance(value, TypeDate):
+            return value
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day: write it as 2027-12-31", param, ctx)
+        return TypeDate(year=day.year, month=day.month, day=day.day)
+
+
 INSTANT = Instant()
+DATE = Day()

@@ -12,6 +12,7 @@ from client.cli.bench import bench
 from client.cli.completion import completion
 from client.cli.deployed_models import deployed_model, load_lora, unload_lora
 from client.cli.deployments import deployment
+from client.cli.docs import docs
 from client.cli.examples import attach
 from client.cli.fleet import alerts, event, node
 from client.cli.grammar import Fireworks
@@ -22,6 +23,7 @@ from client.cli.requests import explain, requests
 from client.cli.routers import router
 from client.cli.secrets import secret
 from client.cli.shapes import deployment_shape, deployment_shape_version
+from client.cli.signin import signin, signout, version
 from client.cli.usage import usage
 from client.cli.users import api_key, user, whoami
 
@@ -40,8 +42,8 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, completion, deployed_model, deployment, deployment_shape,
-    deployment_shape_version, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
-    unload_lora, usage, user, whoami,
+    deployment_shape_version, docs, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
+    signin, signout, unload_lora, usage, user, version, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

@@ -1,17 +1,24 @@
-"""`firedeck model list|get|create|prepare|delete|pull`."""
+"""`firedeck model list|get|create|update|prepare|upload|download|delete|pull`."""
 
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
 from client.cli import output as out
 from client.cli import precisions
 from client.cli.grammar import Announced
+from client.cli.instants import DATE
 from client.cli.lists import list_options, show
 from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.errors import NotFound
+from client.files import Progress, unwatched
 from client.listing import ListOptions
+from client.model_types import ModelSpec, PeftDetails
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 
@@ -81,6 +88,100 @@ def create(
         out.show(made, out.MODEL_HEADER, out.model_row, output)
 
     run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("name")
+@click.option("--display-name")
+@click.option("--description")
+@click.option("--public/--no-public", default=None, help="Whether other accounts may use it.")
+@click.option("--deprecation-date", type=DATE, help="From this day on nobody deploys it anew, e.g. 2027-12-31.")
+@click.option("--default-draft-model", help="What drafts for it where a deployment says nothing.")
+@click.option("--default-draft-token-count", type=click.IntRange(0, 31))
+@click.option("--github-url")
+@click.option("--hugging-face-url")
+@click.option("--supports-tools/--no-supports-tools", default=None)
+@quiet_option("Its name alone.")
+@shared
+def update(
+    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
+) -> None:
+    """Change what is given, nothing else."""
+    changes = ModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
+    if not changes.model_fields_set:
+        raise click.UsageError("nothing to change was given")
+
+    async def work(client: Client) -> None:
+        out.show(await client.models.update(name, changes), out.MODEL_HEADER, out.model_row, output)
+
+    run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("model_id")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
+@click.option("--display-name")
+@quiet_option("The model's full name alone.")
+@shared
+def upload(
+    model_id: str, path: Path, base_model: str | None, display_name: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
+) -> None:  # fmt: skip
+    """Send PATH, a GGUF file or a folder of files, to the engine and make it a model; the engine may be elsewhere.
+
+    A model of this id that is still UPLOADING gets the files; where there is none it is made.
+    """
+    adapter = {
+        "kind": "HF_PEFT_ADDON",
+        "peft_details": PeftDetails(base_model=base_model or "", r=0, target_modules=[]),
+    }
+    spec = ModelSpec(**{"display_name": display_name} if display_name else {}, **adapter if base_model else {})
+
+    if not path.exists():
+        raise click.BadParameter(f"there is no {path}", param_hint="PATH")
+
+    async def work(client: Client) -> None:
+        try:
+            found = await client.models.get(model_id)
+        except NotFound:
+            found = await client.models.create(model_id, spec)
+        checked = await client.models.upload(found.name, path, _watched(output))
+        for warning in checked.warnings:
+            out.tell(f"warning: {warning}", output)
+        out.show(await client.models.get(found.name), out.MODEL_HEADER, out.model_row, output)
+
+    run(work, base_url, api_key, account)
+
+
+@model.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@quiet_option("Nothing but the files' paths.")
+@shared
+def download(
+    name: str, folder: Path, output: str, base_url: str | None, api_key: str | None, account: str | None
+) -> None:
+    """Fetch the files of a model into FOLDER; one that was interrupted goes on where it was."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    async def work(client: Client) -> None:
+        for file in await client.models.download(name, folder, _watched(output)):
+            out.say(str(file))
+
+    run(work, base_url, api_key, account)
+
+
+def _watched(output: str) -> Progress:
+    """A transfer's progress, drawn over itself where somebody watches."""
+    if output == out.QUIET or not sys.stderr.isatty():
+        return unwatched
+
+    def tell(done_bytes: int, total_bytes: int | None) -> None:
+        of = f" of {out.size(total_bytes)}" if total_bytes is not None else ""
+        click.echo(f"\r{out.size(done_bytes)}{of}\x1b[K", nl=done_bytes == total_bytes, err=True)
+
+    return tell
 
 
 @model.command()

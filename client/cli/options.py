@@ -33,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _SHARED = (
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    click.option("-o", "--output", type=click.Choice(["text", "json", "flag"]), default="text", show_default=True),
     click.option("-a", "--account-id", "account", help="Account.  [env: FIREWORKS_ACCOUNT_ID; default: local]"),
     click.option("--api-key", help="Key.  [env: FIREDECK_API_KEY, FIREWORKS_API_KEY; default: the local engine's]"),
     click.option("--base-url", help="Engine.  [env: FIREWORKS_BASE_URL; default: http://127.0.0.1:8700]"),
@@ -58,8 +58,8 @@ def quiet_option(text: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def gathered(*, quiet: bool, output: str, **rest: Any) -> Any:
-            if quiet and output == "json":
-                raise click.UsageError("--quiet and -o json exclude each other")
+            if quiet and output != "text":
+                raise click.UsageError(f"--quiet and -o {output} exclude each other")
             return command(output=QUIET if quiet else output, **rest)
 
         return click.option("-q", "--quiet", is_flag=True, help=text)(cast("F", gathered))

@@ -9,7 +9,7 @@ import click
 
 from client.cli import output as out
 from client.cli.options import quiet_option, run, shared
-from client.cli.waiting import until_prepared, wait_options
+from client.cli.waiting import teller, wait_options
 from client.enums import AUTO
 from client.resources import Client
 from client.types import Model, PreparedPrecision
@@ -38,9 +38,8 @@ def prepare(
     async def work(client: Client) -> None:
         await client.models.prepare(name, precision)
         if patience is not None:
-            await until_prepared(
-                client, name, None if precision == AUTO else precision, patience, quiet=output != "text"
-            )
+            wanted = None if precision == AUTO else precision
+            await client.wait.prepared(name, wanted, patience, teller(quiet=output != "text"))
         found = await client.models.get(name)
         if output == "json":
             out.say(out.as_json(found))

@@ -58,7 +58,7 @@ def explain(request_id: str, output: str, base_url: str | None, api_key: str | N
 
     async def work(client: Client) -> None:
         found = await client.requests.get(request_id)
-        out.say(out.as_json(found) if output == "json" else text(found))
+        out.say(out.machine_form(found, output) or text(found))
 
     run(work, base_url, api_key, account)
 

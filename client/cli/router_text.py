@@ -6,23 +6,23 @@ from collections.abc import Iterator, Sequence
 
 from client import durations
 from client.cli import output as out
-from client.router_types import COMPLETED, SHIFTING, ComplexityRule, Router, RouterShare, RouterShift
+from client.router_types import SHIFTING, ComplexityRule, Router, RouterShare, RouterShift
+from client.stages import percent, shift_stage, short
 
 HEADER = ("NAME", "KIND", "TARGETS", "MEASURED", "SHIFT", "CREATE TIME")
-_UNTOLD = "-"
 
 
 def row(one: Router) -> Sequence[str]:
     shift = one.shift
     shares = one.shares or ()
     if one.complexity is not None:
-        targets = f"small {_short(one.complexity.small or '')}, large {_short(one.complexity.large or '')}"
+        targets = f"small {short(one.complexity.small or '')}, large {short(one.complexity.large or '')}"
     else:
-        targets = ", ".join(f"{_short(share.deployment)} {_percent(share.wanted)}" for share in shares)
-    measured = ", ".join(f"{_short(share.deployment)} {_percent(share.measured)}" for share in shares)
+        targets = ", ".join(f"{short(share.deployment)} {percent(share.wanted)}" for share in shares)
+    measured = ", ".join(f"{short(share.deployment)} {percent(share.measured)}" for share in shares)
     state = "" if shift is None else shift.state
     if shift is not None and shift.state == SHIFTING:
-        state = f"{state} to {_short(shift.to)}, step {shift.step_number} of {shift.steps}"
+        state = f"{state} to {short(shift.to)}, step {shift.step_number} of {shift.steps}"
     return (one.id, _kind(one), targets, measured, state, out.local_time(one.create_time))
 
 
@@ -30,7 +30,7 @@ def text(one: Router) -> str:
     """All of it, one `Key: value` a line; then the steps of the last shift."""
     told = [out.lines(_pairs(one))]
     if one.shift is not None:
-        steps = [(out.local_time(e.time), e.reason, _percent(e.share), e.message) for e in one.shift.events]
+        steps = [(out.local_time(e.time), e.reason, percent(e.share), e.message) for e in one.shift.events]
         told.append(out.table(("TIME", "STEP", "SHARE", "WHY"), steps))
     return "\n\n".join([*told, *([out.SIMULATED] if one.simulated else [])])
 
@@ -50,7 +50,7 @@ def _pairs(one: Router) -> Iterator[tuple[str, str]]:
         yield _target(one, share), _share(share)
     if one.shares is None and one.weighted is not None:
         for target in one.weighted.targets or ():
-            yield f"Target {_short(target.deployment)}", f"weight {target.weight:g}"
+            yield f"Target {short(target.deployment)}", f"weight {target.weight:g}"
     if one.measured_since is not None:
         yield "Measured Since", out.local_time(one.measured_since)
     yield "Create Time", out.local_time(one.create_time)
@@ -58,21 +58,10 @@ def _pairs(one: Router) -> Iterator[tuple[str, str]]:
         yield from _shift(one.shift)
 
 
-def shift_stage(shift: RouterShift) -> str:
-    """How far it is, or what came of it: `SHIFTING to next at 20 %, step 2 of 10`, `ROLLED_BACK from next at step 2 of
-    10: it has 0 % again`."""
-    to, step = _short(shift.to), f"step {shift.step_number} of {shift.steps}"
-    if shift.state == SHIFTING:
-        return f"{shift.state} to {to} at {_percent(shift.share)}, {step}"
-    if shift.state == COMPLETED:
-        return f"{shift.state}: {to} has all of the traffic"
-    return f"{shift.state} from {to} at {step}: it has {_percent(shift.share)} again"
-
-
 def _shift(shift: RouterShift) -> Iterator[tuple[str, str]]:
     yield "Shift", shift_stage(shift)
     yield "Shift Duration", durations.to_go(shift.over)
-    limits = f"at most {_percent(shift.max_error_rate)} failed"
+    limits = f"at most {percent(shift.max_error_rate)} failed"
     if shift.max_ttft_p95 is not None:
         limits += f", TTFT p95 at most {durations.to_go(shift.max_ttft_p95)}"
     yield "Thresholds", f"{limits}, judged by {shift.min_requests} requests of a step or more"
@@ -97,19 +86,11 @@ def _rule(rule: ComplexityRule) -> str:
 def _target(one: Router, share: RouterShare) -> str:
     rule = one.complexity
     which = "" if rule is None else "Small " if share.deployment == rule.small else "Large "
-    return f"{which}Target {_short(share.deployment)}"
+    return f"{which}Target {short(share.deployment)}"
 
 
 def _share(share: RouterShare) -> str:
-    wanted = "" if share.wanted is None else f"wanted {_percent(share.wanted)}, "
+    wanted = "" if share.wanted is None else f"wanted {percent(share.wanted)}, "
     gone = "; deleted: it is passed over" if share.gone else ""
     counted = f"{share.requests} request{'s' * (share.requests != 1)}"
-    return f"{wanted}measured {_percent(share.measured)} ({counted}){gone}"
-
-
-def _percent(share: float | None) -> str:
-    return _UNTOLD if share is None else f"{round(share * 100, 2):g} %"
-
-
-def _short(deployment: str) -> str:
-    return deployment.rpartition("/")[2]
+    return f"{wanted}measured {percent(share.measured)} ({counted}){gone}"

@@ -13,7 +13,7 @@ from client.cli import router_text
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.options import delete_each, names_argument, quiet_option, run, shared
-from client.cli.waiting import until_shifted, wait_options
+from client.cli.waiting import teller, wait_options
 from client.listing import ListOptions
 from client.resources import Client
 from client.router_types import ComplexityRule, Router, RouterShiftSpec, RouterSpec, RouterTarget, WeightedRoutes
@@ -161,7 +161,7 @@ def shift(
     async def work(client: Client) -> None:
         made = await client.routers.shift(name, spec, validate_only=dry_run)
         if patience is not None and not dry_run and abort is None:
-            made = await until_shifted(client, made, patience)
+            made = await client.wait.shifted(made, patience, teller())
         _show(made, output, rehearsed="it would be this" if dry_run else "")
 
     run(work, base_url, api_key, account)
@@ -210,4 +210,4 @@ def _show(found: Router, output: str, *, rehearsed: str = "") -> None:
     if output == out.QUIET:
         out.say(found.id)
         return
-    out.say(out.as_json(found) if output == "json" else router_text.text(found))
+    out.say(out.machine_form(found, output) or router_text.text(found))

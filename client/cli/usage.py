@@ -10,14 +10,23 @@ import click
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.options import run, shared
-from client.cli.usage_tokens import as_rows, tokens_text
+from client.cli.usage_tokens import TIME, as_rows, tokens_text
 from client.resources import Client
-from client.usage_tokens_types import DIMENSIONS, TIMES
-from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, Usage, UsageRow, UsageSum
+from client.usage_tokens_types import DIMENSIONS
+from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, TIMES, Usage, UsageRow, UsageSum
 
-_GROUPINGS = {"deployment": DEPLOYMENT, "accelerator-type": ACCELERATOR_TYPE}
+_GROUPINGS = {"deployment": DEPLOYMENT, "accelerator-type": ACCELERATOR_TYPE} | {name: name for name in TIMES}
+_WORDS = {name: word.replace("-", " ").upper() for word, name in _GROUPINGS.items()}
 _HOUR_S = 3600.0
 _BY = f"Tokens of requests by some of {', '.join(DIMENSIONS)}, tag:NAME, and {' or '.join(TIMES)} (UTC)."
+
+
+def _groups(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """As the API calls them."""
+    unknown = [name for name in text.split(",") if name not in _GROUPINGS]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is none; there are {', '.join(_GROUPINGS)}")
+    return ",".join(_GROUPINGS[name] for name in text.split(","))
 
 
 @click.command()
@@ -29,7 +38,14 @@ _BY = f"Tokens of requests by some of {', '.join(DIMENSIONS)}, tag:NAME, and {' 
     help="UTC unless it has an offset.  [default: the first of this month]",
 )
 @click.option("--end-time", "--end", "end", type=INSTANT, help="The same; not included.  [default: now]")
-@click.option("--group-by", type=click.Choice(list(_GROUPINGS)), default="deployment", show_default=True)
+@click.option(
+    "--group-by",
+    metavar="NAMES",
+    default="deployment",
+    show_default=True,
+    callback=_groups,
+    help=f"Hours by some of {', '.join(_GROUPINGS)}.",
+)
 @click.option("--by", metavar="NAMES", help=_BY)
 @click.option("--filter", "filter_text", help="Of those requests, e.g. 'tags.team=search AND user=ada'.")
 @click.option("--csv", "as_csv", is_flag=True, help="The rows of --by as comma-separated values.")
@@ -44,6 +60,8 @@ def usage(
     --csv what requests used: tokens, by whom, of what, for what (guards, the tags of `metadata`), by hour or by day."""
     if as_csv and (as_json or output == "json"):
         raise click.UsageError("--csv and --json exclude each other")
+    if output == "flag":
+        raise click.UsageError("what was used has no flags: -o takes text and json here")
     as_json = as_json or output == "json"
 
     async def work(client: Client) -> None:
@@ -52,7 +70,7 @@ def usage(
             tokens = await client.usage.tokens(start=start, end=end, group_by=names, filter_text=filter_text)
             out.say(out.as_json(tokens) if as_json else as_rows(tokens) if as_csv else tokens_text(tokens, start, end))
             return
-        found = await client.usage.get(start=start, end=end, group_by=_GROUPINGS[group_by])
+        found = await client.usage.get(start=start, end=end, group_by=group_by)
         out.say(out.as_json(found) if as_json else text(found))
 
     run(work, base_url, api_key, account)
@@ -60,11 +78,12 @@ def usage(
 
 def text(usage: Usage) -> str:
     """A table in hours, its sum, and what must be known to read it."""
-    by = "ACCELERATOR TYPE" if usage.group_by == ACCELERATOR_TYPE else "DEPLOYMENT"
-    header = (by, "REPLICA-HOURS", "GPU-HOURS", "COST USD", "SIMULATED")
-    rows: list[Sequence[str]] = [(_name(row), *_cells(row)) for row in usage.rows]
+    by = usage.group_by.split(",")
+    header = (*(_WORDS[name] for name in by), "REPLICA-HOURS", "GPU-HOURS", "COST USD", "SIMULATED")
+    rows: list[Sequence[str]] = [(*(_name(row, name) for name in by), *_cells(row)) for row in usage.rows]
+    total = ("TOTAL", *[""] * (len(by) - 1), *_cells(usage.total))
     period = f"{usage.start_time:%Y-%m-%d %H:%M:%S} to {usage.end_time:%Y-%m-%d %H:%M:%S} UTC"
-    lines = [period, out.table(header, [*rows, ("TOTAL", *_cells(usage.total))])]
+    lines = [period, out.table(header, [*rows, total])]
     if usage.total.unpriced_replica_seconds:
         lines.append(
             f"without a price: {_hours(usage.total.unpriced_replica_seconds)} replica-hours"
@@ -75,9 +94,11 @@ def text(usage: Usage) -> str:
     return "\n".join(lines)
 
 
-def _name(row: UsageRow) -> str:
-    if row.deployment is not None:
-        return row.deployment.rpartition("/")[2]
+def _name(row: UsageRow, name: str) -> str:
+    if name in TIMES:
+        return "" if row.time is None else f"{row.time:{TIME[name]}}"
+    if name == DEPLOYMENT:
+        return (row.deployment or "").rpartition("/")[2]
     return "none (CPU)" if row.accelerator_type == NO_ACCELERATOR else row.accelerator_type or ""
 
 

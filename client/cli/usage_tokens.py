@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from client.cli import output as out
-from client.usage_tokens_types import TAG, TIMES, TokenRow, TokenSums, TokenUsage
+from client.usage_tokens_types import TAG, TokenRow, TokenSums, TokenUsage
+from client.usage_types import TIMES
 
 _FIELDS = (
     "requests", "failed_requests", "prompt_tokens", "cached_prompt_tokens", "generated_tokens",
     "accepted_draft_tokens", "rejected_draft_tokens",
 )  # fmt: skip
-_TIME = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d"}
+TIME = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d"}
 _TIME_IN_FULL = "%Y-%m-%dT%H:%M:%SZ"
 _HEADER = ("REQUESTS", "FAILED", "PROMPT", "CACHED", "GENERATED", "ACCEPTED", "REJECTED", "COST USD")
 
@@ -59,7 +60,7 @@ def _name(row: TokenRow, name: str, *, short: bool) -> str:
     if name == "tags":
         return " ".join(f"{tag}={value}" for tag, value in sorted((row.tags or {}).items()))
     if name in TIMES:
-        return "" if row.time is None else f"{row.time:{_TIME[name] if short else _TIME_IN_FULL}}"
+        return "" if row.time is None else f"{row.time:{TIME[name] if short else _TIME_IN_FULL}}"
     value: str = getattr(row, name, None) or ""
     return value.rpartition("/")[2] if short else value
 

@@ -147,8 +147,8 @@ def create_key(
 
     async def work(client: Client) -> None:
         made = await client.api_keys.create(await whose(client, user_id), key_name, expire_time)
-        if output == "json":
-            out.say(out.as_json(made))
+        if output != "text":
+            out.say(out.machine_form(made, output) or "")
             return
         out.say(made.key or "")
         click.echo(f"key {made.key_id}: shown this once, keep it", err=True)
@@ -201,7 +201,7 @@ def whoami(output: str, base_url: str | None, api_key: str | None, account: str 
 
     async def work(client: Client) -> None:
         found = await client.users.whoami()
-        out.say(out.as_json(found) if output == "json" else f"{found.user} ({found.role}) of account {found.account}")
+        out.say(out.machine_form(found, output) or f"{found.user} ({found.role}) of account {found.account}")
 
     run(work, base_url, api_key, account)
 

@@ -3,10 +3,12 @@
 data   StartTime, EndTime   the query parameters
        Span                 from the one until before the other
 verbs  span_of              what was asked for, or this month so far; moment: of milliseconds
+       span_ms              how long each group is that a report is told by: an hour, a day, or all of it
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
@@ -14,8 +16,12 @@ from fastapi import Query
 
 from client import instants
 from client.errors import InvalidArgument
+from client.usage_types import TIMES
 from engine.api.common import INSTANT
-from engine.telemetry.ledger import month_began
+from engine.control.tokens import DAY_MS, HOUR_MS
+from engine.telemetry.ledger import ALL_MS, month_began
+
+_LENGTHS = {"hour": HOUR_MS, "day": DAY_MS}
 
 StartTime = Annotated[
     str | None, Query(alias="startTime", description="default: the month's first, UTC", json_schema_extra=INSTANT)
@@ -38,6 +44,16 @@ class Span(NamedTuple):
     @property
     def end(self) -> datetime:
         return moment(self.end_ms)
+
+
+def check_times(names: Collection[str]) -> None:
+    """InvalidArgument for more than one length of spans."""
+    if all(name in names for name in TIMES):
+        raise InvalidArgument("usage is grouped by hour or by day", field="groupBy", hint="name one of them")
+
+
+def span_ms(names: Iterable[str]) -> int:
+    return next((_LENGTHS[name] for name in names if name in TIMES), ALL_MS)
 
 
 def span_of(start: StartTime, end: EndTime, now_ms: int, end_default_ms: int) -> Span:

@@ -13,14 +13,14 @@ from fastapi import APIRouter, Query, Response
 
 from client.access_types import ADMIN
 from client.errors import InvalidArgument
-from client.usage_tokens_types import DIMENSIONS, TAG, TIMES, TokenRow, TokenSums, TokenUsage
+from client.usage_tokens_types import DIMENSIONS, TAG, TokenRow, TokenSums, TokenUsage
+from client.usage_types import TIMES
 from engine.api.common import Caller, HouseDep, shown
 from engine.api.filtering import compiled
-from engine.api.span import EndTime, Span, StartTime, moment, span_of
+from engine.api.span import EndTime, Span, StartTime, check_times, moment, span_ms, span_of
 from engine.control.price import TOKEN_UNITS
-from engine.control.tokens import DAY_MS, HOUR_MS, Payer, Spent, grouped
+from engine.control.tokens import Payer, Spent, grouped
 from engine.keys import Principal
-from engine.telemetry.tally import ALL_MS
 
 router = APIRouter(tags=["firedeck"])
 
@@ -32,7 +32,6 @@ _WORDS = {
     "generated": "generated_tokens", "accepted": "accepted_draft_tokens", "rejected": "rejected_draft_tokens",
     "unpriced": "unpriced_requests",
 }  # fmt: skip
-_SPANS = {"hour": HOUR_MS, "day": DAY_MS}
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 Key = tuple[tuple[str, str], ...]  # (dimension, value)
@@ -65,7 +64,7 @@ async def usage_tokens(
     now_ms = house.ledger.now_ms()
     asked = span_of(start, end, now_ms, end_default_ms=now_ms + 1)  # with a minute that begins just now
     span = Span(*map(house.tally.whole, asked))
-    per_ms = next((_SPANS[name] for name in by if name in TIMES), ALL_MS)
+    per_ms = span_ms(by)
     sums = await house.tally.usage(account, *span, per_ms)
     seen = [(at, _as_seen(payer, caller), spent) for at, payer, spent in sums]
     every = (*DIMENSIONS, *by)
@@ -93,8 +92,7 @@ def _dimensions(text: str) -> tuple[str, ...]:
             raise InvalidArgument(f"usage has no dimension {name[:40]!r}", field="groupBy", hint=f"there are {known}")
     if len(names) > GROUPINGS_MAX:
         raise InvalidArgument(f"usage is grouped by at most {GROUPINGS_MAX}", field="groupBy", hint="name fewer")
-    if all(name in names for name in TIMES):
-        raise InvalidArgument("usage is grouped by hour or by day", field="groupBy", hint="name one of them")
+    check_times(names)
     return tuple(dict.fromkeys(names))
 
 

@@ -10,7 +10,7 @@ to have run: a replica that outlived it goes on in its interval as if nothing ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 STEP_MS = 2000  # a wall clock that is off by more has been set: smeared leap seconds and slewing stay below
@@ -50,6 +50,14 @@ class Interval:
         """Milliseconds of it in a period that is over: what is open counts to the end."""
         until = self.ended_ms if self.ended_ms is not None else self.held_ms
         return max(0, min(end_ms if until is None else until, end_ms) - max(self.began_ms, start_ms))
+
+    def parts(self, start_ms: int, end_ms: int, per_ms: int) -> Iterator[tuple[int, int]]:
+        """What `within` comes to, by spans of `per_ms` from 1970 on: when each began, and how much of it is in it."""
+        at, until = max(self.began_ms, start_ms), max(self.began_ms, start_ms) + self.within(start_ms, end_ms)
+        while at < until:
+            next_ms = (at // per_ms + 1) * per_ms
+            yield at // per_ms * per_ms, min(until, next_ms) - at
+            at = next_ms
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
     data   Pace      the instants at which places were given since the queue formed
            Service   what requests take of a slot, by those that ended lately, whether any of them waited or not
-    verbs  Pace.wait_s, Pace.over, Pace.retry_s
+    verbs  Pace.wait_s, Pace.over, Pace.retry_s; latest_start_s: when it is too late to begin
     near   `engine.fleet.lobby` keeps both
 
 Where a deployment says how long anyone may wait, that makes its queue's bound: as many as are given a place in this
@@ -21,6 +21,8 @@ KEPT = 128  # or two for each slot: slots that end their requests together look 
 KEPT_MAX = 1024
 RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
 _WEIGHT = 0.1  # of the newest in the mean of what requests take
+_LONG = 1.5  # times the mean: so long may one take that is not to be late
+_LONGER_MAX = 10.0  # times the mean: one client that reads for an hour turns no crowd away
 
 
 class Service:
@@ -31,14 +33,20 @@ class Service:
         self._sum = 0.0
         self._assumed = 1.0  # the part that the assumed one still has
 
-    def ended(self, seconds: float, slots: int, beside: int) -> None:
+    def ended(self, seconds: float, slots: int, beside: int, *, cut: bool = False) -> None:
         """A request left its place after so long, on a replica of so many slots that had `beside` requests, this one
         among them. Of more than its slots some waited there. With fewer, each may be faster than when all are busy:
-        somewhere between not at all and in proportion, so that the geometric mean of these is taken."""
+        somewhere between not at all and in proportion, so that the geometric mean of these is taken. One that was `cut`
+        off by its deadline would have taken longer: how much is not known, so that it makes no request look shorter."""
         scale = slots / beside if beside >= slots else math.sqrt(slots / beside)
+        known_s, took_s = self.known_s, seconds * scale
+        if cut and took_s < (known_s or 0.0):
+            return
+        if known_s is not None:
+            took_s = min(took_s, _LONGER_MAX * known_s)
         self._seen += 1
         weight = max(_WEIGHT, 1 / (self._seen + 1))
-        self._sum += weight * (seconds * scale - self._sum)
+        self._sum += weight * (took_s - self._sum)
         self._assumed *= 1 - weight
 
     @property
@@ -48,6 +56,15 @@ class Service:
 
     def request_s(self, assumed_s: float) -> float:
         return self._sum + self._assumed * assumed_s
+
+
+def latest_start_s(answered_in_s: float | None, takes_s: float) -> float:
+    """In how many seconds a request must have a place that is to be answered within `answered_in_s`, where requests
+    take `takes_s` on the mean, and some of them half as much more. At least half of its time: who gives its request
+    less than most take knows it to be shorter. Infinite without a deadline."""
+    if answered_in_s is None:
+        return math.inf
+    return answered_in_s - min(_LONG * takes_s, answered_in_s / 2)
 
 
 class Pace:

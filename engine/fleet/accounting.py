@@ -19,7 +19,7 @@ from engine.telemetry.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.5  # with the ledger's USED_AGE_S a budget is known to be used up within a second, by a new replica too
+TICK_S = 0.5  # so a budget is known to be used up within a second, by a replica that was not there before too
 HOUR_S = 3600.0
 
 

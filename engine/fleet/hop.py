@@ -1,10 +1,10 @@
 """The gateway's way to one replica: HTTP/1.1 over its unix socket, at the cost of a few microseconds a chunk.
 
     data   Hop     the connections to one replica, those that are idle among them
-           Reply   what came back of one request: its head, and its body as it comes
     verbs  post    send a request, and wait for the head of what comes back
-           chunk   what of the body has come meanwhile, joined: who is slow gets more at once
-    near   `Replica` has one; `engine.gateway.relay` asks it; looks and probes go through httpx, which is general
+           get     the body of a short answer
+    near   `engine.fleet.reply` is what comes back; `Replica` looks through its hop, `engine.gateway.relay` asks it; a
+           replica's first request and its settings go through httpx, which is general
 
 Every token of every stream comes this way, so a C parser reads it and nothing stands between. A replica is not
 believed: what is no HTTP, has a head or trailers without end, an interim status, more bytes than it said or an end that
@@ -19,7 +19,7 @@ from typing import cast
 
 import httptools
 
-Headers = list[tuple[bytes, bytes]]
+from engine.fleet.reply import Broken, Garbled, Reply, Unreached
 
 CONNECT_S = 5.0
 IDLE_S = 4.0  # replicas close what was idle for 5 s
@@ -27,84 +27,6 @@ IDLE_MAX = 256  # connections
 READ_BYTES = 8 << 10  # at a time: it may be all for one who takes nothing
 HELD_BYTES = 8 << 10  # of a body that nobody has taken yet: then the replica has to wait
 OVERHEAD_BYTES_MAX = 64 << 10  # without a byte of a body in between: heads, trailers, extensions of chunks
-WHOLE_BYTES_MAX = 256 << 20
-
-
-class Unreached(Exception):
-    """No connection could be made: the replica knows nothing of the request."""
-
-
-class Broken(Exception):
-    """The replica had the request, and its answer ended before its time or is none."""
-
-
-class Garbled(Broken):
-    """What the replica sent is none: it lives, and says something else."""
-
-
-class Reply:
-    """The answer to one request. `close()` must end it: one that is not whole costs its connection."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self.status = 0
-        self.headers: Headers = []  # names in lower case
-        self.body_bytes = 0  # that came until now
-        self.ended = False
-        self._connection = connection
-        self._parts: list[bytes] = []
-        self._held = 0
-        self._error: Broken | None = None
-        self._news: asyncio.Future[None] | None = None
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for known, value in self.headers if known == name), None)
-
-    async def chunk(self) -> bytes:
-        """All that has come and was not taken yet; b"" at the end of the body. Broken where it ends too early."""
-        while not self._parts:
-            if self.ended:
-                return b""
-            await self._wait()
-        taken = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._held = [], 0
-        self._connection.flow(held=0)
-        return taken
-
-    async def whole(self) -> bytes:
-        """The body to its end; Broken also for one of more than WHOLE_BYTES_MAX."""
-        parts = []
-        while part := await self.chunk():
-            parts.append(part)
-            if self.body_bytes > WHOLE_BYTES_MAX:
-                raise Garbled(f"the answer has more than {WHOLE_BYTES_MAX} bytes")
-        return b"".join(parts)
-
-    def close(self) -> None:
-        self._connection.release()
-
-    async def head(self) -> None:
-        while not self.status:
-            await self._wait()
-
-    def take(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._held += len(data)
-        self.body_bytes += len(data)
-        self._connection.flow(self._held)
-
-    def fail(self, error: Broken) -> None:
-        self.ended, self._error = False, self._error or error
-
-    def wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    async def _wait(self) -> None:
-        """Until there is more to know. Raises what it failed with."""
-        if self._error is not None:
-            raise self._error
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -232,12 +154,21 @@ class Hop:
         self.closed = False
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """What is answered, once its head has come. Raises Unreached or Broken.
-
-        A connection that was closed while it was idle is no answer: then a new one is asked, once."""
+        """What is answered, once its head has come. Raises Unreached or Broken."""
         told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         length = f"content-length: {len(body)}\r\n\r\n"
-        head = f"POST {path} HTTP/1.1\r\n{self._authorization}{told}{length}".encode("latin-1")
+        return await self._send(f"POST {path} HTTP/1.1\r\n{self._authorization}{told}{length}".encode("latin-1"), body)
+
+    async def get(self, path: str, most: int) -> bytes:
+        """The body of whatever is answered, of at most so many bytes. Raises Unreached or Broken."""
+        reply = await self._send(f"GET {path} HTTP/1.1\r\n{self._authorization}\r\n".encode("latin-1"), b"")
+        try:
+            return await reply.whole(most)
+        finally:
+            reply.close()
+
+    async def _send(self, head: bytes, body: bytes) -> Reply:
+        """A connection that was closed while it was idle is no answer: then a new one is asked, once."""
         connection = self._kept()
         if connection is not None:
             try:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from client.errors import FiredeckError, ResourceExhausted, Unavailable
 from engine.clock import Clock
-from engine.control.pace import Pace, Service
-from engine.control.route import Choice, Prompt
+from engine.control.pace import Pace, Service, latest_start_s
+from engine.control.route import PREFETCH, Choice, Prompt
 from engine.fleet.balancer import DEFAULT_SLOTS, Balancer
 from engine.fleet.replica import Replica
 from engine.fleet.trials import NOBODY, Trial
@@ -27,6 +27,11 @@ from engine.telemetry import tracing
 
 QUEUE_MAX = 512  # requests; beyond it the answer is 429 at once, or 503 while no replica is ready
 RETRY_AFTER_S = 5.0
+SURE = (
+    0.8  # of the time that one has: so much the wait may look like, since half of all waits are longer than they look
+)
+WEED_EVERY_S = 0.5
+HOPELESS = 1.5  # times the time that is left: so much longer the wait must look before one who waits is turned away
 
 
 @dataclass(eq=False, slots=True)
@@ -38,7 +43,13 @@ class Waiter:
     avoid: frozenset[str]
     trial: Trial | None
     prompt: Prompt
+    timeout_s: float
+    answered_in_s: float | None = None
     choice: Choice | None = None  # why just that place
+
+    def latest_s(self, takes_s: float) -> float:
+        """After how long it must have a place, where answers take so long."""
+        return min(self.timeout_s, latest_start_s(self.answered_in_s, takes_s))
 
     def barred(self) -> Set[str]:
         """Replicas that it may not go to now, though they have room."""
@@ -67,6 +78,7 @@ class Lobby:
         self._balancer = balancer or Balancer(clock)
         self._waiting: deque[Waiter] = deque()
         self._pace, self._service = Pace(), Service()
+        self._weeded_at = 0.0
         self._closed: Exception | None = None
 
     @property
@@ -83,20 +95,27 @@ class Lobby:
         avoid: frozenset[str] = NOBODY,
         trial: Trial | None = None,
         prompt: Prompt | None = None,
+        answered_in_s: float | None = None,
     ) -> AsyncIterator[Replica]:
         """A place on a replica for the time of the `async with`; one that `trial` bars it from is none. `prompt`: what
-        is known of the request.
+        is known of the request; `answered_in_s`: how soon its client wants the whole answer.
 
         Raises ResourceExhausted when the queue is full (Unavailable while no replica is ready) or so long that no place
-        would come within `timeout_s`, Unavailable when none came.
+        would come within `timeout_s`, or too late for an answer; Unavailable when none came.
         """
-        replica = await self._wait(timeout_s, avoid, trial, prompt or Prompt())
+        came_at, place = self._clock.monotonic(), asyncio.get_running_loop().create_future()
+        waiter = Waiter(came_at, place, avoid, trial, prompt or Prompt(), timeout_s, answered_in_s)
+        self._check_queue(waiter)
+        replica = await self._wait(waiter)
         began_at, beside = self._clock.monotonic(), replica.in_flight
         try:
             yield replica
         finally:
-            seconds = self._clock.monotonic() - began_at
-            self._service.ended(seconds, replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight))
+            now = self._clock.monotonic()
+            seconds, cut = now - began_at, answered_in_s is not None and now - came_at >= answered_in_s
+            if not replica.suspect:  # what it had was lost, however long that took to be seen
+                slots, most = replica.slots or DEFAULT_SLOTS, max(beside, replica.in_flight)
+                self._service.ended(seconds, slots, most, cut=cut)
             replica.in_flight -= 1
             self._balancer.ended(seconds)
             self.serve()
@@ -119,6 +138,24 @@ class Lobby:
             elif not waiter.place.done():
                 self._give(waiter, *picked)
         self._waiting.extendleft(reversed(passed_over))
+        self._weed()
+
+    def _weed(self) -> None:
+        """Turn away who would have no place in time by far, at the pace of now: of those who have been nowhere yet, and
+        have half of their time left, for else there is little to be gained."""
+        now, slots = self._clock.monotonic(), self._slots()
+        if now - self._weeded_at < WEED_EVERY_S or not self._waiting or not slots or not self._pace.known(slots):
+            return
+        self._weeded_at = now
+        each_s, takes_s, ahead = self._pace.wait_s(1, now, slots) or 0.0, self._takes_s(slots), 0
+        for waiter in self._waiting:
+            most_s = waiter.latest_s(takes_s)
+            left_s = waiter.since + most_s - now
+            if waiter.avoid or left_s < most_s / 2 or (ahead + 1) * each_s <= HOPELESS * left_s:
+                ahead += 1
+            elif not waiter.place.done():
+                why = f": {ahead} wait before this one, and are served more slowly than it looked"
+                waiter.place.set_exception(self._over(ahead, why).because("overload"))
 
     def _give(self, waiter: Waiter, replica: Replica, choice: Choice) -> None:
         replica.in_flight += 1
@@ -144,11 +181,7 @@ class Lobby:
     def reopen(self) -> None:
         self._closed = None
 
-    async def _wait(self, timeout_s: float, avoid: frozenset[str], trial: Trial | None, prompt: Prompt) -> Replica:
-        if self._closed is not None:
-            raise self._closed
-        self._check_queue(timeout_s, new=not avoid)
-        waiter = Waiter(self._clock.monotonic(), asyncio.get_running_loop().create_future(), avoid, trial, prompt)
+    async def _wait(self, waiter: Waiter) -> Replica:
         self._waiting.append(waiter)
         granted = at_once = False
         tracing.waits(len(self._waiting) - 1, len(self._ready()))
@@ -157,12 +190,12 @@ class Lobby:
             at_once = waiter.place.done()
             if not at_once and self._waiting[0] is waiter:
                 self._knock()  # whoever comes after the first waits for the same
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(waiter.timeout_s):
                 replica = await waiter.place
             granted = True
         except TimeoutError:
             alone = "; a replica died under this request, and others like it are tried first"
-            why = f"no replica had a place within {timeout_s:.0f}s{alone if waiter.barred() else ''}"
+            why = f"no replica had a place within {waiter.timeout_s:.0f}s{alone if waiter.barred() else ''}"
             waited = Unavailable(why, hint="retry later", retry_after_s=RETRY_AFTER_S)
             raise waited.because("queue-timeout") from None
         finally:
@@ -172,8 +205,11 @@ class Lobby:
             tracing.placed(waiter.choice if granted else None, at_once=at_once)
         return replica
 
-    def _check_queue(self, timeout_s: float, *, new: bool) -> None:
-        """Raises when it is full, or too long for this deadline, or for one who is `new`: has been nowhere yet."""
+    def _check_queue(self, newcomer: Waiter) -> None:
+        """Raises when nobody is served, when the queue is full or too long for this deadline, or for one who has been
+        nowhere yet."""
+        if self._closed is not None:
+            raise self._closed
         held = len(self._waiting)
         in_the_way = any(not waiter.barred() for waiter in self._waiting)  # else a free place would be the newcomer's
         now = self._clock.monotonic()
@@ -184,12 +220,15 @@ class Lobby:
         if held >= QUEUE_MAX:
             raise self._full(held)
         slots = self._slots()
-        wait_s = self._pace.wait_s(held + 1, now, slots)
-        if wait_s is not None and wait_s > timeout_s:
-            why = f": {held} wait, for about {wait_s:.0f}s, and this one has {timeout_s:.0f}s"
+        takes_s = self._takes_s(slots)
+        wait_s = self._pace.wait_s(held + 1, now, slots, self._service.known_s if slots else None)
+        if wait_s is not None and wait_s > SURE * newcomer.latest_s(takes_s):
+            why = f": {held} wait, for about {wait_s:.0f}s or longer, and this one has {newcomer.timeout_s:.0f}s"
+            if wait_s <= newcomer.timeout_s:
+                why += f", of which an answer takes about {takes_s:.0f}s"
             raise self._over(held, why).because("overload")
         most_s = self._most_wait_s()
-        if not new or most_s is None or not slots:
+        if newcomer.avoid or most_s is None or not slots:
             return
         if self._pace.over(most_s, held + 1, self._longest_s(), now, slots, self._service):
             why = f": {held} wait, and one more would for longer than the {most_s:g}s of its maxQueueWait"
@@ -200,6 +239,10 @@ class Lobby:
     def _slots(self) -> int:
         """Requests that ready replicas run at once."""
         return sum([replica.slots or DEFAULT_SLOTS for replica in self._ready()])
+
+    def _takes_s(self, slots: int) -> float:
+        """What an answer takes from its place on, where all are busy: it waits there for a slot. 0 while not known."""
+        return (self._service.known_s or 0.0) * (1 + PREFETCH * len(self._ready()) / max(1, slots))
 
     def _longest_s(self) -> float:
         """How long the first has waited who could have any place."""

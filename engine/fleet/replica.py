@@ -14,11 +14,19 @@ import httpx
 
 from client.errors import FiredeckError, Unavailable
 from client.fleet_types import ReplicaView
-from engine import bounded
 from engine.clock import Clock
 from engine.control.reconcile import Observed, Stage
 from engine.fleet.hop import Hop
-from engine.fleet.report import NOTHING, TOKEN_COUNTERS, UNREADABLE, Produced, Report, check_report
+from engine.fleet.reply import Broken, Unreached
+from engine.fleet.report import (
+    NOTHING,
+    REPORT_BYTES_MAX,
+    TOKEN_COUNTERS,
+    UNREADABLE,
+    Produced,
+    Report,
+    check_report,
+)
 from engine.fleet.vitals import Vitals
 from engine.placement.port import Need, Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -96,8 +104,8 @@ class Replica:
         self.in_flight = 0  # requests that the gateway has here
         self.unread = 0  # characters of their prompts that it has not read yet, as far as can be told from here
         self.taken_over = False  # an earlier engine started it
-        self.http: httpx.AsyncClient | None = None  # for looks and settings
-        self.hop: Hop | None = None  # for requests
+        self.http: httpx.AsyncClient | None = None  # for its first request and for settings
+        self.hop: Hop | None = None  # for requests and looks
         self.vitals = Vitals(now)
         self._unreadable = False  # an answer of it could not be read
         self._produced = NOTHING
@@ -142,15 +150,15 @@ class Replica:
     async def look(self) -> None:
         """Ask the process how it is; a silent one only grows older, and so do figures that cannot be read."""
         path = "/stats" if self.stage in {Stage.READY, Stage.DRAINING, Stage.STOPPING} else "/health"
-        if self.http is None or self.http.is_closed:
+        if self.hop is None or self.hop.closed:
             return
         try:
-            async with asyncio.timeout(POLL_TIMEOUT_S), self.http.stream("GET", path) as response:
-                raw = await bounded.read(response, bounded.REPORT_BYTES_MAX)
+            async with asyncio.timeout(POLL_TIMEOUT_S):
+                raw = await self.hop.get(path, REPORT_BYTES_MAX)
             body = json.loads(raw)
             if isinstance(body, dict):
                 self.take(body)
-        except (httpx.HTTPError, TimeoutError):
+        except (Unreached, Broken, TimeoutError):
             return
         except UNREADABLE as error:  # it may be of another version
             if not self._unreadable:

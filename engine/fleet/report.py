@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.fleet.prefix_cache import Cache, cache_of
 
+REPORT_BYTES_MAX = 4 << 20  # one that goes mad may write without end
 TOKEN_COUNTERS = ("prompt_tokens_total", "generated_tokens_total")
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError)
 _COUNTS = ("running", "waiting", "slots", "free_slots", "kv_used_tokens", "kv_capacity_tokens")

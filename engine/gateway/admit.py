@@ -26,7 +26,7 @@ from engine.access.rate_limits import RateLimits, account_holder, key_holder
 from engine.asgi import CLIENT_GONE, Headers, Message, Send
 from engine.control.limits import PER_MINUTE, Amounts, Charge, Kind, Refusal, Tally, longest
 from engine.gateway.demand import Answers, answers_of, prompt_estimate
-from engine.gateway.exchange import MOST_TOKENS_HEADER, Exchange
+from engine.gateway.exchange import COMPUTED, MOST_TOKENS_HEADER, Exchange
 from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
@@ -118,7 +118,7 @@ class Visit:
     def settle(self, exchange: Exchange) -> None:
         """What became of it. Where its end was not seen, the estimates stay; of a stream, what was sent counts."""
         usage = exchange.used
-        if exchange.cached:
+        if exchange.cached or exchange.path not in COMPUTED:
             self._settle(_used(Usage()))  # counted as a request; nothing was computed
         elif usage.prompt:
             self._settle(_used(usage))

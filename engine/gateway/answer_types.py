@@ -107,6 +107,7 @@ class _Choice(TypedDict):
     index: int
     logprobs: NotRequired[Logprobs | LegacyLogprobs]
     token_ids: NotRequired[list[int]]
+    stop_reason: NotRequired[str | None]
     raw_output: NotRequired[RawOutput]
 
 

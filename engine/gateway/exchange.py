@@ -23,6 +23,8 @@ from engine.keys import Principal
 from engine.telemetry.meter import Usage
 
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})  # paths whose answers are texts, perhaps streams
+POOLS = frozenset({"/v1/embeddings", "/v1/rerank"})  # whose answers are numbers
+COMPUTED = GENERATES | POOLS  # all others are answered without the model
 TIME_LEFT_MIN_S = 0.001  # the least that a replica takes as a timeout
 _TENANT_HEADER = "x-firedeck-tenant"  # to the replica: whose fair share a request counts against
 ADDON_HEADER = "x-firedeck-addon"  # to the replica: the adapter that the request's model string stands for

@@ -57,8 +57,8 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
         _refuse_cold(keeper)
         with keeper.suspects.trial(digest) as trial:
             avoid = failed | _unlike(keeper, exchange)
-            left_s = max(0.0, until - exchange.now())
-            async with keeper.lobby.place(left_s, avoid, trial, exchange.prompt) as replica:
+            left_s, answered_in_s = max(0.0, until - exchange.now()), time_left(exchange)
+            async with keeper.lobby.place(left_s, avoid, trial, exchange.prompt, answered_in_s) as replica:
                 keeper.suspects.refuse_quarantined(digest)  # found out while it waited
                 lost = await _once(keeper, replica, exchange, send, trial, digest)
                 if lost is not None and exchange.over:

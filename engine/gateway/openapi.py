@@ -37,6 +37,7 @@ from client.errors import (
     UnsupportedMediaType,
 )
 from engine.gateway import documented_headers as headers
+from engine.gateway import messages_openapi
 from engine.gateway.answer_types import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -89,10 +90,11 @@ _KEYS = {
 }
 _REQUESTS: dict[str, type[BaseModel]] = {
     "ChatRequest": ChatRequest, "CompletionRequest": CompletionRequest, "EmbeddingRequest": EmbeddingRequest,
-    "RerankRequest": RerankRequest,
+    "RerankRequest": RerankRequest, **messages_openapi.REQUESTS,
 }  # fmt: skip
 _ANSWERS: tuple[Any, ...] = (
     ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk, Embeddings, Ranking, ServedModel, ServedModels,
+    *messages_openapi.ANSWERS,
 )  # fmt: skip
 # Fields that are refused unless they have one of these values.
 _REFUSED: dict[str, dict[str, Iterable[Any]]] = {
@@ -106,6 +108,7 @@ _REFUSED: dict[str, dict[str, Iterable[Any]]] = {
 @functools.cache
 def document() -> Json:
     """The document, made once."""
+    own = messages_openapi.in_its_own_shape
     return {
         "openapi": "3.1.0",
         "info": {
@@ -124,6 +127,8 @@ def document() -> Json:
             "/completions": _infer("Complete a text", "CompletionRequest", "Completion", "CompletionChunk"),
             "/embeddings": _infer("Embed texts", "EmbeddingRequest", "Embeddings"),
             "/rerank": _infer("Order documents by relevance", "RerankRequest", "Ranking"),
+            "/messages": own(_infer("Create a message", "MessagesRequest", "AnsweredMessage", "MessageEvent")),
+            "/messages/count_tokens": own(_infer("Count the tokens of a prompt", "CountRequest", "TokensCount")),
             "/models": _read("List what can be asked", "ServedModels"),
             "/models/{model}": _read("Get one of them", "ServedModel", _path("model")),
         },
@@ -207,7 +212,7 @@ def _schemas() -> Json:
     schemas["Message"] = _by_role(schemas["Message"])
     for name in _REQUESTS:
         _as_the_gateway_takes_it(name, schemas[name])
-    return schemas | {"Error": _envelope()}
+    return schemas | {"Error": _envelope(), "MessagesError": messages_openapi.envelope()}
 
 
 def _in_words_of_json_schema(schema: Any) -> Any:
@@ -244,8 +249,8 @@ def _as_the_gateway_takes_it(name: str, schema: Json) -> None:
             " the request to one of its deployments. Deployments and models have short forms; /models lists all."
         ),
     }
-    schema["required"] = ["model", *schema.get("required", [])]
-    for field, harmless in _REFUSED[name].items():
+    schema["required"] = list(dict.fromkeys(["model", *schema.get("required", [])]))
+    for field, harmless in _REFUSED.get(name, {}).items():
         schema["properties"][field] = {"enum": list(harmless), "description": "Nothing else is supported here."}
 
 

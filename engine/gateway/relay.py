@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from client.errors import Internal
 from engine.access.guards import Standing
 from engine.asgi import Headers, Send
-from engine.fleet.hop import Broken, Garbled, Reply, Unreached
 from engine.fleet.replica import Replica, SentRequest
+from engine.fleet.reply import Broken, Garbled, Reply, Unreached
 from engine.fleet.trials import Trial
 from engine.gateway.exchange import TIMEOUT_HEADER, Exchange, time_left
 from engine.gateway.sse import StreamReader, answer_in, usage_of

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 # What makes a stream's parts differ from those of a whole answer in more than being parts.
 _OWN_FORM = (
     "logprobs", "top_logprobs", "echo", "echo_last", "raw_output", "return_token_ids", "perf_metrics_in_response",
-    "best_of", "tools", "functions",
+    "return_stop_reason", "best_of", "tools", "functions",
 )  # fmt: skip
 _SPOKEN = ("content", "reasoning_content")
 _DONE = b"[DONE]"

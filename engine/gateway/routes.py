@@ -33,7 +33,8 @@ from engine.clock import Clock
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import Admission, Visit
-from engine.gateway.exchange import ADDON_HEADER, GENERATES, Exchange, ParsedRequest, sent_headers
+from engine.gateway.exchange import ADDON_HEADER, COMPUTED, GENERATES, POOLS, Exchange, ParsedRequest, sent_headers
+from engine.gateway.messages import COUNT, MESSAGES
 from engine.gateway.models import models_of
 from engine.gateway.policy import passage_of
 from engine.gateway.prompt import prompt_of
@@ -49,8 +50,7 @@ from engine.telemetry.tally import Bill
 log = logging.getLogger(__name__)
 
 SYNTHETIC_HEADER = "x-firedeck-synthetic"
-_POOL = {"/v1/embeddings", "/v1/rerank"}
-_INFER = GENERATES | _POOL
+_INFER = COMPUTED | {COUNT}
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
@@ -119,7 +119,7 @@ class Gateway:
             await self._generate(path, scope, receive, send, caller, request_id, visit)
             return
         if path != _MODELS and not path.startswith(f"{_MODELS}/"):
-            raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, _MODELS})))
+            raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, MESSAGES, _MODELS})))
         _allow(scope, "GET")
         models = models_of(self._house, caller.account)
         if path == _MODELS:
@@ -140,7 +140,7 @@ class Gateway:
         model = passage.deployment if passage else fields.get("model")
         keeper, addon = target_of(self._house.fleet, model, caller.account)
         self._house.access.quotas.admit_use(keeper.deployment)
-        if addon is not None and path in _POOL:
+        if addon is not None and path in POOLS:
             raise InvalidArgument(
                 "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"
             )

@@ -6,7 +6,6 @@ same questions however they would have gone on. Perplexity is exp of the mean ne
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +71,9 @@ def _reading(model: llama.Model, context: llama.Context, devices: tuple[str, ...
     if len(tokens) < 2:
         raise NotComparable("its context is too short for the text that precisions are compared by")
     choices, loss = _fidelity(context, tokens)
+    # The shortest of several times is the one that others on this machine disturbed least.
     prefill = min(_prefill_s(context, tokens[:PREFILL_TOKENS]) for _ in range(REPEATS))
-    step = statistics.median(_step_s(context, int(tokens[-1]), len(tokens[:PREFILL_TOKENS]) + i) for i in range(STEPS))
+    step = min(_step_s(context, int(tokens[-1]), len(tokens[:PREFILL_TOKENS]) + i) for i in range(STEPS))
     return Reading(
         choices, float(np.exp(loss)), len(tokens[:PREFILL_TOKENS]) / prefill, 1 / step, ", ".join(devices) or "CPU"
     )

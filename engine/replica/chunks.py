@@ -34,6 +34,7 @@ class Style:
     generated: int = 1  # choices of each prompt
     kept: int = 1  # and how many of them a whole body shows: the best
     raw_output: bool = False
+    stop_reason: bool = False
     grammar: str | None = None
 
 
@@ -53,6 +54,7 @@ class ChoiceState:
     tokens: list[Token] = field(default_factory=list)
     echoed: tuple[Token, ...] = ()
     finish_reason: str | None = None
+    stopped_by: str | None = None
     answer: Answer | None = None  # reads calls and reasoning out of the text, where there can be any
     spoken: Json = field(default_factory=dict)  # the delta that the last event came to
     shift: int = 0
@@ -82,7 +84,7 @@ class Writer:
             if choice.answer is not None:
                 choice.spoken = choice.answer.delta(choice.answer.push(event.text))
         elif isinstance(event, Finished):
-            choice.finish_reason, choice.spoken = event.reason, {}
+            choice.finish_reason, choice.stopped_by, choice.spoken = event.reason, event.stopped_by, {}
             if choice.answer is not None:
                 choice.spoken = choice.answer.delta(choice.answer.finish(cut=event.reason == "length"))
                 choice.finish_reason = choice.answer.finish_reason(event.reason)
@@ -112,6 +114,8 @@ class Writer:
         rest = [self._chunk([self._choice(event.index, "", (), state.spoken)])] if state.spoken else []
         closing = self._choice(event.index, "", ())
         closing["finish_reason"] = state.finish_reason
+        if self.style.stop_reason:
+            closing["stop_reason"] = state.stopped_by
         if self.style.raw_output:
             closing["raw_output"] = self._raw_output(state)
         return [*rest, self._chunk([closing], usage, perf)]
@@ -189,6 +193,8 @@ class Writer:
                 choice["prompt_token_ids"] = state.prompt
         if self.style.raw_output:
             choice["raw_output"] = self._raw_output(state)
+        if self.style.stop_reason:
+            choice["stop_reason"] = state.stopped_by
         return choice
 
     def _message(self, state: ChoiceState) -> Json:

@@ -19,7 +19,11 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.length = 0  # characters decoded so far, held ones included: the text offset of the next token
-        self.stopped = False
+        self.stopped_by: str | None = None  # the stop string that is complete
+
+    @property
+    def stopped(self) -> bool:
+        return self.stopped_by is not None
 
     def push(self, piece: bytes) -> str:
         """The text that became certain with this token."""
@@ -38,19 +42,20 @@ class TextStream:
         if not self._stops:
             return text
         self._held += text
-        start = _first_stop(self._held, self._stops)
-        if start is not None:
-            out, self._held, self.stopped = self._held[:start], "", True
+        found = _first_stop(self._held, self._stops)
+        if found is not None:
+            start, self.stopped_by = found
+            out, self._held = self._held[:start], ""
             return out
         keep = _possible_stop(self._held, self._stops)
         out, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return out
 
 
-def _first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the stop string that completes first begins (the longest, when two complete together)."""
-    found = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
-    return min(found)[1] if found else None
+def _first_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
+    """Where the stop string that completes first begins (the longest, when two complete together), and which it is."""
+    found = [(at + len(stop), at, stop) for stop in stops if (at := text.find(stop)) >= 0]
+    return min(found)[1:] if found else None
 
 
 def _possible_stop(text: str, stops: Sequence[str]) -> int:

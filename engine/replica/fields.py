@@ -181,6 +181,7 @@ class GenerationRequest(ServingFields):
     raw_output: bool | None = None
     perf_metrics_in_response: bool | None = None
     return_token_ids: bool | None = None
+    return_stop_reason: bool | None = None  # firedeck's own: which stop ended it
     user: Text | None = None
     metadata: dict[str, Any] | None = None
     prompt_cache_key: Text | None = None

@@ -69,13 +69,15 @@ class DraftCounts:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end. `reason` is "stop" or "length"; times are seconds of the monotonic clock."""
+    """The end. `reason` is "stop" or "length", `stopped_by` the stop string of the former; times are seconds of the
+    monotonic clock."""
 
     index: int
     reason: str
     generated_tokens: int
     times: Times
     drafts: DraftCounts = field(default_factory=DraftCounts)
+    stopped_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,10 @@ class Inference:
             self._go_on(past, jobs, writer)
         return Call(request, jobs, mailbox, writer, self._scheduler, self._identity, spans, past, recorder)
 
+    def count(self, raw: bytes) -> int:
+        """How many tokens the prompt of a chat has. Raises FiredeckError for whatever is wrong with the request."""
+        return sum(len(tokens) for tokens, _ in self._prompt_tokens(parse(ChatRequest, parse_json(raw))))
+
     def _go_on(self, past: Past, jobs: list[Job], writer: Writer) -> None:
         """Bring jobs and writer to where another replica has left them."""
         vocabulary = self._model.vocabulary
@@ -278,5 +282,6 @@ def _style(request: GenerationRequest, gbnf: str | None, past: Past | None) -> S
         generated=request.choices,
         kept=request.n or 1,
         raw_output=bool(request.raw_output),
+        stop_reason=bool(request.return_stop_reason),
         grammar=gbnf,
     )

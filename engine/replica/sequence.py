@@ -212,7 +212,8 @@ class Sequence:
         if text or self._unsent:
             self.last_delta = self._delta(text, last=True)
         self.job.times.finished = time.monotonic()
-        return Finished(self.job.index, reason, self.generated, self.job.times, self.drafts)
+        stopped_by = self._text.stopped_by if reason == "stop" else None
+        return Finished(self.job.index, reason, self.generated, self.job.times, self.drafts, stopped_by)
 
     def _delta(self, text: str, *, last: bool = False) -> Delta:
         tokens, self._unsent = tuple(self._unsent), []

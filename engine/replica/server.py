@@ -4,6 +4,7 @@ GET  /health               how it is: status, progress, load (503 unless ready)
 GET  /stats                counters, memory, model, measured costs
 POST /v1/chat/completions  POST /v1/completions
 POST /v1/embeddings        POST /v1/rerank
+POST /v1/messages/count_tokens   how many tokens a chat's prompt has; nothing is computed
 GET  /adapters             PUT, DELETE /adapters/{name}: see adapter_routes
 """
 
@@ -102,6 +103,11 @@ class App:
         elif path in ("/v1/embeddings", "/v1/rerank"):
             _require(method, "POST")
             await self._pool(receive, send, request_id, embed if path == "/v1/embeddings" else rerank)
+        elif path == "/v1/messages/count_tokens":
+            _require(method, "POST")
+            raw = await _read_body(receive)
+            count = await asyncio.to_thread(self._runtime.accepting().count, raw)
+            await _send_json(send, 200, {"prompt_tokens": count}, [(b"x-request-id", request_id.encode("latin-1"))])
         elif adapter_routes.serves(path):
             await self._adapters(method, path, receive, send)
         elif path == "/health":

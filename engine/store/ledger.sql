@@ -33,12 +33,19 @@ SELECT account, accelerators, price, simulated,
 FROM usage_intervals WHERE ended_ms > :start AND began_ms < :end
 GROUP BY account, accelerators, price, simulated;
 
--- All of one account within a period, what is open to :now.
+-- All of one account within a period, what is open to :now; each interval cut where a span of :per_ms from the epoch on
+-- ends.
 -- name: usage
-SELECT deployment, accelerator_type, accelerators, price, simulated,
-    sum(min(coalesce(ended_ms, held_ms, :now), :end) - max(began_ms, :start)) AS ms
-FROM usage_intervals
-WHERE account = :account AND (ended_ms > :start OR ended_ms IS NULL) AND began_ms < :end
-    AND coalesce(ended_ms, held_ms, :now) > max(began_ms, :start)
-    AND number NOT IN (SELECT value FROM json_each(:newer))
-GROUP BY deployment, accelerator_type, accelerators, price, simulated ORDER BY deployment;
+WITH RECURSIVE part (deployment, accelerator_type, accelerators, price, simulated, at_ms, until_ms) AS (
+    SELECT deployment, accelerator_type, accelerators, price, simulated, max(began_ms, :start),
+        min(coalesce(ended_ms, held_ms, :now), :end)
+    FROM usage_intervals
+    WHERE account = :account AND (ended_ms > :start OR ended_ms IS NULL) AND began_ms < :end
+        AND coalesce(ended_ms, held_ms, :now) > max(began_ms, :start)
+        AND number NOT IN (SELECT value FROM json_each(:newer))
+    UNION ALL
+    SELECT deployment, accelerator_type, accelerators, price, simulated, (at_ms / :per_ms + 1) * :per_ms, until_ms
+    FROM part WHERE (at_ms / :per_ms + 1) * :per_ms < until_ms)
+SELECT at_ms / :per_ms * :per_ms AS from_ms, deployment, accelerator_type, accelerators, price, simulated,
+    sum(min(until_ms, (at_ms / :per_ms + 1) * :per_ms) - at_ms) AS ms
+FROM part GROUP BY from_ms, deployment, accelerator_type, accelerators, price, simulated ORDER BY from_ms, deployment;

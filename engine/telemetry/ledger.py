@@ -13,13 +13,14 @@ import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from client.errors import FiredeckError
 from engine.clock import Clock
+from engine.control.growing import Growing, count
 from engine.control.ledger import Axis, Beat, Book, Interval, Presence, Terms
 from engine.control.price import Totals
 from engine.store.store import Store
@@ -27,7 +28,7 @@ from engine.store.store import Store
 log = logging.getLogger(__name__)
 
 BEAT_S = 30.0
-USED_AGE_S = 0.5  # how old the answer of `used` may be: it is asked with every request
+ALL_MS = 1 << 62  # a span that holds all time
 KEPT = 1_000_000  # intervals, the newest: not by age, which a clock that is set wrong would make of all
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc(5)
 _TERMS = tuple(field.name for field in fields(Terms))
@@ -35,11 +36,12 @@ _TERMS = tuple(field.name for field in fields(Terms))
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What one deployment used of one kind of accelerator."""
+    """What one deployment used of one kind of accelerator, in the span that began at `from_ms`."""
 
     deployment: str
     accelerator_type: str
     totals: Totals
+    from_ms: int = 0
 
 
 class Ledger:
@@ -54,8 +56,7 @@ class Ledger:
         self._writing = asyncio.Lock()
         self._looked_at = self._beaten_at = clock.monotonic()
         self._month_ms = -1
-        self._ended: dict[str, Totals] = {}  # this month's intervals that are over, by account
-        self._used: dict[str, tuple[float, Totals]] = {}
+        self._month: dict[str, Growing] = {}  # by account
 
     async def open(self) -> None:
         """Read what an earlier engine left: what it had open is held until its replica is seen, or seen to be gone."""
@@ -84,50 +85,44 @@ class Ledger:
         self._looked_at = self._clock.monotonic()
         await self._take(self._book.close(self._looked_at))
 
-    async def usage(self, account: str, start_ms: int, end_ms: int) -> list[Used]:
-        """What an account used from `start_ms` until before `end_ms`, by deployment and kind of accelerator; with what
-        could not be written yet."""
+    async def usage(self, account: str, start_ms: int, end_ms: int, per_ms: int = ALL_MS) -> list[Used]:
+        """What an account used from `start_ms` until before `end_ms`, by spans of `per_ms`, deployment and kind of
+        accelerator; with what could not be written yet."""
         now, newer = self.now_ms(), list(self._unwritten.values())
         period = {
-            "account": account, "start": start_ms, "end": end_ms, "now": now,
+            "account": account, "start": start_ms, "end": end_ms, "now": now, "per_ms": per_ms,
             "newer": json.dumps([one.number for one in newer]),
         }  # fmt: skip
-        found: dict[tuple[str, str], Totals] = {}
+        found: dict[tuple[int, str, str], Totals] = {}
         for row in await self._store.fetch("usage", period):
-            _add(found.setdefault((row["deployment"], row["accelerator_type"]), Totals()), row)
+            _add(found.setdefault((row["from_ms"], row["deployment"], row["accelerator_type"]), Totals()), row)
         for one in newer:
-            if one.account == account and one.within(start_ms, min(end_ms, now)):
-                totals = found.setdefault((one.deployment, one.terms.accelerator_type), Totals())
-                _count(totals, one, start_ms, min(end_ms, now))
-        return [Used(deployment, kind, totals) for (deployment, kind), totals in found.items()]
+            for from_ms, ms in one.parts(start_ms, min(end_ms, now), per_ms) if one.account == account else ():
+                key = (from_ms, one.deployment, one.terms.accelerator_type)
+                count(found.setdefault(key, Totals()), one, ms)
+        return [Used(deployment, kind, totals, at) for (at, deployment, kind), totals in found.items()]
 
     def used(self, account: str) -> Totals:
-        """What an account has used since the month began (UTC), as of a moment ago."""
-        now = self._clock.monotonic()
-        asked_at, totals = self._used.get(account, (float("-inf"), Totals()))
-        if now - asked_at >= USED_AGE_S:
-            totals = self._used_until(account, self._book.axis.at(now))
-            self._used[account] = (now, totals)
-        return totals
+        """What an account has used since the month began (UTC); the same work for any number of replicas, because it is
+        asked with every request."""
+        now = self.now_ms()
+        grown = self._month.get(account)
+        if grown is None:
+            return Totals()
+        return grown.at(now) if month_began(now) == self._month_ms else grown.since(month_began(now), now)
 
     def now_ms(self) -> int:
         """The instant on the ledger's axis: UTC to within what clocks are adjusted by."""
         return self._book.axis.at(self._clock.monotonic())
 
-    def _used_until(self, account: str, now_ms: int) -> Totals:
-        month = month_began(now_ms)
-        totals = replace(self._ended.get(account, Totals())) if month == self._month_ms else Totals()
-        for one in self._book.open.values():
-            if one.account == account:
-                _count(totals, one, month, now_ms)
-        return totals
-
     async def _take(self, changed: Iterable[Interval]) -> None:
         for one in changed:
             self._unwritten[one.number] = one
-            if one.ended_ms is not None:
-                _count(self._ended.setdefault(one.account, Totals()), one, self._month_ms, one.ended_ms)
+            self._grows(one)
         await self._write()
+
+    def _grows(self, one: Interval) -> None:
+        self._month.setdefault(one.account, Growing(self._month_ms)).take(one)
 
     async def _write(self) -> None:
         """Everything that is not on disk yet, and a beat; what cannot be written is kept for the next time."""
@@ -151,9 +146,11 @@ class Ledger:
         if month == self._month_ms or self._unwritten:
             return
         rows = await self._store.fetch("ended_usage", {"start": month, "end": now})
-        self._month_ms, self._ended = month, {}
+        self._month_ms, self._month = month, {}
         for row in rows:
-            _add(self._ended.setdefault(row["account"], Totals()), row)
+            _add(self._month.setdefault(row["account"], Growing(month)).ended, row)
+        for one in self._book.open.values():
+            self._grows(one)
         with contextlib.suppress(FiredeckError):  # a disk that is full today may not be next month
             await self._store.transact([("prune_intervals", {"keep": KEPT})])
 
@@ -174,13 +171,6 @@ def boot_id() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return str(uuid.uuid4())
-
-
-def _count(totals: Totals, one: Interval, start_ms: int, end_ms: int) -> None:
-    terms = one.terms
-    totals.add(
-        one.within(start_ms, end_ms), accelerators=terms.accelerators, price=terms.price, simulated=terms.simulated
-    )
 
 
 def _add(totals: Totals, row: Mapping[str, Any]) -> None:

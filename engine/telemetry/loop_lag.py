@@ -1,4 +1,5 @@
-"""How late the engine's event loop comes to what is due: so long every request and every token waits besides.
+"""How late the engine's event loop comes to what is due: so long every request and every token waits besides; and how
+much it has to do.
 
 One look each EVERY_S, which sees a pause of that length or more for certain, and of a shorter one as much as its part.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
 from engine.telemetry.metrics import REGISTRY
 
@@ -16,6 +17,9 @@ LAG = Histogram(
     "firedeck_loop_lag_seconds", "How much later than it was due the engine's event loop came to a timer.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10), registry=REGISTRY,
 )  # fmt: skip
+TASKS = Gauge(
+    "firedeck_tasks", "Tasks of the engine's event loop: more than it has to do is a leak.", registry=REGISTRY
+)
 
 
 class LoopLag:
@@ -25,6 +29,8 @@ class LoopLag:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        TASKS.set_function(lambda: len(asyncio.all_tasks(loop)))  # counted when it is asked for
         self._task = asyncio.create_task(self._watch(), name="see how late the loop is")
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ PROVIDER = "firedeck"
 KEY_ATTRIBUTE = "firedeck.key.id"
 OPERATIONS = {
     "/v1/chat/completions": "chat", "/v1/completions": "text_completion", "/v1/embeddings": "embeddings",
-    "/v1/rerank": "rerank",
+    "/v1/rerank": "rerank", "/v1/messages/count_tokens": "count_tokens",
 }  # fmt: skip
 
 Value = str | int | float | bool

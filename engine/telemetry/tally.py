@@ -27,7 +27,7 @@ from engine.control.price import TokenPrice
 from engine.control.tokens import COMBINATIONS_MAX, HOUR_MS, MANY, MINUTE_MS, Payer, Spent, charge, tags_of
 from engine.keys import Principal
 from engine.store.store import Store
-from engine.telemetry.ledger import month_began
+from engine.telemetry.ledger import ALL_MS, month_began
 from engine.telemetry.meter import Usage
 from engine.telemetry.usage_journal import UsageJournal
 
@@ -41,7 +41,6 @@ _PAYER = tuple(field.name for field in fields(Payer))
 _SPENT = tuple(field.name for field in fields(Spent))
 _payer_line, _spent_line = attrgetter(*_PAYER), attrgetter(*_SPENT)  # `astuple` copies all that it finds, deeply
 
-ALL_MS = 1 << 62  # a span that holds all time
 Sums = dict[tuple[int, Payer], Spent]  # by minute (its first millisecond) and payer
 Sum = tuple[int, Payer, Spent]  # from when on, whose, what
 

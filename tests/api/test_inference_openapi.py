@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 
 from client import errors
 from engine.gateway.documented_headers import GENERATED, POOLED
+from engine.gateway.messages_request import CountRequest, MessagesRequest
 from engine.gateway.openapi import PATH
 from engine.replica.fields import ChatRequest, CompletionRequest
 from engine.replica.pooling_fields import EmbeddingRequest, RerankRequest
@@ -34,14 +35,16 @@ from tests.documented import check_headers
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
+ASKED = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 EXAMPLES, SOAK_EXAMPLES = 5, 200  # of each operation, in each way, streamed and not
 SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
 LABELS = (
-    "POST /chat/completions", "POST /completions", "POST /embeddings", "POST /rerank", "GET /models",
-    "GET /models/{model}",
+    "POST /chat/completions", "POST /completions", "POST /embeddings", "POST /rerank", "POST /messages",
+    "POST /messages/count_tokens", "GET /models", "GET /models/{model}",
 )  # fmt: skip
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 MOST_TOKENS, MOST_CHOICES = 4, 2  # thousands are legal, and take minutes
+REQUESTS = (ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, MessagesRequest, CountRequest)
 STREAMED = {"POST /chat/completions": "ChatCompletionChunk", "POST /completions": "CompletionChunk"}
 TOO_LATE = {"x-request-timeout"}  # a 504 is what this asks for: other tests do
 MODELS = [MODEL, SMOLLM2]
@@ -73,7 +76,9 @@ def operation_of(http: httpx.Client, label: str, stream: bool) -> APIOperation:
     schemas["Message"]["anyOf"] = [
         one for one in schemas["Message"]["anyOf"] if not {"tool", "function"} & {*one["properties"]["role"]["enum"]}
     ]
-    for body in ("ChatRequest", "CompletionRequest", "EmbeddingRequest", "RerankRequest"):
+    schemas["Block"]["properties"] = {"type": {"const": "text"}, "text": {"type": "string"}}
+    schemas["Block"]["required"] = ["type", "text"]
+    for body in schemas.keys() & {kind.__name__ for kind in REQUESTS}:
         if "stream" in schemas[body]["properties"]:
             schemas[body]["required"].append("stream")
             schemas[body]["properties"]["stream"] = {"const": stream}
@@ -99,7 +104,7 @@ def whole(value: Any) -> Any:
 def bounded(body: Any, label: str) -> Any:
     """Ask for little, where the request asks for what is legal; what is wrong stays as wrong as it was."""
     body = whole(body)
-    if not isinstance(body, dict) or not label.endswith("completions"):
+    if not isinstance(body, dict) or not label.endswith(("completions", "/messages")):
         return body
     for field, most, legal in (
         ("max_tokens", MOST_TOKENS, 2**31), ("max_completion_tokens", MOST_TOKENS, 2**31),
@@ -108,7 +113,7 @@ def bounded(body: Any, label: str) -> Any:
         value = body.get(field)
         if isinstance(value, int | float) and not isinstance(value, bool) and most < value < legal:
             body[field] = most
-    if body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
+    if label.endswith("completions") and body.get("max_tokens") is None and body.get("max_completion_tokens") is None:
         body["max_tokens"] = MOST_TOKENS
     return body
 
@@ -173,7 +178,7 @@ def test_the_document_is_openapi_3_1_and_has_every_field_that_a_replica_reads(ht
     schemas = found["components"]["schemas"]
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
-    for kind in (ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest):
+    for kind in REQUESTS:
         named = {field.alias or name for name, field in kind.model_fields.items()}
         assert named <= schemas[kind.__name__]["properties"].keys()
         assert "model" in schemas[kind.__name__]["required"]
@@ -181,7 +186,7 @@ def test_the_document_is_openapi_3_1_and_has_every_field_that_a_replica_reads(ht
 
 def test_every_error_that_there_is_is_documented_but_those_of_other_methods_and_of_creating(http: httpx.Client) -> None:
     every = {one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FiredeckError)}
-    every -= {errors.FiredeckError, errors.MethodNotAllowed, errors.AlreadyExists}
+    every -= {errors.FiredeckError, errors.MethodNotAllowed, errors.AlreadyExists, errors.Unimplemented}
     for path in ("/chat/completions", "/completions", "/embeddings", "/rerank"):
         responses = document(http)["paths"][path]["post"]["responses"]
         told = {
@@ -200,7 +205,7 @@ def test_every_documented_path_is_served_below_both_prefixes(http: httpx.Client,
     assert prefix in [server["url"] for server in found["servers"]]
     for path, operations in found["paths"].items():
         for method in operations:
-            body = GOOD.get(f"/inference/v1{path}", {})
+            body = GOOD.get(f"/inference/v1{path}", ASKED if "/messages" in path else {})
             answer = http.request(method, prefix + path.format(model=MODEL), json=body if method == "post" else None)
             kind = "reranker" if path == "/rerank" else None  # the shared model is none
             assert (answer.status_code == 200) != (kind is not None and kind in answer.text), answer.text

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from client.access_types import Quota
 from client.cli.main import main
 from client.cli.usage import text
-from client.errors import ResourceExhausted
+from client.errors import FiredeckError, ResourceExhausted
 from client.resources import Client
 from client.types import Deployment, DeploymentSpec
 from client.usage_types import Usage
@@ -76,6 +76,28 @@ async def test_usage_is_summed_by_deployment_and_by_type_of_accelerator(own: Hom
     }  # fmt: skip
     earlier = await admin.usage.get(start=lately() - timedelta(days=1), end=lately())
     assert (earlier.rows, earlier.total.replica_seconds, earlier.total.cost_usd) == ([], 0, 0)
+
+
+async def test_hours_are_told_by_hour_and_by_day_in_utc_and_come_to_the_same(own: Home, admin: Client) -> None:
+    await used(own)
+    whole = await admin.usage.get(start=lately())
+    by_hour = await admin.usage.get(start=lately(), group_by="hour,deployment")
+    assert by_hour.group_by == "hour,deployment"
+    assert all(row.time is not None and row.time.minute == row.time.second == 0 for row in by_hour.rows)
+    assert [row.time for row in by_hour.rows] == sorted(row.time for row in by_hour.rows)
+    assert all(row.replica_seconds <= HOUR_S for row in by_hour.rows)
+    big = [row for row in by_hour.rows if row.deployment == "accounts/local/deployments/big"]
+    assert sum(row.accelerator_seconds for row in big) == pytest.approx(2 * HOUR_S)
+    assert sum(row.cost_usd or 0 for row in big) == pytest.approx(6.0)
+    by_day = await admin.usage.get(start=lately(), group_by="day")
+    assert {row.deployment for row in by_day.rows} == {None}
+    assert sum(row.replica_seconds for row in by_day.rows) == pytest.approx(3 * HOUR_S)
+    assert by_hour.total == by_day.total == whole.total
+    assert text(by_hour).splitlines()[1].split()[:2] == ["HOUR", "DEPLOYMENT"]
+    for wrong in ("week", "hour,day", ""):
+        with pytest.raises(FiredeckError) as refused:
+            await admin.usage.get(group_by=wrong)
+        assert refused.value.status == 400
 
 
 async def test_another_account_sees_its_own_alone(own: Home, admin: Client) -> None:

@@ -114,7 +114,7 @@ async def test_at_twenty_random_points_who_leaves_is_charged_what_was_sent(tmp_p
         assert (now.requests - before.requests, now.generated_tokens - before.generated_tokens) == (asked + 1, sent)
         [replica] = own.engine.house.fleet.get(NAME).replicas
         async with asyncio.timeout(PATIENCE_S):
-            while (await replica.http.get("/stats")).json()["running"]:  # type: ignore[union-attr]
+            while json.loads(await replica.hop.get("/stats", 1 << 20))["running"]:  # type: ignore[union-attr]
                 await asyncio.sleep(0.05)
     print(f"{LEAVES} left: {sent} tokens sent, {sent} charged")
 

@@ -8,7 +8,7 @@ from client.config import Context
 from tests.tui.conftest import open_deck
 from tui.screens.bulk import BulkDialog
 
-CHAT, BASE, JUDGE = (f"accounts/local/deployments/{name}" for name in ("chat", "base", "judge"))
+CHAT, BASE, JUDGE, SUMMARISE = (f"accounts/local/deployments/{name}" for name in ("chat", "base", "judge", "summarise"))
 
 
 async def mark(stage, *names):
@@ -67,3 +67,42 @@ async def test_production_wants_its_name_typed():
         stage.app.screen.query_one("#name").value = "prod-eu"
         await stage.settle()
         assert not confirm.disabled
+
+
+async def test_several_deletes_say_what_they_save_and_what_the_server_says_and_are_undone_together():
+    async with open_deck((120, 40)) as stage:
+        stage.source.guards_use = True
+        await mark(stage, CHAT, BASE, JUDGE)
+        await stage.press("D")
+        assert "✖ the server refuses 1 of 3" in stage.text
+        assert "in use" in stage.text
+        assert "an hour now, $0.00 then" in stage.text
+        await stage.press("tab", "enter")
+        assert {name for name, one in stage.source.fleet.items() if one.deployment.state == "DELETED"} >= {BASE, JUDGE}
+        assert stage.source.fleet[CHAT].deployment.state != "DELETED"
+        assert "2 deployments were deleted" in stage.text
+        await stage.later()
+        await stage.press("U")
+        assert isinstance(stage.app.screen, BulkDialog)
+        assert "Bring back 2 deployments" in stage.text
+        await stage.press("tab", "enter")
+        assert {stage.source.fleet[name].deployment.state for name in (BASE, JUDGE)} == {"READY"}
+        await stage.press("U")
+        assert "nothing to undo" in stage.text
+
+
+async def test_a_scale_of_several_goes_back_to_the_count_that_each_had():
+    async with open_deck() as stage:
+        former = {name: stage.source.fleet[name].desired for name in (CHAT, SUMMARISE)}
+        assert len(set(former.values()) - {0}) == len(former), former
+        await mark(stage, CHAT, SUMMARISE)
+        await stage.press("s")
+        stage.app.screen.query_one("#replica_count").value = "0"
+        await stage.settle()
+        await stage.press("tab", "tab", "enter")
+        await stage.later()
+        await stage.press("U")
+        assert isinstance(stage.app.screen, BulkDialog)
+        assert not stage.app.screen.query("#replica_count")
+        await stage.press("tab", "enter")
+        assert {name: stage.source.fleet[name].desired for name in former} == former

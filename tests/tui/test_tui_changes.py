@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from textual import events
 
+from client.config import Context
 from client.errors import InvalidArgument, Unavailable
 from tests.tui.conftest import REST_S, SIZES, open_deck
 from tui.core.query import View
@@ -264,10 +265,24 @@ async def test_a_taken_id_is_refused_before_sending():
         assert "is taken already" in stage.text
 
 
-async def test_a_deployment_in_use_is_deleted_only_when_asked_a_second_time():
+async def test_a_dry_run_says_that_a_deployment_is_in_use_before_anything_is_sent():
     async with open_deck() as stage:
         stage.source.guards_use = True
         await stage.press("D")
+        assert "✖ chat is in use; nothing was deleted yet" in stage.text
+        assert "Delete anyway" in stage.text
+        assert "firedeck deployment delete chat --ignore-checks" in stage.text
+        assert "the server would accept this" in stage.text
+        assert "delete" not in stage.source.calls
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert stage.source.fleet[CHAT].deployment.state == "DELETED"
+
+
+async def test_a_deployment_that_came_into_use_meanwhile_is_deleted_only_when_asked_a_second_time():
+    async with open_deck() as stage:
+        await stage.press("D")
+        stage.source.guards_use = True
         await stage.pilot.click("#confirm")
         await stage.settle()
         assert "✖ chat is in use; nothing was deleted yet" in stage.text
@@ -405,7 +420,7 @@ async def test_enter_in_a_form_goes_to_the_button_once_it_works():
         assert "create" not in stage.source.calls
 
 
-async def test_a_later_edit_keeps_the_way_back_of_the_last_scale():
+async def test_the_last_change_is_what_is_taken_back():
     async with open_deck() as stage:
         await ask_to_scale(stage, "1")
         await stage.pilot.click("#confirm")
@@ -416,11 +431,9 @@ async def test_a_later_edit_keeps_the_way_back_of_the_last_scale():
         await dry_run(stage)
         await stage.pilot.click("#confirm")
         await stage.later()
-        assert stage.app.undo.verb == "scale"
+        assert [one.verb for one in stage.app.undo] == ["update"]
         await stage.press("U")
-        await stage.pilot.click("#confirm")
-        await stage.settle()
-        assert stage.source.fleet[CHAT].desired == 2
+        assert stage.app.screen.query_one("#scale_down_window").value == "10m"
 
 
 async def test_an_undelete_is_offered_once():
@@ -431,7 +444,7 @@ async def test_an_undelete_is_offered_once():
         await stage.press("U")
         await stage.pilot.click("#confirm")
         await stage.later()
-        assert stage.app.undo is None
+        assert not stage.app.undo
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -476,3 +489,72 @@ async def test_keys_that_come_in_one_burst_act_in_the_order_in_which_they_were_p
             stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await stage.settle()
         assert stage.app.screen.query_one("#replica_count").value == held
+
+
+async def test_a_plan_says_what_it_costs_at_the_prices_of_the_nodes():
+    async with open_deck() as stage:
+        await ask_to_scale(stage, "1")
+        assert "COST $0.40 an hour now, $0.20 then (−$0.20); $0.20 a replica" in stage.text
+        assert "the API has no dry run of this" in stage.text
+
+
+async def test_without_prices_the_cost_is_not_known_and_not_zero():
+    async with open_deck() as stage:
+        stage.source.nodes = Held(stage.source.nodes, Unavailable("not for this role"))
+        stage.source.nodes.go.set()
+        await stage.press("D")
+        assert "COST not known" in stage.text
+        assert "$0" not in stage.text
+
+
+async def test_in_production_a_delete_needs_the_name_typed_and_the_focus_is_on_cancel():
+    async with open_deck(context=Context(base_url="rehearsal:", name="prod-eu", prod=True)) as stage:
+        stage.app.locked = False
+        await stage.press("D")
+        assert stage.app.focused.id == "cancel"
+        assert stage.app.screen.query_one("#confirm").disabled
+        assert "type its name to go on" in stage.text
+        form(stage, name="cha")
+        await stage.settle()
+        assert stage.app.screen.query_one("#confirm").disabled
+        form(stage, name="chat")
+        await stage.settle()
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert stage.source.fleet[CHAT].deployment.state == "DELETED"
+
+
+async def test_an_edit_is_followed_in_the_bottom_line_and_its_former_settings_are_offered():
+    async with open_deck() as stage:
+        await stage.press("e")
+        form(stage, max_replica_count="4", scale_down_window="5m")
+        await stage.settle()
+        await dry_run(stage)
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        await stage.later()
+        assert "chat update: 2 of 2 replicas ready, 1s" in stage.text.splitlines()[-1]
+        await stage.later(3)
+        assert "chat update" not in stage.text.splitlines()[-1]
+        await stage.press("U")
+        assert stage.app.screen.query_one("#max_replica_count").value == "2"
+        assert stage.app.screen.query_one("#scale_down_window").value == "10m"
+        await dry_run(stage)
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert stage.source.fleet[CHAT].deployment.max_replica_count == 2
+
+
+async def test_what_was_changed_from_here_is_a_page_with_how_it_ended(tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    async with open_deck(journal=journal) as stage:
+        await ask_to_scale(stage, "1")
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        with journal.open("a") as file:
+            file.write('{"torn": ')
+        await stage.press("J")
+        (row,) = [text for text in stage.text.splitlines() if "replicas 2 → 1" in text and "scale" in text][:1]
+        assert "chat" in row
+        assert "ok" in row
+        assert "scale accounts/local/deployments/chat by" in stage.text

@@ -25,7 +25,7 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
     async with open_deck((120, 40)) as stage:
         usual = [column.key for column in stage.app.screen.table.columns]
         assert "ttft99" not in usual
-        await stage.press("C")
+        await stage.press("h")
         assert isinstance(stage.app.screen, ColumnsDialog)
         options = stage.app.screen.query_one("OptionList")
         for key in ("rps", "ttft99"):
@@ -36,13 +36,13 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
         assert "TTFT99" in stage.text
         assert "n/e" in stage.text, "not exposed is neither unknown nor zero"
         assert "REQ/S" not in stage.text.splitlines()[2]
-        await stage.press("C", "r")
+        await stage.press("h", "r")
         assert [column.key for column in stage.app.screen.table.columns] == usual
 
 
 async def test_a_side_page_keeps_its_columns_for_the_next_visit():
     async with open_deck((120, 40)) as stage:
-        await stage.press("2", "C")
+        await stage.press("2", "h")
         options = stage.app.screen.query_one("OptionList")
         options.highlighted = options.get_option_index("region")
         await stage.press("space", "enter", "1", "2")

@@ -13,9 +13,11 @@ from client.errors import Unavailable
 from client.fleet_types import Condition
 from client.types import Account, Deployment
 from tests.tui.conftest import REST_S, START, open_deck
+from tui.core import units
 from tui.core.snapshot import Picture
 from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.fleet import total
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
@@ -190,7 +192,7 @@ async def test_read_only_refuses_every_change_and_says_how_to_unlock():
         for key in ("s", "e", "D", "c", "u", "U"):
             await stage.press(key)
             assert not stage.app.screen.is_modal
-        assert "unlock them with R" in stage.text
+        assert "unlock them with L" in stage.text
         assert stage.source.calls.count("scale") == 0
 
 
@@ -198,7 +200,7 @@ async def test_a_production_context_is_locked_until_its_name_is_typed():
     prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
     async with open_deck(context=prod) as stage:
         assert stage.app.locked
-        await stage.press("R")
+        await stage.press("L")
         assert isinstance(stage.app.screen, UnlockDialog)
         stage.app.screen.query_one("#name").value = "prod"
         await stage.settle()
@@ -423,11 +425,10 @@ async def test_the_key_that_opened_the_help_closes_it():
 
 
 async def test_a_queue_that_is_not_known_is_not_counted_as_zero():
-    from tui.screens.fleet import _queued
-
     row = Picture().seen(await RehearsalSource().snapshot(), START).rows[0]
-    assert _queued([replace(row, queue=None)]) == "–"
-    assert _queued([replace(row, queue=None), replace(row, queue=3)]) == "3"
+    assert total([replace(row, queue=None)], "queue", units.count) == "–"
+    assert total([replace(row, queue=None, hidden=frozenset({"queue"}))], "queue", units.count) == "n/e"
+    assert total([replace(row, queue=None), replace(row, queue=3)], "queue", units.count) == "3"
 
 
 async def test_an_account_whose_budget_is_used_up_is_told_on_every_page_and_among_the_conditions():

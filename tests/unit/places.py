@@ -10,4 +10,4 @@ from engine.fleet.report import Report
 
 def counted(name: str, slots: int = 1, in_flight: int = 0, **report: Any) -> Any:
     """`report`: what it says of itself, see `/stats`."""
-    return SimpleNamespace(id=name, in_flight=in_flight, slots=slots, unread=0, report=Report(report))
+    return SimpleNamespace(id=name, in_flight=in_flight, slots=slots, unread=0, suspect=False, report=Report(report))

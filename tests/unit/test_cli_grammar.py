@@ -122,7 +122,7 @@ NOUNS_OF = {
     "guard model node quota router secret user",
     "get": "account deployed-model deployment deployment-shape deployment-shape-version guard model quota "
     "router secret user",
-    "update": "deployed-model deployment guard quota router secret user",
+    "update": "deployed-model deployment guard model quota router secret user", "upload": "model", "download": "model",
     "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
     "prepare": "model",

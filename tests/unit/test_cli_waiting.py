@@ -11,13 +11,14 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from client.cli import waiting
+from client import waiting
 from client.cli.options import quiet_option, shared
-from client.cli.waiting import until, until_settled, wait_options
+from client.cli.waiting import teller, wait_options
 from client.config import Context
 from client.errors import DeadlineExceeded, Unavailable
 from client.http import Transport
 from client.resources import Client
+from client.waiting import until
 
 LONG = timedelta(days=365)
 
@@ -43,14 +44,14 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_every_new_stage_is_told_once_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     stages = Stages(("a", False), ("a", False), ("b", False), ("a", False), ("done", True))
-    await until(stages.look, LONG, "never", "look")
+    await until(stages.look, LONG, "never", "look", teller())
     assert capsys.readouterr() == ("", "a\nb\na\ndone\n")
     assert stages.looks == 5
 
 
 async def test_quiet_waits_as_long_and_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     stages = Stages(("a", False), ("done", True))
-    await until(stages.look, LONG, "never", "look", quiet=True)
+    await until(stages.look, LONG, "never", "look", teller(quiet=True))
     assert capsys.readouterr() == ("", "")
     assert stages.looks == 2
 
@@ -125,7 +126,8 @@ async def test_the_state_of_before_a_change_is_not_taken_for_the_one_after(
         {"state": stale, "observedUpdateTime": BEFORE}, {"state": "UPDATING", "ready": 2},
         {"state": "READY", "wanted": 2}, {"state": "READY"},
     )  # fmt: skip
-    await until_settled(client, "chat", LONG)
+    found = await client.wait.settled("chat", LONG, teller())
+    assert (found.state, found.replica_count) == ("READY", 1)
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "the engine takes over the change"
     assert [line.partition(":")[0] for line in told[1:]] == ["UPDATING", "READY", "READY"]
@@ -143,4 +145,4 @@ async def test_the_state_of_before_a_change_is_not_taken_for_the_one_after(
 )
 async def test_a_change_that_cannot_come_about_ends_the_wait_with_the_reason(seen: dict[str, Any], why: str) -> None:
     with pytest.raises(Unavailable, match=why):
-        await until_settled(looks_at(seen), "chat", LONG)
+        await looks_at(seen).wait.settled("chat", LONG)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from client import waiting
 from client.addon_types import DeployedModel
-from client.cli import waiting
+from client.cli.waiting import teller
 from client.errors import DeadlineExceeded, FailedPrecondition, FiredeckError, NotFound, Unavailable
 from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason
 from client.router_types import Router, RouterShift
 from client.types import Deployment, ReplicaStats, Status
+from client.waiting import Waits
 
 NAME, ADAPTER = "accounts/local/deployments/d", "accounts/local/deployedModels/a-1"
 LONG = timedelta(days=365)
@@ -94,40 +96,40 @@ async def refusal_of(wait: Any, kind: type[FiredeckError], *told: str) -> None:
 
 async def test_a_new_deployment_is_waited_for_until_it_is_ready() -> None:
     looks = Looks(status("CREATING", 0, 0, 1), status("CREATING", 0, 1, 1), status("READY", 1, 1, 1))
-    await waiting.until_ready(client(status=looks), NAME, LONG, quiet=True)
+    await Waits(client(status=looks)).ready(NAME, LONG)
     assert looks.asked == 3
 
 
 async def test_a_failure_ends_the_wait_with_its_reason_and_where_to_read_on() -> None:
     looks = Looks(status("CREATING", 0, 1, 1), status("FAILED", 0, 0, 1, **BROKEN))
-    await refusal_of(waiting.until_ready(client(status=looks), NAME, LONG), Unavailable, "no chat template", EVENTS)
+    await refusal_of(Waits(client(status=looks)).ready(NAME, LONG), Unavailable, "no chat template", EVENTS)
 
 
 async def test_a_failure_from_before_the_change_ends_no_wait() -> None:
     before = status("FAILED", 0, 0, 1, **BROKEN)
     looks = Looks(before, before, status("READY"))
-    await waiting.until_scaled(client(status=looks), NAME, 0, LONG, quiet=True)
+    await Waits(client(status=looks)).scaled(NAME, 0, LONG)
     looks = Looks(before, status("CREATING", 0, 0, 1), status("READY", 1, 1, 1))
-    await waiting.until_ready(client(status=looks), NAME, LONG, quiet=True)
+    await Waits(client(status=looks)).ready(NAME, LONG)
     assert looks.asked == 3
 
 
 async def test_a_failure_counts_again_once_another_state_was_seen() -> None:
     broken = status("FAILED", 0, 0, 2, **BROKEN)
     looks = Looks(broken, status("CREATING", 0, 1, 2), broken, status("READY", 2, 2, 2))
-    await refusal_of(waiting.until_scaled(client(status=looks), NAME, 2, LONG), Unavailable, "no chat template", EVENTS)
+    await refusal_of(Waits(client(status=looks)).scaled(NAME, 2, LONG), Unavailable, "no chat template", EVENTS)
     assert looks.asked == 3
 
 
 @pytest.mark.usefixtures("settled")
 async def test_a_failure_that_stays_is_one_after_the_settling_time() -> None:
     looks = Looks(status("FAILED", 0, 0, 1, **BROKEN))
-    await refusal_of(waiting.until_ready(client(status=looks), NAME, LONG), Unavailable, "no chat template", EVENTS)
+    await refusal_of(Waits(client(status=looks)).ready(NAME, LONG), Unavailable, "no chat template", EVENTS)
 
 
 async def test_whoever_waits_learns_that_it_was_deleted_meanwhile() -> None:
-    for wait in (waiting.until_ready(client(status=Looks(status("DELETING", **DELETED))), NAME, LONG),
-                 waiting.until_scaled(client(status=Looks(status("DELETING", **DELETED))), NAME, 1, LONG)):  # fmt: skip
+    for wait in (Waits(client(status=Looks(status("DELETING", **DELETED)))).ready(NAME, LONG),
+                 Waits(client(status=Looks(status("DELETING", **DELETED)))).scaled(NAME, 1, LONG)):  # fmt: skip
         await refusal_of(wait, NotFound, "deleted meanwhile", "firedeck undelete deployment d")
 
 
@@ -136,79 +138,79 @@ async def test_the_count_from_before_the_scaling_is_not_the_one_that_was_asked_f
         status("READY", 1, 1, 1), status("READY", 1, 1, 3), status("READY", 1, 1, 1), status("READY", 1, 3, 3),
         status("READY", 2, 3, 3), status("READY", 3, 3, 3),
     )  # fmt: skip
-    await waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    await Waits(client(status=looks)).scaled(NAME, 3, LONG)
     assert looks.asked == 6
 
 
 async def test_replicas_that_are_too_many_are_waited_for_too() -> None:
     looks = Looks(status("READY", 1, 2, 1), status("READY", 1, 1, 1))
-    await waiting.until_scaled(client(status=looks), NAME, 1, LONG, quiet=True)
+    await Waits(client(status=looks)).scaled(NAME, 1, LONG)
     assert looks.asked == 2
 
 
 @pytest.mark.usefixtures("settled")
 async def test_another_number_wanted_meanwhile_ends_the_wait_with_its_reason() -> None:
     looks = Looks(status("READY", 1, 3, 3), status("READY", 1, 1, 1, why="no request for 10m0s"))
-    wait = waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    wait = Waits(client(status=looks)).scaled(NAME, 3, LONG)
     await refusal_of(wait, FailedPrecondition, "wanted is 1 meanwhile, not 3: no request for 10m0s", EVENTS)
 
 
 @pytest.mark.usefixtures("settled")
 async def test_what_was_asked_for_is_reached_even_if_something_else_is_wanted_next() -> None:
     looks = Looks(status("READY", 1, 3, 3), status("READY", 3, 3, 1))
-    await waiting.until_scaled(client(status=looks), NAME, 3, LONG, quiet=True)
+    await Waits(client(status=looks)).scaled(NAME, 3, LONG)
     assert looks.asked == 2
 
 
 async def test_a_delete_is_over_when_no_replica_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     looks = Looks(deployment("DELETING", 1, 1, **DELETED), deployment("DELETED", **DELETED))
-    await waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    await Waits(client(deployment=looks)).deleted(NAME, LONG, teller())
     assert capsys.readouterr().err == "DELETING: 1 replica left\nDELETED: 0 replicas left\n"
 
 
 async def test_a_hard_delete_is_over_when_nothing_is_found_any_more(capsys: pytest.CaptureFixture[str]) -> None:
     looks = Looks(deployment("DELETING", 2, 2, **DELETED), Gone())
-    await waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    await Waits(client(deployment=looks)).deleted(NAME, LONG, teller())
     assert capsys.readouterr().err == "DELETING: 2 replicas left\ngone\n"
 
 
 async def test_whoever_waits_for_a_delete_learns_that_it_was_brought_back() -> None:
     looks = Looks(deployment("DELETING", 1, 1, **DELETED), deployment("CREATING", 1, 1, 1))
-    wait = waiting.until_deleted(client(deployment=looks), NAME, LONG)
+    wait = Waits(client(deployment=looks)).deleted(NAME, LONG)
     await refusal_of(wait, FailedPrecondition, "brought back meanwhile", EVENTS)
 
 
 async def test_an_adapter_is_waited_for_until_every_replica_has_it() -> None:
     deployed = Looks(adapter("DEPLOYING"), adapter("DEPLOYED"))
     seen = client(deployed=deployed, status=Looks(status("READY", 1, 1, 1)))
-    await waiting.until_loaded(seen, ADAPTER, NAME, LONG, quiet=True)
+    await Waits(seen).loaded(ADAPTER, NAME, LONG)
     assert deployed.asked == 2
 
 
 async def test_an_adapter_that_is_refused_ends_the_wait_with_its_reason() -> None:
     seen = client(deployed=Looks(adapter("FAILED", "rank 64")), status=Looks(status("READY", 1, 1, 1)))
-    wait = waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+    wait = Waits(seen).loaded(ADAPTER, NAME, LONG)
     await refusal_of(wait, Unavailable, "rank 64", "firedeck unload-lora accounts/local/models/a --deployment d")
 
 
 @pytest.mark.usefixtures("settled")
 async def test_an_adapter_on_a_deployment_that_has_failed_is_not_waited_for() -> None:
     seen = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("FAILED", 0, 0, 1, **BROKEN)))
-    wait = waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+    wait = Waits(seen).loaded(ADAPTER, NAME, LONG)
     await refusal_of(wait, Unavailable, f"{NAME} failed: no chat template", EVENTS)
 
 
 async def test_an_adapter_unloaded_meanwhile_or_with_its_deployment_is_not_waited_for() -> None:
     seen = client(deployed=Looks(adapter("DEPLOYING"), Gone()), status=Looks(status("READY", 1, 1, 1)))
     with pytest.raises(NotFound, match=ADAPTER):
-        await waiting.until_loaded(seen, ADAPTER, NAME, LONG)
+        await Waits(seen).loaded(ADAPTER, NAME, LONG)
     seen = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("DELETING", **DELETED)))
-    await refusal_of(waiting.until_loaded(seen, ADAPTER, NAME, LONG), NotFound, f"{NAME} was deleted meanwhile")
+    await refusal_of(Waits(seen).loaded(ADAPTER, NAME, LONG), NotFound, f"{NAME} was deleted meanwhile")
 
 
 async def test_an_unload_is_over_when_the_adapter_is_gone() -> None:
     deployed = Looks(adapter("UNDEPLOYING"), adapter("UNDEPLOYING"), Gone())
-    await waiting.until_unloaded(client(deployed=deployed), ADAPTER, LONG, quiet=True)
+    await Waits(client(deployed=deployed)).unloaded(ADAPTER, LONG)
     assert deployed.asked == 3
 
 
@@ -217,11 +219,11 @@ async def test_the_end_of_patience_names_what_shows_how_far_it_is() -> None:
     deleting = client(deployment=Looks(deployment("DELETING", 1, 1, **DELETED)))
     loading = client(deployed=Looks(adapter("DEPLOYING")), status=Looks(status("READY", 1, 1, 1)))
     for wait, hint in (
-        (waiting.until_ready(client(status=stays), NAME, none), EVENTS),
-        (waiting.until_scaled(client(status=stays), NAME, 1, none), EVENTS),
-        (waiting.until_deleted(deleting, NAME, none), "firedeck list deployments --show-deleted"),
-        (waiting.until_loaded(loading, ADAPTER, NAME, none), "firedeck deployed-model get a-1"),
-        (waiting.until_unloaded(client(deployed=Looks(adapter("UNDEPLOYING"))), ADAPTER, none), "finds nothing"),
+        (Waits(client(status=stays)).ready(NAME, none), EVENTS),
+        (Waits(client(status=stays)).scaled(NAME, 1, none), EVENTS),
+        (Waits(deleting).deleted(NAME, none), "firedeck list deployments --show-deleted"),
+        (Waits(loading).loaded(ADAPTER, NAME, none), "firedeck deployed-model get a-1"),
+        (Waits(client(deployed=Looks(adapter("UNDEPLOYING")))).unloaded(ADAPTER, none), "finds nothing"),
     ):
         await refusal_of(wait, DeadlineExceeded, "it is not given up", hint)
 
@@ -239,7 +241,7 @@ BEGUN = shifting("SHIFTING")
 
 async def wait_for_shift(*found: Any, patience: timedelta = LONG) -> Router:
     looks: Any = SimpleNamespace(routers=SimpleNamespace(get=Looks(*found)))
-    return await waiting.until_shifted(looks, BEGUN, patience)
+    return await Waits(looks).shifted(BEGUN, patience, teller())
 
 
 async def test_a_shift_is_waited_for_until_all_traffic_is_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def on_trial(keeper) -> set[str]:
 
 
 def suspected(keeper) -> bool:
-    return keeper.suspects._quarantine.mark(DIGEST, 0.0) is not None
+    return keeper.suspects.quarantine.mark(DIGEST, 0.0) is not None
 
 
 @pytest.mark.timeout(60)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.fleet.hop import HELD_BYTES, OVERHEAD_BYTES_MAX, READ_BYTES, Broken, Hop, Unreached
+from engine.fleet.hop import HELD_BYTES, OVERHEAD_BYTES_MAX, READ_BYTES, Hop
+from engine.fleet.reply import Broken, Garbled, Unreached
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -121,6 +122,22 @@ async def test_a_stream_comes_as_it_is_sent_and_headers_by_their_lower_names(tmp
         assert [await reply.chunk(), await reply.chunk()] == [b"def", b""]
         assert reply.header(b"x-trailer") is None
         reply.close()
+
+
+async def test_a_short_answer_is_read_on_the_same_connection_and_one_without_end_is_none(tmp_path: Path) -> None:
+    async def says(one: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            one.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(OK)
+            await writer.drain()
+
+    async with peer(tmp_path, says) as (one, hop):
+        assert [await hop.get("/stats", 2), await hop.get("/health", 2)] == [b"ok", b"ok"]
+        assert one.connections == 1
+        assert one.requests[0].startswith(b"GET /stats HTTP/1.1\r\nhost: replica\r\nauthorization: Bearer key\r\n\r\n")
+        with pytest.raises(Garbled, match="more than 1 bytes"):
+            await hop.get("/stats", 1)
+        assert await hop.get("/stats", 2) == b"ok", "on another connection"
 
 
 async def test_a_connection_that_was_closed_while_idle_costs_nobody_an_answer(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from client.errors import Unavailable
 from engine.clock import FakeClock
 from engine.control.ledger import Presence, Terms
-from engine.control.price import Totals, micro_usd_per_hour
+from engine.control.price import HOUR_MS, Totals, micro_usd_per_hour
 from engine.store.store import Store
 from engine.telemetry import ledger as shell
 from engine.telemetry.ledger import BEAT_S, Ledger, month_began
@@ -197,6 +197,28 @@ async def test_periods_share_out_what_they_have_in_common_with_an_interval(desk)
     assert [part.replica_ms for part in parts] == [3_600_000, 3_600_000]
     assert (await desk.total(february + 1, february + 1)).replica_ms == 0
     assert await desk.ledger.usage("elsewhere", *FOREVER) == []
+
+
+async def test_by_hour_it_is_the_same_whether_the_database_has_it_or_not_yet(desk):
+    desk.ready("r")
+    desk.clock.advance(1000)
+    await desk.look(5000)
+    desk.ready("s")
+    await desk.store._run(desk.store._db.execute, "PRAGMA query_only = ON")
+    await desk.look(4000)
+    desk.stop("r")
+    await desk.look(600)
+
+    async def by_hour():
+        return {used.from_ms: used.totals for used in await desk.ledger.usage("local", *FOREVER, HOUR_MS)}
+
+    hours = await by_hour()
+    assert [hour % HOUR_MS for hour in hours] == [0] * len(hours)
+    assert sum(totals.replica_ms for totals in hours.values()) == (await desk.total()).replica_ms
+    assert len(hours) == 3
+    await desk.store._run(desk.store._db.execute, "PRAGMA query_only = OFF")
+    await desk.look()
+    assert await by_hour() == hours
 
 
 async def test_what_is_used_of_a_month_begins_anew_with_it_and_survives_a_restart(desk):

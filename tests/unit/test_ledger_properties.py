@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import pytest
 
 from engine.control.ledger import Axis, Beat, Book, Interval, Presence, Terms
+from engine.control.price import HOUR_MS
+from engine.telemetry.ledger import ALL_MS
 from tests import seeds
 
 SEEDS, STEPS = 200, 300
@@ -217,3 +219,15 @@ def test_periods_that_follow_each_other_add_up_to_the_whole():
     cuts = sorted([0, 2**62, *(EPOCH_MS + world.chance.randint(-(10**8), 10**8) for _ in range(20))])
     parts = sum(row.within(a, b) for row in world.rows.values() for a, b in itertools.pairwise(cuts))
     assert parts / 1000 == pytest.approx(world.sum_s())
+
+
+@pytest.mark.parametrize("per_ms", [977, HOUR_MS, 24 * HOUR_MS, ALL_MS])
+def test_the_hours_or_days_of_an_interval_add_up_to_it_and_none_is_longer(per_ms):
+    world = World(2)
+    world.run()
+    start, end = EPOCH_MS - 10**7, EPOCH_MS + 10**7
+    for row in world.rows.values():
+        parts = list(row.parts(start, end, per_ms))
+        assert sum(ms for _, ms in parts) == row.within(start, end)
+        assert all(at % per_ms == 0 and 0 < ms <= per_ms for at, ms in parts)
+        assert all(a + per_ms == b for (a, _), (b, _) in itertools.pairwise(parts)), "without a gap"

@@ -30,3 +30,17 @@ async def test_what_holds_up_the_loop_is_seen_with_its_length():
     looks = loop_lag.LAG._sum.get()
     await asyncio.sleep(2 * EVERY_S)
     assert loop_lag.LAG._sum.get() == looks, "it ends when it is closed"
+
+
+async def test_it_says_how_many_tasks_there_are():
+    lag = LoopLag()
+    lag.open()
+    try:
+        before = metrics.REGISTRY.get_sample_value("firedeck_tasks")
+        assert before
+        more = [asyncio.create_task(asyncio.sleep(PATIENCE_S)) for _ in range(3)]
+        assert metrics.REGISTRY.get_sample_value("firedeck_tasks") == before + 3
+        for task in more:
+            task.cancel()
+    finally:
+        await lag.close()

@@ -4,6 +4,8 @@ bounded, who is turned away is told at once and when to come back."""
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 
 from client.errors import FiredeckError, ResourceExhausted
 from engine.clock import FakeClock
-from engine.control.pace import KEPT, KEPT_MAX, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace, Service
+from engine.control.pace import KEPT, KEPT_MAX, KNOWN_AFTER, RETRY_MAX_S, RETRY_MIN_S, Pace, Service, latest_start_s
 from engine.control.route import PREFETCH
 from engine.fleet.lobby import QUEUE_MAX, Lobby
+from tests import seeds
 from tests.unit.places import counted
 
 REPLICAS, SLOTS = 2, 4
@@ -25,8 +28,10 @@ STEP_S = SERVICE_S / 64
 class Overload:
     """Arrivals at a steady rate at replicas of which each runs SLOTS requests at a time, SERVICE_S seconds each."""
 
-    def __init__(self, deadline_s: float, most_wait_s: float | None = None) -> None:
-        self.deadline_s = deadline_s
+    def __init__(self, deadline_s: float, most_wait_s: float | None = None, *, whole: bool = False) -> None:
+        """`whole`: clients want the end of their answers within the deadline, not only a place."""
+        self.deadline_s, self.whole = deadline_s, whole
+        self.service_s = SERVICE_S
         self.clock = FakeClock()
         self.replicas = [counted(f"r{i}", SLOTS) for i in range(REPLICAS)]
         self.running = {replica.id: asyncio.Semaphore(SLOTS) for replica in self.replicas}
@@ -36,16 +41,20 @@ class Overload:
         )  # fmt: skip
         self.waits: list[float] = []
         self.refused: list[tuple[float, FiredeckError]] = []  # after how long, and with what
+        self.late = 0  # had a place, and no answer in time
         self.longest_queue = 0
         self.visits: list[asyncio.Task[None]] = []
 
     async def visit(self) -> None:
         came_at = self.clock.monotonic()
         try:
-            async with self.lobby.place(self.deadline_s) as replica:
+            answered_in_s = self.deadline_s if self.whole else None
+            async with self.lobby.place(self.deadline_s, answered_in_s=answered_in_s) as replica:
                 placed_at = self.clock.monotonic()
                 async with self.running[replica.id]:
-                    await self.clock.sleep(SERVICE_S)
+                    takes_s, left_s = self.service_s, came_at + self.deadline_s - self.clock.monotonic()
+                    await self.clock.sleep(min(takes_s, max(0.0, left_s)) if self.whole else takes_s)
+                self.late += self.whole and left_s < takes_s
         except FiredeckError as error:
             self.refused.append((self.clock.monotonic() - came_at, error))
         else:
@@ -101,7 +110,10 @@ async def test_a_time_without_replicas_is_no_pace() -> None:
     await load.run(4 * CAPACITY, 50.0)
     assert load.lobby.held
     assert load.lobby._pace.wait_s(1, load.clock.monotonic()) is not None
+    load.deadline_s = 150.0  # enough for those who wait, at the pace at which they were served
     gone, load.replicas[:] = load.replicas[:], []
+    for replica in gone:
+        replica.suspect = True
     load.clock.advance(10_000.0)
     refused = len(load.refused)
     load.come()
@@ -186,6 +198,148 @@ async def test_a_crowd_that_meets_an_empty_queue_is_bounded_by_what_requests_too
     await load.end()
     assert len(load.waits) == 400 - len(load.refused)
     assert max(load.waits) <= most_wait_s + SERVICE_S
+
+
+async def test_a_crowd_that_meets_an_empty_queue_is_let_in_as_far_as_its_deadline_lets_it_have_a_place() -> None:
+    deadline_s = 40.0
+    load = Overload(deadline_s)
+    await load.run(CAPACITY, 600.0)
+    while load.lobby.held or any(replica.in_flight for replica in load.replicas):
+        await load.run(0.0, STEP_S)
+    load.waits.clear()
+    await crowd(load, 400)
+    held = load.lobby.held
+    await load.run(0.0, 2 * deadline_s)
+    await load.end()
+    assert deadline_s * CAPACITY / 2.5 <= held <= deadline_s * CAPACITY
+    assert all(after_s == 0 and "this one has 40s" in error.text for after_s, error in load.refused), "at once"
+    assert len(load.waits) == 400 - len(load.refused)
+    assert max(load.waits) <= deadline_s
+
+
+async def test_who_waits_for_replicas_that_are_slower_than_they_were_is_told_so_long_before_its_deadline() -> None:
+    """All was short until now, so that a crowd of long requests is let in."""
+    deadline_s = 100.0
+    load = Overload(deadline_s)
+    load.service_s = SERVICE_S / 50
+    await load.run(CAPACITY, 200.0)
+    await load.run(0.0, SERVICE_S)
+    load.service_s = SERVICE_S
+    load.waits.clear()
+    await crowd(load, 300)
+    assert not load.refused
+    await load.run(0.0, 2 * deadline_s)
+    await load.end()
+    fit = deadline_s * CAPACITY + REPLICAS * (SLOTS + PREFETCH)
+    told = sorted(after_s for after_s, _ in load.refused)
+    print(f"{len(load.waits)} served, where {fit:.0f} could be; {len(told)} told after {told[0]:.0f} s and later")
+    assert len(load.waits) + len(load.refused) == 300
+    assert 0.9 * fit <= len(load.waits) <= fit
+    assert told[len(told) // 2] <= deadline_s / 3
+    assert all("more slowly than it looked" in error.text and error.retry_after_s for _, error in load.refused)
+
+
+async def test_who_goes_on_after_a_lost_replica_is_not_turned_away_while_it_waits() -> None:
+    load = Overload(100.0)
+    load.service_s = SERVICE_S / 50
+    await load.run(CAPACITY, 200.0)
+    load.service_s = SERVICE_S
+    await crowd(load, 300)
+
+    async def come_again() -> None:
+        async with load.lobby.place(100.0, frozenset({"r9"})):
+            pass
+
+    again = asyncio.create_task(come_again())
+    await load.run(0.0, 50.0)
+    assert load.refused
+    assert not again.done()
+    again.cancel()
+    await load.end()
+
+
+class Varied(Overload):
+    """Requests take from a fifth to nine fifths of what they take on the mean."""
+
+    def __init__(self, deadline_s: float, *, whole: bool) -> None:
+        self._chance = random.Random(seeds.SAME)
+        super().__init__(deadline_s, whole=whole)
+
+    @property
+    def service_s(self) -> float:
+        return self._chance.uniform(0.2, 1.8) * SERVICE_S
+
+    @service_s.setter
+    def service_s(self, seconds: float) -> None:
+        """It varies."""
+
+
+async def test_however_long_each_request_takes_few_who_are_let_in_wait_in_vain() -> None:
+    for deadline_s, most in ((40.0, 0.02), (100.0, 0.05)):
+        load = Varied(deadline_s, whole=False)
+        await load.run(4 * CAPACITY, 600.0)
+        await load.end()
+        vain = sum(seconds > deadline_s for seconds in load.waits)
+        print(f"{vain} of {len(load.waits)} would have waited longer than their {deadline_s:.0f} s")
+        assert vain <= most * len(load.waits)
+        load = Varied(deadline_s, whole=True)
+        await load.run(4 * CAPACITY, 600.0)
+        await load.end()
+        goodput = (len(load.waits) - load.late) / (CAPACITY * 600.0)
+        print(f"answered within {deadline_s:.0f} s: goodput {goodput:.3f} of capacity, {load.late} late")
+        assert goodput >= 0.85
+
+
+@pytest.mark.parametrize("deadline_s", [40.0, 60.0])
+async def test_at_four_times_the_capacity_replicas_work_for_nobody_whose_answer_would_be_late(
+    deadline_s: float,
+) -> None:
+    seconds = 400.0
+    load = Overload(deadline_s, whole=True)
+    await load.run(4 * CAPACITY, seconds)
+    await load.end()
+    goodput = (len(load.waits) - load.late) / (CAPACITY * seconds)
+    print(f"answered within {deadline_s:.0f} s: goodput {goodput:.3f} of capacity, {load.late} late")
+    assert goodput >= 0.9
+    assert any("an answer takes about 10s" in error.text for _, error in load.refused)
+
+
+def test_an_answer_is_begun_in_time_for_its_end_and_short_ones_are_not_judged_by_long_ones() -> None:
+    assert latest_start_s(None, 10.0) == math.inf
+    assert latest_start_s(60.0, 0.0) == 60.0, "nothing is known"
+    assert latest_start_s(60.0, 10.0) == 45.0, "many take longer than the mean"
+    assert latest_start_s(5.0, 10.0) == 2.5, "half of its time may be waited, though others take longer than all of it"
+
+
+def test_one_that_was_cut_off_makes_no_request_look_shorter() -> None:
+    service = served([(10.0, 4, 4)] * 20)
+    service.ended(3.0, 4, 4, cut=True)
+    assert service.known_s == pytest.approx(10.0)
+    service.ended(30.0, 4, 4, cut=True)
+    assert service.known_s == pytest.approx(12.0, rel=0.01)
+
+
+def test_one_that_took_an_hour_is_ten_times_as_long_as_others_at_most() -> None:
+    service = served([(10.0, 4, 4)] * 200 + [(3600.0, 4, 4)])
+    assert service.known_s == pytest.approx(19.0, rel=0.01)
+    for _ in range(60):
+        service.ended(3600.0, 4, 4)
+    assert service.known_s == pytest.approx(3600.0, rel=0.05), "where all are, that is what they take"
+
+
+async def test_what_a_lost_replica_had_tells_nothing_of_what_requests_take() -> None:
+    load = Overload(3000.0)
+    load.come()
+    await load.run(0.0, 2 * SERVICE_S)
+    known_s = load.lobby._service.known_s
+    assert known_s
+    for replica in load.replicas:
+        replica.suspect = True
+    load.come()
+    await load.run(0.0, STEP_S)
+    load.clock.advance(1000 * SERVICE_S)
+    await load.end()
+    assert load.lobby._service.known_s == known_s
 
 
 async def test_who_has_been_with_a_replica_already_is_not_turned_away_for_the_length_of_the_queue() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import pytest
 
 from engine.clock import FakeClock
 from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
+from engine.fleet.hop import Hop
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import REASON_CHARS, ReplicaSet
 from engine.fleet.rooms import Rooms
@@ -52,6 +53,17 @@ class Nowhere:
 class Forgetful:
     async def drop_replica(self, replica: str) -> None:
         return
+
+
+class SaysAlways(Hop):
+    """The way to a replica that gives this answer to every look."""
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        super().__init__("/nowhere", "key")
+        self._answer = json.dumps(answer).encode()
+
+    async def get(self, path: str, most: int) -> bytes:
+        return self._answer
 
 
 @pytest.fixture
@@ -249,8 +261,7 @@ async def test_a_replica_whose_answers_cannot_be_read_lives_on_and_is_told_of_on
     adopted = add(house, "adopted", Stage.READY)
     adopted.take_over(0.0)
     answer = {"running": 1, "last_progress_age_s": 0.0, **strange}
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
-    adopted.http = httpx.AsyncClient(transport=transport, base_url="http://replica")
+    adopted.hop = SaysAlways(answer)
     for _ in range(3):
         house.clock.advance(10)
         await adopted.look()

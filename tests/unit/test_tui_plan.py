@@ -13,7 +13,7 @@ from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
 from client.types import AutoscalingPolicy, Deployment, ReplicaStats
 from tui.core import plan, units
 from tui.core.form import Problem
-from tui.screens.base import update_fields
+from tui.screens.verbs import fields
 
 NAME = "accounts/local/deployments/chat"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -127,7 +127,7 @@ def test_delete_says_what_goes_whom_it_stops_and_until_when_it_can_come_back():
     assert planned.blast == (
         "no requests in flight", "new requests to chat will be refused",
         "2 ready replicas will be drained and stopped",
-        f"undelete (u) brings all of it back until {units.day(NOW + timedelta(days=7))}",
+        f"undelete brings all of it back until {units.day(NOW + timedelta(days=7))}",
     )  # fmt: skip
     busy = plan.delete(status(running=3, queue=1, requests_per_second=4.2), NOW).blast
     assert busy[0] == "3 in flight, 1 waiting, 4.2 req/s now"
@@ -169,13 +169,17 @@ def test_undelete_is_only_for_the_deleted():
     assert not plan.undelete(status()).ready
 
 
-def test_undo_of_a_scale_is_the_former_count():
+def test_undo_of_a_scale_is_the_former_count_and_of_an_edit_the_former_settings():
     planned = plan.scale(status(), {"replica_count": "3"})
     after = status()
     after.deployment.desired_replica_count = 3
     assert plan.undo(planned, after).replica_count == 2
     assert plan.undo(plan.delete(status(), NOW), status("DELETED")).verb == "undelete"
-    assert plan.undo(plan.update(status(), {"max_replica_count": "9"}), status()) is None
+    edited = plan.update(status(), {"max_replica_count": "9"})
+    after = status()
+    after.deployment.max_replica_count = 9
+    assert [change.after for change in plan.undo(edited, after).changes] == ["3"]
+    assert plan.undo(edited, status()) is None, "somebody else has done so already"
 
 
 def test_the_servers_refusal_lands_on_the_forms_field():
@@ -200,7 +204,7 @@ def test_a_number_that_is_shown_is_read_back_as_what_it_is(value):
 def test_a_load_target_of_many_digits_is_not_changed_by_opening_the_form():
     known = status()
     known.deployment.autoscaling_policy.load_targets = {"default": 1234567.0}
-    (shown,) = (field.value for field in update_fields(known) if field.key == "load_target_value")
+    (shown,) = (field.value for field in fields("update", known, {}) if field.key == "load_target_value")
     assert shown == "1234567"
     assert not plan.update(known, {"load_target": "default", "load_target_value": shown}).ready
 

@@ -23,9 +23,10 @@ from tests.processes import SMOLLM2
 from tui import cli
 from tui.core import plan
 from tui.core.journal import Journal
+from tui.core.retry import wait_s
 from tui.executor import Executor
 from tui.messages import AccountSeen, FleetLost, FleetSeen
-from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller, wait_s
+from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller
 from tui.sources.engine import _REFUSED_READS, EngineSource
 from tui.sources.prometheus import QUERIES, PrometheusHistory, align, promql
 from tui.sources.rehearsal import RehearsalSource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,7 +18,7 @@ class Action:
     """`id` names the method `action_<id>` and the binding; `keys` are Textual's, the first one is shown.
 
     `changes` marks what alters the fleet: refused while the dashboard is read-only. `footer` orders the hints of the
-    bottom line: the lowest numbers stay longest when the screen is narrow.
+    bottom line: the lowest numbers stay longest when the screen is narrow. `destructive`: no harmless key lies beside.
     """
 
     id: str
@@ -28,19 +29,35 @@ class Action:
     places: tuple[Place, ...] = EVERYWHERE
     changes: bool = False
     footer: int = 9
+    destructive: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called in the config file: `scale`, `nodes`, `page_up`."""
+        verb, _, argument = self.id.partition("(")
+        if verb == "visit":
+            return argument.strip("')")
+        return self.label.replace(" ", "_") if argument or "." in verb else verb
+
+    @property
+    def cli(self) -> str:
+        """The same in the command line's own words, noun first; empty where it has none."""
+        return _CLI.get(self.name, "")
 
     @property
     def shown_key(self) -> str:
-        return _SHOWN.get(self.keys[0], self.keys[0])
+        return SHOWN.get(self.keys[0], self.keys[0])
 
     @property
     def shown_keys(self) -> str:
-        return " ".join(_SHOWN.get(key, key) for key in self.keys)
+        return " ".join(SHOWN.get(key, key) for key in self.keys)
 
 
-_SHOWN = {
+SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
-    "dollar_sign": "$", "less_than_sign": "<", "greater_than_sign": ">", "pageup": "pgup", "pagedown": "pgdn",
+    "pageup": "pgup", "pagedown": "pgdn", "full_stop": ".", "comma": ",", "semicolon": ";", "minus": "-", "plus": "+",
+    "asterisk": "*", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "left_square_bracket": "[",
+    "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "dollar_sign": "$", "space": "space",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -77,7 +94,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("mark", ("space",), "mark", "Mark several: scale, delete, undelete act on all", "View", _FLEET, footer=9),
     Action("group", ("b",), "group", "Group by model, state, region, shape, account", "View", _FLEET, footer=30),
-    Action("columns", ("C",), "columns", "Choose the columns of this table", "View", _TABLES, footer=31),
+    Action("columns", ("h",), "columns", "Choose the columns of this table", "View", _TABLES, footer=31),
     Action("compare_with", ("V",), "beside", "Charts beside those of another deployment", "View", _CHARTS, footer=32),
     Action("equivalents", ("i",), "shell lines", "The same as firedeck, firectl, curl", "View", _BOTH, footer=33),
     Action("acknowledge", ("a",), "seen", "Mark the alert as seen, until it ends", "View", ("alerts",), footer=2),
@@ -88,7 +105,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
-    Action("delete", ("D",), "delete", "Delete the deployment (asks first)", "Change", _BOTH, True, 4),
+    Action("delete", ("D",), "delete", "Delete a deployment (asks first)", "Change", _BOTH, True, 4, destructive=True),
     Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
     Action("undo", ("U",), "undo", "Take back the last scale or delete (asks first)", "Change", _BOTH, True, 12),
     Action("visit('alerts')", ("0",), "alerts", "What is wrong, for how long, seen or not", "Pages", footer=15),
@@ -101,6 +118,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('keys')", ("7",), "keys", "API keys by prefix, with their expiry", "Pages", footer=25),
     Action("visit('quotas')", ("8",), "quotas", "What the account may use, and uses", "Pages", footer=26),
     Action("visit('audit')", ("9",), "audit", "Who did what (admins)", "Pages", footer=27),
+    Action("visit('journal')", ("J",), "journal", "What was changed from here, and how it ended", "Pages", footer=29),
     Action("visit('requests')", ("r",), "requests", "The newest requests; enter explains one", "Pages", footer=21),
     Action("visit('routers')", ("w",), "routers", "Weights, measured shares, shifts", "Pages", footer=22),
     Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
@@ -109,8 +127,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('speculation')", ("P",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
     Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
     Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
-    Action("read_only", ("R",), "lock", "Lock or unlock changes", "App", footer=14),
-    Action("help", ("question_mark",), "help", "All keys, searchable", "App", footer=1),
+    Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=4),
+    Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=4),
+    Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
+    Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
+    Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(
         "command_palette",
         ("colon",),
@@ -121,6 +142,15 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("quit", ("q",), "quit", "Leave the dashboard; the engine goes on (a demo's ends)", "App", footer=2),
 )
+
+# What the command line calls them, for `:` and the manual.
+_CLI = {
+    "open": "deployment get", "create": "deployment create", "scale": "deployment scale", "update": "deployment update",
+    "delete": "deployment delete", "undelete": "deployment undelete", "fleet": "deployment list", "nodes": "node list",
+    "events": "event list", "users": "user list", "keys": "api-key list", "quotas": "quota list",
+    "audit": "audit-logs list", "alerts": "alerts", "requests": "requests", "routers": "router list", "costs": "usage",
+    "models": "model list", "adapters": "deployed-model list",
+}  # fmt: skip
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.
 MOVES: tuple[Action, ...] = (
@@ -138,20 +168,21 @@ MOVES: tuple[Action, ...] = (
 PAGES = Action("pages", ("0-9",), "pages", "Fleet, nodes, events, ... by number", "Pages", footer=3)
 
 
-def of(place: Place) -> tuple[Action, ...]:
-    return tuple(action for action in ACTIONS if place in action.places)
+def of(place: Place, table: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:
+    return tuple(action for action in table if place in action.places)
 
 
-def search(text: str) -> tuple[Action, ...]:
+def search(text: str, table: Sequence[Action] = (*MOVES, *ACTIONS)) -> tuple[Action, ...]:
     """The actions whose key, label, group or tooltip has every word of `text`; all of them for no words."""
     words = text.lower().split()
-    texts = {a: f"{a.shown_keys} {a.label} {a.group} {a.tooltip}".lower() for a in (*MOVES, *ACTIONS)}
+    texts = {a: f"{a.shown_keys} {a.label} {a.group} {a.tooltip} {a.cli}".lower() for a in table}
     return tuple(action for action, text in texts.items() if all(word in text for word in words))
 
 
-def footer_fit(place: Place, width: int, *, locked: bool) -> tuple[Action, ...]:
+def footer_fit(place: Place, width: int, *, locked: bool, table: Sequence[Action] = ACTIONS) -> tuple[Action, ...]:
     """The hints that fit into `width` cells, in table order; locked hides what changes the fleet."""
-    shown = [a for a in of(place) if not (locked and a.changes)]
+    moves = {move.id for move in MOVES}
+    shown = [a for a in of(place, table) if a.id not in moves and not (locked and a.changes)]
     if sum(map(_cells, shown)) > width:
         first = next(a for a in shown if a.group == "Pages")
         shown = [PAGES if a is first else a for a in shown if a is first or a.group != "Pages"]

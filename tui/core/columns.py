@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from tui.core import units
 from tui.core.snapshot import Row
@@ -49,7 +49,7 @@ class Column(Generic[R]):
         if self.value is not None:
             return self.value(row)
         text = self.cell(row)
-        return None if text == units.UNKNOWN else text.lower()
+        return None if text in units.NOTHING_KNOWN else text.lower()
 
 
 def _replicas(row: Row) -> str:
@@ -70,6 +70,15 @@ def _stage_tone(row: Row) -> Tone | None:
 
 def _kv_tone(row: Row) -> Tone | None:
     return "attention" if row.kv_share is not None and row.kv_share > KV_FULL else None
+
+
+def _figure(field: str, text: Callable[[Any], str]) -> Callable[[Row], str]:
+    """A cell with the row's figure of this name."""
+    return lambda row: row.told(field, text)
+
+
+def _trend(row: Row) -> str:
+    return units.NOT_EXPOSED if "tps" in row.hidden and row.tps is None else units.spark(list(row.trend), 16)
 
 
 def _limits(row: Row) -> str:
@@ -102,23 +111,23 @@ FLEET: tuple[Column[Row], ...] = (
     Column("model", "MODEL", lambda r: r.model or units.UNKNOWN, 7, 12, 26, "left"),
     Column("replicas", "READY", _replicas, 0, 5, tone=_look_tone, value=lambda r: r.ready),
     Column("limits", "MIN-MAX", _limits, 3, 7, value=lambda r: r.maximum),
-    Column("rps", "REQ/S", lambda r: units.rate(r.rps), 1, 5, value=lambda r: r.rps),
+    Column("rps", "REQ/S", _figure("rps", units.rate), 1, 5, value=lambda r: r.rps),
     Column("stages", "STAGES", _stages, 5, 6, None, "left", _stage_tone, lambda r: sum(n or 0 for n in r.stages)),
-    Column("running", "RUN", lambda r: units.count(r.running), 6, 3, value=lambda r: r.running),
-    Column("queue", "QUEUE", lambda r: units.count(r.queue), 1, 5, tone=_queue_tone, value=lambda r: r.queue),
+    Column("running", "RUN", _figure("running", units.count), 6, 3, value=lambda r: r.running),
+    Column("queue", "QUEUE", _figure("queue", units.count), 1, 5, tone=_queue_tone, value=lambda r: r.queue),
     Column(
-        "errors", "ERR", lambda r: units.percent(r.error_rate), 5, 4, tone=_error_tone, value=lambda r: r.error_rate
+        "errors", "ERR", _figure("error_rate", units.percent), 5, 4, tone=_error_tone, value=lambda r: r.error_rate
     ),
-    Column("ttft50", "TTFT50", lambda r: units.milliseconds(r.ttft_p50_ms), 2, 6, None, "right", _plain,
+    Column("ttft50", "TTFT50", _figure("ttft_p50_ms", units.milliseconds), 2, 6, None, "right", _plain,
            lambda r: r.ttft_p50_ms, "ms"),
-    Column("ttft95", "TTFT95", lambda r: units.milliseconds(r.ttft_p95_ms), 2, 6, None, "right", _plain,
+    Column("ttft95", "TTFT95", _figure("ttft_p95_ms", units.milliseconds), 2, 6, None, "right", _plain,
            lambda r: r.ttft_p95_ms, "ms"),
-    Column("tps", "TOK/S", lambda r: units.rate(r.tps), 1, 5, value=lambda r: r.tps),
-    Column("trend", "TOK/S TREND", lambda r: units.spark(list(r.trend), 16), 8, 16, None, "left", _plain,
+    Column("tps", "TOK/S", _figure("tps", units.rate), 1, 5, value=lambda r: r.tps),
+    Column("trend", "TOK/S TREND", _trend, 8, 16, None, "left", _plain,
            lambda r: r.tps),
-    Column("kv", "KV", lambda r: units.percent(r.kv_share), 6, 4, None, "right", _kv_tone,
+    Column("kv", "KV", _figure("kv_share", units.percent), 6, 4, None, "right", _kv_tone,
            lambda r: r.kv_share, "share"),
-    Column("cached", "CACHED", lambda r: units.percent(r.cached_share), 7, 6, None, "right", _plain,
+    Column("cached", "CACHED", _figure("cached_share", units.percent), 7, 6, None, "right", _plain,
            lambda r: r.cached_share, "share"),
     Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),

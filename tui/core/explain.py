@@ -9,7 +9,7 @@ from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, Depl
 from tui.core import states, units
 from tui.core.snapshot import ready_count
 from tui.core.states import Look
-from tui.core.why import NO_DECISION, ordered
+from tui.core.why import NO_DECISION, NOT_EXPLAINED, ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ def headline(status: DeploymentStatus) -> str:
     return f"{units.count(ready_count(status))} of {units.count(desired)} replicas ready, {allowed} allowed"
 
 
-def reasons(view: AutoscalerView | None) -> tuple[str, ...]:
+def reasons(view: AutoscalerView | None, *, explained: bool = True) -> tuple[str, ...]:
+    """`explained`: the source has reasons."""
     if view is None or not view.reasons:
-        return (NO_DECISION,)
+        return (NO_DECISION if explained else NOT_EXPLAINED,)
     return tuple(reason.text for reason in ordered(view.reasons))
 
 

@@ -31,3 +31,9 @@ def news(row: Row | None, verb: Verb, after: timedelta) -> News | None:
     if row.state == "READY" and row.ready is not None and row.ready == row.desired:
         return News(f"{row.ready} of {row.desired} replicas ready, {units.age(after.total_seconds())} after the change")
     return None
+
+
+def progress(row: Row | None, name: str, verb: Verb, after: timedelta) -> str:
+    """`chat scale: 1 of 3 replicas ready, 12s`, while a change is under way."""
+    counts = f"{units.count(row.ready)} of {units.count(row.desired)} replicas ready" if row else "not seen yet"
+    return f"{name.rpartition('/')[2]} {verb}: {counts}, {units.age(after.total_seconds())}"

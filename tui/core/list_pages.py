@@ -8,6 +8,7 @@ from client.access_types import GPU_HOURS, SPEND, ApiKey, AuditLogEntry, Quota, 
 from client.fleet_types import Event, NodeView, QuarantinedRequest
 from tui.core import units
 from tui.core.columns import Column
+from tui.core.journal import Entry as Journalled
 from tui.core.lists import Entry, Listing, Trouble
 from tui.core.states import Tone
 
@@ -258,6 +259,33 @@ AUDIT: Listing[AuditLogEntry] = Listing(
         f"key {r.what.api_key_id or units.UNKNOWN} from {r.what.client_ip or units.UNKNOWN} {r.what.user_agent}",
     ),
     10.0,
+)  # fmt: skip
+
+
+def _changed(row: Entry[Journalled]) -> str:
+    """`replicas 1 → 3, max replica count 3 → 4`."""
+    before, after = row.what.before, row.what.after
+    return ", ".join(f"{name} {before.get(name) or units.UNKNOWN} → {value}" for name, value in after.items())
+
+
+def _ended_badly(row: Entry[Journalled]) -> Tone | None:
+    return None if row.what.outcome == "ok" else "attention"
+
+
+JOURNAL: Listing[Journalled] = Listing(
+    "journal", "changes made from here",
+    (
+        Column("time", "TIME", lambda r: _day(r.what.time), 0, 16, align="left"),
+        Column("verb", "CHANGE", lambda r: r.what.verb, 0, 8, 10, "left"),
+        Column("target", "DEPLOYMENT", lambda r: _short(r.what.target) or units.UNKNOWN, 0, 10, 28, "left"),
+        Column("what", "WHAT", _changed, 1, 20, 80, "left"),
+        Column("outcome", "OUTCOME", lambda r: r.what.outcome, 0, 7, 60, "left", tone=_ended_badly),
+        Column("context", "CONTEXT", lambda r: r.what.context, 4, 8, 40, "left"),
+        Column("user", "BY", lambda r: r.what.user, 5, 4, 20, "left"),
+    ),
+    "nothing was changed from here yet",
+    lambda r, now: (f"{r.what.verb} {r.what.target} by {r.what.user}: {r.what.outcome}", _changed(r)),
+    2.0,
 )  # fmt: skip
 
 

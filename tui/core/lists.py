@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
 from tui.core import capacity, explain, query
+from tui.core import journal as journals
 from tui.core.columns import Column
 from tui.core.query import View
 from tui.core.snapshot import Picture
@@ -110,6 +111,11 @@ def quotas(found: list[Quota]) -> tuple[Entry[Quota], ...]:
 
 def audit(found: list[AuditLogEntry]) -> tuple[Entry[AuditLogEntry], ...]:
     return tuple(Entry(one.id, one) for one in found)
+
+
+def journal(found: list[journals.Entry]) -> tuple[Entry[journals.Entry], ...]:
+    """What was changed from dashboards of this user, newest first."""
+    return tuple(Entry(f"{len(found) - n} {one.time.isoformat()}", one, one.target) for n, one in enumerate(found))
 
 
 def _statuses(picture: Picture) -> list[DeploymentStatus]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
+from tui.core.facts import ENGINE, Facts
 from tui.core.filter import select
 from tui.core.snapshot import Row, row_of
 
@@ -26,10 +27,10 @@ def labels(engine: EngineInfo) -> tuple[str, ...]:
     return tuple(text for is_so, text in marks if is_so)
 
 
-def fleet_text(snapshot: FleetSnapshot, now: datetime) -> str:
+def fleet_text(snapshot: FleetSnapshot, now: datetime, facts: Facts = ENGINE) -> str:
     """The whole fleet, deleted deployments left out; ends without a newline."""
-    rows = select(row_of(status) for status in snapshot.deployments)
-    lines = [_title(snapshot, now), *table([_HEAD, *(_cells(row) for row in rows)])]
+    rows = select(row_of(status, facts.hidden) for status in snapshot.deployments)
+    lines = [_title(snapshot, now, facts), *table([_HEAD, *(_cells(row) for row in rows)])]
     deleted = sum(status.deployment.delete_time is not None for status in snapshot.deployments)
     if deleted:
         lines.append(f"and {deleted} deleted: firedeck deployment list --show-deleted")
@@ -38,9 +39,11 @@ def fleet_text(snapshot: FleetSnapshot, now: datetime) -> str:
     return "\n".join(lines)
 
 
-def _title(snapshot: FleetSnapshot, now: datetime) -> str:
+def _title(snapshot: FleetSnapshot, now: datetime, facts: Facts) -> str:
     engine = snapshot.engine
     marks = "".join(f"  [{mark}]" for mark in labels(engine))
+    if facts.kind not in ("engine", "rehearsal"):
+        return f"firedeck, {facts.kind}, as of {snapshot.time.isoformat(timespec='seconds')}{marks}"
     return f"firedeck engine {engine.version}, up {units.since(engine.started_at, now)}{marks}"
 
 
@@ -51,11 +54,11 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.model or units.UNKNOWN,
         f"{units.count(row.ready)}/{units.count(row.desired)}",
         f"{units.count(row.minimum)}-{units.count(row.maximum)}",
-        units.rate(row.rps),
-        units.count(row.queue),
-        units.milliseconds(row.ttft_p50_ms),
-        units.milliseconds(row.ttft_p95_ms),
-        units.rate(row.tps),
+        row.told("rps", units.rate),
+        row.told("queue", units.count),
+        row.told("ttft_p50_ms", units.milliseconds),
+        row.told("ttft_p95_ms", units.milliseconds),
+        row.told("tps", units.rate),
         row.why,
     )
 

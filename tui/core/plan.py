@@ -6,7 +6,7 @@ Pure: made from the form's texts and the snapshot, shown by the dialogs, carried
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -52,6 +52,11 @@ class Plan:
         return self.target.rpartition("/")[2]
 
     @property
+    def sent(self) -> tuple[object, ...]:
+        """What the server gets of it: two plans that agree in this get the same answer."""
+        return self.verb, self.target, self.spec, self.replica_count, self.ignore_checks, self.problems
+
+    @property
     def ready(self) -> bool:
         """It can be sent: nothing is wrong and something differs."""
         return not self.problems and bool(self.changes)
@@ -83,7 +88,7 @@ def scale(status: DeploymentStatus, form: Form) -> Plan:
     if fields.text("replica_count") is None:
         fields.refuse("replica_count", "how many replicas?")
     if wanted is not None and deployment.max_replica_count is not None and wanted > deployment.max_replica_count:
-        fields.refuse("replica_count", f"the maximum is {deployment.max_replica_count}; raise it first (e)")
+        fields.refuse("replica_count", f"the maximum is {deployment.max_replica_count}; raise it first (edit)")
     before = deployment.desired_replica_count
     changes = (Change("replicas", units.count(before), str(wanted)),) if wanted not in (None, before) else ()
     count = "N" if wanted is None else str(wanted)
@@ -138,7 +143,7 @@ def delete(
     elif adapters:
         changes.append(Change("adapters", ", ".join(adapters), "unloaded"))
     stop = (f"{ready} ready replica{'s' if ready != 1 else ''} will be drained and stopped",) if ready else ()
-    note = f"undelete (u) brings all of it back until {units.day(now + UNDELETE_WITHIN)}"
+    note = f"undelete brings all of it back until {units.day(now + UNDELETE_WITHIN)}"
     command = _command(["firedeck", "deployment", "delete", deployment.id, *(["--ignore-checks"] * ignore_checks)])
     blast = (*traffic(status), f"new requests to {deployment.id} will be refused", *stop, note)
     planned = Plan("delete", deployment.name, tuple(changes), command, blast)
@@ -169,10 +174,25 @@ def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
     """The change that takes `plan` back, or None when there is none worth offering."""
     if plan.verb == "delete":
         return undelete(after)
-    former = next((change.before for change in plan.changes if change.field == "replicas"), "")
-    if plan.verb == "scale" and former.isdigit():
-        return scale(after, {"replica_count": former})
-    return None
+    former = {change.field: change.before for change in plan.changes if change.before not in ("", UNSET)}
+    found: Plan | None = None
+    if plan.verb == "scale" and former.get("replicas", "").isdigit():
+        found = scale(after, _form(former))
+    elif plan.verb == "update" and former:
+        found = update(after, _form(former))
+    return found if found is not None and found.changes else None
+
+
+def form_of(plan: Plan) -> dict[str, str]:
+    """What the dialog of `plan` starts with: the values that it would set."""
+    return _form({change.field: change.after for change in plan.changes}) if plan.verb in ("scale", "update") else {}
+
+
+def _form(values: Mapping[str, str]) -> dict[str, str]:
+    """The form's fields out of a plan's; it has the first load target alone."""
+    found = {"replica_count" if name == "replicas" else name.replace(" ", "_"): text for name, text in values.items()}
+    name, _, target = found.pop("load_targets", "").partition(", ")[0].partition("=")
+    return {**found, "load_target": name, "load_target_value": target} if name else found
 
 
 def traffic(status: DeploymentStatus) -> tuple[str, ...]:

@@ -17,8 +17,11 @@ Symbols = Literal["block", "braille", "ascii"]  # what curves are drawn with
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """`exposed`: the source has such a series, though it may have no data yet."""
+
     label: str
     values: Values
+    exposed: bool = True
 
     @property
     def latest(self) -> float | None:
@@ -51,6 +54,15 @@ class Chart:
         if value is not None and 0.1 <= value < 1:
             return f"{value:.2g}"  # an axis has ticks at quarters
         return units.rate(value).removesuffix(".0")
+
+    def latest(self, line: Line) -> str:
+        """The last value of a line, as the legend shows it."""
+        return self.label(line.latest) if line.exposed else units.NOT_EXPOSED
+
+    @property
+    def exposed(self) -> bool:
+        """Whether the source has any of it."""
+        return any(line.exposed for line in self.lines) or not self.lines
 
     @property
     def samples(self) -> int:
@@ -116,7 +128,10 @@ def chart(
     picture scrolls. `rules` are the thresholds of alert rules, by name."""
     step = _step(history)
     samples = max(2, round(span_s / step))
-    lines = [Line(label, _window(history, name, samples, step, back_s)) for label, name in kind.lines]
+    lines = [
+        Line(label, _window(history, name, samples, step, back_s), _exposed(history, name))
+        for label, name in kind.lines
+    ]
     if compared is not None:
         lines.append(_beside(kind, compared, span_s, samples))
     limit = (rules or {}).get(kind.rule)
@@ -132,6 +147,11 @@ def _beside(kind: ChartKind, compared: Compared, span_s: int, samples: int) -> L
     step = _step(compared.history)
     values = _window(compared.history, name, max(2, round(span_s / step)), step, compared.back_s)
     return Line(f"{label} {compared.label}", _resampled(values, samples))
+
+
+def _exposed(history: History | None, name: str) -> bool:
+    """A history without any series has not begun yet."""
+    return history is None or not history.series or name in history.series
 
 
 def _step(history: History | None) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from client.fleet_types import DeploymentStatus, FleetSnapshot
 from tui.core import states, units
@@ -17,7 +19,7 @@ STALE_AFTER = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One deployment, as the fleet table shows it. None means "not known"."""
+    """One deployment, as the fleet table shows it. None means "no data yet", in what is `hidden` "not exposed"."""
 
     name: str
     id: str
@@ -45,6 +47,12 @@ class Row:
     stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
     region: str = ""
     shape: str = ""
+    hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
+
+    def told(self, field: str, text: Callable[[Any], str]) -> str:
+        """The figure of this name as `text` has it, or the sign for what is not exposed."""
+        value = getattr(self, field)
+        return units.NOT_EXPOSED if value is None and field in self.hidden else text(value)
 
     @property
     def deleted(self) -> bool:
@@ -65,7 +73,8 @@ class Link:
 class Picture:
     """One immutable moment: the last snapshot (None before the first), when it came here, and the link.
 
-    `suspended` is why the account's requests are refused, as the wire has it; empty while they are not.
+    `suspended` is why the account's requests are refused, as the wire has it; empty while they are not. `hidden`: the
+    figures that the source does not tell.
     """
 
     snapshot: FleetSnapshot | None = None
@@ -73,12 +82,14 @@ class Picture:
     link: Link = field(default_factory=Link)
     rows: tuple[Row, ...] = ()
     suspended: str = ""
+    stale_after: timedelta = STALE_AFTER
+    hidden: frozenset[str] = frozenset()
 
-    def seen(self, snapshot: FleetSnapshot, now: datetime) -> Picture:
+    def seen(self, snapshot: FleetSnapshot, now: datetime, hidden: frozenset[str] = frozenset()) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
         trends = {row.name: row.trend for row in self.rows}
-        rows = tuple(with_trend(row_of(status), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows, self.suspended)
+        rows = tuple(with_trend(row_of(status, hidden), trends) for status in snapshot.deployments)
+        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after, hidden)
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -103,7 +114,7 @@ class Picture:
 
     def stale(self, now: datetime) -> bool:
         age = self.age(now)
-        return self.link.lost_at is not None or (age is not None and age > STALE_AFTER)
+        return self.link.lost_at is not None or (age is not None and age > self.stale_after)
 
     def stale_age(self, now: datetime) -> str:
         """Empty while the data is live; else `42s`, to be shown beside whatever could be taken for now."""
@@ -127,13 +138,15 @@ def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
     return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
 
 
-def row_of(status: DeploymentStatus) -> Row:
+def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Row:
+    """`hidden`: what its source never tells. A count that was not sent is not told either: its default is none."""
     deployment, stats, scaler = status.deployment, status.stats, status.autoscaler
     ready, desired = ready_count(status), deployment.desired_replica_count
     if desired is None and scaler is not None:
         desired = scaler.desired
     parts = deployment.name.split("/")
     kv_share, region = _placed(status)
+    unsent = _COUNTS - stats.model_fields_set
     return Row(
         name=deployment.name,
         id=deployment.id,
@@ -146,13 +159,13 @@ def row_of(status: DeploymentStatus) -> Row:
         minimum=deployment.min_replica_count,
         maximum=deployment.max_replica_count,
         rps=stats.requests_per_second,
-        queue=stats.queue,
-        running=stats.running,
+        queue=None if "queue" in unsent else stats.queue,
+        running=None if "running" in unsent else stats.running,
         error_rate=stats.error_rate,
         ttft_p50_ms=stats.ttft_p50_ms,
         ttft_p95_ms=stats.ttft_p95_ms,
         tps=stats.tokens_per_second,
-        why=why(status),
+        why=why(status, explained="why" not in hidden),
         conditions=tuple(one.type for one in status.conditions),
         simulated=status.simulated,
         kv_share=kv_share,
@@ -160,7 +173,11 @@ def row_of(status: DeploymentStatus) -> Row:
         stages=_stages(status),
         region=region,
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
+        hidden=hidden | unsent,
     )
+
+
+_COUNTS = frozenset({"queue", "running"})
 
 
 def _placed(status: DeploymentStatus) -> tuple[float | None, str]:

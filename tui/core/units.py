@@ -1,6 +1,6 @@
 """Numbers as people read them in a table: short, aligned, with their unit, and never a guess.
 
-None is "not known" and always comes out as `UNKNOWN`, never as 0. Every result stays within the width stated, so
+None is "no data yet" and always comes out as `UNKNOWN`, never as 0. Every result stays within the width stated, so
 that a column sized for it never cuts a number.
 """
 
@@ -13,6 +13,7 @@ from typing import Literal
 
 UNKNOWN = "–"
 NOT_EXPOSED = "n/e"  # the source has no such number, and never will say it
+NOTHING_KNOWN = (UNKNOWN, NOT_EXPOSED)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 # One ASCII character for each sign that we draw (`--ascii`): same width, so that nothing moves.

@@ -8,6 +8,7 @@ from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, Depl
 from tui.core import units
 
 NO_DECISION = "the autoscaler has not decided yet"
+NOT_EXPLAINED = "the reasons are not exposed by this source"
 _BINDING = ("STOCKOUT", "AT_MAX", "AT_MIN")  # keep the count from what the load asks for: the first thing to know
 _LOAD = ("STEADY", "LOAD_ABOVE_TARGET", "LOAD_BELOW_TARGET")
 
@@ -18,19 +19,19 @@ def ordered(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     return tuple(sorted(reasons, key=lambda reason: rank.get(reason.code, len(rank))))
 
 
-def why(status: DeploymentStatus) -> str:
-    """One line: the words that fit a narrow column, then every reason in full."""
+def why(status: DeploymentStatus, *, explained: bool = True) -> str:
+    """One line: the words that fit a narrow column, then every reason in full. `explained`: the source has reasons."""
     problem = status.deployment.status
     if status.deployment.state == "FAILED" and problem and problem.message:
         return problem.message
     if status.deployment.state == "DELETING":
         return "is being deleted: its replicas are drained"
     if status.deployment.state == "DELETED":
-        return "deleted; press u to bring it back"
+        return "deleted; undelete brings it back"
     view = status.autoscaler
     short = next(iter(_held_up(one) for one in status.conditions), "")
     if view is None or not view.reasons:
-        return short or NO_DECISION
+        return short or (NO_DECISION if explained else NOT_EXPLAINED)
     found = ordered(view.reasons)
     short = short or _short(found[0], status, view)
     return " · ".join(text for text in (short, "; ".join(reason.text for reason in found)) if text)

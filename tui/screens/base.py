@@ -6,13 +6,13 @@ import asyncio
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
-from tui.core import equivalents, plan
-from tui.screens.change import ChangeDialog, Field
+from tui.core import equivalents
+from tui.core.plan import Verb
+from tui.screens import verbs
 from tui.screens.charted import ChartedPage
 from tui.screens.equivalents import EquivalentsDialog
+from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
-
-CHOOSE_FIRST = "choose a deployment first"
 
 
 class DeckScreen(ChartedPage):
@@ -111,65 +111,21 @@ class DeckScreen(ChartedPage):
             self.notify(status.deployment.model_string, title="copied for a request's model", timeout=4)
 
     def action_scale(self) -> None:
-        status = self._changeable()
-        if status is not None:
-            desired = status.deployment.desired_replica_count
-            self._ask_scale(status, "" if desired is None else str(desired))
-
-    def _ask_scale(self, status: DeploymentStatus, count: str) -> None:
-        self.app.push_screen(ChangeDialog("scale", status, (Field("replica_count", "replicas", count),)))
+        self._begin("scale")
 
     def action_undo(self) -> None:
         """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
-        undo = self.deck.undo
-        status = self.picture.status(undo.target) if undo is not None else None
-        if self.deck.refuse_if_locked():
-            return
-        if undo is None or status is None:
-            self.notify("nothing to undo", severity="warning")
-        elif undo.verb == "undelete":
-            self.app.push_screen(ChangeDialog("undelete", status))
-        else:
-            self._ask_scale(status, str(undo.replica_count))
+        self.deck.begin_undo()
 
     def action_update(self) -> None:
-        status = self._changeable()
-        if status is not None:
-            self.app.push_screen(ChangeDialog("update", status, update_fields(status)))
+        self._begin("update")
 
     def action_delete(self) -> None:
-        status = self._changeable()
-        if status is not None:
-            self.app.push_screen(ChangeDialog("delete", status))
+        self._begin("delete")
 
     def action_undelete(self) -> None:
-        status = self._changeable(deleted=True)
-        if status is not None:
-            self.app.push_screen(ChangeDialog("undelete", status))
+        self._begin("undelete")
 
-    def _changeable(self, *, deleted: bool = False) -> DeploymentStatus | None:
-        """The target, if a change of this kind makes sense for it; otherwise says why not."""
+    def _begin(self, verb: Verb) -> None:
         self.pin()
-        if self.deck.refuse_if_locked():
-            return None
-        status = self.target()
-        if status is None:
-            self.notify(CHOOSE_FIRST, severity="warning")
-            return None
-        if (status.deployment.state == "DELETED") != deleted:
-            state = "not deleted" if deleted else "deleted; bring it back with u"
-            self.notify(f"{status.deployment.id} is {state}", severity="warning")
-            return None
-        return status
-
-
-def update_fields(status: DeploymentStatus) -> tuple[Field, ...]:
-    now = plan.flat(status.deployment)
-    name, _, value = now.get("load_targets", "").partition(", ")[0].partition("=")
-    known = {**now, "load_target": name, "load_target_value": value}
-    labels = {
-        "min_replica_count": "min replicas", "max_replica_count": "max replicas", "scale_up_window": "scale-up window",
-        "scale_down_window": "scale-down window", "scale_to_zero_window": "scale-to-zero window",
-        "load_target": "load target", "load_target_value": "target a replica",
-    }  # fmt: skip
-    return tuple(Field(key, label, known.get(key, "")) for key, label in labels.items())
+        verbs.begin(self.deck, verb, self.target())

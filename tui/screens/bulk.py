@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -13,29 +14,38 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from client.errors import FiredeckError
-from client.fleet_types import DeploymentStatus
-from tui.core import plan
+from client.fleet_types import DeploymentStatus, NodeView
+from tui.core import cost, plan
+from tui.core.form import Problem
 from tui.core.plan import Plan, Verb
-from tui.screens.dialog import TITLES
+from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED
 from tui.widgets.line_input import LineInput
 from tui.widgets.paint import Piece, Text, tone
 
 if TYPE_CHECKING:
     from tui.app import Deck
+    from tui.executor import Outcome
 
 
 class BulkDialog(ModalScreen[bool]):
     """Dismissed with True once it is sent. What cannot be sent of one deployment is told and does not stop the rest.
 
-    In a production context its name must be typed.
+    `former`: the counts that a scale goes back to, by the deployments' names. In a production context its name must be
+    typed.
     """
 
-    BINDINGS = [Binding("escape", "cancel", "cancel", id="bulk.cancel", tooltip="Change nothing")]
+    BINDINGS = [
+        Binding("escape", "cancel", "cancel", id="bulk.cancel", tooltip="Change nothing"),
+        Binding("f1", "app.help", show=False, id="bulk.help", tooltip="What the field is"),
+    ]
     AUTO_FOCUS = "#replica_count, #cancel"
 
-    def __init__(self, verb: Verb, seen: Sequence[DeploymentStatus]) -> None:
+    def __init__(self, verb: Verb, seen: Sequence[DeploymentStatus], former: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._verb, self._seen = verb, tuple(seen)
+        self._verb, self._seen, self._former = verb, tuple(seen), former or {}
+        self._priced: list[NodeView] | None = None
+        self._asked = True  # whether the server can be asked at all
+        self._refusals: dict[str, Problem | None] = {}  # what the server's dry run said, by the deployments' names
 
     @property
     def deck(self) -> Deck:
@@ -44,7 +54,7 @@ class BulkDialog(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes=f"-{self._verb}"):
             yield Label(f"{TITLES[self._verb]} {len(self._seen)} deployments", id="title")
-            if self._verb == "scale":
+            if self._verb == "scale" and not self._former:
                 with Horizontal(classes="field"):
                     yield Label("replicas of each", classes="label")
                     yield LineInput(id="replica_count", compact=True)
@@ -55,6 +65,7 @@ class BulkDialog(ModalScreen[bool]):
                     yield Label(f"type {self.deck.context.name}", classes="label", markup=False)
                     yield LineInput(id="name", compact=True)
             with Horizontal(id="buttons"):
+                yield Text(id="verdict")
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button(
                     TITLES[self._verb], id="confirm", compact=True, disabled=True,
@@ -67,29 +78,80 @@ class BulkDialog(ModalScreen[bool]):
     def _planned(self, status: DeploymentStatus) -> Plan:
         match self._verb:
             case "scale":
-                return plan.scale(status, {"replica_count": self.query_one("#replica_count", Input).value})
+                former = self._former.get(status.deployment.name)
+                count = self.query_one("#replica_count", Input).value if former is None else former
+                return plan.scale(status, {"replica_count": count})
             case "delete":
                 return plan.delete(status, self.deck.clock(), None)
             case _:
                 return plan.undelete(status)
 
+    # What the server says.
+
     def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie over the dialog
         self.review()
+        self.run_worker(self._ask_prices(), group="prices")
+        if self._verb == "delete":
+            self.run_worker(self._ask_dry_runs(), group="dry-run")
+
+    async def _ask_prices(self) -> None:
+        self._priced = []
+        with contextlib.suppress(FiredeckError):
+            self._priced = await self.deck.source.nodes()
+        if self.is_mounted:
+            self.review()
+
+    async def _ask_dry_runs(self) -> None:
+        """One after the other: a dialog must not be a burst of requests."""
+        for status in self._seen:
+            name = status.deployment.name
+            try:
+                self._asked &= await self.deck.source.validate_delete(name)
+                self._refusals[name] = None
+            except FiredeckError as error:
+                self._refusals[name] = plan.refused_by_server(error)
+            if not self.is_mounted:
+                return
+            self.review()
+
+    def _sendable(self) -> list[tuple[Plan, DeploymentStatus]]:
+        """Those that nothing stands against."""
+        return [(planned, status) for planned, status in self.plans() if planned.ready and not self._refused(planned)]
+
+    def _refused(self, planned: Plan) -> Problem | None:
+        return self._refusals.get(planned.target)
 
     @on(Input.Changed)
     def review(self) -> None:
         found = self.plans()
+        price = "asking for prices" if self._priced is None else cost.of_plans(self._sendable(), self._priced)
         lines: list[list[Piece]] = []
         for planned, _ in found:
-            lines += _lines(planned)
+            lines += _lines(planned, self._refused(planned))
+        lines += [[""], [("COST ", tone("head", bold=True)), price]]
         self.query_one("#plans", Text).show(*lines)
+        self.query_one("#verdict", Text).show([self._verdict()])
         named = all(box.value == self.deck.context.name for box in self.query("#name").results(Input))
-        self.query_one("#confirm", Button).disabled = not named or not any(planned.ready for planned, _ in found)
+        self.query_one("#confirm", Button).disabled = not named or self._asking or not self._sendable()
+
+    @property
+    def _asking(self) -> bool:
+        return self._verb == "delete" and len(self._refusals) < len(self._seen)
+
+    def _verdict(self) -> str:
+        if self._verb != "delete":
+            return f"○ {NO_DRY_RUN}"
+        if self._asking:
+            return "◐ asking the server…"
+        if not self._asked:
+            return f"○ {UNASKED}"
+        refused = sum(problem is not None for problem in self._refusals.values())
+        return f"✖ the server refuses {refused} of {len(self._seen)}" if refused else "✔ the server would accept this"
 
     @on(Button.Pressed, "#confirm")
     def _confirm(self) -> None:
-        ready = [(planned, status) for planned, status in self.plans() if planned.ready]
-        self.app.run_worker(_send(self.deck, ready), group="send")
+        self.app.run_worker(_send(self.deck, self._sendable()), group="send")
         self.dismiss(True)
 
     @on(Button.Pressed, "#cancel")
@@ -97,19 +159,22 @@ class BulkDialog(ModalScreen[bool]):
         self.dismiss(False)
 
 
-def _lines(planned: Plan) -> list[list[Piece]]:
+def _lines(planned: Plan, refused: Problem | None) -> list[list[Piece]]:
     """Its name with what differs, whom that touches, and what stands against it."""
     told = ", ".join(f"{change.field} {change.before} → {change.after}" for change in planned.changes) or "nothing"
     lines: list[list[Piece]] = [[(f"{planned.id}: ", "bold"), (told, tone("attention" if planned.ready else "dim"))]]
     lines += [[("  · ", tone("dim")), text] for text in planned.blast[:2]]
-    lines += [[("  ✖ ", tone("failed")), (problem.text, tone("failed"))] for problem in planned.problems]
+    problems = (*planned.problems, *((refused,) if refused else ()))
+    lines += [[("  ✖ ", tone("failed")), (problem.text, tone("failed"))] for problem in problems]
     return lines
 
 
 async def _send(deck: Deck, ready: Sequence[tuple[Plan, DeploymentStatus]]) -> None:
-    """A worker of the app: closing the dialog does not end it. Each is journalled; the last one can be taken back."""
+    """A worker of the app: closing the dialog does not end it. Each is journalled; all together can be taken back."""
+    done: list[Outcome] = []
     for planned, status in ready:
         try:
-            deck.carried_out(await deck.executor.run(planned, status))
+            done.append(await deck.executor.run(planned, status))
         except FiredeckError as error:
             deck.notify(f"{planned.id}: {error.text}", title="refused", severity="error", timeout=12, markup=False)
+    deck.carried_out(*done)

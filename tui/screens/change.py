@@ -15,10 +15,11 @@ from textual.widgets import Button, Input, Label
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus
-from client.types import Deployment, DeploymentSpec
+from client.types import DeploymentSpec
 from tui.core import plan
+from tui.core.form import Problem
 from tui.core.plan import Plan, Verb
-from tui.screens.dialog import TITLES, PlanDialog
+from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED, PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
@@ -33,14 +34,16 @@ class Field:
 
 
 class ChangeDialog(PlanDialog):
-    AUTO_FOCUS = "Input, #cancel"  # where something is to be typed, there; else nothing happens by a slip
+    AUTO_FOCUS = "Input.-value, #cancel"  # where a value is to be typed, there; else nothing happens by a slip
 
     def __init__(self, verb: Verb, seen: DeploymentStatus, fields: tuple[Field, ...] = ()) -> None:
         super().__init__(seen)
         self.verb: Verb = verb
         self.shown = seen
         self.fields = fields
-        self.asks_first = verb == "update"
+        self.asks_first = verb in ("update", "delete")
+        self.no_dry_run = "" if self.asks_first else NO_DRY_RUN
+        self._in_use: Problem | None = None
         self._adapters: tuple[str, ...] | None = None
         self._ignore_checks = False  # set once the server has said what stands against it, and the user has read it
 
@@ -51,9 +54,25 @@ class ChangeDialog(PlanDialog):
                 for field in self.fields:
                     with Horizontal(classes="field"):
                         yield Label(field.label, classes="label")
-                        yield LineInput(field.value, id=field.key, compact=True)
+                        yield LineInput(field.value, id=field.key, classes="-value", compact=True)
                 yield PlanView(id="plan")
+            if self._wants_name:
+                with Horizontal(classes="field"):
+                    yield Label("type its name", classes="label")
+                    yield LineInput(id="name", placeholder=self.shown.deployment.id, compact=True)
             yield from self.compose_foot(self.verb)
+
+    @property
+    def _wants_name(self) -> bool:
+        """In production what ends a deployment needs its name, typed."""
+        return self.verb == "delete" and self.deck.context.prod
+
+    @property
+    def named(self) -> bool:
+        return not self._wants_name or self.query_one("#name", Input).value == self.shown.deployment.id
+
+    def problems(self, planned: Plan) -> tuple[Problem, ...]:
+        return (*planned.problems, *((self._in_use,) if self._in_use else ()))
 
     def planned(self) -> Plan:
         form = {field.key: self.query_one(f"#{field.key}", Input).value for field in self.fields}
@@ -71,6 +90,7 @@ class ChangeDialog(PlanDialog):
     def on_mount(self) -> None:
         if self.verb == "delete":
             self.run_worker(self._ask_adapters(), group="adapters")
+            self.check()
 
     async def _ask_adapters(self) -> None:
         """What goes with the deployment; where that cannot be told, the plan goes on saying so."""
@@ -78,8 +98,12 @@ class ChangeDialog(PlanDialog):
             self._adapters = tuple(await self.deck.source.adapters(self.shown.deployment))
             self.review()
 
-    async def dry_run(self, planned: Plan) -> Deployment:
-        return await self.deck.source.validate_update(planned.target, planned.spec or DeploymentSpec())
+    async def dry_run(self, planned: Plan) -> Verdict:
+        source = self.deck.source
+        if self.verb == "update":
+            return Verdict(await source.validate_update(planned.target, planned.spec or DeploymentSpec()))
+        asked = await source.validate_delete(planned.target, ignore_checks=planned.ignore_checks)
+        return Verdict() if asked else Verdict(unasked=UNASKED)
 
     def refused(self, planned: Plan, error: FiredeckError) -> None:
         if plan.refused_as_in_use(planned, error):
@@ -88,7 +112,8 @@ class ChangeDialog(PlanDialog):
             confirm.label = "Delete anyway"
             confirm.refresh(layout=True)  # the label is wider than the former
             self.query_one("#cancel", Button).focus()
-            self.problem = plan.in_use(planned, error)
+            self._in_use = plan.in_use(planned, error)
             self.review()
+            self.check()
         else:
             super().refused(planned, error)

@@ -20,8 +20,9 @@ class ColumnsDialog(ModalScreen[tuple[str, ...]]):
     """Dismissed with the keys of the chosen columns, none for the usual ones. Some columns are never left out."""
 
     BINDINGS = [
-        Binding("escape,enter,C", "done", "done", id="columns.done", tooltip="Show these columns", priority=True),
+        Binding("escape,enter,h", "done", "done", id="columns.done", tooltip="Show these columns", priority=True),
         Binding("space", "tick", "tick", id="columns.tick", tooltip="Show or leave out this column", priority=True),
+        Binding("f1", "app.help", show=False, id="columns.help", tooltip="What this is"),
         Binding("r", "reset", "usual ones", id="columns.reset", tooltip="The columns that are usual here"),
     ]
     AUTO_FOCUS = "OptionList"
@@ -33,7 +34,7 @@ class ColumnsDialog(ModalScreen[tuple[str, ...]]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Label("Columns: space ticks, enter shows them, r: usual ones", id="title")
-            yield OptionList(*(Option(self._line(one), one.key) for one in self._columns))
+            yield OptionList(*(Option(self._line(one), one.key) for one in self._columns), id="columns")
 
     def _line(self, column: Column[Any]) -> Content:
         always = "  (always)" if column.priority == 0 else ""

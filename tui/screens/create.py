@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input, Label, Select
 
 from client.errors import FiredeckError
-from client.types import LOAD_TARGETS, Deployment, DeploymentSpec
+from client.types import LOAD_TARGETS, DeploymentSpec
 from tui.core import plan
 from tui.core.form import Problem
 from tui.core.plan import Change, Plan
-from tui.screens.dialog import PlanDialog
+from tui.screens.dialog import PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
+_CHOSEN = ("load_target", "cold_policy")
 COLD = (("hold requests until ready", "hold"), ("reject with 503", "reject"))
 
 
 class CreateDialog(PlanDialog):
     AUTO_FOCUS = "#base_model"
     asks_first = True
+
+    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        """`given`: what the form starts with, by the fields' names."""
+        super().__init__()
+        self._given = dict(given or {})
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -46,7 +54,16 @@ class CreateDialog(PlanDialog):
         yield from _row("when at zero", Select(COLD, id="cold_policy", prompt="hold", compact=True))
 
     def on_mount(self) -> None:
+        for key, value in self._given.items():
+            if key != "base_model":
+                self._fill(key, value)
         self.run_worker(self._load_models(), group="models")
+
+    def _fill(self, key: str, value: str) -> None:
+        if key in _CHOSEN:
+            self.query_one(f"#{key}", Select).value = value
+        else:
+            self.query_one(f"#{key}", Input).value = value
 
     async def _load_models(self) -> None:
         box = self.query_one("#base_model", Select)
@@ -58,6 +75,11 @@ class CreateDialog(PlanDialog):
             return
         box.set_options([(model.id, model.name) for model in models])
         box.prompt = "choose a model" if models else "the engine has no models"
+        if (wanted := self._given.get("base_model")) in [model.name for model in models]:
+            box.value = wanted
+        elif wanted:
+            self.problem = Problem("base_model", f"there is no model {wanted}")
+            self.review()
 
     def form(self) -> dict[str, str]:
         found = {str(box.id): box.value for box in self.query(".field > Input").results(Input)}
@@ -75,8 +97,8 @@ class CreateDialog(PlanDialog):
     def filled_in(self, planned: Plan) -> tuple[Change, ...]:
         return plan.filled_in(planned, self.answer) if self.answer is not None else ()
 
-    async def dry_run(self, planned: Plan) -> Deployment:
-        return await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None)
+    async def dry_run(self, planned: Plan) -> Verdict:
+        return Verdict(await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
 
 
 def _box(key: str, hint: str) -> Input:

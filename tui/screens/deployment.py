@@ -56,17 +56,19 @@ class DeploymentScreen(DeckScreen):
             self.query_one("#facts", Text).show([(f" {self.deployment.rpartition('/')[2]} ", "bold"), told])
             return
         now, stale_age = self.picture.engine_now(local), self.picture.stale_age(local)
-        self.query_one("#facts", Text).show(*facts(status, self.size.width))
-        self.query_one(ReplicaTable).show_replicas(status.replicas, now, stale_age)
-        self.query_one(Reasons).show_status(status, now, stale_age)
+        hidden = self.picture.hidden
+        self.query_one("#facts", Text).show(*facts(status, self.size.width, hidden))
+        self.query_one(ReplicaTable).show_replicas(status.replicas, now, stale_age, exposed="replicas" not in hidden)
+        self.query_one(Reasons).show_status(status, now, stale_age, explained="why" not in hidden)
 
     def action_back(self) -> None:
         self.app.pop_screen()
 
 
-def facts(status: DeploymentStatus, width: int) -> list[list[Piece]]:
-    """Two lines: state and model; traffic now and, as far as there is room, the scaling settings."""
-    row, known = row_of(status), plan.flat(status.deployment)
+def facts(status: DeploymentStatus, width: int, hidden: frozenset[str] = frozenset()) -> list[list[Piece]]:
+    """Two lines: state and model; traffic now and, as far as there is room, the scaling settings. `hidden`: the figures
+    that the source does not tell."""
+    row, known = row_of(status, hidden), plan.flat(status.deployment)
     first: list[Piece] = [
         (f" {row.id} ", "bold $background on $tone-working"), " ", (row.look.text, tone(row.look.tone, bold=True)),
         ("  model ", tone("dim")), row.model or units.UNKNOWN,
@@ -75,8 +77,9 @@ def facts(status: DeploymentStatus, width: int) -> list[list[Piece]]:
         first.append(("  SIMULATED", tone("attention", bold=True)))
     second: list[Piece] = [" "]
     for label, value in (
-        ("req/s", units.rate(row.rps)), ("tok/s", units.rate(row.tps)), ("queue", units.count(row.queue)),
-        ("TTFT p50", units.milliseconds(row.ttft_p50_ms)), ("p95", units.milliseconds(row.ttft_p95_ms)),
+        ("req/s", row.told("rps", units.rate)), ("tok/s", row.told("tps", units.rate)),
+        ("queue", row.told("queue", units.count)), ("TTFT p50", row.told("ttft_p50_ms", units.milliseconds)),
+        ("p95", row.told("ttft_p95_ms", units.milliseconds)),
         ("up", known.get("scale_up_window", units.UNKNOWN)), ("down", known.get("scale_down_window", units.UNKNOWN)),
         ("zero", known.get("scale_to_zero_window", units.UNKNOWN)), ("target", known.get("load_targets", "default")),
     ):  # fmt: skip

@@ -6,6 +6,8 @@ outcome is journalled, told and can be taken back, whatever becomes of the scree
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -17,9 +19,9 @@ from textual.timer import Timer
 from textual.widgets import Button, Input, Select
 
 from client.errors import FiredeckError
-from client.fleet_types import DeploymentStatus
+from client.fleet_types import DeploymentStatus, NodeView
 from client.types import Deployment
-from tui.core import plan
+from tui.core import cost, plan
 from tui.core.form import Problem
 from tui.core.plan import Change, Plan, Verb
 from tui.widgets.paint import Text, tone
@@ -28,6 +30,8 @@ from tui.widgets.plan_view import PlanView
 if TYPE_CHECKING:
     from tui.app import Deck
 
+NO_DRY_RUN = "the API has no dry run of this: it is checked when it is sent"
+UNASKED = "this server has no dry run of it"
 DRY_RUN_AFTER_S = 0.4  # of quiet: the server is not asked at every key
 TITLES: dict[Verb, str] = {
     "scale": "Scale", "update": "Edit", "delete": "Delete", "undelete": "Bring back", "create": "Create",
@@ -35,22 +39,34 @@ TITLES: dict[Verb, str] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the server says to a plan: what it would make of it, where that is a deployment; or why it was not asked."""
+
+    answer: Deployment | None = None
+    unasked: str = ""
+
+
 class PlanDialog(ModalScreen[bool]):
-    """Dismissed with True once the change was made. `asks_first`: the button works only after a dry run went well."""
+    """Dismissed with True once the change was made. `asks_first`: the button works only after a dry run went well;
+    `no_dry_run` says why nobody is asked where it does not."""
 
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Close the dialog"),
+        Binding("f1", "app.help", show=False, id="dialog.help", tooltip="What the field is"),
         Binding("pageup", "scroll_plan(-1)", show=False, id="dialog.up", tooltip="Scroll the plan up"),
         Binding("pagedown", "scroll_plan(1)", show=False, id="dialog.down", tooltip="Scroll the plan down"),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium")]
     asks_first = False
+    no_dry_run = ""
 
     def __init__(self, seen: DeploymentStatus | None = None) -> None:
         super().__init__()
         self.seen = seen
         self.problem: Problem | None = None
-        self.answer: Deployment | None = None
+        self.verdict: Verdict | None = None
+        self._priced: list[NodeView] | None = None
         self._timer: Timer | None = None
         self._sending = False
         self._entered: Input | None = None  # where Enter was pressed before the button worked
@@ -59,9 +75,19 @@ class PlanDialog(ModalScreen[bool]):
         """The change as the form stands."""
         raise NotImplementedError
 
-    async def dry_run(self, planned: Plan) -> Deployment:
+    async def dry_run(self, planned: Plan) -> Verdict:
         """What the server would make of it; only asked where `asks_first`."""
         raise NotImplementedError
+
+    @property
+    def answer(self) -> Deployment | None:
+        """What the server would make of the plan as it stands, as far as it has said so."""
+        return self.verdict.answer if self.verdict is not None else None
+
+    @property
+    def named(self) -> bool:
+        """Whatever must be typed to show that this place is meant has been typed."""
+        return True
 
     def problems(self, planned: Plan) -> tuple[Problem, ...]:
         return planned.problems
@@ -93,15 +119,27 @@ class PlanDialog(ModalScreen[bool]):
     def on_mount(self) -> None:
         self.app.clear_notifications()  # they would lie over the dialog
         self.review()
+        self.run_worker(self._ask_prices(), group="prices")
+
+    async def _ask_prices(self) -> None:
+        """Where nodes cannot be listed, by this role or by this source, the plan says that the cost is not known."""
+        self._priced = []
+        with contextlib.suppress(FiredeckError):
+            self._priced = await self.deck.source.nodes()
+        if self.is_mounted:
+            self.review()
+
+    def cost(self, planned: Plan) -> str:
+        return cost.of_plan(planned, self.seen, self._priced) if self._priced is not None else "asking for prices"
 
     def review(self) -> Plan:
         """Show the plan as the form stands; the button works only when it can be sent."""
         planned = self.planned()
         problems = (*self.problems(planned), *((self.problem,) if self.problem else ()))
-        self.query_one(PlanView).show_plan(planned, self.filled_in(planned))
+        self.query_one(PlanView).show_plan(planned, self.filled_in(planned), self.cost(planned))
         self.query_one("#verdict", Text).show([self._verdict(planned)])
-        unasked = self.asks_first and self.answer is None
-        self.confirm.disabled = not planned.ready or unasked or self._sending
+        unasked = self.asks_first and self.verdict is None
+        self.confirm.disabled = not planned.ready or unasked or self._sending or not self.named
         marked = {problem.field for problem in problems}
         for control in self.query(".field > Input, .field > Select"):
             control.set_class(control.id in marked, "-wrong")
@@ -112,11 +150,12 @@ class PlanDialog(ModalScreen[bool]):
         if self._sending:
             return "◐ sending…"
         if not self.asks_first:
-            return ""
+            return f"○ {self.no_dry_run}" if self.no_dry_run and planned.ready else ""
         if self.problem is not None:
             return "✖ the server refuses this"
-        if self.answer is not None:
-            return "✔ the server would accept this"
+        if self.verdict is not None:
+            accepted = f"○ {self.verdict.unasked}" if self.verdict.unasked else "✔ the server would accept this"
+            return accepted if self.named else "○ type its name to go on"
         if planned.ready:
             return "◐ asking the server…"
         if planned.problems:
@@ -125,8 +164,11 @@ class PlanDialog(ModalScreen[bool]):
 
     @on(Input.Changed)
     @on(Select.Changed)
-    def _edited(self) -> None:
-        self.problem = self.answer = self._entered = None
+    def _edited(self, event: Input.Changed | Select.Changed) -> None:
+        if event.control.id == "name":
+            self.review()
+            return
+        self.problem = self.verdict = self._entered = None
         planned = self.review()
         if self._timer is not None:
             self._timer.stop()
@@ -139,16 +181,19 @@ class PlanDialog(ModalScreen[bool]):
             self.run_worker(self._check(planned), group="dry-run", exclusive=True)
 
     async def _check(self, planned: Plan) -> None:
-        answer, problem = None, None
+        verdict, refusal = None, None
         try:
-            answer = await self.dry_run(planned)
+            verdict = await self.dry_run(planned)
         except FiredeckError as error:
-            problem = plan.refused_by_server(error)
-        if self.planned() != planned:
+            refusal = error
+        if self.planned().sent != planned.sent:
             return  # an answer to an older form says nothing about this one, which will be asked about itself
-        self.answer, self.problem = answer, problem
+        self.verdict, self.problem = verdict, None
+        if refusal is not None:
+            self.refused(planned, refusal)
+            return
         self.review()
-        if answer is not None and self._entered is not None and self._entered is self.focused:
+        if self._entered is not None and self._entered is self.focused:
             self.confirm.focus()
 
     @on(Input.Submitted)

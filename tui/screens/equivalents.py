@@ -19,7 +19,10 @@ from tui.widgets.line_input import LineInput
 class EquivalentsDialog(ModalScreen[str]):
     """Dismissed with the line to copy; empty for none."""
 
-    BINDINGS = [Binding("escape", "close", "close", id="equivalents.close", tooltip="Copy nothing")]
+    BINDINGS = [
+        Binding("escape", "close", "close", id="equivalents.close", tooltip="Copy nothing"),
+        Binding("f1", "app.help", show=False, id="equivalents.help", tooltip="What this is"),
+    ]
     AUTO_FOCUS = "OptionList"
 
     def __init__(self, name: str, lines: Sequence[tuple[str, str]]) -> None:
@@ -29,7 +32,7 @@ class EquivalentsDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Label(f"{self._name}: enter copies a line", id="title", markup=False)
-            yield OptionList(*(Option(Content(f"{label:<9} {line}")) for label, line in self._lines))
+            yield OptionList(*(Option(Content(f"{label:<9} {line}")) for label, line in self._lines), id="lines")
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
@@ -42,7 +45,10 @@ class EquivalentsDialog(ModalScreen[str]):
 class CompareDialog(ModalScreen[str]):
     """Dismissed with the full name of the deployment to put beside; empty for none."""
 
-    BINDINGS = [Binding("escape", "close", "close", id="compare.close", tooltip="Leave it as it is")]
+    BINDINGS = [
+        Binding("escape", "close", "close", id="compare.close", tooltip="Leave it as it is"),
+        Binding("f1", "app.help", show=False, id="compare.help", tooltip="What this is"),
+    ]
     AUTO_FOCUS = "LineInput"
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -52,7 +58,7 @@ class CompareDialog(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Label("Beside which deployment?", id="title")
-            yield LineInput(placeholder="its id", compact=True)
+            yield LineInput(placeholder="its id", id="beside", compact=True)
             yield Label(", ".join(name.rpartition("/")[2] for name in self._names), id="known", markup=False)
 
     @on(Input.Submitted)

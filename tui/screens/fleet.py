@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,11 +21,12 @@ from tui.core.plan import Verb
 from tui.core.query import View
 from tui.core.snapshot import Row
 from tui.keymap import bindings
-from tui.screens.base import CHOOSE_FIRST, DeckScreen
+from tui.screens.base import DeckScreen
 from tui.screens.bulk import BulkDialog
 from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
 from tui.widgets.fleet_table import FleetTable
@@ -46,6 +49,10 @@ class FleetScreen(DeckScreen):
         self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
+
+    def on_mount(self) -> None:
+        self.order, self.show_deleted = self.deck.views.get("fleet", self.order), self.deck.last_view.show_deleted
+        self.filter_box.value = self.order.text
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
@@ -111,9 +118,9 @@ class FleetScreen(DeckScreen):
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
         pieces: list[Piece] = [" ", *_counts(live)]
-        pieces += [("  │ ", tone("dim")), (units.rate(_total(live, "rps")), "bold"), " req/s"]
-        pieces += [("  ", ""), (units.rate(_total(live, "tps")), "bold"), " tok/s"]
-        pieces += [("  ", ""), (_queued(live), "bold"), " queued"]
+        pieces += [("  │ ", tone("dim")), (total(live, "rps", units.rate), "bold"), " req/s"]
+        pieces += [("  ", ""), (total(live, "tps", units.rate), "bold"), " tok/s"]
+        pieces += [("  ", ""), (total(live, "queue", units.count) if live else "0", "bold"), " queued"]
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:
@@ -144,14 +151,14 @@ class FleetScreen(DeckScreen):
         elif not following:
             second = [(f" {headline(status)}", tone("dim"))]
         self.query_one("#why", Text).show(first, second)
-        self.query_one(Reasons).show_status(status, now, stale_age)
+        self.query_one(Reasons).show_status(status, now, stale_age, explained="why" not in self.picture.hidden)
 
     def _nothing_chosen(self) -> str:
         if self.picture.snapshot is None:
             return ""
         if self.table.rows:
             return " no deployment is chosen (↑ ↓)"
-        return " no deployment matches" if self.picture.rows else " no deployments yet: press c to create one"
+        return " no deployment matches" if self.picture.rows else " no deployments yet: create one (:create)"
 
     # What the user does.
 
@@ -236,7 +243,7 @@ class FleetScreen(DeckScreen):
         """Whether marks are meant: then the dialog for all of them is there, or it was said why not."""
         if not self.table.marked:
             return False
-        if not self.deck.refuse_if_locked():
+        if not self.deck.refuses(verb):
             self.app.push_screen(BulkDialog(verb, self.marked()), self._bulk_done)
         return True
 
@@ -273,7 +280,7 @@ class FleetScreen(DeckScreen):
         self.draw()
 
     def action_create(self) -> None:
-        if not self.deck.refuse_if_locked():
+        if not self.deck.refuses("create"):
             self.app.push_screen(CreateDialog())
 
 
@@ -286,11 +293,9 @@ def _counts(rows: list[Row]) -> list[Piece]:
     return pieces[:-1] or [("0 deployments", tone("dim"))]
 
 
-def _total(rows: list[Row], field: str) -> float | None:
+def total(rows: list[Row], field: str, text: Callable[[Any], str]) -> str:
+    """The sum of what is known; the sign for what no row has or no source tells."""
     known = [value for row in rows if (value := getattr(row, field)) is not None]
-    return sum(known) if known else None
-
-
-def _queued(rows: list[Row]) -> str:
-    known = [row.queue for row in rows if row.queue is not None]
-    return units.count(sum(known) if known or not rows else None)
+    if not known and rows and all(field in row.hidden for row in rows):
+        return units.NOT_EXPOSED
+    return text(sum(known) if known else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -55,6 +56,10 @@ class ListScreen(Page):
         yield KeyedTable[Entry[Any]](self.side.listing.columns, id="list")
         yield Text(id="detail")
         yield KeyBar(self.place)
+
+    @property
+    def topic(self) -> str:
+        return str(self.side.listing.id)
 
     @property
     def table(self) -> KeyedTable[Entry[Any]]:
@@ -152,7 +157,11 @@ class ListScreen(Page):
 
     async def _ask(self) -> None:
         try:
-            entries, note = await self.ask_rows(), ""
+            local = self.side.local
+            if local is not None:
+                entries, note = await asyncio.to_thread(local, self.deck.executor.journal), ""
+            else:
+                entries, note = await self.ask_rows(), ""
         except FiredeckError as error:
             entries, note = (), error.text
         finally:

@@ -25,6 +25,11 @@ class Page(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
 
     @property
+    def topic(self) -> str:
+        """What the help calls it."""
+        return self.place
+
+    @property
     def deck(self) -> Deck:
         return cast("Deck", self.app)
 
@@ -70,9 +75,15 @@ class Page(Screen[None]):
             return
         now = self.deck.clock()
         with self.app.batch_update():
-            alerts = len(self.deck.inbox.new(self.picture.engine_now(now)))
-            bar = self.query_one(StatusBar)
-            bar.show_state(self.picture, self.deck.context, now, locked=self.deck.locked, alerts=alerts)
+            self.query_one(StatusBar).show_state(
+                self.picture,
+                self.deck.context,
+                now,
+                locked=self.deck.locked,
+                alerts=len(self.deck.inbox.new(self.picture.engine_now(now))),
+                facts=self.deck.source.facts,
+                colour=self.deck.config.tone_of(self.deck.context),
+            )
             self.query_one(Banner).show_troubles(self.picture, self.deck.context.account, now)
             self.query_one(KeyBar).show_keys(locked=self.deck.locked)
             self.set_class(bool(self.picture.stale_age(now)), "-stale")

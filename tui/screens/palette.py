@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 from textual import on
 from textual.app import SystemCommand
 from textual.command import Command, CommandList, CommandPalette, Hit, Hits
 from textual.system_commands import SystemCommandsProvider
 from textual.widgets import Input
+
+from tui.core import commands
+from tui.screens import obey
+
+if TYPE_CHECKING:
+    from tui.app import Deck
 
 
 def matching(commands: Iterable[SystemCommand], typed: str) -> list[SystemCommand]:
@@ -20,26 +27,39 @@ def matching(commands: Iterable[SystemCommand], typed: str) -> list[SystemComman
 
 class PrefixCommands(SystemCommandsProvider):
     async def search(self, query: str) -> Hits:
-        for rank, command in enumerate(matching(self.app.get_system_commands(self.screen), query)):
-            yield Hit(1 / (1 + rank), command.title, command.callback, help=command.help)
+        hits = [(c.title, c.help, c.callback) for c in matching(self.app.get_system_commands(self.screen), query)]
+        for rank, (title, told, callback) in enumerate([*hits, *obey.lines(cast("Deck", self.app), query)]):
+            yield Hit(1 / (1 + rank), title, callback, help=told)
 
 
 class Palette(CommandPalette):
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         """The list is a moment behind the keys: what stands in it may be of an older text."""
-        if not event.value.strip():
+        typed = event.value.strip()
+        if not typed:
             return
-        found = matching(self.app.get_system_commands(self.app.screen_stack[-2]), event.value)
-        if found and self._listed() in [command.title for command in found]:
+        deck = cast("Deck", self.app)
+        meant = commands.parse(typed, deck.actions)
+        found = matching(self.app.get_system_commands(self.app.screen_stack[-2]), typed)
+        if self._listed() in [*(command.title for command in found), *self._longer(typed, meant)]:
             return  # the user may have chosen another than the first
         event.stop()
         event.prevent_default()
-        if not found:
-            self.notify(f"no such command: {event.value.strip()}", severity="warning", markup=False)
-            return
-        self.dismiss()
-        self.app.call_later(found[0].callback)
+        if isinstance(meant, commands.Command) and not (found and not meant.target and not meant.form):
+            self.dismiss()
+            deck.call_later(obey.obey, deck, meant)
+        elif found:
+            self.dismiss()
+            deck.call_later(found[0].callback)
+        else:
+            self.notify(str(meant), severity="warning", markup=False)
+
+    def _longer(self, typed: str, meant: commands.Command | str) -> list[str]:
+        """The lines that it may become, unless it already is one that can be done."""
+        deck = cast("Deck", self.app)
+        whole = isinstance(meant, commands.Command) and meant.target in {row.id for row in deck.picture.rows}
+        return [] if whole else [title for title, _, _ in obey.lines(deck, typed) if title != typed]
 
     def _listed(self) -> str | None:
         listed = self.query_one(CommandList)

@@ -14,7 +14,7 @@ from tui.core.actions import Place
 from tui.core.lists import Entry
 from tui.core.plan import Plan
 from tui.keymap import bindings
-from tui.screens.dialog import TITLES, PlanDialog
+from tui.screens.dialog import NO_DRY_RUN, TITLES, PlanDialog
 from tui.screens.listing import ListScreen
 from tui.widgets.plan_view import PlanView
 
@@ -31,7 +31,7 @@ class RoutersScreen(ListScreen):
 
     def action_roll_back(self) -> None:
         row = self.chosen()
-        if self.deck.refuse_if_locked():
+        if self.deck.refuses("roll_back"):
             return
         if row is None:
             self.notify("choose a router first", severity="warning")
@@ -46,6 +46,7 @@ class RollBackDialog(PlanDialog):
     """What a shift's abort does; sent only while it is still the shift that was looked at."""
 
     AUTO_FOCUS = "#cancel"
+    no_dry_run = NO_DRY_RUN
 
     def __init__(self, router: Router) -> None:
         super().__init__()
@@ -60,3 +61,6 @@ class RollBackDialog(PlanDialog):
 
     def planned(self) -> Plan:
         return router_page.roll_back(self._router)
+
+    def cost(self, planned: Plan) -> str:
+        return ""  # weights have no price

@@ -22,6 +22,7 @@ from tui.core import (
     router_page,
     speculation_page,
 )
+from tui.core.journal import Journal
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
@@ -38,6 +39,7 @@ class Side(Generic[T]):
     ask: Ask[T]
     ask_all: Ask[T] | None = None
     most: int | None = None  # rows that it asks for at most
+    local: Callable[[Journal], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -100,15 +102,21 @@ async def _speculation(source: FleetSource, picture: Picture) -> Sequence[Entry[
 
 
 async def _today(source: FleetSource, picture: Picture, group_by: str) -> list[TokenRow]:
-    """What requests used since midnight (UTC), by the engine's clock."""
+    """What requests used since midnight (UTC), by the engine's clock; nothing where nobody counts that."""
+    if "costs" in source.facts.lacks:
+        return []
     now = picture.snapshot.time.astimezone(UTC) if picture.snapshot else datetime.now(UTC)
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return (await source.token_usage(start, now, group_by)).rows
 
 
 async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
-    """Of a page that asks for itself."""
+    """Of a page that asks for itself, or asks no source."""
     return ()
+
+
+def _journal(journal: Journal) -> Sequence[Entry[Any]]:
+    return lists.journal(journal.read(RECORDS))
 
 
 def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
@@ -129,6 +137,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.KEYS, _keys),
         Side(list_pages.QUOTAS, _quotas),
         Side(list_pages.AUDIT, _changes, _audit),
+        Side(list_pages.JOURNAL, _nothing, local=_journal, most=RECORDS),
         Side(router_page.ROUTERS, _routers),
         Side(cost_page.COSTS, _nothing),
         Side(incident.TIMELINE, _nothing),

@@ -16,6 +16,7 @@ from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 from client.usage_tokens_types import TokenUsage
 from client.usage_types import Usage
+from tui.core.facts import Facts
 
 
 class HistorySource(Protocol):
@@ -26,10 +27,27 @@ class HistorySource(Protocol):
         ...
 
 
+class Windable(Protocol):
+    """A source with a time of its own."""
+
+    def wind(self, seconds: float) -> None:
+        """Forth, or back."""
+        ...
+
+    def pause(self) -> None:
+        """Stand still, or go on."""
+        ...
+
+
 class FleetSource(HistorySource, Protocol):
     """A fleet: watched, asked and changed. Deployments are addressed by full name."""
 
     context: Context
+
+    @property
+    def facts(self) -> Facts:
+        """What it is, what it cannot do and why, how much it may be asked."""
+        ...
 
     async def snapshot(self) -> FleetSnapshot: ...
 
@@ -110,6 +128,10 @@ class FleetSource(HistorySource, Protocol):
 
     async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
         """What `update` would make of it; nothing is changed."""
+        ...
+
+    async def validate_delete(self, deployment: str, *, ignore_checks: bool = False) -> bool:
+        """Raises what `delete` would; nothing is deleted. False where the server cannot be asked that."""
         ...
 
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment: ...

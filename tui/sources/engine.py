@@ -19,6 +19,7 @@ from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
 from client.usage_tokens_types import TokenUsage
 from client.usage_types import Usage
+from tui.core.facts import ENGINE, Facts
 from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
@@ -35,6 +36,10 @@ class EngineSource:
         self._client = client
         self._history = history
         self._streams = True
+
+    @property
+    def facts(self) -> Facts:
+        return ENGINE
 
     async def snapshot(self) -> FleetSnapshot:
         with self._readable():
@@ -182,6 +187,11 @@ class EngineSource:
     async def validate_update(self, deployment: str, changes: DeploymentSpec) -> Deployment:
         with self._readable():
             return await self._client.deployments.update(deployment, changes, validate_only=True)
+
+    async def validate_delete(self, deployment: str, *, ignore_checks: bool = False) -> bool:
+        with self._readable():
+            await self._client.deployments.delete(deployment, ignore_checks=ignore_checks, validate_only=True)
+        return True
 
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         with self._readable():

@@ -28,6 +28,7 @@ from client.fleet_types import (
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
 from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from tui.core.facts import Facts
 from tui.sources import simulation
 from tui.sources.records import ADAPTERS, RehearsalRecords
 from tui.sources.simulation import SimDeployment
@@ -63,6 +64,7 @@ class RehearsalSource(RehearsalRecords):
         self.alert_views: list[AlertView] = []  # as an engine that evaluates its rules would send them
         self.rules: list[AlertRule] = []
         self.calls: list[str] = []
+        self.facts = Facts("rehearsal")
         self._clock, self._pace = clock, pace
         self._origin = clock() - timedelta(seconds=warm_s)
         self._second = -1
@@ -213,6 +215,15 @@ class RehearsalSource(RehearsalRecords):
         _check_room(changes)
         return self._of(deployment).deployment.model_copy(update=_given(changes))
 
+    async def validate_delete(self, deployment: str, *, ignore_checks: bool = False) -> bool:
+        self._begin("validate_delete")
+        self._refuse_use(self._of(deployment), ignore_checks)
+        return True
+
+    def _refuse_use(self, found: SimDeployment, ignore_checks: bool) -> None:
+        if self.guards_use and found.rps and not ignore_checks:
+            raise FailedPrecondition(f"deployment {found.name!r} is in use", hint="ignoreChecks=true deletes it anyway")
+
     async def create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         self._begin("create")
         made = self._made(spec, deployment_id or random_id())
@@ -238,8 +249,7 @@ class RehearsalSource(RehearsalRecords):
     async def delete(self, deployment: str, *, ignore_checks: bool = False) -> None:
         self._begin("delete")
         found = self._of(deployment)
-        if self.guards_use and found.rps and not ignore_checks:
-            raise FailedPrecondition(f"deployment {deployment!r} is in use", hint="ignoreChecks=true deletes it anyway")
+        self._refuse_use(found, ignore_checks)
         found.deployment = found.deployment.model_copy(update={"state": "DELETED", "delete_time": self._clock()})
         found.desired, found.replicas, found.rps, found.queue = 0, [], 0.0, 0.0
         self._note(deployment, "Normal", "Deleted", f"deployment {found.deployment.id} was deleted", None)

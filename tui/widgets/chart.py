@@ -21,7 +21,7 @@ from tui.widgets import plot
 from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style
 
 LEAST_ROWS, LEAST_COLUMNS = 6, 24
-NO_DATA = "no data yet"
+NO_DATA, NOT_EXPOSED = "no data yet", "not exposed by this source"
 _Key = tuple[Chart, int, int, str]
 
 
@@ -93,7 +93,7 @@ class ChartView(Widget):
         if y == 0:
             segments = self._title(self.chart, base)
         elif self.note or self.chart.empty:
-            segments = self._centred(y, self.note or NO_DATA, base)
+            segments = self._centred(y, self.note or (NO_DATA if self.chart.exposed else NOT_EXPOSED), base)
         elif self.with_axes:
             segments = self._plot_row(y - 1, base)
         else:
@@ -115,7 +115,7 @@ class ChartView(Widget):
         for index, line in enumerate(chart.lines):
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
             label = "" if len(chart.lines) == 1 else f" {line.label}"
-            latest = "" if self.stale_age else f" {chart.label(line.latest)}"  # nobody knows the value now
+            latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
             segments.append(Segment(f"{'' if self.stale_age else ' '} {sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
         room = self.size.width - sum(segment.cell_length for segment in segments)

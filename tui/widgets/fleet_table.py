@@ -21,5 +21,5 @@ class FleetTable(KeyedTable[Row]):
             return Style(bold=True)
         if column.key == "trend":
             return tone_style(self, "working")
-        quiet = column.key in ("model", "why", "limits") or column.cell(row) in (units.UNKNOWN, "0")
+        quiet = column.key in ("model", "why", "limits") or column.cell(row) in (*units.NOTHING_KNOWN, "0")
         return tone_style(self, "dim") if quiet and not chosen else Style()

@@ -1,9 +1,15 @@
-"""The bottom line: the keys that work here, from the one table of actions."""
+"""The bottom line: how far a change has got, and the keys that work here, from the one table of actions."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
+from tui.core import units
 from tui.core.actions import Place, footer_fit
 from tui.widgets.paint import Piece, Text, tone
+
+if TYPE_CHECKING:
+    from tui.app import Deck
 
 
 class KeyBar(Text):
@@ -12,7 +18,13 @@ class KeyBar(Text):
         self._place: Place = place
 
     def show_keys(self, *, locked: bool) -> None:
-        pieces: list[Piece] = []
-        for action in footer_fit(self._place, self.size.width or 80, locked=locked):
-            pieces += [(f" {action.shown_key} ", tone("healthy", bold=True)), (f"{action.label} ", tone("head"))]
+        deck = cast("Deck", self.app)
+        told = f" ◐ {deck.following} " if deck.following else ""
+        pieces: list[Piece] = [(told, tone("working", bold=True))] if told else []
+        left = (self.size.width or 80) - units.width(told)
+        table = [action for action in deck.actions if action.changes or not deck.lacking(action.name)]
+        for action in footer_fit(self._place, left, locked=locked, table=table):
+            lacking = bool(deck.lacking(action.name))
+            key = tone("dim") if lacking else tone("healthy", bold=True)
+            pieces += [(f" {action.shown_key} ", key), (f"{action.label} ", tone("dim" if lacking else "head"))]
         self.show(pieces)

@@ -260,7 +260,7 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         """Of a cell without a tone: the first column stands out, what is unknown or nothing recedes."""
         if column is self.columns[0]:
             return Style(bold=True)
-        quiet = column.cell(row) in (units.UNKNOWN, "0", "")
+        quiet = column.cell(row) in (*units.NOTHING_KNOWN, "0", "")
         return tone_style(self, "dim") if quiet and not chosen else Style()
 
     def _render_head(self) -> Strip:

@@ -1,4 +1,4 @@
-"""A plan, readable: a table of what differs, whom it touches, and the same as a command."""
+"""A plan, readable: a table of what differs, what it costs, whom it touches, and the same as a command."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ FIELD_CELLS = max(map(len, _NAMES.values())) + 1
 
 
 class PlanView(Text):
-    def show_plan(self, plan: Plan, more: tuple[Change, ...] = ()) -> None:
-        """`more` are changes that the server adds."""
+    def show_plan(self, plan: Plan, more: tuple[Change, ...] = (), cost: str = "") -> None:
+        """`more` are changes that the server adds, `cost` what the change costs, in words."""
         what = "WHAT WILL GO" if plan.verb == "delete" else "WHAT WILL CHANGE"
         lines: list[list[Piece]] = [[(what, tone("head", bold=True))]]
         lines += [_change(change, "attention") for change in plan.changes]
         lines += [_change(change, "dim") for change in more]
         if not plan.changes:
             lines.append([("nothing", tone("dim"))])
+        if cost:
+            lines += [[""], [("COST ", tone("head", bold=True)), cost]]
         if plan.blast:
             lines += [[""], [("WHOM IT TOUCHES", tone("head", bold=True))]]
             lines += [[("· ", tone("attention")), text] for text in plan.blast]

@@ -15,15 +15,17 @@ class Reasons(Text):
     def on_mount(self) -> None:
         self.border_title = "why this many replicas"
 
-    def show_status(self, status: DeploymentStatus, now: datetime, stale_age: str = "") -> None:
-        """`stale_age` is empty while the data is live."""
+    def show_status(
+        self, status: DeploymentStatus, now: datetime, stale_age: str = "", *, explained: bool = True
+    ) -> None:
+        """`stale_age` is empty while the data is live; `explained`: the source has the autoscaler's reasons."""
         head: list[Piece] = [*stale_mark(stale_age), (explain.headline(status), "bold")]
         lines: list[list[Piece]] = [head, pipeline(status)]
         failure = status.deployment.status
         if status.deployment.state == "FAILED" and failure and failure.message:
             lines.append([("✖ ", tone("failed")), (failure.message, tone("failed"))])
         lines += [[("▲ ", tone("attention", bold=True)), (text, tone("attention"))] for text in troubles(status, now)]
-        lines += [[("· ", tone("healthy")), text] for text in explain.reasons(status.autoscaler)]
+        lines += [[("· ", tone("healthy")), text] for text in explain.reasons(status.autoscaler, explained=explained)]
         following = explain.next_change(status.autoscaler, now)
         if following:
             lines.append([("→ ", tone("attention", bold=True)), (following, tone("attention"))])

@@ -16,11 +16,15 @@ class ReplicaTable(Text):
     def on_mount(self) -> None:
         self.border_title = "replicas"
 
-    def show_replicas(self, replicas: list[ReplicaView], now: datetime, stale_age: str = "") -> None:
-        """`now` is the engine's clock, standing still when the data is stale: then `stale_age` is its age."""
+    def show_replicas(
+        self, replicas: list[ReplicaView], now: datetime, stale_age: str = "", *, exposed: bool = True
+    ) -> None:
+        """`now` is the engine's clock, standing still when the data is stale: then `stale_age` is its age. `exposed`:
+        the source tells of single replicas."""
         self.border_title = f"replicas as of {stale_age} ago" if stale_age else "replicas"
         if not replicas:
-            self.show([("no replica processes: nothing runs, nothing costs", tone("dim"))])
+            none = "no replica processes: nothing runs, nothing costs"
+            self.show([(none if exposed else "single replicas are not exposed by this source", tone("dim"))])
             return
         wide = self.size.width >= 90
         head = _HEAD + ("  RESTARTS  DEVICE" if wide else "")

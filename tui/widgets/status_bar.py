@@ -6,6 +6,7 @@ from datetime import datetime
 
 from client.config import Context
 from tui.core import explain, units
+from tui.core.facts import ENGINE, Facts
 from tui.core.plain import labels
 from tui.core.snapshot import Picture
 from tui.widgets.paint import Piece, Text, tone
@@ -14,12 +15,31 @@ CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
 
 
 class StatusBar(Text):
-    def show_state(self, picture: Picture, context: Context, now: datetime, *, locked: bool, alerts: int) -> None:
-        """`alerts`: how many nobody has dealt with."""
+    def show_state(
+        self,
+        picture: Picture,
+        context: Context,
+        now: datetime,
+        *,
+        locked: bool,
+        alerts: int = 0,
+        facts: Facts = ENGINE,
+        colour: str = "",
+    ) -> None:
+        """`alerts`: how many nobody has dealt with; `colour`: the tone that the context's name stands on."""
         left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
-        left.append((0, [(context.name, "bold"), ("  PROD " if context.prod else "", tone("failed", bold=True))]))
+        named = f" {context.name} " if colour else context.name
+        left.append(
+            (
+                0,
+                [
+                    (named, f"bold $background on $tone-{colour}" if colour else "bold"),
+                    ("  PROD " if context.prod else "", tone("failed", bold=True)),
+                ],
+            )
+        )
         left.append((5, [(f"  account {context.account}", tone("dim"))]))
-        left += self._engine(picture, now)
+        left += self._engine(picture, now) if facts.kind in ("engine", "rehearsal") else [(2, [f"  {facts.kind}"])]
         right: list[tuple[int, list[Piece]]] = [
             (0, [(f" {label} ", "bold $background on $tone-attention"), " "]) for label in marks(picture, self.width)
         ]
@@ -27,6 +47,7 @@ class StatusBar(Text):
         right.append((0, [(f"▲ {alerts} ", loud)] if alerts else []))
         right.append((1, [(f"alert{'s' * (alerts != 1)} ", loud)] if alerts else []))
         right.append((2, [("READ-ONLY ", tone("attention", bold=True))] if locked else []))
+        right += [(1, [piece, " "]) for piece in asked(facts, now)]
         right.append((0, [*freshness(picture, now), " "]))
         self.show(_joined(left, right, self.width))
 
@@ -53,6 +74,20 @@ def marks(picture: Picture, width: int) -> tuple[str, ...]:
     found = labels(picture.snapshot.engine) if picture.snapshot is not None else ()
     crowded = sum(len(label) + 3 for label in found) + CROWDED_BESIDE > width
     return tuple(label.removesuffix(" LIMITS") if crowded else label for label in found)
+
+
+def asked(facts: Facts, now: datetime) -> list[Piece]:
+    """The requests of the last minute, the pause after a refusal, and what the source says besides."""
+    found: list[Piece] = []
+    if facts.note:
+        found.append((facts.note, tone("working", bold=True)))
+    if facts.limit:
+        found.append((f"{facts.used}/{facts.limit} metrics a minute", tone("dim")))
+    if facts.held_until is not None and facts.held_until > now:
+        found.append(
+            (f"▲ refused, asks again in {units.countdown(facts.held_until, now)}", tone("attention", bold=True))
+        )
+    return found
 
 
 def freshness(picture: Picture, now: datetime) -> list[Piece]:

@@ -42,15 +42,20 @@ class Times:
         return f"queue;dur={queue * 1000:.3f}, prefill;dur={prefill * 1000:.3f}".encode()
 
 
+def prompt_tokens_of(asked: Json, *, chat: bool) -> int:
+    """By its length alone: there is no vocabulary."""
+    prompt = asked.get("messages") if chat else asked.get("prompt")
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt)
+    return 1 + len(text) // CHARACTERS_PER_TOKEN
+
+
 class Answer:
     """`created`: epoch seconds; `times` are filled in by who makes the tokens."""
 
     def __init__(self, asked: Json, launch: Launch, times: Times, *, chat: bool, tokens: int, created: int) -> None:
         self.tokens, self.times = tokens, times
         self._launch, self._created = launch, created
-        prompt = asked.get("messages") if chat else asked.get("prompt")
-        text = prompt if isinstance(prompt, str) else json.dumps(prompt)
-        self.prompt_tokens = 1 + len(text) // CHARACTERS_PER_TOKEN
+        self.prompt_tokens = prompt_tokens_of(asked, chat=chat)
         self._chat = chat
         self._finish = "stop" if most_of(asked) is None else "length"
         kind = ("chatcmpl", "chat.completion") if chat else ("cmpl", "text_completion")

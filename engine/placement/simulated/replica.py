@@ -19,7 +19,7 @@ from client.errors import FiredeckError, InvalidArgument, NotFound, Unauthentica
 from engine.asgi import disconnected
 from engine.clock import Clock
 from engine.placement.port import Launch
-from engine.placement.simulated.answer import Answer, Times, most_of
+from engine.placement.simulated.answer import Answer, Times, most_of, prompt_tokens_of
 from engine.placement.simulated.world import Latency
 
 Scope = MutableMapping[str, Any]
@@ -77,6 +77,8 @@ class SimulatedReplica:
             await _send_json(send, 200 if self.status == "ready" else 503, self._health())
         elif path == "/stats":
             await _send_json(send, 200, self._stats())
+        elif path == "/v1/messages/count_tokens":
+            await _send_json(send, 200, {"prompt_tokens": prompt_tokens_of(_parse(await _read(receive)), chat=True)})
         elif path in ("/v1/chat/completions", "/v1/completions"):
             raw = await _read(receive)
             chat, bound = path == "/v1/chat/completions", _bound(scope)

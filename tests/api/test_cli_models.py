@@ -1,0 +1,91 @@
+"""`firedeck model upload`, `update` and `download`, and `signin`, against an engine on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from client.cli.main import main
+from client.config import Context
+from client.resources import Client
+from tests.house import Home, served
+from tests.unit.test_models_gguf import build
+
+MODEL = build()
+
+
+class Seen:
+    """A progress that remembers where it began."""
+
+    def __init__(self) -> None:
+        self.first = 0
+
+    def __call__(self, done_bytes: int, total_bytes: int | None) -> None:
+        self.first = self.first or done_bytes
+
+
+async def firedeck(*words: str) -> Result:
+    """The command line, in a thread: it has an event loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, main, words, catch_exceptions=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "mine.gguf"
+    made.write_bytes(MODEL)
+    return made
+
+
+async def test_a_file_is_sent_changed_and_fetched_back(tmp_path: Path, file: Path) -> None:
+    async with served(tmp_path / "data") as (url, home):
+        to = ("--base-url", url, "--api-key", home.admin_key)
+        sent = await firedeck("upload", "model", "mine", str(file), "--display-name", "Mine", *to)
+        assert sent.exit_code == 0, sent.output
+        async with Client(context(url, home)) as client:
+            assert (await client.models.get("mine")).state == "READY"
+            changed = await firedeck(
+                "model", "update", "mine", "--description", "x", "--deprecation-date", "2030-01-31", *to
+            )
+            assert changed.exit_code == 0, changed.output
+            found = await client.models.get("mine")
+            assert found.deprecation_date is not None
+            assert (found.description, found.deprecation_date.year, found.display_name) == ("x", 2030, "Mine")
+        flags = await firedeck("model", "get", "mine", "-o", "flag", *to)
+        assert "--display-name=Mine --description=x" in flags.output
+        fetched = await firedeck("model", "download", "mine", str(tmp_path / "there"), *to)
+        assert fetched.exit_code == 0, fetched.output
+        [there] = (tmp_path / "there").iterdir()
+        assert there.read_bytes() == MODEL
+        assert str(there) in fetched.output
+        assert (await firedeck("model", "download", "mine", str(tmp_path / "there"), *to)).exit_code == 1
+        again = await firedeck("model", "upload", "mine", str(file), *to)
+        assert (again.exit_code, "READY" in again.output) == (1, True)
+
+
+async def test_a_download_that_was_interrupted_goes_on(tmp_path: Path, file: Path) -> None:
+    async with served(tmp_path / "data") as (url, home), Client(context(url, home)) as client:
+        made = await client.models.create_from_file("mine", str(file))
+        for left in (1, len(MODEL) // 2, len(MODEL)):
+            folder = tmp_path / f"after-{left}"
+            folder.mkdir()
+            (folder / "mine.gguf.part").write_bytes(MODEL[:left])
+            seen = Seen()
+            [there] = await client.models.download(made.name, folder, seen)
+            assert there.read_bytes() == MODEL
+            assert seen.first >= left, "what was there is not fetched again"
+
+
+async def test_a_key_that_is_good_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path / "mine"))
+    async with served(tmp_path / "data") as (url, home):
+        signed = await firedeck("signin", "--base-url", url, "--api-key", home.admin_key)
+        assert signed.exit_code == 0, signed.output
+        assert "as admin (admin) of account local" in signed.output
+        assert (await firedeck("whoami")).output == "admin (admin) of account local\n"
+
+
+def context(url: str, home: Home) -> Context:
+    return Context(url, home.admin_key)

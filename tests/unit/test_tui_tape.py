@@ -1,0 +1,232 @@
+"""Recordings: what is written is what is shown again, at any instant, whatever ended the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from client.config import Context
+from client.errors import FailedPrecondition, InvalidArgument, Unavailable
+from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot
+from client.types import Deployment, DeploymentSpec
+from tui.core import units
+from tui.core.facts import Facts
+from tui.core.snapshot import row_of
+from tui.core.tape import WHOLE_EVERY, Tape, Writer
+from tui.sources.recording import Recorder, ReplaySource, recorded, replayed
+from tui.sources.rehearsal import RehearsalSource
+
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CHAT = "accounts/local/deployments/chat"
+
+
+class Clock:
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        return self.now
+
+    async def second(self):
+        self.now += timedelta(seconds=1)
+
+
+def snapshots(count, seed=7):
+    """Deployments that come, go and change, from a seed."""
+    chance = random.Random(seed)
+    names = [f"accounts/a/deployments/d{n}" for n in range(6)]
+    found = []
+    for second in range(count):
+        shown = [name for name in names if chance.random() < 0.8]
+        statuses = [
+            DeploymentStatus(
+                deployment=Deployment(name=name, state="READY", desired_replica_count=chance.randrange(3)),
+                stats=DeploymentStats(window_s=60, queue=chance.randrange(2), requests_per_second=float(second)),
+            )
+            for name in shown
+        ]
+        info = EngineInfo(version="1", started_at=START, cores=2)
+        time = START + timedelta(seconds=second)
+        found.append(FleetSnapshot(time=time, engine=info, deployments=statuses))
+    return found
+
+
+def lines(found):
+    writer = Writer()
+    return [writer.head(Context(name="eu")), *(writer.frame(snapshot) for snapshot in found)]
+
+
+def by_name(snapshot):
+    return {one.deployment.name: one.to_wire() for one in snapshot.deployments}
+
+
+def test_every_frame_comes_back_as_it_was_whatever_changed_between():
+    found = snapshots(3 * WHOLE_EVERY)
+    tape = Tape.read(lines(found))
+    for index, snapshot in enumerate(found):
+        again = tape.snapshot(index)
+        assert (again.time, by_name(again)) == (snapshot.time, by_name(snapshot))
+
+
+def test_an_instant_shows_the_picture_that_was_the_newest_then():
+    tape = Tape.read(lines(snapshots(10)))
+    assert tape.index(START + timedelta(seconds=3.9)) == 3
+    assert tape.index(START - timedelta(days=1)) == 0
+    assert tape.index(START + timedelta(days=1)) == 9
+
+
+def test_what_does_not_change_is_written_once_between_whole_pictures():
+    still = snapshots(1)[0]
+    written = lines([still.model_copy(update={"time": START + timedelta(seconds=n)}) for n in range(WHOLE_EVERY + 1)])
+    assert sum('"whole"' in line for line in written) == 2
+    assert all('"deployments":{}' in line for line in written[2:-1])
+
+
+def test_a_torn_last_line_is_left_out():
+    written = lines(snapshots(5))
+    tape = Tape.read([*written[:-1], written[-1][:40]])
+    assert len(tape.frames) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello\n", '{"tape": 99, "context": {}}\n', '{"tape": 1, "context": {"name": "x"}}\n']
+)
+def test_what_is_no_recording_is_refused_with_a_remedy(tmp_path, text):
+    file = tmp_path / "tape"
+    file.write_text(text)
+    with pytest.raises(InvalidArgument) as refused:
+        replayed(file)
+    assert refused.value.hint
+
+
+def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
+    bare = DeploymentStatus(deployment=Deployment(name="accounts/a/deployments/x"), stats=DeploymentStats(window_s=60))
+    snapshot = snapshots(1)[0].model_copy(update={"deployments": [bare]})
+    (again,) = Tape.read(lines([snapshot])).snapshot(0).deployments
+    assert row_of(again).queue is None
+    assert row_of(again).told("queue", str) == units.NOT_EXPOSED
+
+
+async def test_a_recording_of_what_is_not_exposed_says_so_again(tmp_path):
+    source = RehearsalSource(clock=Clock())
+    source.facts = Facts("Fireworks", hidden=frozenset({"tps"}))
+    await recorded(source, tmp_path / "tape").close()
+    head = (tmp_path / "tape").read_text().splitlines()
+    frames = lines(snapshots(1))
+    assert Tape.read([*head, *frames[1:]]).hidden == {"tps"}
+
+
+def test_a_history_has_the_recorded_values_and_gaps_before_them():
+    found = snapshots(20)
+    tape = Tape.read(lines(found))
+    name = "accounts/a/deployments/d0"
+    history = tape.history(name, 19, 60)
+    rps = history.series["requests_per_second"]
+    assert len(rps) == len(history.times) == 60
+    assert rps[:40] == [None] * 40
+    there = [any(d.deployment.name == name for d in s.deployments) for s in found]
+    assert rps[40:] == [float(n) if there[n] else None for n in range(20)]
+
+
+async def record(path, seconds):
+    clock = Clock()
+    source = RehearsalSource(clock, clock.second)
+    recorder = recorded(source, path)
+    shown = []
+    async with aclosing(recorder.watch()) as pictures:
+        async for snapshot in pictures:
+            shown.append(snapshot)
+            if len(shown) == seconds:
+                break
+    assert recorder.facts.note == "REC"
+    assert (await recorder.get(CHAT)).name == CHAT, "all else is the source's"
+    await recorder.close()
+    return shown
+
+
+async def test_a_recorded_fleet_is_shown_again_wound_and_paused(tmp_path):
+    file = tmp_path / "fleet.tape"
+    shown = await record(file, 130)
+    assert file.stat().st_mode & 0o077 == 0
+    replay = replayed(file)
+    assert by_name(await replay.snapshot()) == by_name(shown[0])
+    replay.wind(100)
+    assert by_name(await replay.snapshot()) == by_name(shown[100])
+    assert {e.seq for e in await replay.events(CHAT)} <= {e.seq for e in await replay.events()}
+    assert [node.name for node in await replay.nodes()] == ["rehearsal-1", "rehearsal-2", "rehearsal-3"]
+    assert (await replay.history(CHAT, 60)).series["ready"][-1] is not None
+    replay.wind(10_000)
+    assert by_name(await replay.snapshot()) == by_name(shown[-1])
+    replay.pause()
+    assert by_name(await replay.snapshot()) == by_name(shown[0]), "from its end it begins again"
+
+
+async def test_a_replay_goes_at_its_own_pace_stands_when_paused_and_shows_a_jump_at_once():
+    clock = iter(range(1000))
+    replay = ReplaySource(Tape.read(lines(snapshots(100))), lambda: float(next(clock)))
+    pictures = replay.watch()
+    first = await anext(pictures)
+    replay.wind(30)
+    second = await anext(pictures)
+    assert (second.time - first.time).total_seconds() == 31
+    replay.pause()
+    third = await anext(pictures)
+    assert third.time == second.time
+    assert "‖" in replay.facts.note
+    await pictures.aclose()
+
+
+async def test_a_recording_refuses_every_change_and_says_what_it_has_not():
+    replay = ReplaySource(Tape.read(lines(snapshots(2))))
+    with pytest.raises(FailedPrecondition, match="nothing can be changed"):
+        await replay.delete("accounts/a/deployments/d0")
+    with pytest.raises(FailedPrecondition):
+        await replay.create(DeploymentSpec(), "x")
+    with pytest.raises(Unavailable, match="has no users"):
+        await replay.users()
+    assert replay.facts.lacks["scale"]
+
+
+async def test_a_full_disk_ends_the_recording_and_not_the_dashboard(tmp_path):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            raise AssertionError
+
+    clock = Clock()
+    recorder = Recorder(RehearsalSource(clock, clock.second), tmp_path / "t", lambda: 0.0)
+    recorder._file.close()
+    recorder._file = Full()
+    pictures = recorder.watch()
+    await anext(pictures)
+    await anext(pictures)
+    assert "recording stopped" in recorder.facts.note
+    await pictures.aclose()
+
+
+def test_a_recording_is_never_written_over(tmp_path):
+    file = tmp_path / "t"
+    file.write_text("mine")
+    with pytest.raises(InvalidArgument, match="exists already"):
+        recorded(RehearsalSource(), file)
+    assert file.read_text() == "mine"
+
+
+async def test_a_replay_ends_when_its_reader_is_cancelled():
+    replay = ReplaySource(Tape.read(lines(snapshots(2))))
+
+    async def read():
+        async for _ in replay.watch():
+            pass
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

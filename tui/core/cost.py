@@ -1,0 +1,99 @@
+"""What a change costs: replicas by the hour at the prices of nodes. What has no price is not known, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client.fleet_types import DeploymentStatus, NodeView
+from client.types import DeploymentSpec
+from tui.core import units
+from tui.core.plan import Plan
+
+NO_PRICE = "not known: no node that it may stand on has a price"
+
+
+def hourly(deployment: DeploymentSpec, nodes: Sequence[NodeView], standing: Sequence[str] = ()) -> float | None:
+    """US dollars an hour of one replica: its accelerators' part of a node's price. `standing`: the nodes it is on.
+
+    Of several prices the mean of those it stands on; for one that stands nowhere the lowest it may get.
+    """
+    here = [price for node in nodes if node.name in standing and (price := _part(deployment, node)) is not None]
+    if here:
+        return sum(here) / len(here)
+    may = [price for node in nodes if _fits(deployment, node) and (price := _part(deployment, node)) is not None]
+    return min(may, default=None)
+
+
+def _fits(deployment: DeploymentSpec, node: NodeView) -> bool:
+    wanted, place = deployment.accelerator_type, deployment.placement
+    regions = [place.region, *(place.regions or [])] if place is not None else []
+    named = [region for region in regions if region]
+    of_type = not wanted or wanted.endswith("_UNSPECIFIED") or node.accelerator_type == wanted
+    return of_type and (not named or node.region in named)
+
+
+def _part(deployment: DeploymentSpec, node: NodeView) -> float | None:
+    if node.price_per_hour is None or not node.accelerators:
+        return None
+    return node.price_per_hour * (deployment.accelerator_count or 1) / node.accelerators
+
+
+def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeView]) -> str:
+    """One sentence: what the deployment costs an hour now and after the change, by its replicas."""
+    declared: DeploymentSpec = plan.spec or DeploymentSpec() if status is None else status.deployment
+    standing = [replica.node for replica in status.replicas if replica.node] if status is not None else []
+    price = hourly(declared, nodes, standing)
+    if price is None:
+        return NO_PRICE
+    if plan.verb == "scale" or plan.verb == "delete":
+        now = len(status.replicas) if status is not None else 0
+        return _difference(price, now, 0 if plan.verb == "delete" else plan.replica_count)
+    return _limits(price, plan, declared)
+
+
+def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Sequence[NodeView]) -> str:
+    """The same of several changes at once: the sum of those that have a price, and how many have none."""
+    priced = [(bill, n) for n, (planned, status) in enumerate(found) if (bill := _bill(planned, status, nodes))]
+    if not priced:
+        return NO_PRICE
+    now, least, most = (sum(bill[part] for bill, _ in priced) for part in range(3))
+    then = dollars(least) if least == most else f"{dollars(least)} to {dollars(most)}"
+    without = len(found) - len(priced)
+    return f"{dollars(now)} an hour now, {then} then" + (f"; {without} without a price" if without else "")
+
+
+def _bill(planned: Plan, status: DeploymentStatus, nodes: Sequence[NodeView]) -> tuple[float, float, float] | None:
+    """Dollars an hour now, and then at least and at most."""
+    deployment = status.deployment
+    price = hourly(deployment, nodes, [replica.node for replica in status.replicas if replica.node])
+    if price is None:
+        return None
+    now = len(status.replicas)
+    if planned.verb == "undelete":
+        least = deployment.min_replica_count or 0
+        return price * now, price * least, price * (deployment.max_replica_count or max(1, least))
+    count = 0 if planned.verb == "delete" else now if planned.replica_count is None else planned.replica_count
+    return price * now, price * count, price * count
+
+
+def _difference(price: float, now: int, then: int | None) -> str:
+    before = f"{dollars(price * now)} an hour now"
+    if then is None:
+        return before
+    change = price * (then - now)
+    sign = "+" if change >= 0 else "−"
+    return f"{before}, {dollars(price * then)} then ({sign}{dollars(abs(change))}); {dollars(price)} a replica"
+
+
+def _limits(price: float, plan: Plan, declared: DeploymentSpec) -> str:
+    """By the limits that hold after the change: autoscaling decides between them."""
+    spec = plan.spec or DeploymentSpec()
+    least = declared.min_replica_count if spec.min_replica_count is None else spec.min_replica_count
+    most = declared.max_replica_count if spec.max_replica_count is None else spec.max_replica_count
+    least, most = least or 0, most or max(1, least or 0)
+    return f"{dollars(price * least)} to {dollars(price * most)} an hour by its limits; {dollars(price)} a replica"
+
+
+def dollars(value: float) -> str:
+    """`$0.80`, `$24.50`, `$1.2k`."""
+    return f"${value:.2f}" if value < 1000 else f"${units.rate(value)}"

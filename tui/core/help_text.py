@@ -1,0 +1,55 @@
+"""What the help says about the widget that has the focus: by its id, or by its kind."""
+
+from __future__ import annotations
+
+TEXTS: dict[str, str] = {
+    "FleetTable": "Each line is a deployment. The cursor stays with its deployment however lines are sorted; charts, "
+    "reasons and every verb are about it. Click a heading to sort by it.",
+    "EventsLog": "What happened, newest first; a warning has a sign of its own.",
+    "KeyedTable": "One row a record; below the table is what is known of the chosen one.",
+    "FilterBox": "Words that a row must have; !word one that it must not have; state:ready looks at one column, "
+    "queue>0 and ttft95>500ms compare. Enter keeps the filter, Escape ends it.",
+    "VerticalScroll": "Scroll with the arrows and the page keys.",
+    "body": "One deployment: its replicas, why there are this many, its curves, its events. Scroll with the arrows.",
+    "told": "What happened to one request, in sentences and as spans. Scroll with the arrows and the page keys.",
+    "lines": "The same as this page, for a shell. Enter copies a line.",
+    "columns": "The columns of the table: space ticks one, Enter shows those with a tick.",
+    "beside": "The id of another deployment, whose curves are drawn beside; Enter puts them there.",
+    "search": "Words of a key, a command or what it does.",
+    "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
+    "base_model": "The model that every replica loads. It cannot be changed afterwards.",
+    "deployment_id": "Small letters, digits and hyphens; left empty the server picks one.",
+    "min_replica_count": "Never fewer replicas than this. With 0 the deployment costs nothing while nobody asks, and "
+    "the first request waits for a replica.",
+    "max_replica_count": "Never more replicas than this, whatever the load.",
+    "scale_up_window": "How long the load must ask for more before replicas are added, such as 30s.",
+    "scale_down_window": "How long it must ask for fewer before replicas are taken away, such as 10m.",
+    "scale_to_zero_window": "How long nobody must have asked before the last replica goes, at least 5m.",
+    "load_target": "What is measured to tell how many replicas the load needs; the largest want counts.",
+    "load_target_value": "How much of that one replica shall carry.",
+    "cold_policy": "What a request to zero replicas meets: hold it until one is ready, or answer 503 at once.",
+    "cancel": "Close the dialog: nothing is sent.",
+    "confirm": "Send what the plan shows. It works once the plan is complete and the server would take it.",
+    "name": "Type the name: it shows that this place is meant.",
+}
+
+# Of the table of each side page.
+PAGES: dict[str, str] = {
+    "alerts": "What is wrong, for how long, and whether anybody has seen it; below, what to do and what came before.",
+    "nodes": "The machines that replicas are placed on, and what is free on each. Below is what would still fit.",
+    "events": "What happened in the whole fleet, newest first; Enter opens the deployment.",
+    "conditions": "What keeps deployments from being as declared, with the next try.",
+    "quarantine": "Requests that ended replicas and are refused for a while; of each its digest alone is known.",
+    "users": "Who may use this account, and as what.",
+    "keys": "API keys by their first letters; a key itself is shown once, when it is made.",
+    "quotas": "What the account may use of everything, and what it does use.",
+    "audit": "Who did what and how it ended; what only read is left out until it is asked for.",
+    "journal": "What was changed from dashboards of yours, and how it ended; kept on this machine.",
+    "requests": "The newest requests; Enter tells what happened to one.",
+    "routers": "One name for several deployments: what share each wants, and gets. A shift can be rolled back.",
+    "costs": "What replicas or requests cost in the last hour, today and this month, beside the week before.",
+    "models": "What can be deployed, and which deployments have it.",
+    "adapters": "LoRA adapters on deployments, with their requests of today.",
+    "speculation": "Whether drafting pays: the share of drafted tokens that is accepted, and the least that would.",
+    "timeline": "What happened to one deployment, on the axis of its curves; export writes it down.",
+}

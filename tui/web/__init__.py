@@ -1,0 +1,1 @@
+"""The dashboard in a browser: `firedeck web`, on loopback, with a token, read-only unless asked."""
