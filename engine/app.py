@@ -139,7 +139,7 @@ class Engine:
             datetime.now(UTC), page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
-        preparations.open()
+        await preparations.open()
         engine = cls(settings, house, store, clock, prices)
         await engine._accounting.open()
         await house.monitor.open()

@@ -14,6 +14,7 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.types import Deployment, MeasuredFile, Model, PreparedPrecision
 
 ANALOGUES = {"FP16": "F16", "BF16": "BF16", "FP8": "Q8_0", "FP4": "Q4_0", "FP4_MX_MOE": "MXFP4_MOE"}
+_QUANTIZER_OF = {"MXFP4": "MXFP4_MOE"}  # the quantizer's name of a type, where a file says another
 ALL = ("FP16", "BF16", "FP8", "FP4")  # what AUTO prepares
 PREPARING, READY, FAILED = "PREPARING", "READY", "FAILED"
 AGREEMENT_MIN = 0.95  # of all places of the test text: below that AUTO takes no precision
@@ -25,7 +26,8 @@ _UNSPECIFIED = "PRECISION_UNSPECIFIED"
 
 def own(quantization: str | None) -> list[str]:
     """What a file of this quantization counts as."""
-    return [precision for precision, analogue in ANALOGUES.items() if analogue == quantization]
+    kind = _QUANTIZER_OF.get(quantization or "", quantization)
+    return [precision for precision, analogue in ANALOGUES.items() if analogue == kind]
 
 
 def takes_adapters(precision: str | None) -> bool:

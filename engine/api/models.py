@@ -103,7 +103,7 @@ async def prepare(account: str, model_id: str, body: Body, house: HouseDep, call
     it stands in `firedeck.prepared` of the model, and once it is READY in `supportedPrecisions`. AUTO prepares all
     that deployments with AUTO choose from."""
     model = house.library.get(_name(account, model_id), "name")
-    house.preparations.ask(model, object_body(body, "precision").get("precision"))
+    await house.preparations.ask(model, object_body(body, "precision").get("precision"))
     return {}
 
 

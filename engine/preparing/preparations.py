@@ -46,20 +46,20 @@ class Preparations:
         self._tasks: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)  # by model
         self._turn = asyncio.Lock()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Go on with what an earlier engine was asked for."""
         for model, record in self._records.pending():
             if record.attempts < ATTEMPTS_MAX:
-                self._begin(model, record)
+                await self._begin(model, [record])
                 continue
             why = Internal(f"the engine ended {record.attempts} times while it was made", hint="ask for it again")
-            self._records.put(model, self._failed(record, why))
+            await self._put(model, self._failed(record, why))
 
     async def close(self) -> None:
         """Break off what is being made; the next engine goes on with it."""
         await _ended([task for tasks in self._tasks.values() for task in tasks])
 
-    def ask(self, model: Model, precision: Any) -> None:
+    async def ask(self, model: Model, precision: Any) -> None:
         """Make it in this precision, unless it is there or being made. Errors say why it cannot be."""
         wanted = to_prepare(model, precision)
         known = {one: self._records.get(model.name, one) for one in wanted}
@@ -67,15 +67,14 @@ class Preparations:
         self._check_room(model, fresh)
         digest = (model.firedeck.digest if model.firedeck else None) or ""
         now = self._clock.wall()
-        for one in fresh:
-            shown = PreparedPrecision(
-                precision=one, quantization=ANALOGUES[one], state=PREPARING, create_time=now, update_time=now
-            )
-            self._begin(model.name, Record(shown=shown, source_digest=digest))
+        blank = {"state": PREPARING, "create_time": now, "update_time": now}
+        shown = [PreparedPrecision(precision=one, quantization=ANALOGUES[one], **blank) for one in fresh]
+        await self._begin(model.name, [Record(shown=one, source_digest=digest) for one in shown])
 
     async def forget(self, name: str) -> None:
         """Remove all that was, or is being, prepared of a model."""
         await _ended(list(self._tasks.pop(name, ())))
+        self._records.drop(name)
         await asyncio.to_thread(self._records.forget, name)
 
     def _under_way(self, model: Model, record: Record) -> bool:
@@ -95,12 +94,23 @@ class Preparations:
                 "stay so", field="precision", hint="make room on the engine's disk, or prepare fewer precisions",
             )  # fmt: skip
 
-    def _begin(self, name: str, record: Record) -> None:
-        record = record.model_copy(update={"attempts": record.attempts + 1})
-        self._records.put(name, record)
-        task = asyncio.create_task(self._make(name, record), name=f"prepare {name} in {record.shown.precision}")
-        self._tasks[name].add(task)
-        task.add_done_callback(self._tasks[name].discard)
+    async def _begin(self, name: str, records: list[Record]) -> None:
+        """Written down, so that it is made even if this engine ends; ResourceExhausted where the disk is full."""
+        begun = [one.model_copy(update={"attempts": one.attempts + 1}) for one in records]
+        for record in begun:  # in memory all at once: who asks meanwhile finds them under way
+            self._records.keep(name, record)
+        try:
+            for record in begun:
+                await asyncio.to_thread(self._records.write, name, record)
+        except OSError as error:
+            full = ResourceExhausted(f"it cannot be written down: {error.strerror}", field="precision")
+            for record in begun:
+                self._records.keep(name, self._failed(record, full))
+            raise full from None
+        for record in begun:
+            task = asyncio.create_task(self._make(name, record), name=f"prepare {name} in {record.shown.precision}")
+            self._tasks[name].add(task)
+            task.add_done_callback(self._tasks[name].discard)
 
     async def _make(self, name: str, record: Record) -> None:
         async with self._turn:
@@ -108,10 +118,16 @@ class Preparations:
                 done = await self._made(name, record)
             except FiredeckError as error:
                 done = self._failed(record, error)
-            except OSError as error:
-                done = self._failed(record, Internal(f"{error.strerror or error}"))
-            with contextlib.suppress(OSError):  # a full disk: an engine that is started later makes it again
-                self._records.put(name, done)
+            except (OSError, ValueError) as error:
+                done = self._failed(record, Internal(str(error)))
+            if done.shown.state == FAILED:  # it may have been made, and not measured
+                await asyncio.to_thread(self._records.path(name, done.shown.precision).unlink, missing_ok=True)
+            await self._put(name, done)
+
+    async def _put(self, name: str, record: Record) -> None:
+        self._records.keep(name, record)
+        with contextlib.suppress(OSError):  # a full disk: an engine that is started later makes it again
+            await asyncio.to_thread(self._records.write, name, record)
 
     async def _made(self, name: str, record: Record) -> Record:
         """The record of a file that is there and measured."""
@@ -139,7 +155,7 @@ class Preparations:
 
     def _stage(self, name: str, record: Record, stage: str) -> None:
         shown = record.shown.model_copy(update={"stage": stage, "update_time": self._clock.wall()})
-        self._records.put(name, record.model_copy(update={"shown": shown}))
+        self._records.keep(name, record.model_copy(update={"shown": shown}))
 
     def _failed(self, record: Record, error: FiredeckError) -> Record:
         status = Status(code=error.name, message=error.text)

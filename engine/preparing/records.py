@@ -30,7 +30,8 @@ class Record(Wire):
 
 
 class Records:
-    """All of them in memory, by model and precision; `put` writes them through. One event loop."""
+    """All of them in memory, by model and precision, and on disk once they are written. One event loop, but for `load`,
+    `write` and `forget`, which take the disk's time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -70,16 +71,22 @@ class Records:
         _, account, _, model_id = model.split("/")
         return self._folder / account / model_id / f"{precision}.gguf"
 
-    def put(self, model: str, record: Record) -> None:
-        """Keep a record. OSError when the disk is full."""
+    def keep(self, model: str, record: Record) -> None:
+        """In memory, in the place of an earlier one."""
+        self._known.setdefault(model, {})[record.shown.precision] = record
+
+    def write(self, model: str, record: Record) -> None:
+        """On disk. OSError when that is full."""
         file = self.path(model, record.shown.precision).with_suffix(".json")
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(file, record.model_dump_json(by_alias=True, exclude_none=True))
-        self._known.setdefault(model, {})[record.shown.precision] = record
+
+    def drop(self, model: str) -> None:
+        """Out of memory."""
+        self._known.pop(model, None)
 
     def forget(self, model: str) -> None:
-        """Remove all that was prepared of a model."""
-        self._known.pop(model, None)
+        """Remove from disk all that was prepared of a model."""
         shutil.rmtree(self.path(model, "").parent, ignore_errors=True)
 
     def _is_whole(self, model: str, precision: str, record: Record) -> bool:

@@ -42,8 +42,8 @@ def pending(name: str, state: str = "PREPARING") -> PreparedPrecision:
 def test_every_analogue_is_a_type_that_the_quantizer_has_and_a_precision_on_the_wire() -> None:
     assert set(precision.ANALOGUES) <= set(PRECISIONS)
     assert set(precision.ANALOGUES.values()) <= set(FILE_TYPES)
-    assert [precision.own(name) for name in ("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", None)] == [
-        ["FP16"], ["BF16"], ["FP8"], ["FP4"], [], []
+    assert [precision.own(name) for name in ("F16", "BF16", "Q8_0", "Q4_0", "MXFP4", "Q4_1", None)] == [
+        ["FP16"], ["BF16"], ["FP8"], ["FP4"], ["FP4_MX_MOE"], [], []
     ]  # fmt: skip
 
 

@@ -15,6 +15,11 @@ def record(precision: str, state: str = "READY", size: int = 5, digest: str = "d
     return Record(shown=shown, source_digest=digest, size_bytes=size)
 
 
+def put(records: Records, one: Record) -> None:
+    records.keep(MODEL, one)
+    records.write(MODEL, one)
+
+
 def again(folder: Path) -> Records:
     records = Records(folder)
     records.load()
@@ -28,7 +33,7 @@ def states(records: Records, digest: str = "d") -> dict[str, str]:
 def test_records_and_whole_files_are_there_again_and_leftovers_are_not(tmp_path: Path) -> None:
     records = Records(tmp_path)
     for name, state in (("FP8", "READY"), ("FP4", "PREPARING"), ("BF16", "FAILED")):
-        records.put(MODEL, record(name, state))
+        put(records, record(name, state))
         records.path(MODEL, name).write_bytes(b"model")
     folder = records.path(MODEL, "FP8").parent
     (folder / ".FP4.gguf.17.abcd.part").touch()
@@ -41,7 +46,7 @@ def test_records_and_whole_files_are_there_again_and_leftovers_are_not(tmp_path:
 
 def test_a_file_that_is_gone_or_cut_short_is_told_as_failed(tmp_path: Path) -> None:
     records = Records(tmp_path)
-    records.put(MODEL, record("FP8"))
+    put(records, record("FP8"))
     assert states(records) == {"FP8": "FAILED"}
     records.path(MODEL, "FP8").write_bytes(b"model")
     assert states(records) == {"FP8": "READY"}
@@ -51,7 +56,8 @@ def test_a_file_that_is_gone_or_cut_short_is_told_as_failed(tmp_path: Path) -> N
 
 def test_what_was_made_of_another_file_does_not_count(tmp_path: Path) -> None:
     records = Records(tmp_path)
-    records.put(MODEL, record("FP8", "PREPARING", digest="old"))
+    put(records, record("FP8", "PREPARING", digest="old"))
     assert states(records, "new") == {}
+    records.drop(MODEL)
     records.forget(MODEL)
     assert (records.get(MODEL, "FP8"), list(tmp_path.glob("*/mine"))) == (None, [])
