@@ -55,6 +55,7 @@ _INFER = COMPUTED | {COUNT}
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
+_CHECK = "/v1/validateModelConfig"  # the control plane's too, of no account
 
 
 class Gateway:
@@ -72,7 +73,7 @@ class Gateway:
     def owns(path: str) -> bool:
         inner = path.removeprefix(_PREFIX) if path.startswith(f"{_PREFIX}/") else path
         below = inner != path or inner.startswith("/v1/")
-        return below and inner != _ACCOUNTS and not inner.startswith(f"{_ACCOUNTS}/")
+        return below and inner not in (_ACCOUNTS, _CHECK) and not inner.startswith(f"{_ACCOUNTS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = tracing.request_id()
