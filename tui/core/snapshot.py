@@ -49,6 +49,8 @@ class Row:
     region: str = ""
     shape: str = ""
     cost_per_hour: float | None = None  # US dollars, of the replicas that stand on nodes with a price
+    ttft_p99_ms: float | None = None
+    acceptance: float | None = None  # of all drafted tokens since the engine counts
     hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
 
     def told(self, field: str, text: Callable[[Any], str]) -> str:
@@ -147,7 +149,7 @@ def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
 
 def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), prices: Prices | None = None) -> Row:
     """`hidden`: what its source never tells. A count that was not sent is not told either: its default is none."""
-    deployment, stats, scaler = status.deployment, status.stats, status.autoscaler
+    deployment, stats, scaler, drafts = status.deployment, status.stats, status.autoscaler, status.speculation
     ready, desired = ready_count(status), deployment.desired_replica_count
     if desired is None and scaler is not None:
         desired = scaler.desired
@@ -179,9 +181,11 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
         cached_share=stats.cached_tokens_total / stats.prompt_tokens_total if stats.prompt_tokens_total else None,
         stages=_stages(status),
         region=region,
+        ttft_p99_ms=stats.ttft_p99_ms,
+        acceptance=drafts.accepted / drafts.drafted if drafts is not None and drafts.drafted else None,
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
         cost_per_hour=_cost(status, prices or {}),
-        hidden=hidden | unsent,
+        hidden=hidden | unsent | _unexposed(status, ready),
     )
 
 
@@ -209,6 +213,13 @@ def _cost(status: DeploymentStatus, prices: Prices) -> float | None:
     standing = [prices.get(one.node) for one in status.replicas if one.node] if prices else [None]
     known = [price for price in standing if price is not None]
     return sum(known) * (status.deployment.accelerator_count or 1) if len(known) == len(standing) else None
+
+
+def _unexposed(status: DeploymentStatus, ready: int | None) -> frozenset[str]:
+    """Who tells one percentile knows the other, and a replica that serves knows what it drafts: if they may say so."""
+    stats = status.stats
+    found = {"ttft_p99_ms"} if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None else set()
+    return frozenset(found | ({"acceptance"} if ready and status.speculation is None else set()))
 
 
 def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:

@@ -59,6 +59,11 @@ class ChartedPage(Page):
             for kind in series.CHARTS:
                 yield ChartView(id=f"chart-{kind.key}")
 
+    def compose_more_charts(self) -> ComposeResult:
+        with Horizontal(id="more-charts"):
+            for kind in series.MORE_CHARTS:
+                yield ChartView(id=f"chart-{kind.key}")
+
     @property
     def span_s(self) -> int:
         """What the charts cover: the user's choice, or 5 minutes; 2 while the engine is too young to fill those."""
@@ -135,9 +140,9 @@ class ChartedPage(Page):
         if curves.history is None and self.picture.link.lost_at is not None:
             note = note or "not known: no connection"
         marks = self.marks()
-        for kind in series.CHARTS:
-            chart = self.chart_of(kind, live=not stale_age, marks=marks)
-            self.query_one(f"#chart-{kind.key}", ChartView).show(chart, note, stale_age)
+        for kind in series.ALL_CHARTS:
+            for view in self.query(f"#chart-{kind.key}").results(ChartView):  # not every page has all of them
+                view.show(self.chart_of(kind, live=not stale_age, marks=marks), note, stale_age)
 
     def marks(self) -> tuple[Mark, ...]:
         """What happened to the target, for the axis."""
