@@ -110,6 +110,7 @@ class ModelFile(Wire):
     architecture: str | None = None
     licence: str | None = None
     on_disk: bool = False
+    recommended_drafts: list[str] | None = None
     prepared: list[PreparedPrecision] | None = None
 
 

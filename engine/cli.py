@@ -207,19 +207,26 @@ def backup(folder: Path, data_dir: Path | None) -> None:
         click.echo(f"not copied: {file}", err=True)
 
 
-@click.command(epilog=epilog("firedeck model pull smollm2-135m-instruct", "firedeck model pull hf:ORG/REPO/FILE.gguf"))
+@click.command(
+    epilog=epilog(
+        "firedeck model pull smollm2-135m-instruct",
+        "firedeck model pull hf:ORG/REPO/FILE.gguf",
+        "firedeck model pull https://example.com/model.gguf --sha256 SHA256",
+    )
+)
 @click.argument("model")
-def pull(model: str) -> None:
-    """Fetch MODEL into the cache folder: a library model, or hf:ORG/REPO/FILE.gguf from the Hugging Face hub.
+@click.option("--sha256", help="What the file has to be, of hf: and addresses.")
+def pull(model: str, sha256: str | None) -> None:
+    """Fetch MODEL into the cache folder: a library model, hf:ORG/REPO/FILE.gguf (Hugging Face hub), or an address.
 
-    The file of a hub model is then made a model of your own with `firedeck model create ID --file PATH`.
+    One that was interrupted goes on where it was. The file of a hub or an address is then made a model of your own with
+    `firedeck model create ID --file PATH`.
     """
     from engine.models import catalogue
     from engine.models.__main__ import fetch_one
 
     try:
-        entry = catalogue.from_hf(model, model) if model.startswith("hf:") else catalogue.find(model)
-        fetch_one(entry, sys.stderr)
+        fetch_one(catalogue.sourced(model, sha256), sys.stderr)
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
         sys.exit(1)

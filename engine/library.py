@@ -222,7 +222,9 @@ class Library:
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
             if model.is_adapter:
                 return self.dimensions(self.served(name).name)
-            return Dimensions(weights_bytes=(model.firedeck.size_bytes if model.firedeck else None) or 0)
+            entry = self._entries.get(name)
+            told = (model.firedeck.size_bytes if model.firedeck else None) or 0
+            return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
 
     async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
         """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;

@@ -31,7 +31,7 @@ def listed(entry: Entry) -> Model:
         firedeck=ModelFile(
             file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
             quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
-            on_disk=fetch.is_present(entry),
+            on_disk=fetch.is_present(entry), recommended_drafts=list(entry.recommended_drafts) or None,
         ),
     )  # fmt: skip
 

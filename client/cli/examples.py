@@ -155,6 +155,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "usage": (
         "firedeck usage",
         "firedeck usage --by key,tag:team --filter 'deployment=\"*/chat\"' --csv",
+        "firedeck usage --group-by day,deployment",
         "firedeck usage --start-time 2026-11-01 --end-time 2026-11-08 --group-by accelerator-type -o json",
     ),
     "user create": (

@@ -116,7 +116,7 @@ class Book:
         self.axis = axis
         self.open = {one.replica: _held(one, last) for one in left}
         self._numbered = numbered
-        self._seen: dict[str, float] = {}  # monotonic seconds at which each replica was last known to live
+        self._former: Mapping[str, Presence] = {}  # as they were at the last look
 
     def unsettled(self) -> bool:
         """Whether it is still open which replicas outlived the engine before."""
@@ -124,19 +124,19 @@ class Book:
 
     def observe(self, replicas: Mapping[str, Presence], now_s: float) -> list[Interval]:
         """Compare with all replicas that there are. Level-triggered: what is missed once is made good the next time."""
-        changed = [
-            interval
-            for replica, one in list(self.open.items())
-            if (interval := self._follow(one, replicas.get(replica), now_s)) is not one
-        ]
+        changed = []
+        for replica, one in list(self.open.items()):
+            there = replicas.get(replica)
+            if there is not None and there.terms is not None and one.held_ms is None:
+                continue  # it goes on, as nearly all do
+            interval = self._follow(one, there, now_s)
+            if interval is not one:
+                changed.append(interval)
         for replica, there in replicas.items():
-            if there.terms is None:
-                continue
-            self._seen[replica] = there.seen_at
-            if replica not in self.open:
-                changed.append(
-                    self._begin(replica, there.deployment, there.terms, self.axis.at(min(there.since, now_s)))
-                )
+            if replica not in self.open and there.terms is not None:
+                at_ms = self.axis.at(min(there.since, now_s))
+                changed.append(self._begin(replica, there.deployment, there.terms, at_ms))
+        self._former = dict(replicas)
         return changed
 
     def close(self, now_s: float) -> list[Interval]:
@@ -149,9 +149,8 @@ class Book:
         instants are those that people read and lengths stay true."""
         if abs(wall_ms - self.axis.at(now_s)) <= STEP_MS or self.unsettled():
             return []
-        going_on, seen = list(self.open.values()), dict(self._seen)
+        going_on = list(self.open.values())
         ended = [self._end(one, self.axis.at(now_s)) for one in going_on]
-        self._seen = seen
         self.axis = Axis.set_by(wall_ms, self.axis.boot, now_s)
         return ended + [self._begin(one.replica, one.deployment, one.terms, wall_ms) for one in going_on]
 
@@ -162,7 +161,8 @@ class Book:
                 return self._end(one, one.held_ms)
             return self._keep(replace(one, held_ms=None)) if there.terms else one
         if there is None:  # it died since the last look
-            return self._end(one, self.axis.at(self._seen.get(one.replica, now_s)))
+            last = self._former.get(one.replica)
+            return self._end(one, self.axis.at(now_s if last is None else last.seen_at))
         return one if there.terms else self._end(one, self.axis.at(min(there.since, now_s)))
 
     def _begin(self, replica: str, deployment: str, terms: Terms, at_ms: int) -> Interval:
@@ -175,7 +175,6 @@ class Book:
 
     def _end(self, one: Interval, at_ms: int) -> Interval:
         del self.open[one.replica]
-        self._seen.pop(one.replica, None)
         return replace(one, ended_ms=max(one.began_ms, at_ms), held_ms=None)
 
 

