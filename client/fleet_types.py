@@ -19,12 +19,17 @@ REPLICA_STAGES = (
 HISTORY_SERIES = {
     "ttft_p50_ms": "ms",
     "ttft_p95_ms": "ms",
+    "ttft_p99_ms": "ms",
+    "inter_token_p50_ms": "ms",
+    "inter_token_p95_ms": "ms",
     "tokens_per_second": "tok/s",
     "requests_per_second": "req/s",
     "queue": "requests",
     "concurrency": "requests",
     "ready": "replicas",
     "desired": "replicas",
+    "kv_share": "0 to 1",
+    "draft_acceptance": "0 to 1",
 }
 
 
@@ -117,6 +122,7 @@ class DeploymentStats(Wire):
     running: int = Field(0, description="requests being generated, now")
     ttft_p50_ms: float | None = None
     ttft_p95_ms: float | None = None
+    ttft_p99_ms: float | None = None
     tokens_per_second: float | None = None
     prompt_tokens_per_second: float | None = None
     requests_total: int = 0
@@ -159,6 +165,20 @@ class NodePage(Wire):
     nodes: list[NodeView] = []
 
 
+class SpeculationView(Wire):
+    """What became of drafts since the engine counts, and what they cost, as measured when a replica started: of one
+    request at a time. Drafts that clients send (`prediction`) are counted too."""
+
+    drafts: int = Field(0, description="steps that verified any")
+    drafted: int = Field(0, description="tokens")
+    accepted: int = 0
+    drafted_at: list[int] = Field([], description="drafts that had a token there, by its position from 0")
+    accepted_at: list[int] = Field([], description="drafts that were right up to there")
+    step_ms: float | None = Field(None, description="one token without drafts")
+    verify_ms: dict[int, float] = Field({}, description="one step by how many tokens it verifies")
+    draft_token_ms: float | None = Field(None, description="one token of the draft model; absent where there is none")
+
+
 class DeploymentStatus(Wire):
     """A deployment with all that the dashboard shows beside it."""
 
@@ -172,6 +192,7 @@ class DeploymentStatus(Wire):
         None, description="the deployment's updateTime that the engine has acted on: state and counts are of that one"
     )
     simulated: bool = False
+    speculation: SpeculationView | None = Field(None, description="absent while no replica has told")
 
     @property
     def seen_as_declared(self) -> bool:

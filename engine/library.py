@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
+from engine import deprecation
 from engine.deployed_rules import check_owner
 from engine.model_facts import listed, of_adapter, of_base, with_file_state, with_prepared
 from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
@@ -93,6 +94,10 @@ class Library:
         if name in self._own and is_library:
             raise InvalidArgument(f"{text!r} may be {name} or {library}", field=field, hint="write the full name")
         return library if is_library else name
+
+    def deprecated_on(self, name: str) -> date | None:
+        """From when on nobody deploys it anew; None for no such day. Looks at no file."""
+        return deprecation.day_of(self._own[name].deprecation_date) if name in self._own else None
 
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""

@@ -10,7 +10,7 @@ from typing import Any
 from client.enums import STRICT
 from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import MODEL_OUTPUT_ONLY, Model
-from engine import masks
+from engine import deprecation, masks
 from engine.access import bodies
 from engine.wire_paths import find
 
@@ -57,6 +57,7 @@ def updated(current: Model, changes: Model, paths: frozenset[str] | None) -> Mod
 
 
 def _check(spec: Model) -> None:
+    deprecation.day_of(spec.deprecation_date)
     if spec.kind not in SERVED_KINDS:
         raise FailedPrecondition(
             f"models of kind {spec.kind} are not served",

@@ -23,6 +23,7 @@ from tui.core.inbox_file import InboxFile
 from tui.core.journal import Journal, default_path
 from tui.core.last_view import LastView, LastViews
 from tui.core.plan import Plan, Verb
+from tui.core.playground import Seat
 from tui.core.query import View
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
@@ -36,8 +37,10 @@ from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.help import HelpDialog
 from tui.screens.listing import ListScreen
+from tui.screens.matrix import MatrixScreen
 from tui.screens.page import Page
 from tui.screens.palette import Palette, PrefixCommands
+from tui.screens.playground import PlaygroundScreen
 from tui.screens.requests import RequestsScreen
 from tui.screens.routers import RoutersScreen
 from tui.screens.timeline import TimelineScreen
@@ -47,6 +50,7 @@ from tui.widgets.ascii_filter import AsciiFilter
 
 PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
     "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
+    "matrix": MatrixScreen,
 }  # fmt: skip
 
 
@@ -67,7 +71,7 @@ class Deck(App[None], inherit_bindings=False):
     TITLE = "firedeck"
     CSS_PATH = [
         "app.tcss", "screens/fleet.tcss", "screens/deployment.tcss", "screens/dialogs.tcss", "screens/create.tcss",
-        "screens/help.tcss", "screens/listing.tcss",
+        "screens/help.tcss", "screens/listing.tcss", "screens/playground.tcss",
     ]  # fmt: skip
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
@@ -109,6 +113,7 @@ class Deck(App[None], inherit_bindings=False):
         self.executor = Executor(source, journal, clock, lambda: self.locked)
         self._first_page = deployment
         self.undo: tuple[Plan, ...] = ()
+        self.talk: list[Seat] = []  # what was said in the playground
         self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
         kept = journal.path is not None and source.facts.kind != "recording"  # its alerts were dealt with then
@@ -267,7 +272,10 @@ class Deck(App[None], inherit_bindings=False):
             return
         while len(self.screen_stack) > 1 and isinstance(self.screen, Page) and not isinstance(self.screen, FleetScreen):
             self.pop_screen()
-        if page != "fleet":
+        if page == "playground":
+            below = self.screen.target_name if isinstance(self.screen, FleetScreen) else None
+            self.push_screen(PlaygroundScreen(below or "", self.talk))
+        elif page != "fleet":
             self.push_screen(PAGES.get(page, ListScreen)(page))
 
     def show_timeline(self, deployment: str, around: datetime | None = None) -> None:

@@ -12,6 +12,7 @@ from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
 from client.fleet_types import DeploymentStatus
 from client.router_types import SHIFTING
 from client.types import DeploymentSpec
+from tui.core import adapter_plan
 from tui.core.journal import Entry, Journal
 from tui.core.plan import Plan, Verb, undo
 from tui.sources.base import FleetSource
@@ -20,7 +21,7 @@ LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
 DONE: dict[Verb, str] = {
     "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
-    "roll_back": "rolled back",
+    "roll_back": "rolled back", "load": "loaded", "unload": "taken off",
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ class Executor:
         Every end is journalled, that of a cancelled sending too: the server may have acted on it.
         """
         try:
-            name = await self._send(plan)
+            name, back = await self._send(plan)
         except FiredeckError as error:
             await self._write(plan, f"{error.name}: {error.text}")
             raise
@@ -62,22 +63,28 @@ class Executor:
             raise
         warning = await self._write(plan, "ok")
         text = f"{name.rpartition('/')[2]} was {DONE[plan.verb]}"
-        follow = plan.verb not in ("delete", "roll_back")
-        return Outcome(plan.verb, text, name, await self._undo(plan, seen), warning, follow=follow)
+        follow = plan.verb not in ("delete", "roll_back", "load", "unload")
+        return Outcome(plan.verb, text, name, back or await self._undo(plan, seen), warning, follow=follow)
 
-    async def _send(self, plan: Plan) -> str:
+    async def _send(self, plan: Plan) -> tuple[str, Plan | None]:
+        """The name of what was changed, and the way back where that is known from the answer alone."""
         if self._locked():
             raise PermissionDenied(LOCKED, hint="unlock it first")
         if not plan.ready:
             raise FailedPrecondition("there is nothing to send, or something must be put right first")
         if plan.verb == "create":
             made = await self._source.create(plan.spec or DeploymentSpec(), plan.id or None)
-            return made.name
+            return made.name, None
         if plan.verb == "roll_back":
             await self._roll_back(plan)
-            return plan.target
+            return plan.target, None
+        if plan.verb == "unload":
+            return await self._unload(plan)
         await self._recheck(plan)
         match plan.verb:
+            case "load":
+                one = await self._source.load_adapter(plan.model, plan.target)
+                return one.name, adapter_plan.back(plan, one)
             case "scale":
                 await self._source.scale(plan.target, plan.replica_count or 0)
             case "update":
@@ -86,7 +93,15 @@ class Executor:
                 await self._source.delete(plan.target, ignore_checks=plan.ignore_checks)
             case "undelete":
                 await self._source.undelete(plan.target)
-        return plan.target
+        return plan.target, None
+
+    async def _unload(self, plan: Plan) -> tuple[str, Plan | None]:
+        """It must still be the one that the user saw."""
+        found = [one for one in await self._source.deployed_models() if one.name == plan.target]
+        if not found or found[0].create_time != plan.seen_created:
+            raise FailedPrecondition(f"{plan.id} is not loaded any more as it was", hint="look again")
+        await self._source.unload_adapter(plan.target)
+        return plan.target, adapter_plan.back(plan, found[0])
 
     async def _roll_back(self, plan: Plan) -> None:
         """Of a router: the shift must still be the one that the user saw."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from client.cli.options import delete_each, names_argument, quiet_option, run, s
 from client.errors import NotFound
 from client.files import Progress, unwatched
 from client.listing import ListOptions
-from client.model_types import ModelSpec, PeftDetails
+from client.model_types import Model, ModelSpec, PeftDetails
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 
@@ -41,6 +42,7 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
             library = await client.models.list(LIBRARY_ACCOUNT, **asked)
             found[:0], found.total_size = library, library.total_size + found.total_size
         show(found, out.MODEL_HEADER, out.model_row, output)
+        _tell_deprecated(found, output)
 
     run(work, base_url, api_key, account)
 
@@ -55,6 +57,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     async def work(client: Client) -> None:
         found = await client.models.get(name)
         out.show(found, out.MODEL_HEADER, out.model_row, output, precisions.text(found))
+        _tell_deprecated([found], output)
 
     run(work, base_url, api_key, account)
 
@@ -170,6 +173,12 @@ def download(
             out.say(str(file))
 
     run(work, base_url, api_key, account)
+
+
+def _tell_deprecated(models: Sequence[Model], output: str) -> None:
+    for one in models:
+        if (day := one.deprecation_date) is not None and day.year:
+            out.tell(f"{one.id} is deprecated from {day.year}-{day.month or 1:02}-{day.day or 1:02} on", output)
 
 
 def _watched(output: str) -> Progress:

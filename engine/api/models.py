@@ -13,7 +13,7 @@ from client.access_types import ADMIN
 from client.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
-from engine import model_rules
+from engine import deprecation, model_rules
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
 from engine.api.listing import page
 from engine.house import House
@@ -79,6 +79,7 @@ async def update(
     if changed.default_draft_model:
         house.library.get(changed.default_draft_model, "defaultDraftModel")
     now = house.fleet.rooms.clock.wall()
+    deprecation.check_notice(current, changed, now.date())
     kept = await house.library.put(changed.model_copy(update={"update_time": now}))
     return shown(_with_refs(house, _as_seen_by(caller, kept), caller.account))
 
@@ -87,6 +88,8 @@ async def update(
 async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """Forget a model (a file that was registered stays where it is); refused while a deployment uses it."""
     name = _name(account, model_id)
+    if house.library.has(name):
+        deprecation.check_removable(house.library.get(name), house.fleet.rooms.clock.wall().date())
     users = [*house.fleet.uses(name), *(str(ref.deployment) for ref in house.fleet.deployed.of_model(name))]
     if users:
         used = ", ".join(dict.fromkeys(users))

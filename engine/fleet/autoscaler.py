@@ -120,7 +120,7 @@ class Autoscaler:
             idle_since=self.idle_since,
             oldest_held_s=self._lobby.oldest_s(),
             missing=bool(heard) and now - min(heard) > UNHEARD_AFTER_S,
-            ttft_p99_ms=None if policy.ttft_p99_ms is None else self._meter.ttft_ms(99, policy.average_s),
+            ttft_p99_ms=None if policy.ttft_p99_ms is None else self._meter.ttft_ms(policy.average_s).p99,
             forecast=self._forecast.demand if self._forecast else None,
             unplaced=short.unplaced if short else 0,
             shortage=short.reason if short else "",

@@ -10,6 +10,7 @@ from engine.fleet.record import Seen
 from engine.fleet.rooms import Rooms
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
+from engine.telemetry.lately import Lately
 from engine.telemetry.meter import Meter
 
 HISTORY_STEP_S = 1.0
@@ -30,8 +31,9 @@ class Work:
 class Chronicle:
     """One deployment's. Times are the clock's. `unwritten`: why the disk did not take the last touch, or ""."""
 
-    def __init__(self, name: str, meter: Meter, rooms: Rooms) -> None:
+    def __init__(self, name: str, meter: Meter, lately: Lately, rooms: Rooms) -> None:
         self.recorder = Recorder()
+        self.lately = lately
         self.unwritten = ""
         self._name = name
         self._meter = meter
@@ -48,6 +50,7 @@ class Chronicle:
             self._gauge(seen, work)
         if now - self._recorded_at >= HISTORY_STEP_S:
             self._recorded_at = now
+            self.lately.look(now)
             self._record(seen, work)
         await self._touch(now, idle_since)
 
@@ -60,17 +63,20 @@ class Chronicle:
 
     def _record(self, seen: Seen, work: Work) -> None:
         meter = self._meter
+        ttft = meter.ttft_ms(TTFT_WINDOW_S)
         self.recorder.add(
             self._clock.wall().timestamp(),
             {
-                "ttft_p50_ms": meter.ttft_ms(50, TTFT_WINDOW_S),
-                "ttft_p95_ms": meter.ttft_ms(95, TTFT_WINDOW_S),
+                "ttft_p50_ms": ttft.p50,
+                "ttft_p95_ms": ttft.p95,
+                "ttft_p99_ms": ttft.p99,
                 "tokens_per_second": meter.token_rate() if seen.ready else None,
                 "requests_per_second": meter.request_rate(REQUEST_RATE_WINDOW_S),
                 "queue": float(work.queued),
                 "concurrency": float(work.running + work.held),
                 "ready": float(seen.ready),
                 "desired": float(seen.desired),
+                **self.lately.series(),
             },
         )
 

@@ -33,6 +33,7 @@ from engine.fleet.suspects import Suspects
 from engine.fleet.template import Template, template_of
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
+from engine.telemetry.lately import Lately
 from engine.telemetry.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Keeper:
         self.lobby = Lobby(self.ready, self.look_soon, rooms.clock, self.meter.held, self.balancer, self._most_wait_s)
         self.suspects = Suspects(deployment.name, rooms.clock, self.replicas, self.announce, self.lobby.serve)
         self.faults = Faults(deployment.name, rooms, self.replicas, self.suspects)
-        self.chronicle = Chronicle(deployment.name, self.meter, rooms)
+        self.chronicle = Chronicle(deployment.name, self.meter, Lately(self.figures), rooms)
         self.autoscaler = Autoscaler(self.record, self.replicas, self.lobby, self.meter, rooms.clock)
         self._rooms = rooms
         self._awake = asyncio.Event()

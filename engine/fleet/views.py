@@ -56,6 +56,7 @@ def status(fleet: Fleet, keeper: Keeper, quotas_of: QuotasOf) -> DeploymentStatu
         conditions=conditions(keeper, fleet.rooms.clock, quotas_of),
         observed_update_time=keeper.observed_update_time,
         simulated=fleet.rooms.driver.simulated,
+        speculation=keeper.chronicle.lately.speculation,
     )
 
 

@@ -30,6 +30,7 @@ from engine.asgi import (
     send_json,
 )
 from engine.clock import Clock
+from engine.deprecation import sunset
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import Admission, Visit
@@ -160,6 +161,8 @@ class Gateway:
         tracing.asks(keeper.name, base, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
+        if (day := self._house.library.deprecated_on(base)) is not None:
+            visit.told_besides.append((b"sunset", sunset(day).encode()))
         exchange.shorten(visit.charge(fields, body, generates=path in GENERATES, context=context))
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, base, addon, fields.get("metadata"), simulated=simulated)

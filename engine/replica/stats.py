@@ -47,6 +47,7 @@ def figures(loaded: Loaded, scheduler: Scheduler) -> dict[str, Any]:
         "device": device(loaded),
         "step_cost_ms": {str(width): round(ms, 3) for width, ms in loaded.costs.step_ms.items()},
         "verify_cost_ms": {str(width): round(ms, 3) for width, ms in loaded.costs.verify_ms.items()},
+        "draft_token_ms": round(loaded.draft_model.step_ms, 3) if loaded.draft_model else None,
         "batch_invariant": loaded.costs.batch_invariant,
         "prefill_token_ms": round(loaded.costs.prefill_token_ms, 3),
         "thread_cost_ms": {str(count): round(ms, 3) for count, ms in sorted(loaded.costs.thread_ms.items())},

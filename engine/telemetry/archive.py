@@ -1,7 +1,7 @@
 """The coarse points of each deployment's last day on disk: one file a deployment, of a fixed size at most.
 
     header (16 bytes)  magic, CRC-32 of what the file is of: series, step, deployment, when that was created
-    8,640 places       a record of `history` (40 bytes) and its CRC-32: at most 380,176 bytes in all
+    8,640 places       a record of `history` (60 bytes) and its CRC-32: at most 552,976 bytes in all
 
 A point's place follows from its time, so that the oldest is overwritten and nothing is ever moved or rewritten. What a
 crash has torn fails its CRC and is a gap, as is a time in which no engine ran. Nothing is synced: a killed engine loses

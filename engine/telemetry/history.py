@@ -1,7 +1,7 @@
 """The last day of a deployment, for charts: every second for 15 minutes, every ten seconds for 24 hours.
 
-Bounded: 900 + 8640 rows of a time and eight numbers, in typed arrays that grow as they fill: 0.72 MB a deployment once
-a day is over, as measured (lists of Python's own numbers took 3.1 MB at rest and 3.8 MB at work). Averages fill the
+Bounded: 900 + 8640 rows of a time and a number for each series, in typed arrays that grow as they fill: 0.60 MB a
+deployment once a day is over, as measured. Values have seven digits, more than any chart shows. Averages fill the
 coarse ring, so that a spike of one second still shows a tenth of itself; None stays None unless some sample of the ten
 was known. Where nobody looked (a restart, a laptop that slept) there are rows of None: nothing is drawn across what is
 not known.
@@ -30,7 +30,7 @@ FINE_GAP_S, COARSE_GAP_S = 5.0, 20.0  # between two rows: less is a loop that wa
 Values = Sequence[float | None]  # in the order of HISTORY_SERIES
 SERIES = tuple(HISTORY_SERIES)
 RECORD = struct.Struct(f"<d{len(SERIES)}f")  # a coarse row: epoch seconds, values; NaN is None
-_WIDTH = 1 + len(SERIES)  # numbers of a row: epoch seconds, then a value for each series, NaN where it is not known
+_WIDTH = len(SERIES)  # values of a row, NaN where it is not known
 
 
 class Ring:
@@ -38,49 +38,55 @@ class Ring:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._next = 0  # the row to write
-        self._numbers = array("d")
+        self._next = 0  # the row to write: the end of what there is, or the oldest
+        self._times = array("d")
+        self._values = array("f")
 
     def add(self, at: float, values: Values) -> None:
-        start = self._next * _WIDTH  # the end of what there is, or the oldest row
-        row = array("d", (at, *(math.nan if value is None else value for value in values)))
-        self._numbers[start : start + _WIDTH] = row
-        self._next = (self._next + 1) % self._most
+        row, start = self._next, self._next * _WIDTH
+        self._times[row : row + 1] = array("d", (at,))
+        known = array("f", (math.nan if value is None else value for value in values))
+        self._values[start : start + _WIDTH] = known
+        self._next = (row + 1) % self._most
 
     @property
     def full(self) -> bool:
-        return len(self._numbers) == self._most * _WIDTH
+        return len(self._times) == self._most
 
     def times(self) -> array[float]:
         """Of all rows, oldest first."""
-        return self._ordered()[::_WIDTH]
+        oldest = self._oldest
+        return self._times[oldest:] + self._times[:oldest]
 
     def rows(self) -> Iterator[tuple[float, list[float | None]]]:
         """All of them, oldest first."""
-        ordered = self._ordered()
-        for start in range(0, len(ordered), _WIDTH):
-            at, *values = ordered[start : start + _WIDTH]
-            yield at, _known(values)
+        values = self._ordered()
+        for number, at in enumerate(self.times()):
+            yield at, _known(values[number * _WIDTH : (number + 1) * _WIDTH])
 
     def read(self, seconds: float) -> tuple[list[float], list[list[float | None]]]:
         """The times of the rows of the last `seconds`, oldest first, and the values of each series at them: all that
         were added after the last older one, wherever the clock was set meanwhile."""
-        ordered = self._ordered()
-        times = ordered[::_WIDTH].tolist()
+        times, values = self.times().tolist(), self._ordered()
         since = times[-1] - seconds if times else 0.0
         first = next((i + 1 for i in range(len(times) - 1, -1, -1) if times[i] < since), 0)
-        columns = (ordered[first * _WIDTH + number :: _WIDTH] for number in range(1, _WIDTH))
+        columns = (values[first * _WIDTH + number :: _WIDTH] for number in range(_WIDTH))
         return times[first:], [_known(column) for column in columns]
 
-    def newest(self, count: int) -> Iterator[array[float]]:
-        """The last `count` rows, oldest first; fewer where there are no more. NaN is None."""
-        ordered = self._ordered()
-        for start in range(max(0, len(ordered) - count * _WIDTH), len(ordered), _WIDTH):
-            yield ordered[start : start + _WIDTH]
+    def newest(self, count: int) -> Iterator[tuple[float, ...]]:
+        """The time and the values of the last `count` rows, oldest first; fewer where there are no more. NaN is
+        None."""
+        times, values = self.times(), self._ordered()
+        for number in range(max(0, len(times) - count), len(times)):
+            yield (times[number], *values[number * _WIDTH : (number + 1) * _WIDTH])
+
+    @property
+    def _oldest(self) -> int:
+        return self._next if self.full else 0
 
     def _ordered(self) -> array[float]:
-        oldest = self._next * _WIDTH if self.full else 0
-        return self._numbers[oldest:] + self._numbers[:oldest]
+        oldest = self._oldest * _WIDTH
+        return self._values[oldest:] + self._values[:oldest]
 
 
 class Recorder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -34,6 +34,14 @@ class Usage:
     generated: int = 0
     accepted: int = 0
     rejected: int = 0
+
+
+class Ttft(NamedTuple):
+    """Percentiles, nearest rank, in ms; None of nothing."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
 
 
 class Meter:
@@ -144,8 +152,10 @@ class Meter:
     def duration_buckets(self) -> Buckets:
         return metrics.cumulative(self._of(metrics.DURATION))
 
-    def ttft_ms(self, p: float, seconds: float) -> float | None:
-        return percentile(self._ttft_ms.values(self._clock.monotonic(), seconds), p)
+    def ttft_ms(self, seconds: float) -> Ttft:
+        """Of the last `seconds`."""
+        known = sorted(self._ttft_ms.values(self._clock.monotonic(), seconds))
+        return Ttft(percentile(known, 50), percentile(known, 95), percentile(known, 99))
 
     def request_rate(self, seconds: float) -> float:
         return self._starts.per_second(self._clock.monotonic(), seconds)
@@ -158,14 +168,16 @@ class Meter:
         now = self._clock.monotonic()
         ends = self._ends.total(now)
         known = serving or self._starts.total(now) > 0
+        ttft = self.ttft_ms(STATS_WINDOW_S)
         return DeploymentStats(
             window_s=STATS_WINDOW_S,
             requests_per_second=self._starts.per_second(now) if known else None,
             error_rate=self._failures.total(now) / ends if ends else None,
             queue=queue,
             running=running,
-            ttft_p50_ms=self.ttft_ms(50, STATS_WINDOW_S),
-            ttft_p95_ms=self.ttft_ms(95, STATS_WINDOW_S),
+            ttft_p50_ms=ttft.p50,
+            ttft_p95_ms=ttft.p95,
+            ttft_p99_ms=ttft.p99,
             tokens_per_second=self.token_rate() if known else None,
             prompt_tokens_per_second=self._prompted.per_second(now, RATE_WINDOW_S) if known else None,
             requests_total=self.requests,

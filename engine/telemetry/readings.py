@@ -94,8 +94,8 @@ class Minutes:
 class Readings:
     """The newest of one deployment, oldest first."""
 
-    def __init__(self) -> None:
-        self._kept: deque[Reading] = deque(maxlen=_KEPT)
+    def __init__(self, most: int = _KEPT) -> None:
+        self._kept: deque[Reading] = deque(maxlen=most)
 
     def add(self, reading: Reading) -> None:
         self._kept.append(reading)

@@ -28,16 +28,18 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
         await stage.press("h")
         assert isinstance(stage.app.screen, ColumnsDialog)
         options = stage.app.screen.query_one("OptionList")
-        for key in ("rps", "ttft99"):
+        for key in ("rps", "acceptance"):
             options.highlighted = options.get_option_index(key)
             await stage.press("space")
-        assert "✔ TTFT99" in stage.text
+        assert "✔ ACCEPTED" in stage.text
         await stage.press("enter")
-        assert "TTFT99" in stage.text
+        assert "ACCEPTED" in stage.text
         assert "n/e" in stage.text, "not exposed is neither unknown nor zero"
         assert "REQ/S" not in stage.text.splitlines()[2]
         await stage.press("h", "r")
         assert [column.key for column in stage.app.screen.table.columns] == usual
+        await stage.press("h", "enter")
+        assert not stage.app.screen.order.columns, "the usual ones are no choice: new ones come among them"
 
 
 async def test_a_side_page_keeps_its_columns_for_the_next_visit():

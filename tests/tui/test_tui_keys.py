@@ -25,9 +25,11 @@ from tui.screens.sides import SIDES
 OPENED_BY = {
     "fleet": (), "deployment": ("enter",), "list": ("2",), "audit": ("9",), "alerts": ("0",), "requests": ("r",),
     "request": ("r", "enter"), "routers": ("w",), "costs": ("dollar_sign",), "timeline": ("t",),
+    "matrix": ("M",), "playground": ("A", "escape"),
 }  # fmt: skip
 DIALOGS = (
     ("s",), ("e",), ("c",), ("D",), ("h",), ("V",), ("i",), ("space", "s"), ("w", "b"), ("r", "slash"), ("slash",),
+    ("M", "a"), ("A", "escape", "o"),
 )  # fmt: skip
 
 

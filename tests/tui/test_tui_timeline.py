@@ -115,7 +115,7 @@ async def test_the_same_of_an_hour_ago_lies_beside_and_what_is_not_kept_is_said(
         await stage.press("enter", "v")
         await stage.later()
         labels = [line.label for line in chart(stage).lines]
-        assert labels == ["p50", "p95", "p95 1h ago"]
+        assert labels == ["p50", "p95", "p99", "p95 1h ago"]
         ask = stage.source.history
 
         async def kept(name, seconds):
@@ -127,7 +127,7 @@ async def test_the_same_of_an_hour_ago_lies_beside_and_what_is_not_kept_is_said(
         await stage.press("v")
         await stage.later()
         assert "nothing to compare with: seconds must be at most 86400" in stage.text
-        assert [line.label for line in chart(stage).lines] == ["p50", "p95"]
+        assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p99"]
 
 
 async def test_another_deployments_curves_lie_beside_until_they_are_taken_away():
@@ -139,11 +139,11 @@ async def test_another_deployments_curves_lie_beside_until_they_are_taken_away()
         stage.app.screen.query_one("LineInput").value = "summarise"
         await stage.press("enter")
         await stage.later()
-        assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p95 summarise"]
+        assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p99", "p95 summarise"]
         for _ in range(3):
             await stage.press("v")
         await stage.later()
-        assert [line.label for line in chart(stage).lines] == ["p50", "p95"]
+        assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p99"]
 
 
 async def test_the_same_is_there_for_a_shell_without_the_key(monkeypatch):

@@ -49,7 +49,7 @@ def test_the_coarse_ring_has_the_mean_of_what_was_known_of_each_ten(queue):
     assert history.times == [float(COARSE_EVERY * (i + 1) - 1) for i in range(len(tens))]
 
 
-@given(st.lists(st.none() | st.floats(-1e9, 1e9), max_size=40), st.integers(1, 12))
+@given(st.lists(st.none() | st.floats(-1e9, 1e9, width=32), max_size=40), st.integers(1, 12))
 def test_a_ring_holds_the_newest_rows_in_their_order_however_often_it_has_gone_round(values, most):
     ring = Ring(most)
     for at, value in enumerate(values):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fleet_types import DeploymentStats, DeploymentStatus, ReplicaView
+from client.fleet_types import DeploymentStats, DeploymentStatus, ReplicaView, SpeculationView
 from client.types import Deployment, Placement, ReplicaStats
 from tui.core import columns, grouping, query, units
 from tui.core.grouping import GROUP
@@ -19,15 +19,18 @@ from tui.core.snapshot import row_of
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def row(name="chat", state="READY", replicas=(), spec=None, **stats):
+def row(name="chat", state="READY", replicas=(), spec=None, speculation=None, **stats):
     deployment = Deployment(
         name=f"accounts/local/deployments/{name}", state=state, base_model="a/m/base",
         replica_stats=ReplicaStats(ready_replica_count=1, pending_scheduling_replica_count=2), desired_replica_count=3,
         **(spec or {}),
     )  # fmt: skip
     return row_of(
-        DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60, **stats), replicas=list(replicas))
-    )
+        DeploymentStatus(
+            deployment=deployment, stats=DeploymentStats(window_s=60, **stats), replicas=list(replicas),
+            speculation=speculation,
+        )
+    )  # fmt: skip
 
 
 def cells(one):
@@ -69,7 +72,14 @@ def test_the_cache_is_that_of_all_replicas_and_what_is_not_told_is_unknown():
     assert (kv.tone(known), kv.tone(row(replicas=[full]))) == (None, "attention")
     unknown = cells(row())
     assert (unknown["kv"], unknown["cached"]) == (units.UNKNOWN, units.UNKNOWN)
-    assert cells(row())["ttft99"] == units.NOT_EXPOSED != units.UNKNOWN
+
+
+def test_what_a_source_never_tells_is_neither_unknown_nor_zero():
+    assert cells(row(ttft_p95_ms=90.0))["ttft99"] == units.NOT_EXPOSED != units.UNKNOWN
+    assert cells(row())["ttft99"] == units.UNKNOWN, "no request has been answered yet"
+    assert cells(row(ttft_p95_ms=90.0, ttft_p99_ms=120.0))["ttft99"] == "120ms"
+    told = [row(speculation=view) for view in (None, SpeculationView(), SpeculationView(drafted=8, accepted=2))]
+    assert [cells(one)["acceptance"] for one in told] == [units.NOT_EXPOSED, units.UNKNOWN, "25%"]
 
 
 def test_a_region_is_where_replicas_stand_else_where_they_may():

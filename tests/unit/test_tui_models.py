@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from client.addon_types import DeployedModel
-from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot
+from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot, SpeculationView
 from client.model_types import BaseModelDetails, ModelFile, PeftDetails
 from client.types import Deployment, Model, Status
 from client.usage_tokens_types import TokenRow
@@ -21,9 +19,9 @@ CHAT, GONE = "accounts/local/deployments/chat", "accounts/local/deployments/gone
 BASE, VOICE = "accounts/fireworks/models/base", "accounts/local/models/voice"
 
 
-def status(name=CHAT, state="READY", **spec):
+def status(name=CHAT, state="READY", speculation=None, **spec):
     deployment = Deployment(name=name, state=state, base_model=BASE, **spec)
-    return DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60))
+    return DeploymentStatus(deployment=deployment, stats=DeploymentStats(window_s=60), speculation=speculation)
 
 
 def picture(*found):
@@ -68,25 +66,12 @@ def test_an_adapter_has_its_requests_and_why_it_failed_and_a_base_model_is_none(
     assert cells(model_page.ADAPTERS, alone)["requests"] == units.UNKNOWN, "not counted is not zero"
 
 
-@given(st.integers(1, 31), st.floats(0.0, 2.0))
-def test_at_break_even_a_step_costs_what_it_yields(drafted, cost):
-    limit = speculation_page.break_even(drafted, cost)
-    if limit is None:
-        assert cost >= 1 - 1e-9
-    else:
-        assert 0 <= limit <= 1
-        assert (
-            speculation_page.tokens_per_step(limit, drafted) == pytest.approx(1 + drafted * cost, abs=1e-6)
-            or limit < 1e-9
-        )
-
-
-def advice(drafted=(0, 0), draft_size=None, **spec):
+def advice(drafted=(0, 0), draft_size=None, speculation=None, **spec):
     models = [Model(name=BASE, firedeck=ModelFile(size_bytes=1000))]
     models += [Model(name="a/m/tiny", firedeck=ModelFile(size_bytes=draft_size))] if draft_size else []
     accepted, rejected = drafted
     asked = [TokenRow(deployment=CHAT, accepted_draft_tokens=accepted, rejected_draft_tokens=rejected)]
-    (row,) = speculation_page.rows([status(**spec), status(GONE, "DELETED")], models, asked)
+    (row,) = speculation_page.rows([status(speculation=speculation, **spec), status(GONE, "DELETED")], models, asked)
     return row.what
 
 
@@ -104,7 +89,67 @@ def test_nothing_is_said_on_too_little_or_without_the_sizes():
     assert advice((9, 1), draft_size=200, **spec).verdict.startswith("too little drafted today to tell (10 of 200")
     unknown = advice((800, 200), **spec)
     assert (unknown.break_even, unknown.tone) == (None, "neutral")
-    assert advice().how == "off"
+    assert (advice().how, advice().count) == ("off", None)
     assert advice((500, 500), ngram_speculation_length=3, draft_token_count=4).break_even == pytest.approx(
         0.0, abs=1e-6
     )
+
+
+def measured(accepted_at, drafts=1000, step_ms=10.0, verify_ms=None, draft_token_ms=None):
+    at = [drafts] * len(accepted_at)
+    return SpeculationView(
+        drafts=drafts, drafted=sum(at), accepted=sum(accepted_at), drafted_at=at, accepted_at=accepted_at,
+        step_ms=step_ms, verify_ms=verify_ms or {2: 11.0, 8: 17.0}, draft_token_ms=draft_token_ms,
+    )  # fmt: skip
+
+
+NGRAMS = {"ngram_speculation_length": 3, "draft_token_count": 4}
+
+
+def said(accepted_at, drafted=(500, 500), **costs):
+    """The advice on n-grams of four tokens a step, and the line that sets it."""
+    one = status(speculation=measured(accepted_at, **costs), **NGRAMS)
+    asked = [TokenRow(deployment=CHAT, accepted_draft_tokens=drafted[0], rejected_draft_tokens=drafted[1])]
+    (row,) = speculation_page.rows([one], [], asked)
+    return row.what, speculation_page.command(row)
+
+
+def test_what_pays_by_measured_costs_is_left_as_it_is():
+    advice, line = said([800, 640, 400, 100])
+    assert (advice.verdict, advice.tone, line) == ("pays: 2.10x the speed without drafts", "healthy", "")
+    assert advice.measured
+
+
+def test_fewer_are_advised_where_the_last_positions_are_seldom_right():
+    advice, line = said([600, 30, 0, 0], verify_ms={2: 10.0, 3: 14.0, 8: 30.0})
+    assert advice.verdict == "0.80x as it is; 1 a step would give 1.60x"
+    assert line == "firedeck deployment update chat --draft-token-count 1"
+
+
+def test_one_more_is_advised_where_the_last_position_is_nearly_always_right():
+    advice, line = said([980, 960, 950, 940], verify_ms={2: 10.1, 8: 10.4})
+    assert advice.verdict.endswith("5 a step would give 5.59x")
+    assert line.endswith("--draft-token-count 5")
+
+
+def test_off_is_advised_where_no_count_pays():
+    advice, line = said([50, 5, 0, 0], drafted=(10, 990))
+    assert (advice.tone, advice.count) == ("attention", 0)
+    assert line == "firedeck deployment update chat --draft-token-count 0"
+    assert said([999] * 4, verify_ms={2: 25.0, 8: 100.0})[0].verdict.startswith("slower than off even if all")
+
+
+def test_of_what_drafts_nothing_it_is_told_from_which_share_on_n_grams_would_pay():
+    one = status(speculation=SpeculationView(step_ms=10.0, verify_ms={2: 10.5, 8: 12.0}))
+    (row,) = speculation_page.rows([one], [], [])
+    assert row.what.verdict == "nothing is drafted; n-grams would pay from 11% of their tokens on"
+    line = "firedeck deployment update chat --ngram-speculation-length 3 --draft-token-count 4"
+    assert speculation_page.command(row) == line
+    dear = status(speculation=SpeculationView(step_ms=10.0, verify_ms={2: 20.0, 8: 90.0}))
+    assert speculation_page.rows([dear], [], [])[0].what.count is None
+
+
+def test_the_costs_of_a_draft_model_that_are_not_told_are_estimated():
+    spec = {"draft_model": "a/m/tiny", "draft_token_count": 4, "draft_size": 200}
+    assert not advice((800, 200), speculation=measured([800] * 4), **spec).measured
+    assert advice((800, 200), speculation=measured([800] * 4, draft_token_ms=2.0), **spec).measured

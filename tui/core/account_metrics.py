@@ -72,6 +72,7 @@ def _stats(reading: _Reading) -> DeploymentStats:
         "prompt_tokens_per_second": values.get("tokens_prompt_total"),
         "ttft_p50_ms": quantile(reading.ttft, 0.5),
         "ttft_p95_ms": quantile(reading.ttft, 0.95),
+        "ttft_p99_ms": quantile(reading.ttft, 0.99),
     }
     if "requests_coordinator_concurrent_count" in values:
         known["running"] = round(values["requests_coordinator_concurrent_count"])

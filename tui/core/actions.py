@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 Group = Literal["Go", "View", "Change", "App", "Pages"]
 Place = Literal[  # a list with keys of its own has a name
-    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs", "timeline",
+    "fleet", "deployment", "list", "audit", "alerts", "requests", "request", "routers", "costs", "timeline", "matrix",
+    "playground",
 ]  # fmt: skip
 EVERYWHERE: tuple[Place, ...] = get_args(Place)
 
@@ -62,11 +63,14 @@ SHOWN = {
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
 _FLEET: tuple[Place, ...] = ("fleet",)
-_TABLES: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place not in ("deployment", "request"))
+_TABLELESS: tuple[Place, ...] = ("deployment", "request", "playground")
+_TABLES: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place not in _TABLELESS)
 _BELOW: tuple[Place, ...] = tuple(place for place in EVERYWHERE if place != "fleet")
 _REQUESTS: tuple[Place, ...] = ("requests", "request")
 _ROUTERS: tuple[Place, ...] = ("routers",)
 _COSTS: tuple[Place, ...] = ("costs",)
+_MATRIX: tuple[Place, ...] = ("matrix",)
+_TALK: tuple[Place, ...] = ("playground",)
 _TIMED: tuple[Place, ...] = ("fleet", "deployment", "alerts")
 _CHARTS: tuple[Place, ...] = ("fleet", "deployment", "timeline")
 ACTIONS: tuple[Action, ...] = (
@@ -101,7 +105,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
     Action("copy_id", ("y",), "copy id", "Copy the request's id, for firedeck explain", "View", _REQUESTS, footer=9),
     Action("roll_back", ("b",), "roll back", "End the router's shift: the former weights", "Change", _ROUTERS, True, 2),
-    Action("by", ("b",), "by", "Group costs by deployment, accelerator, tag, user, model", "View", _COSTS, footer=2),
+    Action("by", ("b",), "by", "Costs by deployment, tag, user, model, hour, day, ...", "View", _COSTS, footer=2),
+    Action("load", ("a",), "load", "Load the adapter onto a deployment", "Change", _MATRIX, True, 2),
+    Action("unload", ("X",), "unload", "Take the adapter off (asks first)", "Change", _MATRIX, True, 3, True),
+    Action("write", ("enter",), "write", "To the prompt; there, enter sends it", "Go", _TALK, footer=0),
+    Action("choose(0)", ("o",), "left side", "Which deployment or adapter is asked", "View", _TALK, footer=2),
+    Action("choose(1)", ("O",), "right side", "Another one beside, asked the same", "View", _TALK, footer=3),
+    Action("drafts", ("x",), "without drafts", "The same beside, without speculation", "View", _TALK, footer=4),
+    Action("anew", ("n",), "anew", "Begin an empty conversation", "View", _TALK, footer=5),
     Action("create", ("c",), "create", "Create a deployment: form, plan, dry run first", "Change", _FLEET, True, 3),
     Action("scale", ("s",), "scale", "Ask for a number of replicas now", "Change", _BOTH, True, 2),
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
@@ -125,6 +136,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('models')", ("m",), "models", "Library and own: size, precision, used by", "Pages", footer=24),
     Action("visit('adapters')", ("l",), "adapters", "LoRAs on deployments: state, requests", "Pages", footer=25),
     Action("visit('speculation')", ("P",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
+    Action("visit('matrix')", ("M",), "matrix", "Adapters by deployments: load, unload", "Pages", footer=30),
+    Action("visit('playground')", ("A",), "playground", "Ask a model, or two side by side", "Pages", footer=28),
     Action("timeline", ("t",), "timeline", "What happened to the deployment, on one axis", "Go", _TIMED, footer=16),
     Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
     Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=4),
@@ -149,7 +162,7 @@ _CLI = {
     "delete": "deployment delete", "undelete": "deployment undelete", "fleet": "deployment list", "nodes": "node list",
     "events": "event list", "users": "user list", "keys": "api-key list", "quotas": "quota list",
     "audit": "audit-logs list", "alerts": "alerts", "requests": "requests", "routers": "router list", "costs": "usage",
-    "models": "model list", "adapters": "deployed-model list",
+    "load": "load-lora", "unload": "unload-lora", "models": "model list", "adapters": "deployed-model list",
 }  # fmt: skip
 
 # Within the fleet table: `id` is the table's own action. Shown in the help, never in the footer.

@@ -132,8 +132,10 @@ FLEET: tuple[Column[Row], ...] = (
     Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("account", "ACCOUNT", lambda r: r.account or units.UNKNOWN, 7, 8, 20, "left", optional=True),
-    Column("ttft99", "TTFT99", lambda r: units.NOT_EXPOSED, 7, 6, optional=True, value=lambda r: None),
-    Column("acceptance", "ACCEPTED", lambda r: units.NOT_EXPOSED, 7, 8, optional=True, value=lambda r: None),
+    Column("ttft99", "TTFT99", _figure("ttft_p99_ms", units.milliseconds), 7, 6, None, "right", _plain,
+           lambda r: r.ttft_p99_ms, "ms", True),
+    Column("acceptance", "ACCEPTED", _figure("acceptance", units.percent), 7, 8, None, "right", _plain,
+           lambda r: r.acceptance, "share", True),
     Column("why", "WHY THIS MANY", lambda r: r.why, 4, 20, 400, "left", _why_tone),
 )  # fmt: skip
 

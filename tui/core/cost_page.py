@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from client.usage_tokens_types import TokenRow, TokenUsage
-from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, Usage, UsageRow
+from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, NO_ACCELERATOR, TIMES, Usage, UsageRow
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
 from tui.core.states import Tone
 
 REPLICAS = (DEPLOYMENT, ACCELERATOR_TYPE)
-GROUPINGS = (*REPLICAS, "tags", "user", "key", "model", "adapter")
+GROUPINGS = (*REPLICAS, "tags", "user", "key", "model", "adapter", *TIMES)
 WORDS = {ACCELERATOR_TYPE: "accelerator type", "tags": "tag"}
 WEEK, HOUR = timedelta(days=7), timedelta(hours=1)
 RISING = 1.2  # times the week before: the product's own limit for a rise that is told of

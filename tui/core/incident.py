@@ -17,7 +17,7 @@ from tui.core.columns import Column
 from tui.core.inbox import Inbox
 from tui.core.journal import Entry as Done
 from tui.core.lists import Entry, Listing
-from tui.core.series import CHARTS, SLOW, Mark
+from tui.core.series import ALL_CHARTS, SLOW, Mark
 from tui.core.states import Look, Tone
 
 Tell = Callable[[float], str]
@@ -79,12 +79,14 @@ def _alerts(name: str, inbox: Inbox) -> Iterator[Moment]:
 
 
 def crossings(history: History | None, rules: Mapping[str, float]) -> Iterator[Moment]:
-    """When p95 of the TTFT went above the rule's limit and came back; when requests began and ceased to wait."""
+    """When the TTFT went above the rule's limit and came back, by p99 (by p95 where there is no such series); when
+    requests began and ceased to wait."""
     if history is None:
         return
     if SLOW in rules:
         limit = rules[SLOW] * 1000
-        yield from _crossed(history, "ttft_p95_ms", limit, "TTFT p95", units.milliseconds)
+        p = "p99" if any(value is not None for value in history.series.get("ttft_p99_ms", ())) else "p95"
+        yield from _crossed(history, f"ttft_{p}_ms", limit, f"TTFT {p}", units.milliseconds)
     yield from _crossed(history, "queue", 0.0, "queue", lambda value: f"{value:.0f}")
 
 
@@ -157,7 +159,7 @@ def markdown(report: Report) -> str:
     lines += [f"| {_utc(one.time)} | {one.kind} | {_cell(one.what)} | {_cell(one.text)} |" for one in inside]
     lines += [] if inside else ["| – | – | nothing is known to have happened | |"]
     lines += ["", "## Charts", ""]
-    lines += [f"![{kind.title}]({kind.key}.svg)" for kind in CHARTS]
+    lines += [f"![{kind.title}]({kind.key}.svg)" for kind in ALL_CHARTS]
     return "\n".join([*lines, ""])
 
 

@@ -20,7 +20,8 @@ from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
 from tui.core.snapshot import ready_count
 
-Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back"]  # the last one of a router
+# Of a deployment; the last three of a router and of an adapter.
+Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back", "load", "unload"]
 UNSET = "(default)"
 
 
@@ -46,6 +47,7 @@ class Plan:
     seen_state: str | None = None
     seen_created: datetime | None = None
     ignore_checks: bool = False
+    model: str = ""  # the adapter that is loaded or taken off
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from tui.core.states import Tone
 
 Values = tuple[float | None, ...]
 Symbols = Literal["block", "braille", "ascii"]  # what curves are drawn with
+SHARE = "%"  # the unit of what goes from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Chart:
         """`value` as the legend and the axis show it."""
         if self.unit == "ms":
             return units.milliseconds(value) if value else units.rate(value)
+        if self.unit == SHARE:
+            return units.percent(value)
         if value is not None and 0.1 <= value < 1:
             return f"{value:.2g}"  # an axis has ticks at quarters
         return units.rate(value).removesuffix(".0")
@@ -94,13 +97,21 @@ class ChartKind:
 
 
 SLOW = "FiredeckSlowFirstToken"  # the rule about TTFT, in seconds
+_TTFT = (("p50", "ttft_p50_ms"), ("p95", "ttft_p95_ms"), ("p99", "ttft_p99_ms"))
 CHARTS: tuple[ChartKind, ...] = (
-    ChartKind("ttft", "TTFT", "ms", (("p50", "ttft_p50_ms"), ("p95", "ttft_p95_ms")), False, SLOW, 1000.0),
+    ChartKind("ttft", "TTFT", "ms", _TTFT, False, SLOW, 1000.0),
     ChartKind("tps", "Tokens out", "tok/s", (("tok/s", "tokens_per_second"),)),
     ChartKind("replicas", "Replicas", "", (("ready", "ready"), ("desired", "desired")), True),
-    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("running", "concurrency"))),
+    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("run", "concurrency"))),
 )
-MATTERS = {"ttft": 1}  # which line of a chart is compared, if not the first
+# Of a deployment's own page, below those that each page has.
+MORE_CHARTS: tuple[ChartKind, ...] = (
+    ChartKind("tokens", "Between tokens", "ms", (("p50", "inter_token_p50_ms"), ("p95", "inter_token_p95_ms"))),
+    ChartKind("kv", "KV cache", SHARE, (("used", "kv_share"),)),
+    ChartKind("drafts", "Drafts", SHARE, (("accepted", "draft_acceptance"),)),
+)
+ALL_CHARTS = (*CHARTS, *MORE_CHARTS)
+MATTERS = {"ttft": 1, "tokens": 1}  # which line of a chart is compared, if not the first
 
 
 @dataclass(frozen=True, slots=True)

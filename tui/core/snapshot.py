@@ -47,6 +47,8 @@ class Row:
     stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
     region: str = ""
     shape: str = ""
+    ttft_p99_ms: float | None = None
+    acceptance: float | None = None  # of all drafted tokens since the engine counts
     hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
 
     def told(self, field: str, text: Callable[[Any], str]) -> str:
@@ -140,7 +142,7 @@ def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
 
 def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Row:
     """`hidden`: what its source never tells. A count that was not sent is not told either: its default is none."""
-    deployment, stats, scaler = status.deployment, status.stats, status.autoscaler
+    deployment, stats, scaler, drafts = status.deployment, status.stats, status.autoscaler, status.speculation
     ready, desired = ready_count(status), deployment.desired_replica_count
     if desired is None and scaler is not None:
         desired = scaler.desired
@@ -172,8 +174,10 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Ro
         cached_share=stats.cached_tokens_total / stats.prompt_tokens_total if stats.prompt_tokens_total else None,
         stages=_stages(status),
         region=region,
+        ttft_p99_ms=stats.ttft_p99_ms,
+        acceptance=drafts.accepted / drafts.drafted if drafts is not None and drafts.drafted else None,
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
-        hidden=hidden | unsent,
+        hidden=hidden | unsent | _unexposed(status, ready),
     )
 
 
@@ -194,6 +198,13 @@ def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
     wanted = [place.region, *(place.regions or [])] if place is not None and not regions else []
     found = sorted(regions) or [region for region in wanted if region]
     return None if used is None else used / capacity, " ".join(found)
+
+
+def _unexposed(status: DeploymentStatus, ready: int | None) -> frozenset[str]:
+    """Who tells one percentile knows the other, and a replica that serves knows what it drafts: if they may say so."""
+    stats = status.stats
+    found = {"ttft_p99_ms"} if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None else set()
+    return frozenset(found | ({"acceptance"} if ready and status.speculation is None else set()))
 
 
 def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:

@@ -1,58 +1,48 @@
-"""The speculation advisor: what share of drafted tokens is accepted, and from which share on drafting pays. Pure.
+"""The speculation advisor: what share of drafted tokens is accepted, what drafts cost, and what to set. Pure.
 
-A step that drafts k tokens, each accepted with probability a, yields (1 - a^(k+1)) / (1 - a) tokens (Leviathan et al.,
-"Fast Inference from Transformers via Speculative Decoding", 2023) and costs 1 + k c steps of the model alone, c being
-a draft's cost by the model's. Here c is estimated by the sizes of the two files: weights that are read a token.
+Costs are those that replicas measured when they started. Where none is told (a simulated replica, another engine) they
+are estimated by the sizes of the two files, weights that are read a token; the advice says which it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from client.fleet_types import DeploymentStatus
+from client.fleet_types import DeploymentStatus, SpeculationView
 from client.types import Deployment, Model
 from client.usage_tokens_types import TokenRow
-from tui.core import units
+from tui.core import drafting, units
 from tui.core.columns import Column
+from tui.core.drafting import Costs
 from tui.core.lists import Entry, Listing
 from tui.core.states import Tone
 
 FEW_TOKENS = 200  # drafted: fewer say nothing yet
-_STEPS = 60  # of bisection
+WORTH = 1.05  # times as fast: what is less is not told of
+TRIED = 4  # tokens a step: what is suggested to begin with
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """`accepted` of `drafted` tokens today. `break_even` is None where the cost of a draft is not known."""
+    """`accepted` of `drafted` tokens today. `break_even` and `gain` (times the speed without drafts, of one request at
+    a time) are None where they are not known; `count` is what to set, None for what is set already."""
 
     how: str
-    drafted: int | None
-    accepted: int | None
-    break_even: float | None
     verdict: str
     tone: Tone
+    drafted: int | None = None
+    accepted: int | None = None
+    break_even: float | None = None
+    gain: float | None = None
+    measured: bool = False
+    count: int | None = None
+    ngrams: bool = False  # to set n-grams besides
 
     @property
     def acceptance(self) -> float | None:
         return self.accepted / self.drafted if self.drafted and self.accepted is not None else None
-
-
-def tokens_per_step(acceptance: float, drafted: int) -> float:
-    """Expected tokens of a step, 1 to `drafted` + 1."""
-    return sum(acceptance**n for n in range(drafted + 1))
-
-
-def break_even(drafted: int, cost: float) -> float | None:
-    """The acceptance from which on a step of `drafted` drafts, each of `cost`, is faster than no drafting; None where
-    even drafts that are all accepted are not worth it."""
-    if drafted + 1 <= 1 + drafted * cost:
-        return None
-    low, high = 0.0, 1.0
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if tokens_per_step(middle, drafted) >= 1 + drafted * cost else (middle, high)
-    return high
 
 
 def rows(
@@ -61,22 +51,84 @@ def rows(
     """Every deployment that is not deleted; `asked` is today's use by deployment."""
     sizes = {model.name: model.firedeck.size_bytes for model in models if model.firedeck and model.firedeck.size_bytes}
     used = {row.deployment: row for row in asked}
-    live = [status.deployment for status in statuses if status.deployment.state != "DELETED"]
-    return tuple(Entry(one.name, _advice(one, sizes, used.get(one.name)), one.name) for one in live)
+    live = [status for status in statuses if status.deployment.state != "DELETED"]
+    return tuple(
+        Entry(one.deployment.name, _advice(one, sizes, used.get(one.deployment.name)), one.deployment.name)
+        for one in live
+    )
 
 
-def _advice(one: Deployment, sizes: Mapping[str, int], row: TokenRow | None) -> Advice:
-    if not one.draft_model and not one.ngram_speculation_length:
-        return Advice("off", None, None, None, "nothing is drafted; prompts with repetitions gain by n-grams", "idle")
+def _advice(status: DeploymentStatus, sizes: Mapping[str, int], row: TokenRow | None) -> Advice:
+    one, view = status.deployment, status.speculation
+    by_model, count = one.draft_model is not None, one.draft_token_count or 0
+    if not count or not (by_model or one.ngram_speculation_length):
+        return _off(view)
+    how = f"{_short(one.draft_model)}, {count} a step" if by_model else _ngram(one)
+    measured = drafting.costs_of(view, by_model=by_model)
+    costs = measured or _by_sizes(one, sizes)
+    limit = drafting.break_even(count, costs) if costs else None
     drafted = None if row is None else row.accepted_draft_tokens + row.rejected_draft_tokens
     accepted = None if row is None else row.accepted_draft_tokens
-    count = one.draft_token_count
-    how = f"{_short(one.draft_model)}, {units.count(count)} a step" if one.draft_model else _ngram(one)
-    cost = _cost(one, sizes)
-    known = bool(count) and cost is not None
-    limit = break_even(count, cost) if count and cost is not None else None
-    verdict, tone = _verdict(drafted, accepted, count, limit, worth=not known or limit is not None)
-    return Advice(how, drafted, accepted, limit, verdict, tone)
+    base = Advice(how, "", "neutral", drafted, accepted, limit, measured=measured is not None)
+    return _judged(base, count, costs, drafting.right_up_to(view) if view and measured else ())
+
+
+def _off(view: SpeculationView | None) -> Advice:
+    """Nothing drafts: what n-grams would have to reach, where that has been measured."""
+    costs = drafting.costs_of(view, by_model=False)
+    if costs is None:
+        return Advice("off", "nothing is drafted; prompts with repetitions gain by n-grams", "idle")
+    limit = drafting.break_even(TRIED, costs)
+    if limit is None:
+        return Advice("off", "nothing is drafted, and no draft would pay on this machine", "idle", measured=True)
+    told = f"nothing is drafted; n-grams would pay from {units.percent(limit)} of their tokens on"
+    return Advice("off", told, "idle", break_even=limit, measured=True, count=TRIED, ngrams=True)
+
+
+def _judged(base: Advice, count: int, costs: Costs | None, chances: tuple[float, ...]) -> Advice:
+    if costs is not None and base.break_even is None:
+        return _with(base, "slower than off even if all were accepted: drafts cost too much", "attention", 0)
+    if not base.drafted or base.drafted < FEW_TOKENS or base.acceptance is None:
+        few = f"too little drafted today to tell ({units.count(base.drafted)} of {FEW_TOKENS} tokens)"
+        return _with(base, few, "idle")
+    if costs is None:
+        return _with(base, "measured; the draft's cost is not known, so neither is what it must reach", "neutral")
+    if chances:
+        return _by_positions(base, count, costs, chances)
+    if base.break_even is not None and base.acceptance < base.break_even:
+        return _with(base, f"slower than off{_source(base)}: {_fewer(count)}", "attention", max(0, count - 1))
+    return _with(base, f"pays{_source(base)}", "healthy")
+
+
+def _by_positions(base: Advice, count: int, costs: Costs, chances: tuple[float, ...]) -> Advice:
+    """What replicas counted by position says which count would be best, up to one more than was drafted."""
+    gain = drafting.speedup(chances, count, costs)
+    longer = drafting.one_more(chances) if len(chances) >= count else chances
+    wanted = drafting.best(longer, costs)
+    ahead = drafting.speedup(longer, wanted, costs)
+    base = replace(base, gain=gain)
+    if wanted == 0:
+        return _with(base, f"{_times(gain)} of the speed without drafts: set it off", "attention", 0)
+    if wanted != count and ahead > gain * WORTH:
+        tone: Tone = "attention" if gain < 1 else "healthy"
+        return _with(base, f"{_times(gain)} as it is; {wanted} a step would give {_times(ahead)}", tone, wanted)
+    return _with(base, f"pays: {_times(gain)} the speed without drafts", "healthy")
+
+
+def _with(base: Advice, verdict: str, tone: Tone, count: int | None = None) -> Advice:
+    return replace(base, verdict=verdict, tone=tone, count=count)
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}x"
+
+
+def _source(advice: Advice) -> str:
+    return ", by measured costs" if advice.measured else ", as estimated by sizes"
+
+
+def _fewer(count: int) -> str:
+    return f"try {count - 1} a step, or off" if count > 1 else "try it off"
 
 
 def _short(name: str | None) -> str:
@@ -87,28 +139,12 @@ def _ngram(one: Deployment) -> str:
     return f"n-grams of {one.ngram_speculation_length}, {units.count(one.draft_token_count)} a step"
 
 
-def _cost(one: Deployment, sizes: Mapping[str, int]) -> float | None:
-    """A draft's cost by the model's; n-grams are found at next to none."""
+def _by_sizes(one: Deployment, sizes: Mapping[str, int]) -> Costs | None:
+    """In steps of the model alone; a verification costs no more than a step. n-grams are found at next to none."""
     if not one.draft_model:
-        return 0.0
+        return Costs(1.0, {32: 1.0})
     draft, model = sizes.get(one.draft_model), sizes.get(one.base_model or "")
-    return draft / model if draft and model else None
-
-
-def _verdict(
-    drafted: int | None, accepted: int | None, count: int | None, limit: float | None, *, worth: bool
-) -> tuple[str, Tone]:
-    if not worth:
-        return "slower than off even if all were accepted: the draft model is too large", "attention"
-    if not drafted or drafted < FEW_TOKENS or accepted is None:
-        return f"too little drafted today to tell ({units.count(drafted)} of {FEW_TOKENS} tokens)", "idle"
-    share = accepted / drafted
-    if limit is None:
-        return "measured; the draft's cost is not known, so neither is what it must reach", "neutral"
-    if share < limit:
-        fewer = f"try {count - 1} a step, or off" if count and count > 1 else "try it off"
-        return f"slower than off, as estimated by sizes: {fewer}", "attention"
-    return "pays, as estimated by sizes", "healthy"
+    return Costs(1.0, {32: 1.0}, draft / model) if draft and model else None
 
 
 SPECULATION: Listing[Advice] = Listing(
@@ -121,8 +157,29 @@ SPECULATION: Listing[Advice] = Listing(
                value=lambda r: r.what.acceptance, unit="share"),
         Column("needs", "NEEDS", lambda r: units.percent(r.what.break_even), 0, 5,
                value=lambda r: r.what.break_even, unit="share"),
+        Column("gain", "SPEED", lambda r: units.UNKNOWN if r.what.gain is None else _times(r.what.gain), 1, 5,
+               value=lambda r: r.what.gain),
         Column("verdict", "ADVICE", lambda r: r.what.verdict, 1, 20, 200, "left", lambda r: r.what.tone),
     ),
-    "no deployments",
-    lambda r, now: (r.what.verdict, f"firedeck deployment update {_short(r.name)} --draft-token-count N"), 10.0,
+    "no deployments", lambda r, now: _detail(r, now), 10.0,
 )  # fmt: skip
+
+
+def _detail(row: Entry[Advice], now: datetime) -> tuple[str, ...]:
+    advice = row.what
+    if advice.measured:
+        told = (
+            "costs as replicas measured them at their start, for one request at a time; they draft only while it pays"
+        )
+    else:
+        told = "costs are estimates by the sizes of the files, of one request at a time"
+    return (advice.verdict, told if advice.break_even is not None else "", command(row))
+
+
+def command(row: Entry[Advice]) -> str:
+    """The line that sets what is advised; nothing where nothing is to be set."""
+    advice = row.what
+    if advice.count is None:
+        return ""
+    ngrams = "--ngram-speculation-length 3 " if advice.ngrams else ""
+    return f"firedeck deployment update {_short(row.name)} {ngrams}--draft-token-count {advice.count}"

@@ -25,8 +25,9 @@ VERSION = 1
 WHOLE_EVERY = 60  # differences between two whole pictures: a jump reads at most so many
 MOST_SAMPLES = 720
 _STATS = {
-    "ttft_p50_ms": "ttftP50Ms", "ttft_p95_ms": "ttftP95Ms", "tokens_per_second": "tokensPerSecond",
-    "requests_per_second": "requestsPerSecond", "queue": "queue", "concurrency": "running",
+    "ttft_p50_ms": "ttftP50Ms", "ttft_p95_ms": "ttftP95Ms", "ttft_p99_ms": "ttftP99Ms",
+    "tokens_per_second": "tokensPerSecond", "requests_per_second": "requestsPerSecond", "queue": "queue",
+    "concurrency": "running",
 }  # fmt: skip
 Wire = dict[str, Any]
 

@@ -9,6 +9,7 @@ from tui.core import keys, plan
 from tui.core.plan import Plan
 from tui.executor import DONE, Outcome
 from tui.screens import verbs
+from tui.screens.adapters import AdapterDialog
 from tui.screens.bulk import BulkDialog
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def tell(deck: Deck, outcomes: Sequence[Outcome]) -> None:
 def begin_undo(deck: Deck) -> None:
     """The dialog of what takes the last change back; it is reviewed and confirmed like any other."""
     if deck.refuses("undo"):
+        return
+    if deck.undo and deck.undo[0].model:
+        deck.push_screen(AdapterDialog(deck.undo[0]))
         return
     found = [(undo, status) for undo in deck.undo if (status := deck.picture.status(undo.target)) is not None]
     if not found:

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 
 from client.errors import FiredeckError
 from client.fleet_types import Event, History
-from tui.core import incident, series, units
+from tui.core import incident, keys, series, units
 from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
 from tui.screens.equivalents import CompareDialog
@@ -57,6 +57,11 @@ class ChartedPage(Page):
     def compose_charts(self) -> ComposeResult:
         with Horizontal(id="charts"):
             for kind in series.CHARTS:
+                yield ChartView(id=f"chart-{kind.key}")
+
+    def compose_more_charts(self) -> ComposeResult:
+        with Horizontal(id="more-charts"):
+            for kind in series.MORE_CHARTS:
                 yield ChartView(id=f"chart-{kind.key}")
 
     @property
@@ -135,9 +140,9 @@ class ChartedPage(Page):
         if curves.history is None and self.picture.link.lost_at is not None:
             note = note or "not known: no connection"
         marks = self.marks()
-        for kind in series.CHARTS:
-            chart = self.chart_of(kind, live=not stale_age, marks=marks)
-            self.query_one(f"#chart-{kind.key}", ChartView).show(chart, note, stale_age)
+        for kind in series.ALL_CHARTS:
+            for view in self.query(f"#chart-{kind.key}").results(ChartView):  # not every page has all of them
+                view.show(self.chart_of(kind, live=not stale_age, marks=marks), note, stale_age)
 
     def marks(self) -> tuple[Mark, ...]:
         """What happened to the target, for the axis."""
@@ -168,7 +173,8 @@ class ChartedPage(Page):
 
     def action_freeze(self) -> None:
         self.window = replace(self.window, frozen=not self.window.frozen)
-        self.looked("charts stand still; f lets them go on" if self.window.frozen else "charts go on")
+        key = keys.shown(self.deck.actions, "freeze")
+        self.looked(f"charts stand still; {key} lets them go on" if self.window.frozen else "charts go on")
 
     def action_compare(self) -> None:
         self.window = self.window.compared()

@@ -38,6 +38,7 @@ class DeploymentScreen(DeckScreen):
                 yield Reasons(id="reasons")
             yield from self.compose_charts()
             yield EventsLog(id="events", of_one=True)
+            yield from self.compose_more_charts()
         yield KeyBar("deployment")
 
     def target(self) -> DeploymentStatus | None:

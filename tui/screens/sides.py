@@ -17,10 +17,12 @@ from tui.core import (
     incident,
     list_pages,
     lists,
+    matrix_page,
     model_page,
     request_page,
     router_page,
     speculation_page,
+    spending_page,
 )
 from tui.core.journal import Journal
 from tui.core.lists import Entry, Listing, T
@@ -140,9 +142,11 @@ SIDES: dict[str, Side[Any]] = {
         Side(list_pages.JOURNAL, _nothing, local=_journal, most=RECORDS),
         Side(router_page.ROUTERS, _routers),
         Side(cost_page.COSTS, _nothing),
+        Side(spending_page.SPENDING, _nothing),
         Side(incident.TIMELINE, _nothing),
         Side(model_page.MODELS, _models),
         Side(model_page.ADAPTERS, _adapters),
+        Side(matrix_page.listing(()), _nothing),
         Side(speculation_page.SPECULATION, _speculation),
         Side(request_page.REQUESTS, _requests, most=RECORDS),
     )

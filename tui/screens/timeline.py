@@ -125,4 +125,4 @@ class TimelineScreen(ListScreen, ChartedPage):
         return Report(self.deployment, start, end, facts, self.moments, simulated)
 
     def _pictures(self) -> dict[str, str]:
-        return {f"{kind.key}.svg": svg.draw(self.chart_of(kind, live=False)) for kind in series.CHARTS}
+        return {f"{kind.key}.svg": svg.draw(self.chart_of(kind, live=False)) for kind in series.ALL_CHARTS}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.addon_types import DeployedModel
@@ -110,6 +110,18 @@ class FleetSource(HistorySource, Protocol):
 
     async def deployed_models(self) -> list[DeployedModel]:
         """What is loaded on which deployment: base models and adapters."""
+        ...
+
+    async def load_adapter(self, model: str, deployment: str) -> DeployedModel:
+        """Onto a deployment of its base; it is on its way when this returns."""
+        ...
+
+    async def unload_adapter(self, name: str) -> None:
+        """The deployed model of this full name."""
+        ...
+
+    def chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of a streamed answer, in OpenAI's shape."""
         ...
 
     async def models(self) -> list[Model]:

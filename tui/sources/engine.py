@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import datetime
+from typing import Any
 
 from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
 from client.addon_types import DeployedModel
@@ -163,6 +164,21 @@ class EngineSource:
     async def deployed_models(self) -> list[DeployedModel]:
         with self._readable():
             return await self._client.deployed_models.list()
+
+    async def load_adapter(self, model: str, deployment: str) -> DeployedModel:
+        with self._readable():
+            return await self._client.deployed_models.load(model, deployment)
+
+    async def unload_adapter(self, name: str) -> None:
+        with self._readable():
+            await self._client.deployed_models.unload(name)
+
+    async def chat(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        stream = self._client.inference.stream_chat(body)
+        async with aclosing(stream):  # type: ignore[type-var]  # an async generator, typed as its iterator
+            with self._readable():
+                async for chunk in stream:
+                    yield chunk
 
     async def models(self) -> list[Model]:
         with self._readable():

@@ -33,11 +33,12 @@ EVERY_S = 10.0
 METRICS_EVERY_S = 30.0  # they have new values each 30 s
 METRICS_A_MINUTE = 6  # more are answered with 429
 KEPT = 4320  # samples of each series: half a day
-HIDDEN = frozenset({"queue", "tps", "kv_share", "cached_share", "why", "replicas"})
-FIGURES = frozenset({"rps", "error_rate", "running", "ttft_p50_ms", "ttft_p95_ms"})  # of the metrics endpoint
+HIDDEN = frozenset({"acceptance", "queue", "tps", "kv_share", "cached_share", "why", "replicas"})
+# Of the metrics endpoint.
+FIGURES = frozenset({"rps", "error_rate", "running", "ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms"})
 _SERIES = {
-    "ttft_p50_ms": "ttft_p50_ms", "ttft_p95_ms": "ttft_p95_ms", "requests_per_second": "requests_per_second",
-    "concurrency": "running",
+    "ttft_p50_ms": "ttft_p50_ms", "ttft_p95_ms": "ttft_p95_ms", "ttft_p99_ms": "ttft_p99_ms",
+    "requests_per_second": "requests_per_second", "concurrency": "running",
 }  # fmt: skip
 LACKS = {
     **dict.fromkeys(TAPE, "only a recording can be wound"),

@@ -26,17 +26,24 @@ TIMEOUT_S = 3
 WINDOW = "30s"
 MAX_POINTS = 720  # far below the server's limit of 11,000 and above any terminal's width
 
-_QUANTILE = "1000 * histogram_quantile({q}, sum by (le) (rate(firedeck_ttft_seconds_bucket{sel}[{w}])))"
+_QUANTILE = "1000 * histogram_quantile({q}, sum by (le) (rate(firedeck_{of}_seconds_bucket{sel}[{w}])))"
+_TTFT, _BETWEEN = _QUANTILE.replace("{of}", "ttft"), _QUANTILE.replace("{of}", "replica_inter_token")
 # Every series of the engine's own history, as PromQL; `sel` is the label selector.
 QUERIES = {
-    "ttft_p50_ms": _QUANTILE.replace("{q}", "0.5"),
-    "ttft_p95_ms": _QUANTILE.replace("{q}", "0.95"),
+    "ttft_p50_ms": _TTFT.replace("{q}", "0.5"),
+    "ttft_p95_ms": _TTFT.replace("{q}", "0.95"),
+    "ttft_p99_ms": _TTFT.replace("{q}", "0.99"),
+    "inter_token_p50_ms": _BETWEEN.replace("{q}", "0.5"),
+    "inter_token_p95_ms": _BETWEEN.replace("{q}", "0.95"),
     "tokens_per_second": "sum(rate(firedeck_generated_tokens_total{sel}[{w}]))",
     "requests_per_second": "sum(rate(firedeck_requests_total{sel}[{w}]))",
     "queue": "sum(firedeck_requests_held{sel})",
     "concurrency": "sum(firedeck_requests_running{sel})",
     "ready": "sum(firedeck_replicas{ready})",
     "desired": "sum(firedeck_replicas_desired{sel})",
+    "kv_share": "sum(firedeck_replica_kv_used_tokens{sel}) / sum(firedeck_replica_kv_capacity_tokens{sel})",
+    "draft_acceptance": "sum(rate(firedeck_replica_accepted_tokens_total{sel}[{w}]))"
+    " / sum(rate(firedeck_replica_drafted_tokens_total{sel}[{w}]))",
 }
 
 

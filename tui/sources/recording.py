@@ -24,6 +24,7 @@ TICK_S = 1.0
 RECORDED = "this is a recording: nothing can be changed in it"
 NOT_KEPT = (
     "users", "keys", "quotas", "audit", "requests", "routers", "costs", "models", "adapters", "speculation",
+    "matrix", "playground",
 )  # fmt: skip
 LACKS = {
     **dict.fromkeys(CHANGES, RECORDED),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from client.addon_types import DeployedModel
 from client.config import Context
 from client.errors import FailedPrecondition, NotFound
 from client.router_types import (
@@ -22,13 +21,13 @@ from client.router_types import (
 )
 from client.trace_types import RequestPage, RequestSummary, RequestTrace, TraceSpan
 from client.usage_tokens_types import TokenRow, TokenSums, TokenUsage
-from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, Usage, UsageRow
+from client.usage_types import ACCELERATOR_TYPE, DEPLOYMENT, TIMES, Usage, UsageRow
+from tui.sources.rehearsal_models import ADAPTERS
 from tui.sources.simulation import SimDeployment
 
 Moment = Callable[[int], datetime]
 KEPT_SECONDS = 3600
 PRICE_PER_HOUR = 0.8
-ADAPTERS = {"chat": ["brand-voice"]}  # by the deployment's id
 FAILS_EVERY = 37  # seconds: one request is refused
 
 
@@ -156,10 +155,20 @@ class RehearsalRecords:
     async def usage(self, start: datetime, end: datetime, group_by: str) -> Usage:
         """One replica of each deployment, all the time since the rehearsal began, on a node of 0.80 USD an hour."""
         self._begin("usage")
+        if group_by in TIMES:
+            return self._usage_times(start, end, group_by)
         seconds = self._lived_s(start, end)
         parts = [_time(seconds, **{_GROUPS[group_by]: name}) for name in self._groups(group_by) if seconds]
         total = _time(seconds * len(parts))
         return Usage(start_time=start, end_time=end, group_by=group_by, rows=parts, total=total)
+
+    def _usage_times(self, start: datetime, end: datetime, by: str) -> Usage:
+        """By the hours or days in which anything stood."""
+        replicas = len(self._groups(DEPLOYMENT))
+        spans = ((at, self._lived_s(at, until)) for at, until in _slots(start, end, by))
+        found = [_time(seconds * replicas, time=at) for at, seconds in spans if seconds]
+        total = _time(sum(row.replica_seconds for row in found))
+        return Usage(start_time=start, end_time=end, group_by=by, rows=found, total=total)
 
     def _lived_s(self, start: datetime, end: datetime) -> float:
         lived = min(end, self._moment(self._second)) - max(start, self._moment(0))
@@ -172,6 +181,8 @@ class RehearsalRecords:
     async def token_usage(self, start: datetime, end: datetime, group_by: str) -> TokenUsage:
         """Two teams' requests, one a second; without a price."""
         self._begin("token_usage")
+        if group_by in TIMES:
+            return self._token_times(start, end, group_by)
         count = int(self._lived_s(start, end))
         sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
         groups = self._token_groups(group_by)
@@ -179,31 +190,40 @@ class RehearsalRecords:
         total = TokenSums(requests=count * len(found), unpriced_requests=count * len(found))
         return TokenUsage(start_time=start, end_time=end, group_by=[group_by], rows=found, total=total)
 
+    def _token_times(self, start: datetime, end: datetime, by: str) -> TokenUsage:
+        """By the hours or days in which there were any."""
+        found = []
+        for at, until in _slots(start, end, by):
+            if count := int(self._lived_s(at, until)):
+                sums = {"requests": count, "prompt_tokens": 40 * count, "generated_tokens": 38 * count}
+                found.append(TokenRow.model_validate({"time": at, "unpriced_requests": count, **sums}))
+        total = TokenSums(requests=sum(row.requests for row in found))
+        return TokenUsage(start_time=start, end_time=end, group_by=[by], rows=found, total=total)
+
     def _token_groups(self, group_by: str) -> list[dict[str, Any]]:
         if group_by == "tags":
             return [{"tags": {"team": team}} for team in ("search", "ads")]
         chat = f"accounts/{self.context.account}/deployments/chat"
-        known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS['chat'][0]}"}
+        known = {"deployment": chat, "adapter": f"accounts/{self.context.account}/models/{ADAPTERS[0]}"}
         drafts = {"accepted_draft_tokens": 700, "rejected_draft_tokens": 300}
-        return [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
-
-    async def deployed_models(self) -> list[DeployedModel]:
-        self._begin("deployed_models")
-        home = f"accounts/{self.context.account}"
-        return [
-            DeployedModel(
-                name=f"{home}/deployedModels/{adapter}-1", model=f"{home}/models/{adapter}", state="DEPLOYED",
-                deployment=f"{home}/deployments/{deployment}",
-            )
-            for deployment, adapters in ADAPTERS.items()
-            for adapter in adapters
-        ]  # fmt: skip
+        found = [drafts | {part: known.get(part, "ada") for part in group_by.split(",")}]
+        if group_by == "deployment":
+            found.append(drafts | {"deployment": chat.replace("chat", "summarise")})
+        return found
 
 
 _GROUPS = {DEPLOYMENT: "deployment", ACCELERATOR_TYPE: "accelerator_type"}
 
 
-def _time(seconds: float, **group: str) -> UsageRow:
+def _slots(start: datetime, end: datetime, by: str) -> Iterator[tuple[datetime, datetime]]:
+    """Whole hours or days from `start` on, the last until `end`."""
+    length = timedelta(hours=1) if by == "hour" else timedelta(days=1)
+    while start < end:
+        yield start, min(start + length, end)
+        start += length
+
+
+def _time(seconds: float, **group: Any) -> UsageRow:
     return UsageRow(
         replica_seconds=seconds, accelerator_seconds=seconds, cost_usd=seconds / 3600 * PRICE_PER_HOUR,
         simulated_replica_seconds=seconds, **group,

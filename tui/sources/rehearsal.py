@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.config import Context
@@ -27,18 +28,18 @@ from client.fleet_types import (
 )
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT, check_id, random_id
-from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Model, Status
+from client.types import Account, AutoscalingPolicy, ColdOptions, Deployment, DeploymentSpec, Status
 from tui.core.facts import Facts
-from tui.sources import simulation
-from tui.sources.records import ADAPTERS, RehearsalRecords
+from tui.sources import rehearsal_models, simulation
+from tui.sources.records import RehearsalRecords
+from tui.sources.rehearsal_models import MODELS, RehearsalModels
 from tui.sources.simulation import SimDeployment
 
 Clock = Callable[[], datetime]
 Pace = Callable[[], Awaitable[None]]
 KEPT_SECONDS = 3600
 MOST_REPLICAS = 8
-CHANGES = ("create", "scale", "update", "delete", "undelete")
-MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
+CHANGES = ("create", "scale", "update", "delete", "undelete", "load_adapter", "unload_adapter")
 
 
 def wall_clock() -> datetime:
@@ -49,7 +50,7 @@ async def each_second() -> None:
     await asyncio.sleep(1.0)
 
 
-class RehearsalSource(RehearsalRecords):
+class RehearsalSource(RehearsalRecords, RehearsalModels):
     """A `FleetSource` in memory. `warm_s` seconds have already passed when it starts, so that charts are not empty.
 
     `fault`, while set, is raised by every call, as a broken connection would.
@@ -73,6 +74,7 @@ class RehearsalSource(RehearsalRecords):
         self.fleet: dict[str, SimDeployment] = {}
         for deployment in example_fleet(self.context.account, self._moment(0)):
             self.add(deployment)
+        self.loaded = rehearsal_models.loaded(self.context.account, self._moment(0))
         self._catch_up()
 
     def add(self, deployment: SimDeployment) -> None:
@@ -91,13 +93,8 @@ class RehearsalSource(RehearsalRecords):
                 self._record(deployment)
 
     def _record(self, deployment: SimDeployment) -> None:
-        stats = deployment.stats(self._second, self._moment)
-        values = (
-            stats.ttft_p50_ms, stats.ttft_p95_ms, stats.tokens_per_second, stats.requests_per_second,
-            float(stats.queue), float(stats.running), float(deployment.ready), float(deployment.desired),
-        )  # fmt: skip
         kept = self._history.setdefault(deployment.name, deque(maxlen=KEPT_SECONDS))
-        kept.append(dict(zip(HISTORY_SERIES, values, strict=True)))
+        kept.append(deployment.sample(self._second, self._moment))
 
     def _note(self, deployment: str, kind: str, reason: str, message: str, replica: str | None) -> None:
         seq = self._events[-1].seq + 1 if self._events else 1
@@ -175,10 +172,6 @@ class RehearsalSource(RehearsalRecords):
         self._begin("alerts")
         return AlertPage(alerts=list(self.alert_views), rules=list(self.rules))
 
-    async def models(self) -> list[Model]:
-        self._begin("models")
-        return [Model(name=f"accounts/{LIBRARY_ACCOUNT}/models/{name}", display_name=name) for name in MODELS]
-
     async def get(self, deployment: str) -> Deployment:
         self._begin("get")
         return self._of(deployment).status(self._second, self._moment).deployment
@@ -187,10 +180,6 @@ class RehearsalSource(RehearsalRecords):
         if deployment not in self.fleet:
             raise NotFound(f"{deployment} does not exist")
         return self.fleet[deployment]
-
-    async def adapters(self, deployment: Deployment) -> list[str]:
-        self._begin("adapters")
-        return ADAPTERS.get(deployment.id, [])
 
     async def validate_create(self, spec: DeploymentSpec, deployment_id: str | None) -> Deployment:
         self._begin("validate_create")
@@ -283,21 +272,26 @@ def _given(changes: DeploymentSpec) -> dict[str, object]:
     return {name: getattr(changes, name) for name in changes.model_fields_set}
 
 
+NGRAMS: dict[str, Any] = {"ngram_speculation_length": 3, "draft_token_count": 4}
+
+
 def example_fleet(account: str, created: datetime) -> list[SimDeployment]:
     """One of each kind: waves from zero to two, steady, scaled to zero, failed, deleted."""
 
-    def make(name: str, model: str, least: int, most: int, state: str = "READY", error: str = "") -> Deployment:
+    def make(
+        name: str, model: str, least: int, most: int, state: str = "READY", error: str = "", **more: object
+    ) -> Deployment:  # fmt: skip
         return Deployment(
             name=f"accounts/{account}/deployments/{name}", base_model=f"accounts/{LIBRARY_ACCOUNT}/models/{model}",
             min_replica_count=least, max_replica_count=most, state=state, create_time=created,
             status=Status(code="INTERNAL", message=error) if error else None,
             autoscaling_policy=windows(), firedeck=ColdOptions(cold_policy="hold"),
-        )  # fmt: skip
+        ).model_copy(update=more)  # fmt: skip
 
     lost = "the model file is not where it was registered: /data/models/judge.gguf"
     return [
-        SimDeployment(make("chat", MODELS[0], 0, 2), simulation.waves),
-        SimDeployment(make("summarise", MODELS[2], 1, 3), simulation.steady, desired=1),
+        SimDeployment(make("chat", MODELS[0], 0, 2, enable_addons=True), simulation.waves),
+        SimDeployment(make("summarise", MODELS[2], 1, 3, **NGRAMS), simulation.steady, desired=1),
         SimDeployment(make("base", MODELS[1], 0, 1)),
         SimDeployment(make("judge", MODELS[2], 1, 1, "FAILED", lost)),
         SimDeployment(make("old-chat", MODELS[0], 0, 1, "DELETED")),

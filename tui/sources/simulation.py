@@ -21,6 +21,7 @@ from client.fleet_types import (
     QuarantinedRequest,
     Reason,
     ReplicaView,
+    SpeculationView,
     TargetView,
 )
 from client.types import Deployment, ReplicaStats
@@ -34,6 +35,7 @@ PER_REPLICA_RPS = 3.0
 UP_WINDOW_S, DOWN_WINDOW_S, ZERO_WINDOW_S = 5, 15, 30
 TOKENS_PER_REQUEST = 38.0
 SLOTS = 8
+KV_TOKENS = 4096
 
 Load = Callable[[int], float]
 Note = Callable[[str, str, str, str, str | None], None]  # deployment, kind, reason, message, replica
@@ -201,7 +203,19 @@ class SimDeployment:
         scaler = None if shown.state in ("DELETED", "FAILED") else self._scaler(second, moment)
         return DeploymentStatus(
             deployment=shown, stats=self.stats(second, moment), autoscaler=scaler, replicas=replicas, simulated=True,
-            conditions=self.conditions, quarantined=self.quarantined,
+            conditions=self.conditions, quarantined=self.quarantined, speculation=self._drafts(),
+        )  # fmt: skip
+
+    def _drafts(self) -> SpeculationView | None:
+        """As if each request had been drafted for four times; costs as of a small model on two cores."""
+        if not self.deployment.ngram_speculation_length:
+            return None
+        drafts = int(self.total * 4)
+        at = [drafts] * (self.deployment.draft_token_count or 0)
+        right = [int(drafts * 0.8 ** (position + 1)) for position in range(len(at))]
+        return SpeculationView(
+            drafts=drafts, drafted=sum(at), accepted=sum(right), drafted_at=at, accepted_at=right,
+            step_ms=6.8, verify_ms={2: 7.4, 4: 9.1, 8: 13.2, 16: 22.0},
         )  # fmt: skip
 
     def stats(self, second: int, moment: Callable[[int], datetime]) -> DeploymentStats:
@@ -216,11 +230,29 @@ class SimDeployment:
             running=min(SLOTS * self.ready, round(served * 1.7)),
             ttft_p50_ms=ttft,
             ttft_p95_ms=None if ttft is None else ttft * 1.9 + 14,
+            ttft_p99_ms=None if ttft is None else ttft * 2.3 + 31,
             tokens_per_second=round(served * TOKENS_PER_REQUEST, 1) if flows else None,
             requests_total=int(self.total),
             generated_tokens_total=int(self.total * TOKENS_PER_REQUEST),
             last_request_at=None if self.last_request is None else moment(self.last_request),
         )
+
+    def sample(self, second: int, moment: Callable[[int], datetime]) -> dict[str, float | None]:
+        """One second of the history, by the names of its series."""
+        stats = self.stats(second, moment)
+        replicas = [self._replica(replica, second, moment) for replica in self.replicas]
+        used = [one.kv_used_tokens / KV_TOKENS for one in replicas if one.kv_used_tokens is not None]
+        token_ms = 6.5 + 0.9 * stats.running / max(1, self.ready) if stats.running else None
+        drafts = self.deployment.ngram_speculation_length and stats.running
+        return {
+            "ttft_p50_ms": stats.ttft_p50_ms, "ttft_p95_ms": stats.ttft_p95_ms, "ttft_p99_ms": stats.ttft_p99_ms,
+            "inter_token_p50_ms": token_ms, "inter_token_p95_ms": None if token_ms is None else token_ms * 1.6,
+            "tokens_per_second": stats.tokens_per_second, "requests_per_second": stats.requests_per_second,
+            "queue": float(stats.queue), "concurrency": float(stats.running),
+            "ready": float(self.ready), "desired": float(self.desired),
+            "kv_share": sum(used) / len(used) if used else None,
+            "draft_acceptance": 0.62 + 0.08 * math.sin(second / 9) if drafts else None,
+        }  # fmt: skip
 
     def ttft_ms(self, second: int) -> float:
         load = min(1.5, self.rps / (PER_REPLICA_RPS * max(1, self.ready)))
@@ -236,7 +268,7 @@ class SimDeployment:
             started_at=moment(replica.started), ready_at=moment(replica.since) if lives else None,
             running=min(SLOTS, round(share * 1.7)) if lives else None, waiting=0 if lives else None,
             slots=SLOTS if lives else None,
-            kv_used_tokens=round(share * 300) if lives else None, kv_capacity_tokens=4096 if lives else None,
+            kv_used_tokens=round(share * 300) if lives else None, kv_capacity_tokens=KV_TOKENS if lives else None,
             tokens_per_second=round(share * TOKENS_PER_REQUEST, 1) if lives else None,
             last_progress_age_s=0.1 if lives and share else None,
         )  # fmt: skip

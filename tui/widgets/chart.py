@@ -22,6 +22,7 @@ from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_s
 
 LEAST_ROWS, LEAST_COLUMNS = 6, 24
 NO_DATA, NOT_EXPOSED = "no data yet", "not exposed by this source"
+LEGEND = (("  ", " "), (" ", ""), ("", ""))  # blanks before and behind a line's sign: fewer where room is short
 _Key = tuple[Chart, int, int, str]
 
 
@@ -106,21 +107,33 @@ class ChartView(Widget):
 
     def _title(self, chart: Chart, base: Style) -> list[Segment]:
         dim = base + tone_style(self, "dim")
-        unit = f" {chart.unit}" if chart.unit not in ("", "ms") else ""  # latencies carry theirs with them
+        unit = f" {chart.unit}" if chart.unit not in ("", "ms", "%") else ""  # these are told with each value
         segments = [Segment(chart.title, base + Style(bold=True)), Segment(unit, dim)]
         if self.stale_age:
             mark = drawn(self, f" ▲ {self.stale_age} ago")
             segments.append(Segment(mark, base + tone_style(self, "attention") + Style(bold=True)))
         limit = f" limit {chart.label(chart.threshold)}" if chart.threshold is not None else ""
-        for index, line in enumerate(chart.lines):
-            sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
-            label = "" if len(chart.lines) == 1 else f" {line.label}"
-            latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
-            segments.append(Segment(f"{'' if self.stale_age else ' '} {sign}", self._line_style(index, base)))
-            segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
+        room = self.size.width - sum(segment.cell_length for segment in segments)
+        for spaces in LEGEND:
+            legend = self._legend(chart, base, *spaces)
+            if sum(segment.cell_length for segment in legend) <= room:
+                break
+        segments += legend
         room = self.size.width - sum(segment.cell_length for segment in segments)
         told = [Segment(limit, base + tone_style(self, "failed"))] if limit and len(limit) <= room else []
         return [*segments, *told]
+
+    def _legend(self, chart: Chart, base: Style, before: str, behind: str) -> list[Segment]:
+        """The lines' signs with what they are and their last values."""
+        dim, segments = base + tone_style(self, "dim"), []
+        for index, line in enumerate(chart.lines):
+            sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
+            label = "" if len(chart.lines) == 1 else f"{behind}{line.label}"
+            latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
+            blanks = before[:1] if self.stale_age else before or " " * (index == 0)
+            segments.append(Segment(f"{blanks}{sign}", self._line_style(index, base)))
+            segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
+        return segments
 
     def _centred(self, y: int, text: str, base: Style) -> list[Segment]:
         """The `y`-th line of the widget with `text` in its middle, on as many lines as it needs."""

@@ -1,0 +1,107 @@
+"""The dialogs that load an adapter and take one off, and the one that takes either back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Input, Label
+
+from client.fleet_types import DeploymentStatus
+from tui.core import adapter_plan
+from tui.core.matrix_page import Adapter
+from tui.core.model_page import short
+from tui.core.plan import Plan
+from tui.screens.dialog import TITLES, PlanDialog
+from tui.widgets.line_input import LineInput
+from tui.widgets.plan_view import PlanView
+
+
+class AdapterDialog(PlanDialog):
+    """Of a plan that is made already. What takes an adapter away in production needs its name typed."""
+
+    AUTO_FOCUS = "#deployment, #cancel"
+    no_dry_run = "the API has no dry run of this: it is checked when it is sent"
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def compose(self) -> ComposeResult:
+        verb = self._plan.verb
+        with Vertical(id="dialog", classes=f"-{'delete' if verb == 'unload' else verb}"):
+            yield Label(f"{TITLES[verb]} {short(self._plan.model)}", id="title", markup=False)
+            with VerticalScroll(id="content", can_focus=False):
+                yield from self.compose_fields()
+                yield PlanView(id="plan")
+            if self._wants_name:
+                with Horizontal(classes="field"):
+                    yield Label("type its name", classes="label")
+                    yield LineInput(id="name", placeholder=short(self._plan.model), compact=True)
+            yield from self.compose_foot(verb)
+
+    def compose_fields(self) -> ComposeResult:
+        yield from ()
+
+    @property
+    def _wants_name(self) -> bool:
+        return self._plan.verb == "unload" and self.deck.context.prod
+
+    @property
+    def named(self) -> bool:
+        return not self._wants_name or self.query_one("#name", Input).value == short(self._plan.model)
+
+    def planned(self) -> Plan:
+        return self._plan
+
+    def cost(self, planned: Plan) -> str:
+        return ""  # an adapter has no price
+
+
+class _PlacedDialog(AdapterDialog):
+    """With a field for the deployment that is meant."""
+
+    def __init__(self, plan: Plan, wanted: str) -> None:
+        super().__init__(plan)
+        self._wanted = wanted
+
+    def compose_fields(self) -> ComposeResult:
+        with Horizontal(classes="field"):
+            yield Label("deployment", classes="label")
+            yield LineInput(self._wanted, id="deployment", classes="-value", compact=True)
+
+    @property
+    def typed(self) -> str:
+        return self.query_one("#deployment", Input).value.strip()
+
+
+class LoadDialog(_PlacedDialog):
+    def __init__(self, adapter: Adapter, wanted: str) -> None:
+        super().__init__(Plan("load", "", (), "", model=adapter.name), wanted)
+        self._adapter = adapter
+
+    def planned(self) -> Plan:
+        return adapter_plan.load(self._adapter, self.typed, self._statuses())
+
+    def _statuses(self) -> Mapping[str, DeploymentStatus]:
+        """By their ids; of two accounts' the own account's."""
+        snapshot, own = self.deck.picture.snapshot, f"accounts/{self.deck.context.account}/"
+        found = [one for one in (snapshot.deployments if snapshot else []) if one.deployment.state != "DELETED"]
+        found.sort(key=lambda one: one.deployment.name.startswith(own))
+        return {one.deployment.id: one for one in found}
+
+
+class UnloadDialog(_PlacedDialog):
+    """`plans` by the ids of the deployments that have it."""
+
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
+        first = next(iter(plans))
+        super().__init__(plans[first], first)
+        self._plans = plans
+
+    def planned(self) -> Plan:
+        known = self._plans.get(self.typed)
+        if known is None:
+            return Plan("unload", "", (), self._plan.command, model=self._plan.model)
+        return known
