@@ -74,6 +74,22 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
         await _shows(pilot, "support-bot")
         await asyncio.sleep(2)
         _save(app, "create", size)
+        if size == README_SIZE:
+            await pilot.press("escape")
+            await _others(app, pilot, size)
+
+
+async def _others(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """Pages of which one picture is enough."""
+    await pilot.press("A")
+    await _shows(pilot, "nothing asked yet")
+    app.screen.query_one("#prompt").value = "Tell me two facts about the sea."
+    await pilot.press("enter")
+    await _shows(pilot, "cached")
+    _save(app, "playground", size)
+    await pilot.press("escape", "escape", "P")
+    await _shows(pilot, "DRAFTS")
+    _save(app, "speculation", size)
 
 
 async def _shows(pilot: Pilot[None], *texts: str) -> None:
