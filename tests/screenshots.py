@@ -76,20 +76,17 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
         _save(app, "create", size)
         if size == README_SIZE:
             await pilot.press("escape")
-            await _others(app, pilot, size)
+            await _playground(app, pilot, size)
 
 
-async def _others(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
-    """Pages of which one picture is enough."""
+async def _playground(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """After a whole answer."""
     await pilot.press("A")
     await _shows(pilot, "nothing asked yet")
     app.screen.query_one("#prompt").value = "Tell me two facts about the sea."
     await pilot.press("enter")
     await _shows(pilot, "cached")
     _save(app, "playground", size)
-    await pilot.press("escape", "escape", "P")
-    await _shows(pilot, "DRAFTS")
-    _save(app, "speculation", size)
 
 
 async def _shows(pilot: Pilot[None], *texts: str) -> None:
