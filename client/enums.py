@@ -48,6 +48,8 @@ PRECISIONS = (
     "PRECISION_UNSPECIFIED", "FP16", "FP8", "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2",
     "FP8_MM_KV_ATTN_V2", "NF4", "FP4", "BF16", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
+AUTO = "AUTO"  # our own, where a precision is asked for: the engine chooses, and says why in this annotation
+PRECISION_LABEL = "firedeck.precision"
 MULTI_REGIONS = ("MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC")
 REGIONS = (
     "REGION_UNSPECIFIED", "US_IOWA_1", "US_VIRGINIA_1", "US_VIRGINIA_2", "US_ILLINOIS_1", "AP_TOKYO_1", "EU_LONDON_1",
@@ -73,6 +75,7 @@ PRESET_TYPES = (
 
 AcceleratorType = Annotated[str, OneOf(ACCELERATOR_TYPES)]
 Precision = Annotated[str, OneOf(PRECISIONS)]
+AskedPrecision = Annotated[str, OneOf((*PRECISIONS, AUTO))]
 Region = Annotated[str, OneOf(REGIONS)]
 MultiRegion = Annotated[str, OneOf(MULTI_REGIONS)]
 DirectRouteType = Annotated[

@@ -148,6 +148,15 @@ class Models(_Resource):
         raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
         return Model.model_validate(raw)
 
+    async def prepare(self, model: str, precision: str) -> None:
+        """Ask for the model in another precision, or in all of them with `AUTO`: `get` shows what came of it."""
+        await self._transport.send("POST", self._one(model, ":prepare"), body={"precision": precision})
+
+    async def validate_config(self, config_json: str, tokenizer_config_json: str = "") -> None:
+        """Raises with the reason where a model whose config.json this is cannot be uploaded."""
+        body = {"configJson": config_json, "tokenizerConfigJson": tokenizer_config_json}
+        await self._transport.send("POST", "/v1/validateModelConfig", body=body)
+
     async def upload_endpoint(self, model: str, sizes: Mapping[str, int]) -> UploadEndpoint:
         """Where each file of these many bytes is to be PUT; the model must be UPLOADING."""
         body = {"filenameToSize": {name: str(size) for name, size in sizes.items()}}

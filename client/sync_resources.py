@@ -18,14 +18,14 @@ from client.guard_resources import Guards
 from client.guard_types import Guard, GuardSpec
 from client.inference import Inference
 from client.listing import PAGE_SIZE_MAX, Listed, ListOptions
-from client.model_types import DownloadEndpoint, Model, ModelSpec, UploadEndpoint, UploadValidation
+from client.model_types import DownloadEndpoint, ModelSpec, UploadEndpoint, UploadValidation
 from client.portal import Portal
 from client.resources import Client, Deployments, Fleet, Models
 from client.router_resources import Routers
 from client.router_types import Router, RouterShiftSpec, RouterSpec
 from client.trace_resources import Requests
 from client.trace_types import RequestPage, RequestTrace
-from client.types import Account, Deployment, DeploymentMetrics, DeploymentSpec
+from client.types import Account, Deployment, DeploymentMetrics, DeploymentSpec, Model
 from client.usage_resources import UsageReports
 from client.usage_tokens_types import TokenUsage
 from client.usage_types import DEPLOYMENT, Usage
@@ -113,6 +113,14 @@ class SyncModels:
         """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole. A LoRA
         adapter's needs the model that it was trained on."""
         return self._portal.run(self._origin.create_from_file(model_id, file, display_name, base_model))
+
+    def prepare(self, model: str, precision: str) -> None:
+        """Ask for the model in another precision, or in all of them with `AUTO`: `get` shows what came of it."""
+        self._portal.run(self._origin.prepare(model, precision))
+
+    def validate_config(self, config_json: str, tokenizer_config_json: str = "") -> None:
+        """Raises with the reason where a model whose config.json this is cannot be uploaded."""
+        self._portal.run(self._origin.validate_config(config_json, tokenizer_config_json))
 
     def upload_endpoint(self, model: str, sizes: Mapping[str, int]) -> UploadEndpoint:
         """Where each file of these many bytes is to be PUT; the model must be UPLOADING."""
@@ -531,6 +539,12 @@ class SyncWaits:
     def unloaded(self, name: str, patience: timedelta = ADAPTER_PATIENCE, tell: Tell = untold) -> None:
         """The deployed model is gone, and with it the adapter from every replica."""
         self._portal.run(self._origin.unloaded(name, patience, tell))
+
+    def prepared(
+        self, model: str, precision: str | None = None, patience: timedelta = PATIENCE, tell: Tell = untold
+    ) -> Model:
+        """The model is there in this precision, or in all that were asked for. Unavailable when one FAILED."""
+        return self._portal.run(self._origin.prepared(model, precision, patience, tell))
 
     def shifted(self, begun: Router, patience: timedelta = PATIENCE, tell: Tell = untold) -> Router:
         """The router with its shift COMPLETED; Unavailable when that was rolled back or aborted, FailedPrecondition

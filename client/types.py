@@ -21,20 +21,23 @@ from client.enums import REGIONS as REGIONS
 from client.enums import (
     AcceleratorType,
     AccountType,
+    AskedPrecision,
     BucketType,
     DeploymentState,
     DirectRouteType,
     HotLoadTransitionType,
     MultiRegion,
-    Precision,
     Region,
     ServingEngine,
     SuspendState,
 )
 from client.model_types import BaseModelDetails as BaseModelDetails
+from client.model_types import MeasuredFile as MeasuredFile
 from client.model_types import Model as Model
 from client.model_types import ModelFile as ModelFile
 from client.model_types import ModelPage as ModelPage
+from client.model_types import PrecisionReport as PrecisionReport
+from client.model_types import PreparedPrecision as PreparedPrecision
 from client.wire import Count as Count
 from client.wire import Description, DisplayName
 from client.wire import Duration as Duration
@@ -131,7 +134,7 @@ class DeploymentSpec(Wire):
     autoscaling_policy: AutoscalingPolicy | None = None
     accelerator_count: Count | None = None
     accelerator_type: AcceleratorType | None = None
-    precision: Precision | None = None
+    precision: AskedPrecision | None = None
     placement: Placement | None = None
     deployment_shape: str | None = None
     deployment_template: str | None = _kept("there are none; see deploymentShape")

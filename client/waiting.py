@@ -2,7 +2,8 @@
 
     data   Tell, Look     who is told each new stage; one look at how far it is
     verbs  until          look again and again until that is all, or patience ends
-           Waits          ready, scaled, settled, deleted: deployments; loaded, unloaded: adapters; shifted: routers
+           Waits          ready, scaled, settled, deleted: deployments; prepared: models;
+                          loaded, unloaded: adapters; shifted: routers
     near   `client.stages` has the words, the command line's `--wait` tells them on standard error
 
 Each looks once at least, raises DeadlineExceeded when `patience` ends before, and gives nothing up by that.
@@ -21,7 +22,7 @@ from client.addon_types import DeployedModel
 from client.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
 from client.fleet_types import ROLLOUT_STOPPED, DeploymentStatus
 from client.router_types import ABORTED, COMPLETED, ROLLED_BACK, Router
-from client.types import DELETED, FAILED, READY, Deployment
+from client.types import DELETED, FAILED, READY, Deployment, Model
 
 if TYPE_CHECKING:
     from client.resources import Client
@@ -170,6 +171,27 @@ class Waits:
 
         hint = f"it is gone when firedeck deployed-model get {stages.short(name)} finds nothing"
         await until(look, patience, f"{name} was not unloaded", hint, tell)
+
+    async def prepared(
+        self, model: str, precision: str | None = None, patience: timedelta = PATIENCE, tell: Tell = untold
+    ) -> Model:
+        """The model is there in this precision, or in all that were asked for. Unavailable when one FAILED."""
+        found = Model()
+
+        async def look() -> tuple[str, bool]:
+            nonlocal found
+            found = await self._client.models.get(model)
+            asked = (found.firedeck.prepared if found.firedeck else None) or []
+            mine = [one for one in asked if precision in (None, one.precision)]
+            if failed := next((one for one in mine if one.state == FAILED), None):
+                why = failed.status.message if failed.status else ""
+                raise Unavailable(f"{found.name} was not prepared in {failed.precision}: {why}", hint="ask again")
+            at_work = [one for one in mine if one.state != READY]
+            return ", ".join(f"{one.precision}: {one.stage or one.state}" for one in at_work) or READY, not at_work
+
+        hint = f"see firedeck model get {model}"
+        await until(look, patience, f"{model} was not prepared", hint, tell)
+        return found
 
     async def shifted(self, begun: Router, patience: timedelta = PATIENCE, tell: Tell = untold) -> Router:
         """The router with its shift COMPLETED; Unavailable when that was rolled back or aborted, FailedPrecondition

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Response
 from fastapi.responses import PlainTextResponse
 
 from client.errors import Unavailable
+from engine import stock
 from engine.access.door import Door, Refused
 from engine.access.guards import Guards
 from engine.access.quotas import Consumption, Quotas
@@ -63,7 +64,6 @@ from engine.gateway.routes import Gateway
 from engine.gateway.traced import traced
 from engine.house import Access, House
 from engine.keys import Keyring
-from engine.library import Library
 from engine.placement.local import LocalDriver
 from engine.placement.port import Driver
 from engine.placement.simulated import world
@@ -119,11 +119,11 @@ class Engine:
         if simulated:
             mark(settings.data_dir)
         store = await Store.open(settings.data_dir / DATABASE)
-        library = Library(store, nominal_models(simulated) if simulated else None)
+        nominal = nominal_models(simulated) if simulated else None
+        library, prepared = await stock.open_library(settings.data_dir, store, nominal)
         keyring = Keyring(store)
         driver: Driver = _simulated(simulated, settings, clock) if simulated else _local(settings)
         metrics.SIMULATED.set(driver.simulated)
-        await library.load()
         await keyring.load()
         await keyring.ensure_admin(settings.data_dir)
         fleet = Fleet(Rooms(driver, store, library, clock), settings)
@@ -132,12 +132,14 @@ class Engine:
         tally = Tally(store, settings.data_dir, ledger.now_ms, prices.tokens)
         access = await open_access(settings, store, keyring, fleet, ledger, tally, clock)
         uploads = Uploads(settings.data_dir / UPLOADS, await store.signing_key("files"))
+        preparations = stock.preparations(library, prepared, driver, clock)
         page_secret = await store.signing_key("pages")
         house = House(
-            fleet, library, keyring, access, uploads, ledger, tally, Monitor(fleet, ledger), datetime.now(UTC),
-            page_secret=page_secret,
+            fleet, library, keyring, access, uploads, preparations, ledger, tally, Monitor(fleet, ledger),
+            datetime.now(UTC), page_secret=page_secret,
         )  # fmt: skip
         await fleet.open()
+        await preparations.open()
         engine = cls(settings, house, store, clock, prices)
         await engine._accounting.open()
         await house.monitor.open()
@@ -163,6 +165,7 @@ class Engine:
             ending.push_async_callback(self.house.access.reads.close)
             ending.push_async_callback(self.house.tally.close)
             ending.push_async_callback(self.house.fleet.close)
+            ending.push_async_callback(self.house.preparations.close)
             ending.push_async_callback(self._accounting.close)
             ending.push_async_callback(self.house.monitor.close)
             ending.push_async_callback(self._loop_lag.close)

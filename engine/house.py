@@ -18,6 +18,7 @@ from engine.fleet.frames import Frames
 from engine.fleet.monitor import Monitor
 from engine.keys import Keyring
 from engine.library import Library
+from engine.preparing.preparations import Preparations
 from engine.store.access import AccessRecords
 from engine.telemetry.account_metrics import Scrapes
 from engine.telemetry.audit import AuditLog
@@ -51,6 +52,7 @@ class House:
     keyring: Keyring
     access: Access
     uploads: Uploads
+    preparations: Preparations
     ledger: Ledger
     tally: Tally
     monitor: Monitor

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
+from engine import deprecation
 from engine.deployed_rules import check_owner
-from engine.model_facts import listed, of_adapter, of_base, with_file_state
+from engine.model_facts import listed, of_adapter, of_base, with_file_state, with_prepared
 from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
+from engine.precision import check as check_prepared
+from engine.precision import variant
+from engine.preparing import sources
+from engine.preparing.merged import Merged
+from engine.preparing.records import Records
 from engine.store.store import Store
 
 Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
@@ -36,12 +41,17 @@ class Nominal:
 class Library:
     """Models by full name. Catalogue models are always listed, whether their file is here yet or not.
 
-    `nominal` ones have no file at all: only a driver that reads none can run them.
+    `nominal` ones have no file at all: only a driver that reads none can run them. `prepared` are the files of models
+    in other precisions than their own, `merged` adapters in the weights of their bases.
     """
 
-    def __init__(self, store: Store, nominal: Mapping[str, Nominal] | None = None) -> None:
+    def __init__(
+        self, store: Store, nominal: Mapping[str, Nominal] | None = None, prepared: Records | None = None,
+        merged: Merged | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._nominal = dict(nominal or {})
+        self._prepared, self._merged = prepared, merged
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
@@ -51,20 +61,23 @@ class Library:
         self._own = {model.name: model for model in await self._store.models()}
 
     def list(self, account: str) -> list[Model]:
-        if account == LIBRARY_ACCOUNT:
-            return [*map(listed, self._entries.values()), *(known.model for known in self._nominal.values())]
-        mine = f"accounts/{account}/"
-        return [with_file_state(model) for name, model in self._own.items() if name.startswith(mine)]
+        names = (*self._entries, *self._nominal) if account == LIBRARY_ACCOUNT else tuple(self._own)
+        return [self.get(name) for name in names if name.startswith(f"accounts/{account}/")]
 
     def get(self, name: str, field: str = "baseModel") -> Model:
         """The model, or NotFound naming the `field` that asked for it."""
         if name in self._entries:
-            return listed(self._entries[name])
+            return self._with_prepared(listed(self._entries[name]))
         if name in self._nominal:
             return self._nominal[name].model
         if name in self._own:
-            return with_file_state(self._own[name])
+            return self._with_prepared(with_file_state(self._own[name]))
         raise NotFound(f"model {name!r} does not exist", field=field, hint="`firedeck model list` shows all")
+
+    def served(self, name: str, field: str = "baseModel") -> Model:
+        """The model whose facts hold for what is served of `name`: of an adapter its base."""
+        model = self.get(name, field)
+        return self.get(model.peft_details.base_model, field) if model.is_adapter and model.peft_details else model
 
     def has(self, name: str) -> bool:
         """Whether there is such a model."""
@@ -82,10 +95,13 @@ class Library:
             raise InvalidArgument(f"{text!r} may be {name} or {library}", field=field, hint="write the full name")
         return library if is_library else name
 
+    def deprecated_on(self, name: str) -> date | None:
+        """From when on nobody deploys it anew; None for no such day. Looks at no file."""
+        return deprecation.day_of(self._own[name].deprecation_date) if name in self._own else None
+
     def is_public(self, name: str) -> bool:
         """Whether accounts other than its owner may see and use it."""
-        library = name in self._entries or name in self._nominal
-        return library or bool(name in self._own and self._own[name].public)
+        return bool(self._own[name].public) if name in self._own else self.has(name)
 
     async def declare(self, account: str, model_id: str, spec: Model) -> Model:
         """A model whose files are still to be uploaded: UPLOADING."""
@@ -96,15 +112,15 @@ class Library:
                 base = self.resolve(details.base_model, account, "peftDetails.baseModel")
                 check_owner(self.get(base, "peftDetails.baseModel"), account, "peftDetails.baseModel")
                 spec = spec.with_base(base)
-            times = {"create_time": now, "update_time": now}
             shown = {"name": name, "display_name": spec.display_name or model_id, "state": "UPLOADING"}
-            return await self.put(spec.model_copy(update={**shown, **times}))
+            return await self.put(spec.model_copy(update={**shown, "create_time": now, "update_time": now}))
 
     async def create(
         self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path
     ) -> Model:
-        """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT has saved, the
-        GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a file cannot be served."""
+        """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT or
+        transformers have saved, the GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a
+        file cannot be served."""
         name = self._free_name(account, model_id)
         if not Path(file).is_absolute():
             raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
@@ -116,7 +132,8 @@ class Library:
             if not await asyncio.to_thread(Path(file).is_dir):
                 return await self.put(await self.checked(declared, Path(file), base_model))
             try:
-                await self.converted(declared, peft.files_in(Path(file)), base_model, converted)
+                files = await asyncio.to_thread(sources.files_in, Path(file))
+                await self.converted(declared, files, base_model, converted)
                 return await self.put(await self.checked(declared, converted, base_model))
             except FiredeckError:
                 await asyncio.to_thread(converted.unlink, missing_ok=True)
@@ -133,14 +150,22 @@ class Library:
         checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
         return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
 
-    async def converted(self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path) -> Path:
-        """The GGUF file `target`, made of an adapter's files as PEFT saves them. Reads all of them."""
+    async def converted(
+        self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path
+    ) -> Sequence[str]:
+        """Make the GGUF file `target` of a base model's files as transformers save them, or of an adapter's as PEFT
+        does; the names of those that were not used."""
+        if sources.holds_base(files):
+            if base_model is not None:
+                raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
+            return await sources.converted(files, target, declared.display_name or declared.id)
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
 
         def make() -> Path:
             return peft.convert(files, adapter.read_base(base), target)
 
-        return await asyncio.to_thread(make)
+        await asyncio.to_thread(make)
+        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
         """The full name of the base that an adapter is said to be for, which the account may use."""
@@ -156,7 +181,7 @@ class Library:
         """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
         assert model.peft_details is not None
         base = await self._base_file(model.peft_details.base_model)
-        if not self.present(model.name):
+        if not self.file_of(model.name).exists():
             raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
         found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
@@ -176,34 +201,43 @@ class Library:
         self.get(name)
         await self._store.drop_model(name)
         self._own.pop(name, None)
+        if self._merged is not None:
+            await asyncio.to_thread(self._merged.forget, name)
 
-    def present(self, name: str) -> bool:
-        """Whether the model's file is on disk."""
-        entry = self._entries.get(name)
-        return fetch.is_present(entry) if entry else Path(self._file(name)).exists()
+    def present(self, name: str, precision: str | None = None) -> bool:
+        """Whether what is served of the model is on disk; see `bring`."""
+        other = self._other(name, precision)
+        entry = None if other else self._entries.get(name)
+        return fetch.is_present(entry) if entry else (other or self.file_of(name)).exists()
 
     def file_of(self, name: str) -> Path:
-        """Where the model's file lies, or would lie."""
-        return Path(self._file(name))
+        """Where the model's own file lies, or would lie."""
+        details = self.get(name).firedeck
+        return Path((details.file if details else None) or "")
 
-    def dimensions(self, name: str) -> Dimensions:
+    def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
 
         Reads the file's header the first time, some milliseconds: call it from a thread."""
         if name in self._nominal:
             return self._nominal[name].dimensions
-        details = self.get(name).firedeck
+        model = self.get(name)
         try:
-            path = self.file_of(name)
-            seen = path.stat()
-            return _dimensions(path, seen.st_mtime_ns, seen.st_size)
+            return dimensions.remembered(self._other(name, precision) or self.file_of(name))
         except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
+            if model.is_adapter:
+                return self.dimensions(self.served(name).name)
             entry = self._entries.get(name)
-            told = (details.size_bytes if details else None) or 0
+            told = (model.firedeck.size_bytes if model.firedeck else None) or 0
             return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
 
-    async def bring(self, name: str, progress: Progress) -> Path:
-        """The path of the model's file, fetched into the cache first when it is not there. Cancelling stops it."""
+    async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
+        """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;
+        that of a precision; of an adapter that of its base with the adapter merged into it, made first. Cancelling
+        stops it. FailedPrecondition for a precision whose file is gone, with the command that prepares it."""
+        if (other := self._other(name, precision)) is not None:
+            check_prepared(self.get(name), precision)
+            return await self._with_adapter(self.get(name), other) if self.get(name).is_adapter else other
         entry = self._entries.get(name)
         if entry is None:
             return self._own_path(name)
@@ -225,6 +259,27 @@ class Library:
             raise FailedPrecondition(f"{base} is no base model that is ready", field="baseModel")
         return await self.bring(base, lambda part: None)
 
+    def _other(self, name: str, precision: str | None) -> Path | None:
+        """The file that the model is served by where that is not its own."""
+        model = self.get(name)
+        if model.is_adapter:
+            return self._merged.path(model, self.served(name)) if self._merged else None
+        other = variant(precision, model.firedeck.quantization if model.firedeck else None)
+        return self._prepared.path(name, other) if other and self._prepared else None
+
+    async def _with_adapter(self, model: Model, target: Path) -> Path:
+        """The merged file of an adapter, made when it is not there."""
+        assert self._merged is not None
+        async with self._fetching[model.name]:
+            await self.check_adapter(model)
+            base = await self._base_file(self.served(model.name).name)
+            await self._merged.make(base, self.file_of(model.name), target)
+        return target
+
+    def _with_prepared(self, model: Model) -> Model:
+        file = model.firedeck
+        return with_prepared(model, self._prepared.of(model.name, file.digest)) if self._prepared and file else model
+
     def _free_name(self, account: str, model_id: str) -> str:
         name = Name.of(model_id, "models", account, "modelId")
         if account == LIBRARY_ACCOUNT:
@@ -244,16 +299,7 @@ class Library:
             self._being_made.discard(name)
 
     def _own_path(self, name: str) -> Path:
-        path = Path(self._file(name))
+        path = self.file_of(name)
         if not path.exists():
             raise FailedPrecondition(f"the file of {name} is gone", field="baseModel", hint="put the model's file back")
         return path
-
-    def _file(self, name: str) -> str:
-        details = self.get(name).firedeck
-        return (details.file if details else None) or ""
-
-
-@lru_cache(maxsize=64)
-def _dimensions(path: Path, changed_ns: int, size_bytes: int) -> Dimensions:
-    return dimensions.read(path)

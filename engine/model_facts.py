@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from client.types import BaseModelDetails, Model, ModelFile
-from engine.model_rules import LORA, supported_precisions
+from client.types import READY, BaseModelDetails, Model, ModelFile, PreparedPrecision
+from engine.model_rules import LORA
 from engine.models import fetch, own_adapters, own_models
 from engine.models.catalogue import Entry
+from engine.precision import own as own_precisions
 
 
 def listed(entry: Entry) -> Model:
@@ -22,7 +23,7 @@ def listed(entry: Entry) -> Model:
         supports_lora=True,
         use_hf_apply_chat_template=entry.supports_chat,
         supports_tools=entry.supports_chat,
-        supported_precisions=supported_precisions(entry.quantization),
+        supported_precisions=own_precisions(entry.quantization),
         base_model_details=BaseModelDetails(
             parameter_count=str(entry.parameter_count) if entry.parameter_count else None,
             model_type=entry.architecture,
@@ -43,6 +44,16 @@ def with_file_state(model: Model) -> Model:
     return model.model_copy(update={"firedeck": file.model_copy(update={"on_disk": Path(file.file).exists()})})
 
 
+def with_prepared(model: Model, made: list[PreparedPrecision]) -> Model:
+    """The model with what was prepared of it, which counts as supported once it is READY."""
+    if not made or model.firedeck is None:
+        return model
+    ready = [one.precision for one in made if one.state == READY]
+    supported = [*(model.supported_precisions or ()), *ready]
+    file = model.firedeck.model_copy(update={"prepared": made})
+    return model.model_copy(update={"supported_precisions": supported, "firedeck": file})
+
+
 def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Model:
     """`declared` with what its checked file says."""
     info = checked.info
@@ -55,7 +66,7 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             "use_hf_apply_chat_template": info.has_chat_template,
             "supports_tools": info.has_chat_template,
             "supports_lora": True,
-            "supported_precisions": supported_precisions(info.quantization),
+            "supported_precisions": own_precisions(info.quantization),
             "base_model_details": BaseModelDetails(
                 parameter_count=str(info.parameter_count), model_type=info.architecture
             ),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.enums import PRECISIONS, STRICT
+from client.enums import STRICT
 from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import MODEL_OUTPUT_ONLY, Model
-from engine import masks
+from engine import deprecation, masks
 from engine.access import bodies
 from engine.wire_paths import find
 
@@ -18,9 +18,6 @@ LORA = "HF_PEFT_ADDON"
 SERVED_KINDS = frozenset({"HF_BASE_MODEL", "CUSTOM_MODEL", "EMBEDDING_MODEL", "DRAFT_ADDON", LORA})
 # What the file says, or what the deployments that stand on it rest on.
 FIXED = frozenset({"kind", "peft_details", "context_length", "base_model_details", "use_hf_apply_chat_template"})
-
-# What a GGUF file's quantization is called here, where it has a name at all.
-_PRECISIONS = {"F16": "FP16", "BF16": "BF16"}
 
 
 def read(body: Any) -> Model:
@@ -59,26 +56,8 @@ def updated(current: Model, changes: Model, paths: frozenset[str] | None) -> Mod
     return current.model_copy(update=taken)
 
 
-def supported_precisions(quantization: str | None) -> list[str]:
-    """The precisions that a file of this quantization can be served in."""
-    return [_PRECISIONS[quantization]] if quantization in _PRECISIONS else []
-
-
-def prepare(model: Model, precision: Any) -> None:
-    """Whether a model is there in a precision; FailedPrecondition says what to do when it is not."""
-    if precision not in PRECISIONS:
-        raise InvalidArgument(
-            f"precision {str(precision)[:60]!r} is not known", field="precision", hint=f"known: {', '.join(PRECISIONS)}"
-        )
-    if precision not in (model.supported_precisions or ()):
-        raise FailedPrecondition(
-            f"{model.name} cannot be prepared in {precision}: a GGUF file has the one precision that it was made in",
-            field="precision",
-            hint="make a model of a file in that precision: firedeck model create",
-        )
-
-
 def _check(spec: Model) -> None:
+    deprecation.day_of(spec.deprecation_date)
     if spec.kind not in SERVED_KINDS:
         raise FailedPrecondition(
             f"models of kind {spec.kind} are not served",

@@ -62,7 +62,7 @@ class Prices:
 
     def _parameters(self, model: str) -> int | None:
         with contextlib.suppress(NotFound, InvalidArgument):
-            details = self._library.get(model).base_model_details
+            details = self._library.served(model).base_model_details
             return int(details.parameter_count) if details and details.parameter_count else None
         return None
 

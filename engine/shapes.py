@@ -16,9 +16,9 @@ from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
+from engine import precision
 
 DEFAULT = "default"  # as `deploymentShape`: the first shape of the base model
-_QUANTIZED = ("FP8", "FP4", "NF4")  # beginnings of precisions that, as documented, take no adapters when asked for
 DRAFT_TOKENS_DEFAULT = 4  # where the model names a draft model and no count
 PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/"
 
@@ -103,25 +103,16 @@ def reshaped(current: Deployment, new: Deployment, options: WriteOptions) -> Dep
 
 def check_served(deployment: Deployment, model: Model, options: WriteOptions) -> None:
     """Whether this engine can serve this model so; FailedPrecondition and InvalidArgument say why not."""
-    if model.is_adapter:
-        base = model.peft_details.base_model if model.peft_details else "its base"
-        raise FailedPrecondition(
-            f"{model.name} is a LoRA adapter", field="baseModel",
-            hint=f"deploy {base} with enableAddons and load the adapter onto it",
-        )  # fmt: skip
     if model.state != "READY":
         raise FailedPrecondition(f"{model.name} is {model.state}", field="baseModel", hint="upload and validate it")
-    precision = deployment.precision or "PRECISION_UNSPECIFIED"
-    if precision not in ("PRECISION_UNSPECIFIED", *(model.supported_precisions or ())):
-        has = ", ".join(model.supported_precisions or ()) or "only that of its file"
-        raise FailedPrecondition(
-            f"{model.name} is not prepared in {precision}: it has {has}", field="precision",
-            hint="leave precision out, or make a model of a file in that precision",
-        )  # fmt: skip
-    if precision.startswith(_QUANTIZED) and (deployment.enable_addons or deployment.enable_hot_reload_latest_addon):
+    if model.is_adapter:
+        _check_merged(deployment, model)
+    precision.check(model, deployment.precision)
+    addons = deployment.enable_addons or deployment.enable_hot_reload_latest_addon
+    if addons and not precision.takes_adapters(deployment.precision):
         field = "enableAddons" if deployment.enable_addons else "enableHotReloadLatestAddon"
         raise InvalidArgument(
-            f"{field} does not go with precision {precision}", field=field,
+            f"{field} does not go with precision {deployment.precision}", field=field,
             hint="take FP16 or BF16, or leave precision or the adapters out",
         )  # fmt: skip
     if deployment.image_tag and options.check_image:
@@ -130,6 +121,25 @@ def check_served(deployment: Deployment, model: Model, options: WriteOptions) ->
             field="imageTag",
             hint="leave it out; with skipImageTagValidation it is kept without effect",
         )
+
+
+def _check_merged(deployment: Deployment, model: Model) -> None:
+    """Of an adapter that is merged into its base's weights: it is served alone, in the precision that comes of that."""
+    base = model.peft_details.base_model if model.peft_details else "its base"
+    asked = {
+        "enableAddons": deployment.enable_addons,
+        "enableHotReloadLatestAddon": deployment.enable_hot_reload_latest_addon,
+    }
+    if field := next((name for name, value in asked.items() if value), None):
+        raise InvalidArgument(
+            f"{field} does not go with the adapter {model.name} as baseModel: it is merged into the weights",
+            field=field, hint=f"deploy {base} with {field}, and load the adapter onto it",
+        )  # fmt: skip
+    if deployment.precision not in (None, "PRECISION_UNSPECIFIED"):
+        raise FailedPrecondition(
+            f"the adapter {model.name} is merged into its base's own file, not in {deployment.precision}",
+            field="precision", hint="leave precision out",
+        )  # fmt: skip
 
 
 def _shaped(

@@ -132,7 +132,7 @@ class Uploads:
             raise FailedPrecondition(f"{len(found)} GGUF files were uploaded", hint="a model has one: join its parts")
         raise FailedPrecondition(
             f"no GGUF file was uploaded, but {', '.join(p.name for p in files[:5])}",
-            hint="convert it with llama.cpp's convert_hf_to_gguf.py; of an adapter give adapter_config.json too",
+            hint="of a model give config.json and tokenizer.json too, of an adapter adapter_config.json",
         )
 
     def forget(self, model: str) -> None:

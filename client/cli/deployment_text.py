@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from client import durations
 from client.cli.output import SIMULATED, lines
+from client.enums import PRECISION_LABEL
 from client.fleet_types import DeploymentStats
 from client.stages import counts, known, local_time, stages
 from client.stages import holding_up as holding_up
@@ -117,6 +118,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Accelerator Count", _number(d.accelerator_count or None)),
         ("Placement", placement(d.placement)),
         ("Precision", known(d.precision)),
+        ("Chosen By AUTO", (d.annotations or {}).get(PRECISION_LABEL)),
         ("Max Context Length", _number(d.max_context_length)),
         ("Max Batch Size", _number(d.max_batch_size)),
         ("Draft Model", d.draft_model),

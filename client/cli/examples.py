@@ -92,6 +92,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "firedeck model create my-model --file ./model.gguf",
         "firedeck model create my-lora --file ./adapter.gguf --base-model my-model",
         "firedeck create model my-lora ./peft-folder --base-model my-model",
+        "firedeck create model my-llama ./hugging-face-folder",
+    ),
+    "model prepare": (
+        "firedeck model prepare my-model --precision FP8 --wait",
+        "firedeck prepare model accounts/fireworks/models/smollm2-135m-instruct --precision AUTO --wait",
     ),
     "model update": ("firedeck model update my-model --description 'for the shop' --deprecation-date 2027-12-31",),
     "model upload": (

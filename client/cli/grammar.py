@@ -16,7 +16,7 @@ from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
 VERBS = frozenset(
-    "create list ls get update scale delete undelete pull verify shift release upload download".split()  # noqa: SIM905
+    "create list ls get update scale delete undelete pull verify shift release upload download prepare".split()  # noqa: SIM905
 )
 ALIASES = {
     "ls": "list", "deployments": "deployment", "models": "model", "deployed-models": "deployed-model",

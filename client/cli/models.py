@@ -1,15 +1,17 @@
-"""`firedeck model list|get|create|update|upload|download|delete|pull`."""
+"""`firedeck model list|get|create|update|prepare|upload|download|delete|pull`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from client.cli import output as out
+from client.cli import precisions
 from client.cli.grammar import Announced
 from client.cli.instants import DATE
 from client.cli.lists import list_options, show
@@ -17,7 +19,7 @@ from client.cli.options import delete_each, names_argument, quiet_option, run, s
 from client.errors import NotFound
 from client.files import Progress, unwatched
 from client.listing import ListOptions
-from client.model_types import ModelSpec, PeftDetails
+from client.model_types import Model, ModelSpec, PeftDetails
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 
@@ -40,6 +42,7 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
             library = await client.models.list(LIBRARY_ACCOUNT, **asked)
             found[:0], found.total_size = library, library.total_size + found.total_size
         show(found, out.MODEL_HEADER, out.model_row, output)
+        _tell_deprecated(found, output)
 
     run(work, base_url, api_key, account)
 
@@ -49,11 +52,12 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
 @quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """One model."""
+    """One model, with the precisions that it was prepared in."""
 
     async def work(client: Client) -> None:
         found = await client.models.get(name)
-        out.show(found, out.MODEL_HEADER, out.model_row, output)
+        out.show(found, out.MODEL_HEADER, out.model_row, output, precisions.text(found))
+        _tell_deprecated([found], output)
 
     run(work, base_url, api_key, account)
 
@@ -61,7 +65,9 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @model.command()
 @click.argument("model_id")
 @click.argument("path", required=False)
-@click.option("--file", help="PATH: a GGUF file, or a folder of an adapter as PEFT saves it, on the engine's machine.")
+@click.option(
+    "--file", help="PATH: a GGUF file, or a folder as transformers or PEFT save one, on the engine's machine."
+)
 @click.option("--display-name")
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
 @quiet_option("The new model's full name alone.")
@@ -72,7 +78,8 @@ def create(
 ) -> None:  # fmt: skip
     """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is.
 
-    Of an adapter, PATH may be the folder that PEFT has saved: the engine makes a GGUF file of it.
+    PATH may be the folder of an adapter that PEFT has saved, or of a model of the llama family that transformers have
+    saved (config, safetensors, tokenizer): the engine makes a GGUF file of it.
     """
     given = [one for one in (path, file) if one is not None]
     if len(given) != 1:
@@ -168,6 +175,12 @@ def download(
     run(work, base_url, api_key, account)
 
 
+def _tell_deprecated(models: Sequence[Model], output: str) -> None:
+    for one in models:
+        if (day := one.deprecation_date) is not None and day.year:
+            out.tell(f"{one.id} is deprecated from {day.year}-{day.month or 1:02}-{day.day or 1:02} on", output)
+
+
 def _watched(output: str) -> Progress:
     """A transfer's progress, drawn over itself where somebody watches."""
     if output == out.QUIET or not sys.stderr.isatty():
@@ -191,3 +204,6 @@ def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: s
         await delete_each(names, client.models.delete, output)
 
     run(work, base_url, api_key, account)
+
+
+model.add_command(precisions.prepare)

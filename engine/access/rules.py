@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from client.access_types import ADMIN, CONTRIBUTOR, INFERENCE_USER, ROLES, USER
 from client.errors import Internal, PermissionDenied
+from client.names import LIBRARY_ACCOUNT
 from engine.keys import Principal
 
 Route = tuple[str, str]  # method, path template
@@ -25,9 +26,9 @@ _OWN = "/firedeck/v1/accounts/{account}"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`least` is the least role. `others`: the least role for what another user owns. `library`: what the library's
-    account has may be read with any key. `public`: so may what its owner has made public, which the route itself tells.
-    `changes`: whether it changes anything, whatever its HTTP verb is."""
+    """`least` is the least role. `others`: the least role for what another user owns. `library`: any
+    account's keys may do it to what the library's account has. `public`: so they may to what its owner has made public,
+    which the route itself tells. `changes`: whether it changes anything, whatever its HTTP verb is."""
 
     action: str
     least: str
@@ -73,7 +74,7 @@ RULES: Mapping[Route, Rule] = {
     ("GET", f"{_V1}/models/{{model_id}}"): replace(_read("GetModel"), public=True),
     ("POST", f"{_V1}/models"): _make("CreateModel"),
     ("PATCH", f"{_V1}/models/{{model_id}}"): _change("UpdateModel"),
-    ("POST", f"{_V1}/models/{{model_id}}:prepare"): _change("PrepareModel"),
+    ("POST", f"{_V1}/models/{{model_id}}:prepare"): replace(_change("PrepareModel"), library=True),
     ("POST", f"{_V1}/models/{{model_id}}:import"): _change("ImportModel"),
     ("POST", f"{_V1}/models/{{model_id}}:getUploadEndpoint"): _change("GetModelUploadEndpoint"),
     ("GET", f"{_V1}/models/{{model_id}}:validateUpload"): _change("ValidateModelUpload"),
@@ -81,6 +82,7 @@ RULES: Mapping[Route, Rule] = {
         _read("GetModelDownloadEndpoint"), least=CONTRIBUTOR
     ),
     ("DELETE", f"{_V1}/models/{{model_id}}"): _change("DeleteModel"),
+    ("POST", "/v1/validateModelConfig"): _see("ValidateModelConfig", CONTRIBUTOR),
     ("POST", f"{_OWN}/models"): _make("CreateModel"),
     ("GET", f"{_V1}/deployments"): _read("ListDeployments"),
     ("GET", f"{_V1}/deployments/{{deployment_id}}:metrics"): _read("GetDeploymentMetrics"),
@@ -171,7 +173,7 @@ def authorise(
 ) -> None:
     """Raises PermissionDenied unless `caller` may do this in `account`. `owner` is the user whose resource it is,
     `service` the service account, which owns nothing, whose it is."""
-    if not rule.public:
+    if not rule.public and not (rule.library and account == LIBRARY_ACCOUNT):
         caller.may(account, write=rule.changes)
     if account != caller.account and not rule.library:
         raise PermissionDenied(f"{rule.action} is for keys of account {account!r} alone", field="account")

@@ -13,14 +13,14 @@ from client.access_types import ADMIN
 from client.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import Name
-from engine import model_rules
+from engine import deprecation, model_rules
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
 from engine.api.listing import page
 from engine.house import House
 from engine.keys import Principal
 from engine.masks import update_paths
-from engine.models import peft
 from engine.models.fetch import models_dir
+from engine.preparing import sources
 
 router = APIRouter(tags=["models"])
 _MODELS = "/v1/accounts/{account}/models"
@@ -79,6 +79,7 @@ async def update(
     if changed.default_draft_model:
         house.library.get(changed.default_draft_model, "defaultDraftModel")
     now = house.fleet.rooms.clock.wall()
+    deprecation.check_notice(current, changed, now.date())
     kept = await house.library.put(changed.model_copy(update={"update_time": now}))
     return shown(_with_refs(house, _as_seen_by(caller, kept), caller.account))
 
@@ -87,20 +88,25 @@ async def update(
 async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
     """Forget a model (a file that was registered stays where it is); refused while a deployment uses it."""
     name = _name(account, model_id)
+    if house.library.has(name):
+        deprecation.check_removable(house.library.get(name), house.fleet.rooms.clock.wall().date())
     users = [*house.fleet.uses(name), *(str(ref.deployment) for ref in house.fleet.deployed.of_model(name))]
     if users:
         used = ", ".join(dict.fromkeys(users))
         raise FailedPrecondition(f"{name} is used by {used}", field="name", hint="delete those first")
     await house.library.delete(name)
+    await house.preparations.forget(name)
     house.uploads.forget(name)
     return {}
 
 
 @router.post(_ONE + ":prepare", openapi_extra=documented_body("PrepareBody"))
 async def prepare(account: str, model_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """`{"precision"}`: nothing is to be done for the precision that the file has; others are refused with a remedy."""
+    """`{"precision"}`: make the model in this precision, beside its own file. It goes on after the answer; what came of
+    it stands in `firedeck.prepared` of the model, and once it is READY in `supportedPrecisions`. AUTO prepares all
+    that deployments with AUTO choose from."""
     model = house.library.get(_name(account, model_id), "name")
-    model_rules.prepare(model, object_body(body, "precision").get("precision"))
+    await house.preparations.ask(model, object_body(body, "precision").get("precision"))
     return {}
 
 
@@ -117,10 +123,11 @@ async def import_model(account: str, model_id: str, body: Body, caller: Caller) 
 async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
     """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?}`.
 
-    A LoRA adapter needs `baseModel`, the model that it was trained on; of one, `file` may be the folder that PEFT has
-    saved (`adapter_config.json` and `adapter_model.safetensors`), of which the engine makes a GGUF file. Admins may
-    register any file, others those of the engine's model folders: of other files they learn nothing, not even whether
-    there are such.
+    A LoRA adapter needs `baseModel`, the model that it was trained on. `file` may be a folder, of which the engine
+    makes a GGUF file: an adapter's that PEFT has saved (`adapter_config.json` and `adapter_model.safetensors`), or that
+    of a model of the llama family that transformers have saved (`config.json`, `tokenizer.json` and safetensors).
+    Admins may register any file, others those of the engine's model folders: of other files they learn nothing, not
+    even whether there are such.
     """
     fields = object_body(body, "modelId", "file", "displayName", "baseModel")
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
@@ -139,7 +146,7 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
 def _in_model_folders(file: Path, folders: list[Path]) -> str:
     """The path behind `file`, once it and whatever it stands for is known to lie in one of the folders."""
     real = _in_model_folder(file, folders)
-    for part in peft.files_in(real).values() if real.is_dir() else ():
+    for part in sources.files_in(real).values() if real.is_dir() else ():
         _in_model_folder(part, folders)
     return str(real)
 

@@ -89,6 +89,10 @@ _SMALL_BODIES: dict[str, Any] = {
             "enableResumableUpload": {"type": "boolean"},
         },
     },
+    "ModelConfigBody": {
+        "type": "object", "required": ["configJson"], "additionalProperties": False,
+        "properties": {"configJson": _TEXT, "tokenizerConfigJson": {"type": "string"}},
+    },
     "PrepareBody": {
         "type": "object", "required": ["precision"], "additionalProperties": False, "properties": {"precision": _TEXT}
     },

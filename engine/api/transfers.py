@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,6 +16,8 @@ from client.names import Name
 from engine.api.common import Body, Caller, HouseDep, ReadMask, documented_body, object_body, shown
 from engine.house import House
 from engine.models import peft
+from engine.models.hugging_face import config, convert, vocabulary
+from engine.preparing import sources
 from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
 
 router = APIRouter(tags=["models"])
@@ -46,22 +51,39 @@ async def validate_upload(
     skip_hf_config_validation: Annotated[bool, Query(alias="skipHfConfigValidation")] = False,
     trust_remote_code: Annotated[bool, Query(alias="trustRemoteCode")] = False,
 ) -> Response:
-    """Check what was uploaded and make the model READY: one GGUF file, or an adapter's `adapter_config.json` and
-    `adapter_model.safetensors`, which become one. `configOnly` checks alone."""
+    """Check what was uploaded and make the model READY: one GGUF file, a base model's `config.json`, `tokenizer.json`
+    and safetensors, or an adapter's `adapter_config.json` and `adapter_model.safetensors`, which become one.
+    `configOnly` checks alone, of a base model no more than its configs."""
     async with house.uploads.settling:
         model = _uploading(house, account, model_id)
         files = house.uploads.files_of(model.name)
         base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
         unused: list[str] = []
-        if peft.CONFIG in files:
-            file = await house.library.converted(model, files, base, house.uploads.converted(model.name))
-            unused = [f"{name} is not used" for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
+        if config_only and sources.holds_base(files):
+            await asyncio.to_thread(_check_configs, files)
+            return shown(UploadValidation())
+        if peft.CONFIG in files or sources.holds_base(files):
+            file = house.uploads.converted(model.name)
+            left = await house.library.converted(model, files, base, file)
+            unused = [f"{name} is not used" for name in left]
         else:
             file = house.uploads.gguf_of(model.name)
         checked = await house.library.checked(model, file, base)
         if not config_only:
             await house.library.put(checked)
     return shown(UploadValidation(warnings=unused))
+
+
+@router.post("/v1/validateModelConfig", openapi_extra=documented_body("ModelConfigBody"))
+async def validate_model_config(body: Body, caller: Caller) -> dict[str, Any]:
+    """`{"configJson", "tokenizerConfigJson"?}`, the texts of a model's files: whether such a model can be uploaded, as
+    far as they tell. 400 says why not."""
+    given = object_body(body, "configJson", "tokenizerConfigJson")
+    text, tokenizer = given.get("configJson"), given.get("tokenizerConfigJson") or "{}"
+    if not isinstance(text, str) or not isinstance(tokenizer, str):
+        raise InvalidArgument("configJson is required, as a text", field="configJson", hint="give config.json's text")
+    convert.check_config(text, tokenizer)
+    return {}
 
 
 @router.get(_ONE + ":getDownloadEndpoint", response_model=DownloadEndpoint)
@@ -101,6 +123,11 @@ async def get_file(ticket: str, house: HouseDep) -> FileResponse:
     if not path.is_file():
         raise FailedPrecondition(f"the file of {meant.model} is gone", field="name", hint="put it back")
     return FileResponse(path, media_type="application/octet-stream", filename=meant.file)
+
+
+def _check_configs(files: Mapping[str, Path]) -> None:
+    settings = files.get(vocabulary.CONFIG)
+    convert.check_config(files[config.NAME].read_bytes(), settings.read_bytes() if settings else b"{}")
 
 
 def _uploading(house: House, account: str, model_id: str) -> Model:

@@ -41,13 +41,14 @@ class Arrival:
     async def of(self, replica: Replica, template: Template) -> None:
         """Until it has a process with these settings. Raises what keeps it from having one."""
         since = self._waited.pop(0) if self._waited else None
-        models = [model for model in (template.model, template.draft_model) if model]
-        if self._rooms.driver.reads_files and not all(map(self._rooms.library.present, models)):
+        models = [(template.model, template.precision)]
+        models += [(template.draft_model, None)] if template.draft_model else []
+        if self._rooms.driver.reads_files and not all(self._rooms.library.present(*one) for one in models):
             need = await self._need(template)
             await self._record(replica, template, need, since)
             await self._rooms.line.room(need, partial(self._held_up, replica, self._short_s(since)))
             replica.short_since = None
-        file, *draft = [await self._fetch(replica, model) for model in models]
+        file, *draft = [await self._fetch(replica, *one) for one in models]
         need = await self._need(template)
         draft_file = draft[0] if draft else None
         launch = template.launch(replica.id, replica.key, file, draft_file, cores=self._cores(), need=need)
@@ -59,7 +60,7 @@ class Arrival:
 
     async def _need(self, template: Template) -> Need:
         """As far as it is known: while a model's file is not here, that is the size of its weights."""
-        await self._sizing.warm(template.model, template.draft_model)
+        await self._sizing.warm(template.model, template.draft_model, template.precision)
         return self._sizing.need(template, self._cores())
 
     async def _place(self, replica: Replica, template: Template, launch: Launch, since: float | None = None) -> Placed:
@@ -93,14 +94,14 @@ class Arrival:
         """How long one has been without room that was so with an earlier engine."""
         return 0.0 if since is None else max(0.0, self._rooms.clock.wall().timestamp() - since)
 
-    async def _fetch(self, replica: Replica, model: str) -> Path:
+    async def _fetch(self, replica: Replica, model: str, precision: str | None) -> Path:
         library = self._rooms.library
         if not self._rooms.driver.reads_files:
             return Path(model)
-        if not library.present(model):
+        if not library.present(model, precision):
             replica.enter(Stage.DOWNLOADING_MODEL)
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
-        return await library.bring(model, lambda part: setattr(replica, "progress", part))
+        return await library.bring(model, lambda part: setattr(replica, "progress", part), precision)
 
     async def _held_up(self, replica: Replica, short_s: float, why: str, retry_at: float) -> None:
         """There is no room: say so. The replica stays wanted, and was for `short_s` before this engine."""

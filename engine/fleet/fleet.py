@@ -14,6 +14,7 @@ from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, Replica
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
 from engine.control.lifecycle import UPDATING
+from engine.deprecation import check_deployable
 from engine.fleet import ending
 from engine.fleet.checks import (
     check_hosts_nothing,
@@ -118,6 +119,7 @@ class Fleet:
         whole = await self._plans.whole(spec, name, options)
         self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
+        check_deployable(self.rooms.library.get(whole.base_model or ""), now.date())
         made = whole.model_copy(
             update={
                 "state": "CREATING", "create_time": now, "update_time": now, "created_by": by,

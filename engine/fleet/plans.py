@@ -5,7 +5,7 @@ from __future__ import annotations
 from client.errors import InvalidArgument
 from client.names import Name
 from client.types import Deployment
-from engine import declare
+from engine import declare, precision
 from engine.control.windows import Limits
 from engine.deployed_rules import check_owner
 from engine.fleet.sizing import Sizing
@@ -39,11 +39,11 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        complete = completed(named, model, options)
-        made = declare.create(complete, name, model.context_length, self._limits)
+        complete = precision.settled(completed(named, model, options), model)
+        made = declare.create(complete, name, self._library.served(model.name).context_length, self._limits)
         check_served(made, model, options)
         self.check_draft(made)
-        await self._sizing.warm(made.base_model, made.draft_model)
+        await self._sizing.warm(made.base_model, made.draft_model, made.precision)
         if not complete.accelerator_count:
             made = self._with_least_accelerators(made)
         self._check_size(made)
@@ -53,14 +53,17 @@ class Plans:
         """Before `changed`: full names in the place of the models that `changes` names, headers of files read."""
         self._resolve(changes, current.name.split("/")[1])
         self.check_draft(changes)
-        await self._sizing.warm(current.base_model, current.draft_model, changes.draft_model)
+        await self._sizing.warm(current.base_model, current.draft_model, current.precision)
+        await self._sizing.warm(current.base_model, changes.draft_model, changes.precision)
 
     def changed(
         self, current: Deployment, changes: Deployment, mask: frozenset[str] | None, options: WriteOptions
     ) -> Deployment:
         """`current` with the changed fields."""
         model = self._library.get(current.base_model or "")
-        new = reshaped(current, declare.update(current, changes, mask, model.context_length, self._limits), options)
+        context = self._library.served(model.name).context_length
+        declared = declare.update(current, changes, mask, context, self._limits)
+        new = precision.settled(reshaped(current, declared, options), model, current)
         check_served(new, model, options)
         self.check_draft(new)
         checked = not current.disable_deployment_size_validation

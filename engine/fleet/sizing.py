@@ -23,10 +23,11 @@ class Sizing:
         self._driver = driver
         self._library = library
 
-    async def warm(self, *models: str | None) -> None:
-        for model in models:
-            if model:
-                await asyncio.to_thread(self._library.dimensions, model)
+    async def warm(self, model: str | None, draft_model: str | None, precision: str | None = None) -> None:
+        """`precision` is the model's."""
+        for name, its in ((model, precision), (draft_model, None)):
+            if name:
+                await asyncio.to_thread(self._library.dimensions, name, its)
 
     def accelerators(self, template: Template) -> int:
         """How many a replica gets: as many as are declared, or it finds no place. One, which is what nobody asked for
@@ -51,7 +52,7 @@ class Sizing:
 
     def estimate(self, template: Template, work: Workload) -> Estimate:
         draft = self._library.dimensions(template.draft_model) if template.draft_model else None
-        return capacity.estimate(self._library.dimensions(template.model), work, draft)
+        return capacity.estimate(self._library.dimensions(template.model, template.precision), work, draft)
 
     def least_accelerators(self, template: Template) -> int:
         """The fewest accelerators that hold a replica, or as many as a node has where not even they do; at least 1."""

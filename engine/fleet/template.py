@@ -17,6 +17,7 @@ from engine.placement import regions
 from engine.placement.port import Launch, Need
 
 _PLACEMENT = ("accelerator_type", "regions")  # where a replica goes, not what it is started with
+_COUNTED_IF_SET = ("precision",)  # younger than generations that replicas of today have
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Template:
     devices: int | None = None  # accelerators, as declared; how many a replica gets is `sizing.Sizing.accelerators`
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
+    precision: str | None = None  # of the model, as declared
 
     def launch(
         self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int, need: Need | None = None
@@ -94,9 +96,11 @@ def template_of(declared: Deployment) -> Template:
         adapters=places(declared),
         adapter_sequences=declared.max_peft_batch_size or None,
         devices=declared.accelerator_count,
+        precision=None if declared.precision == "PRECISION_UNSPECIFIED" else declared.precision,
     )
     unnamed = replace(template, deployment="")
-    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in _PLACEMENT)
+    left_out = (*_PLACEMENT, *(name for name in _COUNTED_IF_SET if getattr(template, name) is None))
+    settings = tuple(getattr(unnamed, field.name) for field in fields(unnamed) if field.name not in left_out)
     digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
     return replace(
         template,

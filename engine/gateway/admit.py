@@ -87,6 +87,7 @@ class Visit:
         self._charges: list[dict[Kind, Charge]] = []
         self._under_way: list[Tally] = []
         self._refused = False
+        self.told_besides: Headers = []  # whatever is answered has these headers too
         self._told = 0  # events of a stream that were sent
         self._most: int | None = None  # tokens of each answer, where a limit leaves less than it would have
 
@@ -147,7 +148,7 @@ class Visit:
     def headers(self) -> Headers:
         """The documented ones: of two limits of a kind the one of which less is left."""
         limits = [(holder, self._admission.limits.of(holder)) for holder in self._holders]
-        told: Headers = []
+        told: Headers = [*self.told_besides]
         for kind in PER_MINUTE:
             left = [
                 (max(0, of[kind] - self._admission.used(holder, kind)), of[kind]) for holder, of in limits if kind in of

@@ -36,8 +36,9 @@ def models_of(house: House, account: str) -> list[dict[str, Any]]:
 def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
     deployment = keeper.deployment
     model = house.library.get(deployment.base_model or "")
+    served = house.library.served(model.name)
     library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
-    chats = bool(model.use_hf_apply_chat_template)
+    chats = bool(served.use_hf_apply_chat_template)
     return {
         "id": model_id,
         "object": "model",
@@ -47,7 +48,7 @@ def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
         "supports_chat": chats,
         "supports_image_input": False,
         # Of a chat template: a replica tells the tools to one that knows of none as text.
-        "supports_tools": bool(model.supports_tools),
+        "supports_tools": bool(served.supports_tools),
         "context_length": deployment.max_context_length,
     } | ({"simulated": True} if house.fleet.rooms.driver.simulated else {})
 

@@ -30,6 +30,7 @@ from engine.asgi import (
     send_json,
 )
 from engine.clock import Clock
+from engine.deprecation import sunset
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
 from engine.gateway.admit import Admission, Visit
@@ -54,6 +55,7 @@ _INFER = COMPUTED | {COUNT}
 _PREFIX = "/inference"
 _MODELS = "/v1/models"
 _ACCOUNTS = "/v1/accounts"  # the control plane's, below both prefixes
+_CHECK = "/v1/validateModelConfig"  # the control plane's too, of no account
 
 
 class Gateway:
@@ -71,7 +73,7 @@ class Gateway:
     def owns(path: str) -> bool:
         inner = path.removeprefix(_PREFIX) if path.startswith(f"{_PREFIX}/") else path
         below = inner != path or inner.startswith("/v1/")
-        return below and inner != _ACCOUNTS and not inner.startswith(f"{_ACCOUNTS}/")
+        return below and inner not in (_ACCOUNTS, _CHECK) and not inner.startswith(f"{_ACCOUNTS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = tracing.request_id()
@@ -159,6 +161,8 @@ class Gateway:
         tracing.asks(keeper.name, base, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
+        if (day := self._house.library.deprecated_on(base)) is not None:
+            visit.told_besides.append((b"sunset", sunset(day).encode()))
         exchange.shorten(visit.charge(fields, body, generates=path in GENERATES, context=context))
         simulated = self._house.fleet.rooms.driver.simulated
         bill = self._house.tally.bill(caller, keeper.name, base, addon, fields.get("metadata"), simulated=simulated)

@@ -6,6 +6,7 @@ Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and `llm_arch` o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engine.models.cursor import Array, Cursor, open_regular
@@ -38,6 +39,17 @@ def read(path: Path) -> Dimensions:
         cursor = Cursor(fd, path.name)
         header = read_header(cursor)
         return _dimensions(_Keys(cursor, header))
+
+
+def remembered(path: Path) -> Dimensions:
+    """The same, read once for each file that lies there; OSError where none does."""
+    seen = path.stat()
+    return _remembered(path, seen.st_mtime_ns, seen.st_size)
+
+
+@lru_cache(maxsize=64)
+def _remembered(path: Path, changed_ns: int, size_bytes: int) -> Dimensions:
+    return read(path)
 
 
 class _Keys:

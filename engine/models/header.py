@@ -69,6 +69,8 @@ class Header:
     arrays: Mapping[str, Array]
     tensors: tuple[Tensor, ...]
     data_offset: int  # file offset that tensor offsets count from
+    alignment: int  # bytes that tensors are aligned to
+    metadata: range  # file offsets of keys and values
 
 
 def read_header(cursor: Cursor) -> Header:
@@ -80,12 +82,14 @@ def read_header(cursor: Cursor) -> Header:
             f"it declares {tensor_count:,} tensors and {key_count:,} metadata keys "
             f"(at most {MAX_TENSORS:,} and {MAX_KEYS:,} are accepted)"
         )
+    begin = cursor.position
     values, value_types, arrays = _read_metadata(cursor, key_count)
+    metadata = range(begin, cursor.position)
     alignment = _alignment(cursor, values)
     tensors = tuple(_read_tensor(cursor) for _ in range(tensor_count))
     data_offset = _padded(cursor.position, alignment)
     _check_layout(cursor, tensors, data_offset, alignment)
-    return Header(version, values, value_types, arrays, tensors, data_offset)
+    return Header(version, values, value_types, arrays, tensors, data_offset, alignment, metadata)
 
 
 def _read_version(cursor: Cursor) -> int:

@@ -17,6 +17,8 @@ import llama_cpp
 from client.errors import FailedPrecondition, Internal, InvalidArgument
 from engine.models import gguf
 from engine.models.appearing import appearing
+from engine.models.cursor import Cursor, open_regular
+from engine.models.header import read_header
 
 # llama.h's names of `enum llama_ftype`, as people write them. Types that need an importance matrix are left out.
 FILE_TYPES: dict[str, int] = {
@@ -37,7 +39,9 @@ FILE_TYPES: dict[str, int] = {
     "IQ4_XS": llama_cpp.LLAMA_FTYPE_MOSTLY_IQ4_XS,
     "Q3_K_M": llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_M,
     "Q2_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K,
+    "MXFP4_MOE": llama_cpp.LLAMA_FTYPE_MOSTLY_MXFP4_MOE,
 }
+OF_EXPERTS = "MXFP4_MOE"  # quantizes the experts' weights alone, the others to Q8_0
 NOT_QUANTIZED = frozenset({"F32", "F16", "BF16"})
 LOG_LEVEL_ERROR = 3  # of enum ggml_log_level
 
@@ -65,6 +69,11 @@ def quantize(source: Path, target: Path, ftype_name: str, allow_requantize: bool
             f"{ftype_name[:40]!r} is no precision", field="precision", hint=f"one of {', '.join(FILE_TYPES)}"
         )
     _check(source, target, allow_requantize=allow_requantize)
+    if ftype_name.upper() == OF_EXPERTS and not _has_experts(source):
+        raise FailedPrecondition(
+            f"{source.name} is no mixture of experts, and {OF_EXPERTS} is for their weights alone", field="precision",
+            hint="take Q8_0 or Q4_0",
+        )  # fmt: skip
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = file_type
     parameters.allow_requantize = allow_requantize
@@ -77,6 +86,11 @@ def quantize(source: Path, target: Path, ftype_name: str, allow_requantize: bool
             why = _errors[0] if _errors else f"code {code}"
             raise Internal(f"llama.cpp could not quantize {source.name} to {ftype_name}: {why}")
     return target
+
+
+def _has_experts(source: Path) -> bool:
+    with open_regular(source) as fd:
+        return any("_exps." in tensor.name for tensor in read_header(Cursor(fd, source.name)).tensors)
 
 
 def _check(source: Path, target: Path, *, allow_requantize: bool) -> None:

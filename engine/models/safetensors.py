@@ -53,9 +53,12 @@ class SafeTensors:
     def floats(self, name: str) -> NDArray[np.float32]:
         """The tensor's values, of one of the types FLOATS. InvalidArgument when the file was cut short meanwhile."""
         stored = self.tensors[name]
-        raw = os.pread(self.fd, stored.end - stored.begin, stored.begin)
-        if len(raw) < stored.end - stored.begin:
-            raise _bad(self.name, "it was cut short while it was read")
+        raw = bytearray()
+        while len(raw) < stored.end - stored.begin:  # one call reads 2 GiB at most
+            read = os.pread(self.fd, stored.end - stored.begin - len(raw), stored.begin + len(raw))
+            if not read:
+                raise _bad(self.name, "it was cut short while it was read")
+            raw += read
         if stored.dtype == "BF16":
             flat = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
         else:

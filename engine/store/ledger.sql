@@ -33,7 +33,7 @@ SELECT account, accelerators, price, simulated,
 FROM usage_intervals WHERE ended_ms > :start AND began_ms < :end
 GROUP BY account, accelerators, price, simulated;
 
--- All of one account within a period, what is open to :now; each interval cut where a span of :per_ms from the epoch on
+-- All of one account within a period, what is open to :now, and each interval cut where a span of :per_ms from the epoch on
 -- ends.
 -- name: usage
 WITH RECURSIVE part (deployment, accelerator_type, accelerators, price, simulated, at_ms, until_ms) AS (

@@ -18,7 +18,6 @@ from client.access_types import UserSpec
 from client.cli.main import main
 from client.errors import InvalidArgument, NotFound
 from client.resources import Client
-from engine.fleet.accounting import TICK_S
 from engine.gateway.admit import Admission
 from engine.gateway.exchange import MOST_TOKENS_HEADER
 from engine.keys import Principal
@@ -124,7 +123,7 @@ async def test_two_accounts_and_ten_keys_reach_their_limits_and_are_let_in_again
     print(f"seed {SEED}: {seen[200]} admitted, {seen[429]} refused, as counted")
 
 
-async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_when_it_is_raised(at: Virtual) -> None:
+async def test_an_account_at_its_budget_is_refused_at_once_and_let_in_when_it_is_raised(at: Virtual) -> None:
     _, other_key = await at.engine.house.keyring.create("elsewhere", "root", "admin", "", None)
     async with at.client() as admin, at.client(other_key, "elsewhere") as other:
         await at.deploy(admin, "chat")
@@ -136,7 +135,7 @@ async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_wh
         async with at.http(at.admin_key) as http, at.http(other_key) as others:
             for _ in range(200):
                 await at.pass_time(0.25)  # a dollar a second
-                spent = at.engine.house.ledger._used_until("local", at.engine.house.ledger.now_ms()).usd or 0.0
+                spent = (await admin.usage.get()).total.cost_usd or 0.0  # added up from the database
                 answer = await ask(http)
                 if answer.status_code != 200:
                     break
@@ -146,7 +145,7 @@ async def test_an_account_at_its_budget_is_refused_within_a_second_and_let_in_wh
             assert "retry-after" not in answer.headers
             for path in ("/v1/completions", "/inference/v1/chat/completions", "/v1/embeddings", "/v1/rerank"):
                 assert (await http.post(path, json={"model": "accounts/local/deployments/chat"})).status_code == 402
-            assert 0 <= last_admitted < budget + 1, "within a second"
+            assert 0 <= last_admitted < budget + 1e-5, "at once"
             assert spent >= budget, "and not before"
             assert (await ask(others, "elsewhere")).status_code == 200, "the other account has a budget of its own"
             await admin.quotas.update("monthly-spend-usd", budget + 1000)
@@ -402,10 +401,6 @@ async def test_who_is_one_too_many_is_told_before_the_body_is_read(own: Home, ad
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
     await own.engine(scope, receive, send)
     assert sent[0]["status"] == 429
-
-
-def test_a_budget_is_known_to_be_used_up_within_a_second_by_a_replica_that_was_not_there_before() -> None:
-    assert TICK_S <= 1.0, "and the ledger's sum is that of this instant"
 
 
 @pytest.fixture

@@ -10,7 +10,10 @@ from click.testing import CliRunner, Result
 
 from client.cli.main import main
 from client.config import Context
+from client.errors import FailedPrecondition
+from client.model_types import ModelSpec, TypeDate
 from client.resources import Client
+from client.types import DeploymentSpec
 from tests.house import Home, served
 from tests.unit.test_models_gguf import build
 
@@ -89,3 +92,23 @@ async def test_a_key_that_is_good_is_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 def context(url: str, home: Home) -> Context:
     return Context(url, home.admin_key)
+
+
+async def test_a_model_whose_day_has_come_is_not_deployed_and_before_that_answers_say_it(
+    tmp_path: Path, file: Path
+) -> None:
+    async with served(tmp_path / "data") as (url, home), Client(context(url, home)) as client:
+        to = ("--base-url", url, "--api-key", home.admin_key)
+        await client.models.create_from_file("mine", str(file))
+        await client.models.update("mine", ModelSpec(deprecation_date=TypeDate(year=2999, month=1, day=2)))
+        off = DeploymentSpec(base_model="mine", max_replica_count=0)
+        await client.deployments.create(off, "before")
+        async with home.http(home.admin_key) as http:
+            asked = {"model": "accounts/local/deployments/before", "prompt": "x"}
+            answer = await http.post("/v1/completions", json=asked, headers={"x-request-timeout": "0.1"})
+            assert answer.headers["sunset"] == "Wed, 02 Jan 2999 00:00:00 GMT"
+        assert "mine is deprecated from 2999-01-02 on" in (await firedeck("model", "get", "mine", *to)).stderr
+        await client.models.update("mine", ModelSpec(deprecation_date=TypeDate(year=2020, month=1, day=2)))
+        with pytest.raises(FailedPrecondition, match="deprecated since 2020-01-02"):
+            await client.deployments.create(off, "after")
+        assert (await client.deployments.get("before")).state == "READY"

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gguf import GGUFReader, GGUFWriter
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from engine.models import gguf
 from engine.models.quantize import quantize
+from engine.preparing import evaluation
+from engine.replica import llama
 
 pytestmark = pytest.mark.model
 
@@ -17,6 +21,67 @@ def test_the_result_is_the_same_model_in_the_other_precision(smollm2: Path, tmp_
     assert (before.quantization, after.quantization) == ("Q4_1", "Q4_0")
     assert (after.parameter_count, after.context_length) == (before.parameter_count, before.context_length)
     assert [path.name for path in made.parent.iterdir()] == ["model.gguf"]
+
+
+def test_what_is_for_experts_alone_is_refused_for_others(smollm2: Path, tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="no mixture of experts"):
+        quantize(smollm2, tmp_path / "x.gguf", "MXFP4_MOE")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_experts_become_mxfp4_and_the_rest_q8_0(tmp_path: Path) -> None:
+    made = quantize(_mixture(tmp_path / "f16.gguf"), tmp_path / "mxfp4.gguf", "MXFP4_MOE")
+    assert gguf.read(made).quantization == "MXFP4"
+    types = {one.name: one.tensor_type.name for one in GGUFReader(made).tensors}
+    assert {kind for name, kind in types.items() if "_exps" in name} == {"MXFP4"}
+    assert types["blk.0.attn_q.weight"] == "Q8_0"
+
+
+def _mixture(path: Path) -> Path:
+    """One layer of a llama of random weights with four experts, and next to no vocabulary."""
+    random, width, experts, size = np.random.default_rng(1), 64, 4, 32
+    counts = {
+        "block_count": 1, "context_length": 64, "embedding_length": width, "feed_forward_length": width,
+        "attention.head_count": 2, "attention.head_count_kv": 2, "vocab_size": size, "expert_count": experts,
+        "expert_used_count": 2,
+    }  # fmt: skip
+    square, each = (width, width), (experts, width, width)
+    layer: dict[str, tuple[int, ...]] = {
+        "attn_norm": (width,), "ffn_norm": (width,), "attn_q": square, "attn_k": square, "attn_v": square,
+        "attn_output": square, "ffn_gate_inp": (experts, width), "ffn_gate_exps": each, "ffn_up_exps": each,
+        "ffn_down_exps": each,
+    }  # fmt: skip
+    shapes = {"token_embd": (size, width), "output": (size, width), "output_norm": (width,)}
+    shapes |= {f"blk.0.{name}": shape for name, shape in layer.items()}
+    writer = GGUFWriter(path, "llama")
+    writer.add_type("model")
+    for key, value in counts.items():
+        writer.add_uint32(f"llama.{key}", value)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list([f"t{number}" for number in range(size)])
+    writer.add_token_merges(["a b"])
+    for name, shape in shapes.items():
+        kind = np.float16 if len(shape) > 1 else np.float32
+        writer.add_tensor(f"{name}.weight", (random.standard_normal(shape) * 0.1).astype(kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "least"), [("F16", 0.95), ("BF16", 0.95), ("Q8_0", 0.94), ("Q4_0", 0.7)])
+def test_other_precisions_agree_with_their_source_as_they_did(
+    smollm2: Path, tmp_path: Path, kind: str, least: float
+) -> None:
+    """SmolLM2's own file is Q4_1: what it is requantized to goes on alike in so many places of the test text."""
+    llama.start_backend()
+    source = evaluation.read(smollm2, threads=1, gpu_layers=0)
+    made = evaluation.read(quantize(smollm2, tmp_path / "x.gguf", kind), threads=1, gpu_layers=0)
+    assert evaluation.agreement(source, made) >= least
 
 
 @pytest.mark.parametrize("name", ["", "Q9_9", "IQ1_S", "Q4_0 "])

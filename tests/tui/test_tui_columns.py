@@ -38,6 +38,8 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
         assert "REQ/S" not in stage.text.splitlines()[2]
         await stage.press("h", "r")
         assert [column.key for column in stage.app.screen.table.columns] == usual
+        await stage.press("h", "enter")
+        assert not stage.app.screen.order.columns, "the usual ones are no choice: new ones come among them"
 
 
 async def test_a_side_page_keeps_its_columns_for_the_next_visit():

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from tests.tui.conftest import REST_S, START, FakeClock, open_deck
+from tests.tui.screen_text import screen_text
 from tests.unit.test_tui_tape import lines, snapshots
 from tui.app import Deck
 from tui.core.facts import Facts
@@ -68,6 +69,9 @@ async def test_a_recording_is_wound_and_paused_by_keys_and_says_where_it_stands(
         await pilot.press("p")
         await shows(pilot, lambda: "‖" in replay.facts.note)
         at = app.picture.snapshot.time
+        top = screen_text(app).splitlines()[0]
+        assert "recording" in top
+        assert "live" not in top, "what was is not what is"
         await pilot.press("right_square_bracket")
         await shows(pilot, lambda: app.picture.snapshot.time >= at + timedelta(seconds=29))
         await pilot.press("left_square_bracket")

@@ -11,6 +11,7 @@ from textual import events
 from client.errors import PermissionDenied
 from client.fleet_types import Condition, QuarantinedRequest
 from tests.tui.conftest import REST_S, open_deck
+from tui.core import router_page
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.listing import ListScreen
@@ -136,3 +137,19 @@ async def test_the_audit_log_is_without_reads_until_they_are_asked_for():
         assert "without reads" not in stage.text
         await stage.press("x")
         assert "audit_logs" not in stage.text
+
+
+async def test_a_page_without_rows_says_whole_what_can_be_done_even_where_it_is_narrow():
+    async with open_deck((80, 24)) as stage:
+        stage.source.routers = answered([])
+        await stage.press("w")
+        assert "no routers" in stage.text.splitlines()[1]
+        told = " ".join(stage.text.split())
+        assert router_page.ROUTERS.empty in told
+
+
+def answered(what):
+    async def answer():
+        return what
+
+    return answer

@@ -43,13 +43,13 @@ class Remote:
     def __init__(self) -> None:
         self.fetched: list[str] = []
 
-    def present(self, name: str) -> bool:
+    def present(self, name: str, precision: str | None = None) -> bool:
         return name in self.fetched
 
-    def dimensions(self, name: str) -> Dimensions:
+    def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         return Dimensions(weights_bytes=1 << 20)
 
-    async def bring(self, name: str, progress: object) -> Path:
+    async def bring(self, name: str, progress: object, precision: str | None = None) -> Path:
         self.fetched.append(name)
         return Path("/models/m")
 

@@ -125,6 +125,7 @@ NOUNS_OF = {
     "update": "deployed-model deployment guard model quota router secret user", "upload": "model", "download": "model",
     "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
+    "prepare": "model",
 }  # fmt: skip
 
 

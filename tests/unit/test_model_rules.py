@@ -85,17 +85,6 @@ def test_an_adapter_must_name_its_base():
     assert refused.value.field == "model.peftDetails"
 
 
-def test_a_model_is_prepared_in_the_precision_that_it_has_and_no_other():
-    whole = Model(name="m", supported_precisions=model_rules.supported_precisions("BF16"))
-    model_rules.prepare(whole, "BF16")
-    with pytest.raises(FailedPrecondition):
-        model_rules.prepare(whole, "FP8")
-    for nonsense in (None, 5, "NOPE", {}):
-        with pytest.raises(InvalidArgument):
-            model_rules.prepare(whole, nonsense)
-    assert model_rules.supported_precisions("Q4_1") == []
-
-
 @pytest.mark.parametrize(
     ("model", "host", "field"),
     [
@@ -173,11 +162,11 @@ async def test_a_file_appears_whole_or_not_at_all(uploads):
         uploads.gguf_of(TICKET.model)
 
 
-async def test_what_is_no_gguf_file_is_refused_with_the_way_to_convert_it(uploads):
+async def test_files_without_the_one_that_says_what_they_are_are_refused_with_its_name(uploads):
     await uploads.receive(Ticket("PUT", TICKET.model, "adapter_model.safetensors", 1, 0.0), chunks(b"x"), anything_goes)
     with pytest.raises(FailedPrecondition) as refused:
         uploads.gguf_of(TICKET.model)
-    assert "convert_lora_to_gguf" in refused.value.text
+    assert "of an adapter adapter_config.json" in refused.value.text
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "x" * 201, "a b"])

@@ -34,7 +34,7 @@ SMALL, OTHER = TokenPrice(1000, 500, 2000), TokenPrice(10_000, 10_000, 20_000)
 def library(**parameters: int):
     """A stand-in that knows how many parameters a model has."""
     models = {name: SimpleNamespace(parameter_count=str(count)) for name, count in parameters.items()}
-    return SimpleNamespace(get=lambda name: SimpleNamespace(base_model_details=models.get(name)))
+    return SimpleNamespace(served=lambda name: SimpleNamespace(base_model_details=models.get(name)))
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Nodes:
 class Shelf:
     """A library of one model."""
 
-    def dimensions(self, name: str) -> Dimensions:
+    def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         return MODEL
 
 

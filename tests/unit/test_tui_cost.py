@@ -59,6 +59,9 @@ def test_every_kind_of_change_says_its_cost():
     assert told == "$6.00 an hour now, $18.00 then (+$12.00); $6.00 a replica"
     changed = plan.update(seen, {"max_replica_count": "5", "min_replica_count": "1"})
     assert cost.of_plan(changed, seen, NODES) == "$6.00 to $30.00 an hour by its limits; $6.00 a replica"
+    waiting = status("iowa", "", accelerator_count=2)
+    told = cost.of_plan(plan.delete(waiting, NOW, ()), waiting, NODES)
+    assert told.startswith("$6.00 an hour now, $0.00 then"), "a replica without a node costs nothing"
     there, gone = status("iowa", "iowa"), status(state="DELETED")
     both = [(plan.delete(there, NOW, ()), there), (plan.undelete(gone), gone)]
     assert cost.of_plans(both[:1], NODES) == "$6.00 an hour now, $0.00 then"

@@ -46,7 +46,7 @@ def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeVie
     if price is None:
         return NO_PRICE
     if plan.verb == "scale" or plan.verb == "delete":
-        now = len(status.replicas) if status is not None else 0
+        now = _standing(status) if status is not None else 0
         return _difference(price, now, 0 if plan.verb == "delete" else plan.replica_count)
     return _limits(price, plan, declared)
 
@@ -68,12 +68,17 @@ def _bill(planned: Plan, status: DeploymentStatus, nodes: Sequence[NodeView]) ->
     price = hourly(deployment, nodes, [replica.node for replica in status.replicas if replica.node])
     if price is None:
         return None
-    now = len(status.replicas)
+    now = _standing(status)
     if planned.verb == "undelete":
         least = deployment.min_replica_count or 0
         return price * now, price * least, price * (deployment.max_replica_count or max(1, least))
     count = 0 if planned.verb == "delete" else now if planned.replica_count is None else planned.replica_count
     return price * now, price * count, price * count
+
+
+def _standing(status: DeploymentStatus) -> int:
+    """Replicas that have a node: those that wait for one cost nothing."""
+    return sum(bool(replica.node) for replica in status.replicas)
 
 
 def _difference(price: float, now: int, then: int | None) -> str:

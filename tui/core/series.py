@@ -102,7 +102,7 @@ CHARTS: tuple[ChartKind, ...] = (
     ChartKind("ttft", "TTFT", "ms", _TTFT, False, SLOW, 1000.0),
     ChartKind("tps", "Tokens out", "tok/s", (("tok/s", "tokens_per_second"),)),
     ChartKind("replicas", "Replicas", "", (("ready", "ready"), ("desired", "desired")), True),
-    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("running", "concurrency"))),
+    ChartKind("load", "Load", "", (("req/s", "requests_per_second"), ("queue", "queue"), ("run", "concurrency"))),
 )
 # Of a deployment's own page, below those that each page has.
 MORE_CHARTS: tuple[ChartKind, ...] = (

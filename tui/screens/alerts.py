@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from client.fleet_types import Event
-from tui.core import alert_page
+from tui.core import alert_page, keys
 from tui.core.actions import Place
 from tui.core.alert_page import Told
 from tui.core.inbox import SNOOZE
@@ -70,5 +70,6 @@ class AlertsScreen(ListScreen):
             now = self.picture.engine_now(self.deck.clock())
             self.deck.keep_inbox(self.deck.inbox.snooze(told.alert.key, now))
             if told.alert.key in self.deck.inbox.snoozed:
-                self.notify(f"quiet for {SNOOZE.total_seconds() / 60:.0f} minutes; z wakes it", timeout=3)
+                key = keys.shown(self.deck.actions, "snooze")
+                self.notify(f"quiet for {SNOOZE.total_seconds() / 60:.0f} minutes; {key} wakes it", timeout=3)
             self.tick()

@@ -44,6 +44,7 @@ class BulkDialog(ModalScreen[bool]):
         super().__init__()
         self._verb, self._seen, self._former = verb, tuple(seen), former or {}
         self._priced: list[NodeView] | None = None
+        self._adapters: dict[str, tuple[str, ...]] = {}  # on them, by the deployments' names
         self._asked = True  # whether the server can be asked at all
         self._refusals: dict[str, Problem | None] = {}  # what the server's dry run said, by the deployments' names
 
@@ -82,7 +83,7 @@ class BulkDialog(ModalScreen[bool]):
                 count = self.query_one("#replica_count", Input).value if former is None else former
                 return plan.scale(status, {"replica_count": count})
             case "delete":
-                return plan.delete(status, self.deck.clock(), None)
+                return plan.delete(status, self.deck.clock(), self._adapters.get(status.deployment.name, ()))
             case _:
                 return plan.undelete(status)
 
@@ -107,13 +108,19 @@ class BulkDialog(ModalScreen[bool]):
         for status in self._seen:
             name = status.deployment.name
             try:
+                self._adapters[name] = tuple(await self.deck.source.adapters(status.deployment))
                 self._asked &= await self.deck.source.validate_delete(name)
                 self._refusals[name] = None
             except FiredeckError as error:
-                self._refusals[name] = plan.refused_by_server(error)
+                self._refusals[name] = self._problem(self._planned(status), error)
             if not self.is_mounted:
                 return
             self.review()
+
+    def _problem(self, planned: Plan, error: FiredeckError) -> Problem:
+        if not plan.refused_as_in_use(planned, error):
+            return plan.refused_by_server(error)
+        return Problem("", f"{plan.in_use(planned, error).text}; it can be deleted alone")
 
     def _sendable(self) -> list[tuple[Plan, DeploymentStatus]]:
         """Those that nothing stands against."""

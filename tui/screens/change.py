@@ -59,7 +59,7 @@ class ChangeDialog(PlanDialog):
             if self._wants_name:
                 with Horizontal(classes="field"):
                     yield Label("type its name", classes="label")
-                    yield LineInput(id="name", placeholder=self.shown.deployment.id, compact=True)
+                    yield LineInput(id="name", compact=True)
             yield from self.compose_foot(self.verb)
 
     @property

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 
 from client.errors import FiredeckError
 from client.fleet_types import Event, History
-from tui.core import incident, series, units
+from tui.core import incident, keys, series, units
 from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
 from tui.screens.equivalents import CompareDialog
@@ -173,7 +173,8 @@ class ChartedPage(Page):
 
     def action_freeze(self) -> None:
         self.window = replace(self.window, frozen=not self.window.frozen)
-        self.looked("charts stand still; f lets them go on" if self.window.frozen else "charts go on")
+        key = keys.shown(self.deck.actions, "freeze")
+        self.looked(f"charts stand still; {key} lets them go on" if self.window.frozen else "charts go on")
 
     def action_compare(self) -> None:
         self.window = self.window.compared()

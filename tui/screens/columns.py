@@ -48,7 +48,9 @@ class ColumnsDialog(ModalScreen[tuple[str, ...]]):
             options.replace_option_prompt(column.key, self._line(column))
 
     def action_done(self) -> None:
-        self.dismiss(tuple(one.key for one in self._columns if one.key in self._shown))
+        usual = {one.key for one in self._columns if not one.optional}
+        chosen = tuple(one.key for one in self._columns if one.key in self._shown)
+        self.dismiss(() if set(chosen) == usual else chosen)
 
     def action_reset(self) -> None:
         self.dismiss(())

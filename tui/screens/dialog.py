@@ -30,7 +30,7 @@ from tui.widgets.plan_view import PlanView
 if TYPE_CHECKING:
     from tui.app import Deck
 
-NO_DRY_RUN = "the API has no dry run of this: it is checked when it is sent"
+NO_DRY_RUN = "the API has no dry run of this"
 UNASKED = "this server has no dry run of it"
 DRY_RUN_AFTER_S = 0.4  # of quiet: the server is not asked at every key
 TITLES: dict[Verb, str] = {

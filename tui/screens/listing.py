@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 
 from client.errors import FiredeckError
 from client.listing import Listed
-from tui.core import lists, query, units
+from tui.core import keys, lists, query, units
 from tui.core.actions import Place
 from tui.core.lists import Entry
 from tui.core.query import View
@@ -107,9 +107,11 @@ class ListScreen(Page):
         found = self.found(now)
         if found is None:
             return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
-        pieces.append((self.counted(len(found), now) if found else listing.empty, "bold" if found else ""))
+        none = listing.empty.partition(";")[0]  # the rest of it is what can be done, told below
+        pieces.append((self.counted(len(found), now), "bold") if found else none)
         if self.side.ask_all and not self._reads:
-            pieces.append(("  without reads (x shows them)", tone("dim")))
+            key = keys.shown(self.deck.actions, "show_reads")
+            pieces.append((f"  without reads ({key} shows them)", tone("dim")))
         pieces += self.filter_box.told(shown)
         pieces += as_of(self._answered_at, self._age(now))
         if self._note:
@@ -125,7 +127,10 @@ class ListScreen(Page):
 
     def _draw_detail(self) -> None:
         row = self.chosen()
-        told = self.detail(row, self.picture.engine_now(self.deck.clock())) if row else ()
+        now = self.deck.clock()
+        told = self.detail(row, self.picture.engine_now(now)) if row else ()
+        if self.found(now) == ():
+            told = (self.side.listing.empty,)  # and what to do about it
         self.query_one("#detail", Text).show(*([f" {line}"] for line in told))
 
     def detail(self, row: Entry[Any], now: datetime) -> tuple[str, ...]:

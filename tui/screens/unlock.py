@@ -31,6 +31,9 @@ class UnlockDialog(ModalScreen[bool]):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Unlock", id="confirm", variant="error", compact=True, disabled=True)
 
+    def on_mount(self) -> None:
+        self.app.clear_notifications()  # they would lie over the dialog
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         self.query_one("#confirm", Button).disabled = event.value != self._wanted

@@ -8,7 +8,10 @@ from client.fleet_types import ReplicaView
 from tui.core import states, units
 from tui.widgets.paint import Piece, Text, tone
 
-_HEAD = f"{'REPLICA':<16}{'STAGE':<14}{'PID':>7}  {'AGE':>6}  {'SLOTS':>6}  {'WAIT':>4}  {'CACHE':>5}  {'TOK/S':>5}"
+_HEAD = f"{'STAGE':<14}{'PID':>7}  {'AGE':>6}  {'SLOTS':>6}  {'WAIT':>4}  {'CACHE':>5}  {'TOK/S':>5}"
+_MORE = "  RESTARTS  "
+NAME_LEAST, NAME_MOST = 16, 32  # cells of a replica's id and a blank: the most where there is room
+DEVICE_LEAST = 8
 BUSY_BUT_STILL_S = 10.0  # a replica with running requests that made no progress for this long is suspicious
 
 
@@ -26,21 +29,27 @@ class ReplicaTable(Text):
             none = "no replica processes: nothing runs, nothing costs"
             self.show([(none if exposed else "single replicas are not exposed by this source", tone("dim"))])
             return
-        wide = self.size.width >= 90
-        head = _HEAD + ("  RESTARTS  DEVICE" if wide else "")
-        self.show([(head, tone("head", bold=True))], *(row for r in replicas for row in _rows(r, now, wide)))
+        width = self.size.width
+        wide = width >= NAME_LEAST + len(_HEAD + _MORE) + DEVICE_LEAST
+        name = min(NAME_MOST, max(NAME_LEAST, *(1 + len(one.id) for one in replicas))) if wide else NAME_LEAST
+        device = max(DEVICE_LEAST, width - name - len(_HEAD + _MORE)) if wide else 0
+        head = "REPLICA".ljust(name) + _HEAD + (f"{_MORE}DEVICE" if wide else "")
+        rows = (row for one in replicas for row in _rows(one, now, name, device))
+        self.show([(head, tone("head", bold=True))], *rows)
 
 
-def _rows(replica: ReplicaView, now: datetime, wide: bool) -> list[list[Piece]]:
+def _rows(replica: ReplicaView, now: datetime, name: int, device: int) -> list[list[Piece]]:
+    """`name` and `device`: cells for those; no device and no restarts where there are none for it."""
     look = states.stage(replica.stage)
     slots = f"{units.count(replica.running)}/{units.count(replica.slots)}"
     numbers = (
         f"{units.count(replica.pid):>7}  {units.since(replica.started_at, now):>6}  {slots:>6}  "
         f"{units.count(replica.waiting):>4}  {_cache(replica):>5}  {units.rate(replica.tokens_per_second):>5}"
     )
-    more = f"  {replica.restarts:>8}  {units.shorten(replica.device or units.UNKNOWN, 24)}" if wide else ""
+    more = f"  {replica.restarts:>8}  {units.shorten(replica.device or units.UNKNOWN, device)}" if device else ""
     first: list[Piece] = [
-        (units.fitted(replica.id, 15) + " ", "bold"), (units.fitted(look.text, 14), tone(look.tone)), numbers + more,
+        (units.fitted(replica.id, name - 1) + " ", "bold"), (units.fitted(look.text, 14), tone(look.tone)),
+        numbers + more,
     ]  # fmt: skip
     return [first, *_below(replica)]
 

@@ -1,0 +1,140 @@
+"""The safetensors of a llama, under GGUF's names, in its order of rows and in the precision that they are stored in.
+
+In llama's GGUF files the rows of the query and key weights are interleaved, as `peft` says. Norms are always 32-bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.errors import FailedPrecondition, InvalidArgument
+from engine.models.cursor import open_regular
+from engine.models.gguf_writer import FloatTensor
+from engine.models.hugging_face.config import Llama, unfit
+from engine.models.peft import interleaved
+from engine.models.safetensors import FLOATS, SafeTensors, opened
+
+SINGLE, INDEX, SUFFIX = "model.safetensors", "model.safetensors.index.json", ".safetensors"
+PICKLES = (".bin", ".pt", ".pth")
+MAX_INDEX_BYTES = 16 << 20
+_LAYER = {
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+_NOT_WEIGHTS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq")  # follows from the config
+
+
+@contextmanager
+def tensors(files: Mapping[str, Path], model: Llama) -> Iterator[list[FloatTensor]]:
+    """The tensors of a model, to be written while this is open. Errors as of `config.read`."""
+    with ExitStack() as stack:
+        stored = [stack.enter_context(opened(files[name])) for name in shards(files)]
+        places = _places(stored)
+        wanted = _wanted(model)
+        _check(places, wanted, model)
+        made = [_made(places[name], name, target, shape, model) for name, (target, shape) in wanted.items()]
+        if model.rope.factors:
+            factors = np.array(model.rope.factors, np.float32)
+            made.append(FloatTensor("rope_freqs.weight", factors.shape, lambda: factors))
+        yield made
+
+
+def shards(files: Mapping[str, Path]) -> list[str]:
+    """The names of the files that hold the weights. FailedPrecondition where one of them is missing."""
+    if INDEX in files:
+        named = sorted(_indexed(files[INDEX]))
+        if missing := [name for name in named if name not in files]:
+            raise FailedPrecondition(f"{missing[0][:120]} is missing", field="file", hint=f"{INDEX} names it: give it")
+        return named
+    if SINGLE in files:
+        return [SINGLE]
+    pickles = [name for name in files if name.endswith(PICKLES)]
+    if pickles:
+        raise unfit(f"{pickles[0]} is a pickle, which runs what it holds when it is read", "save it as safetensors")
+    raise FailedPrecondition(f"{SINGLE} is missing, and {INDEX} too", field="file", hint="give the model's weights")
+
+
+def _indexed(path: Path) -> set[str]:
+    with open_regular(path) as fd:
+        raw = os.pread(fd, MAX_INDEX_BYTES + 1, 0)
+    try:
+        index = json.loads(raw) if len(raw) <= MAX_INDEX_BYTES else None
+    except (ValueError, RecursionError):
+        index = None
+    named = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise InvalidArgument(f"{INDEX} names no files", field="file", hint="give it as transformers has saved it")
+    return set(named.values())
+
+
+def _places(stored: list[SafeTensors]) -> dict[str, SafeTensors]:
+    """Where each tensor is."""
+    found: dict[str, SafeTensors] = {}
+    for file in stored:
+        for name in file.tensors:
+            if name in found:
+                raise InvalidArgument(f"{name[:120]!r} is in {found[name].name} and in {file.name}", field="file")
+            found[name] = file
+    return found
+
+
+def _wanted(model: Llama) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Each tensor of such a model: its name in the file, then GGUF's, and its shape."""
+    heads, keys = model.heads * model.head_size, model.kv_heads * model.head_size
+    width, inner = model.embedding, model.feed_forward
+    shapes = {
+        "attn_norm": (width,), "ffn_norm": (width,), "attn_q": (heads, width), "attn_k": (keys, width),
+        "attn_v": (keys, width), "attn_output": (width, heads), "ffn_gate": (inner, width), "ffn_up": (inner, width),
+        "ffn_down": (width, inner),
+    }  # fmt: skip
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
+        "model.embed_tokens.weight": ("token_embd.weight", (model.vocabulary, width)),
+        "model.norm.weight": ("output_norm.weight", (width,)),
+    }
+    if not model.tied:
+        found["lm_head.weight"] = ("output.weight", (model.vocabulary, width))
+    for layer in range(model.layers):
+        for part, target in _LAYER.items():
+            found[f"model.layers.{layer}.{part}.weight"] = (f"blk.{layer}.{target}.weight", shapes[target])
+    return found
+
+
+def _check(places: Mapping[str, SafeTensors], wanted: Mapping[str, Any], model: Llama) -> None:
+    for name, (_, shape) in wanted.items():
+        stored = places[name].tensors[name] if name in places else None
+        if stored is None:
+            raise FailedPrecondition(
+                f"the weights lack {name!r}, which config.json tells of", field="file", hint="give all of the model"
+            )
+        if stored.shape != shape:
+            raise FailedPrecondition(
+                f"{name!r} has the shape {stored.shape}, and config.json tells of {shape}", field="file",
+                hint="give the config that belongs to these weights",
+            )  # fmt: skip
+        if stored.dtype not in FLOATS:
+            raise unfit(f"its weights are {stored.dtype} ({', '.join(FLOATS)} are converted)")
+    spare = {"lm_head.weight"} if model.tied else set()
+    for name in places:
+        if name not in wanted and name not in spare and not name.endswith(_NOT_WEIGHTS):
+            raise unfit(f"it has a tensor {name[:120]!r}, which a llama does not have")
+
+
+def _made(stored: SafeTensors, name: str, target: str, shape: tuple[int, ...], model: Llama) -> FloatTensor:
+    kind = stored.tensors[name].dtype if len(shape) > 1 else "F32"
+    heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(target.split(".")[-2], 0)
+    return FloatTensor(target, shape, partial(_rows, stored, name, heads), kind)
+
+
+def _rows(stored: SafeTensors, name: str, heads: int) -> NDArray[np.float32]:
+    values = stored.floats(name)
+    return interleaved(values, heads) if heads else values

@@ -1,0 +1,21 @@
+"""`python -m engine.preparing.conversion`: a folder of Hugging Face's made a GGUF file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.models.hugging_face import convert
+from engine.preparing import child
+
+
+def work(task: dict[str, Any]) -> dict[str, Any]:
+    """`{"files": {name: path}, "target", "name"}` -> `{"unused": [name]}`."""
+    files = {name: Path(path) for name, path in task["files"].items()}
+    convert.convert(files, Path(task["target"]), task["name"])
+    return {"unused": convert.unused(files)}
+
+
+if __name__ == "__main__":
+    sys.exit(child.serve(work))

@@ -1,0 +1,191 @@
+"""A folder of Hugging Face's becomes the very model that it was made of: the same weights, words and answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
+from engine.models import own_models
+from engine.models.hugging_face import convert
+from engine.models.quantize import quantize
+from engine.preparing import evaluation
+from engine.replica import llama
+from tests import hugging_face_files as hf
+from tests import seeds
+
+pytestmark = pytest.mark.model
+TEXTS = (
+    "Hello, world!", "  two  spaces\n\n\tand a tab", "1234567890 12,5 %", "Ünïcödé: 漢字, ελληνικά, 🙂🚀",
+    "don't we'll I'd", "<|im_start|>user\nhi<|im_end|>", "def f(x):\n    return x**2  # √2", "", " ", "a" * 300,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def original(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2's first layers, which are enough to tell one order of rows from another."""
+    folder = tmp_path_factory.mktemp("original")
+    return quantize(hf.pruned(smollm2, folder / "pruned.gguf", layers=3), folder / "bf16.gguf", "BF16")
+
+
+@pytest.fixture(scope="module")
+def converted(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hf")
+    files = convert.files_in(hf.folder(folder / "whole", original, shards=2))
+    assert convert.unused(files) == []
+    return convert.convert(files, folder / "made.gguf", "Smol")
+
+
+def words(file: Path) -> list[list[int]]:
+    """The tokens of each text, and of it with control tokens taken for what they are."""
+    llama.start_backend()
+    model = llama.Model(str(file), gpu_layers=0)
+    try:
+        take = model.vocabulary.tokenize
+        plain = [take(text, add_special=True, parse_special=False) for text in TEXTS]
+        return plain + [take(text, add_special=False, parse_special=True) for text in TEXTS]
+    finally:
+        model.close()
+
+
+def test_every_weight_is_bit_for_bit_that_of_the_original(original: Path, converted: Path) -> None:
+    before, after = hf.tensors(original), hf.tensors(converted)
+    assert after.keys() == before.keys()
+    assert [name for name, tensor in after.items() if tensor != before[name]] == []
+
+
+def test_words_and_answers_are_the_same(original: Path, converted: Path) -> None:
+    assert own_models.check(converted).info.quantization == "BF16"
+    assert words(converted) == words(original)
+    mine, theirs = (evaluation.read(file, threads=1, gpu_layers=0) for file in (converted, original))
+    assert np.array_equal(mine.choices, theirs.choices)
+    assert mine.perplexity == theirs.perplexity
+
+
+def test_a_vocabulary_of_sentencepiece_cuts_as_the_original_does(gemma: Path, tmp_path: Path) -> None:
+    """The most frequent of Gemma's words and all its letters, below weights that say nothing: merges made of their
+    scores become scores again, and cut as they do."""
+    vocabulary = hf.words_of(gemma, most=20_000)
+    size = len(vocabulary.texts)
+    folder = hf.tiny(tmp_path / "hf", vocab_size=size, hidden_size=32, intermediate_size=32, num_hidden_layers=1)
+    hf.save(folder, "tokenizer.json", _sentencepiece(vocabulary.texts, vocabulary.scores, vocabulary.types))
+    hf.save(folder, "tokenizer_config.json", {"bos_token": "<bos>", "eos_token": "<eos>", "add_bos_token": True})
+    made = convert.convert(convert.files_in(folder), tmp_path / "made.gguf", "Words")
+    assert words(made) == words(hf.with_words(made, tmp_path / "original.gguf", vocabulary))
+
+
+def _sentencepiece(texts: list[str], scores: list[float], types: list[int]) -> dict[str, object]:
+    """tokenizer.json as transformers make it of sentencepiece: each way to make a token of two, best scores first."""
+    ids = {text: number for number, text in enumerate(texts)}
+    usual = [number for number, kind in enumerate(types) if kind == 1]
+    merges = [
+        [texts[number][:at], texts[number][at:]]
+        for number in sorted(usual, key=lambda number: -scores[number])
+        for at in range(1, len(texts[number]))
+        if texts[number][:at] in ids and texts[number][at:] in ids
+    ]
+    added = [
+        {"id": number, "content": text, "special": types[number] == 3}
+        for number, text in enumerate(texts)
+        if types[number] in (3, 4)
+    ]
+    return {
+        "added_tokens": added, "pre_tokenizer": None,
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+        "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "vocab": ids, "merges": merges},
+    }  # fmt: skip
+
+
+def test_one_without_tied_weights_and_with_scaled_positions_loads_and_computes(tmp_path: Path) -> None:
+    scaled = {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 128,
+    }  # fmt: skip
+    folder = hf.tiny(tmp_path / "hf", rope_scaling=scaled, rope_theta=500_000.0)
+    made = convert.convert(convert.files_in(folder), tmp_path / "made.gguf", "Tiny")
+    names = {one.name: one.tensor_type.name for one in gguf.GGUFReader(made).tensors}
+    assert (names["output.weight"], names["rope_freqs.weight"]) == ("F16", "F32")
+    assert own_models.check(made).info.quantization == "F16"
+    llama.start_backend()
+    model = llama.Model(str(made), gpu_layers=0)
+    assert model.vocabulary.tokenize("the in", add_special=True, parse_special=False)[:2] == [260, 258]
+    assert model.chat_template == "{{ messages[0].content }}"
+    context = llama.Context(model, llama.Shape(slots=1, context=64, threads=1))
+    assert context.prefill(0, np.arange(32, dtype=np.int32), 0, rows="last") == 0
+    assert np.isfinite(context.logits(1)).all()
+    context.close()
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("remove", "error", "said"),
+    [
+        ("config.json", FailedPrecondition, r"config\.json is missing"),
+        ("tokenizer.json", FailedPrecondition, r"tokenizer\.json is missing"),
+        ("model.safetensors", FailedPrecondition, r"model\.safetensors is missing"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, remove: str, error: type[FiredeckError], said: str) -> None:
+    folder = hf.tiny(tmp_path / "hf")
+    (folder / remove).unlink()
+    with pytest.raises(error, match=said):
+        convert.convert(convert.files_in(folder), tmp_path / "x.gguf", "x")
+    assert not list(tmp_path.glob("*gguf*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 3}, "lack 'model.layers.2"),
+        ({"num_hidden_layers": 1}, "which a llama does not have"),
+        ({"intermediate_size": 95}, "has the shape"),
+    ],
+)
+def test_weights_and_config_that_do_not_belong_together_are_refused(
+    tmp_path: Path, changes: dict[str, int], said: str
+) -> None:
+    folder = hf.tiny(tmp_path / "hf")
+    hf.save(folder, "config.json", json.loads((folder / "config.json").read_text()) | changes)
+    with pytest.raises(FailedPrecondition, match=said):
+        convert.convert(convert.files_in(folder), tmp_path / "x.gguf", "x")
+
+
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+    folder = hf.tiny(tmp_path / "hf")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(FailedPrecondition, match="is a pickle"):
+        convert.convert(convert.files_in(folder), tmp_path / "x.gguf", "x")
+
+
+def _break_files(tmp_path: Path, seed: int, times: int) -> None:
+    """Bytes changed, cut and put in at random in one file of a folder: each is converted or refused with a sentence."""
+    random = np.random.default_rng(seed)
+    whole = {path.name: path.read_bytes() for path in hf.tiny(tmp_path / "hf").iterdir()}
+    for _ in range(times):
+        name = str(random.choice(sorted(whole)))
+        raw = bytearray(whole[name])
+        end = min(len(raw), 16_384)  # headers lie in front
+        for _change in range(int(random.integers(1, 4))):
+            at = int(random.integers(0, end))
+            raw[at] = int(random.integers(0, 256))
+        if random.random() < 0.3:
+            del raw[int(random.integers(0, len(raw))) :]
+        (tmp_path / "hf" / name).write_bytes(raw)
+        try:
+            convert.convert(convert.files_in(tmp_path / "hf"), tmp_path / "x.gguf", "x")
+        except (InvalidArgument, FailedPrecondition) as error:
+            assert error.message, seed  # noqa: PT017 - most are refused, and all of those with a reason
+        (tmp_path / "hf" / name).write_bytes(whole[name])
+
+
+def test_files_with_broken_bytes_are_converted_or_refused(tmp_path: Path) -> None:
+    _break_files(tmp_path, seeds.of_run(), 150)
+
+
+@pytest.mark.soak
+def test_ten_thousand_files_with_broken_bytes_are_converted_or_refused(tmp_path: Path) -> None:
+    _break_files(tmp_path, seeds.of_run(), 10_000)
