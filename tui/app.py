@@ -174,13 +174,14 @@ class Deck(App[None], inherit_bindings=False):
         now = self.clock()
         first = self.picture.snapshot is None
         self.inbox, unheard = self.inbox.taken(message.snapshot, now)
-        self.picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
-        if unheard and not first:  # those of the first picture are counted in the top line
-            self._ring(unheard)
-        for name, (verb, since) in list(self._followed.items()):
-            if told := news(self.picture.row(name), verb, now - since):
+        picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
+        for name, (verb, since) in list(self._followed.items()):  # before anything is drawn
+            if told := news(picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+        self.picture = picture
+        if unheard and not first:  # those of the first picture are counted in the top line
+            self._ring(unheard)
 
     @property
     def following(self) -> str:
