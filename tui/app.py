@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from client.config import Context
 from tui import theme
-from tui.core import keys
+from tui.core import cost, keys
 from tui.core.config import Config
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
@@ -28,7 +28,7 @@ from tui.core.query import View
 from tui.core.series import Symbols
 from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
-from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.poller import AccountPoller, Poller
 from tui.screens import aftermath, obey
 from tui.screens.alerts import AlertsScreen
@@ -175,13 +175,17 @@ class Deck(App[None], inherit_bindings=False):
         first = self.picture.snapshot is None
         self.inbox, unheard = self.inbox.taken(message.snapshot, now)
         picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
-        for name, (verb, since) in list(self._followed.items()):  # before anything is drawn
-            if told := news(picture.row(name), verb, now - since):
-                del self._followed[name]
-                self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+        self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
         self.picture = picture
         if unheard and not first:  # those of the first picture are counted in the top line
             self._ring(unheard)
+
+    def _settle(self, picture: Picture, now: datetime) -> None:
+        """Tell of the changes that have come about."""
+        for name, (verb, since) in list(self._followed.items()):
+            if told := news(picture.row(name), verb, now - since):
+                del self._followed[name]
+                self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
 
     @property
     def following(self) -> str:
@@ -207,6 +211,9 @@ class Deck(App[None], inherit_bindings=False):
 
     def on_account_seen(self, message: AccountSeen) -> None:
         self.picture = self.picture.account(message.account.suspend_state)
+
+    def on_nodes_seen(self, message: NodesSeen) -> None:
+        self.picture = self.picture.priced(cost.by_node(message.nodes))
 
     # Changes.
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from textual.message import Message
 
-from client.fleet_types import FleetSnapshot
+from client.fleet_types import FleetSnapshot, NodeView
 from client.types import Account
 
 
@@ -26,6 +26,14 @@ class FleetLost(Message):
     reason: str
     attempt: int
     retry_at: datetime
+
+
+@dataclass
+class NodesSeen(Message):
+    nodes: list[NodeView]
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, NodesSeen)
 
 
 @dataclass

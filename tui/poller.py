@@ -11,7 +11,7 @@ from textual.message import Message
 
 from client.errors import FiredeckError
 from tui.core.retry import wait_s
-from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.sources.base import FleetSource
 
 ACCOUNT_EVERY_S = 15.0  # it changes with the month's bill, or when an admin sets a quota
@@ -48,7 +48,8 @@ class Poller:
 
 
 class AccountPoller:
-    """Asks now and then how the account stands; a failure is left to the fleet's own poller to tell."""
+    """Asks now and then how the account stands, and what nodes cost; a failure is left to the fleet's own poller to
+    tell: who may not see nodes sees no costs."""
 
     def __init__(
         self,
@@ -63,4 +64,6 @@ class AccountPoller:
         while True:
             with suppress(FiredeckError):
                 self._post(AccountSeen(await self._source.account()))
+            with suppress(FiredeckError):
+                self._post(NodesSeen(await self._source.nodes()))
             await self._sleep(ACCOUNT_EVERY_S)

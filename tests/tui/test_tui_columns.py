@@ -28,13 +28,15 @@ async def test_columns_are_chosen_and_come_back_to_the_usual_ones():
         await stage.press("h")
         assert isinstance(stage.app.screen, ColumnsDialog)
         options = stage.app.screen.query_one("OptionList")
-        for key in ("rps", "acceptance"):
+        for key in ("rps", "acceptance", "cost"):
             options.highlighted = options.get_option_index(key)
             await stage.press("space")
         assert "✔ ACCEPTED" in stage.text
         await stage.press("enter")
         assert "ACCEPTED" in stage.text
         assert "n/e" in stage.text, "not exposed is neither unknown nor zero"
+        await stage.later()
+        assert "$0.40" in stage.text, "chat has two replicas on nodes of 0.20 an accelerator"
         assert "REQ/S" not in stage.text.splitlines()[2]
         await stage.press("h", "r")
         assert [column.key for column in stage.app.screen.table.columns] == usual

@@ -8,7 +8,8 @@ import pytest
 
 from client.fleet_types import DeploymentStats, DeploymentStatus, NodeView, ReplicaView
 from client.types import Deployment, DeploymentSpec, Placement
-from tui.core import cost, plan
+from tui.core import columns, cost, plan
+from tui.core.snapshot import row_of
 
 
 def node(name, price, kind="NVIDIA_H100_80GB", region="US_IOWA_1", accelerators=8):
@@ -51,6 +52,17 @@ def test_a_node_without_accelerators_or_price_has_none_to_give():
     assert cost.hourly(DeploymentSpec(), [node("cpu", 2.0, accelerators=0), node("free", None)]) is None
     scaled = plan.scale(status("cpu"), {"replica_count": "2"})
     assert cost.of_plan(scaled, status("cpu"), []) == cost.NO_PRICE
+
+
+def test_a_row_costs_what_its_replicas_nodes_do_and_nothing_is_guessed():
+    prices = cost.by_node(NODES)
+    both = row_of(status("iowa", "frankfurt", "", accelerator_count=2), prices=prices)
+    assert both.cost_per_hour == 14.0, "one waits for a node"
+    assert row_of(status(), prices=prices).cost_per_hour == 0.0
+    assert row_of(status("iowa", "cpu"), prices=prices).cost_per_hour is None, "a node without a price"
+    assert row_of(status("iowa")).cost_per_hour is None, "nobody has asked yet"
+    (column,) = (one for one in columns.FLEET if one.key == "cost")
+    assert column.cell(both) == "$14.00"
 
 
 def test_every_kind_of_change_says_its_cost():

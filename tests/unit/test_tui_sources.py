@@ -21,11 +21,11 @@ from client.types import Deployment, DeploymentSpec
 from tests.house import home
 from tests.processes import SMOLLM2
 from tui import cli
-from tui.core import plan
+from tui.core import cost, plan
 from tui.core.journal import Journal
 from tui.core.retry import wait_s
 from tui.executor import Executor
-from tui.messages import AccountSeen, FleetLost, FleetSeen
+from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.poller import ACCOUNT_EVERY_S, AccountPoller, Poller
 from tui.sources.engine import _REFUSED_READS, EngineSource
 from tui.sources.prometheus import QUERIES, PrometheusHistory, align, promql
@@ -274,8 +274,12 @@ async def test_the_journal_is_written_away_from_the_event_loop():
     assert threading.main_thread() not in threads
 
 
-async def test_the_account_is_asked_about_again_and_again_and_a_failure_ends_nothing():
-    answers = iter((httpx.Response(503, json={}), httpx.Response(200, json={"name": "accounts/local"})))
+async def test_the_account_and_the_nodes_are_asked_about_again_and_again_and_a_failure_ends_nothing():
+    """Of the two questions each round the first round has no answer, the second both."""
+    node = {"name": "n", "region": "EU", "device": "gpu", "accelerators": 4, "pricePerHour": 8.0}
+    rounds = [httpx.Response(503, json={})] * 2
+    rounds += [httpx.Response(200, json={"name": "accounts/local"}), httpx.Response(200, json={"nodes": [node]})]
+    answers = iter(rounds)
     told: list[object] = []
 
     async def pause(seconds):
@@ -286,7 +290,8 @@ async def test_the_account_is_asked_about_again_and_again_and_a_failure_ends_not
     source = engine(lambda request: next(answers))
     with pytest.raises(asyncio.CancelledError):
         await AccountPoller(source, told.append, pause).run()
-    assert [type(message) for message in told] == [AccountSeen]
+    assert [type(message) for message in told] == [AccountSeen, NodesSeen]
+    assert cost.by_node(told[1].nodes) == {"n": 2.0}
 
 
 @pytest.mark.parametrize(("reads", "asked"), [(True, {None}), (False, {'method!="GET"', _REFUSED_READS})])

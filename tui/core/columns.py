@@ -132,6 +132,8 @@ FLEET: tuple[Column[Row], ...] = (
     Column("region", "REGION", lambda r: r.region or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("shape", "SHAPE", lambda r: r.shape or units.UNKNOWN, 7, 10, 24, "left", optional=True),
     Column("account", "ACCOUNT", lambda r: r.account or units.UNKNOWN, 7, 8, 20, "left", optional=True),
+    Column("cost", "COST/H", _figure("cost_per_hour", units.money), 7, 6, optional=True,
+           value=lambda r: r.cost_per_hour),
     Column("ttft99", "TTFT99", _figure("ttft_p99_ms", units.milliseconds), 7, 6, None, "right", _plain,
            lambda r: r.ttft_p99_ms, "ms", True),
     Column("acceptance", "ACCEPTED", _figure("acceptance", units.percent), 7, 8, None, "right", _plain,

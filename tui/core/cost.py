@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from client.fleet_types import DeploymentStatus, NodeView
 from client.types import DeploymentSpec
-from tui.core import units
 from tui.core.plan import Plan
+from tui.core.units import money
 
 NO_PRICE = "not known: no node that it may stand on has a price"
 
@@ -38,6 +38,15 @@ def _part(deployment: DeploymentSpec, node: NodeView) -> float | None:
     return node.price_per_hour * (deployment.accelerator_count or 1) / node.accelerators
 
 
+def by_node(nodes: Sequence[NodeView]) -> dict[str, float]:
+    """US dollars an hour of one accelerator of each node that has a price."""
+    return {
+        node.name: node.price_per_hour / node.accelerators
+        for node in nodes
+        if node.price_per_hour is not None and node.accelerators
+    }
+
+
 def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeView]) -> str:
     """One sentence: what the deployment costs an hour now and after the change, by its replicas."""
     declared: DeploymentSpec = plan.spec or DeploymentSpec() if status is None else status.deployment
@@ -57,9 +66,9 @@ def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Sequence[Nod
     if not priced:
         return NO_PRICE
     now, least, most = (sum(bill[part] for bill, _ in priced) for part in range(3))
-    then = dollars(least) if least == most else f"{dollars(least)} to {dollars(most)}"
+    then = money(least) if least == most else f"{money(least)} to {money(most)}"
     without = len(found) - len(priced)
-    return f"{dollars(now)} an hour now, {then} then" + (f"; {without} without a price" if without else "")
+    return f"{money(now)} an hour now, {then} then" + (f"; {without} without a price" if without else "")
 
 
 def _bill(planned: Plan, status: DeploymentStatus, nodes: Sequence[NodeView]) -> tuple[float, float, float] | None:
@@ -82,12 +91,12 @@ def _standing(status: DeploymentStatus) -> int:
 
 
 def _difference(price: float, now: int, then: int | None) -> str:
-    before = f"{dollars(price * now)} an hour now"
+    before = f"{money(price * now)} an hour now"
     if then is None:
         return before
     change = price * (then - now)
     sign = "+" if change >= 0 else "−"
-    return f"{before}, {dollars(price * then)} then ({sign}{dollars(abs(change))}); {dollars(price)} a replica"
+    return f"{before}, {money(price * then)} then ({sign}{money(abs(change))}); {money(price)} a replica"
 
 
 def _limits(price: float, plan: Plan, declared: DeploymentSpec) -> str:
@@ -96,9 +105,4 @@ def _limits(price: float, plan: Plan, declared: DeploymentSpec) -> str:
     least = declared.min_replica_count if spec.min_replica_count is None else spec.min_replica_count
     most = declared.max_replica_count if spec.max_replica_count is None else spec.max_replica_count
     least, most = least or 0, most or max(1, least or 0)
-    return f"{dollars(price * least)} to {dollars(price * most)} an hour by its limits; {dollars(price)} a replica"
-
-
-def dollars(value: float) -> str:
-    """`$0.80`, `$24.50`, `$1.2k`."""
-    return f"${value:.2f}" if value < 1000 else f"${units.rate(value)}"
+    return f"{money(price * least)} to {money(price * most)} an hour by its limits; {money(price)} a replica"

@@ -40,6 +40,7 @@ def _sum(by: str, name: str, rows: Sequence[Row]) -> Row:
         rps=_total(row.rps for row in rows), queue=_whole(row.queue for row in rows),
         running=_whole(row.running for row in rows), error_rate=None, ttft_p50_ms=None, ttft_p95_ms=None,
         tps=_total(row.tps for row in rows), why=f"{by} {name}", stages=_stages([row.stages for row in rows]),
+        cost_per_hour=_total(row.cost_per_hour for row in rows),
         hidden=frozenset.intersection(*(row.hidden for row in rows)),
     )  # fmt: skip
 

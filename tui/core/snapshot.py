@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from tui.core.why import why
 
 NOT_SUSPENDED = ("", "UNSUSPENDED", "SUSPEND_STATE_UNSPECIFIED")
 NOWHERE = "REGION_UNSPECIFIED"
+Prices = Mapping[str, float]  # US dollars an hour of one accelerator, by the node that has it
 STALE_AFTER = timedelta(seconds=5)
 
 
@@ -47,6 +48,7 @@ class Row:
     stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
     region: str = ""
     shape: str = ""
+    cost_per_hour: float | None = None  # US dollars, of the replicas that stand on nodes with a price
     ttft_p99_ms: float | None = None
     acceptance: float | None = None  # of all drafted tokens since the engine counts
     hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
@@ -76,7 +78,7 @@ class Picture:
     """One immutable moment: the last snapshot (None before the first), when it came here, and the link.
 
     `suspended` is why the account's requests are refused, as the wire has it; empty while they are not. `hidden`: the
-    figures that the source does not tell.
+    figures that the source does not tell. `prices` are those of the nodes, as far as they have been asked about.
     """
 
     snapshot: FleetSnapshot | None = None
@@ -86,12 +88,13 @@ class Picture:
     suspended: str = ""
     stale_after: timedelta = STALE_AFTER
     hidden: frozenset[str] = frozenset()
+    prices: Prices = field(default_factory=dict)
 
     def seen(self, snapshot: FleetSnapshot, now: datetime, hidden: frozenset[str] = frozenset()) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
         trends = {row.name: row.trend for row in self.rows}
-        rows = tuple(with_trend(row_of(status, hidden), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after, hidden)
+        rows = tuple(with_trend(row_of(status, hidden, self.prices), trends) for status in snapshot.deployments)
+        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after, hidden, self.prices)
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -101,6 +104,10 @@ class Picture:
     def account(self, suspend_state: str) -> Picture:
         """This picture after the account was asked about."""
         return replace(self, suspended="" if suspend_state in NOT_SUSPENDED else suspend_state)
+
+    def priced(self, prices: Prices) -> Picture:
+        """This picture after the nodes were asked about; the costs of rows follow with the next snapshot."""
+        return replace(self, prices=prices)
 
     def status(self, name: str) -> DeploymentStatus | None:
         """The deployment of this very name, or None if it is not there (any more)."""
@@ -140,7 +147,7 @@ def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
     return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
 
 
-def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Row:
+def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), prices: Prices | None = None) -> Row:
     """`hidden`: what its source never tells. A count that was not sent is not told either: its default is none."""
     deployment, stats, scaler, drafts = status.deployment, status.stats, status.autoscaler, status.speculation
     ready, desired = ready_count(status), deployment.desired_replica_count
@@ -177,6 +184,7 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset()) -> Ro
         ttft_p99_ms=stats.ttft_p99_ms,
         acceptance=drafts.accepted / drafts.drafted if drafts is not None and drafts.drafted else None,
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
+        cost_per_hour=_cost(status, prices or {}),
         hidden=hidden | unsent | _unexposed(status, ready),
     )
 
@@ -198,6 +206,13 @@ def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
     wanted = [place.region, *(place.regions or [])] if place is not None and not regions else []
     found = sorted(regions) or [region for region in wanted if region]
     return None if used is None else used / capacity, " ".join(found)
+
+
+def _cost(status: DeploymentStatus, prices: Prices) -> float | None:
+    """0 without replicas; not known where any of them stands on a node without a price."""
+    standing = [prices.get(one.node) for one in status.replicas if one.node] if prices else [None]
+    known = [price for price in standing if price is not None]
+    return sum(known) * (status.deployment.accelerator_count or 1) if len(known) == len(standing) else None
 
 
 def _unexposed(status: DeploymentStatus, ready: int | None) -> frozenset[str]:

@@ -52,6 +52,13 @@ def exact(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def money(value: float | None) -> str:
+    """US dollars: `$0.80`, `$24.50`, `$1.2k`."""
+    if value is None:
+        return UNKNOWN
+    return f"${value:.2f}" if value < 1000 else f"${rate(value)}"
+
+
 def rate(value: float | None) -> str:
     """Per second, at most 5 characters: `0`, `0.3`, `42.1`, `118`, `1.2k`, `12k`."""
     if value is None:

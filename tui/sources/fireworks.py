@@ -33,7 +33,7 @@ EVERY_S = 10.0
 METRICS_EVERY_S = 30.0  # they have new values each 30 s
 METRICS_A_MINUTE = 6  # more are answered with 429
 KEPT = 4320  # samples of each series: half a day
-HIDDEN = frozenset({"acceptance", "queue", "tps", "kv_share", "cached_share", "why", "replicas"})
+HIDDEN = frozenset({"acceptance", "queue", "tps", "kv_share", "cached_share", "cost_per_hour", "why", "replicas"})
 # Of the metrics endpoint.
 FIGURES = frozenset({"rps", "error_rate", "running", "ttft_p50_ms", "ttft_p95_ms", "ttft_p99_ms"})
 _SERIES = {

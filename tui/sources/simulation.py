@@ -263,7 +263,7 @@ class SimDeployment:
         share = min(self.rps, self.ready * PER_REPLICA_RPS) / max(1, self.ready)
         spent = (second - replica.since) / STAGE_SECONDS.get(replica.stage, 1)
         return ReplicaView(
-            id=replica.id, stage=replica.stage, pid=replica.pid, device="cpu",
+            id=replica.id, stage=replica.stage, pid=replica.pid, device="cpu", node="rehearsal-1",
             progress=min(1.0, spent) if replica.stage in ("DOWNLOADING_MODEL", "INITIALIZING") else None,
             started_at=moment(replica.started), ready_at=moment(replica.since) if lives else None,
             running=min(SLOTS, round(share * 1.7)) if lives else None, waiting=0 if lives else None,
