@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from tests import adapter_files
 from tests.conftest import SHARED, deploy
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
+from tests.unit.test_models_gguf import build
 
 FILE = Path(__file__).parents[1] / "client" / "docs" / "sdks.md"
 BEGIN, END = "<!-- made by `python -m tests.conformance` -->", "<!-- end -->"
@@ -84,6 +85,7 @@ def ask_fireworks(sdk: Any, folder: Path) -> None:
     assert [*sdk.accounts.list()]
     _ask_deployments(sdk)
     _ask_models(sdk, folder)
+    _ask_precisions(sdk)
     _ask_access(sdk)
     shape = next(iter(sdk.deployment_shapes.list(account_id="fireworks"))).name.rpartition("/")[2]
     assert sdk.deployment_shapes.get(shape, account_id="fireworks").base_model
@@ -125,6 +127,18 @@ def _ask_models(sdk: Any, folder: Path) -> None:
     poll(lambda: not sdk.models.get("conforms").deployed_model_refs)
     sdk.models.delete("conforms")
     sdk.deployments.delete("conforms", hard=True, ignore_checks=True)
+
+
+def _ask_precisions(sdk: Any) -> None:
+    """Of a model too small to run: that it is taken, not what becomes of it."""
+    sdk.models.create(model_id="conforms-tiny", model={"kind": "HF_BASE_MODEL"})
+    content = build()
+    sizes = {"tiny.gguf": str(len(content))}
+    urls = sdk.models.get_upload_endpoint("conforms-tiny", filename_to_size=sizes).filename_to_signed_urls
+    httpx.put(urls["tiny.gguf"], content=content, timeout=PATIENCE_S).raise_for_status()
+    sdk.models.validate_upload("conforms-tiny")
+    assert sdk.models.prepare("conforms-tiny", precision="FP8") is not None
+    sdk.models.delete("conforms-tiny")
 
 
 def _ask_access(sdk: Any) -> None:

@@ -74,6 +74,19 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
         await _shows(pilot, "support-bot")
         await asyncio.sleep(2)
         _save(app, "create", size)
+        if size == README_SIZE:
+            await pilot.press("escape")
+            await _playground(app, pilot, size)
+
+
+async def _playground(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """After a whole answer."""
+    await pilot.press("A")
+    await _shows(pilot, "nothing asked yet")
+    app.screen.query_one("#prompt").value = "Tell me two facts about the sea."
+    await pilot.press("enter")
+    await _shows(pilot, "cached")
+    _save(app, "playground", size)
 
 
 async def _shows(pilot: Pilot[None], *texts: str) -> None:

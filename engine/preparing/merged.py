@@ -1,6 +1,7 @@
 """Adapters merged into their bases, on disk: `<folder>/<account>/<model>/<adapter>-<base>.gguf`.
 
-Both are named by their digests: a file is always of the two that its name says.
+Both are named by their digests (a base of the library whose digest is not known by its id): a file is always of the two
+that its name says.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Merged:
 
     def path(self, adapter: Model, base: Model) -> Path:
         """Where the file lies, or would lie."""
-        mine, its = ((one.firedeck.digest if one.firedeck else None) or "unknown" for one in (adapter, base))
+        mine, its = ((one.firedeck.digest if one.firedeck else None) or one.id for one in (adapter, base))
         return self._of(adapter.name) / f"{mine[:DIGEST_CHARS]}-{its[:DIGEST_CHARS]}.gguf"
 
     async def make(self, base: Path, adapter: Path, target: Path) -> None:

@@ -65,11 +65,10 @@ class Preparations:
         known = {one: self._records.get(model.name, one) for one in wanted}
         fresh = [one for one, record in known.items() if not record or not self._under_way(model, record)]
         self._check_room(model, fresh)
-        digest = (model.firedeck.digest if model.firedeck else None) or ""
         now = self._clock.wall()
         blank = {"state": PREPARING, "create_time": now, "update_time": now}
         shown = [PreparedPrecision(precision=one, quantization=ANALOGUES[one], **blank) for one in fresh]
-        await self._begin(model.name, [Record(shown=one, source_digest=digest) for one in shown])
+        await self._begin(model.name, [Record(shown=one, source_digest=_digest(model)) for one in shown])
 
     async def forget(self, name: str) -> None:
         """Remove all that was, or is being, prepared of a model."""
@@ -78,8 +77,7 @@ class Preparations:
         await asyncio.to_thread(self._records.forget, name)
 
     def _under_way(self, model: Model, record: Record) -> bool:
-        same = record.source_digest == (model.firedeck.digest if model.firedeck else None)
-        return same and record.shown.state == PREPARING
+        return record.source_digest == _digest(model) and record.shown.state == PREPARING
 
     def _check_room(self, model: Model, precisions: list[str]) -> None:
         wanted = sum(_file_bytes(model, ANALOGUES[one]) for one in precisions)
@@ -162,6 +160,10 @@ class Preparations:
         now = self._clock.wall()
         shown = record.shown.model_copy(update={"state": FAILED, "status": status, "update_time": now, "stage": None})
         return record.model_copy(update={"shown": shown})
+
+
+def _digest(model: Model) -> str:
+    return (model.firedeck.digest if model.firedeck else None) or ""
 
 
 def _file_bytes(model: Model, quantization: str) -> int:

@@ -50,12 +50,13 @@ class Records:
                     file.unlink(missing_ok=True)
 
     def of(self, model: str, digest: str | None) -> list[PreparedPrecision]:
-        """Those of the file with this digest, by precision; one whose own file is gone has FAILED."""
+        """Those of the file with this digest (None: of a library's whose digest is not known), by precision; one whose
+        own file is gone has FAILED."""
         known = self._known.get(model, {})
         return [
             record.shown if self._is_whole(model, name, record) else _gone(record.shown)
             for name, record in sorted(known.items())
-            if record.source_digest == digest
+            if record.source_digest == (digest or "")
         ]
 
     def get(self, model: str, precision: str) -> Record | None:

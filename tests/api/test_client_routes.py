@@ -26,7 +26,6 @@ VERBS = ("get", "post", "put", "patch", "delete")
 NO_VERB = {
     "GET /verifyApiKey": "says in a header what `whoami` says in full",
     "POST /v1/accounts/{}/models/{}:import": "always refused",
-    "POST /v1/accounts/{}/models/{}:prepare": "always refused but for what is there",
     "PUT /firedeck/v1/files/{}": "signed URLs are used as they come, by `models.upload` and `models.download`",
     "GET /firedeck/v1/files/{}": "likewise",
     "GET /healthz": "for supervisors", "GET /readyz": "for supervisors", "GET /metrics": "for Prometheus",

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from engine.models.quantize import quantize
+from tests.hugging_face_files import pruned
 from tests.processes import PATIENCE_S
 
 KEY = "test-replica-key"
@@ -158,3 +159,9 @@ def smollm2() -> Path:
 @pytest.fixture(scope="session")
 def gemma() -> Path:
     return model_file(GEMMA)
+
+
+@pytest.fixture(scope="session")
+def short_smollm2(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2's first layers, quantized (Q4_1) as they are: a third of the file, and text of no sense."""
+    return pruned(smollm2, tmp_path_factory.mktemp("short") / "short.gguf", layers=4)

@@ -16,16 +16,15 @@ from engine.models.merge import merge
 from engine.models.quantize import quantize
 from engine.replica import llama
 from tests import adapter_files
-from tests.hugging_face_files import pruned, tensors
+from tests.hugging_face_files import tensors
 
 pytestmark = pytest.mark.model
 TEXT = "The lighthouse keeper climbed the stairs every evening, and every evening he counted them aloud."
 
 
 @pytest.fixture(scope="module")
-def base(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2's first layers, quantized (Q4_1) as they are."""
-    return pruned(smollm2, tmp_path_factory.mktemp("base") / "base.gguf", layers=4)
+def base(short_smollm2: Path) -> Path:
+    return short_smollm2
 
 
 @pytest.fixture(scope="module")

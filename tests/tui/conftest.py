@@ -86,9 +86,13 @@ class Stage:
         raise AssertionError("the screen does not come to rest")
 
     async def later(self, seconds: int = 1) -> None:
-        """Time passes and the next snapshot arrives."""
+        """Time passes and the next snapshot arrives; of a source that is lost none is awaited."""
         self.clock.now += timedelta(seconds=seconds)
+        before, awaited = self.app.picture, self.source.fault is None and self.app.picture.link.lost_at is None
         self.pace.go()
+        until = time.monotonic() + REST_S
+        while awaited and self.app.picture is before and time.monotonic() < until:
+            await asyncio.sleep(0.004)
         await self.settle()
 
     async def press(self, *keys: str) -> None:

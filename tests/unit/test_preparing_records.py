@@ -57,7 +57,7 @@ def test_a_file_that_is_gone_or_cut_short_is_told_as_failed(tmp_path: Path) -> N
 def test_what_was_made_of_another_file_does_not_count(tmp_path: Path) -> None:
     records = Records(tmp_path)
     put(records, record("FP8", "PREPARING", digest="old"))
-    assert states(records, "new") == {}
+    assert (states(records, "new"), records.of(MODEL, None)) == ({}, [])
     records.drop(MODEL)
     records.forget(MODEL)
     assert (records.get(MODEL, "FP8"), list(tmp_path.glob("*/mine"))) == (None, [])
