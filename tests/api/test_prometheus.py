@@ -88,11 +88,14 @@ async def test_it_answers_the_dashboards_queries_and_takes_both_endpoints_and_th
 ) -> None:
     history = PrometheusHistory(prometheus)
     known: set[str] = set()
+    said = ""  # and then predicted, so that there are drafts
     async with asyncio.timeout(PATIENCE_S):
         while known != set(QUERIES):  # a rate needs two scrapes with traffic between them
-            await asyncio.to_thread(
-                openai_client.completions.create, model=DEPLOYMENT, prompt="One, two,", max_tokens=2, stream=False
-            )
+            answer = await asyncio.to_thread(
+                openai_client.completions.create, model=DEPLOYMENT, prompt="One, two,", max_tokens=24, temperature=0,
+                stream=False, extra_body={"prediction": said} if said else None,
+            )  # fmt: skip
+            said = answer.choices[0].text
             found = await history.history(DEPLOYMENT, 60)
             known |= {name for name, values in found.series.items() if any(value is not None for value in values)}
             await asyncio.sleep(0.2)
