@@ -126,7 +126,7 @@ async def test_a_message_that_makes_no_sense_ends_its_tab_alone():
     async with served() as (deck, session, base):
         other, socket = await opened(session, base), await opened(session, base)
         await read_until(other, b"READY")
-        drawn = asyncio.create_task(read_until(other, b"search the keys"))
+        drawn = asyncio.create_task(read_until(other, b"earch the keys"))
         await socket.send_str("{")
         async with asyncio.timeout(PATIENCE_S):
             while len(deck.seats) > 1:

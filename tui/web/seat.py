@@ -29,6 +29,8 @@ class Seat:
         self._columns, self._rows = bounded(columns, rows)
         self._process: asyncio.subprocess.Process | None = None
         self._errors: asyncio.Task[bytes] | None = None
+        self._showing: asyncio.Task[object] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -53,6 +55,7 @@ class Seat:
         assert self._process is not None
         assert self._process.stdout is not None
         out = self._process.stdout
+        self._showing = asyncio.current_task()
         ready = False
         for _ in range(LINES_BEFORE_READY):
             line = await out.readline()
@@ -91,18 +94,36 @@ class Seat:
 
     async def end(self) -> None:
         """Ask it to quit, then SIGTERM, then SIGKILL to it and all that it started: none is left behind."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None:
             return
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(self._process))
+        await asyncio.shield(self._ending)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        if self._showing is not None:
+            self._showing.cancel()
+            await asyncio.wait([self._showing])
+        # What it still draws is read and dropped: a child at a full pipe cannot quit, nor is its end told while the
+        # reading is paused.
+        dropping = asyncio.create_task(_drop(process.stdout))
         await self.tell({"type": "quit"})
         for patience, after in ((QUIT_S, signal.SIGTERM), (TERM_S, signal.SIGKILL)):
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    await self._process.wait()
-            if self._process.returncode is not None:
-                return
+                    await process.wait()
+            if process.returncode is not None:
+                break
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, after)
-        await self._process.wait()
+                os.killpg(process.pid, after)
+        await process.wait()
+        await dropping
+
+
+async def _drop(reader: asyncio.StreamReader) -> None:
+    while await reader.read(1 << 16):
+        pass
 
 
 def bounded(columns: int, rows: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from tui.web.seat import Seat
 
 COOKIE = "firedeck"
 HEARTBEAT_S = 60.0  # a tab that has not answered by then is gone: a machine asleep, a browser killed
+CLOSE_S = 2.0
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -117,7 +118,8 @@ class WebDeck:
                 if message.type is WSMsgType.TEXT:
                     await _obey(message.json(), socket, seat)
         except (ValueError, TypeError, LookupError):
-            await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
+            drawing.cancel()
+            await _close(socket, WSCloseCode.UNSUPPORTED_DATA)
         finally:
             drawing.cancel()
             await asyncio.gather(drawing, return_exceptions=True)
@@ -135,10 +137,15 @@ class WebDeck:
 
     async def _end_all(self, app: web.Application) -> None:
         """The server ends: so does every child, before it."""
-        for socket in list(self._sockets):
-            with suppress(ConnectionError):
-                await socket.close(code=WSCloseCode.GOING_AWAY)
+        await asyncio.gather(*(_close(socket, WSCloseCode.GOING_AWAY) for socket in list(self._sockets)))
         await asyncio.gather(*(seat.end() for seat in list(self.seats)))
+
+
+async def _close(socket: web.WebSocketResponse, code: WSCloseCode) -> None:
+    """A browser that no longer reads what it is sent would never take the farewell either: it is not waited for."""
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await socket.close(code=code)
 
 
 async def _obey(envelope: list[object], socket: web.WebSocketResponse, seat: Seat) -> None:
