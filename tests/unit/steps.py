@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -18,10 +19,13 @@ def steps_of(work: Callable[[], object]) -> int:
         steps += event == "opcode"
         return tracing
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # what finalizers of earlier garbage do is not its work
     sys.settrace(tracing)
     try:
         work()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return steps
