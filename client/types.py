@@ -78,7 +78,12 @@ def _only_one(why: str) -> Any:
 
 
 class AutoTune(Wire):
-    long_prompt: Flag | None = _kept("set maxContextLength and maxBatchSize instead")
+    long_prompt: Flag | None = Field(
+        None,
+        description="for prompts of more than some 3000 tokens: where nothing is said 8192 tokens of context instead "
+        "of 2048, 2 sequences instead of 8 and twice the fewest accelerators that hold the model; a count of 1 is "
+        "refused on nodes with accelerators, and asks nothing where there are none",
+    )
 
 
 class Placement(Wire):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from client.errors import InvalidArgument
 from client.names import Name
 from client.types import Deployment
-from engine import declare, precision
+from engine import declare, long_prompt, precision
 from engine.control.windows import Limits
 from engine.deployed_rules import check_owner
 from engine.fleet.sizing import Sizing
@@ -63,11 +63,13 @@ class Plans:
         model = self._library.get(current.base_model or "")
         context = self._library.served(model.name).context_length
         declared = declare.update(current, changes, mask, context, self._limits)
+        if long_prompt.asked(declared) != long_prompt.asked(current) and changes.accelerator_count is None:
+            declared = self._counted_anew(current, declared)
         new = precision.settled(reshaped(current, declared, options), model, current)
         check_served(new, model, options)
         self.check_draft(new)
         checked = not current.disable_deployment_size_validation
-        if template_of(new) != template_of(current) or not checked:
+        if template_of(new) != template_of(current) or new.auto_tune != current.auto_tune or not checked:
             self._check_size(new)
         return self._labelled(new)
 
@@ -85,13 +87,21 @@ class Plans:
             spec.draft_model = self._library.resolve(draft, account, "draftModel") if draft else None
 
     def _check_size(self, deployment: Deployment) -> None:
-        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels."""
+        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels; also
+        InvalidArgument for what `longPrompt` does not go with."""
+        long_prompt.check(deployment, self._sizing.most_accelerators(template_of(deployment)))
         self._sizing.check(template_of(deployment), size=not deployment.disable_deployment_size_validation)
 
     def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
-        """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
-        least = self._sizing.least_accelerators(template_of(deployment))
-        return deployment.model_copy(update={"accelerator_count": least})
+        """`acceleratorCount` where none was asked for: the estimated minimum for the model, or twice that."""
+        template = template_of(deployment)
+        least, most = self._sizing.least_accelerators(template), self._sizing.most_accelerators(template)
+        return deployment.model_copy(update={"accelerator_count": long_prompt.accelerators(deployment, least, most)})
+
+    def _counted_anew(self, current: Deployment, new: Deployment) -> Deployment:
+        """`longPrompt` was turned on or off: the count of its former state becomes that of the new one."""
+        filled_in = self._with_least_accelerators(current).accelerator_count == current.accelerator_count
+        return self._with_least_accelerators(new) if filled_in and not new.deployment_shape else new
 
     def _labelled(self, deployment: Deployment) -> Deployment:
         """What is simulated says so, whatever its owner writes."""

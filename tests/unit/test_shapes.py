@@ -7,7 +7,7 @@ import pytest
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name
 from client.types import Deployment, Model
-from engine import declare, shapes
+from engine import declare, long_prompt, shapes
 from engine.control.windows import PRODUCT
 from engine.models import catalogue
 from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, reshaped
@@ -64,7 +64,7 @@ def test_a_shape_of_another_model_is_refused():
 @pytest.mark.parametrize("text", ["nope", THROUGHPUT + "/versions/v9", shapes.PREFIX, "", None])
 def test_a_shape_that_is_not_there(text):
     if not text:
-        assert made(deployment_shape=text).max_batch_size == declare.DEFAULT_SLOTS
+        assert made(deployment_shape=text).max_batch_size == long_prompt.SLOTS
         return
     with pytest.raises(NotFound) as missing:
         made(deployment_shape=text)
