@@ -175,18 +175,22 @@ class SyncDeployedModels:
 
 
 class SyncShapes:
-    """The library's deployment shapes."""
+    """Deployment shapes: those of the library's models, and with `own` those of the account's."""
 
     def __init__(self, origin: Shapes, portal: Portal) -> None:
         self._origin, self._portal = origin, portal
 
-    def versions(self, shape: str = "-", **options: Unpack[ListOptions]) -> Listed[DeploymentShapeVersion]:
+    def versions(
+        self, shape: str = "-", *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShapeVersion]:
         """A shape's versions; all shapes' for `-`."""
-        return self._portal.run(self._origin.versions(shape, **options))
+        return self._portal.run(self._origin.versions(shape, own=own, **options))
 
-    def list(self, model: str | None = None, **options: Unpack[ListOptions]) -> Listed[DeploymentShape]:
+    def list(
+        self, model: str | None = None, *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShape]:
         """All, or those for one base model."""
-        return self._portal.run(self._origin.list(model, **options))
+        return self._portal.run(self._origin.list(model, own=own, **options))
 
     def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
         """The versions that a deployment of this base could have."""

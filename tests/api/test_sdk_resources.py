@@ -12,7 +12,7 @@ import pytest
 from fireworks import Fireworks
 
 from client.addon_types import DeploymentShapeVersion
-from engine import shapes
+from engine import shape_files
 from tests import adapter_files
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
@@ -212,7 +212,7 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("version", shapes.versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
+@pytest.mark.parametrize("version", shape_files.library_versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
 def test_every_shape_of_the_library_deploys_and_answers(sdk: Fireworks, version: DeploymentShapeVersion) -> None:
     sdk.deployments.create(
         deployment_id="shaped", base_model=version.snapshot.base_model, deployment_shape=version.name,
