@@ -28,12 +28,11 @@ def deployment() -> None:
 @deployment.command()
 @click.argument("model")
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
-@click.option(
-    "--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'."
-)
+@click.option("--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--precision", help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.")
+@click.option("--preemptible", is_flag=True, default=None, help="Give its places to others that find none; for good.")
 @click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
 @wait_options("when the deployment is READY")
 @quiet_option("The new deployment's id alone.")

@@ -52,6 +52,7 @@ class Sizing:
             model_bytes=size.model_bytes,
             process_bytes=size.process_bytes,
             threads=template.threads or cores,
+            preemptible=template.preemptible,
         )
 
     def estimate(self, template: Template, work: Workload) -> Estimate:
