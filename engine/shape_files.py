@@ -181,5 +181,5 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 def _wrong(file: Path, what: str, hint: str | None = None) -> InvalidArgument:
     return InvalidArgument(
-        f"{file}: {what}", field="shapes", hint=hint or "`firedeck docs models` has the form of a file of shapes"
+        f"{file}: {what}", field="shapes", hint=hint or "`firedeck docs wire` has the form of a file of shapes"
     )

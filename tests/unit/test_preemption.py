@@ -232,6 +232,9 @@ def test_whatever_comes_and_goes_each_end_makes_room_for_somebody_who_takes_it(c
                 leaving = [one for one in harbour.told if one in harbour.quay.there]
                 gone = [Placed(one, Path("/nowhere"), 1) for one in leaving]
                 assert any(not fit.short_now(node, need) for node in harbour.quay.without(gone))
+                for spared in fresh:  # no more than it takes
+                    fewer = [one for one in gone if one.replica != spared]
+                    assert all(fit.short_now(node, need) for node in harbour.quay.without(fewer))
             if then_let_go:
                 await harbour.let_go()
         while [one for one in harbour.told if one in harbour.standing()]:
