@@ -82,6 +82,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="A price list, of replicas by accelerator and of tokens by model, for `firedeck usage` and budgets.",
 )
 @click.option(
+    "--shapes",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Deployment shapes of your own, beside the library's; read again when the file changes.",
+)
+@click.option(
     "--simulate",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
@@ -116,8 +123,8 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
-    prices: Path | None, simulate: Path | None, model_folders: tuple[Path, ...], otlp_endpoint: str | None,
-    grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
+    prices: Path | None, shapes: tuple[Path, ...], simulate: Path | None, model_folders: tuple[Path, ...],
+    otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -139,6 +146,7 @@ def serve(
         accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
         price_per_hour=price_per_hour,
         prices=prices.absolute() if prices else None,
+        shapes=tuple(file.absolute() for file in shapes),
         simulate=simulate,
         allow_hosts=allow_hosts,
         trusted_proxies=trusted_proxies,

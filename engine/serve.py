@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
-from engine import descriptors, prices
+from engine import descriptors, prices, shape_files
 from engine.app import Engine
 from engine.fleet.settings import Settings
 from engine.http1 import Protocol
@@ -92,6 +92,7 @@ def check(settings: Settings) -> None:
     given_key()
     if settings.prices is not None:
         prices.read(settings.prices)
+    shape_files.read(settings.shapes)
     if settings.simulate is not None:
         world.read(settings.simulate)
     check_folder(settings.data_dir, simulate=settings.simulate is not None)

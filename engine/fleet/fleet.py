@@ -36,6 +36,7 @@ from engine.fleet.routers import Routers
 from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import restore, take_over
+from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Fleet:
         self.alerts: Alerts = {}  # as they were judged last
         self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
-        self._plans = Plans(rooms.driver, rooms.library, settings.limits)
+        self.plans = Plans(rooms.driver, rooms.library, settings.limits, ShapeFiles(settings.shapes, rooms.clock))
         self.directory = Directory()  # what requests may ask for
         self.deployed = DeployedModels(rooms, self.get, self.directory)
         self.routers = Routers(rooms, self.get)
@@ -116,7 +117,7 @@ class Fleet:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        whole = await self._plans.whole(spec, name, options)
+        whole = await self.plans.whole(spec, name, options)
         self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
         check_deployable(self.rooms.library.get(whole.base_model or ""), now.date())
@@ -155,11 +156,11 @@ class Fleet:
     ) -> Deployment:
         """The deployment with the changed fields; with `validate_only` UPDATING where replicas would be replaced."""
         keeper = self._living(name)
-        await self._plans.prepare(keeper.deployment, changes)
+        await self.plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
-            new = self._plans.changed(current, changes, mask, options)
+            new = self.plans.changed(current, changes, mask, options)
             check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -230,7 +231,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        self._plans.check_draft(keeper.deployment)
+        self.plans.check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
 
         def restored(current: Deployment) -> Deployment:
@@ -257,10 +258,6 @@ class Fleet:
         if keeper.deleted:
             self.directory.hide(keeper.name)
         return keeper
-
-    def accelerated(self, deployment: Deployment) -> bool:
-        """Whether its replicas have accelerators."""
-        return self._plans.accelerated(deployment)
 
     def _cores_each(self) -> int:
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)

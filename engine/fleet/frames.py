@@ -1,5 +1,5 @@
 """The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account (once more for its
-admins, who see the engine's process and folder besides).
+admins, who see the processes and the engine's folder besides).
 
 A large fleet is written in slices, and everybody else has a turn between two of them: the tokens of streams go through
 the same event loop. So deployments of one snapshot are seen some milliseconds apart; each by itself is seen at once.
@@ -74,6 +74,6 @@ async def written(
             pieces.append(b",")
         if number % SLICE == SLICE - 1:
             await asyncio.sleep(0)
-        status = views.status(fleet, keeper, quotas_of)
+        status = views.status(fleet, keeper, quotas_of, whole=whole)
         pieces.append(status.model_dump_json(by_alias=True, exclude_none=True).encode())
     return b"".join([*pieces, b"]}", behind])

@@ -18,7 +18,7 @@ class Settings:
 
     `region` and `accelerator_type` are the labels of this machine (a type that is None is detected), `price_per_hour`
     is what it costs whole, in US dollars; `prices` is a price list (`engine.prices`); `simulate` is the TOML file of a
-    simulated fleet that stands in for it.
+    simulated fleet that stands in for it; `shapes` are files of deployment shapes (`engine.shape_files`).
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
@@ -36,6 +36,7 @@ class Settings:
     price_per_hour: float | None = None
     prices: Path | None = None
     simulate: Path | None = None
+    shapes: tuple[Path, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     otlp: Target | None = None
