@@ -97,7 +97,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare", ("v",), "compare", "Beside the same of an hour or a day ago", "View", _CHARTS, footer=27),
     Action("copy_model", ("y",), "copy model", "Copy the string for a request's `model`", "View", _BOTH, footer=9),
     Action("mark", ("space",), "mark", "Mark several: scale, delete, undelete act on all", "View", _FLEET, footer=9),
-    Action("group", ("b",), "group", "Group by model, state, region, shape, account", "View", _FLEET, footer=30),
+    Action("group", ("b",), "group", "Group by model, state, region, ..., context", "View", _FLEET, footer=30),
     Action("columns", ("h",), "columns", "Choose the columns of this table", "View", _TABLES, footer=31),
     Action("compare_with", ("V",), "beside", "Charts beside those of another deployment", "View", _CHARTS, footer=32),
     Action("equivalents", ("i",), "shell lines", "The same as firedeck, firectl, curl", "View", _BOTH, footer=33),
@@ -143,6 +143,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=4),
     Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=4),
     Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
+    Action("context", ("K",), "context", "Turn to another of several contexts; a name after it", "App", footer=34),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(

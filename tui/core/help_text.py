@@ -14,6 +14,8 @@ TEXTS: dict[str, str] = {
     "told": "What happened to one request, in sentences and as spans. Scroll with the arrows and the page keys.",
     "lines": "The same as this page, for a shell. Enter copies a line.",
     "columns": "The columns of the table: space ticks one, Enter shows those with a tick.",
+    "contexts": "The contexts that are shown as one fleet, and how each stands. Enter turns to one: to its deployments "
+    "in the fleet, to its engine on the pages of one engine.",
     "beside": "The id of another deployment, whose curves are drawn beside; Enter puts them there.",
     "search": "Words of a key, a command or what it does.",
     "prompt": "What the model is asked; Enter sends it to each side, Escape leaves the line.",
@@ -35,6 +37,7 @@ TEXTS: dict[str, str] = {
     "cancel": "Close the dialog: nothing is sent.",
     "confirm": "Send what the plan shows. It works once the plan is complete and the server would take it.",
     "name": "Type the name: it shows that this place is meant.",
+    "NameInput": "Type the name: it shows that this place is meant, of several each one's.",
 }
 
 # Of the table of each side page.

@@ -25,14 +25,14 @@ class CreateDialog(PlanDialog):
     AUTO_FOCUS = "#base_model"
     asks_first = True
 
-    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+    def __init__(self, given: Mapping[str, str] | None = None, context: str = "") -> None:
         """`given`: what the form starts with, by the fields' names."""
-        super().__init__()
+        super().__init__(context=context)
         self._given = dict(given or {})
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Label("Create a deployment", id="title")
+            yield Label(f"Create a deployment{self.where}", id="title", markup=False)
             with Horizontal(id="columns"):
                 with VerticalScroll(id="form", can_focus=False):
                     yield from self._form()
@@ -68,7 +68,7 @@ class CreateDialog(PlanDialog):
     async def _load_models(self) -> None:
         box = self.query_one("#base_model", Select)
         try:
-            models = await self.deck.source.models()
+            models = await self.source.models()
         except FiredeckError as error:
             self.problem = Problem("base_model", f"the models could not be listed: {error.text}")
             self.review()
@@ -88,7 +88,8 @@ class CreateDialog(PlanDialog):
         return found
 
     def planned(self) -> Plan:
-        return plan.create(self.form(), [row.name for row in self.deck.picture.rows], self.deck.context.account)
+        there = [row.name for row in self.deck.picture.rows]
+        return plan.create(self.form(), there, self.deck.fleets.context(self.context).account, self.context)
 
     def problems(self, planned: Plan) -> tuple[Problem, ...]:
         """Without "choose a model" while the form is untouched."""
@@ -98,7 +99,7 @@ class CreateDialog(PlanDialog):
         return plan.filled_in(planned, self.answer) if self.answer is not None else ()
 
     async def dry_run(self, planned: Plan) -> Verdict:
-        return Verdict(await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
+        return Verdict(await self.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
 
 
 def _box(key: str, hint: str) -> Input:

@@ -58,7 +58,7 @@ class Palette(CommandPalette):
     def _longer(self, typed: str, meant: commands.Command | str) -> list[str]:
         """The lines that it may become, unless it already is one that can be done."""
         deck = cast("Deck", self.app)
-        whole = isinstance(meant, commands.Command) and meant.target in {row.id for row in deck.picture.rows}
+        whole = isinstance(meant, commands.Command) and obey.known(deck, meant)
         return [] if whole else [title for title, _, _ in obey.lines(deck, typed) if title != typed]
 
     def _listed(self) -> str | None:

@@ -24,12 +24,14 @@ from tui.core import (
     speculation_page,
     spending_page,
 )
+from tui.core.journal import Entry as Done
 from tui.core.journal import Journal
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
 
 EVENTS, RECORDS = 500, 200  # how many of them a page has
+Held = Callable[[Sequence[Done]], Sequence[Done]]  # those of the contexts at hand, by the names of their deployments
 Ask = Callable[[FleetSource, Picture], Awaitable[Sequence[Entry[T]]]]
 
 
@@ -41,7 +43,7 @@ class Side(Generic[T]):
     ask: Ask[T]
     ask_all: Ask[T] | None = None
     most: int | None = None  # rows that it asks for at most
-    local: Callable[[Journal], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
+    local: Callable[[Journal, Held], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -117,8 +119,9 @@ async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]
     return ()
 
 
-def _journal(journal: Journal) -> Sequence[Entry[Any]]:
-    return lists.journal(journal.read(RECORDS))
+def _journal(journal: Journal, held: Held) -> Sequence[Entry[Any]]:
+    done = journal.read(RECORDS)
+    return lists.journal(done, [next((one.target for one in held([entry])), "") for entry in done])
 
 
 def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
