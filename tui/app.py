@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from tui import theme
+from tui import mouse, theme
 from tui.core import keys
 from tui.core.config import Config
 from tui.core.journal import Journal, default_path
@@ -89,6 +89,7 @@ class Deck(Watched, inherit_bindings=False):
         inbox = journal.path.with_name("inbox.json") if journal.path is not None and kept else None
         super().__init__(source, clock, inbox, readonly=readonly)
         self.config = config or Config()
+        self.has_mouse = self.config.mouse
         self._last_views = last_views
         self.last_view = last_views.of(self.fleets.view_key) if last_views is not None else LastView()
         self.actions = keys.remapped(self.config.keys)
@@ -255,6 +256,14 @@ class Deck(Watched, inherit_bindings=False):
 
     def action_help(self) -> None:
         self.push_screen(HelpDialog(self.focused))
+
+    def action_mouse(self) -> None:
+        self.has_mouse = not self.has_mouse
+        if self._driver is not None:
+            mouse.report(self._driver, on=self.has_mouse)
+        key = keys.shown(self.actions, "mouse")
+        left = f"the mouse is the terminal's: select text with it; {key} takes it back"
+        self.notify("the mouse is the dashboard's" if self.has_mouse else left, timeout=4)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):

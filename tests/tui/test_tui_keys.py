@@ -178,3 +178,15 @@ async def test_whatever_can_have_the_focus_has_a_text_in_the_help():
 
 def test_every_page_has_a_text_of_its_own_in_the_help():
     assert set(SIDES) == set(PAGES)
+
+
+async def test_a_key_leaves_the_mouse_to_the_terminal_and_takes_it_back(monkeypatch):
+    async with open_deck() as stage:
+        written = []
+        monkeypatch.setattr(stage.app._driver, "write", written.append)
+        await stage.press("T")
+        assert "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l" in written
+        assert "the mouse is the terminal's" in stage.text
+        written.clear()
+        await stage.press("T")
+        assert "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h" in written

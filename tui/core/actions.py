@@ -144,6 +144,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=4),
     Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
     Action("context", ("K",), "context", "Turn to another of several contexts; a name after it", "App", footer=34),
+    Action("mouse", ("T",), "mouse", "Leave the mouse to the terminal, to select text, or not", "App", footer=35),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(
