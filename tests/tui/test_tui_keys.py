@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
+from client.config import Context
 from tests.tui.conftest import REST_S, open_deck
 from tui.core import keys
 from tui.core.actions import EVERYWHERE, of
@@ -160,6 +161,16 @@ async def test_the_help_begins_with_what_has_the_focus(opened, told):
         assert told in stage.text.partition("GO")[0]
         await stage.press("f1")
         assert not isinstance(stage.app.screen, HelpDialog)
+
+
+async def test_the_unlock_dialog_and_the_command_line_have_help_for_their_fields_too():
+    prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
+    async with open_deck(context=prod) as stage:
+        for opened, told in (("L", "it shows that this place is meant"), ("colon", "the command line's own words")):
+            await stage.press(opened, "f1")
+            assert isinstance(stage.app.screen, HelpDialog), opened
+            assert told in " ".join(stage.text.split())
+            await stage.press("f1", "escape")
 
 
 async def test_whatever_can_have_the_focus_has_a_text_in_the_help():

@@ -17,6 +17,8 @@ TEXTS: dict[str, str] = {
     "contexts": "The contexts that are shown as one fleet, and how each stands. Enter turns to one: to its deployments "
     "in the fleet, to its engine on the pages of one engine.",
     "beside": "The id of another deployment, whose curves are drawn beside; Enter puts them there.",
+    "CommandInput": "The name of a command or a page, or the command line's own words: scale chat 3, list nodes. Enter "
+    "does it; a change opens its dialog first.",
     "search": "Words of a key, a command or what it does.",
     "prompt": "What the model is asked; Enter sends it to each side, Escape leaves the line.",
     "seat-talk": "What was said. Scroll with the arrows and the page keys.",
