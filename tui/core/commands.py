@@ -20,8 +20,8 @@ _FORMS = {
     "scale": ("replica_count",),
     "update": ("min_replica_count", "max_replica_count", "scale_up_window", "scale_down_window",
                "scale_to_zero_window", "load_targets"),
-    "create": ("deployment_id", "min_replica_count", "max_replica_count", "scale_up_window", "scale_down_window",
-               "scale_to_zero_window", "load_targets", "cold_policy"),
+    "create": ("deployment_id", "precision", "min_replica_count", "max_replica_count", "scale_up_window",
+               "scale_down_window", "scale_to_zero_window", "load_targets", "cold_policy"),
 }  # fmt: skip
 
 

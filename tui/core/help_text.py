@@ -26,6 +26,8 @@ TEXTS: dict[str, str] = {
     "deployment": "The id of a deployment that has the adapter's base model and takes adapters.",
     "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
     "base_model": "The model that every replica loads. It cannot be changed afterwards.",
+    "precision": "In which precision the model is loaded: those that it is there in. Others are prepared first, with "
+    "the command that stands below. AUTO takes the fastest here that is true enough.",
     "deployment_id": "Small letters, digits and hyphens; left empty the server picks one.",
     "min_replica_count": "Never fewer replicas than this. With 0 the deployment costs nothing while nobody asks, and "
     "the first request waits for a replica.",

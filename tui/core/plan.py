@@ -250,12 +250,12 @@ def flat(spec: DeploymentSpec) -> dict[str, str]:
     """The fields a user sets here, in wire spelling, as texts; only those that are set."""
     policy = spec.autoscaling_policy or AutoscalingPolicy()
     shown: dict[str, Any] = {"model": spec.base_model.rpartition("/")[2] if spec.base_model else None}
-    shown |= {name: getattr(spec, name) for name in ("min_replica_count", "max_replica_count")}
+    shown |= {name: getattr(spec, name) for name in ("precision", "min_replica_count", "max_replica_count")}
     windows = {name: getattr(policy, name) for name in _WINDOWS}
     shown |= {name: units.short_duration(durations.to_go(v)) for name, v in windows.items() if v is not None}
     shown["load_targets"] = ", ".join(f"{n}={units.exact(v)}" for n, v in (policy.load_targets or {}).items()) or None
     shown["cold_policy"] = spec.firedeck.cold_policy if spec.firedeck else None
-    return {name: str(value) for name, value in shown.items() if value is not None}
+    return {name: str(value) for name, value in shown.items() if value not in (None, "PRECISION_UNSPECIFIED")}
 
 
 _WINDOWS = ("scale_up_window", "scale_down_window", "scale_to_zero_window")
