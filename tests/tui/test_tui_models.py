@@ -56,3 +56,22 @@ async def test_a_deployment_is_made_in_a_precision_that_is_there_and_how_others_
         form.confirm.press()
         await stage.settle()
         assert stage.source.fleet["accounts/local/deployments/fast"].deployment.precision == "FP8"
+
+
+async def test_what_is_under_way_is_on_a_page_of_its_own_and_leads_to_its_deployment():
+    async with open_deck((120, 40)) as stage:
+        chat = stage.source.fleet[CHAT]
+        chat.load = lambda second: 20.0
+        await stage.source.scale(CHAT, 3)
+        await stage.later()
+        await stage.press("B")
+        (row,) = [line for line in stage.text.splitlines() if "◐ PREPARING" in line]
+        assert "it waits its turn" in row
+        loading = [row for row in stage.app.screen.table.rows if row.what.kind == "load"]
+        assert not loading, "it waits for a place"
+        await stage.later(3)
+        loading = [row for row in stage.app.screen.table.rows if row.what.kind == "load"]
+        assert {row.deployment for row in loading} == {CHAT}
+        stage.app.screen.table.choose(loading[0].name, by_user=True)
+        await stage.press("enter")
+        assert isinstance(stage.app.screen, DeploymentScreen)

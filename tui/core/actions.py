@@ -135,6 +135,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("visit('costs')", ("dollar_sign",), "costs", "Last hour, today, month, forecast, week", "Pages", footer=23),
     Action("visit('models')", ("m",), "models", "Library and own: size, precision, used by", "Pages", footer=24),
     Action("visit('adapters')", ("l",), "adapters", "LoRAs on deployments: state, requests", "Pages", footer=25),
+    Action("visit('jobs')", ("B",), "jobs", "What is being prepared, uploaded, loaded", "Pages", footer=29),
     Action("visit('speculation')", ("P",), "speculation", "Does drafting pay? Measured", "Pages", footer=26),
     Action("visit('matrix')", ("M",), "matrix", "Adapters by deployments: load, unload", "Pages", footer=30),
     Action("visit('playground')", ("A",), "playground", "Ask a model, or two side by side", "Pages", footer=28),

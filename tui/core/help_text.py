@@ -63,6 +63,7 @@ PAGES: dict[str, str] = {
     "matrix": "Where each adapter is loaded and how often it is asked; + where it could be. It is loaded from here.",
     "models": "What can be deployed, and which deployments have it.",
     "adapters": "LoRA adapters on deployments, with their requests of today.",
+    "jobs": "What is under way: precisions being prepared, uploads, models and adapters that replicas load.",
     "speculation": "Whether drafting pays: the share of drafted tokens that is accepted, and the least that would.",
     "timeline": "What happened to one deployment, on the axis of its curves; export writes it down.",
 }

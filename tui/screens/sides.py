@@ -15,6 +15,7 @@ from tui.core import (
     alert_page,
     cost_page,
     incident,
+    jobs_page,
     list_pages,
     lists,
     matrix_page,
@@ -100,6 +101,11 @@ async def _adapters(source: FleetSource, picture: Picture) -> Sequence[Entry[Any
     return model_page.adapters(loaded, asked, picture)
 
 
+async def _jobs(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    found, loaded = await asyncio.gather(source.models(), source.deployed_models())
+    return jobs_page.rows(found, loaded, picture)
+
+
 async def _speculation(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
     found, asked = await asyncio.gather(source.models(), _today(source, picture, "deployment"))
     return speculation_page.rows(picture.snapshot.deployments if picture.snapshot else [], found, asked)
@@ -148,6 +154,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(spending_page.SPENDING, _nothing),
         Side(incident.TIMELINE, _nothing),
         Side(model_page.MODELS, _models),
+        Side(jobs_page.JOBS, _jobs),
         Side(model_page.ADAPTERS, _adapters),
         Side(matrix_page.listing(()), _nothing),
         Side(speculation_page.SPECULATION, _speculation),
