@@ -153,7 +153,7 @@ def serve(
         trusted_proxies=trusted_proxies,
         otlp=_collector(otlp_endpoint),
         model_folders=tuple(folder.resolve() for folder in model_folders),
-        unload_addons_after_s=unload_addons_after.total_seconds() or None,
+        unload_addons_after_s=_seconds("--unload-addons-after", unload_addons_after) or None,
         grpc_port=grpc_port,
         grpc_descriptors=grpc_descriptors,
     )
@@ -181,6 +181,12 @@ def _collector(endpoint: str | None) -> Target | None:
         return target_of(endpoint, os.environ)
     except FiredeckError as error:
         raise click.BadParameter(error.text, param_hint="--otlp-endpoint") from None
+
+
+def _seconds(option: str, length: timedelta) -> float:
+    if length < timedelta(0):
+        raise click.BadParameter("a length of time is 0 or more", param_hint=option)
+    return length.total_seconds()
 
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Protocol
 from client import durations
 from client.addon_types import DeployedModel
 from client.errors import AlreadyExists, FiredeckError
-from engine.control.addons import UNDEPLOYING
+from engine.control.addons import FAILED, UNDEPLOYING
 from engine.fleet.addon_uses import AddonUses, Former, Use
 from engine.fleet.deployed_book import Book, account_of
 from engine.fleet.keeper import Keeper
@@ -64,9 +64,15 @@ class AddonCare:
         await self._look()
 
     async def _look(self) -> None:
-        for use, former, why in self._uses.failing():
+        for use, former, why in self._uses.failing(self._refused):
             await self._put_back(use, former, why)
         await self._uses.write()
+
+    def _refused(self, name: str) -> str:
+        """Why no replica could load an adapter, "" where one could or none has tried."""
+        record = self._book.records.get(name)
+        shown = self._book.shown(record) if record is not None else None
+        return (shown.status.message or "") if shown and shown.state == FAILED and shown.status else ""
 
     async def _run(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
 from client.addon_types import DeployedModel
@@ -119,13 +119,14 @@ class AddonUses:
         use = self.of(record)
         return 0.0 if use.running else self._clock.monotonic() - use.used_at
 
-    def failing(self) -> list[tuple[Use, Former, str]]:
-        """Those that are to give their place back to the former one, and why; each is told once."""
+    def failing(self, refused: Callable[[str], str] = lambda name: "") -> list[tuple[Use, Former, str]]:
+        """Those that are to give their place back to the former one, and why; each is told once. `refused` tells of a
+        record why no replica could load it, or ""."""
         found = []
         for use in self:
             if use.former is None:
                 continue
-            if why := self._why_back(use):
+            if why := self._why_back(use) or refused(use.name):
                 found.append((use, use.former, why))
                 use.former = None
             elif self._clock.monotonic() - use.former.since > WATCHED_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from client.errors import NotFound
 from engine.control.addon_trial import MIN_REQUESTS, WATCHED_S, Outcomes
 from engine.control.addons import DEPLOYING, UNDEPLOYING
 from engine.fleet.addon_uses import WRITE_AFTER_S, Former
+from engine.fleet.addons import Addon
 from tests.processes import PATIENCE_S
 from tests.unit.test_idle_delete import DAY_S, NAME, house, make, restarted
 
@@ -29,6 +31,11 @@ async def put(house, name: str, deployment: str = HOST) -> DeployedModel:
     await house.fleet.deployed.book.put(record)
     house.fleet.deployed.uses.add(record)
     return record
+
+
+def want(house, name: str) -> None:
+    """Its model is there, and replicas may load it."""
+    house.fleet.get(HOST).addons.wanted[ADAPTER.format(name)] = Addon(Path("a.gguf"), "digest")
 
 
 @pytest.fixture
@@ -197,6 +204,7 @@ async def test_requests_in_a_row_are_written_once_in_ten_seconds(house, host):
 
 async def test_a_version_that_fails_is_told_once_also_after_a_restart_and_for_a_day(house, host):
     now = await put(house, "new")
+    want(house, "new")
     uses = house.fleet.deployed.uses
     spec = DeployedModel(model=ADAPTER.format("old"), deployment=HOST)
     uses.add(now, Former(spec, Outcomes(5_000, 1), house.clock.monotonic()))
@@ -208,6 +216,7 @@ async def test_a_version_that_fails_is_told_once_also_after_a_restart_and_for_a_
     house.clock.advance(WATCHED_S / 2)
     async with restarted(house) as later:
         again = later.fleet.deployed.uses
+        want(later, "new")
         later.fleet.deployed.care._loop.cancel()
         ask(later, "new")
         [(use, former, why)] = again.failing()
@@ -218,6 +227,25 @@ async def test_a_version_that_fails_is_told_once_also_after_a_restart_and_for_a_
     assert uses.failing() == []  # its requests are too few, and it has served for long enough
     ask(house, "new", failed=True)
     assert uses.failing() == []
+
+
+async def test_a_version_that_no_replica_could_load_gives_its_place_back_at_the_next_sweep(house, host):
+    record = await put(house, "new")  # no model of this name is there: its state is FAILED
+    deployed, asked = house.fleet.deployed, []
+    keeper = house.fleet.get(HOST)
+    keeper.record.deployment = keeper.deployment.model_copy(update={"enable_hot_reload_latest_addon": True})
+
+    async def load(account, spec):
+        asked.append(spec.model)
+
+    deployed.care._load = load
+    spec = DeployedModel(model=ADAPTER.format("old"), deployment=HOST)
+    deployed.uses.add(record, Former(spec, Outcomes(), house.clock.monotonic()))
+    await house.fleet.sweep()
+    await house.fleet.sweep()
+    assert asked == [ADAPTER.format("old")]
+    [event] = [e for e in await house.store.events_of(HOST, 0, 50) if e.reason == "AddonRolledBack"]
+    assert "is no adapter any more" in event.message
 
 
 async def test_the_former_version_comes_back_only_to_a_deployment_that_still_takes_one_at_a_time(house, host):
