@@ -38,7 +38,7 @@ class Checks:
         """The facts of a base model's file, read whole; None for an adapter's. Raises as `own_models.check` does, and
         InvalidArgument for a base model that is not meant to be one, or whose check goes over a limit."""
         told = (await self._done(OF_MODEL, {"file": str(file), "is_meant": is_meant}, {file.name: file}))["model"]
-        return told and OwnModel(Path(told["path"]), GgufInfo(**told["info"]), told["sha256"])
+        return OwnModel(Path(told["path"]), GgufInfo(**told["info"]), told["sha256"]) if told else None
 
     async def adapter(self, file: Path, base: Path) -> OwnAdapter:
         """The facts of an adapter's file, read whole, as it fits the model at `base`. Raises as `own_adapters.check`
