@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.cli.durations import DURATION
 from client.cli.examples import epilog
 from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
 from client.enums import said
@@ -103,6 +105,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="A folder of which contributors and users may register files as models; admins may register any file.",
 )
 @click.option(
+    "--unload-addons-after",
+    type=DURATION,
+    default="168h",
+    show_default=True,
+    help="Unload a LoRA adapter that no request has used for so long; 0: never.",
+)
+@click.option(
     "--otlp-endpoint",
     metavar="URL",
     help="An OpenTelemetry collector to send traces to, as http://127.0.0.1:4318.  [env: OTEL_EXPORTER_OTLP_ENDPOINT]",
@@ -124,6 +133,7 @@ def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
     prices: Path | None, shapes: tuple[Path, ...], simulate: Path | None, model_folders: tuple[Path, ...],
+    unload_addons_after: timedelta,
     otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
@@ -152,6 +162,7 @@ def serve(
         trusted_proxies=trusted_proxies,
         otlp=_collector(otlp_endpoint),
         model_folders=tuple(folder.resolve() for folder in model_folders),
+        unload_addons_after_s=_seconds("--unload-addons-after", unload_addons_after) or None,
         grpc_port=grpc_port,
         grpc_descriptors=grpc_descriptors,
     )
@@ -179,6 +190,12 @@ def _collector(endpoint: str | None) -> Target | None:
         return target_of(endpoint, os.environ)
     except FiredeckError as error:
         raise click.BadParameter(error.text, param_hint="--otlp-endpoint") from None
+
+
+def _seconds(option: str, length: timedelta) -> float:
+    if length < timedelta(0):
+        raise click.BadParameter("a length of time is 0 or more", param_hint=option)
+    return length.total_seconds()
 
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:

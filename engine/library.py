@@ -17,12 +17,13 @@ from client.types import Model
 from engine import deprecation
 from engine.deployed_rules import check_owner
 from engine.model_facts import listed, of_adapter, of_base, with_file_state, with_prepared
-from engine.models import adapter, catalogue, dimensions, fetch, own_adapters, own_models, peft
+from engine.models import catalogue, dimensions, fetch, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.precision import check as check_prepared
 from engine.precision import variant
 from engine.preparing import sources
+from engine.preparing.checks import Checks
 from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 from engine.store.store import Store
@@ -53,6 +54,7 @@ class Library:
         self._nominal = dict(nominal or {})
         self._prepared, self._merged = prepared, merged
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
+        self._checks = Checks()
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -140,14 +142,13 @@ class Library:
                 raise
 
     async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
-        """`declared`, READY, with what its file says. Reads the whole file."""
+        """`declared`, READY, with what its file says. Reads the whole file, in a limited process."""
         account = declared.name.split("/")[1]
-        if not await asyncio.to_thread(own_adapters.is_adapter, file):
-            if base_model is not None:
-                raise InvalidArgument(f"{file.name} is no adapter", field="baseModel", hint="leave baseModel out")
-            return of_base(declared, await asyncio.to_thread(own_models.check, file), datetime.now(UTC))
+        model = await self._checks.model(file, is_meant=base_model is None)
+        if model is not None:
+            return of_base(declared, model, datetime.now(UTC))
         base = self._base_of(file.name, base_model, account)
-        checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
+        checked = await self._checks.adapter(file, await self._base_file(base))
         return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
 
     async def converted(
@@ -161,10 +162,7 @@ class Library:
             return await sources.converted(files, target, declared.display_name or declared.id)
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
 
-        def make() -> Path:
-            return peft.convert(files, adapter.read_base(base), target)
-
-        await asyncio.to_thread(make)
+        await self._checks.of_peft(files, base, target)
         return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
@@ -183,7 +181,7 @@ class Library:
         base = await self._base_file(model.peft_details.base_model)
         if not self.file_of(model.name).exists():
             raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
-        found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
+        found = await self._checks.adapter(self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
             changed = f"the file of {model.name} has changed since the model was made"
             raise FailedPrecondition(changed, field="model", hint="make the model again")

@@ -10,12 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from client.addon_types import DeployedModel
+from client.addon_types import DeployedModel, DeployedModelSpec
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
 from client.types import Model
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
+from engine.fleet.addon_care import AddonCare
+from engine.fleet.addon_uses import AddonUses, Former
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for
 from engine.fleet.deployed_book import Book, account_of
@@ -33,12 +35,16 @@ MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random 
 
 class DeployedModels:
     """All records by name; what can be asked for is in the `directory` too. `keeper_of` finds the keeper of a
-    deployment, or raises NotFound."""
+    deployment, or raises NotFound; for `idle_s` see `AddonCare`."""
 
-    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory) -> None:
+    def __init__(
+        self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory, idle_s: float | None = None
+    ) -> None:
         self._rooms = rooms
         self._keeper_of = keeper_of
         self.book = Book(rooms, keeper_of, directory)
+        self.uses = AddonUses(rooms)
+        self.care = AddonCare(self.uses, self.book, keeper_of, self._put_back, self._unload_if, idle_s)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
         self._withdrawn = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
@@ -46,13 +52,16 @@ class DeployedModels:
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
         await self.book.load()
+        await self.uses.load([record for record in self.book if self.book.is_addon(record)])
         for record in self.book:
             self._want(record)
         for deployment in {record.deployment or "" for record in self.book if not self.book.lives(record)}:
             await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
         self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
+        self.care.start()
 
     async def close(self) -> None:
+        await self.care.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -90,8 +99,11 @@ class DeployedModels:
         async with self._changing:
             await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
 
-    async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
-        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
+    async def create(
+        self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool, watched: bool = True
+    ) -> DeployedModel:
+        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED. `watched`: the one whose place it
+        takes may have it back."""
         deployed_rules.check_new(spec)
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
@@ -106,6 +118,7 @@ class DeployedModels:
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
             record = await self._add(keeper, model.name, spec, by)
+            self.uses.add(record, self._former(merged[0]) if watched and merged else None)
         for former in merged:
             await self.delete(former.name, by=by)
         return self.get(record.name)
@@ -143,11 +156,27 @@ class DeployedModels:
             )
         async with self._changing:
             self.get(name)  # somebody else may have been quicker
-            await self.book.put(self.book.records[name].model_copy(update={"state": UNDEPLOYING}))
-        keeper.addons.wanted.pop(shown.model or "", None)
+            await self._withdraw(self.book.records[name], keeper)
+        await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
+
+    async def _unload_if(self, name: str, still: Callable[[], bool]) -> bool:
+        """`AddonCare`'s way: no request comes between what `still` sees and the end of the adapter."""
+        async with self._changing:
+            record = self.book.records.get(name)
+            if record is None or not still():
+                return False
+            await self._withdraw(record, self._keeper_of(record.deployment or ""))
+        return True
+
+    async def _withdraw(self, record: DeployedModel, keeper: Keeper) -> None:
+        await self.book.withdraw(record)
+        keeper.addons.wanted.pop(record.model or "", None)
         keeper.look_soon()
         self._withdrawn.set()
-        await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
+
+    async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
+        by = "nobody, for the errors of the one that took its place"
+        return await self.create(account, spec, by=by, replace_merged=True, watched=False)
 
     async def _sweep(self) -> None:
         self._withdrawn.set()
@@ -168,6 +197,7 @@ class DeployedModels:
             for record in withdrawn:
                 if not self.book.is_held(record):
                     await self.book.drop(record)
+                    self.uses.drop(record)
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
@@ -175,6 +205,7 @@ class DeployedModels:
             gone = self.book.of(deployment)
             for record in gone:
                 self.book.strike(record)
+                self.uses.drop(record)
             for record in gone:
                 await self.book.hand_on(record)
 
@@ -189,6 +220,7 @@ class DeployedModels:
         """A deployment was undeleted: it is the default again of what it was, and of what has no other."""
         async with self._changing:
             for record in self.book.of(deployment):
+                self.uses.touch(record)
                 same = self.book.same(record.model or "", account_of(record.name))
                 alone = not any(r.default for r in same if self.book.lives(r))
                 if record.state != UNDEPLOYING and (record.default or alone):
@@ -218,6 +250,11 @@ class DeployedModels:
         there = self.book.offered_on(keeper.name)
         loaded = (r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable)
         return next((r.model for r in loaded), None)
+
+    def _former(self, record: DeployedModel) -> Former:
+        """What another one takes the place of now."""
+        said = {field: getattr(record, field) for field in DeployedModelSpec.model_fields}
+        return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
 
     async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
         now, account = self._rooms.clock.wall(), account_of(keeper.name)

@@ -55,7 +55,7 @@ class Fleet:
         self._keepers: dict[str, Keeper] = {}
         self.plans = Plans(rooms.driver, rooms.library, settings.limits, ShapeFiles(settings.shapes, rooms.clock))
         self.directory = Directory()  # what requests may ask for
-        self.deployed = DeployedModels(rooms, self.get, self.directory)
+        self.deployed = DeployedModels(rooms, self.get, self.directory, settings.unload_addons_after_s)
         self.routers = Routers(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.directory, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
@@ -284,7 +284,7 @@ class Fleet:
 
     async def sweep(self) -> None:
         """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
-        used for a week.
+        used for a week, and unload adapters that nobody uses.
 
         Nothing goes because a clock was set: so much time has to have gone by as well.
         """
@@ -297,3 +297,4 @@ class Fleet:
             elif auto_delete_in_s(keeper) == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
+        await self.deployed.care.sweep()

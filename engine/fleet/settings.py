@@ -9,6 +9,7 @@ from engine.control.windows import PRODUCT, Limits
 from engine.placement.port import REGION_UNSPECIFIED
 from engine.telemetry.otlp import Target
 
+UNLOAD_ADDONS_AFTER_S = 7 * 86_400.0
 ORPHAN_TIMEOUT_S = 60.0  # a replica that no engine talks to for so long ends by itself
 
 
@@ -22,6 +23,7 @@ class Settings:
     `allow_hosts` are names that clients know it by besides the address it listens on; `trusted_proxies` are the
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
+    `unload_addons_after_s`: for so long nobody has asked for an adapter when it is unloaded; None for never.
     `grpc_port`: where gRPC calls are taken (None: nowhere; 0: on a free port), of the service that the package in
     `grpc_descriptors` describes.
     """
@@ -41,6 +43,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     otlp: Target | None = None
     model_folders: tuple[Path, ...] = ()
+    unload_addons_after_s: float | None = UNLOAD_ADDONS_AFTER_S
     grpc_port: int | None = None
     grpc_descriptors: Path | None = None
 

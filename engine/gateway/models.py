@@ -34,11 +34,14 @@ def models_of(house: House, account: str) -> list[dict[str, Any]]:
 
 
 def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
+    """`deprecation_date` is there of one that is not deployed anew from that day on."""
     deployment = keeper.deployment
     model = house.library.get(deployment.base_model or "")
     served = house.library.served(model.name)
     library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
     chats = bool(served.use_hf_apply_chat_template)
+    day = house.library.deprecated_on(model.name)
+    extra = {"deprecation_date": day.isoformat()} if day is not None else {}
     return {
         "id": model_id,
         "object": "model",
@@ -50,6 +53,7 @@ def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
         # Of a chat template: a replica tells the tools to one that knows of none as text.
         "supports_tools": bool(served.supports_tools),
         "context_length": deployment.max_context_length,
+        **extra,
     } | ({"simulated": True} if house.fleet.rooms.driver.simulated else {})
 
 
@@ -58,4 +62,5 @@ def _of_router(router: Router, targets: Sequence[Mapping[str, Any]]) -> dict[str
     contexts = [one["context_length"] for one in targets if one["context_length"]]
     able = {name: all(one[name] for one in targets) for name in ("supports_chat", "supports_tools")}
     made = int(router.create_time.timestamp()) if router.create_time else 0
-    return {**targets[0], **able, "kind": ROUTER, "created": made, "context_length": min(contexts, default=None)}
+    first = {name: value for name, value in targets[0].items() if name != "deprecation_date"}  # others may go on
+    return {**first, **able, "kind": ROUTER, "created": made, "context_length": min(contexts, default=None)}

@@ -33,6 +33,7 @@ from engine.clock import Clock
 from engine.deprecation import sunset
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
+from engine.gateway import verdict
 from engine.gateway.admit import Admission, Visit
 from engine.gateway.exchange import ADDON_HEADER, COMPUTED, GENERATES, POOLS, Exchange, ParsedRequest, sent_headers
 from engine.gateway.messages import COUNT, MESSAGES
@@ -180,6 +181,8 @@ class Gateway:
         """Forward, and write down what came of it whatever that is."""
         tracing.admitted()
         keeper.meter.began(synthetic=synthetic)
+        uses = self._house.fleet.deployed.uses
+        use = uses.began(keeper.name, exchange.sent_headers.get(ADDON_HEADER))
         failed = True
         try:
             timed = _timed(_billed(send, exchange, bill), exchange, keeper)
@@ -199,6 +202,7 @@ class Gateway:
             bill.settle(exchange.charged, failed=exchange.status >= 400 and exchange.status != CLIENT_GONE)
             tracing.came_of(exchange.status, exchange.ttft_s, (used.prompt, used.cached, used.generated))
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=used)
+            uses.ended(use, failed=verdict.failed(exchange))
 
     @staticmethod
     async def _break_off(exchange: Exchange, send: Send) -> None:

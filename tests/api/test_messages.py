@@ -113,6 +113,20 @@ def test_refusals_are_the_sdks_own_errors(engine: EngineProcess, sdk: anthropic.
         sdk.messages.create(**ASKED | {"messages": [{"role": "user", "content": "word " * 4000}]})
 
 
+def test_the_models_are_listed_in_pages_and_one_by_one(sdk: anthropic.Anthropic) -> None:
+    whole = sdk.models.list(limit=1000)
+    pages = [*sdk.models.list(limit=1)]
+    assert [one.id for one in pages] == [one.id for one in whole.data]
+    [mine] = [one for one in pages if one.id == DEPLOYMENT]
+    assert (mine.type, mine.display_name, mine.lifecycle) == ("model", SHARED, "active")
+    assert mine.max_input_tokens
+    assert sdk.models.retrieve(DEPLOYMENT) == mine
+    with pytest.raises(anthropic.NotFoundError, match="not deployed"):
+        sdk.models.retrieve("nowhere")
+    with pytest.raises(anthropic.BadRequestError, match="limit"):
+        sdk.models.list(limit=0)
+
+
 async def test_an_asynchronous_stream(engine: EngineProcess) -> None:
     async with anthropic.AsyncAnthropic(
         api_key=engine.key, base_url=f"{engine.context.base_url}/inference", max_retries=0, timeout=PATIENCE_S
