@@ -20,6 +20,7 @@ from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
 from engine.placement import fit
 from engine.placement.port import Launch, Need, Placed
+from engine.serverless import is_shared
 from engine.store.store import ReplicaRecord
 
 
@@ -46,7 +47,8 @@ class Arrival:
         if self._rooms.driver.reads_files and not all(self._rooms.library.present(*one) for one in models):
             need = await self._need(template)
             await self._record(replica, template, need, since)
-            await self._rooms.line.room(need, partial(self._held_up, replica, self._short_s(since)))
+            held_up = partial(self._held_up, replica, self._short_s(since))
+            await self._rooms.line.room(need, held_up, behind=is_shared(template.deployment))
             replica.short_since = None
         file, *draft = [await self._fetch(replica, *one) for one in models]
         need = await self._need(template)
@@ -69,7 +71,7 @@ class Arrival:
         # The record comes first: should the engine die in between, the socket's name still leads to the process.
         record = await self._record(replica, template, launch.need, since)
         held_up = partial(self._held_up, replica, self._short_s(since))
-        placed, nodes = await self._rooms.line.place(launch, held_up)
+        placed, nodes = await self._rooms.line.place(launch, held_up, behind=is_shared(template.deployment))
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)

@@ -1,9 +1,10 @@
 """The line of replicas that wait for a place: who is told first that there is room again.
 
 Each asks its driver again after a back-off (`engine.control.stockout`). Freed room cuts that short: whoever came first
-is called first, the next one once that one has its answer, so that nobody younger pushes in. What was refused to one is
-not asked for others of the same need until more room is freed: a call costs as many questions as there are kinds of
-needs, plus one for each replica that is placed.
+is called first, the next one once that one has its answer, so that nobody younger pushes in. Those `behind`, which are
+serverless deployments', are called after all others. What was refused to one is not asked for others of the same need
+until more room is freed: a call costs as many questions as there are kinds of needs, plus one for each replica that is
+placed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class _Waiter:
     """`frees`: of the line, when it asked last. `woken` is there while it waits."""
 
     need: Need
+    behind: bool = False
     frees: int = 0
     woken: asyncio.Future[None] | None = None
 
@@ -54,7 +56,7 @@ class Line:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def place(self, launch: Launch, held_up: HeldUp) -> tuple[Placed, list[Node]]:
+    async def place(self, launch: Launch, held_up: HeldUp, *, behind: bool = False) -> tuple[Placed, list[Node]]:
         """Started at the first chance, and the nodes as they were just before. Raises what the driver raises, but no
         Stockout."""
 
@@ -62,20 +64,20 @@ class Line:
             nodes = self._driver.nodes()
             return await self._driver.start(launch), nodes
 
-        return await self._in_turn(launch.need, start, held_up)
+        return await self._in_turn(_Waiter(launch.need, behind), start, held_up)
 
-    async def room(self, need: Need, held_up: HeldUp) -> None:
+    async def room(self, need: Need, held_up: HeldUp, *, behind: bool = False) -> None:
         """There is room for one now, which nobody has been given: `place` takes it. Raises FailedPrecondition when no
         node could ever have any."""
 
         async def look() -> None:
             fit.choose(self._driver.nodes(), need)
 
-        await self._in_turn(need, look, held_up)
+        await self._in_turn(_Waiter(need, behind), look, held_up)
 
-    async def _in_turn(self, need: Need, ask: Callable[[], Awaitable[T]], held_up: HeldUp) -> T:
+    async def _in_turn(self, waiter: _Waiter, ask: Callable[[], Awaitable[T]], held_up: HeldUp) -> T:
         """What is asked, again and again in turn with the others, until it raises no Stockout any more."""
-        waiter, attempts, retry_at = _Waiter(need), 0, -math.inf
+        attempts, retry_at = 0, -math.inf
         self._waiters.append(waiter)
         try:
             while True:
@@ -131,14 +133,16 @@ class Line:
         self._call_next()
 
     def _call_next(self) -> None:
-        """The oldest whose need was not refused since room was freed."""
+        """The oldest whose need was not refused since room was freed, of those behind only where there is no other."""
         if self._called is not None:
             return
-        for waiter in self._waiters:
-            if waiter.woken is not None and not waiter.woken.done() and waiter.need not in self._refused:
-                self._called = waiter
-                waiter.woken.set_result(None)
-                return
+        for behind in (False, True):
+            for waiter in self._waiters:
+                woken = waiter.woken if waiter.behind is behind else None
+                if woken is not None and not woken.done() and waiter.need not in self._refused:
+                    self._called = waiter
+                    woken.set_result(None)
+                    return
 
     async def _watch(self) -> None:
         """Nodes come back without a word."""

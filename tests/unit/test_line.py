@@ -48,9 +48,9 @@ class House:
         self.line = Line(self.bay, self.clock)
         self.tasks: dict[str, asyncio.Task[tuple[Placed, list[Node]]]] = {}
 
-    async def come(self, replica: str, threads: int) -> None:
+    async def come(self, replica: str, threads: int, *, behind: bool = False) -> None:
         launch = Launch(replica, "d", Path("m"), "key", 1, 512, 1, need=Need(threads=threads))
-        self.tasks[replica] = asyncio.create_task(self.line.place(launch, self.held_up))
+        self.tasks[replica] = asyncio.create_task(self.line.place(launch, self.held_up, behind=behind))
         await self.settle()
 
     async def held_up(self, why: str, retry_at: float) -> None:
@@ -94,6 +94,16 @@ async def test_freed_room_is_taken_at_once_and_by_who_came_first(house):
     assert house.clock.monotonic() == 0.0
     await house.leave(2)
     assert house.bay.order == ["a", "b", "c"]
+
+
+async def test_what_is_shared_waits_behind_what_is_dedicated_whoever_came_first(house):
+    await house.come("shared", 2, behind=True)
+    await house.come("dedicated", 2)
+    await house.come("larger", 4)
+    await house.leave(2)
+    assert house.bay.order == ["dedicated"]
+    await house.leave(2)
+    assert house.bay.order == ["dedicated", "shared"], "what nobody else can take is not left empty"
 
 
 async def test_a_smaller_one_takes_only_what_an_older_bigger_one_cannot(house):
