@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.control.windows import PRODUCT, Limits
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.serverless import Serverless
 from engine.telemetry.otlp import Target
 
 ORPHAN_TIMEOUT_S = 60.0  # a replica that no engine talks to for so long ends by itself
@@ -23,7 +24,7 @@ class Settings:
     addresses whose X-Forwarded-For and -Proto are believed. `otlp` is where traces are sent to, if anywhere.
     `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
     `grpc_port`: where gRPC calls are taken (None: nowhere; 0: on a free port), of the service that the package in
-    `grpc_descriptors` describes.
+    `grpc_descriptors` describes. `serverless`: what everybody may ask without a deployment of their own.
     """
 
     data_dir: Path
@@ -42,6 +43,7 @@ class Settings:
     model_folders: tuple[Path, ...] = ()
     grpc_port: int | None = None
     grpc_descriptors: Path | None = None
+    serverless: Serverless = field(default_factory=Serverless)
 
     @property
     def rehearsal(self) -> bool:
