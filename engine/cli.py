@@ -23,6 +23,7 @@ from client.enums import said
 from client.errors import FiredeckError
 from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.control.windows import PRODUCT, rehearsal
+from engine.serverless import REQUESTS_PER_MINUTE, Serverless
 
 if TYPE_CHECKING:
     from engine.telemetry.otlp import Target
@@ -42,6 +43,7 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     epilog=epilog(
         "firedeck serve --data-dir ./state --port 8701",
         "firedeck serve --simulate tests/placement/fleet.toml",
+        "firedeck serve --serverless smollm2-135m-instruct --prices prices.toml",
         "firedeck serve --region US_IOWA_1 --accelerator-type NVIDIA_L4_24GB",
     )
 )
@@ -127,14 +129,37 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     metavar="WHEEL",
     help="The wheel of fireworks-ai 0.19, or the site-packages that it is installed in: what its calls look like.",
 )
+@click.option(
+    "--serverless",
+    "serverless",
+    multiple=True,
+    metavar="MODEL",
+    help="A model of the library that every key may ask without a deployment, best effort.  [default: none]",
+)
+@click.option(
+    "--serverless-rpm",
+    default=REQUESTS_PER_MINUTE,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Requests a minute that each account may send to all of these together.",
+)
+@click.option(
+    "--serverless-replicas",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Replicas that each of these has at most.",
+)
+@click.option("--serverless-addons", is_flag=True, help="Let accounts load LoRA adapters of theirs onto these.")
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
     prices: Path | None, shapes: tuple[Path, ...], simulate: Path | None, model_folders: tuple[Path, ...],
-    unload_addons_after: timedelta,
-    otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
+    unload_addons_after: timedelta, otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None,
+    serverless: tuple[str, ...], serverless_rpm: int, serverless_replicas: int, serverless_addons: bool,
+    log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -165,6 +190,7 @@ def serve(
         unload_addons_after_s=_seconds("--unload-addons-after", unload_addons_after) or None,
         grpc_port=grpc_port,
         grpc_descriptors=grpc_descriptors,
+        serverless=Serverless(serverless, serverless_rpm, serverless_replicas, serverless_addons),
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -278,6 +304,8 @@ class _Greeting:
             click.echo(f"  SIMULATED {nodes} virtual nodes of {simulate}: no model answers here", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
+        if models := engine.settings.serverless.names:
+            click.echo(f"  serverless {', '.join(name.rpartition('/')[2] for name in models)}", err=True)
         where = "" if self._data_dir == default_data_dir() else f"FIREDECK_DATA_DIR={shlex.quote(str(self._data_dir))} "
         click.echo(f"  dashboard {where}firedeck", err=True)
         sys.stderr.flush()

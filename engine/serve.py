@@ -23,6 +23,7 @@ from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
 from engine import descriptors, prices, shape_files
 from engine.app import Engine
+from engine.fleet.serverless import offer
 from engine.fleet.settings import Settings
 from engine.http1 import Protocol
 from engine.keys import given_key
@@ -124,6 +125,7 @@ async def run(settings: Settings, started: Started) -> None:
     try:
         engine = await Engine.open(settings)
         try:
+            await offer(engine.house.fleet, settings.serverless)
             await _serve(engine, listener, base_url(host, port), started)
         finally:
             await engine.close()
@@ -176,7 +178,8 @@ async def _calls(settings: Settings, url: str) -> AsyncIterator[None]:
         from engine.rpc.listener import listening  # late: its packages are an extra
     except ImportError as error:
         raise FailedPrecondition(f"gRPC calls need {error.name}", hint="pip install 'firedeck[grpc]'") from None
-    async with listening(settings.host, settings.grpc_port, settings.grpc_descriptors, url) as port:
+    bases = settings.serverless.names if settings.serverless.addons else ()
+    async with listening(settings.host, settings.grpc_port, settings.grpc_descriptors, url, bases) as port:
         log.info("gRPC calls are taken on %s port %d", settings.host, port)
         yield
 

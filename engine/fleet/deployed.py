@@ -25,6 +25,7 @@ from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
+from engine.serverless import is_shared
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +98,23 @@ class DeployedModels:
     async def add_base(self, keeper: Keeper, *, by: str) -> None:
         """The record of a new deployment's own model; the first deployment of a model is its default."""
         async with self._changing:
-            await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
+            base = keeper.deployment.base_model or ""
+            await self._add(account_of(keeper.name), keeper, base, DeployedModel(public=is_shared(keeper.name)), by)
+
+    def serves_base(self, keeper: Keeper) -> bool:
+        """Whether a deployment's own model has its record."""
+        return any(r.model == keeper.deployment.base_model for r in self.book.of(keeper.name))
 
     async def create(
         self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool, watched: bool = True
     ) -> DeployedModel:
-        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED. `watched`: the one whose place it
-        takes may have it back."""
+        """Load an adapter onto a deployment of the account, or onto a serverless one, for the account alone: DEPLOYING,
+        then DEPLOYED or FAILED. `watched`: the one whose place it takes may have it back."""
         deployed_rules.check_new(spec)
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
         keeper = self._keeper_of(str(Name.of(spec.deployment or "", "deployments", account, "deployment")))
-        if account_of(keeper.name) != account:
+        if account_of(keeper.name) != account and not is_shared(keeper.name):
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
@@ -117,7 +123,7 @@ class DeployedModels:
             self._check_absent(model.name, keeper)
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
-            record = await self._add(keeper, model.name, spec, by)
+            record = await self._add(account, keeper, model.name, spec, by)
             self.uses.add(record, self._former(merged[0]) if watched and merged else None)
         for former in merged:
             await self.delete(former.name, by=by)
@@ -256,16 +262,16 @@ class DeployedModels:
         said = {field: getattr(record, field) for field in DeployedModelSpec.model_fields}
         return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
 
-    async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
-        now, account = self._rooms.clock.wall(), account_of(keeper.name)
+    async def _add(self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
+        now = self._rooms.clock.wall()
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
         others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
                 "display_name": spec.display_name or new_id[:63], "default": bool(spec.default) or not others,
-                "public": bool(spec.public), "serverless": False, "state": DEPLOYING, "created_by": by,
-                "create_time": now, "update_time": now,
+                "public": bool(spec.public), "serverless": is_shared(keeper.name), "state": DEPLOYING,
+                "created_by": by, "create_time": now, "update_time": now,
             }
         )  # fmt: skip
         await (self.book.put_default(record) if record.default else self.book.put(record))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.control.windows import PRODUCT, Limits
 from engine.placement.port import REGION_UNSPECIFIED
+from engine.serverless import Serverless
 from engine.telemetry.otlp import Target
 
 UNLOAD_ADDONS_AFTER_S = 7 * 86_400.0
@@ -25,7 +26,7 @@ class Settings:
     `model_folders`: whose files others than admins may register as models, besides those of the engine's own cache.
     `unload_addons_after_s`: for so long nobody has asked for an adapter when it is unloaded; None for never.
     `grpc_port`: where gRPC calls are taken (None: nowhere; 0: on a free port), of the service that the package in
-    `grpc_descriptors` describes.
+    `grpc_descriptors` describes. `serverless`: what everybody may ask without a deployment of their own.
     """
 
     data_dir: Path
@@ -46,6 +47,7 @@ class Settings:
     unload_addons_after_s: float | None = UNLOAD_ADDONS_AFTER_S
     grpc_port: int | None = None
     grpc_descriptors: Path | None = None
+    serverless: Serverless = field(default_factory=Serverless)
 
     @property
     def rehearsal(self) -> bool:

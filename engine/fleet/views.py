@@ -85,9 +85,9 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
     )
 
 
-def alerts(fleet: Fleet, account: str | None) -> list[AlertView]:
-    """Of an account, or of all; those that fire first."""
-    mine = {keeper.name for keeper in fleet.keepers(account)}
+def alerts(fleet: Fleet, account: str | None, *, whole: bool = False) -> list[AlertView]:
+    """Of what an account sees, or of all; those that fire first."""
+    mine = {keeper.name for keeper in fleet.seen_by(account, whole=whole)}
     found = [_alert(fleet, alert) for alert in fleet.alerts.values() if alert.deployment in mine]
     return sorted(found, key=lambda a: (a.state != FIRING, a.severity != WARNING, a.deployment, a.name))
 

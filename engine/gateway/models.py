@@ -15,8 +15,8 @@ ROUTER = "ROUTER"  # a kind of firedeck's own beside the documented ones of mode
 
 
 def models_of(house: House, account: str) -> list[dict[str, Any]]:
-    """Each deployment under its own name and its model under the bare one, adapters that are loaded, and routers that
-    have a target."""
+    """Each deployment under its own name and its model under the bare one, adapters that are loaded, routers that have
+    a target, and the models that are served serverless."""
     listed: dict[str, dict[str, Any]] = {}
     for keeper in house.fleet.keepers(account):
         if keeper.deleted:
@@ -30,6 +30,10 @@ def models_of(house: House, account: str) -> list[dict[str, Any]]:
         targets = [_model(house, router.name, keeper) for keeper in house.fleet.routers.targets_of(router)]
         if targets:
             listed[router.name] = _of_router(router, targets)
+    for keeper in house.fleet.keepers(LIBRARY_ACCOUNT):
+        if not keeper.deleted:
+            model_id = keeper.deployment.base_model or ""
+            listed.setdefault(model_id, _model(house, model_id, keeper))
     return list(listed.values())
 
 

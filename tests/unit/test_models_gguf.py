@@ -117,6 +117,10 @@ def test_a_larger_alignment_is_followed(tmp_path: Path) -> None:
     assert read(tmp_path, content).tensor_count == 2
 
 
+def test_a_mixture_of_experts_tells_how_many_it_has(tmp_path: Path) -> None:
+    assert read(tmp_path, build(keys(u32("llama.expert_count", 8)))).expert_count == 8
+
+
 def test_what_the_file_does_not_say_is_none_not_zero(tmp_path: Path) -> None:
     info = read(tmp_path, build([string("general.architecture", "llama")]))
     assert (info.name, info.context_length, info.vocabulary_size, info.license) == (None, None, None, None)
