@@ -67,7 +67,7 @@ class Watched(App[None], inherit_bindings=False):
         if context != self.focus and context in self.fleets.members:
             self.focus = context
             self.locked = self.fleets.locks[context]
-            if isinstance(self.screen, Page):
+            if isinstance(self.screen, Page) and not self.screen.is_gone:
                 self.screen.turned()
 
     def is_locked(self, context: str) -> bool:

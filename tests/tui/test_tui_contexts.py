@@ -189,6 +189,9 @@ async def test_pages_of_an_engine_say_of_which_context_they_are_and_turn_to_anot
         await stage.settle()
         assert "of prod-us" in stage.text
         assert "READ-ONLY" in stage.text.splitlines()[0]
+        for key in ("2", "B", "m"):
+            await stage.press(key)
+            assert "of prod-us" in stage.text, "the next page is of the same context"
         await stage.press("escape")
         assert stage.app.screen.context == "eu", "the fleet's page is of the chosen deployment's"
 

@@ -79,7 +79,8 @@ class Page(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self._last_part = None
-        self.deck.look_at(self.context)
+        if self.app.screen is self:  # on the way to another page it only lies open for a moment
+            self.deck.look_at(self.context)
         self._on_picture()
 
     def _on_picture(self) -> None:
