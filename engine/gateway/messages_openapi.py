@@ -110,6 +110,7 @@ def also_in_its_own_shape(operations: Json, answer: str) -> Json:
         operation["parameters"] += [_parameter(VERSION_HEADER, "header", _VERSION, {"type": "string"})]
         operation["parameters"] += [_parameter(name, "query", _PASSED_OVER, of) for name, of in in_query.items()]
         for status, response in operation["responses"].items():
+            response["headers"] = response["headers"] | REQUEST_ID
             content, own = response["content"]["application/json"], answer if status == "200" else "MessagesError"
             content["schema"] = {"anyOf": [content["schema"], {"$ref": f"#/components/schemas/{own}"}]}
     return operations
