@@ -1,0 +1,61 @@
+"""The engine's commands that need no engine to run: `firedeck backup` and `firedeck model pull`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from client.cli.examples import epilog
+from client.config import default_data_dir
+from client.errors import FiredeckError
+
+
+@click.command(epilog=epilog("firedeck backup ~/firedeck-backup"))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Whose state.  [default: the user's own]")
+def backup(folder: Path, data_dir: Path | None) -> None:
+    """Copy the engine's state into the new FOLDER, also while it runs.
+
+    The copy is a data folder: `firedeck serve --data-dir FOLDER` starts from it. It holds the keys, so keep it private.
+    Model files are not copied.
+    """
+    from engine.backup import back_up
+
+    source = (data_dir or default_data_dir()).expanduser().absolute()
+    try:
+        made = back_up(source, folder.expanduser().absolute())
+    except FiredeckError as error:
+        click.echo(f"firedeck backup: {error.text}", err=True)
+        sys.exit(1)
+    click.echo(f"{source} was copied to {made.folder}: {made.size_bytes} bytes, checked")
+    click.echo(f"restore: firedeck serve --data-dir {shlex.quote(str(made.folder))}")
+    for file in made.left_out:
+        click.echo(f"not copied: {file}", err=True)
+
+
+@click.command(
+    epilog=epilog(
+        "firedeck model pull smollm2-135m-instruct",
+        "firedeck model pull hf:ORG/REPO/FILE.gguf",
+        "firedeck model pull https://example.com/model.gguf --sha256 SHA256",
+    )
+)
+@click.argument("model")
+@click.option("--sha256", help="What the file has to be, of hf: and addresses.")
+def pull(model: str, sha256: str | None) -> None:
+    """Fetch MODEL into the cache folder: a library model, hf:ORG/REPO/FILE.gguf (Hugging Face hub), or an address.
+
+    One that was interrupted goes on where it was. The file of a hub or an address is then made a model of your own with
+    `firedeck model create ID --file PATH`.
+    """
+    from engine.models import catalogue
+    from engine.models.__main__ import fetch_one
+
+    try:
+        fetch_one(catalogue.sourced(model, sha256), sys.stderr)
+    except FiredeckError as error:
+        click.echo(f"error: {error.text}", err=True)
+        sys.exit(1)
