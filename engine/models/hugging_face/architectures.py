@@ -56,14 +56,14 @@ QWEN2 = Architecture(
     "qwen2", LLAMA.weights, biases=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), context=32_768,
     window_switch="use_sliding_window", square=True,
 )  # fmt: skip
-QWEN3 = replace(QWEN2, name="qwen3", weights=LLAMA.weights | _HEAD_NORMS, biases=(), head_size=128, square=False)
+QWEN3 = replace(QWEN2, name="qwen3", weights={**LLAMA.weights, **_HEAD_NORMS}, biases=(), head_size=128, square=False)
 GEMMA2 = Architecture(
     "gemma2", _FOUR_NORMS | _ATTENTION | _FEED_FORWARD, context=8192, head_size=256, tied=True, always_tied=True,
     activation="gelu_pytorch_tanh", activation_key="hidden_activation", norm_offset=1.0, window=4096, full_every=2,
     attention_cap=50.0, logit_cap=30.0, uneven_scale_layers=46,
 )  # fmt: skip
 GEMMA3 = replace(
-    GEMMA2, name="gemma3", weights=GEMMA2.weights | _HEAD_NORMS, context=131_072, always_tied=False,
+    GEMMA2, name="gemma3", weights={**GEMMA2.weights, **_HEAD_NORMS}, context=131_072, always_tied=False,
     rope_base=1_000_000.0, local_rope_base=10_000.0, full_every=6, attention_cap=None, logit_cap=None,
     uneven_scale_layers=62,
 )  # fmt: skip

@@ -213,7 +213,8 @@ def _layer_types(config: Mapping[str, Any], kind: Architecture, layers: int) -> 
 
 def _rope(config: Mapping[str, Any], kind: Architecture, head_size: int, context: int) -> Rope:
     """From `rope_parameters` as transformers 5 writes them, or `rope_theta` and `rope_scaling` as those before did."""
-    given, local = config.get("rope_parameters") or config.get("rope_scaling") or {}, {}
+    given: Any = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    local: Any = {}
     if isinstance(given, dict) and "full_attention" in given:  # by type of layer
         given, local = given["full_attention"], given.get(_LOCAL) or {}
     if not isinstance(given, dict) or not isinstance(local, dict):
