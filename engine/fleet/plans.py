@@ -25,7 +25,7 @@ class Plans:
         self._driver = driver
         self._library = library
         self._limits = limits
-        self._sizing = Sizing(driver, library)
+        self._sizing = Sizing(driver, library.files)
 
     def accelerated(self, deployment: Deployment) -> bool:
         """Whether its replicas run on accelerators."""
