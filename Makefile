@@ -32,8 +32,11 @@ models: $(INSTALLED)
 demo: install ## a private engine with the embedded models, synthetic traffic and the dashboard
 	@$(BIN)/firedeck demo
 
-test: install ## all tests but the slow ones
-	$(BIN)/pytest
+# Most of a test's time is waiting. Each of them has an engine and a loaded replica of its own: about 2 GiB.
+WORKERS ?= 2
+
+test: install ## all tests but the slow ones (WORKERS=2 at once)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(INSTALLED) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

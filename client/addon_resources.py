@@ -65,26 +65,30 @@ class DeployedModels:
 
 
 class Shapes:
-    """The library's deployment shapes."""
+    """Deployment shapes: those of the library's models, and with `own` those of the account's."""
 
     def __init__(self, transport: Transport, account: str) -> None:
         self._transport = transport
         self._account = account
 
-    async def versions(self, shape: str = "-", **options: Unpack[ListOptions]) -> Listed[DeploymentShapeVersion]:
+    async def versions(
+        self, shape: str = "-", *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShapeVersion]:
         """A shape's versions; all shapes' for `-`."""
-        every = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/-"
-        full = every if shape == "-" else Name.of(shape, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
+        every = f"accounts/{self._of(own=own)}/deploymentShapes/-"
+        full = every if shape == "-" else Name.of(shape, "deploymentShapes", self._of(own=own), "deploymentShape")
         kind = DeploymentShapeVersionPage
         return await listed(
             self._transport, f"/v1/{full}/versions", kind, lambda page: page.deployment_shape_versions, options
         )
 
-    async def list(self, model: str | None = None, **options: Unpack[ListOptions]) -> Listed[DeploymentShape]:
+    async def list(
+        self, model: str | None = None, *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShape]:
         """All, or those for one base model."""
-        path, own = f"/v1/accounts/{LIBRARY_ACCOUNT}/deploymentShapes", {"targetModel": model}
+        path, query = f"/v1/accounts/{self._of(own=own)}/deploymentShapes", {"targetModel": model}
         return await listed(
-            self._transport, path, DeploymentShapePage, lambda page: page.deployment_shapes, options, own=own
+            self._transport, path, DeploymentShapePage, lambda page: page.deployment_shapes, options, own=query
         )
 
     async def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
@@ -109,3 +113,6 @@ class Shapes:
         full = Name.of(shape, "deploymentShapes", LIBRARY_ACCOUNT, "deploymentShape")
         path = f"/v1/{full}/versions/{check_id(version, 'version')}"
         return DeploymentShapeVersion.model_validate(await self._transport.get(path))
+
+    def _of(self, *, own: bool) -> str:
+        return self._account if own else LIBRARY_ACCOUNT

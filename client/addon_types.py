@@ -65,6 +65,7 @@ class DeploymentShape(Wire):
     precision: Precision | None = None
     max_context_length: Count | None = None
     max_batch_size: Count | None = Field(None, description="this project's own: as of a deployment")
+    long_prompt: Flag | None = Field(None, description="this project's own: a deployment's autoTune.longPrompt")
     draft_model: str | None = None
     draft_token_count: Count | None = None
     ngram_speculation_length: Count | None = None
@@ -82,8 +83,8 @@ class DeploymentShapeVersion(Wire):
     name: str = ""
     create_time: Timestamp | None = None
     snapshot: DeploymentShape
-    validated: bool = False
-    latest_validated: bool = False
+    validated: bool = Field(False, description="its model could be deployed so now, as far as the model decides it")
+    latest_validated: bool = Field(False, description="the version that the shape stands for")
     public: bool = False
 
 

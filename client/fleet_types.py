@@ -38,7 +38,7 @@ class ReplicaView(Wire):
 
     id: str
     stage: str
-    pid: int | None = None
+    pid: int | None = Field(None, description="for admins")
     device: str | None = None
     node: str | None = None
     region: str | None = None

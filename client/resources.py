@@ -78,10 +78,17 @@ class Deployments(_Resource):
         return f"/v1/{name}{verb}"
 
     async def create(
-        self, spec: DeploymentSpec, deployment_id: str | None = None, *, validate_only: bool = False
-    ) -> Deployment:
+        self, spec: DeploymentSpec, deployment_id: str | None = None, *, validate_only: bool = False,
+        skip_shape_validation: bool = False, accept_shapeless_risk: bool = False, disable_auto_deploy: bool = False,
+        disable_speculative_decoding: bool = False,
+    ) -> Deployment:  # fmt: skip
         """The new deployment (CREATING); with `validate_only` what it would be, nothing being made."""
-        query = {"deploymentId": deployment_id, "validateOnly": validate_only or None}
+        query = {
+            "deploymentId": deployment_id, "validateOnly": validate_only or None,
+            "skipShapeValidation": skip_shape_validation or None, "acceptShapelessRisk": accept_shapeless_risk or None,
+            "disableAutoDeploy": disable_auto_deploy or None,
+            "disableSpeculativeDecoding": disable_speculative_decoding or None,
+        }  # fmt: skip
         path = f"/v1/accounts/{self._account}/deployments"
         return Deployment.model_validate(await self._transport.send("POST", path, query=query, body=_spec_body(spec)))
 
@@ -92,9 +99,12 @@ class Deployments(_Resource):
         path, own = f"/v1/accounts/{self._account}/deployments", {"showDeleted": show_deleted or None}
         return await listed(self._transport, path, DeploymentPage, lambda page: page.deployments, options, own=own)
 
-    async def update(self, deployment: str, changes: DeploymentSpec, *, validate_only: bool = False) -> Deployment:
+    async def update(
+        self, deployment: str, changes: DeploymentSpec, *, validate_only: bool = False,
+        skip_shape_validation: bool = False,
+    ) -> Deployment:  # fmt: skip
         """Only the fields set in `changes` change."""
-        query = {"validateOnly": validate_only or None}
+        query = {"validateOnly": validate_only or None, "skipShapeValidation": skip_shape_validation or None}
         body = _spec_body(changes)
         return Deployment.model_validate(
             await self._transport.send("PATCH", self._path(deployment), query=query, body=body)

@@ -54,10 +54,28 @@ class SyncDeployments:
         self._origin, self._portal = origin, portal
 
     def create(
-        self, spec: DeploymentSpec, deployment_id: str | None = None, *, validate_only: bool = False
+        self,
+        spec: DeploymentSpec,
+        deployment_id: str | None = None,
+        *,
+        validate_only: bool = False,
+        skip_shape_validation: bool = False,
+        accept_shapeless_risk: bool = False,
+        disable_auto_deploy: bool = False,
+        disable_speculative_decoding: bool = False,
     ) -> Deployment:
         """The new deployment (CREATING); with `validate_only` what it would be, nothing being made."""
-        return self._portal.run(self._origin.create(spec, deployment_id, validate_only=validate_only))
+        return self._portal.run(
+            self._origin.create(
+                spec,
+                deployment_id,
+                validate_only=validate_only,
+                skip_shape_validation=skip_shape_validation,
+                accept_shapeless_risk=accept_shapeless_risk,
+                disable_auto_deploy=disable_auto_deploy,
+                disable_speculative_decoding=disable_speculative_decoding,
+            )
+        )
 
     def get(self, deployment: str) -> Deployment:
         return self._portal.run(self._origin.get(deployment))
@@ -65,9 +83,20 @@ class SyncDeployments:
     def list(self, *, show_deleted: bool = False, **options: Unpack[ListOptions]) -> Listed[Deployment]:
         return self._portal.run(self._origin.list(show_deleted=show_deleted, **options))
 
-    def update(self, deployment: str, changes: DeploymentSpec, *, validate_only: bool = False) -> Deployment:
+    def update(
+        self,
+        deployment: str,
+        changes: DeploymentSpec,
+        *,
+        validate_only: bool = False,
+        skip_shape_validation: bool = False,
+    ) -> Deployment:
         """Only the fields set in `changes` change."""
-        return self._portal.run(self._origin.update(deployment, changes, validate_only=validate_only))
+        return self._portal.run(
+            self._origin.update(
+                deployment, changes, validate_only=validate_only, skip_shape_validation=skip_shape_validation
+            )
+        )
 
     def scale(self, deployment: str, replica_count: int) -> None:
         """Ask for just this many replicas now; autoscaling goes on from there, within min and max."""
@@ -175,18 +204,22 @@ class SyncDeployedModels:
 
 
 class SyncShapes:
-    """The library's deployment shapes."""
+    """Deployment shapes: those of the library's models, and with `own` those of the account's."""
 
     def __init__(self, origin: Shapes, portal: Portal) -> None:
         self._origin, self._portal = origin, portal
 
-    def versions(self, shape: str = "-", **options: Unpack[ListOptions]) -> Listed[DeploymentShapeVersion]:
+    def versions(
+        self, shape: str = "-", *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShapeVersion]:
         """A shape's versions; all shapes' for `-`."""
-        return self._portal.run(self._origin.versions(shape, **options))
+        return self._portal.run(self._origin.versions(shape, own=own, **options))
 
-    def list(self, model: str | None = None, **options: Unpack[ListOptions]) -> Listed[DeploymentShape]:
+    def list(
+        self, model: str | None = None, *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShape]:
         """All, or those for one base model."""
-        return self._portal.run(self._origin.list(model, **options))
+        return self._portal.run(self._origin.list(model, own=own, **options))
 
     def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
         """The versions that a deployment of this base could have."""

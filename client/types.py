@@ -78,7 +78,12 @@ def _only_one(why: str) -> Any:
 
 
 class AutoTune(Wire):
-    long_prompt: Flag | None = _kept("set maxContextLength and maxBatchSize instead")
+    long_prompt: Flag | None = Field(
+        None,
+        description="for prompts of more than some 3000 tokens: where nothing is said 8192 tokens of context instead "
+        "of 2048, 2 sequences instead of 8 and twice the fewest accelerators that hold the model; a count of 1 is "
+        "refused on nodes with accelerators, and asks nothing where there are none",
+    )
 
 
 class Placement(Wire):
@@ -183,8 +188,12 @@ class DeploymentSpec(Wire):
     extra_values: dict[str, str] | None = _refused("a replica has no other options than those of this message")
     workload: str | None = _kept("no workload is treated in a way of its own")
     for_training: Flag | None = _kept("there is no training")
-    spot: Flag | None = _kept("replicas are placed on any node that has room, by price")
-    preemptible: Flag | None = _kept("replicas are placed on any node that has room, by price")
+    spot: Flag | None = Field(None, description="the same as preemptible")
+    preemptible: Flag | None = Field(
+        None,
+        description="a replica ends, with 30s for its requests, where one of a deployment that is not preemptible "
+        "finds no place and that makes room; it is placed again when there is room",
+    )
     disable_accounting: Flag | None = _kept("what replicas use is counted in any case")
     firedeck: ColdOptions | None = None
 

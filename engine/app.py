@@ -216,7 +216,7 @@ async def open_access(
 
     quotas = Quotas(
         records, lambda account: [k.deployment for k in fleet.keepers(account) if not k.deleted],
-        RateLimits(records, keyring), consumption=Consumption(used, fleet.accelerated),
+        RateLimits(records, keyring), consumption=Consumption(used, fleet.plans.accelerated),
     )  # fmt: skip
     clock = SystemClock()
     audit = AuditLog(records, sealer.chain_key, settings.data_dir / HEAD_FILE, clock)

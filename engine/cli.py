@@ -10,17 +10,20 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.cli.durations import DURATION
 from client.cli.examples import epilog
 from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
 from client.enums import said
 from client.errors import FiredeckError
 from client.types import ACCELERATOR_TYPES, REGIONS
 from engine.control.windows import PRODUCT, rehearsal
+from engine.serverless import REQUESTS_PER_MINUTE, Serverless
 
 if TYPE_CHECKING:
     from engine.telemetry.otlp import Target
@@ -40,6 +43,7 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     epilog=epilog(
         "firedeck serve --data-dir ./state --port 8701",
         "firedeck serve --simulate tests/placement/fleet.toml",
+        "firedeck serve --serverless smollm2-135m-instruct --prices prices.toml",
         "firedeck serve --region US_IOWA_1 --accelerator-type NVIDIA_L4_24GB",
     )
 )
@@ -82,6 +86,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="A price list, of replicas by accelerator and of tokens by model, for `firedeck usage` and budgets.",
 )
 @click.option(
+    "--shapes",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Deployment shapes of your own, beside the library's; read again when the file changes.",
+)
+@click.option(
     "--simulate",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
@@ -94,6 +105,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     multiple=True,
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="A folder of which contributors and users may register files as models; admins may register any file.",
+)
+@click.option(
+    "--unload-addons-after",
+    type=DURATION,
+    default="168h",
+    show_default=True,
+    help="Unload a LoRA adapter that no request has used for so long; 0: never.",
 )
 @click.option(
     "--otlp-endpoint",
@@ -111,13 +129,37 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     metavar="WHEEL",
     help="The wheel of fireworks-ai 0.19, or the site-packages that it is installed in: what its calls look like.",
 )
+@click.option(
+    "--serverless",
+    "serverless",
+    multiple=True,
+    metavar="MODEL",
+    help="A model of the library that every key may ask without a deployment, best effort.  [default: none]",
+)
+@click.option(
+    "--serverless-rpm",
+    default=REQUESTS_PER_MINUTE,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Requests a minute that each account may send to all of these together.",
+)
+@click.option(
+    "--serverless-replicas",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Replicas that each of these has at most.",
+)
+@click.option("--serverless-addons", is_flag=True, help="Let accounts load LoRA adapters of theirs onto these.")
 @click.option("--log-level", default="info", type=click.Choice(LOG_LEVELS), show_default=True)
 @click.option("--until-eof", is_flag=True, hidden=True, help="End when standard input ends: with whoever started it.")
 def serve(
     host: str, port: int, allow_hosts: tuple[str, ...], trusted_proxies: tuple[str, ...], data_dir: Path | None,
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
-    prices: Path | None, simulate: Path | None, model_folders: tuple[Path, ...], otlp_endpoint: str | None,
-    grpc_port: int | None, grpc_descriptors: Path | None, log_level: str, until_eof: bool,
+    prices: Path | None, shapes: tuple[Path, ...], simulate: Path | None, model_folders: tuple[Path, ...],
+    unload_addons_after: timedelta, otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None,
+    serverless: tuple[str, ...], serverless_rpm: int, serverless_replicas: int, serverless_addons: bool,
+    log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
     from engine.fleet.settings import Settings  # late: `firedeck --help` must not load the whole platform
@@ -139,13 +181,16 @@ def serve(
         accelerator_type=_known("--accelerator-type", accelerator_type, ACCELERATOR_TYPES),
         price_per_hour=price_per_hour,
         prices=prices.absolute() if prices else None,
+        shapes=tuple(file.absolute() for file in shapes),
         simulate=simulate,
         allow_hosts=allow_hosts,
         trusted_proxies=trusted_proxies,
         otlp=_collector(otlp_endpoint),
         model_folders=tuple(folder.resolve() for folder in model_folders),
+        unload_addons_after_s=_seconds("--unload-addons-after", unload_addons_after) or None,
         grpc_port=grpc_port,
         grpc_descriptors=grpc_descriptors,
+        serverless=Serverless(serverless, serverless_rpm, serverless_replicas, serverless_addons),
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -171,6 +216,12 @@ def _collector(endpoint: str | None) -> Target | None:
         return target_of(endpoint, os.environ)
     except FiredeckError as error:
         raise click.BadParameter(error.text, param_hint="--otlp-endpoint") from None
+
+
+def _seconds(option: str, length: timedelta) -> float:
+    if length < timedelta(0):
+        raise click.BadParameter("a length of time is 0 or more", param_hint=option)
+    return length.total_seconds()
 
 
 def _known(option: str, value: str | None, known: tuple[str, ...]) -> str | None:
@@ -253,6 +304,8 @@ class _Greeting:
             click.echo(f"  SIMULATED {nodes} virtual nodes of {simulate}: no model answers here", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
+        if models := engine.settings.serverless.names:
+            click.echo(f"  serverless {', '.join(name.rpartition('/')[2] for name in models)}", err=True)
         where = "" if self._data_dir == default_data_dir() else f"FIREDECK_DATA_DIR={shlex.quote(str(self._data_dir))} "
         click.echo(f"  dashboard {where}firedeck", err=True)
         sys.stderr.flush()

@@ -25,16 +25,12 @@ from client.types import (
     Placement,
     Wire,
 )
-from engine import masks
+from engine import long_prompt, masks
 from engine.control.windows import Limits
 from engine.declare_checks import CONTEXT_TOKENS_MIN, check
 from engine.wire_paths import find
 
 DEFAULT_LOAD_TARGETS = {"default": 0.8}
-# Sequences that one replica runs at once. Fireworks' default is 16; here each has room for its whole context, and that
-# in the memory of somebody's own machine.
-DEFAULT_SLOTS = 8
-DEFAULT_CONTEXT_TOKENS = 2048  # per sequence, or the model's own limit where that is smaller
 HOLD_TIMEOUT_DEFAULT = timedelta(minutes=5)
 CACHE_TTL_DEFAULT = timedelta(minutes=5)
 
@@ -82,7 +78,8 @@ def update(
             raise InvalidArgument(
                 f"{_wire(field)} cannot be changed after creation", field=_wire(field), hint="create a new deployment"
             )
-    changed = _whole(current.model_copy(update=taken), context_limit, limits)
+    changed = long_prompt.switched(current, current.model_copy(update=taken), taken, _most_tokens(context_limit))
+    changed = _whole(changed, context_limit, limits)
     check(changed, context_limit, limits)
     return changed
 
@@ -103,8 +100,7 @@ def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deplo
     """`spec` with a default in every field that it leaves open."""
     minimum = spec.min_replica_count or 0
     maximum = spec.max_replica_count if spec.max_replica_count is not None else max(minimum, 1)
-    most = max(context_limit or DEFAULT_CONTEXT_TOKENS, CONTEXT_TOKENS_MIN)
-    context = spec.max_context_length or min(DEFAULT_CONTEXT_TOKENS, most)
+    context = spec.max_context_length or min(long_prompt.context_tokens(spec), _most_tokens(context_limit))
     return spec.model_copy(
         update={
             "display_name": spec.display_name or spec.id,
@@ -113,11 +109,15 @@ def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deplo
             "autoscaling_policy": _policy(spec.autoscaling_policy, limits),
             "accelerator_count": spec.accelerator_count or 1,
             "placement": spec.placement if _meant(spec.placement) != _meant(None) else Placement(multi_region="GLOBAL"),
-            "max_batch_size": spec.max_batch_size or DEFAULT_SLOTS,
+            "max_batch_size": spec.max_batch_size or long_prompt.slots(spec),
             "max_context_length": context,
             "firedeck": _cold(spec.firedeck),
         }
     )
+
+
+def _most_tokens(context_limit: int | None) -> int:
+    return max(context_limit or long_prompt.CONTEXT_TOKENS, CONTEXT_TOKENS_MIN)
 
 
 def _policy(given: AutoscalingPolicy | None, limits: Limits) -> AutoscalingPolicy:

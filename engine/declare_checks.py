@@ -30,6 +30,10 @@ def check(deployment: Deployment, context_limit: int | None, limits: Limits) -> 
     _check_speculation(deployment)
     _check_served(deployment)
     _check_placement(deployment)
+    if deployment.auto_tune and deployment.deployment_template:
+        raise InvalidArgument(
+            "autoTune and deploymentTemplate exclude each other", field="deploymentTemplate", hint="leave one out"
+        )
     context = deployment.max_context_length or 0
     if context_limit and context > max(context_limit, CONTEXT_TOKENS_MIN):
         raise InvalidArgument(

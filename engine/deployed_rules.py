@@ -13,6 +13,7 @@ from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, Model
 from engine.access import bodies
+from engine.serverless import Serverless, deployment_of, is_shared
 from engine.wire_paths import find
 
 CHANGEABLE = frozenset({"default", "public", "display_name", "description"})
@@ -27,10 +28,36 @@ def check_new(spec: DeployedModel) -> None:
     for field in ("model", "deployment"):
         if not getattr(spec, field):
             raise InvalidArgument(f"{field} is required", field=field)
-    if spec.serverless:
-        raise InvalidArgument(
-            "serverless must not be set: adapters run on a deployment of yours", field="serverless", hint="leave it out"
-        )
+
+
+def is_for_serverless(spec: DeployedModel, terms: Serverless) -> bool:
+    """Whether the adapter is to be loaded where everybody's are: said so, or, where there is that, no deployment."""
+    return bool(spec.serverless) or is_shared(spec.deployment or "") or (terms.addons and not spec.deployment)
+
+
+def check_serverless(model: Model, account: str, terms: Serverless) -> str:
+    """The deployment that takes this model, an adapter of the account's; InvalidArgument where it is not served
+    serverless."""
+    base = model.peft_details.base_model if model.peft_details else ""
+    if not model.is_adapter:
+        why = "the library's are offered by who runs the engine" if _is_library(model) else "custom base models are not"
+    elif not terms.addons:
+        why = "adapters are not, unless who runs the engine allows it: firedeck serve --serverless-addons"
+    elif base not in terms.names:
+        why = f"its base model {base} is not"
+    elif model.name.split("/")[1] != account:
+        why = "it is its owner's to load"
+    else:
+        return deployment_of(base)
+    own = "load it onto a deployment of yours: firedeck load-lora"
+    remedy = own if model.is_adapter else "deploy it for yourself: firedeck create deployment"
+    raise InvalidArgument(
+        f"{model.name} is not served serverless: {why}", field="serverless", hint=f"{remedy} {model.name}"
+    )
+
+
+def _is_library(model: Model) -> bool:
+    return model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
 
 
 def check_owner(model: Model, account: str, field: str) -> None:

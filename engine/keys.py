@@ -62,7 +62,10 @@ class Principal:
         if account == self.account or (account == LIBRARY_ACCOUNT and not write):
             return
         if account == LIBRARY_ACCOUNT:
-            raise PermissionDenied(f"account {account!r} owns the model library and cannot be changed")
+            raise PermissionDenied(
+                f"account {account!r} owns the model library and cannot be changed",
+                hint="what is served serverless there is what the options of firedeck serve say",
+            )
         raise PermissionDenied(
             f"this key belongs to account {self.account!r}, not {account!r}", field="account",
             hint="use a key of that account, or --account-id of this one",

@@ -27,6 +27,7 @@ def listed(entry: Entry) -> Model:
         base_model_details=BaseModelDetails(
             parameter_count=str(entry.parameter_count) if entry.parameter_count else None,
             model_type=entry.architecture,
+            moe=entry.moe,
         ),
         firedeck=ModelFile(
             file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
@@ -68,7 +69,7 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             "supports_lora": True,
             "supported_precisions": own_precisions(info.quantization),
             "base_model_details": BaseModelDetails(
-                parameter_count=str(info.parameter_count), model_type=info.architecture
+                parameter_count=str(info.parameter_count), model_type=info.architecture, moe=bool(info.expert_count)
             ),
             "firedeck": ModelFile(
                 file=str(checked.path), size_bytes=info.size_bytes, digest=checked.sha256,

@@ -15,12 +15,13 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.types import Model
 from engine.deployed_rules import check_owner
 from engine.model_facts import of_adapter, of_base
-from engine.models import adapter, dimensions, fetch, own_adapters, own_models, peft
+from engine.models import dimensions, fetch, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.precision import check as check_prepared
 from engine.precision import variant
 from engine.preparing import sources
+from engine.preparing.checks import Checks
 from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 
@@ -55,17 +56,17 @@ class ModelFiles:
     ) -> None:  # fmt: skip
         self._models, self._entries, self._nominal = models, entries, nominal
         self._prepared, self._merged = prepared, merged
+        self._checks = Checks()
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
-        """`declared`, READY, with what its file says. Reads the whole file."""
+        """`declared`, READY, with what its file says. Reads the whole file, in a limited process."""
         account = declared.name.split("/")[1]
-        if not await asyncio.to_thread(own_adapters.is_adapter, file):
-            if base_model is not None:
-                raise InvalidArgument(f"{file.name} is no adapter", field="baseModel", hint="leave baseModel out")
-            return of_base(declared, await asyncio.to_thread(own_models.check, file), datetime.now(UTC))
+        model = await self._checks.model(file, is_meant=base_model is None)
+        if model is not None:
+            return of_base(declared, model, datetime.now(UTC))
         base = self._base_of(file.name, base_model, account)
-        checked = await asyncio.to_thread(own_adapters.check, file, await self._base_file(base))
+        checked = await self._checks.adapter(file, await self._base_file(base))
         return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
 
     async def converted(
@@ -78,11 +79,7 @@ class ModelFiles:
                 raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
             return await sources.converted(files, target, declared.display_name or declared.id)
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
-
-        def make() -> Path:
-            return peft.convert(files, adapter.read_base(base), target)
-
-        await asyncio.to_thread(make)
+        await self._checks.of_peft(files, base, target)
         return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
@@ -101,7 +98,7 @@ class ModelFiles:
         base = await self._base_file(model.peft_details.base_model)
         if not self.file_of(model.name).exists():
             raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
-        found = await asyncio.to_thread(own_adapters.check, self.file_of(model.name), base)
+        found = await self._checks.adapter(self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
             changed = f"the file of {model.name} has changed since the model was made"
             raise FailedPrecondition(changed, field="model", hint="make the model again")

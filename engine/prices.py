@@ -7,6 +7,8 @@
     [[tokens]]                         # a million tokens; the first that holds a model counts
     models = ["accounts/fireworks/models/smollm2-*"]   # default: all
     parameters_up_to = 4e9             # default: any size, known or not
+    size = "<4B"                       # or "4B-16B", ">16B", "MoE 0B-56B", "MoE 56B-176B"; default: any
+    serverless = true                  # of serverless deployments alone; false: of all others; default: of both
     prompt = 0.10
     cached = 0.05                      # default: as `prompt`
     generated = 0.20
@@ -27,14 +29,14 @@ from typing import Any
 from client.errors import FiredeckError, InvalidArgument, NotFound
 from client.types import ACCELERATOR_TYPES
 from engine.clock import Clock
-from engine.control.price import CPU, TOKEN_UNITS, Bucket, PriceList, TokenPrice
+from engine.control.price import CPU, SIZES, TOKEN_UNITS, Bucket, PriceList, Served, TokenPrice
 from engine.library import Library
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
 PRICE_MAX = 1e6  # US dollars
-_TOKEN_FIELDS = {"models", "parameters_up_to", "prompt", "cached", "generated"}
+_TOKEN_FIELDS = {"models", "parameters_up_to", "size", "serverless", "prompt", "cached", "generated"}
 
 
 class Prices:
@@ -45,26 +47,27 @@ class Prices:
         self._file, self._library, self._clock = file, library, clock
         self._list = read(file) if file else PriceList()
         self._seen, self._looked_at = _version(file), clock.monotonic()
-        self._tokens: dict[str, TokenPrice | None] = {}
+        self._tokens: dict[tuple[str, bool], TokenPrice | None] = {}
 
     def node_price(self, accelerator_type: str | None, accelerators: int) -> float | None:
         """See `PriceList.node_price`."""
         return self._current().node_price(accelerator_type, accelerators)
 
-    def tokens(self, model: str) -> TokenPrice | None:
-        """Of a model by its full name."""
-        prices = self._current()
+    def tokens(self, model: str, serverless: bool) -> TokenPrice | None:
+        """Of a model by its full name, on a deployment that is `serverless` or not."""
+        prices, key = self._current(), (model, serverless)
         if not prices.buckets:
             return None
-        if model not in self._tokens:
-            self._tokens[model] = prices.tokens(model, self._parameters(model))
-        return self._tokens[model]
+        if key not in self._tokens:
+            self._tokens[key] = prices.tokens(self._served(model, serverless=serverless))
+        return self._tokens[key]
 
-    def _parameters(self, model: str) -> int | None:
+    def _served(self, model: str, *, serverless: bool) -> Served:
         with contextlib.suppress(NotFound, InvalidArgument):
-            details = self._library.served(model).base_model_details
-            return int(details.parameter_count) if details and details.parameter_count else None
-        return None
+            if details := self._library.served(model).base_model_details:
+                parameters = int(details.parameter_count) if details.parameter_count else None
+                return Served(model, parameters, details.moe, serverless)
+        return Served(model, serverless=serverless)
 
     def _current(self) -> PriceList:
         now = self._clock.monotonic()
@@ -123,6 +126,11 @@ def parse(top: dict[str, Any]) -> PriceList:
 def _bucket(table: dict[str, Any]) -> Bucket:
     _known("[[tokens]]", table, _TOKEN_FIELDS)
     models, most = table.get("models", ["*"]), table.get("parameters_up_to")
+    size, serverless = table.get("size"), table.get("serverless")
+    if size is not None and size not in SIZES:
+        raise _Wrong(f"tokens.size must be one of {', '.join(SIZES)}")
+    if not isinstance(serverless, bool | None):
+        raise _Wrong("tokens.serverless must be true or false")
     if not isinstance(models, list) or not models or not all(isinstance(name, str) for name in models):
         raise _Wrong("tokens.models must be a list of names, in which * stands for anything")
     prompt = table.get("prompt")
@@ -130,8 +138,8 @@ def _bucket(table: dict[str, Any]) -> Bucket:
         round(_dollars(f"tokens.{name}", table.get(name, default)) * TOKEN_UNITS / 1e6)
         for name, default in (("prompt", None), ("cached", prompt), ("generated", None))
     ]
-    size = None if most is None else _number("tokens.parameters_up_to", most, math.inf)
-    return Bucket(TokenPrice(*price), tuple(models), size)
+    up_to = None if most is None else _number("tokens.parameters_up_to", most, math.inf)
+    return Bucket(TokenPrice(*price), tuple(models), up_to, size, serverless)
 
 
 def _known(where: str, table: dict[str, Any], names: set[str]) -> None:

@@ -21,8 +21,9 @@ from filelock import FileLock, Timeout
 
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
-from engine import descriptors, prices
+from engine import descriptors, prices, shape_files
 from engine.app import Engine
+from engine.fleet.serverless import offer
 from engine.fleet.settings import Settings
 from engine.http1 import Protocol
 from engine.keys import given_key
@@ -92,6 +93,7 @@ def check(settings: Settings) -> None:
     given_key()
     if settings.prices is not None:
         prices.read(settings.prices)
+    shape_files.read(settings.shapes)
     if settings.simulate is not None:
         world.read(settings.simulate)
     check_folder(settings.data_dir, simulate=settings.simulate is not None)
@@ -123,6 +125,7 @@ async def run(settings: Settings, started: Started) -> None:
     try:
         engine = await Engine.open(settings)
         try:
+            await offer(engine.house.fleet, settings.serverless)
             await _serve(engine, listener, base_url(host, port), started)
         finally:
             await engine.close()
@@ -175,7 +178,8 @@ async def _calls(settings: Settings, url: str) -> AsyncIterator[None]:
         from engine.rpc.listener import listening  # late: its packages are an extra
     except ImportError as error:
         raise FailedPrecondition(f"gRPC calls need {error.name}", hint="pip install 'firedeck[grpc]'") from None
-    async with listening(settings.host, settings.grpc_port, settings.grpc_descriptors, url) as port:
+    bases = settings.serverless.names if settings.serverless.addons else ()
+    async with listening(settings.host, settings.grpc_port, settings.grpc_descriptors, url, bases) as port:
         log.info("gRPC calls are taken on %s port %d", settings.host, port)
         yield
 

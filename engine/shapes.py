@@ -1,26 +1,28 @@
-"""Deployment shapes: what they are, what they fill in at a deployment, and what then must not differ. Pure.
+"""Deployment shapes: what they fill in at a deployment, what then must not differ, and which of them can be had. Pure.
 
-A shape pins just the fields that it sets. Source of the rules: https://docs.fireworks.ai (deployment shapes) and the
-SDK's field documentation.
+A shape pins just the fields that it sets. Which shapes there are is told by `engine.shape_files`.
+
+Source of the rules: https://docs.fireworks.ai (deployment shapes) and the SDK's field documentation.
 """
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from client.addon_types import DeploymentShape, DeploymentShapeVersion
+from client.enums import PRESET_TYPES
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
-from client.names import LIBRARY_ACCOUNT
-from client.types import Deployment, Model
-from engine import precision
+from client.names import LIBRARY_ACCOUNT, Name
+from client.types import AutoTune, Deployment, Model
+from engine import declare, precision
+from engine.control.windows import PRODUCT
 
 DEFAULT = "default"  # as `deploymentShape`: the first shape of the base model
 DRAFT_TOKENS_DEFAULT = 4  # where the model names a draft model and no count
 PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deploymentShapes/"
+_ALIASES = {"cost": "MINIMAL"}  # as the quickstart has it
 
 # What a shape pins, by the deployment's names for it.
 _PINS = {
@@ -28,7 +30,7 @@ _PINS = {
     "max_context_length": "max_context_length", "max_batch_size": "max_batch_size", "draft_model": "draft_model",
     "draft_token_count": "draft_token_count", "ngram_speculation_length": "ngram_speculation_length",
     "enable_addons": "enable_addons", "num_lora_device_cached": "num_peft_device_cached",
-    "enable_session_affinity": "enable_session_affinity",
+    "enable_session_affinity": "enable_session_affinity", "long_prompt": "auto_tune",
 }  # fmt: skip
 
 
@@ -45,43 +47,63 @@ class WriteOptions:
 NO_OPTIONS = WriteOptions()
 
 
-@cache
-def versions() -> tuple[DeploymentShapeVersion, ...]:
-    """Every version of every shape, the oldest of each first, in the order of the catalogue."""
-    found: list[DeploymentShapeVersion] = []
-    for table in tomllib.loads(files("engine").joinpath("shapes.toml").read_text("utf-8"))["shape"]:
-        found += _versions_of(table)
-    return tuple(found)
+def judged(
+    versions: Sequence[DeploymentShapeVersion], fits: Callable[[DeploymentShapeVersion], bool]
+) -> list[DeploymentShapeVersion]:
+    """The versions, each of which is `validated` if it `fits`; the last of a shape of which that holds is the one that
+    the shape stands for."""
+    fitting = {version.name for version in versions if fits(version)}
+    latest = {version.snapshot.name: version.name for version in versions if version.name in fitting}
+    return [
+        version.model_copy(
+            update={
+                "validated": version.name in fitting,
+                "latest_validated": latest.get(version.snapshot.name) == version.name,
+            }
+        )
+        for version in versions
+    ]
 
 
-def shapes() -> list[DeploymentShape]:
-    """Each shape as its latest version has it."""
-    return [version.snapshot for version in versions() if version.latest_validated]
+def shapes(versions: Sequence[DeploymentShapeVersion]) -> list[DeploymentShape]:
+    """Each shape as the version has it that it stands for."""
+    return [version.snapshot for version in _standing(versions)]
 
 
-def find(text: str, base_model: str) -> DeploymentShapeVersion:
-    """The version that a `deploymentShape` names: a version, a shape (its latest), or `default` for a base model."""
-    for version in versions():
-        latest = version.snapshot.name if version.latest_validated else ""
-        names = (version.name, latest, latest.rpartition("/")[2] or None)
-        if text in names or (
-            text == DEFAULT and version.latest_validated and version.snapshot.base_model == base_model
-        ):
+def find(text: str, base_model: str, versions: Sequence[DeploymentShapeVersion]) -> DeploymentShapeVersion:
+    """The version that a `deploymentShape` names: a version, a shape, or of the base model `default` or a preset.
+
+    `versions` are judged. Those of other accounts' models are not found."""
+    known = [v for v in versions if v.snapshot.base_model == base_model or v.name.startswith(PREFIX)]
+    for version in known:
+        if text == version.name:
             return version
-    what = f"{base_model} has no shape" if text == DEFAULT else f"deployment shape {text[:120]!r} does not exist"
-    raise NotFound(what, field="deploymentShape", hint="`firedeck deployment-shape list` shows all, or leave it out")
+    preset = _ALIASES.get(text, text.upper().replace("-", "_"))
+    for version in _standing(known):
+        shape = version.snapshot
+        of_model = shape.base_model == base_model and (text == DEFAULT or shape.preset_type == preset)
+        if text in (shape.name, shape.name.rpartition("/")[2]) or of_model:
+            return version
+    nameless = text == DEFAULT or preset in PRESET_TYPES
+    what = f"{base_model} has no shape{'' if text == DEFAULT else f' for {preset}'}"
+    raise NotFound(
+        what if nameless else f"deployment shape {text[:120]!r} does not exist", field="deploymentShape",
+        hint="`firedeck deployment-shape list` shows all, or leave it out",
+    )  # fmt: skip
 
 
-def completed(spec: Deployment, model: Model, options: WriteOptions) -> Deployment:
-    """A new deployment with what its shape and its model fill in. InvalidArgument where it departs from its shape."""
-    if spec.auto_tune and spec.deployment_template:
-        raise InvalidArgument("autoTune and deploymentTemplate exclude each other", field="deploymentTemplate")
+def completed(
+    spec: Deployment, model: Model, options: WriteOptions, versions: Sequence[DeploymentShapeVersion]
+) -> Deployment:
+    """A new deployment with what its shape and its model fill in. InvalidArgument where it departs from its shape.
+
+    `versions` are judged."""
     if options.shapeless and spec.deployment_shape:
         raise InvalidArgument(
             "acceptShapelessRisk and deploymentShape exclude each other", field="deploymentShape", hint="leave one out"
         )
     if spec.deployment_shape:
-        version = find(spec.deployment_shape, spec.base_model or "")
+        version = find(spec.deployment_shape, spec.base_model or "", versions)
         open_fields = [field for field in _PINS.values() if getattr(spec, field) is None]
         spec = _shaped(spec, version, open_fields, options)
     given = (spec.draft_model, spec.ngram_speculation_length, spec.draft_token_count)
@@ -91,11 +113,17 @@ def completed(spec: Deployment, model: Model, options: WriteOptions) -> Deployme
     return spec
 
 
-def reshaped(current: Deployment, new: Deployment, options: WriteOptions) -> Deployment:
-    """A changed deployment: another shape brings its own settings where the change itself names none."""
+def reshaped(
+    current: Deployment, new: Deployment, options: WriteOptions, versions: Sequence[DeploymentShapeVersion]
+) -> Deployment:
+    """A changed deployment: another shape brings its own settings where the change itself names none. `versions` are
+    judged; a deployment whose shape is no longer among them keeps the settings that a shape may have."""
     if not new.deployment_shape:
         return new
-    version = find(new.deployment_shape, new.base_model or "")
+    same_name = new.deployment_shape == current.deployment_shape
+    if same_name and all(version.name != current.deployment_shape for version in versions):
+        return _of_a_lost_shape(current, new, options)
+    version = find(new.deployment_shape, new.base_model or "", versions)
     moved = version.name != current.deployment_shape
     untouched = [f for f in _PINS.values() if getattr(new, f) == getattr(current, f)] if moved else []
     return _shaped(new, version, untouched, options)
@@ -108,6 +136,27 @@ def check_served(deployment: Deployment, model: Model, options: WriteOptions) ->
     if model.is_adapter:
         _check_merged(deployment, model)
     precision.check(model, deployment.precision)
+    _check_addons(deployment)
+    if deployment.image_tag and options.check_image:
+        raise InvalidArgument(
+            f"imageTag {deployment.image_tag[:60]!r} is not known: replicas run the engine's own version",
+            field="imageTag",
+            hint="leave it out; with skipImageTagValidation it is kept without effect",
+        )
+
+
+def check_alone(version: DeploymentShapeVersion) -> None:
+    """Whether any model could be deployed so; InvalidArgument names the version and what is wrong with it."""
+    shape = version.snapshot
+    spec = Deployment(base_model=shape.base_model, deployment_shape=version.name)
+    try:
+        whole = completed(spec, Model(), NO_OPTIONS, [version])
+        _check_addons(declare.create(whole, Name.parse("accounts/a/deployments/d"), None, PRODUCT))
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{version.name}: {error.message}", field=error.field, hint=error.hint) from None
+
+
+def _check_addons(deployment: Deployment) -> None:
     addons = deployment.enable_addons or deployment.enable_hot_reload_latest_addon
     if addons and not precision.takes_adapters(deployment.precision):
         field = "enableAddons" if deployment.enable_addons else "enableHotReloadLatestAddon"
@@ -115,12 +164,6 @@ def check_served(deployment: Deployment, model: Model, options: WriteOptions) ->
             f"{field} does not go with precision {deployment.precision}", field=field,
             hint="take FP16 or BF16, or leave precision or the adapters out",
         )  # fmt: skip
-    if deployment.image_tag and options.check_image:
-        raise InvalidArgument(
-            f"imageTag {deployment.image_tag[:60]!r} is not known: replicas run the engine's own version",
-            field="imageTag",
-            hint="leave it out; with skipImageTagValidation it is kept without effect",
-        )
 
 
 def _check_merged(deployment: Deployment, model: Model) -> None:
@@ -145,40 +188,51 @@ def _check_merged(deployment: Deployment, model: Model) -> None:
 def _shaped(
     spec: Deployment, version: DeploymentShapeVersion, open_fields: list[str], options: WriteOptions
 ) -> Deployment:
-    shape = version.snapshot
-    pinned = {field: getattr(shape, pin) for pin, field in _PINS.items() if getattr(shape, pin) is not None}
+    pinned = _pinned(version.snapshot)
     filled = {field: value for field, value in pinned.items() if field in open_fields}
     whole = spec.model_copy(update={**filled, "deployment_shape": version.name})
     if options.check_shape:
-        for field, value in {**pinned, "base_model": shape.base_model}.items():
+        for field, value in {**pinned, "base_model": version.snapshot.base_model}.items():
             if getattr(whole, field) != value:
                 raise _mismatch(version, field, value, getattr(whole, field))
     return whole
 
 
+def _pinned(shape: DeploymentShape) -> dict[str, Any]:
+    """What a shape sets, by the deployment's names for it."""
+    found = {field: getattr(shape, pin) for pin, field in _PINS.items() if getattr(shape, pin) is not None}
+    return found if shape.long_prompt is None else found | {"auto_tune": AutoTune(long_prompt=shape.long_prompt)}
+
+
+def _standing(versions: Sequence[DeploymentShapeVersion]) -> list[DeploymentShapeVersion]:
+    """Of each shape the version that it stands for: the latest validated one; where there is none the latest, which is
+    then refused with what it lacks."""
+    chosen: dict[str, DeploymentShapeVersion] = {}
+    for version in versions:
+        former = chosen.get(version.snapshot.name)
+        if former is None or not former.latest_validated:
+            chosen[version.snapshot.name] = version
+    return list(chosen.values())
+
+
+def _of_a_lost_shape(current: Deployment, new: Deployment, options: WriteOptions) -> Deployment:
+    for field in _PINS.values():
+        if options.check_shape and getattr(new, field) != getattr(current, field):
+            wire = Deployment.model_fields[field].alias or field
+            raise FailedPrecondition(
+                f"{current.deployment_shape} is no longer there to tell whether {wire} may change", field=wire,
+                hint="choose another shape, or send skipShapeValidation=true",
+            )  # fmt: skip
+    return new
+
+
 def _mismatch(version: DeploymentShapeVersion, field: str, value: Any, given: Any) -> InvalidArgument:
     wire = Deployment.model_fields[field].alias or field
     return InvalidArgument(
-        f"{version.name} has {wire} {value}, not {given}", field=wire,
+        f"{version.name} has {wire} {_shown(value)}, not {_shown(given)}", field=wire,
         hint="take the shape's, choose another shape, or send skipShapeValidation=true",
     )  # fmt: skip
 
 
-def _versions_of(table: dict[str, Any]) -> list[DeploymentShapeVersion]:
-    name = PREFIX + table["id"]
-    common = {key: value for key, value in table.items() if key not in ("id", "version")}
-    tables: list[dict[str, Any]] = table["version"]
-    return [
-        DeploymentShapeVersion(
-            name=f"{name}/versions/{one['id']}",
-            create_time=one["create_time"],
-            snapshot=DeploymentShape.model_validate(
-                {**common, **{k: v for k, v in one.items() if k != "id"}, "name": name,
-                 "create_time": tables[0]["create_time"], "update_time": one["create_time"]}
-            ),
-            validated=True,
-            latest_validated=one is tables[-1],
-            public=True,
-        )
-        for one in tables
-    ]  # fmt: skip
+def _shown(value: Any) -> Any:
+    return value.to_wire() if isinstance(value, AutoTune) else value

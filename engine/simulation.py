@@ -55,9 +55,12 @@ def _nominal(model: NominalModel) -> Nominal:
         use_hf_apply_chat_template=True,
         supports_tools=False,
         supported_precisions=list(model.precisions),
-        base_model_details=BaseModelDetails(model_type="simulated"),
+        base_model_details=BaseModelDetails(
+            model_type="simulated", parameter_count=str(model.parameters) if model.parameters else None,
+            moe=False if model.parameters else None,
+        ),
         firedeck=ModelFile(size_bytes=model.size_bytes, quantization="simulated", architecture="simulated"),
-    )
+    )  # fmt: skip
     dimensions = Dimensions(
         weights_bytes=model.size_bytes,
         kv_heads=(model.kv_heads,) * model.layers,

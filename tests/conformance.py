@@ -177,6 +177,8 @@ def ask_anthropic(sdk: Any, folder: Path) -> None:
         assert stream.get_final_message().content
     assert isinstance(sdk.messages.parse(**asked | {"max_tokens": 40}, output_format=Verdict).parsed_output, Verdict)
     assert sdk.messages.count_tokens(model=DEPLOYMENT, messages=HELLO).input_tokens
+    assert DEPLOYMENT in {one.id for one in sdk.models.list(limit=2)}
+    assert sdk.models.retrieve(DEPLOYMENT).id == DEPLOYMENT
 
 
 Ask = Callable[[Any, Path], None]

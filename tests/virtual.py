@@ -74,8 +74,12 @@ class Virtual:
             base_model=MODEL, min_replica_count=1, max_replica_count=1, accelerator_type=L4, accelerator_count=1
         )
         made = await client.deployments.create(spec, name)
+        await self.until_passed(self.engine.house.fleet.get(made.name).serves)
+
+    async def until_passed(self, holds: Callable[[], bool]) -> None:
+        """Until something has come true, while the clock goes on."""
         async with asyncio.timeout(PATIENCE_S):
-            while not self.engine.house.fleet.get(made.name).serves():
+            while not holds():
                 await self.pass_time(0.5)
                 await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""The dashboard's App: one picture of the fleet, the screens that show it, the executor that changes it."""
+"""The dashboard's App: the screens that show the picture, the executor that changes what it is of."""
 
 from __future__ import annotations
 
@@ -7,31 +7,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
-from textual.reactive import reactive
 from textual.screen import Screen
 
-from client.config import Context
-from tui import theme
-from tui.core import cost, keys
+from tui import mouse, theme
+from tui.core import keys
 from tui.core.config import Config
-from tui.core.follow import news, progress
-from tui.core.inbox import Alert, Inbox
-from tui.core.inbox_file import InboxFile
 from tui.core.journal import Journal, default_path
 from tui.core.last_view import LastView, LastViews
-from tui.core.plan import Plan, Verb
+from tui.core.plan import Plan
 from tui.core.playground import Seat
 from tui.core.query import View
 from tui.core.series import Symbols
-from tui.core.snapshot import Picture
 from tui.executor import Executor, Outcome
-from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
-from tui.poller import AccountPoller, Poller
 from tui.screens import aftermath, obey
 from tui.screens.alerts import AlertsScreen
+from tui.screens.contexts import ContextDialog
 from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
@@ -46,6 +39,7 @@ from tui.screens.routers import RoutersScreen
 from tui.screens.timeline import TimelineScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.base import FleetSource, Windable
+from tui.watched import Watched
 from tui.widgets.ascii_filter import AsciiFilter
 
 PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
@@ -61,12 +55,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _known_as(context: Context) -> str:
-    return f"{context.name} {context.base_url} {context.account}"
-
-
-class Deck(App[None], inherit_bindings=False):
-    """Owns the picture. Screens watch `picture` and `locked`; nothing but the poller writes the former."""
+class Deck(Watched, inherit_bindings=False):
+    """What can be seen and done: pages, changes, help and commands."""
 
     TITLE = "firedeck"
     CSS_PATH = [
@@ -82,9 +72,6 @@ class Deck(App[None], inherit_bindings=False):
         Binding("ctrl+c", "help_quit", id="app.help_quit", show=False, system=True),
     ]
 
-    picture: reactive[Picture] = reactive(Picture())
-    locked: reactive[bool] = reactive(False)
-
     def __init__(
         self,
         source: FleetSource,
@@ -97,30 +84,22 @@ class Deck(App[None], inherit_bindings=False):
         config: Config | None = None,
         last_views: LastViews | None = None,
     ) -> None:
-        super().__init__()
+        journal = journal if journal is not None else Journal(default_path())
+        kept = journal.path is not None and source.facts.kind != "recording"  # its alerts were dealt with then
+        inbox = journal.path.with_name("inbox.json") if journal.path is not None and kept else None
+        super().__init__(source, clock, inbox, readonly=readonly)
         self.config = config or Config()
+        self.has_mouse = self.config.mouse
         self._last_views = last_views
-        self.last_view = last_views.of(_known_as(source.context)) if last_views is not None else LastView()
+        self.last_view = last_views.of(self.fleets.view_key) if last_views is not None else LastView()
         self.actions = keys.remapped(self.config.keys)
         self.set_keymap(keys.keymap(self.actions))
-        self.source = source
-        self.context: Context = source.context
-        self.clock = clock
-        self.readonly = readonly
-        self.set_reactive(Deck.picture, Picture(stale_after=source.facts.stale_after))
-        self.set_reactive(Deck.locked, readonly or self.context.prod)
-        journal = journal if journal is not None else Journal(default_path())
-        self.executor = Executor(source, journal, clock, lambda: self.locked)
+        self.executor = Executor(self.at, journal, clock, self.is_locked)
         self._first_page = deployment
         self.undo: tuple[Plan, ...] = ()
         self.talk: list[Seat] = []  # what was said in the playground
         self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
-        kept = journal.path is not None and source.facts.kind != "recording"  # its alerts were dealt with then
-        path = journal.path.with_name("inbox.json") if journal.path is not None and kept else None
-        self.inbox_file = InboxFile(path, f"{self.context.name} {self.context.base_url}")
-        self.inbox: Inbox = self.inbox_file.read()
-        self._followed: dict[str, tuple[Verb, datetime]] = {}
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
 
@@ -138,8 +117,8 @@ class Deck(App[None], inherit_bindings=False):
         self.theme = next(name for name in wanted if name in self.available_themes)
         if self.config.theme and self.config.theme not in self.available_themes:
             self.notify(f"there is no theme {self.config.theme}", severity="warning", markup=False)
-        self.run_worker(Poller(self.source, self.post_message, self.clock).run(), group="poller")
-        self.run_worker(AccountPoller(self.source, self.post_message).run(), group="poller")
+        for poller in self.fleets.pollers(self.post_message, self.clock):
+            self.run_worker(poller.run(), group="poller")
         if first := self._first_page or self.last_view.deployment:
             self.push_screen(DeploymentScreen(first))
         elif self.last_view.page in PAGE_NAMES and not self.lacking(self.last_view.page):
@@ -161,72 +140,60 @@ class Deck(App[None], inherit_bindings=False):
     def exit(self, *args: Any, **options: Any) -> None:
         """The view is kept while the screens still stand."""
         if self._last_views is not None:
-            self._last_views.keep(_known_as(self.context), self.now_shown())
+            self._last_views.keep(self.fleets.view_key, self.now_shown())
         super().exit(*args, **options)
 
     async def on_unmount(self) -> None:
         self.workers.cancel_all()
         await self.source.close()
 
-    # The picture.
-
-    def on_fleet_seen(self, message: FleetSeen) -> None:
-        now = self.clock()
-        first = self.picture.snapshot is None
-        self.inbox, unheard = self.inbox.taken(message.snapshot, now)
-        picture = self.picture.seen(message.snapshot, now, self.source.facts.hidden)
-        self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
-        self.picture = picture
-        if unheard and not first:  # those of the first picture are counted in the top line
-            self._ring(unheard)
-
-    def _settle(self, picture: Picture, now: datetime) -> None:
-        """Tell of the changes that have come about."""
-        for name, (verb, since) in list(self._followed.items()):
-            if told := news(picture.row(name), verb, now - since):
-                del self._followed[name]
-                self.notify(told.text, title=name.rpartition("/")[2], severity=told.severity, markup=False)
+    def action_context(self) -> None:
+        if reason := self.lacking("context"):
+            self.notify(reason, severity="warning", markup=False)
+        else:
+            found = self.fleets.standings(self.clock(), self.config)
+            self.push_screen(ContextDialog(found, self.focus), self.choose_context)
 
     @property
-    def following(self) -> str:
-        """How far the oldest change under way has got; empty when none is."""
-        for name, (verb, since) in self._followed.items():
-            return progress(self.picture.row(name), name, verb, self.clock() - since)
-        return ""
+    def context_names(self) -> tuple[str, ...]:
+        """None where there is one alone."""
+        return tuple(self.fleets.members) if self.fleets.several else ()
 
-    def _ring(self, alerts: Sequence[Alert]) -> None:
-        self.bell()
-        for alert in alerts[:3]:
-            told = f"{alert.deployment.rpartition('/')[2]}: {alert.text}"
-            self.notify(told, title=alert.name, severity="warning", timeout=10, markup=False)
+    def turn_to_page(self) -> None:
+        """What is done from a page is about its context."""
+        if isinstance(self.screen, Page):
+            self.look_at(self.screen.context)
 
-    def keep_inbox(self, inbox: Inbox) -> None:
-        """The user has dealt with an alert."""
-        self.inbox = inbox
-        if problem := self.inbox_file.write(inbox):
-            self.notify(problem, severity="warning")
-
-    def on_fleet_lost(self, message: FleetLost) -> None:
-        self.picture = self.picture.lost(message.reason, self.clock(), message.retry_at, message.attempt)
-
-    def on_account_seen(self, message: AccountSeen) -> None:
-        self.picture = self.picture.account(message.account.suspend_state)
-
-    def on_nodes_seen(self, message: NodesSeen) -> None:
-        self.picture = self.picture.priced(cost.by_node(message.nodes))
+    def choose_context(self, name: str | None) -> None:
+        """A page of one deployment, or of one request, makes way: it is of its own context."""
+        if not name:
+            return
+        while isinstance(self.screen, Page) and not self.screen.turns:
+            self.pop_screen()
+        self.look_at(name)
+        if isinstance(self.screen, FleetScreen):
+            self.screen.go_to(name)
 
     # Changes.
 
-    def lacking(self, action: str) -> str:
+    def lacking(self, action: str, context: str | None = None) -> str:
         """Why the source does not have the action of this name; empty where it has."""
-        return self.source.facts.lacks.get(action, "")
+        if action == "context" and not self.fleets.several:
+            return "there is one context: name others with --context, or --all-contexts"
+        return self.at(self.focus if context is None else context).facts.lacks.get(action, "")
 
-    def refuses(self, action: str) -> bool:
-        """True, and said so, where the source lacks the change of this name or changes are locked."""
-        if reason := self.lacking(action):
+    def refuses(self, action: str, context: str | None = None) -> bool:
+        """True, and said so, where the source lacks the change of this name or changes are locked; in the context that
+        is meant unless another is named."""
+        context = self.focus if context is None else context
+        if reason := self.lacking(action, context):
             self.notify(reason, title=f"{action} is not possible here", severity="warning", markup=False)
             return True
-        return self.refuse_if_locked()
+        if self.is_locked(context):
+            where = f" on {context}" if context else ""
+            told = f"changes are locked{where}; unlock them with {keys.shown(self.actions, 'read_only')}"
+            self.notify(told, title="read-only", severity="warning")
+        return self.is_locked(context)
 
     def action_wind(self, seconds: int) -> None:
         """Wind a recording; 0 stops it or lets it go on."""
@@ -236,13 +203,6 @@ class Deck(App[None], inherit_bindings=False):
             cast(Windable, self.source).wind(seconds)
         else:
             cast(Windable, self.source).pause()
-
-    def refuse_if_locked(self) -> bool:
-        """True, and said so, while changes are not allowed."""
-        if self.locked:
-            told = f"changes are locked; unlock them with {keys.shown(self.actions, 'read_only')}"
-            self.notify(told, title="read-only", severity="warning")
-        return self.locked
 
     def carried_out(self, *outcomes: Outcome) -> None:
         """Changes were made, all of one kind: they are told, followed, and can be taken back together."""
@@ -258,6 +218,7 @@ class Deck(App[None], inherit_bindings=False):
         aftermath.begin_undo(self)
 
     def action_read_only(self) -> None:
+        self.turn_to_page()
         if not self.locked:
             self.locked = True
         elif self.readonly:
@@ -275,6 +236,7 @@ class Deck(App[None], inherit_bindings=False):
 
     def visit(self, page: str) -> None:
         """Put this page on top of the fleet's; `fleet` is what lies below all others."""
+        self.turn_to_page()
         if reason := self.lacking(page):
             self.notify(reason, title=f"{page} is not shown here", severity="warning", markup=False)
             return
@@ -294,6 +256,14 @@ class Deck(App[None], inherit_bindings=False):
 
     def action_help(self) -> None:
         self.push_screen(HelpDialog(self.focused))
+
+    def action_mouse(self) -> None:
+        self.has_mouse = not self.has_mouse
+        if self._driver is not None:
+            mouse.report(self._driver, on=self.has_mouse)
+        key = keys.shown(self.actions, "mouse")
+        left = f"the mouse is the terminal's: select text with it; {key} takes it back"
+        self.notify("the mouse is the dashboard's" if self.has_mouse else left, timeout=4)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):

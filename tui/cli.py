@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,18 +17,15 @@ import httpx
 
 from client.cli.examples import epilog
 from client.config import Context
-from client.errors import FiredeckError, PermissionDenied, Unauthenticated
-from client.fleet_types import FleetSnapshot
+from client.errors import FiredeckError, InvalidArgument, PermissionDenied, Unauthenticated
 from client.names import Name
 from client.resources import Client
+from tui import printed
 from tui.core import keys, last_view
 from tui.core.config import Config, config_path, load
-from tui.core.facts import Facts
 from tui.core.last_view import LastViews
-from tui.core.plain import fleet_text
-from tui.core.retry import wait_s
+from tui.core.placed import SIGN, check, join
 from tui.core.series import Symbols
-from tui.core.ticker import changes
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
 from tui.sources.fireworks import HOST, FireworksSource
@@ -52,7 +49,8 @@ KEY_HINT = "pass --api-key, set FIREDECK_API_KEY, or start the engine as this us
 @click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
 @click.option("--record", type=click.Path(path_type=Path), help="Also write all that is shown to this new file.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Show a recording instead of an engine.")
-@click.option("--context", metavar="NAME", help="A context of the config file.")
+@click.option("--context", "named", metavar="NAME", multiple=True, help="A context of the config file; several as one.")
+@click.option("--all-contexts", "every", is_flag=True, help="All contexts of the config file as one fleet.")
 @click.option("--watch", "lines", is_flag=True, help="Print a line whenever something changes, until Ctrl-C.")
 @click.option("--once", is_flag=True, help="Print the fleet as plain text and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fleet as JSON and end.")
@@ -68,7 +66,8 @@ def dashboard(
     prometheus: str | None,
     record: Path | None,
     replay: Path | None,
-    context: str | None,
+    named: tuple[str, ...],
+    every: bool,
     lines: bool,
     once: bool,
     as_json: bool,
@@ -81,21 +80,68 @@ def dashboard(
     try:
         settings = load(config_path())
         keys.remapped(settings.keys)
-        here = _context(settings, context, base_url, api_key, account)
-        make = RehearsalSource if rehearse else _played(replay) if replay else _engine(here, prometheus)
-        page = str(Name.of(deployment, "deployments", here.account, "--deployment")) if deployment else None
-        snapshot, facts = asyncio.run(_first_snapshot(make))
+        found = _contexts(settings, named, base_url, api_key, account, every=every)
+        make = _made(found, rehearse=rehearse, replay=replay, prometheus=prometheus)
+        if len(found) > 1 and (record or replay or prometheus):
+            raise InvalidArgument("--record, --replay and --prometheus are of one context", hint="name one")
+        page = _page(deployment, found) if deployment else None
+        answers, facts = asyncio.run(printed.first(make))
     except FiredeckError as error:
         _end(error)
     if lines:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_watch(make, as_json=as_json))
-    elif as_json:
-        click.echo(json.dumps(snapshot.to_wire(), indent=2))
-    elif once or not _has_screen():
-        click.echo(fleet_text(snapshot, snapshot.time, facts))
+            asyncio.run(printed.watch(make, in_json=as_json, tell=sentence))
+    elif as_json or once or not _has_screen():
+        click.echo(printed.as_json(answers) if as_json else printed.as_text(answers, facts))
+        sys.exit(any(isinstance(one, FiredeckError) for one in answers.values()))
     else:
-        _run(_with_record(make, record), settings, readonly=readonly, page=page, symbols=symbols)
+        _run(_with_record(_whole(make), record), settings, readonly=readonly, page=page, symbols=symbols)
+
+
+def _contexts(
+    settings: Config, named: Sequence[str], base_url: str | None, api_key: str | None, account: str | None, *,
+    every: bool,
+) -> list[Context]:  # fmt: skip
+    """Those that are named, or all of the file; without any the one that is meant anyway."""
+    names = list(settings.contexts) if every else list(named)
+    if every and not names:
+        raise InvalidArgument("there are no contexts in the config file", hint="write [contexts.NAME]: see the manual")
+    if len(names) < 2:
+        return [_context(settings, names[0] if names else None, base_url, api_key, account)]
+    if base_url or api_key or account:
+        raise InvalidArgument("--base-url, --api-key and --account are of one context", hint="write them in the file")
+    check(names)
+    return [settings.context_of(name) for name in names]
+
+
+def _made(
+    found: Sequence[Context], *, rehearse: bool, replay: Path | None, prometheus: str | None
+) -> dict[str, MakeSource]:
+    """How each is made, by their names; one alone has an empty one."""
+    if len(found) > 1:
+        return {one.name: partial(RehearsalSource, context=one) if rehearse else _engine(one, None) for one in found}
+    return {"": RehearsalSource if rehearse else _played(replay) if replay else _engine(found[0], prometheus)}
+
+
+def _whole(make: Mapping[str, MakeSource]) -> MakeSource:
+    if "" in make:
+        return make[""]
+    from tui.sources.joined import joined
+
+    return lambda: joined({name: one() for name, one in make.items()})
+
+
+def _page(deployment: str, found: Sequence[Context]) -> str:
+    """The full name of what is to be opened: `chat`, of several contexts `eu:chat`."""
+    if len(found) == 1:
+        return str(Name.of(deployment, "deployments", found[0].account, "--deployment"))
+    name, sign, rest = deployment.partition(SIGN)
+    of = next((one for one in found if one.name == name), None)
+    if of is None or not sign:
+        raise InvalidArgument(
+            f"--deployment {deployment}: of which context?", hint=f"write {found[0].name}:{deployment}"
+        )
+    return join(name, str(Name.of(rest, "deployments", of.account, "--deployment")))
 
 
 def _context(
@@ -105,24 +151,6 @@ def _context(
     name = named or ("" if base_url else settings.context)
     found = settings.context_of(name) if name else Context.resolve(base_url, api_key, account)
     return replace(found, api_key=api_key or found.api_key, account=account or found.account)
-
-
-async def _watch(make: MakeSource, *, as_json: bool) -> None:
-    """Until Ctrl-C, or until a pipe is closed. A broken connection is told and tried again."""
-    source = make()
-    before: FleetSnapshot | None = None
-    attempt = 0
-    while True:
-        try:
-            async for snapshot in source.watch():
-                attempt = 0
-                for line in [json.dumps(snapshot.to_wire())] if as_json else changes(before, snapshot):
-                    click.echo(line)
-                before = snapshot
-        except FiredeckError as error:
-            attempt += 1
-            click.echo(f"firedeck: {sentence(error)}; trying again in {wait_s(attempt):.0f}s", err=True)
-            await asyncio.sleep(wait_s(attempt))
 
 
 def _end(error: FiredeckError) -> NoReturn:
@@ -160,15 +188,6 @@ def _engine(context: Context, prometheus: str | None) -> MakeSource:
         return EngineSource(Client(context), PrometheusHistory(prometheus))
 
     return make
-
-
-async def _first_snapshot(make: MakeSource) -> tuple[FleetSnapshot, Facts]:
-    """One picture: proof that the engine answers and takes the key, before the screen is taken over."""
-    source = make()
-    try:
-        return await source.snapshot(), source.facts
-    finally:
-        await source.close()
 
 
 def _run(make: MakeSource, settings: Config, *, readonly: bool, page: str | None, symbols: Symbols | None) -> None:

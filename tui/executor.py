@@ -13,7 +13,8 @@ from client.fleet_types import DeploymentStatus
 from client.router_types import SHIFTING
 from client.types import DeploymentSpec
 from tui.core import adapter_plan
-from tui.core.journal import Entry, Journal
+from tui.core.journal import Entry, Journal, known_as
+from tui.core.placed import plain, short
 from tui.core.plan import Plan, Verb, undo
 from tui.sources.base import FleetSource
 
@@ -41,12 +42,18 @@ class Outcome:
 
 
 class Executor:
-    """Carries plans out. `locked` is asked each time: a dialog that is still open cannot get around the lock."""
+    """Carries plans out, each in its own context. `locked` is asked each time: a dialog that is still open cannot get
+    around the lock."""
 
     def __init__(
-        self, source: FleetSource, journal: Journal, clock: Callable[[], datetime], locked: Callable[[], bool]
+        self,
+        at: Callable[[str], FleetSource],
+        journal: Journal,
+        clock: Callable[[], datetime],
+        locked: Callable[[str], bool],
     ) -> None:
-        self._source, self.journal, self._clock, self._locked = source, journal, clock, locked
+        """`at` and `locked`: the source and the lock of a context by its name."""
+        self._at, self.journal, self._clock, self._locked = at, journal, clock, locked
 
     async def run(self, plan: Plan, seen: DeploymentStatus | None = None) -> Outcome:
         """Send `plan`; raises FiredeckError if it was refused here or there. `seen` is what the user looked at.
@@ -62,57 +69,58 @@ class Executor:
             self.journal.write(self._entry(plan, CUT_OFF))  # at once: the event loop may be ending
             raise
         warning = await self._write(plan, "ok")
-        text = f"{name.rpartition('/')[2]} was {DONE[plan.verb]}"
+        text = f"{short(name)} was {DONE[plan.verb]}"
         follow = plan.verb not in ("delete", "roll_back", "load", "unload")
         return Outcome(plan.verb, text, name, back or await self._undo(plan, seen), warning, follow=follow)
 
     async def _send(self, plan: Plan) -> tuple[str, Plan | None]:
         """The name of what was changed, and the way back where that is known from the answer alone."""
-        if self._locked():
-            raise PermissionDenied(LOCKED, hint="unlock it first")
         if not plan.ready:
             raise FailedPrecondition("there is nothing to send, or something must be put right first")
+        if self._locked(plan.context):
+            raise PermissionDenied(LOCKED, hint="unlock it first")
+        source = self._at(plan.context)
         if plan.verb == "create":
-            made = await self._source.create(plan.spec or DeploymentSpec(), plan.id or None)
+            made = await source.create(plan.spec or DeploymentSpec(), plan.id or None)
             return made.name, None
         if plan.verb == "roll_back":
-            await self._roll_back(plan)
+            await self._roll_back(source, plan)
             return plan.target, None
         if plan.verb == "unload":
-            return await self._unload(plan)
-        await self._recheck(plan)
+            return await self._unload(source, plan)
+        await self._recheck(source, plan)
         match plan.verb:
             case "load":
-                one = await self._source.load_adapter(plan.model, plan.target)
+                one = await source.load_adapter(plan.model, plan.target)
                 return one.name, adapter_plan.back(plan, one)
             case "scale":
-                await self._source.scale(plan.target, plan.replica_count or 0)
+                await source.scale(plan.target, plan.replica_count or 0)
             case "update":
-                await self._source.update(plan.target, plan.spec or DeploymentSpec())
+                await source.update(plan.target, plan.spec or DeploymentSpec())
             case "delete":
-                await self._source.delete(plan.target, ignore_checks=plan.ignore_checks)
+                await source.delete(plan.target, ignore_checks=plan.ignore_checks)
             case "undelete":
-                await self._source.undelete(plan.target)
+                await source.undelete(plan.target)
         return plan.target, None
 
-    async def _unload(self, plan: Plan) -> tuple[str, Plan | None]:
+    async def _unload(self, source: FleetSource, plan: Plan) -> tuple[str, Plan | None]:
         """It must still be the one that the user saw."""
-        found = [one for one in await self._source.deployed_models() if one.name == plan.target]
+        found = [one for one in await source.deployed_models() if one.name == plan.target]
         if not found or found[0].create_time != plan.seen_created:
             raise FailedPrecondition(f"{plan.id} is not loaded any more as it was", hint="look again")
-        await self._source.unload_adapter(plan.target)
+        await source.unload_adapter(plan.target)
         return plan.target, adapter_plan.back(plan, found[0])
 
-    async def _roll_back(self, plan: Plan) -> None:
+    async def _roll_back(self, source: FleetSource, plan: Plan) -> None:
         """Of a router: the shift must still be the one that the user saw."""
-        shift = (await self._source.router(plan.target)).shift
+        shift = (await source.router(plan.target)).shift
         if shift is None or shift.state != SHIFTING or shift.start_time != plan.seen_created:
             raise FailedPrecondition(f"that shift of {plan.id} is over", hint="look again")
-        await self._source.abort_shift(plan.target)
+        await source.abort_shift(plan.target)
 
-    async def _recheck(self, plan: Plan) -> None:
+    async def _recheck(self, source: FleetSource, plan: Plan) -> None:
         """The deployment of this name must still be the one, and in the state, that the user saw."""
-        current = await self._source.get(plan.target)
+        current = await source.get(plan.target)
         if plan.seen_created is not None and current.create_time != plan.seen_created:
             raise FailedPrecondition(f"{plan.id} was replaced by another deployment of that name", hint="look again")
         if plan.seen_state is not None and current.state != plan.seen_state:
@@ -124,7 +132,7 @@ class Executor:
         if seen is None or plan.verb not in ("scale", "update", "delete"):
             return None
         try:
-            now = await self._source.get(plan.target)
+            now = await self._at(plan.context).get(plan.target)
         except FiredeckError:
             return None
         return undo(plan, seen.model_copy(update={"deployment": now}))
@@ -134,10 +142,9 @@ class Executor:
         return await asyncio.to_thread(self.journal.write, self._entry(plan, outcome))
 
     def _entry(self, plan: Plan, outcome: str) -> Entry:
-        context = self._source.context
         return Entry(
-            time=self._clock(), user=_user(), context=f"{context.name} {context.base_url}", verb=plan.verb,
-            target=plan.target, before={c.field: c.before for c in plan.changes},
+            time=self._clock(), user=_user(), context=known_as(self._at(plan.context).context), verb=plan.verb,
+            target=plain(plan.target), before={c.field: c.before for c in plan.changes},
             after={c.field: c.after for c in plan.changes}, outcome=outcome,
         )  # fmt: skip
 

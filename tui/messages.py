@@ -1,4 +1,4 @@
-"""What the poller tells the app. Messages coalesce: a late screen sees only the newest snapshot."""
+"""What the poller tells the app. Messages coalesce: a late screen sees only the newest snapshot of each context."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from client.types import Account
 @dataclass
 class FleetSeen(Message):
     snapshot: FleetSnapshot
+    context: str = ""
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, FleetSeen)
+        return isinstance(message, FleetSeen) and message.context == self.context
 
 
 @dataclass
@@ -26,19 +27,22 @@ class FleetLost(Message):
     reason: str
     attempt: int
     retry_at: datetime
+    context: str = ""
 
 
 @dataclass
 class NodesSeen(Message):
     nodes: list[NodeView]
+    context: str = ""
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, NodesSeen)
+        return isinstance(message, NodesSeen) and message.context == self.context
 
 
 @dataclass
 class AccountSeen(Message):
     account: Account
+    context: str = ""
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, AccountSeen)
+        return isinstance(message, AccountSeen) and message.context == self.context

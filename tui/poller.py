@@ -24,8 +24,10 @@ class Poller:
         post: Callable[[Message], object],
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        context: str = "",
     ) -> None:
-        self._source, self._post, self._clock, self._sleep = source, post, clock, sleep
+        """`context`: what the source is called among several."""
+        self._source, self._post, self._clock, self._sleep, self._context = source, post, clock, sleep, context
         self._attempt = 0
 
     async def run(self) -> None:
@@ -38,13 +40,13 @@ class Poller:
                 reason = error.text
             self._attempt += 1
             pause = wait_s(self._attempt)
-            self._post(FleetLost(reason, self._attempt, self._clock() + timedelta(seconds=pause)))
+            self._post(FleetLost(reason, self._attempt, self._clock() + timedelta(seconds=pause), self._context))
             await self._sleep(pause)
 
     async def _watch(self) -> None:
         async for snapshot in self._source.watch():
             self._attempt = 0
-            self._post(FleetSeen(snapshot))
+            self._post(FleetSeen(snapshot, self._context))
 
 
 class AccountPoller:
@@ -56,14 +58,15 @@ class AccountPoller:
         source: FleetSource,
         post: Callable[[Message], object],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        context: str = "",
     ) -> None:
-        self._source, self._post, self._sleep = source, post, sleep
+        self._source, self._post, self._sleep, self._context = source, post, sleep, context
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             with suppress(FiredeckError):
-                self._post(AccountSeen(await self._source.account()))
+                self._post(AccountSeen(await self._source.account(), self._context))
             with suppress(FiredeckError):
-                self._post(NodesSeen(await self._source.nodes()))
+                self._post(NodesSeen(await self._source.nodes(), self._context))
             await self._sleep(ACCOUNT_EVERY_S)

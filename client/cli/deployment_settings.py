@@ -39,6 +39,11 @@ def settings(command: Any) -> Any:
             click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
             click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
             click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
+            click.option(
+                "--enable-hot-reload-latest-addon/--no-enable-hot-reload-latest-addon",
+                default=None,
+                help="One LoRA adapter for all requests, replaced by the next.",
+            ),
             click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
             click.option("--accelerator-count", type=int, help="GPUs a replica; 1 is the CPU where no node has any."),
@@ -47,7 +52,19 @@ def settings(command: Any) -> Any:
                 default=None,
                 help="Keep a session on one replica (on).",
             ),
-            click.option("--long-prompt", type=bool, is_flag=False, flag_value=True, help="Kept as declared."),
+            click.option(
+                "--long-prompt",
+                type=bool,
+                is_flag=False,
+                flag_value=True,
+                help="For prompts past 3000 tokens: long context, two GPUs or more.",
+            ),
+            click.option(
+                "--disable-deployment-size-validation/--no-disable-deployment-size-validation",
+                default=None,
+                help="Take what no node has room for yet.",
+            ),
+            click.option("--annotations", help="e.g. team=search,tier=gold", callback=_labels),
             click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
             click.option("--max-queue-wait", help="e.g. 2s: who would wait longer gets 429 at once.", type=DURATION),
             click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
@@ -70,6 +87,15 @@ def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> d
     if not all(math.isfinite(number) for number in targets.values()):
         raise click.BadParameter("targets are finite numbers")
     return targets
+
+
+def _labels(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, str] | None:
+    if value is None:
+        return None
+    parts = [part.partition("=") for part in value.split(",") if part]
+    if not all(name and between for name, between, _ in parts):
+        raise click.BadParameter("write NAME=TEXT,NAME=TEXT")
+    return {name: text for name, _, text in parts}
 
 
 def spec(given: Given) -> DeploymentSpec:

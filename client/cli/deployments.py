@@ -19,6 +19,8 @@ from client.listing import ListOptions
 from client.resources import Client
 from client.types import Deployment
 
+skip_shape_validation = click.option("--skip-shape-validation", is_flag=True, help="Depart from the shape.")
+
 
 @click.group()
 def deployment() -> None:
@@ -28,24 +30,35 @@ def deployment() -> None:
 @deployment.command()
 @click.argument("model")
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
-@click.option("--deployment-shape", help="Settings known to work for the model: a shape's name, or 'default'.")
+@click.option("--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--precision", help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.")
+@click.option("--preemptible/--no-preemptible", default=None, help="Give places to others that find none; for good.")
 @click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
+@click.option("--accept-shapeless-risk", is_flag=True, help="Say that there is to be no shape.")
+@click.option("--disable-auto-deploy", is_flag=True, help="The model's bare name does not lead here by default.")
+@click.option("--disable-speculative-decoding", is_flag=True, help="Draft nothing, whatever the model has for that.")
+@skip_shape_validation
 @wait_options("when the deployment is READY")
 @quiet_option("The new deployment's id alone.")
 @settings
 @shared
 def create(
-    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, patience: timedelta | None,
-    output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any,
+    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, accept_shapeless_risk: bool,
+    disable_auto_deploy: bool, disable_speculative_decoding: bool, skip_shape_validation: bool,
+    patience: timedelta | None, output: str, base_url: str | None, api_key: str | None, account: str | None,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
 
     async def work(client: Client) -> None:
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
-        made = await client.deployments.create(declared, deployment_id, validate_only=dry_run)
+        made = await client.deployments.create(
+            declared, deployment_id, validate_only=dry_run, skip_shape_validation=skip_shape_validation,
+            accept_shapeless_risk=accept_shapeless_risk, disable_auto_deploy=disable_auto_deploy,
+            disable_speculative_decoding=disable_speculative_decoding,
+        )  # fmt: skip
         if patience is not None and not dry_run:
             made = await client.wait.ready(made.name, patience, teller(quiet=output == out.QUIET))
         _show(made, output, rehearsed="this would be created" if dry_run else "")
@@ -89,11 +102,12 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @deployment.command()
 @click.argument("name")
 @click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@skip_shape_validation
 @wait_options("when it is READY, with as many replicas as wanted, all of them as declared")
 @settings
 @shared
 def update(
-    name: str, dry_run: bool, patience: timedelta | None, output: str,
+    name: str, dry_run: bool, skip_shape_validation: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
@@ -103,7 +117,9 @@ def update(
 
     async def work(client: Client) -> None:
         before = await client.deployments.get(name) if dry_run else None
-        changed = await client.deployments.update(name, spec(given), validate_only=dry_run)
+        changed = await client.deployments.update(
+            name, spec(given), validate_only=dry_run, skip_shape_validation=skip_shape_validation
+        )
         if before is not None:
             _show_planned(before, changed, output)
             return

@@ -25,6 +25,9 @@ _OWN_TERMS = {
     "acceleratorCount": "--accelerator-count", "acceleratorType": "--accelerator-type",
     "deploymentId": "--deployment-id", "draftModel": "--draft-model", "draftTokenCount": "--draft-token-count",
     "ngramSpeculationLength": "--ngram-speculation-length", "deploymentShape": "--deployment-shape",
+    "skipShapeValidation=true": "--skip-shape-validation", "acceptShapelessRisk": "--accept-shapeless-risk",
+    "autoTune.longPrompt": "--long-prompt", "enableHotReloadLatestAddon": "--enable-hot-reload-latest-addon",
+    "numPeftDeviceCached": "--num-peft-device-cached",
 }  # fmt: skip
 _TERM = re.compile("|".join(rf"(?<![\w./-]){re.escape(term)}(?![\w-])" for term in _OWN_TERMS))
 

@@ -16,6 +16,8 @@ from client.resources import Client
 HEADER = ("NAME", "PRESET", "MODEL", "CONTEXT", "SEQUENCES", "DESCRIPTION")
 VERSION_HEADER = ("NAME", "VALIDATED", "LATEST", "PUBLIC", "CREATE TIME")
 
+own_option = click.option("--own", is_flag=True, help="Those of this account's models, from the engine's --shapes.")
+
 
 @click.group(name="deployment-shape")
 def deployment_shape() -> None:
@@ -25,14 +27,16 @@ def deployment_shape() -> None:
 @deployment_shape.command(name="list")
 @list_options("presetType=FAST")
 @click.option("--model", help="Only those for this base model.")
+@own_option
 @shared
 def list_all(
-    model: str | None, asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
-    """The library's shapes."""
+    model: str | None, own: bool, asked: ListOptions, output: str, base_url: str | None, api_key: str | None,
+    account: str | None,
+) -> None:  # fmt: skip
+    """The shapes of the library's models."""
 
     async def work(client: Client) -> None:
-        show(await client.shapes.list(model, **asked), HEADER, _row, output)
+        show(await client.shapes.list(model, own=own, **asked), HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -58,14 +62,16 @@ def deployment_shape_version() -> None:
 @deployment_shape_version.command(name="list")
 @list_options("latestValidated=true", "createTime desc")
 @click.argument("shape", default="-")
+@own_option
 @shared
 def list_versions(
-    shape: str, asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+    shape: str, own: bool, asked: ListOptions, output: str, base_url: str | None, api_key: str | None,
+    account: str | None,
+) -> None:  # fmt: skip
     """The versions of SHAPE, or of all shapes."""
 
     async def work(client: Client) -> None:
-        show(await client.shapes.versions(shape, **asked), VERSION_HEADER, _version_row, output)
+        show(await client.shapes.versions(shape, own=own, **asked), VERSION_HEADER, _version_row, output)
 
     run(work, base_url, api_key, account)
 

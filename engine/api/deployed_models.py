@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from client.addon_types import DeployedModel, DeployedModelPage
+from client.errors import InvalidArgument
 from client.names import Name
 from engine import deployed_rules
 from engine.access.rules import LOAD_ADDON, TAKE_DEFAULT, authorise
@@ -40,9 +41,10 @@ async def create(
 ) -> Response:
     """Load an adapter onto a deployment of its base: DEPLOYING, then DEPLOYED, or FAILED with the reason.
 
-    Whose deployment it is decides who may: it is changed by that.
+    Whose deployment it is decides who may: it is changed by that. With `serverless`, or without `deployment`, it is the
+    serverless one of the base, where this engine has adapters there.
     """
-    spec = deployed_rules.read(body)
+    spec = _placed(house, deployed_rules.read(body), account)
     deployed_rules.check_new(spec)
     deployment = Name.of(spec.deployment or "", "deployments", account, "deployment")
     if deployment.account == account:
@@ -90,6 +92,24 @@ async def delete(account: str, deployed_model_id: str, house: HouseDep, caller: 
     """Unload an adapter: requests under way end with it, new ones do not find it."""
     await house.fleet.deployed.delete(_name(account, deployed_model_id), by=caller.user)
     return {}
+
+
+def _placed(house: House, spec: DeployedModel, account: str) -> DeployedModel:
+    """With the deployment, where it is to be the serverless one."""
+    terms = house.fleet.settings.serverless
+    if spec.deployment:
+        named = str(Name.of(spec.deployment, "deployments", account, "deployment"))
+        spec = spec.model_copy(update={"deployment": named})
+    if not spec.model or not deployed_rules.is_for_serverless(spec, terms):
+        return spec
+    model = house.library.get(house.library.resolve(spec.model, account, "model"), "model")
+    deployed_rules.check_owner(model, account, "model")
+    where = deployed_rules.check_serverless(model, account, terms)
+    if spec.deployment and spec.deployment != where:
+        raise InvalidArgument(
+            f"{model.name} is served serverless on {where} alone", field="deployment", hint="leave it out"
+        )
+    return spec.model_copy(update={"deployment": where, "serverless": None})
 
 
 async def _check_default(house: House, caller: Principal, account: str, model: str, *, wanted: bool | None) -> None:

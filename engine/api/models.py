@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Response
 from client.access_types import ADMIN
 from client.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from client.model_types import DeployedModelRef, Model, ModelPage
-from client.names import Name
+from client.names import LIBRARY_ACCOUNT, Name
 from engine import deprecation, model_rules
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
 from engine.api.listing import page
@@ -21,6 +21,7 @@ from engine.keys import Principal
 from engine.masks import update_paths
 from engine.models.fetch import models_dir
 from engine.preparing import sources
+from engine.serverless import is_shared
 
 router = APIRouter(tags=["models"])
 _MODELS = "/v1/accounts/{account}/models"
@@ -38,9 +39,8 @@ async def list_models(
 ) -> Response:
     """The account's models; `fireworks` owns the library."""
     items = [_as_seen_by(caller, model) for model in house.library.list(account)]
-    found, token, total = page(items, **asdict(query), default_order="name", kind=Model)
-    if include_refs:
-        found = [_with_refs(house, model, caller.account) for model in found]
+    told = _with_refs(house, items, caller.account, include=include_refs)
+    found, token, total = page(told, **asdict(query), default_order="name", kind=Model)
     return shown(ModelPage(models=found, next_page_token=token, total_size=total), query.read_mask, "models")
 
 
@@ -61,7 +61,8 @@ async def get(account: str, model_id: str, house: HouseDep, caller: Caller, read
     if not house.library.is_public(name):
         caller.may(account, write=False)
     found = _as_seen_by(caller, house.library.get(name, "name"))
-    return shown(_with_refs(house, found, caller.account), read_mask)
+    [told] = _with_refs(house, [found], caller.account)
+    return shown(told, read_mask)
 
 
 @router.patch(_ONE, response_model=Model, openapi_extra=documented_body("ModelSpec"))
@@ -81,7 +82,8 @@ async def update(
     now = house.fleet.rooms.clock.wall()
     deprecation.check_notice(current, changed, now.date())
     kept = await house.library.put(changed.model_copy(update={"update_time": now}))
-    return shown(_with_refs(house, _as_seen_by(caller, kept), caller.account))
+    [told] = _with_refs(house, [_as_seen_by(caller, kept)], caller.account)
+    return shown(told)
 
 
 @router.delete(_ONE)
@@ -172,17 +174,26 @@ def _as_seen_by(caller: Principal, model: Model) -> Model:
     return model.model_copy(update={"firedeck": known.model_copy(update={"file": Path(known.file).name})})
 
 
-def _with_refs(house: House, model: Model, account: str) -> Model:
-    """The model with where this account finds it deployed."""
-    refs = [
-        DeployedModelRef(
-            name=record.name, deployment=record.deployment or "", state=record.state,
-            default=bool(record.default), public=bool(record.public),
-        )
-        for record in house.fleet.deployed.of_model(model.name)
-        if record.public or record.name.split("/")[1] == account
-    ]  # fmt: skip
-    return model.model_copy(update={"deployed_model_refs": refs})
+def _with_refs(house: House, models: list[Model], account: str, *, include: bool = True) -> list[Model]:
+    """The models with whether they are served serverless and, to `include` that, where the account finds them
+    deployed."""
+    refs: dict[str, list[DeployedModelRef]] = {}
+    for record in house.fleet.deployed.all() if include or house.fleet.keepers(LIBRARY_ACCOUNT) else ():
+        if record.public or record.name.split("/")[1] == account:
+            ref = DeployedModelRef(
+                name=record.name, deployment=record.deployment or "", state=record.state,
+                default=bool(record.default), public=bool(record.public),
+            )  # fmt: skip
+            refs.setdefault(record.model or "", []).append(ref)
+
+    def told(model: Model) -> Model:
+        there = refs.get(model.name, [])
+        facts: dict[str, Any] = {"deployed_model_refs": there} if include else {}
+        if any(is_shared(ref.deployment) for ref in there):
+            facts["supports_serverless"] = True
+        return model.model_copy(update=facts)
+
+    return [told(model) for model in models]
 
 
 def _text(value: Any, field: str) -> str:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from client.addon_types import DeploymentShape, DeploymentShapePage, DeploymentShapeVersion, DeploymentShapeVersionPage
 from client.errors import InvalidArgument, NotFound
-from client.names import LIBRARY_ACCOUNT, Name, check_id
+from client.names import Name, check_id
 from client.types import Deployment
 from engine import declare, shapes
 from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, documented_body, listed, object_body, shown
@@ -26,31 +26,32 @@ ANY = "-"  # in a shape's place: the versions of all shapes (https://google.aip.
 @router.get(_SHAPES, response_model=DeploymentShapePage)
 async def list_shapes(
     account: str,
+    house: HouseDep,
     caller: Caller,
     query: Listing,
     target_model: Annotated[str, Query(alias="targetModel", description="only shapes for this base model")] = "",
 ) -> Response:
-    """The shapes that `fireworks` has for the library's models; other accounts have none."""
-    model = str(Name.of(target_model, "models", LIBRARY_ACCOUNT, "targetModel")) if target_model else ""
-    items = [s for s in shapes.shapes() if account == LIBRARY_ACCOUNT and model in ("", s.base_model)]
+    """The shapes of the account's models: of `fireworks` the library's, of others those that the operator has."""
+    model = str(Name.of(target_model, "models", account, "targetModel")) if target_model else ""
+    every = shapes.shapes(house.fleet.plans.shape_versions())
+    items = [s for s in every if s.name.startswith(_prefix(account)) and model in ("", s.base_model)]
     return listed(items, query, DeploymentShape, DeploymentShapePage, "deployment_shapes", order="createTime")
 
 
 @router.get(_SHAPES + "/{shape_id}", response_model=DeploymentShape)
-async def get_shape(account: str, shape_id: str, caller: Caller, read_mask: ReadMask = "") -> Response:
-    """A shape as its latest version has it."""
+async def get_shape(account: str, shape_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
+    """A shape as its latest validated version has it; where there is none, as its latest has it."""
     name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
-    for shape in shapes.shapes():
+    for shape in shapes.shapes(house.fleet.plans.shape_versions()):
         if shape.name == name:
             return shown(shape, read_mask)
     raise _unknown(name)
 
 
 @router.get(_SHAPES + "/{shape_id}/versions", response_model=DeploymentShapeVersionPage)
-async def list_versions(account: str, shape_id: str, caller: Caller, query: Listing) -> Response:
+async def list_versions(account: str, shape_id: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The versions of a shape, or of all shapes of the account for the id `-`."""
-    prefix = f"accounts/{account}/deploymentShapes/"
-    items = [v for v in shapes.versions() if v.snapshot.name.startswith(prefix)]
+    items = [v for v in house.fleet.plans.shape_versions() if v.name.startswith(_prefix(account))]
     if shape_id != ANY:
         name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
         items = [v for v in items if v.snapshot.name == name]
@@ -61,12 +62,12 @@ async def list_versions(account: str, shape_id: str, caller: Caller, query: List
 
 @router.get(_SHAPES + "/{shape_id}/versions/{version_id}", response_model=DeploymentShapeVersion)
 async def get_version(
-    account: str, shape_id: str, version_id: str, caller: Caller, read_mask: ReadMask = ""
+    account: str, shape_id: str, version_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = ""
 ) -> Response:
     """One version of a shape, with the shape as it stood then."""
     shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
     name = f"{shape}/versions/{check_id(version_id, 'version')}"
-    for version in shapes.versions():
+    for version in house.fleet.plans.shape_versions():
         if version.name == name:
             return shown(version, read_mask)
     raise _unknown(name)
@@ -89,7 +90,7 @@ async def match(account: str, body: Body, house: HouseDep, caller: Caller, query
     found = house.library.get(name, "createDeploymentRequest.deployment.baseModel")
     check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
     name = found.peft_details.base_model if found.peft_details else name
-    fitting = [v for v in shapes.versions() if v.latest_validated and v.snapshot.base_model == name]
+    fitting = [v for v in house.fleet.plans.shape_versions() if v.latest_validated and v.snapshot.base_model == name]
     return _versions([v for v in fitting if not deployment.enable_addons or v.snapshot.enable_addons], query)
 
 
@@ -106,5 +107,9 @@ def _versions(items: list[DeploymentShapeVersion], query: Listing) -> Response:
     return listed(items, query, kind, pages, "deployment_shape_versions", order="createTime")
 
 
+def _prefix(account: str) -> str:
+    return f"accounts/{account}/deploymentShapes/"
+
+
 def _unknown(name: str) -> NotFound:
-    return NotFound(f"{name!r} does not exist", field="name", hint="list the shapes of the account fireworks")
+    return NotFound(f"{name!r} does not exist", field="name", hint="`firedeck deployment-shape list` shows all")

@@ -78,7 +78,7 @@ async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
     """One deployment as the dashboard shows it: numbers, replicas, the autoscaler's reasons, conditions."""
     keeper = house.fleet.get(deployment_name(account, deployment_id))
-    return views.status(house.fleet, keeper, house.access.quotas.holding_up)
+    return views.status(house.fleet, keeper, house.access.quotas.holding_up, whole=caller.role == ADMIN)
 
 
 @router.get(_ONE + "/history", **_SHOW)

@@ -3,7 +3,8 @@ token, so that sums are exact.
 
 A dedicated deployment is charged for each accelerator of each replica, for as long as the replica takes requests,
 idle or not (https://docs.fireworks.ai/guides/ondemand-deployments: "billed by GPU-second"). Its tokens cost nothing
-besides, unless a price list says so.
+besides, unless a price list says so. Of a serverless one, which no caller owns, the tokens alone are charged, by the
+size of the model (https://fireworks.ai/pricing).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ HOUR_MS = 3_600_000
 MICRO = 1_000_000
 TOKEN_UNITS = 10**10  # of a US dollar: what charges for tokens are counted in
 CPU = "cpu"  # in a price list: a machine of which a replica takes no accelerator
+UNDER_4B, TO_16B, OVER_16B, MOE_TO_56B, MOE_TO_176B = SIZES = ("<4B", "4B-16B", ">16B", "MoE 0B-56B", "MoE 56B-176B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +29,45 @@ class TokenPrice:
     generated: int
 
 
+def size_of(parameters: int | None, moe: bool | None) -> str | None:
+    """The one of SIZES that a model is of, a mixture of experts (`moe`) by all its parameters; None where either is not
+    known, and for mixtures beyond 176B, which have none."""
+    if parameters is None or moe is None:
+        return None
+    if moe:
+        return MOE_TO_56B if parameters <= 56e9 else MOE_TO_176B if parameters <= 176e9 else None
+    return UNDER_4B if parameters < 4e9 else TO_16B if parameters <= 16e9 else OVER_16B
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What tokens are asked of: a model by its full name, how large it is, and whether a serverless deployment has it;
+    None where something is not known."""
+
+    model: str
+    parameters: int | None = None
+    moe: bool | None = None
+    serverless: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Models whose tokens have one price: those with a name like one of `models`, of at most `parameters_max`."""
+    """Models whose tokens have one price: those with a name like one of `models`, of at most `parameters_max`, of one
+    of SIZES, and `serverless` or not; None: any."""
 
     price: TokenPrice
     models: tuple[str, ...] = ("*",)
     parameters_max: float | None = None
+    size: str | None = None
+    serverless: bool | None = None
 
-    def holds(self, model: str, parameters: int | None) -> bool:
+    def holds(self, one: Served) -> bool:
         """A size that is not known is within no bound."""
-        if not any(fnmatchcase(model, pattern) for pattern in self.models):
+        if not any(fnmatchcase(one.model, pattern) for pattern in self.models):
             return False
-        return self.parameters_max is None or (parameters is not None and parameters <= self.parameters_max)
+        if self.serverless not in (None, one.serverless) or self.size not in (None, size_of(one.parameters, one.moe)):
+            return False
+        return self.parameters_max is None or (one.parameters is not None and one.parameters <= self.parameters_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +85,9 @@ class PriceList:
         price = self.hours.get(accelerator_type)
         return None if price is None else price * accelerators
 
-    def tokens(self, model: str, parameters: int | None) -> TokenPrice | None:
-        """Of the first bucket that holds the model; None where none does."""
-        return next((one.price for one in self.buckets if one.holds(model, parameters)), None)
+    def tokens(self, served: Served) -> TokenPrice | None:
+        """Of the first bucket that holds it; None where none does."""
+        return next((one.price for one in self.buckets if one.holds(served)), None)
 
 
 def micro_usd_per_hour(

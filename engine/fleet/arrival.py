@@ -8,6 +8,7 @@ From the process on it is `engine.fleet.replica_set`'s.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,8 @@ from engine.fleet.template import Template
 from engine.placement import fit
 from engine.placement.port import Launch, Need, Placed
 from engine.store.store import ReplicaRecord
+
+log = logging.getLogger(__name__)
 
 
 class Arrival:
@@ -53,10 +56,12 @@ class Arrival:
         draft_file = draft[0] if draft else None
         launch = template.launch(replica.id, replica.key, file, draft_file, cores=self._cores(), need=need)
         placed = await self._place(replica, template, launch, since)
-        where = f"pid {placed.pid}" + (f" on {replica.node.name}" if replica.node else "")
+        # In no event: those are for all who see the deployment, and this is for admins.
+        log.info("%s is process %d", replica.id, placed.pid)
+        how = f" on {replica.node.name}" if replica.node else ""
         if template.devices and not need.accelerators:
-            where += ", on the CPU: there are no accelerators"
-        await self._announce("Normal", "ReplicaStarted", f"{where}, loading the model", replica.id)
+            how += ", on the CPU: there are no accelerators"
+        await self._announce("Normal", "ReplicaStarted", f"loading the model{how}", replica.id)
 
     async def _need(self, template: Template) -> Need:
         """As far as it is known: while a model's file is not here, that is the size of its weights."""

@@ -10,12 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from client.addon_types import DeployedModel
+from client.addon_types import DeployedModel, DeployedModelSpec
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
 from client.types import Model
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
+from engine.fleet.addon_care import AddonCare
+from engine.fleet.addon_uses import AddonUses, Former
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for
 from engine.fleet.deployed_book import Book, account_of
@@ -23,6 +25,7 @@ from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
+from engine.serverless import is_shared
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +36,16 @@ MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random 
 
 class DeployedModels:
     """All records by name; what can be asked for is in the `directory` too. `keeper_of` finds the keeper of a
-    deployment, or raises NotFound."""
+    deployment, or raises NotFound; for `idle_s` see `AddonCare`."""
 
-    def __init__(self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory) -> None:
+    def __init__(
+        self, rooms: Rooms, keeper_of: Callable[[str], Keeper], directory: Directory, idle_s: float | None = None
+    ) -> None:
         self._rooms = rooms
         self._keeper_of = keeper_of
         self.book = Book(rooms, keeper_of, directory)
+        self.uses = AddonUses(rooms)
+        self.care = AddonCare(self.uses, self.book, keeper_of, self._put_back, self._unload_if, idle_s)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
         self._withdrawn = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
@@ -46,13 +53,16 @@ class DeployedModels:
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
         await self.book.load()
+        await self.uses.load([record for record in self.book if self.book.is_addon(record)])
         for record in self.book:
             self._want(record)
         for deployment in {record.deployment or "" for record in self.book if not self.book.lives(record)}:
             await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
         self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
+        self.care.start()
 
     async def close(self) -> None:
+        await self.care.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -88,15 +98,23 @@ class DeployedModels:
     async def add_base(self, keeper: Keeper, *, by: str) -> None:
         """The record of a new deployment's own model; the first deployment of a model is its default."""
         async with self._changing:
-            await self._add(keeper, keeper.deployment.base_model or "", DeployedModel(), by)
+            base = keeper.deployment.base_model or ""
+            await self._add(account_of(keeper.name), keeper, base, DeployedModel(public=is_shared(keeper.name)), by)
 
-    async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
-        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
+    def serves_base(self, keeper: Keeper) -> bool:
+        """Whether a deployment's own model has its record."""
+        return any(r.model == keeper.deployment.base_model for r in self.book.of(keeper.name))
+
+    async def create(
+        self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool, watched: bool = True
+    ) -> DeployedModel:
+        """Load an adapter onto a deployment of the account, or onto a serverless one, for the account alone: DEPLOYING,
+        then DEPLOYED or FAILED. `watched`: the one whose place it takes may have it back."""
         deployed_rules.check_new(spec)
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
         keeper = self._keeper_of(str(Name.of(spec.deployment or "", "deployments", account, "deployment")))
-        if account_of(keeper.name) != account:
+        if account_of(keeper.name) != account and not is_shared(keeper.name):
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
@@ -105,7 +123,8 @@ class DeployedModels:
             self._check_absent(model.name, keeper)
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
-            record = await self._add(keeper, model.name, spec, by)
+            record = await self._add(account, keeper, model.name, spec, by)
+            self.uses.add(record, self._former(merged[0]) if watched and merged else None)
         for former in merged:
             await self.delete(former.name, by=by)
         return self.get(record.name)
@@ -143,11 +162,27 @@ class DeployedModels:
             )
         async with self._changing:
             self.get(name)  # somebody else may have been quicker
-            await self.book.put(self.book.records[name].model_copy(update={"state": UNDEPLOYING}))
-        keeper.addons.wanted.pop(shown.model or "", None)
+            await self._withdraw(self.book.records[name], keeper)
+        await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
+
+    async def _unload_if(self, name: str, still: Callable[[], bool]) -> bool:
+        """`AddonCare`'s way: no request comes between what `still` sees and the end of the adapter."""
+        async with self._changing:
+            record = self.book.records.get(name)
+            if record is None or not still():
+                return False
+            await self._withdraw(record, self._keeper_of(record.deployment or ""))
+        return True
+
+    async def _withdraw(self, record: DeployedModel, keeper: Keeper) -> None:
+        await self.book.withdraw(record)
+        keeper.addons.wanted.pop(record.model or "", None)
         keeper.look_soon()
         self._withdrawn.set()
-        await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
+
+    async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
+        by = "nobody, for the errors of the one that took its place"
+        return await self.create(account, spec, by=by, replace_merged=True, watched=False)
 
     async def _sweep(self) -> None:
         self._withdrawn.set()
@@ -168,6 +203,7 @@ class DeployedModels:
             for record in withdrawn:
                 if not self.book.is_held(record):
                     await self.book.drop(record)
+                    self.uses.drop(record)
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
@@ -175,6 +211,7 @@ class DeployedModels:
             gone = self.book.of(deployment)
             for record in gone:
                 self.book.strike(record)
+                self.uses.drop(record)
             for record in gone:
                 await self.book.hand_on(record)
 
@@ -189,6 +226,7 @@ class DeployedModels:
         """A deployment was undeleted: it is the default again of what it was, and of what has no other."""
         async with self._changing:
             for record in self.book.of(deployment):
+                self.uses.touch(record)
                 same = self.book.same(record.model or "", account_of(record.name))
                 alone = not any(r.default for r in same if self.book.lives(r))
                 if record.state != UNDEPLOYING and (record.default or alone):
@@ -219,16 +257,21 @@ class DeployedModels:
         loaded = (r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable)
         return next((r.model for r in loaded), None)
 
-    async def _add(self, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
-        now, account = self._rooms.clock.wall(), account_of(keeper.name)
+    def _former(self, record: DeployedModel) -> Former:
+        """What another one takes the place of now."""
+        said = {field: getattr(record, field) for field in DeployedModelSpec.model_fields}
+        return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
+
+    async def _add(self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
+        now = self._rooms.clock.wall()
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
         others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
                 "display_name": spec.display_name or new_id[:63], "default": bool(spec.default) or not others,
-                "public": bool(spec.public), "serverless": False, "state": DEPLOYING, "created_by": by,
-                "create_time": now, "update_time": now,
+                "public": bool(spec.public), "serverless": is_shared(keeper.name), "state": DEPLOYING,
+                "created_by": by, "create_time": now, "update_time": now,
             }
         )  # fmt: skip
         await (self.book.put_default(record) if record.default else self.book.put(record))

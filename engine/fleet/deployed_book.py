@@ -68,6 +68,13 @@ class Book:
         """Whether it is its deployment's own model, not an adapter beside it."""
         return record.model == self._keeper_of(record.deployment or "").deployment.base_model
 
+    def is_addon(self, record: DeployedModel) -> bool:
+        """Whether it is an adapter, of a deployment that is there, maybe deleted."""
+        try:
+            return not self.is_base(record)
+        except NotFound:
+            return False
+
     def is_held(self, record: DeployedModel) -> bool:
         """Whether a replica has it in memory."""
         try:
@@ -80,6 +87,15 @@ class Book:
         """All of them or none, on disk first."""
         await self._store.put_deployed_models(*records)
         self._take(*records)
+
+    async def withdraw(self, record: DeployedModel) -> None:
+        """From now on nobody finds it: UNDEPLOYING, until it is dropped."""
+        self._take(record.model_copy(update={"state": UNDEPLOYING}))
+        try:
+            await self._store.put_deployed_models(self.records[record.name])
+        except BaseException:
+            self._take(record)
+            raise
 
     def strike(self, record: DeployedModel) -> None:
         """It is gone from the disk already."""

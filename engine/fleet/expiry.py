@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from client.types import UNDELETE_WITHIN
 from engine.control import idle
 from engine.fleet.keeper import Keeper
+from engine.serverless import is_shared
 
 
 def auto_delete_in_s(keeper: Keeper) -> float | None:
-    """Until it is deleted for idleness if nobody asks it before; None where it is not."""
-    if keeper.deleted or keeper.running() or keeper.lobby.held:
+    """Until it is deleted for idleness if nobody asks it before; None where it is not: a serverless one is offered,
+    whether anybody asks or not."""
+    if keeper.deleted or is_shared(keeper.name) or keeper.running() or keeper.lobby.held:
         return None
     return idle.left_s(keeper.deployment.min_replica_count or 0, keeper.idle_s())
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
-from client.names import Name, check_id, random_id
+from client.names import LIBRARY_ACCOUNT, Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, ReplicaStats
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
@@ -36,6 +36,7 @@ from engine.fleet.routers import Routers
 from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import restore, take_over
+from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,9 @@ class Fleet:
         self.alerts: Alerts = {}  # as they were judged last
         self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
-        self._plans = Plans(rooms.driver, rooms.library, settings.limits)
+        self.plans = Plans(rooms.driver, rooms.library, settings.limits, ShapeFiles(settings.shapes, rooms.clock))
         self.directory = Directory()  # what requests may ask for
-        self.deployed = DeployedModels(rooms, self.get, self.directory)
+        self.deployed = DeployedModels(rooms, self.get, self.directory, settings.unload_addons_after_s)
         self.routers = Routers(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.directory, self.deployed)
         self._sweeping: asyncio.Task[None] | None = None
@@ -94,6 +95,11 @@ class Fleet:
         prefix = f"accounts/{account}/"
         return [keeper for name, keeper in self._keepers.items() if name.startswith(prefix)]
 
+    def seen_by(self, account: str | None, *, whole: bool) -> list[Keeper]:
+        """What a dashboard of an account shows; to its admins (`whole`) the serverless ones too."""
+        shared = self.keepers(LIBRARY_ACCOUNT) if whole and account not in (None, LIBRARY_ACCOUNT) else []
+        return [*self.keepers(account), *shared]
+
     def get(self, name: str) -> Keeper:
         """The keeper of a deployment, soft-deleted ones included, or NotFound."""
         keeper = self._keepers.get(name)
@@ -116,7 +122,7 @@ class Fleet:
         """A new deployment, CREATING; with `validate_only` what it would be."""
         name = Name(account, "deployments", check_id(deployment_id or random_id(), "deploymentId"))
         self._check_free(name)
-        whole = await self._plans.whole(spec, name, options)
+        whole = await self.plans.whole(spec, name, options)
         self._check_free(name)  # somebody else may have been quicker meanwhile
         now = self.rooms.clock.wall()
         check_deployable(self.rooms.library.get(whole.base_model or ""), now.date())
@@ -155,11 +161,11 @@ class Fleet:
     ) -> Deployment:
         """The deployment with the changed fields; with `validate_only` UPDATING where replicas would be replaced."""
         keeper = self._living(name)
-        await self._plans.prepare(keeper.deployment, changes)
+        await self.plans.prepare(keeper.deployment, changes)
 
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
-            new = self._plans.changed(current, changes, mask, options)
+            new = self.plans.changed(current, changes, mask, options)
             check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
@@ -230,7 +236,7 @@ class Fleet:
         if not keeper.deleted:
             raise FailedPrecondition(f"deployment {name!r} is not deleted", field="name")
         self.rooms.library.get(keeper.deployment.base_model or "")  # it may have been deleted meanwhile
-        self._plans.check_draft(keeper.deployment)
+        self.plans.check_draft(keeper.deployment)
         back = {"delete_time": None, "purge_time": None, "state": "CREATING", "update_time": self.rooms.clock.wall()}
 
         def restored(current: Deployment) -> Deployment:
@@ -258,10 +264,6 @@ class Fleet:
             self.directory.hide(keeper.name)
         return keeper
 
-    def accelerated(self, deployment: Deployment) -> bool:
-        """Whether its replicas have accelerators."""
-        return self._plans.accelerated(deployment)
-
     def _cores_each(self) -> int:
         replicas = sum(keeper.deployment.max_replica_count or 0 for keeper in self.keepers() if not keeper.deleted)
         return cores_each(self.rooms.driver.nodes(), replicas)
@@ -287,7 +289,7 @@ class Fleet:
 
     async def sweep(self) -> None:
         """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
-        used for a week.
+        used for a week, and unload adapters that nobody uses.
 
         Nothing goes because a clock was set: so much time has to have gone by as well.
         """
@@ -300,3 +302,4 @@ class Fleet:
             elif auto_delete_in_s(keeper) == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
+        await self.deployed.care.sweep()

@@ -1,5 +1,5 @@
 """The fleet as those who watch it get it: one snapshot, written once, for all watchers of an account (once more for its
-admins, who see the engine's process and folder besides).
+admins, who see the processes, the engine's folder and serverless deployments besides).
 
 A large fleet is written in slices, and everybody else has a turn between two of them: the tokens of streams go through
 the same event loop. So deployments of one snapshot are seen some milliseconds apart; each by itself is seen at once.
@@ -65,15 +65,15 @@ async def written(
     frame = FleetSnapshot(
         time=fleet.rooms.clock.wall(),
         engine=views.engine_info(fleet, started_at, whole=whole),
-        alerts=views.alerts(fleet, account),
+        alerts=views.alerts(fleet, account, whole=whole),
     )
     head = frame.model_dump_json(by_alias=True, exclude_none=True, exclude={"deployments"})
     pieces = [before, head[:-1].encode(), b',"deployments":[']
-    for number, keeper in enumerate(fleet.keepers(account)):
+    for number, keeper in enumerate(fleet.seen_by(account, whole=whole)):
         if number:
             pieces.append(b",")
         if number % SLICE == SLICE - 1:
             await asyncio.sleep(0)
-        status = views.status(fleet, keeper, quotas_of)
+        status = views.status(fleet, keeper, quotas_of, whole=whole)
         pieces.append(status.model_dump_json(by_alias=True, exclude_none=True).encode())
     return b"".join([*pieces, b"]}", behind])

@@ -30,7 +30,7 @@ from engine.fleet.rollout import Rollout
 from engine.fleet.rooms import Rooms
 from engine.fleet.scaling import shortage_of
 from engine.fleet.suspects import Suspects
-from engine.fleet.template import Template, template_of
+from engine.fleet.template import Template, preemptible, template_of
 from engine.telemetry import metrics
 from engine.telemetry.history import Recorder
 from engine.telemetry.lately import Lately
@@ -49,7 +49,10 @@ class Keeper:
         self.record = Record(deployment, rooms.store)
         self.addons = Addons(self.announce, self.look_soon)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
-        self.replicas = ReplicaSet(rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring)
+        self.replicas = ReplicaSet(
+            rooms, self.announce, self.look_soon, cores, self.figures, self.addons.bring,
+            preemptible=preemptible(deployment),
+        )  # fmt: skip
         self.rollout = Rollout(deployment.name, rooms.store, self.announce)
         self.meter = Meter(deployment.name, rooms.clock)
         self.balancer = Balancer(rooms.clock, self.meter)

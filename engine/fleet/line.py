@@ -4,6 +4,9 @@ Each asks its driver again after a back-off (`engine.control.stockout`). Freed r
 is called first, the next one once that one has its answer, so that nobody younger pushes in. What was refused to one is
 not asked for others of the same need until more room is freed: a call costs as many questions as there are kinds of
 needs, plus one for each replica that is placed.
+
+Preemptible replicas give way to the others: those that stand end where that makes room (`engine.fleet.lodgers`), and
+until it is taken those that wait hold back; at any other time they are called after the others.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from engine.clock import Clock
 from engine.control.stockout import retry_s
+from engine.fleet.lodgers import Lodgers
 from engine.placement import fit
 from engine.placement.port import Driver, Launch, Need, Node, Placed, Stockout
 
@@ -48,6 +52,8 @@ class Line:
         self._waiters: list[_Waiter] = []
         self._called: _Waiter | None = None  # it has no answer yet
         self._refused: set[Need] = set()  # since room was freed last
+        self.lodgers = Lodgers(driver, clock)
+        self._claims: set[_Waiter] = set()  # for whom preemptible replicas end
         self._frees = 0
         self._watching: asyncio.Task[None] | None = None
 
@@ -69,25 +75,33 @@ class Line:
         node could ever have any."""
 
         async def look() -> None:
-            fit.choose(self._driver.nodes(), need)
+            try:
+                fit.choose(self._driver.nodes(), need)
+            except Stockout:
+                if not self.lodgers.could_make_room(need):
+                    raise
 
-        await self._in_turn(need, look, held_up)
+        await self._in_turn(need, look, held_up, claims=False)
 
-    async def _in_turn(self, need: Need, ask: Callable[[], Awaitable[T]], held_up: HeldUp) -> T:
-        """What is asked, again and again in turn with the others, until it raises no Stockout any more."""
+    async def _in_turn(self, need: Need, ask: Callable[[], Awaitable[T]], held_up: HeldUp, *, claims: bool = True) -> T:
+        """What is asked, again and again in turn with the others, until it raises no Stockout any more. `claims`:
+        whether preemptible replicas end for it."""
         waiter, attempts, retry_at = _Waiter(need), 0, -math.inf
         self._waiters.append(waiter)
         try:
             while True:
                 waiter.frees = self._frees
                 try:
+                    if need.preemptible and self._claims:
+                        raise Stockout("what is free, or soon will be, is for a replica that is not preemptible")
                     return await ask()
                 except Stockout as shortage:
+                    why = str(shortage) + (self._claim(waiter) if claims else "")
                     now = self._clock.monotonic()
                     if now >= retry_at:  # a call in between is no try of its own
                         attempts += 1
                         retry_at = now + retry_s(attempts, random.random())
-                    await held_up(str(shortage), retry_at)
+                    await held_up(why, retry_at)
                 await self._wait(waiter, retry_at)
         finally:
             self._leave(waiter)
@@ -97,6 +111,22 @@ class Line:
         self._frees += 1
         self._refused.clear()
         self._call_next()
+
+    def _claim(self, waiter: _Waiter) -> str:
+        """Let preemptible replicas end for it, as many as it takes; says so."""
+        leaving = self.lodgers.make_room(waiter.need)
+        if not leaving:
+            self._waive(waiter)
+            return ""
+        self._claims.add(waiter)
+        ending = "a preemptible replica ends" if leaving == 1 else f"{leaving} preemptible replicas end"
+        return f"; {ending} to make room"
+
+    def _waive(self, waiter: _Waiter) -> None:
+        """It has its place, or cannot have it: those that held back are asked again."""
+        if waiter in self._claims:
+            self._claims.discard(waiter)
+            self._refused = {need for need in self._refused if not need.preemptible}
 
     async def _wait(self, waiter: _Waiter, retry_at: float) -> None:
         """Until it is called, or until its next try."""
@@ -120,6 +150,7 @@ class Line:
 
     def _leave(self, waiter: _Waiter) -> None:
         self._waiters.remove(waiter)
+        self._waive(waiter)
         self._answered(waiter)
         if not any(one.woken for one in self._waiters) and self._watching is not None:
             self._watching.cancel()
@@ -131,10 +162,11 @@ class Line:
         self._call_next()
 
     def _call_next(self) -> None:
-        """The oldest whose need was not refused since room was freed."""
+        """The oldest whose need was not refused since room was freed; preemptible ones last, if at all."""
         if self._called is not None:
             return
-        for waiter in self._waiters:
+        last = [] if self._claims else [one for one in self._waiters if one.need.preemptible]
+        for waiter in (*(one for one in self._waiters if not one.need.preemptible), *last):
             if waiter.woken is not None and not waiter.woken.done() and waiter.need not in self._refused:
                 self._called = waiter
                 waiter.woken.set_result(None)

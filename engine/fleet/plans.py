@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from client.errors import InvalidArgument
+from collections.abc import Sequence
+
+from client.addon_types import DeploymentShapeVersion
+from client.errors import FiredeckError, InvalidArgument
 from client.names import Name
 from client.types import Deployment
-from engine import declare, precision
+from engine import declare, long_prompt, precision
 from engine.control.windows import Limits
 from engine.deployed_rules import check_owner
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import template_of
 from engine.library import Library
 from engine.placement.port import Driver
-from engine.shapes import WriteOptions, check_served, completed, reshaped
+from engine.shape_files import ShapeFiles
+from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, judged, reshaped
 
 SIMULATED_LABEL = "firedeck.simulated"
 
@@ -21,15 +25,29 @@ class Plans:
     """Plans for the models of a library on the nodes of a driver. What cannot be is InvalidArgument, NotFound or
     FailedPrecondition."""
 
-    def __init__(self, driver: Driver, library: Library, limits: Limits) -> None:
+    def __init__(self, driver: Driver, library: Library, limits: Limits, shape_files: ShapeFiles) -> None:
         self._driver = driver
         self._library = library
         self._limits = limits
+        self._shape_files = shape_files
         self._sizing = Sizing(driver, library.files)
 
     def accelerated(self, deployment: Deployment) -> bool:
         """Whether its replicas run on accelerators."""
         return self._sizing.accelerators(template_of(deployment)) > 0
+
+    def shape_versions(self) -> list[DeploymentShapeVersion]:
+        """Every version of every shape, `validated` where its model could be deployed so now. Whether a node has room
+        for it is seen when it is."""
+        return judged(self._shape_files.versions(), self._could_be)
+
+    def _could_be(self, version: DeploymentShapeVersion) -> bool:
+        spec = Deployment(base_model=version.snapshot.base_model, deployment_shape=version.name)
+        try:
+            self._declared(spec, Name("any", "deployments", "any"), NO_OPTIONS, [version])
+        except FiredeckError:
+            return False
+        return True
 
     async def whole(self, spec: Deployment, name: Name, options: WriteOptions) -> Deployment:
         """A new deployment as `spec` asks for it. Reads the headers of its models' files."""
@@ -39,15 +57,23 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        complete = precision.settled(completed(named, model, options), model)
-        made = declare.create(complete, name, self._library.served(model.name).context_length, self._limits)
-        check_served(made, model, options)
-        self.check_draft(made)
+        complete, made = self._declared(named, name, options, self.shape_versions() if named.deployment_shape else [])
         await self._sizing.warm(made.base_model, made.draft_model, made.precision)
         if not complete.accelerator_count:
             made = self._with_least_accelerators(made)
         self._check_size(made)
         return self._labelled(made)
+
+    def _declared(
+        self, spec: Deployment, name: Name, options: WriteOptions, versions: Sequence[DeploymentShapeVersion]
+    ) -> tuple[Deployment, Deployment]:
+        """`spec` with what its shape and its model fill in, then with every default, and checked."""
+        model = self._library.get(spec.base_model or "")
+        complete = precision.settled(completed(spec, model, options, versions), model)
+        made = declare.create(complete, name, self._library.served(model.name).context_length, self._limits)
+        check_served(made, model, options)
+        self.check_draft(made)
+        return complete, made
 
     async def prepare(self, current: Deployment, changes: Deployment) -> None:
         """Before `changed`: full names in the place of the models that `changes` names, headers of files read."""
@@ -63,11 +89,14 @@ class Plans:
         model = self._library.get(current.base_model or "")
         context = self._library.served(model.name).context_length
         declared = declare.update(current, changes, mask, context, self._limits)
-        new = precision.settled(reshaped(current, declared, options), model, current)
+        if long_prompt.asked(declared) != long_prompt.asked(current) and changes.accelerator_count is None:
+            declared = self._counted_anew(current, declared)
+        versions = self.shape_versions() if declared.deployment_shape else []
+        new = precision.settled(reshaped(current, declared, options, versions), model, current)
         check_served(new, model, options)
         self.check_draft(new)
         checked = not current.disable_deployment_size_validation
-        if template_of(new) != template_of(current) or not checked:
+        if template_of(new) != template_of(current) or new.auto_tune != current.auto_tune or not checked:
             self._check_size(new)
         return self._labelled(new)
 
@@ -85,13 +114,21 @@ class Plans:
             spec.draft_model = self._library.resolve(draft, account, "draftModel") if draft else None
 
     def _check_size(self, deployment: Deployment) -> None:
-        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels."""
+        """FailedPrecondition when no node could ever hold a replica of it, or none has such labels; also
+        InvalidArgument for what `longPrompt` does not go with."""
+        long_prompt.check(deployment, self._sizing.most_accelerators(template_of(deployment)))
         self._sizing.check(template_of(deployment), size=not deployment.disable_deployment_size_validation)
 
     def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
-        """`acceleratorCount` where none was asked for: the estimated minimum for the model."""
-        least = self._sizing.least_accelerators(template_of(deployment))
-        return deployment.model_copy(update={"accelerator_count": least})
+        """`acceleratorCount` where none was asked for: the estimated minimum for the model, or twice that."""
+        template = template_of(deployment)
+        least, most = self._sizing.least_accelerators(template), self._sizing.most_accelerators(template)
+        return deployment.model_copy(update={"accelerator_count": long_prompt.accelerators(deployment, least, most)})
+
+    def _counted_anew(self, current: Deployment, new: Deployment) -> Deployment:
+        """`longPrompt` was turned on or off: the count of its former state becomes that of the new one."""
+        filled_in = self._with_least_accelerators(current).accelerator_count == current.accelerator_count
+        return self._with_least_accelerators(new) if filled_in and not new.deployment_shape else new
 
     def _labelled(self, deployment: Deployment) -> Deployment:
         """What is simulated says so, whatever its owner writes."""

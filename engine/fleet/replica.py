@@ -242,14 +242,14 @@ class Replica:
             cached_tokens=self.report.cached_tokens,
         )
 
-    def view(self, restarts: int) -> ReplicaView:
-        """What the dashboard shows."""
+    def view(self, restarts: int, *, whole: bool = True) -> ReplicaView:
+        """What the dashboard shows; `whole`: with its process."""
         body = self.report.body
         device = body.get("device", {})
         return ReplicaView(
             id=self.id,
             stage=self.stage.value,
-            pid=self.placed.pid if self.placed else None,
+            pid=self.placed.pid if self.placed and whole else None,
             device=device.get("kind"),
             node=self.node.name if self.node else None,
             region=self.node.region if self.node else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 
 from client.names import random_id
 from engine.control.backoff import Backoff, Starts
@@ -24,13 +25,14 @@ from engine.telemetry.deaths import DEATHS
 from engine.telemetry.replica_figures import ReplicaFigures
 
 LAST_WORDS_LINES = 20
+PREEMPTED = "it gave its place to a replica that is not preemptible, and is placed again when there is room"
 REASON_CHARS = 900  # of how a replica ended and what it logged last, in a status or an event
 
 
 class ReplicaSet:
     """Replicas by id, and how their starts went. `wake` is called whenever one of them changed; `cores` tells how many
     cores a replica that starts now may use; `figures` sums up what they report; `prepare` is called before one takes
-    requests."""
+    requests; `preemptible`: they give their places to those of other deployments."""
 
     def __init__(
         self,
@@ -40,6 +42,8 @@ class ReplicaSet:
         cores: Callable[[], int],
         figures: ReplicaFigures,
         prepare: Prepare = as_it_is,
+        *,
+        preemptible: bool = False,
     ) -> None:
         self.replicas: dict[str, Replica] = {}
         self.restarts = 0
@@ -47,7 +51,7 @@ class ReplicaSet:
         self._rooms = rooms
         self._arrival = Arrival(rooms, announce, wake, cores)
         self._announce, self._wake, self._prepare = announce, wake, prepare
-        self._figures = figures
+        self._figures, self._preemptible = figures, preemptible
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __iter__(self) -> Iterator[Replica]:
@@ -169,6 +173,8 @@ class ReplicaSet:
 
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""
+        if self._preemptible:
+            self._rooms.line.lodgers.add(replica, partial(self._give_way, replica))
         try:
             await replica.start_up(self._prepare)
         except Exception as error:
@@ -201,7 +207,12 @@ class ReplicaSet:
         if step.fault:
             self._wake()  # it is replaced by the next look
 
+    def _give_way(self, replica: Replica) -> None:
+        self._term(replica, PREEMPTED)
+        self._wake()
+
     def _term(self, replica: Replica, why: str) -> None:
+        self._rooms.line.lodgers.leaves(replica.id)
         replica.enter(Stage.STOPPING, why)
         if replica.placed:
             self._rooms.driver.stop(replica.placed, force=False)
@@ -217,7 +228,8 @@ class ReplicaSet:
         self.crashed(replica)  # asked while the driver still knows
         told = replica.stage == Stage.STOPPING
         if told and not replica.wedged and not replica.broken:
-            await self._announce("Normal", "ReplicaStopped", replica.reason or "stopped", replica.id)
+            how = ("Warning", "Preempted") if replica.reason == PREEMPTED else ("Normal", "ReplicaStopped")
+            await self._announce(*how, replica.reason or "stopped", replica.id)
         else:
             serving = replica.stage in (Stage.READY, Stage.DRAINING)  # then its reason is not that of a failure
             reason = "" if serving else replica.reason
@@ -271,6 +283,7 @@ class ReplicaSet:
         if replica.placed:
             self._rooms.driver.stop(replica.placed, force=True)  # gone already, unless its start was given up
             self._rooms.driver.forget(replica.placed)
+            self._rooms.line.lodgers.gone(replica.id)
             self._rooms.line.freed()
         await self._rooms.store.drop_replica(replica.id)
         self._wake()

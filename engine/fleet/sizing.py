@@ -34,6 +34,10 @@ class Sizing:
         too, is none where no node that it may use has any: then it runs on the CPU."""
         return _accelerators(self._driver.nodes(), template)
 
+    def most_accelerators(self, template: Template) -> int:
+        """Those of the node that has the most, of the nodes that a replica may use."""
+        return _most(self._driver.nodes(), template)
+
     def need(self, template: Template, cores: int = 1) -> Need:
         """What a replica of this template takes that may use so many cores."""
         return self._need(self._driver.nodes(), template, cores)
@@ -48,6 +52,7 @@ class Sizing:
             model_bytes=size.model_bytes,
             process_bytes=size.process_bytes,
             threads=template.threads or cores,
+            preemptible=template.preemptible,
         )
 
     def estimate(self, template: Template, work: Workload) -> Estimate:

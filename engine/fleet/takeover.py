@@ -42,7 +42,8 @@ async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequen
         if placed and ours and keeper and not keeper.deleted and rooms.driver.alive(placed):
             keeper.replicas.adopt(record, placed)
             adopted.add(placed.socket)
-            await keeper.announce("Normal", "ReplicaAdopted", f"pid {placed.pid} outlived the engine", record.id)
+            log.info("%s is process %d", record.id, placed.pid)
+            await keeper.announce("Normal", "ReplicaAdopted", "it outlived the engine", record.id)
         else:
             if keeper and record.pid is None:
                 keeper.replicas.go_on_waiting(record.created_at)

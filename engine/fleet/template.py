@@ -16,7 +16,7 @@ from engine.control import capacity
 from engine.placement import regions
 from engine.placement.port import Launch, Need
 
-_PLACEMENT = ("accelerator_type", "regions")  # where a replica goes, not what it is started with
+_PLACEMENT = ("accelerator_type", "regions", "preemptible")  # where a replica goes, not what it is started with
 _COUNTED_IF_SET = ("precision",)  # younger than generations that replicas of today have
 
 
@@ -44,6 +44,7 @@ class Template:
     accelerator_type: str | None = None
     regions: frozenset[str] | None = None
     precision: str | None = None  # of the model, as declared
+    preemptible: bool = False
 
     def launch(
         self, replica: str, key: str, model_file: Path, draft_file: Path | None, *, cores: int, need: Need | None = None
@@ -107,7 +108,13 @@ def template_of(declared: Deployment) -> Template:
         generation=digest,
         accelerator_type=wanted_type(declared),
         regions=wanted_regions(declared),
+        preemptible=preemptible(declared),
     )
+
+
+def preemptible(declared: Deployment) -> bool:
+    """Whether its replicas give their places to those of deployments that are not, and find none."""
+    return bool(declared.preemptible or declared.spot)
 
 
 def places(declared: Deployment) -> int:

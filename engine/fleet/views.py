@@ -44,14 +44,15 @@ def engine_info(fleet: Fleet, started_at: datetime, *, whole: bool = True) -> En
     )
 
 
-def status(fleet: Fleet, keeper: Keeper, quotas_of: QuotasOf) -> DeploymentStatus:
-    """One deployment with its numbers, its replicas, the autoscaler's reasons and what holds it up."""
+def status(fleet: Fleet, keeper: Keeper, quotas_of: QuotasOf, *, whole: bool = True) -> DeploymentStatus:
+    """One deployment with its numbers, its replicas, the autoscaler's reasons and what holds it up; `whole`: with the
+    processes of its replicas."""
     in_replicas = sum(r.report.body.get("running", 0) for r in keeper.replicas)
     return DeploymentStatus(
         deployment=keeper.deployment,
         stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=keeper.serves()),
         autoscaler=_autoscaler(fleet, keeper),
-        replicas=[replica.view(keeper.replicas.restarts) for replica in keeper.replicas],
+        replicas=[replica.view(keeper.replicas.restarts, whole=whole) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
         conditions=conditions(keeper, fleet.rooms.clock, quotas_of),
         observed_update_time=keeper.observed_update_time,
@@ -84,9 +85,9 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
     )
 
 
-def alerts(fleet: Fleet, account: str | None) -> list[AlertView]:
-    """Of an account, or of all; those that fire first."""
-    mine = {keeper.name for keeper in fleet.keepers(account)}
+def alerts(fleet: Fleet, account: str | None, *, whole: bool = False) -> list[AlertView]:
+    """Of what an account sees, or of all; those that fire first."""
+    mine = {keeper.name for keeper in fleet.seen_by(account, whole=whole)}
     found = [_alert(fleet, alert) for alert in fleet.alerts.values() if alert.deployment in mine]
     return sorted(found, key=lambda a: (a.state != FIRING, a.severity != WARNING, a.deployment, a.name))
 

@@ -3,6 +3,7 @@
     data   Admission   the tallies of the holders (accounts and keys) that were charged in the last minute
            Visit       one request: whom it is charged to, and what
     verbs  enter       count it as a request and as one under way, or refuse it: before its body is read
+           share       it goes to a serverless deployment: count it there too, or refuse it
            charge      its tokens, or refuse it and take back what `enter` counted
            settle      what it really used, known at its end, also when its client has left
            telling     `send` that puts the documented x-ratelimit headers on whatever is answered
@@ -38,13 +39,15 @@ _HEADER = {
 }  # fmt: skip
 _DOOR: Amounts = {Kind.REQUESTS: 1, Kind.CONCURRENT: 1}
 _REQUEST: Amounts = {Kind.REQUESTS: 1}
+_SERVERLESS = "#serverless"  # ends the holder that an account is with what it asks of serverless deployments
 
 
 class Admission:
-    """One gateway's. `now` is monotonic seconds."""
+    """One gateway's. `now` is monotonic seconds; `serverless`: what an account may ask of serverless deployments."""
 
-    def __init__(self, limits: RateLimits, now: Callable[[], float]) -> None:
+    def __init__(self, limits: RateLimits, now: Callable[[], float], serverless: Amounts | None = None) -> None:
         self.limits, self.now = limits, now
+        self._serverless = serverless or {}
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
         limits.used = self.used
 
@@ -55,6 +58,9 @@ class Admission:
     def used(self, holder: str, kind: Kind) -> int:
         tally = self._tallies.get(holder)
         return tally.used(kind, self.now()) if tally else 0
+
+    def limits_of(self, holder: str) -> Amounts:
+        return self._serverless if holder.endswith(_SERVERLESS) else self.limits.of(holder)
 
     def visit(self, caller: Principal) -> Visit:
         account, key = account_holder(caller.account), key_holder(caller.account, caller.user, caller.key_id)
@@ -93,10 +99,16 @@ class Visit:
 
     def enter(self) -> None:
         """ResourceExhausted when it is one too many for this minute, or at the same time."""
-        self._charge(_DOOR, _REQUEST)
+        self._charge(_DOOR, _REQUEST, self._holders)
         self._under_way = [self._admission.tally(holder) for holder in self._holders]
         for tally in self._under_way:
             tally.concurrent += 1
+
+    def share(self) -> None:
+        """ResourceExhausted when it is one too many of its account for serverless deployments in this minute."""
+        shared = self._holders[0] + _SERVERLESS
+        self._holders = [*self._holders, shared]
+        self._come_in(_REQUEST, [shared])
 
     def charge(self, fields: dict[str, Any], body: bytes, *, generates: bool, context: int | None = None) -> int | None:
         """The tokens that it will take, as far as that can be told; ResourceExhausted when they are too many. How many
@@ -107,13 +119,7 @@ class Visit:
             given = self._within(asked)
             generated = asked.estimate if given is None else given.tokens
             self._most = given.most if given is not None and given.most < asked.most else None
-        demand = {Kind.PROMPT: prompt, Kind.UNCACHED: prompt, Kind.GENERATED: generated}
-        try:
-            self._charge(demand, demand)
-        except ResourceExhausted:
-            self._settle({Kind.REQUESTS: 0})  # it did not come in
-            self._most = None
-            raise
+        self._come_in({Kind.PROMPT: prompt, Kind.UNCACHED: prompt, Kind.GENERATED: generated}, self._holders)
         return self._most
 
     def settle(self, exchange: Exchange) -> None:
@@ -147,7 +153,7 @@ class Visit:
 
     def headers(self) -> Headers:
         """The documented ones: of two limits of a kind the one of which less is left."""
-        limits = [(holder, self._admission.limits.of(holder)) for holder in self._holders]
+        limits = [(holder, self._admission.limits_of(holder)) for holder in self._holders]
         told: Headers = [*self.told_besides]
         for kind in PER_MINUTE:
             left = [
@@ -167,19 +173,28 @@ class Visit:
         """What of it the limits may let in: less is left of them where it has to wait. None without a limit."""
         given = None
         for holder in self._holders:
-            limit = self._admission.limits.of(holder).get(Kind.GENERATED)
+            limit = self._admission.limits_of(holder).get(Kind.GENERATED)
             if limit is not None:
                 left = limit - self._admission.used(holder, Kind.GENERATED)
                 given = (given or asked).within(limit, left)
         return given
 
-    def _charge(self, demand: Amounts, counted: Amounts) -> None:
+    def _come_in(self, demand: Amounts, holders: list[str]) -> None:
+        """Charge it further; where that is too much, it did not come in at all."""
+        try:
+            self._charge(demand, demand, holders)
+        except ResourceExhausted:
+            self._settle({Kind.REQUESTS: 0})
+            self._most = None
+            raise
+
+    def _charge(self, demand: Amounts, counted: Amounts, holders: list[str]) -> None:
         """All holders or none."""
         now = self._admission.now()
-        tallies = [(holder, self._admission.tally(holder)) for holder in self._holders]
+        tallies = [(holder, self._admission.tally(holder)) for holder in holders]
         refusals: dict[Refusal, str] = {}
         for holder, tally in tallies:
-            refusal = tally.refusal(self._admission.limits.of(holder), demand, now)
+            refusal = tally.refusal(self._admission.limits_of(holder), demand, now)
             if refusal is not None:
                 refusals[refusal] = holder
         worst = longest(refusals)
@@ -200,9 +215,12 @@ class Visit:
 def refused(refusal: Refusal, holder: str, now: float, *, needed: int, left: int) -> ResourceExhausted:
     """What a client is told. `retry_after_s` is exact, but for requests under way; None for never. `needed`, `left`: of
     the limit."""
-    _, account, *key = holder.split("/")
+    _, account, *key = holder.removesuffix(_SERVERLESS).split("/")
     who = "this API key" if key else f"account {account!r}"
     which = f" --key-id {key[3]} --user {key[1]}" if key else ""
+    remedy = f"let an admin raise it: firedeck quota update {refusal.kind} --value N{which}"
+    if holder.endswith(_SERVERLESS):
+        who, remedy = f"{who} on serverless", "deploy the model for yourself: firedeck create deployment MODEL"
     if refusal.kind is Kind.CONCURRENT:
         what = f"has {refusal.limit} requests under way, all that it may have at a time"
     else:
@@ -213,7 +231,7 @@ def refused(refusal: Refusal, holder: str, now: float, *, needed: int, left: int
     less = "ask for a smaller max_tokens, " if refusal.kind is Kind.GENERATED and left else ""
     return ResourceExhausted(
         f"{who} {what} ({refusal.kind})",
-        hint=f"{less}wait, or let an admin raise it: firedeck quota update {refusal.kind} --value N{which}",
+        hint=f"{less}wait, or {remedy}",
         retry_after_s=None if math.isinf(wait_s) else wait_s,
     ).because(refusal.kind)
 

@@ -213,6 +213,7 @@ class ServedModel(TypedDict):
     supports_image_input: bool
     supports_tools: bool
     context_length: int | None
+    deprecation_date: NotRequired[str]
 
 
 class ServedModels(TypedDict):

@@ -2,7 +2,7 @@
 
     verbs  bridged   the ways in and out of a request of this API; of any other as they are
     near   `engine.app` asks for each inference request, before anything can refuse it; `messages_request` and
-           `messages_answer` know the two shapes
+           `messages_answer` know the two shapes, `messages_models` that of the list of models
 
 What lies between is a chat completion: guards, limits, cache, routing and accounting know nothing else. Counting tokens
 goes to a replica, which makes the prompt and computes nothing.
@@ -11,13 +11,17 @@ goes to a replica, which makes the prompt and computes nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from client.errors import InvalidArgument
 from engine.asgi import Headers, Message, Receive, Scope, Send, parse_object, read_body
+from engine.gateway import messages_models
 from engine.gateway.messages_answer import Events, error_of, message_of
 from engine.gateway.messages_request import CountRequest, MessagesRequest, chat_of
 from engine.replica.wire_types import validated
-from engine.telemetry import tracing
+from engine.telemetry import metrics, tracing
 
 MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 CHAT = "/v1/chat/completions"
@@ -26,14 +30,21 @@ _STREAM = b"text/event-stream"
 
 
 def bridged(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """From here on the request is for CHAT, or for COUNT: `scope` says so too."""
+    """From here on a message's request is for CHAT: `scope` says so too."""
     path = scope["path"].removeprefix(_PREFIX)
-    if path not in (MESSAGES, COUNT):
+    if messages_models.asked(scope, path):
+        page = partial(messages_models.page_of, query=scope["query_string"].decode("latin-1"))
+        return receive, _Answering(send, page if path == messages_models.MODELS else messages_models.info_of)
+    if path == COUNT:
+        return _Reading(scope, receive, CountRequest).receive, _Answering(send, _count_of)
+    if path != MESSAGES:
         return receive, send
-    if path == MESSAGES:
-        scope["path"], scope["raw_path"] = CHAT, CHAT.encode()
-    reading = _Reading(scope, receive, MessagesRequest if path == MESSAGES else CountRequest)
-    return reading.receive, _Answering(send, counted=path == COUNT)
+    scope["path"], scope["raw_path"] = CHAT, CHAT.encode()
+    return _Reading(scope, receive, MessagesRequest).receive, _Answering(send, message_of)
+
+
+def _count_of(found: dict[str, Any]) -> dict[str, Any]:
+    return {"input_tokens": found["prompt_tokens"]}
 
 
 class _Reading:
@@ -53,10 +64,10 @@ class _Reading:
 
 
 class _Answering:
-    """`send` that puts a chat completion's answer into this API's shape."""
+    """`send` that puts what is answered into this API's shape: `told` what is answered whole."""
 
-    def __init__(self, send: Send, *, counted: bool) -> None:
-        self._send, self._counted = send, counted
+    def __init__(self, send: Send, told: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._send, self._told = send, told
         self._start: Message = {}
         self._events: Events | None = None
         self._body = bytearray()
@@ -80,14 +91,20 @@ class _Answering:
             await self._send(self._start)
 
     async def _whole(self) -> None:
-        status, found = self._start["status"], json.loads(bytes(self._body))
-        content = json.dumps(self._told(status, found)).encode()
+        status, told = self._answer(self._start["status"], json.loads(bytes(self._body)))
+        content = json.dumps(told).encode()
         others = [one for one in self._start["headers"] if one[0] != b"content-length"]
         length = (b"content-length", str(len(content)).encode())
-        await self._send({**self._start, "headers": [*others, length]})
+        await self._send({**self._start, "status": status, "headers": [*others, length]})
         await self._send({"type": "http.response.body", "body": content})
 
-    def _told(self, status: int, found: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, status: int, found: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        request_id = tracing.request_id()
         if status != 200:
-            return error_of(status, found, tracing.request_id())
-        return {"input_tokens": found["prompt_tokens"]} if self._counted else message_of(found)
+            return status, error_of(status, found, request_id)
+        try:
+            return status, self._told(found)
+        except InvalidArgument as error:
+            tracing.refused(error)
+            metrics.refused(error)
+            return error.status, error_of(error.status, error.inference_body(request_id), request_id)

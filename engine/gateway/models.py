@@ -15,8 +15,8 @@ ROUTER = "ROUTER"  # a kind of firedeck's own beside the documented ones of mode
 
 
 def models_of(house: House, account: str) -> list[dict[str, Any]]:
-    """Each deployment under its own name and its model under the bare one, adapters that are loaded, and routers that
-    have a target."""
+    """Each deployment under its own name and its model under the bare one, adapters that are loaded, routers that have
+    a target, and the models that are served serverless."""
     listed: dict[str, dict[str, Any]] = {}
     for keeper in house.fleet.keepers(account):
         if keeper.deleted:
@@ -30,15 +30,22 @@ def models_of(house: House, account: str) -> list[dict[str, Any]]:
         targets = [_model(house, router.name, keeper) for keeper in house.fleet.routers.targets_of(router)]
         if targets:
             listed[router.name] = _of_router(router, targets)
+    for keeper in house.fleet.keepers(LIBRARY_ACCOUNT):
+        if not keeper.deleted:
+            model_id = keeper.deployment.base_model or ""
+            listed.setdefault(model_id, _model(house, model_id, keeper))
     return list(listed.values())
 
 
 def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
+    """`deprecation_date` is there of one that is not deployed anew from that day on."""
     deployment = keeper.deployment
     model = house.library.get(deployment.base_model or "")
     served = house.library.served(model.name)
     library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
     chats = bool(served.use_hf_apply_chat_template)
+    day = house.library.deprecated_on(model.name)
+    extra = {"deprecation_date": day.isoformat()} if day is not None else {}
     return {
         "id": model_id,
         "object": "model",
@@ -50,6 +57,7 @@ def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
         # Of a chat template: a replica tells the tools to one that knows of none as text.
         "supports_tools": bool(served.supports_tools),
         "context_length": deployment.max_context_length,
+        **extra,
     } | ({"simulated": True} if house.fleet.rooms.driver.simulated else {})
 
 
@@ -58,4 +66,5 @@ def _of_router(router: Router, targets: Sequence[Mapping[str, Any]]) -> dict[str
     contexts = [one["context_length"] for one in targets if one["context_length"]]
     able = {name: all(one[name] for one in targets) for name in ("supports_chat", "supports_tools")}
     made = int(router.create_time.timestamp()) if router.create_time else 0
-    return {**targets[0], **able, "kind": ROUTER, "created": made, "context_length": min(contexts, default=None)}
+    first = {name: value for name, value in targets[0].items() if name != "deprecation_date"}  # others may go on
+    return {**first, **able, "kind": ROUTER, "created": made, "context_length": min(contexts, default=None)}

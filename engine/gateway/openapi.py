@@ -108,7 +108,7 @@ _REFUSED: dict[str, dict[str, Iterable[Any]]] = {
 @functools.cache
 def document() -> Json:
     """The document, made once."""
-    own = messages_openapi.in_its_own_shape
+    own, also = messages_openapi.in_its_own_shape, messages_openapi.also_in_its_own_shape
     return {
         "openapi": "3.1.0",
         "info": {
@@ -117,7 +117,8 @@ def document() -> Json:
             "description": (
                 "Fireworks' and OpenAI's inference API. Unknown fields are passed over. Another method than those here "
                 f"is answered by {MethodNotAllowed.status}, an unknown path by {NotFound.status}, in the same envelope."
-                " No path has a query parameter: any that is sent is passed over, as by Fireworks and OpenAI."
+                " No path has a query parameter, but for the list of models in Anthropic's shape: any that is sent is"
+                " passed over, as by Fireworks and OpenAI."
             ),
         },
         "servers": [{"url": "/inference/v1"}, {"url": "/v1"}],
@@ -129,8 +130,8 @@ def document() -> Json:
             "/rerank": _infer("Order documents by relevance", "RerankRequest", "Ranking"),
             "/messages": own(_infer("Create a message", "MessagesRequest", "AnsweredMessage", "MessageEvent")),
             "/messages/count_tokens": own(_infer("Count the tokens of a prompt", "CountRequest", "TokensCount")),
-            "/models": _read("List what can be asked", "ServedModels"),
-            "/models/{model}": _read("Get one of them", "ServedModel", _path("model")),
+            "/models": also(_read("List what can be asked", "ServedModels"), "ListedModels"),
+            "/models/{model}": also(_read("Get one of them", "ServedModel", _path("model")), "ListedModel"),
         },
         "components": {"schemas": _schemas(), "securitySchemes": _KEYS},
     }

@@ -50,6 +50,13 @@ def isolation_of(fields: Mapping[str, Any], headers: Mapping[str, str]) -> tuple
     return tuple(dict.fromkeys(key for key in keys if isinstance(key, str) and key))
 
 
+def isolated(headers: Mapping[str, str], account: str) -> dict[str, str]:
+    """The headers of a request to what accounts share: its account is, or begins, the key in the header. How soon an
+    answer begins then tells nobody what another account has asked."""
+    given = headers.get(ISOLATION_HEADER)
+    return {**headers, ISOLATION_HEADER: f"{account}/{given}" if given else account}
+
+
 def _read(fields: Mapping[str, Any], scope: Hashable) -> tuple[Links, int]:
     """Links and length in characters."""
     form, content, characters = request_text.opening(fields)

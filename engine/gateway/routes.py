@@ -30,21 +30,24 @@ from engine.asgi import (
     send_json,
 )
 from engine.clock import Clock
+from engine.control.limits import Kind
 from engine.deprecation import sunset
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
+from engine.gateway import verdict
 from engine.gateway.admit import Admission, Visit
 from engine.gateway.exchange import ADDON_HEADER, COMPUTED, GENERATES, POOLS, Exchange, ParsedRequest, sent_headers
 from engine.gateway.messages import COUNT, MESSAGES
 from engine.gateway.models import models_of
 from engine.gateway.policy import passage_of
-from engine.gateway.prompt import prompt_of
+from engine.gateway.prompt import isolated, prompt_of
 from engine.gateway.relay import break_off
 from engine.gateway.resolve import NOT_DEPLOYED, resolve
 from engine.gateway.shield import Shield, Way
 from engine.gateway.until import Ended, until_first
 from engine.house import House
 from engine.keys import Principal
+from engine.serverless import is_shared
 from engine.telemetry import metrics, tracing
 from engine.telemetry.tally import Bill
 
@@ -66,7 +69,8 @@ class Gateway:
 
     def __init__(self, house: House, clock: Clock) -> None:
         self._house = house
-        self.admission = Admission(house.access.quotas.rates, clock.monotonic)
+        serverless = {Kind.REQUESTS: house.fleet.settings.serverless.requests_per_minute}
+        self.admission = Admission(house.access.quotas.rates, clock.monotonic, serverless)
         self.shield = Shield(house, clock)
 
     @staticmethod
@@ -141,6 +145,10 @@ class Gateway:
         model = passage.deployment if passage else fields.get("model")
         keeper, addon = target_of(self._house.fleet, model, caller.account)
         self._house.access.quotas.admit_use(keeper.deployment)
+        headers = headers_of(scope)
+        if is_shared(keeper.name):
+            visit.share()
+            headers = isolated(headers, caller.account)
         if addon is not None and path in POOLS:
             raise InvalidArgument(
                 "vectors and relevance are not computed with an adapter", field="model", hint="ask the base model"
@@ -148,7 +156,6 @@ class Gateway:
         stream = fields.get("stream") if path in GENERATES else None
         if stream is not None and not isinstance(stream, bool):
             raise InvalidArgument("stream must be true or false", field="stream")
-        headers = headers_of(scope)
         exchange = Exchange(
             path, body, bool(stream), request_id, time.monotonic(), time.monotonic,
             sent_headers(headers, caller) | ({ADDON_HEADER: addon} if addon else {}),
@@ -180,6 +187,8 @@ class Gateway:
         """Forward, and write down what came of it whatever that is."""
         tracing.admitted()
         keeper.meter.began(synthetic=synthetic)
+        uses = self._house.fleet.deployed.uses
+        use = uses.began(keeper.name, exchange.sent_headers.get(ADDON_HEADER))
         failed = True
         try:
             timed = _timed(_billed(send, exchange, bill), exchange, keeper)
@@ -199,6 +208,7 @@ class Gateway:
             bill.settle(exchange.charged, failed=exchange.status >= 400 and exchange.status != CLIENT_GONE)
             tracing.came_of(exchange.status, exchange.ttft_s, (used.prompt, used.cached, used.generated))
             keeper.meter.ended(code=exchange.status, failed=failed, seconds=seconds, usage=used)
+            uses.ended(use, failed=verdict.failed(exchange))
 
     @staticmethod
     async def _break_off(exchange: Exchange, send: Send) -> None:

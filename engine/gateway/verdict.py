@@ -1,19 +1,30 @@
 """What a request tells of the replica that had it, and whether it may be tried again.
 
-Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.balancer` counts and decides.
+Neighbours: `engine.gateway.forward` asks at the end of each try; `engine.fleet.balancer` counts and decides. What came
+of the whole request `engine.gateway.routes` asks, for the adapter that it ran with.
 """
 
 from __future__ import annotations
 
-from client.errors import Unavailable
+from client.errors import Internal, Unavailable
 from engine.control.reconcile import Stage
 from engine.control.route import Prompt
 from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
+from engine.gateway.exchange import Exchange
 from engine.telemetry import metrics
 
+OK = 200
 RETRY_LATER_S = 5.0
 FAULTS = frozenset({500, 502})  # of a replica that lives; 504 is the client's own deadline
+
+
+def failed(exchange: Exchange) -> bool | None:
+    """Whether its replicas failed it: by an error of theirs, or by their end. None where that tells nothing of them: of
+    the client's own errors, and of what no replica took."""
+    if exchange.status == Internal.status or (exchange.status > Internal.status and exchange.lost):
+        return True
+    return False if exchange.status == OK and not exchange.cached else None
 
 
 def refuse_retry(keeper: Keeper) -> None:

@@ -91,6 +91,7 @@ class Entry:
     supports_chat: bool | None
     embedded: bool = False  # fetched by `make install`
     recommended_drafts: tuple[str, ...] = ()  # models of the library that may draft for it
+    moe: bool = False  # a mixture of experts
 
     @property
     def id(self) -> str:

@@ -36,6 +36,7 @@ class GgufInfo:
     vocabulary_size: int | None
     has_chat_template: bool
     split_count: int  # files that the model is spread over; 1 for all but the largest
+    expert_count: int | None = None  # of a mixture of experts
 
 
 def read(path: Path) -> GgufInfo:
@@ -73,6 +74,7 @@ def _info(cursor: Cursor, header: Header) -> GgufInfo:
         vocabulary_size=tokens.length if tokens else facts.count(f"{architecture}.vocab_size"),
         has_chat_template=bool(facts.text("tokenizer.chat_template")),
         split_count=facts.count("split.count") or 1,
+        expert_count=facts.count(f"{architecture}.expert_count"),
     )
 
 

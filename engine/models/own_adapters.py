@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.models import adapter, gguf
+from engine.models import adapter
 from engine.models.adapter import AdapterFacts
-from engine.models.cursor import open_regular
 from engine.models.own_models import resolve
-
-ADAPTER = "adapter"  # `general.type` of an adapter's file
 
 # llama.cpp's names of the weights that adapters change, as PEFT has them.
 _PEFT_NAMES = {
@@ -34,13 +31,6 @@ class OwnAdapter:
         """The weights that it changes, by PEFT's names where there are such, sorted."""
         parts = {target.removesuffix(".weight").rpartition(".")[2] for target in self.facts.targets}
         return sorted(_PEFT_NAMES.get(part, part) for part in parts)
-
-
-def is_adapter(path: str | Path) -> bool:
-    """Whether a GGUF file says that it holds an adapter. InvalidArgument when it is no GGUF file."""
-    real = resolve(path)
-    with open_regular(real) as fd:
-        return gguf.read_open(fd, real.name).kind == ADAPTER
 
 
 def check(path: str | Path, base: Path) -> OwnAdapter:

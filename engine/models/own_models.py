@@ -18,6 +18,7 @@ from engine.models.cursor import open_regular, unreadable
 from engine.models.gguf import GgufInfo
 from engine.models.progress import CHECKING, Progress, silent, stop_if
 
+ADAPTER = "adapter"  # `general.type` of a file that holds no model but an adapter
 BLOCK_BYTES = 1 << 20
 
 
@@ -49,6 +50,11 @@ def check(path: str | Path, progress: Progress = silent, cancel: threading.Event
                 hint="wait until whatever writes it is done, then try again",
             )
     return OwnModel(real, info, digest)
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a GGUF file says that it holds an adapter. InvalidArgument when it is no GGUF file."""
+    return gguf.read(path).kind == ADAPTER
 
 
 def resolve(path: str | Path) -> Path:

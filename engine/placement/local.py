@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,15 @@ from engine.placement import devices, endings, fit, machine, oom, rlimits, socke
 from engine.placement.gpus import Gpu, gpus
 from engine.placement.oom import OomKills
 from engine.placement.port import REGION_UNSPECIFIED, Launch, Need, Node, Placed
-from engine.placement.processes import PROMISE, Promise, held_by_others, promise_of, resident_bytes, runs_on
+from engine.placement.processes import (
+    PROMISE,
+    Promise,
+    held_by_others,
+    private_bytes,
+    promise_of,
+    resident_bytes,
+    runs_on,
+)
 
 LOGS_KEPT = 50  # log files of replicas, the newest
 LAST_WORDS_BYTES = 2000
@@ -82,26 +90,34 @@ class LocalDriver:
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
 
     def nodes(self) -> list[Node]:
+        return [self._node()]
+
+    def without(self, placed: Collection[Placed]) -> list[Node]:
+        ours = frozenset(one.pid for one in placed if one.pid in self._promised)
+        return [self._node(ours)] if ours else []
+
+    def _node(self, gone: Collection[int] = ()) -> Node:
+        """This machine as it is, or as it would be without the replicas of these pids."""
         gpus, memory, cores = self._gpus(), machine.memory(), machine.cores()
         threads = cores * THREADS_PER_CORE
         kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
-        return [
-            Node(
-                name=NODE,
-                device=gpus[0].name if gpus else "CPU",
-                memory_bytes=memory.total - MEMORY_RESERVE_BYTES,
-                free_memory_bytes=memory.available - MEMORY_RESERVE_BYTES - self._owed(),
-                threads=threads,
-                free_threads=threads - sum(promise.need.threads for promise in self._promised.values()),
-                region=self._region,
-                accelerator_type=kind,
-                accelerators=len(gpus),
-                accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
-                free_device_bytes=tuple(self._free_bytes(gpu) for gpu in gpus),
-                price_per_hour=self._price_per_hour,
-                cores=cores,
-            )
-        ]
+        left = {pid: promise for pid, promise in self._promised.items() if pid not in gone}
+        freed = sum(private_bytes(pid) for pid in gone)
+        return Node(
+            name=NODE,
+            device=gpus[0].name if gpus else "CPU",
+            memory_bytes=memory.total - MEMORY_RESERVE_BYTES,
+            free_memory_bytes=memory.available - MEMORY_RESERVE_BYTES - _owed(left) + freed,
+            threads=threads,
+            free_threads=threads - sum(promise.need.threads for promise in left.values()),
+            region=self._region,
+            accelerator_type=kind,
+            accelerators=len(gpus),
+            accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
+            free_device_bytes=tuple(self._free_bytes(gpu, gone) for gpu in gpus),
+            price_per_hour=self._price_per_hour,
+            cores=cores,
+        )
 
     def node_of(self, placed: Placed) -> Node | None:
         return self.nodes()[0] if self.alive(placed) else None
@@ -194,17 +210,15 @@ class LocalDriver:
         for log in logs[: -LOGS_KEPT or None]:
             log.unlink(missing_ok=True)
 
-    def _owed(self) -> int:
-        """Bytes of memory that were promised to living replicas and that they have not taken yet."""
-        taken = {pid: resident_bytes(pid) for pid in self._promised}
-        return sum(max(0, self._promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
+    def _free_bytes(self, gpu: Gpu, gone: Collection[int] = ()) -> int:
+        """A replica fills its part seconds after it was promised; somebody else may fill the rest, or free more.
 
-    def _free_bytes(self, gpu: Gpu) -> int:
-        """A replica fills its part seconds after it was promised; somebody else may fill the rest, or free more."""
-        promised = sum(one.need.device_bytes for one in self._promised.values() if gpu.id in one.gpus)
+        `gone`: pids of replicas whose parts count as free."""
+        parts = {pid: one.need.device_bytes for pid, one in self._promised.items() if gpu.id in one.gpus}
+        promised, freed = sum(parts.values()), sum(parts.get(pid, 0) for pid in gone)
         known = self._unpromised.get(gpu.id, 0) if promised else 0  # with no promise what is free now is all there is
         self._unpromised[gpu.id] = max(known, gpu.free_bytes)
-        return max(0, min(gpu.free_bytes, self._unpromised[gpu.id] - promised))
+        return max(0, min(gpu.free_bytes + freed, self._unpromised[gpu.id] - promised + freed))
 
     def _gpus_for(self, need: Need) -> tuple[str, ...]:
         """The ids of GPUs that have room for it, as many as it needs."""
@@ -238,6 +252,12 @@ class LocalDriver:
         need = promise.need
         counted = [need.accelerators, need.model_bytes, need.process_bytes, need.threads]
         return known | {PROMISE: ",".join(map(str, counted))}
+
+
+def _owed(promised: Mapping[int, Promise]) -> int:
+    """Bytes of memory that were promised to living replicas, by pid, and that they have not taken yet."""
+    taken = {pid: resident_bytes(pid) for pid in promised}
+    return sum(max(0, promised[pid].need.memory_bytes - rss) for pid, rss in taken.items() if rss is not None)
 
 
 def options_of(launch: Launch) -> list[str]:

@@ -7,6 +7,7 @@ driver must keep to is written down as tests: `tests/placement/conformance.py`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +25,7 @@ class Need:
 
     `accelerator_type` None: any; `accelerators`: that many of one node, 0: none; `regions` None: anywhere.
     `model_bytes` (weights, caches, buffers) lie on the accelerators where there are any, else beside `process_bytes`
-    in the node's memory. 0: not known.
+    in the node's memory. 0: not known. `preemptible`: it gives its place to a replica that is not, and finds none.
     """
 
     accelerator_type: str | None = None
@@ -33,6 +34,7 @@ class Need:
     model_bytes: int = 0
     process_bytes: int = 0
     threads: int = 1
+    preemptible: bool = False
 
     @property
     def memory_bytes(self) -> int:
@@ -120,6 +122,10 @@ class Driver(Protocol):
 
     def nodes(self) -> list[Node]:
         """Every node with its labels and what is free on it now; those that are closed or down too."""
+        ...
+
+    def without(self, placed: Collection[Placed]) -> list[Node]:
+        """The nodes that these stand on, as they would be had these ended: with no more room than there would be."""
         ...
 
     def socket_of(self, replica: str) -> Path:

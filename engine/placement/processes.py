@@ -57,6 +57,15 @@ def resident_bytes(pid: int) -> int | None:
         return None
 
 
+def private_bytes(pid: int) -> int:
+    """Memory that is free once it has ended: pages of files stay in the system's cache, which is free as it is."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return max(0, int(memory.rss) - int(memory.shared)) if hasattr(memory, "shared") else int(memory.rss)
+
+
 def promise_of(pid: int) -> Promise:
     """What a replica process was promised when it was started; nothing where that cannot be read."""
     try:

@@ -11,7 +11,8 @@ from client.errors import ResourceExhausted
 from engine.models import peft
 from engine.models.hugging_face import config, convert
 from engine.preparing import errand
-from engine.preparing.errand import Limits
+from engine.preparing.checks import refused
+from engine.preparing.errand import Limits, Lost
 
 CHILD = "engine.preparing.conversion"
 SPARE_BYTES = 1 << 30  # left free on the disk
@@ -33,7 +34,8 @@ def files_in(folder: Path) -> dict[str, Path]:
 
 async def converted(files: Mapping[str, Path], target: Path, name: str) -> list[str]:
     """Make the base model in `files`, called `name`, the GGUF file `target`; the names of files that were not used.
-    Raises as `hugging_face.convert` does, and ResourceExhausted where the disk has no room for it."""
+    Raises as `hugging_face.convert` does, InvalidArgument where that goes over a limit, and ResourceExhausted where the
+    disk has no room for it."""
     real = {each: path.resolve() for each, path in files.items()}
     sizes = [path.stat().st_size for path in real.values()]
     await asyncio.to_thread(_check_room, target, sum(sizes) + SLACK_BYTES)
@@ -43,7 +45,10 @@ async def converted(files: Mapping[str, Path], target: Path, name: str) -> list[
         cpu_s=CPU_S_BASE + (CPU_S_PER_GIB * sum(sizes) >> 30),
     )
     task = {"files": {each: str(path) for each, path in real.items()}, "target": str(target), "name": name}
-    return list((await errand.run(CHILD, target, limits, task))["unused"])
+    try:
+        return list((await errand.run(CHILD, target, limits, task))["unused"])
+    except Lost as error:
+        raise refused(files, error) from None
 
 
 def _check_room(target: Path, wanted: int) -> None:

@@ -8,7 +8,6 @@ loading --> ready --> draining --> (stopped)
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +49,7 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
-        own_log.note(f"pid {os.getpid()} loads {self.settings.model_path}")
+        own_log.note(f"loads {self.settings.model_path}")
         self._thread.start()
 
     def drain(self, reason: str = "") -> None:

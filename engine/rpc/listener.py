@@ -7,7 +7,7 @@ REST requests are.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,22 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 600.0
 GRACE_S = 1.0  # for calls under way when the engine ends
 MAX_MESSAGE_BYTES = 16 << 20
-# It has no REST route, and clients ask it before they deploy: no adapter is served without a deployment here.
-EMPTY = frozenset({"ListServerlessLoraModels"})
+# It has no REST route, and clients ask it before they deploy: the bases whose adapters are served serverless.
+LORA_BASES = "ListServerlessLoraModels"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @asynccontextmanager
-async def listening(host: str, port: int, descriptors: Path, base_url: str) -> AsyncIterator[int]:
-    """Take calls on `host` and `port` (0: a free one, which is given) and pass them to `base_url`. Raises
-    InvalidArgument for unusable descriptors, FailedPrecondition where nothing can listen there."""
+async def listening(
+    host: str, port: int, descriptors: Path, base_url: str, lora_bases: Sequence[str] = ()
+) -> AsyncIterator[int]:
+    """Take calls on `host` and `port` (0: a free one, which is given) and pass them to `base_url`. `lora_bases`: the
+    models whose adapters are served serverless. Raises InvalidArgument for unusable descriptors, FailedPrecondition
+    where nothing can listen there."""
     service = load(descriptors)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)])
     async with httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, trust_env=False) as http:
-        server.add_generic_rpc_handlers((_Handlers(service, http),))
+        server.add_generic_rpc_handlers((_Handlers(service, http, lora_bases),))
         try:
             bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
@@ -57,12 +60,13 @@ async def listening(host: str, port: int, descriptors: Path, base_url: str) -> A
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     """A handler for each unary method that has a binding; of all others gRPC itself says UNIMPLEMENTED."""
 
-    def __init__(self, service: ServiceDescriptor, http: httpx.AsyncClient) -> None:
+    def __init__(self, service: ServiceDescriptor, http: httpx.AsyncClient, lora_bases: Sequence[str]) -> None:
         self._http = http
+        self._lora_bases = lora_bases
         self._handlers = {}
         for method in service.methods:
             binding = binding_of(method)
-            if not (method.client_streaming or method.server_streaming) and (binding or method.name in EMPTY):
+            if not (method.client_streaming or method.server_streaming) and (binding or method.name == LORA_BASES):
                 self._handlers[f"/{service.full_name}/{method.name}"] = self._handler(method, binding)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -73,7 +77,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
 
         async def call(message: Message, context: grpc.aio.ServicerContext) -> Message:
             if binding is None:
-                return answer_type()
+                return ParseDict({"models": [*self._lora_bases]}, answer_type())
             try:
                 said = await self._asked(binding, message, dict(context.invocation_metadata() or ()))
                 return ParseDict(said, answer_type(), ignore_unknown_fields=True)

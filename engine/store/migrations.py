@@ -203,3 +203,9 @@ def m015_usage_of_guards(db: sqlite3.Connection) -> None:
     db.execute(f"INSERT INTO request_usage ({told}, guard, {sums}) SELECT {told}, '', {sums} FROM request_usage_before")
     db.execute("DROP TABLE request_usage_before")
     db.execute("CREATE INDEX request_usage_by_time ON request_usage (at_ms)")
+
+
+@migration
+def m016_addon_uses(db: sqlite3.Connection) -> None:
+    """When an adapter was asked last and what came of it (JSON)."""
+    db.execute("ALTER TABLE deployed_models ADD COLUMN use TEXT")

@@ -105,6 +105,12 @@ ON CONFLICT (name) DO UPDATE SET doc = excluded.doc;
 -- name: all_deployed_models
 SELECT doc FROM deployed_models ORDER BY rowid;
 
+-- name: addon_uses
+SELECT name, use FROM deployed_models WHERE use IS NOT NULL;
+
+-- name: put_addon_use
+UPDATE deployed_models SET use = :use WHERE name = :name;
+
 -- name: drop_deployed_model
 DELETE FROM deployed_models WHERE name = :name;
 

@@ -26,6 +26,7 @@ from client.errors import FiredeckError
 from engine.control.price import TokenPrice
 from engine.control.tokens import COMBINATIONS_MAX, HOUR_MS, MANY, MINUTE_MS, Payer, Spent, charge, tags_of
 from engine.keys import Principal
+from engine.serverless import is_shared
 from engine.store.store import Store
 from engine.telemetry.ledger import ALL_MS, month_began
 from engine.telemetry.meter import Usage
@@ -60,11 +61,11 @@ class Bill:
 
 
 class Tally:
-    """One engine's. `open()` before anything else. `now_ms` is the ledger's instant, `price` that of a model's
-    tokens."""
+    """One engine's. `open()` before anything else. `now_ms` is the ledger's instant, `price` that of a model's tokens,
+    serverless or not."""
 
     def __init__(
-        self, store: Store, folder: Path, now_ms: Callable[[], int], price: Callable[[str], TokenPrice | None]
+        self, store: Store, folder: Path, now_ms: Callable[[], int], price: Callable[[str, bool], TokenPrice | None]
     ) -> None:
         self._store, self._now_ms, self._price = store, now_ms, price
         self._journal = UsageJournal(folder)
@@ -115,7 +116,7 @@ class Tally:
         return Bill(self, payer)
 
     def post(self, payer: Payer, used: Usage, *, failed: bool) -> None:
-        price = self._price(payer.model)
+        price = self._price(payer.model, is_shared(payer.deployment))
         prompt, cached, generated = map(_sane, (used.prompt, used.cached, used.generated))
         cost = charge(price, prompt, cached, generated)
         spent = Spent(

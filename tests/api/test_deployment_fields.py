@@ -100,7 +100,7 @@ async def test_every_field_that_may_change_is_changed_by_an_update(own: Home) ->
 
 async def test_what_is_said_to_be_without_effect_decides_nothing_of_a_replica(own: Home) -> None:
     without = {name for name, told in described(own).items() if told.startswith("kept as declared, without effect")}
-    assert {"spot", "preemptible", "kvCacheMemoryPct", "expireTime", "disableAccounting", "engine"} <= without
+    assert {"kvCacheMemoryPct", "expireTime", "disableAccounting", "engine"} <= without
     given = {name: (ONE | OTHER)[name] for name in without - {"deploymentTemplate"}}
     async with own.http(own.admin_key) as http:
         for name, more in (("plain", {}), ("more", given)):

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from client.access_types import ROLES
+from client.types import Deployment
 from engine.models import fetch
+from engine.placement.port import Placed
 from tests.house import Home, home
 from tests.processes import SMOLLM2
 from tests.unit.test_models_gguf import build
@@ -98,6 +100,18 @@ async def test_no_answer_tells_others_than_admins_where_anything_lies(here: Home
         ):  # fmt: skip
             for place in (tmp_path, fetch.models_dir()):
                 assert str(place) not in answer.text, answer.request.url
+
+
+async def test_which_process_a_replica_is_is_for_admins(here: Home) -> None:
+    name = "accounts/local/deployments/still"
+    keeper = here.engine.house.fleet.keep(Deployment(name=name, base_model=SMOLLM2))  # nobody looks at it
+    keeper.replicas.add("r", "g", "key").attach(Placed("r", Path("/nowhere"), 4242), None)
+    for role in ROLES:
+        async with here.http(await here.person(f"p-{role}", role)) as http:
+            one = (await http.get(f"/firedeck/v1/{name}")).json()
+            [all_of_it] = (await http.get("/firedeck/v1/fleet")).json()["deployments"]
+        for seen in (one, all_of_it):
+            assert seen["replicas"][0].get("pid") == (4242 if role == "admin" else None)
 
 
 async def test_weights_are_not_for_who_may_only_infer(here: Home, tmp_path: Path) -> None:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
+from engine.gateway.openapi import document
 from tests.api.conftest import Home
 from tests.conftest import SHARED
-from tests.processes import PATIENCE_S, EngineProcess
+from tests.documented import check_headers
+from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 anthropic = pytest.importorskip("anthropic", reason="the anthropic SDK is not there: make install")
 DEPLOYMENT = f"accounts/local/deployments/{SHARED}"
+OFF = {"baseModel": SMOLLM2, "maxReplicaCount": 0}
 HELLO = [{"role": "user", "content": "Say hello."}]
 WEATHER = {
     "name": "weather", "description": "The weather of a city",
@@ -113,6 +117,20 @@ def test_refusals_are_the_sdks_own_errors(engine: EngineProcess, sdk: anthropic.
         sdk.messages.create(**ASKED | {"messages": [{"role": "user", "content": "word " * 4000}]})
 
 
+def test_the_models_are_listed_in_pages_and_one_by_one(sdk: anthropic.Anthropic) -> None:
+    whole = sdk.models.list(limit=1000)
+    pages = [*sdk.models.list(limit=1)]
+    assert [one.id for one in pages] == [one.id for one in whole.data]
+    [mine] = [one for one in pages if one.id == DEPLOYMENT]
+    assert (mine.type, mine.display_name, mine.lifecycle) == ("model", SHARED, "active")
+    assert mine.max_input_tokens
+    assert sdk.models.retrieve(DEPLOYMENT) == mine
+    with pytest.raises(anthropic.NotFoundError, match="not deployed"):
+        sdk.models.retrieve("nowhere")
+    with pytest.raises(anthropic.BadRequestError, match="limit"):
+        sdk.models.list(limit=0)
+
+
 async def test_an_asynchronous_stream(engine: EngineProcess) -> None:
     async with anthropic.AsyncAnthropic(
         api_key=engine.key, base_url=f"{engine.context.base_url}/inference", max_retries=0, timeout=PATIENCE_S
@@ -132,3 +150,18 @@ async def test_what_comes_before_the_model_is_told_in_the_same_envelope(own: Hom
                 assert (answer.status_code, answer.json()["type"]) == (status, "error"), path
                 assert answer.headers["request-id"] == answer.json()["request_id"]
             assert (await http.get(path)).json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_the_models_are_listed_as_documented_in_the_shape_that_the_header_asks_for(own: Home) -> None:
+    components = document()["components"]
+    async with own.http(own.admin_key) as http:
+        made = await http.post("/v1/accounts/local/deployments?deploymentId=d", json=OFF)
+        assert made.status_code == 200, made.text
+        for query, status, kind in (("", 200, "ListedModels"), ("?limit=0", 400, "MessagesError")):
+            answer = await http.get(f"/v1/models{query}", headers={"anthropic-version": "2023-06-01"})
+            assert answer.status_code == status, answer.text
+            check_headers("GET", "/models", status, answer.headers)
+            schema = {"$ref": f"#/components/schemas/{kind}", "components": components}
+            Draft202012Validator(schema).validate(answer.json())
+        plain = await http.get("/v1/models?limit=0")
+        assert (plain.status_code, plain.json()["object"], "request-id" in plain.headers) == (200, "list", False)

@@ -128,7 +128,7 @@ async def calls(tmp_path: Path) -> AsyncIterator[Calls]:
     wheel = packed(tmp_path / "a.whl", described())
     async with (
         served(tmp_path / "data") as (url, home),
-        listener.listening("127.0.0.1", 0, wheel, url) as port,
+        listener.listening("127.0.0.1", 0, wheel, url, ["accounts/fireworks/models/m"]) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield Calls(channel, descriptors.load(wheel), home.admin_key)
@@ -202,9 +202,9 @@ async def test_errors_keep_their_code_and_their_words(calls: Calls) -> None:
     assert odd[0] in (code.INVALID_ARGUMENT, code.NOT_FOUND)
 
 
-async def test_what_has_no_route_is_unimplemented_or_known_to_be_empty(calls: Calls) -> None:
+async def test_what_has_no_route_is_unimplemented_or_answered_by_the_listener_itself(calls: Calls) -> None:
     assert (await calls.refused("GetBalance", name="accounts/local"))[0] is grpc.StatusCode.UNIMPLEMENTED
-    assert list((await calls.call("ListServerlessLoraModels")).models) == []
+    assert list((await calls.call("ListServerlessLoraModels")).models) == ["accounts/fireworks/models/m"]
 
 
 async def test_an_engine_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fireworks import Fireworks
 
-from client.addon_types import DeploymentShapeVersion
-from engine import shapes
+from client.addon_types import DeploymentShape, DeploymentShapeVersion
+from engine import shape_files
 from tests import adapter_files
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
@@ -212,8 +212,10 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("version", shapes.versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
+@pytest.mark.parametrize("version", shape_files.library_versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
 def test_every_shape_of_the_library_deploys_and_answers(sdk: Fireworks, version: DeploymentShapeVersion) -> None:
+    if version.snapshot.precision is not None:
+        _prepare(sdk, version.snapshot)
     sdk.deployments.create(
         deployment_id="shaped", base_model=version.snapshot.base_model, deployment_shape=version.name,
         min_replica_count=1,
@@ -224,3 +226,9 @@ def test_every_shape_of_the_library_deploys_and_answers(sdk: Fireworks, version:
         assert answer.usage.completion_tokens
     finally:
         sdk.deployments.delete("shaped", hard=True, ignore_checks=True)
+
+
+def _prepare(sdk: Fireworks, shape: DeploymentShape) -> None:
+    model, precision = shape.base_model.rpartition("/")[2], shape.precision
+    sdk.models.prepare(model, account_id="fireworks", precision=precision)  # type: ignore[arg-type]
+    poll(lambda: precision in (sdk.models.get(model, account_id="fireworks").supported_precisions or []))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from engine.preparing import checks
 from tests.house import Home, field_of, home
 
 MODEL = "accounts/local/models/up"
@@ -86,3 +87,15 @@ async def test_two_uploads_to_one_url_do_not_mix(upload: Upload) -> None:
 
     assert (await upload.http.put(upload.path, content=around())).status_code == 200
     assert upload.landed() == {"a.gguf": FIRST}
+
+
+async def test_a_file_whose_check_goes_over_a_limit_is_refused_and_may_be_uploaded_again(
+    upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await upload.http.put(upload.path, content=FIRST)).status_code == 200
+    monkeypatch.setattr(checks, "WALL_S_BASE", 0.001)
+    refused = await upload.http.get(f"/v1/{MODEL}:validateUpload")
+    assert (refused.status_code, field_of(refused)) == (400, "file")
+    assert "a.gguf cannot be read: it was not done within 0.001" in refused.json()["message"]
+    assert upload.at.engine.house.library.get(MODEL, "name").state == "UPLOADING"
+    assert (await upload.http.put(upload.path, content=SECOND)).status_code == 200

@@ -196,7 +196,7 @@ async def test_at_the_accelerator_hours_of_the_month_only_deployments_with_accel
     async with own.http(own.admin_key) as http:
         assert (await http.post("/v1/completions", json=ASK)).status_code == 503
         assert (await admin.fleet.status("a")).conditions == []
-        monkeypatch.setattr(own.engine.house.fleet._plans, "accelerated", lambda deployment: True)
+        monkeypatch.setattr(own.engine.house.fleet.plans._sizing, "accelerators", lambda template: 1)
         answer = await http.post("/v1/completions", json=ASK)
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "RESOURCE_EXHAUSTED")
         assert "0 accelerator-hours of this month (gpu-hours-per-month)" in answer.json()["error"]["message"]

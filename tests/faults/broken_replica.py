@@ -2,13 +2,15 @@
 
 Run in the place of a real one (`tests/faults/broken`). It is ready at once, answers the first request and every prompt
 without a script like a real one, and does worse when the prompt is `SCRIPT name` (WHOLE, STREAMS) or `REPORT name`
-(from then on its `/stats` is as REPORTS has it). To `LOOKS` it says how often that was asked for since.
+(from then on its `/stats` is as REPORTS has it). To `LOOKS` it says how often that was asked for since. It takes any
+adapter, and fails every request that runs with one whose name ends with BAD_ADDON.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -136,6 +138,8 @@ WELL: dict[str, Script] = {
     "with comments": lambda: [stream(b": ping\n\n", *GOOD[:2], b": ping\n\n", *GOOD[2:]) + END],
     "with junk after its end": lambda: endlessly(stream(*GOOD), chunk(b"junk" + BLOCK)),
 }  # fmt: skip
+BAD_ADDON = b"-bad"
+FAILED = json.dumps({"error": {"message": "oh no", "type": "error", "code": "INTERNAL"}}).encode()
 STREAMS = UNBEGUN | BROKEN | WELL
 
 REPORT = {
@@ -165,17 +169,22 @@ class Broken:
             asked = await reader.readuntil(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", asked)
             body = await reader.readexactly(int(length[1])) if length else b""
-            for piece in self._answer(asked.split()[1], body):
+            method, path, _ = asked.split(maxsplit=2)
+            addon = re.search(rb"(?i)x-firedeck-addon: (\S+)", asked)
+            failing = addon is not None and addon[1].endswith(BAD_ADDON)
+            for piece in [said(FAILED, "500 Oh")] if failing else self._answer(method, path, body):
                 writer.write(piece)
                 await writer.drain()
         writer.close()
 
-    def _answer(self, path: bytes, body: bytes) -> Iterable[bytes]:
+    def _answer(self, method: bytes, path: bytes, body: bytes) -> Iterable[bytes]:
         if path == b"/health":
             return REPORTS["good"]()
         if path == b"/stats":
             self._looks += 1
             return REPORTS[self._report]()
+        if path.startswith(b"/adapters"):
+            return [said(json.dumps(_adapter(method, body)).encode())]
         asked = json.loads(body)
         what, _, name = str(asked.get("prompt")).partition(" ")
         if what == "REPORT":
@@ -185,6 +194,13 @@ class Broken:
         if asked.get("stream"):
             return (STREAMS[name] if what == "SCRIPT" else WELL["as it should be"])()
         return WHOLE[name]() if what == "SCRIPT" else [said(ANSWER)]
+
+
+def _adapter(method: bytes, body: bytes) -> dict[str, object]:
+    """As `engine.replica.adapter_routes` answers where all goes well."""
+    if method == b"PUT":
+        return {"digest": hashlib.sha256(Path(json.loads(body)["path"]).read_bytes()).hexdigest(), "rank": 4}
+    return {"adapters": []} if method == b"GET" else {}
 
 
 async def _serve(socket: Path) -> None:

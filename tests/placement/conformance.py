@@ -118,6 +118,22 @@ class Conformance:
             place.driver.forget(placed)
             assert len(place.driver.last_words(launch.replica)) <= 2000
 
+    async def test_what_would_be_free_without_a_replica_is_told_and_nothing_is_changed_by_that(self, place: Place):
+        driver, before = place.driver, node_with_room(place.driver)
+        assert driver.without([]) == []
+        async with place.running(place.launch()) as placed:
+            there = driver.node_of(placed)
+            assert there is not None
+            [without] = driver.without([placed])
+            assert (without.name, without.free_threads) == (there.name, there.free_threads + place.need.threads)
+            freed = sum(room > 0 for room in without.free_device_bytes) - sum(r > 0 for r in there.free_device_bytes)
+            assert 0 <= freed <= place.need.accelerators
+            after = driver.node_of(placed)
+            assert after is not None
+            assert after.free_threads == there.free_threads
+        assert driver.without([placed]) == []
+        assert node_with_room(driver).free_threads == before.free_threads
+
     async def test_how_a_replica_ended_is_told_once_it_has(self, place: Place):
         placed = await place.driver.start(place.launch())
         assert place.driver.ending(placed) == ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
-from client.fleet_types import AlertView
-from tests.tui.conftest import START, open_deck
+from client.fleet_types import AlertRule, AlertView
+from tests.tui.conftest import REST_S, START, open_deck
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.listing import ListScreen
 
@@ -32,6 +33,20 @@ async def test_the_inbox_tells_for_how_long_what_to_do_and_counts_in_the_top_lin
         assert "✔ SEEN" in stage.text
         await stage.press("home", "enter")
         assert isinstance(stage.app.screen, DeploymentScreen)
+
+
+async def test_the_limit_of_an_alert_is_named_on_its_chart_however_narrow_that_is():
+    rule = AlertRule(
+        name="FiredeckSlowFirstToken", severity="warning", summary="", expression="", threshold=0.2, for_s=60.0,
+        action="",
+    )  # fmt: skip
+    for size in ((80, 24), (200, 60)):
+        async with open_deck(size) as stage:
+            stage.source.rules = [rule]
+            await stage.later(61)
+            async with asyncio.timeout(REST_S):
+                while "limit 200ms" not in stage.text:
+                    await stage.settle()
 
 
 async def test_the_bell_rings_once_for_what_begins_while_one_looks_and_not_at_the_start(monkeypatch):

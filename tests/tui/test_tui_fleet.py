@@ -17,10 +17,10 @@ from tui.core import units
 from tui.core.snapshot import Picture
 from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
-from tui.screens.fleet import total
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
+from tui.widgets.fleet_summary import total
 
 CHAT, SUMMARISE = (f"accounts/local/deployments/{name}" for name in ("chat", "summarise"))
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
+from client.config import Context
 from tests.tui.conftest import REST_S, open_deck
 from tui.core import keys
 from tui.core.actions import EVERYWHERE, of
@@ -162,6 +163,16 @@ async def test_the_help_begins_with_what_has_the_focus(opened, told):
         assert not isinstance(stage.app.screen, HelpDialog)
 
 
+async def test_the_unlock_dialog_and_the_command_line_have_help_for_their_fields_too():
+    prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
+    async with open_deck(context=prod) as stage:
+        for opened, told in (("L", "it shows that this place is meant"), ("colon", "the command line's own words")):
+            await stage.press(opened, "f1")
+            assert isinstance(stage.app.screen, HelpDialog), opened
+            assert told in " ".join(stage.text.split())
+            await stage.press("f1", "escape")
+
+
 async def test_whatever_can_have_the_focus_has_a_text_in_the_help():
     async with open_deck() as stage:
         stage.app.screen.table.choose("accounts/local/deployments/chat", by_user=True)
@@ -178,3 +189,15 @@ async def test_whatever_can_have_the_focus_has_a_text_in_the_help():
 
 def test_every_page_has_a_text_of_its_own_in_the_help():
     assert set(SIDES) == set(PAGES)
+
+
+async def test_a_key_leaves_the_mouse_to_the_terminal_and_takes_it_back(monkeypatch):
+    async with open_deck() as stage:
+        written = []
+        monkeypatch.setattr(stage.app._driver, "write", written.append)
+        await stage.press("T")
+        assert "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l" in written
+        assert "the mouse is the terminal's" in stage.text
+        written.clear()
+        await stage.press("T")
+        assert "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h" in written

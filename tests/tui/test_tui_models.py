@@ -33,3 +33,45 @@ async def test_the_advisor_tells_what_is_accepted_and_that_off_is_off():
         assert "70%" in next(line for line in rows.values() if "tiny, 4 a step" in line)
         assert "the draft's cost is not known" in stage.text
         assert "nothing is drafted" in stage.text
+
+
+async def test_a_deployment_is_made_in_a_precision_that_is_there_and_how_others_are_made_is_told():
+    async with open_deck((120, 40)) as stage:
+        await stage.press("m")
+        assert "FP8 ◐FP4" in stage.text
+        assert "▲ 2027-01-31" in stage.text
+        await stage.press("1", "c")
+        form = stage.app.screen
+        form.query_one("#base_model").value = "accounts/fireworks/models/smollm2-135m-instruct"
+        await stage.settle()
+        assert "others once prepared: firedeck" in stage.text
+        assert "model prepare smollm2-135m-instruct --precision AUTO" in stage.text
+        form.query_one("#precision").value = "FP8"
+        await stage.settle()
+        assert "--precision FP8" in stage.text
+        form.query_one("#deployment_id").value = "fast"
+        await stage.settle()
+        form.check()
+        await stage.settle()
+        form.confirm.press()
+        await stage.settle()
+        assert stage.source.fleet["accounts/local/deployments/fast"].deployment.precision == "FP8"
+
+
+async def test_what_is_under_way_is_on_a_page_of_its_own_and_leads_to_its_deployment():
+    async with open_deck((120, 40)) as stage:
+        chat = stage.source.fleet[CHAT]
+        chat.load = lambda second: 20.0
+        await stage.source.scale(CHAT, 3)
+        await stage.later()
+        await stage.press("B")
+        (row,) = [line for line in stage.text.splitlines() if "◐ PREPARING" in line]
+        assert "it waits its turn" in row
+        loading = [row for row in stage.app.screen.table.rows if row.what.kind == "load"]
+        assert not loading, "it waits for a place"
+        await stage.later(3)
+        loading = [row for row in stage.app.screen.table.rows if row.what.kind == "load"]
+        assert {row.deployment for row in loading} == {CHAT}
+        stage.app.screen.table.choose(loading[0].name, by_user=True)
+        await stage.press("enter")
+        assert isinstance(stage.app.screen, DeploymentScreen)

@@ -46,8 +46,8 @@ async def test_events_alerts_and_crossed_limits_are_on_one_axis():
 async def test_the_own_actions_are_on_it_and_one_key_writes_it_down_with_pictures(tmp_path):
     journal = tmp_path / "journal.jsonl"
     entry = {
-        "time": (START - timedelta(seconds=20)).isoformat(), "user": "ada", "context": "c", "verb": "scale",
-        "target": CHAT, "before": {"replicas": "1"}, "after": {"replicas": "2"}, "outcome": "ok",
+        "time": (START - timedelta(seconds=20)).isoformat(), "user": "ada", "context": "rehearsal rehearsal:",
+        "verb": "scale", "target": CHAT, "before": {"replicas": "1"}, "after": {"replicas": "2"}, "outcome": "ok",
     }  # fmt: skip
     journal.write_text(json.dumps(entry) + "\n")
     async with open_deck(journal=journal) as stage:
@@ -63,7 +63,8 @@ async def test_the_own_actions_are_on_it_and_one_key_writes_it_down_with_picture
         for key in ("ttft", "tps", "replicas", "load"):
             assert f"({key}.svg)" in report
             assert ElementTree.parse(folder / f"{key}.svg").getroot().tag.endswith("svg")
-        assert "incident.md" in stage.text
+        assert "written" in stage.text
+        assert str(folder / "incident.md") in {told.message for told in stage.app._notifications}, "wherever it wraps"
         await stage.press("E")
         assert "nothing was written" in stage.text, "a report is never written over another"
 

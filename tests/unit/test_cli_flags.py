@@ -65,3 +65,18 @@ def test_a_list_has_one_line_each() -> None:
 def test_flags_and_quiet_exclude_each_other() -> None:
     refused = CliRunner().invoke(main, ["deployment", "get", "chat", "-q", "-o", "flag"])
     assert (refused.exit_code, "exclude each other" in refused.output) == (2, True)
+
+
+def test_labels_are_written_as_they_are_shown() -> None:
+    seen: list[dict[str, Any]] = []
+
+    @click.command()
+    @settings
+    def command(**given: Any) -> None:
+        seen.append(given)
+
+    assert CliRunner().invoke(command, ["--annotations=team=search,note=a=b"]).output == ""
+    made = spec(seen[0])
+    assert made.annotations == {"team": "search", "note": "a=b"}
+    assert "--annotations=team=search,note=a=b" in output.as_flags(made)
+    assert CliRunner().invoke(command, ["--annotations=team"]).exit_code == 2

@@ -19,6 +19,7 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
 from engine.placement.local import LocalDriver
+from engine.placement.port import Placed
 from engine.store.store import Store
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +62,16 @@ async def test_an_account_is_never_sent_what_was_made_for_another(fleet: Fleet):
     seen = [names(await frames.latest(fleet, free, BEGAN, account, 60.0)) for account in ("ada", "eve", None, "ada")]
     ada, eve = "accounts/ada/deployments/d", "accounts/eve/deployments/d"
     assert seen == [[ada], [eve], [ada, eve], [ada]]
+
+
+async def test_which_process_a_replica_is_stands_in_whole_frames_alone(fleet: Fleet):
+    [keeper] = fleet.keepers("ada")
+    keeper.replicas.add("r", "g", "key").attach(Placed("r", Path("/nowhere"), 4242), None)
+    for whole, pid in ((True, 4242), (False, None)):
+        read = FleetSnapshot.model_validate_json(await written(fleet, free, BEGAN, "ada", whole=whole))
+        [replica] = read.deployments[0].replicas
+        assert (replica.id, replica.pid) == ("r", pid)
+        assert views.status(fleet, keeper, free, whole=whole).replicas == [replica]
 
 
 def many(fleet: Fleet) -> None:

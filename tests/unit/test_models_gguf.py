@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 import tracemalloc
 from pathlib import Path
@@ -12,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client.errors import InvalidArgument
-from engine.models import catalogue, fetch, gguf, header
+from engine.models import catalogue, fetch, gguf, header, own_models
+from tests import seeds
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 
@@ -113,6 +115,10 @@ def test_a_larger_alignment_is_followed(tmp_path: Path) -> None:
     norm = tensor("output_norm.weight", (32,), 0, 128)
     content = build(keys(u32("general.alignment", 128)), [TENSORS[0], norm], bytes(256), alignment=128)
     assert read(tmp_path, content).tensor_count == 2
+
+
+def test_a_mixture_of_experts_tells_how_many_it_has(tmp_path: Path) -> None:
+    assert read(tmp_path, build(keys(u32("llama.expert_count", 8)))).expert_count == 8
 
 
 def test_what_the_file_does_not_say_is_none_not_zero(tmp_path: Path) -> None:
@@ -274,6 +280,39 @@ def test_a_replaced_stretch_never_does_more_than_be_refused(
 @given(st.binary(max_size=400))
 def test_noise_behind_the_magic_is_refused(tmp_path: Path, noise: bytes) -> None:
     refusal(tmp_path, b"GGUF" + noise)
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """The file with a bit, a number or an end that is not what it was, or with bytes put in or taken out."""
+    at, how = chance.randrange(4, len(content)), chance.randrange(4)
+    if how == 0:
+        return content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :]
+    if how == 1:
+        return content[:at]
+    if how == 2:
+        number = chance.choice([*EDGES, len(content), chance.getrandbits(16)])
+        return content[:at] + struct.pack("<Q", number) + content[at + 8 :]
+    return content[:at] + chance.randbytes(chance.randrange(16)) + content[at + chance.randrange(16) :]
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_no_damaged_file_does_more_than_be_refused(tmp_path: Path, count: int) -> None:
+    """Damaged once to four times. What is let through is read again by the check of users' files."""
+    seed = seeds.of_run()
+    print(f"seed {seed}")
+    chance, read = random.Random(seed), 0
+    for _ in range(count):
+        content = SEED
+        for _again in range(chance.choice([1, 1, 2, 4])):
+            content = damaged(content, chance) if len(content) > 4 else content
+        survives(tmp_path, content)
+        try:
+            own_models.check(tmp_path / "tiny.gguf")
+        except InvalidArgument:
+            continue
+        read += 1
+    assert 0 < read < count
+    print(f"{read} of {count} are models still, {count - read} were refused")
 
 
 @pytest.mark.model

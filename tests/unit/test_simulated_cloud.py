@@ -54,6 +54,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         world.read(tmp_path / "no.toml")
 
 
+def test_nodes_without_a_replica_are_as_they_were_before_it_and_nothing_is_changed():
+    sky = cloud(ONE)
+    before = sky.nodes(0.0)
+    sky.place("r", NEED, 0.0)
+    with_it = sky.nodes(0.0)
+    assert sky.without(["r", "another"], 0.0) == before
+    assert sky.nodes(0.0) == with_it != before
+
+
 def test_a_replica_is_ready_after_its_delay_and_keeps_its_place_until_it_is_released():
     sky = cloud("start_delay = '20s'\nstart_spread = 0.5\n" + ONE)
     spot = sky.place("r", NEED, 100.0)

@@ -209,7 +209,7 @@ async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why
     assert told == [
         ("Stockout", "no room for a replica: US_IOWA_1 (h: out of stock), EU_PARIS_1 (p: out of stock)"),
         ("PlacedElsewhere", "in EU_PARIS_1; no room in US_IOWA_1 (h: out of stock)"),
-        ("ReplicaStarted", "pid 1 on p, loading the model"),
+        ("ReplicaStarted", "loading the model on p"),
     ]
 
 

@@ -71,7 +71,7 @@ class Desk:
             await self.tally.close()
         await self.store.close()
         self.store = await Store.open(self.folder / DATABASE)
-        self.tally = Tally(self.store, self.folder, lambda: self.now_ms, lambda model: PRICE)
+        self.tally = Tally(self.store, self.folder, lambda: self.now_ms, lambda model, serverless: PRICE)
         await self.tally.open()
 
     def post(self, caller: Principal = ADA, used: Usage = USED, *, failed: bool = False, **metadata: str) -> None:
@@ -90,7 +90,7 @@ async def desk(tmp_path, monkeypatch) -> AsyncIterator[Desk]:
     monkeypatch.setattr(tally_room, "WRITE_EVERY_S", 3600.0)
     store = await Store.open(tmp_path / DATABASE)
     opened = Desk(tmp_path, store, None)  # type: ignore[arg-type]
-    opened.tally = Tally(store, tmp_path, lambda: opened.now_ms, lambda model: PRICE)
+    opened.tally = Tally(store, tmp_path, lambda: opened.now_ms, lambda model, serverless: PRICE)
     await opened.tally.open()
     yield opened
     await opened.tally.close()
@@ -318,7 +318,7 @@ async def test_a_copy_of_a_running_engine_has_what_is_in_its_journal_alone(desk,
     desk.post()
     back_up(desk.folder, tmp_path / "copy")
     store = await Store.open(tmp_path / "copy" / DATABASE)
-    copied = Tally(store, tmp_path / "copy", lambda: desk.now_ms, lambda model: PRICE)
+    copied = Tally(store, tmp_path / "copy", lambda: desk.now_ms, lambda model, serverless: PRICE)
     await copied.open()
     assert sum(spent.requests for _, _, spent in await copied.usage("local", 0, 1 << 60)) == 2
     await copied.close()
@@ -399,7 +399,7 @@ room.WRITE_EVERY_S = 0.002
 
 async def main(folder):
     store = await Store.open(folder / "firedeck.db")
-    tally = room.Tally(store, folder, lambda: START_MS, lambda model: None)
+    tally = room.Tally(store, folder, lambda: START_MS, lambda model, serverless: None)
     await tally.open()
     for number in range(10**9):
         bill = tally.bill(ADA, CHAT, MODEL, None, {"team": f"t{number % 3}"}, simulated=False)
@@ -425,7 +425,7 @@ async def test_every_request_that_was_settled_survives_kill_9_and_none_counts_tw
     for _ in range(KILLS):
         told += await asyncio.to_thread(post_until_killed, tmp_path, chance.randint(1, 4000))
     store = await Store.open(tmp_path / DATABASE)
-    tally = Tally(store, tmp_path, lambda: START_MS, lambda model: None)
+    tally = Tally(store, tmp_path, lambda: START_MS, lambda model, serverless: None)
     await tally.open()
     found = {payer.tags: spent.requests for _, payer, spent in await tally.usage("local", 0, 1 << 60)}
     await tally.close()

@@ -76,11 +76,11 @@ def test_every_kind_of_change_says_its_cost():
     assert told.startswith("$6.00 an hour now, $0.00 then"), "a replica without a node costs nothing"
     there, gone = status("iowa", "iowa"), status(state="DELETED")
     both = [(plan.delete(there, NOW, ()), there), (plan.undelete(gone), gone)]
-    assert cost.of_plans(both[:1], NODES) == "$6.00 an hour now, $0.00 then"
-    assert cost.of_plans(both, NODES) == "$6.00 an hour now, $0.00 to $2.40 then"
+    assert cost.of_plans(both[:1], {"": NODES}) == "$6.00 an hour now, $0.00 then"
+    assert cost.of_plans(both, {"": NODES}) == "$6.00 an hour now, $0.00 to $2.40 then"
     bare = status("cpu", accelerator_type="AMD_MI300X_192GB")
     several = [(plan.scale(one, {"replica_count": "3"}), one) for one in (there, bare)]
-    assert cost.of_plans(several, NODES) == "$6.00 an hour now, $9.00 then; 1 without a price"
-    assert cost.of_plans([], NODES) == cost.NO_PRICE
+    assert cost.of_plans(several, {"": NODES}) == "$6.00 an hour now, $9.00 then; 1 without a price"
+    assert cost.of_plans([], {"": NODES}) == cost.NO_PRICE
     made = plan.create({"base_model": "m", "max_replica_count": "2"}, [], "a")
     assert cost.of_plan(made, None, NODES) == "$0.00 to $1.60 an hour by its limits; $0.80 a replica"

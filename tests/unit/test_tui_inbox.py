@@ -119,16 +119,16 @@ def test_an_inbox_that_cannot_be_read_is_empty(tmp_path, text):
     path = tmp_path / "inbox.json"
     if text is not None:
         path.write_text(text)
-    assert InboxFile(path, "local").read() == Inbox()
+    assert InboxFile(path, {"": "local"}).read() == Inbox()
 
 
 def test_what_was_dealt_with_is_kept_for_the_next_start_by_context(tmp_path):
     path = tmp_path / "state" / "inbox.json"
     inbox, _ = Inbox().taken(picture(alert()), NOW)
     inbox = inbox.acknowledged(KEY).snooze(KEY, NOW)
-    assert InboxFile(path, "local").write(inbox) == ""
-    assert InboxFile(path, "prod").write(Inbox()) == ""
-    again = InboxFile(path, "local").read()
+    assert InboxFile(path, {"": "local"}).write(inbox) == ""
+    assert InboxFile(path, {"": "prod"}).write(Inbox()) == ""
+    again = InboxFile(path, {"": "local"}).read()
     assert (again.seen, again.snoozed) == (inbox.seen, inbox.snoozed)
     again, unheard = again.taken(picture(alert()), NOW)
     assert not unheard
@@ -136,4 +136,4 @@ def test_what_was_dealt_with_is_kept_for_the_next_start_by_context(tmp_path):
 
 def test_a_full_disk_is_told_and_stops_nobody(tmp_path):
     (tmp_path / "file").write_text("")
-    assert "not kept" in InboxFile(tmp_path / "file" / "inbox.json", "local").write(Inbox())
+    assert "not kept" in InboxFile(tmp_path / "file" / "inbox.json", {"": "local"}).write(Inbox())

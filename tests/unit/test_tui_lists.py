@@ -28,6 +28,7 @@ from tui.core import columns, list_pages, lists, units
 from tui.core.query import View
 from tui.core.snapshot import Picture
 from tui.sources.engine import EngineSource
+from tui.widgets import replica_table
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NAME = "accounts/local/deployments/chat"
@@ -233,3 +234,11 @@ async def test_an_admin_sees_everybodys_keys_and_others_their_own(role, owners):
     transport = Transport("http://e", "k", transport=httpx.MockTransport(answer))
     found = await EngineSource(Client(context, transport)).api_keys()
     assert [(user, key.key_id) for user, key in found] == [(owner, owner) for owner in owners]
+
+
+@pytest.mark.parametrize(
+    ("stage", "pid", "shown_as"),
+    [("READY", 4242, "4242"), ("READY", None, units.NOT_EXPOSED), ("PENDING_SCHEDULING", None, units.UNKNOWN)],
+)
+def test_which_process_a_replica_is_shows_where_it_has_one_and_the_engine_tells(stage, pid, shown_as):
+    assert replica_table.process(ReplicaView(id="a", stage=stage, pid=pid)) == shown_as

@@ -8,10 +8,10 @@ import pytest
 
 from client.addon_types import DeployedModel
 from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot, SpeculationView
-from client.model_types import BaseModelDetails, ModelFile, PeftDetails
+from client.model_types import BaseModelDetails, ModelFile, PeftDetails, PreparedPrecision, TypeDate
 from client.types import Deployment, Model, Status
 from client.usage_tokens_types import TokenRow
-from tui.core import model_page, speculation_page, units
+from tui.core import model_page, precisions, speculation_page, units
 from tui.core.snapshot import Picture
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -153,3 +153,49 @@ def test_the_costs_of_a_draft_model_that_are_not_told_are_estimated():
     spec = {"draft_model": "a/m/tiny", "draft_token_count": 4, "draft_size": 200}
     assert not advice((800, 200), speculation=measured([800] * 4), **spec).measured
     assert advice((800, 200), speculation=measured([800] * 4, draft_token_ms=2.0), **spec).measured
+
+
+def made(precision, state, quantization="Q8_0", **more):
+    return PreparedPrecision(precision=precision, quantization=quantization, state=state, **more)
+
+
+def test_a_model_shows_the_precisions_that_are_there_on_their_way_and_failed_and_how_others_are_made():
+    prepared = [
+        made("FP8", "READY"), made("FP4", "PREPARING", stage="measuring"),
+        made("BF16", "FAILED", status=Status(code="INTERNAL", message="no room")),
+    ]  # fmt: skip
+    file = ModelFile(file="base.gguf", quantization="F16", prepared=prepared)
+    model = Model(name=BASE, firedeck=file, supported_precisions=["FP16", "FP8"])
+    (row,) = model_page.models([model], [], picture())
+    assert cells(model_page.MODELS, row)["prepared"] == "FP8 ◐FP4 ✖BF16"
+    told = " ".join(model_page.MODELS.detail(row, NOW))
+    assert "FP4 is being prepared (measuring)" in told
+    assert "BF16 failed: no room" in told
+    assert "firedeck model prepare base --precision AUTO" in told
+    assert [value for _, value in precisions.choices(model)] == ["FP16", "FP8", "AUTO"], "what is there alone"
+    assert precisions.how(model) == "FP4: being prepared; others once prepared: " + precisions.command(model)
+
+
+def test_a_model_without_prepared_precisions_offers_its_own_and_says_how_others_are_made():
+    bare = Model(name=BASE, firedeck=ModelFile(file="base.gguf"), supported_precisions=["FP16"])
+    assert precisions.choices(bare) == [("FP16 (its own file)", "FP16")]
+    assert "firedeck model prepare base" in precisions.how(bare)
+    for nothing in (None, Model(name=BASE), Model(name=VOICE, kind="HF_PEFT_ADDON")):
+        assert precisions.choices(nothing) == []
+        assert precisions.how(nothing) == ""
+
+
+@pytest.mark.parametrize(
+    ("day", "badge", "told"),
+    [
+        (TypeDate(year=2026, month=11, day=21), "▲ 2026-11-21", "in 1 day:"),
+        (TypeDate(year=2026, month=11, day=20), "✖ 2026-11-20", "deprecated since 2026-11-20"),
+        (TypeDate(year=2026, month=2, day=30), "", ""),
+        (None, "", ""),
+    ],
+)
+def test_a_model_that_ends_says_when_and_whether_it_has(day, badge, told):
+    (row,) = model_page.models([Model(name=BASE, deprecation_date=day)], [], picture())
+    assert cells(model_page.MODELS, row)["ends"] == badge
+    assert told in " ".join(model_page.MODELS.detail(row, NOW))
+    assert ("deprecated" in " ".join(model_page.MODELS.detail(row, NOW))) == bool(badge)

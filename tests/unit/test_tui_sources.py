@@ -269,7 +269,8 @@ async def test_the_journal_is_written_away_from_the_event_loop():
 
     source = RehearsalSource(lambda: NOW)
     status = (await source.snapshot()).deployments[0]
-    await Executor(source, Noting(None), lambda: NOW, lambda: False).run(plan.delete(status, NOW), status)
+    executor = Executor(lambda context: source, Noting(None), lambda: NOW, lambda context: False)
+    await executor.run(plan.delete(status, NOW), status)
     assert threads
     assert threading.main_thread() not in threads
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from client.errors import InvalidArgument
 from tests.unit.test_tui_core import snapshot, status
-from tui import cli
+from tui import cli, printed
 from tui.core import config
 from tui.core.last_view import LastView, LastViews
 from tui.core.query import View
@@ -98,7 +98,7 @@ async def test_watching_prints_lines_and_tells_of_a_loss(monkeypatch, capsys):
 
     for as_json in (False, True):
         with pytest.raises(asyncio.CancelledError):
-            await cli._watch(Ends, as_json=as_json)
+            await printed.watch({"": Ends}, in_json=as_json, tell=str)
         out = capsys.readouterr().out
         if as_json:
             assert len(json.loads(out)["deployments"]) == 5

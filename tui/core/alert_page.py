@@ -11,6 +11,7 @@ from tui.core import units
 from tui.core.columns import Column
 from tui.core.inbox import LOOKS, Alert, Inbox, Standing
 from tui.core.lists import Entry, Listing
+from tui.core.placed import short
 from tui.core.states import Look, Tone
 
 BEFORE = timedelta(minutes=15)  # a cause lies at most so long before its alert began
@@ -69,7 +70,7 @@ ALERTS: Listing[Told] = Listing(
     (
         Column("state", "STATE", lambda r: r.what.look.text, 0, 9, 9, "left", _tone, lambda r: r.what.look.rank),
         Column("for", "FOR", lambda r: r.what.lasting, 0, 5, value=lambda r: r.what.lasting_s, unit="s"),
-        Column("deployment", "DEPLOYMENT", lambda r: r.deployment.rpartition("/")[2], 0, 10, 24, "left"),
+        Column("deployment", "DEPLOYMENT", lambda r: short(r.deployment), 0, 10, 24, "left"),
         Column("alert", "ALERT", lambda r: r.what.alert.name.removeprefix("Firedeck"), 0, 10, 30, "left", _tone),
         Column("severity", "SEVERITY", lambda r: r.what.alert.severity, 3, 8, 10, "left"),
         Column("text", "WHAT IS WRONG", lambda r: r.what.alert.text, 1, 20, 400, "left"),
@@ -87,7 +88,7 @@ def detail(row: Entry[Told], now: datetime, events: Iterable[Event]) -> tuple[st
         note = f" · snoozed for {units.countdown(told.until, now)}"
     elif told.standing == "ENDED":
         note = f" · ended {units.since(told.until, now)} ago"
-    head = f"{alert.name} on {row.deployment.rpartition('/')[2]}, {since}{note}: {alert.text}"
+    head = f"{alert.name} on {short(row.deployment)}, {since}{note}: {alert.text}"
     return (head, f"→ {alert.action}", *causes(alert, events))
 
 

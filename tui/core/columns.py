@@ -142,6 +142,15 @@ FLEET: tuple[Column[Row], ...] = (
 )  # fmt: skip
 
 
+def _context(row: Row) -> str:
+    """`eu`, of one that is silent `eu ▲ 42s`."""
+    return f"{row.context} ▲ {row.stale}" if row.stale else row.context
+
+
+CONTEXT = Column("context", "CONTEXT", _context, 0, 7, None, "left", value=lambda r: r.context)
+SEVERAL: tuple[Column[Row], ...] = (*FLEET[:2], CONTEXT, *FLEET[2:])  # of a fleet over several contexts
+
+
 @dataclass(frozen=True, slots=True)
 class Placed(Generic[R]):
     column: Column[R]

@@ -15,18 +15,19 @@ from tui.core.actions import Action
 
 # Actions that say which deployment they mean; the others take no argument, but for `create`.
 TARGETED = frozenset({"open", "timeline", "scale", "update", "delete", "undelete"})
+NAMED = TARGETED | {"context"}  # and the one that may name a context
 _FORMS = {
     "scale": ("replica_count",),
     "update": ("min_replica_count", "max_replica_count", "scale_up_window", "scale_down_window",
                "scale_to_zero_window", "load_targets"),
-    "create": ("deployment_id", "min_replica_count", "max_replica_count", "scale_up_window", "scale_down_window",
-               "scale_to_zero_window", "load_targets", "cold_policy"),
+    "create": ("deployment_id", "precision", "min_replica_count", "max_replica_count", "scale_up_window",
+               "scale_down_window", "scale_to_zero_window", "load_targets", "cold_policy"),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An action, the deployment that was named (its id or full name, or nothing), and what its form starts with."""
+    """An action, the deployment or context that was named, or nothing, and what its form starts with."""
 
     action: Action
     target: str = ""
@@ -85,7 +86,7 @@ def _with_arguments(action: Action, words: list[str]) -> Command | str:
             options["base_model"] = names.pop(0)
     elif action.name == "scale" and len(names) == 2:
         options["replica_count"] = names.pop()
-    target = names.pop(0) if names and action.name in TARGETED else ""
+    target = names.pop(0) if names and action.name in NAMED else ""
     if names:
         return f"{action.label} does not take {names[0]!r}"
     if not target and action.name in TARGETED and options:
@@ -119,14 +120,18 @@ def _load_target(text: str) -> dict[str, str]:
     return {"load_target": name, "load_target_value": value}
 
 
-def completions(line: str, table: Sequence[Action], targets: Sequence[str], most: int = 12) -> tuple[str, ...]:
-    """Whole lines that `line` may become: a verb that wants a deployment, with each id that begins as was typed."""
+def completions(
+    line: str, table: Sequence[Action], targets: Sequence[str], contexts: Sequence[str] = (), most: int = 12
+) -> tuple[str, ...]:
+    """Whole lines that `line` may become: a verb that wants a deployment, with each id that begins as was typed; the
+    same of contexts."""
     if not line.strip():
         return ()
     *said, begun = line.split() if not line.endswith(" ") else [*line.split(), ""]
     if not said:
         return ()
     command = parse(" ".join(said), table)
-    if isinstance(command, str) or command.action.name not in TARGETED or command.target:
+    if isinstance(command, str) or command.action.name not in NAMED or command.target:
         return ()
-    return tuple(f"{' '.join(said)} {name}" for name in targets if name.startswith(begun))[:most]
+    there = contexts if command.action.name == "context" else targets
+    return tuple(f"{' '.join(said)} {name}" for name in there if name.startswith(begun))[:most]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from client.fleet_types import DeploymentStatus, NodeView
 from client.types import DeploymentSpec
@@ -60,9 +60,14 @@ def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeVie
     return _limits(price, plan, declared)
 
 
-def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Sequence[NodeView]) -> str:
-    """The same of several changes at once: the sum of those that have a price, and how many have none."""
-    priced = [(bill, n) for n, (planned, status) in enumerate(found) if (bill := _bill(planned, status, nodes))]
+def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Mapping[str, Sequence[NodeView]]) -> str:
+    """The same of several changes at once: the sum of those that have a price, and how many have none. `nodes` by the
+    contexts' names."""
+    priced = [
+        (bill, n)
+        for n, (planned, status) in enumerate(found)
+        if (bill := _bill(planned, status, nodes.get(planned.context, ())))
+    ]
     if not priced:
         return NO_PRICE
     now, least, most = (sum(bill[part] for bill, _ in priced) for part in range(3))

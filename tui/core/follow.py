@@ -8,6 +8,7 @@ from typing import Literal
 
 from client.fleet_types import ROLLOUT_STOPPED
 from tui.core import units
+from tui.core.placed import short
 from tui.core.plan import Verb
 from tui.core.snapshot import Row
 
@@ -36,4 +37,4 @@ def news(row: Row | None, verb: Verb, after: timedelta) -> News | None:
 def progress(row: Row | None, name: str, verb: Verb, after: timedelta) -> str:
     """`chat scale: 1 of 3 replicas ready, 12s`, while a change is under way."""
     counts = f"{units.count(row.ready)} of {units.count(row.desired)} replicas ready" if row else "not seen yet"
-    return f"{name.rpartition('/')[2]} {verb}: {counts}, {units.age(after.total_seconds())}"
+    return f"{short(name)} {verb}: {counts}, {units.age(after.total_seconds())}"

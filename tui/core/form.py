@@ -76,10 +76,11 @@ def positive(text: str) -> float:
 
 
 def read_spec(fields: Fields) -> DeploymentSpec:
-    """The form's scaling part; only what was filled in is set. Problems are left in `fields`."""
+    """The form's precision and scaling; only what was filled in is set. Problems are left in `fields`."""
     spec = {
         "min_replica_count": fields.parsed("min_replica_count", whole(0, MAX_REPLICAS)),
         "max_replica_count": fields.parsed("max_replica_count", whole(0, MAX_REPLICAS)),
+        "precision": fields.text("precision"),
         "autoscaling_policy": _policy(fields),
         "firedeck": ColdOptions.model_validate({"cold_policy": cold}) if (cold := fields.text("cold_policy")) else None,
     }

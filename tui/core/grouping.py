@@ -11,13 +11,14 @@ GROUP = "GROUP"  # the state of a line that sums up
 BY: dict[str, Callable[[Row], str]] = {
     "": lambda row: "", "model": lambda row: row.model, "state": lambda row: row.look.word.split()[0],
     "region": lambda row: row.region, "shape": lambda row: row.shape, "account": lambda row: row.account,
+    "context": lambda row: row.context,
 }  # fmt: skip
 
 
-def following(by: str) -> str:
-    """The grouping after this one, in turn; empty for none."""
-    names = list(BY)
-    return names[(names.index(by) + 1) % len(names)]
+def following(by: str, *, several: bool = False) -> str:
+    """The grouping after this one, in turn; empty for none. By context where there are `several`."""
+    names = [name for name in BY if several or name != "context"]
+    return names[(names.index(by) + 1) % len(names)] if by in names else ""
 
 
 def grouped(rows: Sequence[Row], by: str) -> tuple[Row, ...]:

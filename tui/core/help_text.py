@@ -14,7 +14,11 @@ TEXTS: dict[str, str] = {
     "told": "What happened to one request, in sentences and as spans. Scroll with the arrows and the page keys.",
     "lines": "The same as this page, for a shell. Enter copies a line.",
     "columns": "The columns of the table: space ticks one, Enter shows those with a tick.",
+    "contexts": "The contexts that are shown as one fleet, and how each stands. Enter turns to one: to its deployments "
+    "in the fleet, to its engine on the pages of one engine.",
     "beside": "The id of another deployment, whose curves are drawn beside; Enter puts them there.",
+    "CommandInput": "The name of a command or a page, or the command line's own words: scale chat 3, list nodes. Enter "
+    "does it; a change opens its dialog first.",
     "search": "Words of a key, a command or what it does.",
     "prompt": "What the model is asked; Enter sends it to each side, Escape leaves the line.",
     "seat-talk": "What was said. Scroll with the arrows and the page keys.",
@@ -22,6 +26,8 @@ TEXTS: dict[str, str] = {
     "deployment": "The id of a deployment that has the adapter's base model and takes adapters.",
     "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
     "base_model": "The model that every replica loads. It cannot be changed afterwards.",
+    "precision": "In which precision the model is loaded: those that it is there in. Others are prepared first, with "
+    "the command that stands below. AUTO takes the fastest here that is true enough.",
     "deployment_id": "Small letters, digits and hyphens; left empty the server picks one.",
     "min_replica_count": "Never fewer replicas than this. With 0 the deployment costs nothing while nobody asks, and "
     "the first request waits for a replica.",
@@ -35,6 +41,7 @@ TEXTS: dict[str, str] = {
     "cancel": "Close the dialog: nothing is sent.",
     "confirm": "Send what the plan shows. It works once the plan is complete and the server would take it.",
     "name": "Type the name: it shows that this place is meant.",
+    "NameInput": "Type the name: it shows that this place is meant, of several each one's.",
 }
 
 # Of the table of each side page.
@@ -56,6 +63,7 @@ PAGES: dict[str, str] = {
     "matrix": "Where each adapter is loaded and how often it is asked; + where it could be. It is loaded from here.",
     "models": "What can be deployed, and which deployments have it.",
     "adapters": "LoRA adapters on deployments, with their requests of today.",
+    "jobs": "What is under way: precisions being prepared, uploads, models and adapters that replicas load.",
     "speculation": "Whether drafting pays: the share of drafted tokens that is accepted, and the least that would.",
     "timeline": "What happened to one deployment, on the axis of its curves; export writes it down.",
 }

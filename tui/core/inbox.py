@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from client.fleet_types import AlertView, FleetSnapshot
+from tui.core.placed import context_of
 from tui.core.states import Look
 
 SNOOZE = timedelta(hours=1)
@@ -68,12 +69,18 @@ class Inbox:
         firing = [alert for alert in self.alerts.values() if self.standing(alert, now) == "FIRING"]
         return tuple(sorted(firing, key=lambda alert: (alert.since is None, alert.since or now, alert.key)))
 
-    def taken(self, snapshot: FleetSnapshot, now: datetime) -> tuple[Inbox, tuple[Alert, ...]]:
-        """The inbox after this picture, and the alerts of which nobody was told yet."""
-        alerts = {alert.key: alert for alert in _found(snapshot)}
+    def taken(self, snapshot: FleetSnapshot, now: datetime, context: str = "") -> tuple[Inbox, tuple[Alert, ...]]:
+        """The inbox after this picture, and the alerts of which nobody was told yet. `context`: of several contexts the
+        one that the picture is of; what is known of the others stays."""
+        others = {key: alert for key, alert in self.alerts.items() if context_of(key[1]) != context}
+        alerts = others | {alert.key: alert for alert in _found(snapshot)}
         gone = [alert for key, alert in self.alerts.items() if key not in alerts and not alert.pending]
         kept = [(alert, at) for alert, at in self.ended if now - at < KEPT and alert.key not in alerts]
-        seen = {key: began for key, began in self.seen.items() if key in alerts and _same(alerts[key].since, began)}
+        seen = {
+            key: began
+            for key, began in self.seen.items()
+            if context_of(key[1]) != context or (key in alerts and _same(alerts[key].since, began))
+        }
         snoozed = {key: until for key, until in self.snoozed.items() if until > now}
         ended = (*kept, *((alert, now) for alert in gone))
         after = replace(self, alerts=alerts, seen=seen, snoozed=snoozed, ended=ended)

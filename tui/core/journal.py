@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
+
+from client.config import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class Entry:
     before: dict[str, str]
     after: dict[str, str]
     outcome: str
+
+    def at(self, target: str) -> Entry:
+        """The same, of a target that is held by another name."""
+        return replace(self, target=target)
+
+
+def known_as(context: Context) -> str:
+    """What the journal calls it."""
+    return f"{context.name} {context.base_url}"
 
 
 def default_path() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -113,9 +113,11 @@ def audit(found: list[AuditLogEntry]) -> tuple[Entry[AuditLogEntry], ...]:
     return tuple(Entry(one.id, one) for one in found)
 
 
-def journal(found: list[journals.Entry]) -> tuple[Entry[journals.Entry], ...]:
-    """What was changed from dashboards of this user, newest first."""
-    return tuple(Entry(f"{len(found) - n} {one.time.isoformat()}", one, one.target) for n, one in enumerate(found))
+def journal(found: Sequence[journals.Entry], held: Sequence[str]) -> tuple[Entry[journals.Entry], ...]:
+    """What was changed from dashboards of this user, newest first. `held`: what each target is called here, empty for
+    that of a context which is not shown."""
+    names = [f"{len(found) - n} {one.time.isoformat()}" for n, one in enumerate(found)]
+    return tuple(Entry(name, one, target) for name, one, target in zip(names, found, held, strict=True))
 
 
 def _statuses(picture: Picture) -> list[DeploymentStatus]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date
 
 from client.addon_types import DeployedModel
 from client.names import LIBRARY_ACCOUNT
 from client.types import Model
 from client.usage_tokens_types import TokenRow
-from tui.core import units
+from tui.core import precisions, units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
 from tui.core.snapshot import Picture
@@ -29,6 +30,7 @@ class Used:
 
     model: Model
     by: tuple[str, ...]
+    today: date = date.min  # by its engine's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def models(found: Iterable[Model], loaded: Iterable[DeployedModel], picture: Pic
     for one in loaded:
         if one.model and one.deployment and short(one.deployment) not in users.get(one.model, []):
             users.setdefault(one.model, []).append(short(one.deployment))
-    return tuple(Entry(model.name, Used(model, tuple(users.get(model.name, ())))) for model in found)
+    today = picture.snapshot.time.astimezone(UTC).date() if picture.snapshot else date.min
+    return tuple(Entry(model.name, Used(model, tuple(users.get(model.name, ())), today)) for model in found)
 
 
 def _kind(row: Entry[Used]) -> str:
@@ -89,6 +92,20 @@ def _precision(row: Entry[Used]) -> str:
     return (file.quantization if file else None) or (base.default_precision if base else None) or units.UNKNOWN
 
 
+def _day(row: Entry[Used]) -> date:
+    """Those that do not end come after all that do."""
+    return precisions.ends(row.what.model) or date.max
+
+
+def _ends(row: Entry[Used]) -> str:
+    return precisions.badge(precisions.ends(row.what.model), row.what.today)
+
+
+def _ends_tone(row: Entry[Used]) -> Tone | None:
+    day = precisions.ends(row.what.model)
+    return None if day is None else "failed" if day <= row.what.today else "attention"
+
+
 def _model_tone(row: Entry[Used]) -> Tone | None:
     return look(row.what.model.state).tone
 
@@ -103,6 +120,9 @@ MODELS: Listing[Used] = Listing(
                lambda r: look(r.what.model.state).rank),
         Column("size", "SIZE", _size, 0, 7, value=_bytes),
         Column("precision", "PRECISION", _precision, 3, 9, 12, "left"),
+        Column("prepared", "PREPARED", lambda r: precisions.prepared(r.what.model), 4, 8, 24, "left",
+               lambda r: precisions.tone(r.what.model)),
+        Column("ends", "DEPRECATED", _ends, 1, 10, None, "left", _ends_tone, lambda r: _day(r).isoformat()),
         Column("context", "CONTEXT", lambda r: units.count(r.what.model.context_length), 5, 7,
                value=lambda r: r.what.model.context_length),
         Column("used", "USED BY", lambda r: " ".join(r.what.by) or "nobody", 0, 8, 80, "left",
@@ -118,7 +138,11 @@ def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     where = "" if file is None else f"{file.file or 'no file'}, {'on disk' if file.on_disk else 'not on disk'}"
     licence = f", licence {file.licence}" if file is not None and file.licence else ""
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
-    return (f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), deploy)
+    lines = (
+        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), precisions.told(model),
+        precisions.end_told(precisions.ends(model), row.what.today), deploy,
+    )  # fmt: skip
+    return tuple(line for line in lines if line)
 
 
 # Adapters: deployment x adapter.

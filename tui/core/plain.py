@@ -30,7 +30,11 @@ def labels(engine: EngineInfo) -> tuple[str, ...]:
 def fleet_text(snapshot: FleetSnapshot, now: datetime, facts: Facts = ENGINE) -> str:
     """The whole fleet, deleted deployments left out; ends without a newline."""
     rows = select(row_of(status, facts.hidden) for status in snapshot.deployments)
-    lines = [_title(snapshot, now, facts), *table([_HEAD, *(_cells(row) for row in rows)])]
+    found = [_HEAD, *(_cells(row) for row in rows)]
+    if any(row.context for row in rows):
+        named = ["CONTEXT", *(row.context for row in rows)]
+        found = [(context, *cells) for context, cells in zip(named, found, strict=True)]
+    lines = [_title(snapshot, now, facts), *table(found)]
     deleted = sum(status.deployment.delete_time is not None for status in snapshot.deployments)
     if deleted:
         lines.append(f"and {deleted} deleted: firedeck deployment list --show-deleted")

@@ -18,6 +18,7 @@ from client.names import check_id
 from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
+from tui.core.placed import context_of, join, plain
 from tui.core.snapshot import ready_count
 
 # Of a deployment; the last three of a router and of an adapter.
@@ -48,6 +49,12 @@ class Plan:
     seen_created: datetime | None = None
     ignore_checks: bool = False
     model: str = ""  # the adapter that is loaded or taken off
+    place: str = ""  # of several contexts that in which something is made, which has no name yet
+
+    @property
+    def context(self) -> str:
+        """Where it is sent, of several contexts."""
+        return context_of(self.target) or self.place
 
     @property
     def id(self) -> str:
@@ -56,7 +63,7 @@ class Plan:
     @property
     def sent(self) -> tuple[object, ...]:
         """What the server gets of it: two plans that agree in this get the same answer."""
-        return self.verb, self.target, self.spec, self.replica_count, self.ignore_checks, self.problems
+        return self.verb, self.context, self.target, self.spec, self.replica_count, self.ignore_checks, self.problems
 
     @property
     def ready(self) -> bool:
@@ -64,15 +71,16 @@ class Plan:
         return not self.problems and bool(self.changes)
 
 
-def create(form: Form, existing: Iterable[str], account: str) -> Plan:
-    """A new deployment. `existing` are the full names there already; the id may be empty (the server picks one)."""
+def create(form: Form, existing: Iterable[str], account: str, context: str = "") -> Plan:
+    """A new deployment. `existing` are the full names there already; the id may be empty (the server picks one).
+    `context`: of several the one that it is made in."""
     fields = Fields(form)
     model, deployment_id = fields.text("base_model"), fields.text("deployment_id")
     if model is None:
         fields.refuse("base_model", "choose a model")
     if deployment_id is not None:
         fields.parsed("deployment_id", lambda text: check_id(text, "the id"))
-    target = f"accounts/{account}/deployments/{deployment_id}" if deployment_id else ""
+    target = join(context, f"accounts/{account}/deployments/{deployment_id}") if deployment_id else ""
     if target in set(existing):
         fields.refuse("deployment_id", "is taken already")
     spec = read_spec(fields)
@@ -81,7 +89,8 @@ def create(form: Form, existing: Iterable[str], account: str) -> Plan:
     changes = (Change("id", "", deployment_id or "(by the server)"), *_differences(None, spec))
     command = ["firedeck", "deployment", "create", model or "MODEL"]
     command += ["--deployment-id", deployment_id] if deployment_id else []
-    return Plan("create", target, changes, _command([*command, *flags(spec)]), (), tuple(fields.problems), spec)
+    planned = Plan("create", target, changes, _command([*command, *flags(spec)]), (), tuple(fields.problems), spec)
+    return replace(planned, place=context)
 
 
 def scale(status: DeploymentStatus, form: Form) -> Plan:
@@ -159,7 +168,7 @@ def refused_as_in_use(plan: Plan, error: FiredeckError) -> bool:
 
 def in_use(plan: Plan, error: FiredeckError) -> Problem:
     """That refusal without the API's names and switches: the button does what its hint says."""
-    why = error.text.rpartition(" (")[0].replace(f"deployment {plan.target!r}", plan.id)
+    why = error.text.rpartition(" (")[0].replace(f"deployment {plain(plan.target)!r}", plan.id)
     return Problem("", f"{why}; nothing was deleted yet")
 
 
@@ -241,12 +250,12 @@ def flat(spec: DeploymentSpec) -> dict[str, str]:
     """The fields a user sets here, in wire spelling, as texts; only those that are set."""
     policy = spec.autoscaling_policy or AutoscalingPolicy()
     shown: dict[str, Any] = {"model": spec.base_model.rpartition("/")[2] if spec.base_model else None}
-    shown |= {name: getattr(spec, name) for name in ("min_replica_count", "max_replica_count")}
+    shown |= {name: getattr(spec, name) for name in ("precision", "min_replica_count", "max_replica_count")}
     windows = {name: getattr(policy, name) for name in _WINDOWS}
     shown |= {name: units.short_duration(durations.to_go(v)) for name, v in windows.items() if v is not None}
     shown["load_targets"] = ", ".join(f"{n}={units.exact(v)}" for n, v in (policy.load_targets or {}).items()) or None
     shown["cold_policy"] = spec.firedeck.cold_policy if spec.firedeck else None
-    return {name: str(value) for name, value in shown.items() if value is not None}
+    return {name: str(value) for name, value in shown.items() if value not in (None, "PRECISION_UNSPECIFIED")}
 
 
 _WINDOWS = ("scale_up_window", "scale_down_window", "scale_to_zero_window")

@@ -14,6 +14,7 @@ from typing import Any
 from client.addon_types import DeployedModel
 from client.fleet_types import DeploymentStatus
 from tui.core import units
+from tui.core.placed import short
 
 MOST_TOKENS = 512
 SHOWN = 20  # of the conversation's last messages
@@ -171,11 +172,11 @@ def choices(statuses: Iterable[DeploymentStatus], loaded: Iterable[DeployedModel
     """Every deployment that is not deleted or failed, then the adapters that are loaded on one."""
     live = [status.deployment for status in statuses if status.deployment.state not in ("DELETED", "FAILED")]
     bases = {one.name: one.base_model for one in live}
-    found = [Choice(one.model_string, one.id) for one in live]
+    found = [Choice(one.model_string, short(one.name)) for one in live]
     for one in loaded:
         place = one.deployment or ""
         if place in bases and one.model != bases[place] and one.state == "DEPLOYED":
-            label = f"{(one.model or '').rpartition('/')[2]} on {place.rpartition('/')[2]}"
+            label = f"{(one.model or '').rpartition('/')[2]} on {short(place)}"
             found.append(Choice(f"{one.model}#{place}", label))
     return tuple(found)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from client.fleet_types import DeploymentStatus, FleetSnapshot
 from tui.core import states, units
+from tui.core.placed import context_of
 from tui.core.states import Look
 from tui.core.why import why
 
@@ -52,6 +53,8 @@ class Row:
     ttft_p99_ms: float | None = None
     acceptance: float | None = None  # of all drafted tokens since the engine counts
     hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
+    context: str = ""  # whose it is, where there are several
+    stale: str = ""  # how old all of it is, where its context is silent among others
 
     def told(self, field: str, text: Callable[[Any], str]) -> str:
         """The figure of this name as `text` has it, or the sign for what is not exposed."""
@@ -186,6 +189,7 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
         cost_per_hour=_cost(status, prices or {}),
         hidden=hidden | unsent | _unexposed(status, ready),
+        context=context_of(deployment.name),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from client.fleet_types import FleetSnapshot
 from tui.core import units
+from tui.core.placed import short
 from tui.core.snapshot import Row, row_of
 
 
@@ -19,7 +20,7 @@ def changes(before: FleetSnapshot | None, after: FleetSnapshot) -> Iterator[str]
             yield f"{_clock(after.time)} {_told(row)}"
     for name, row in old.items():
         if name not in new:
-            yield f"{_clock(after.time)} {row.id} is gone"
+            yield f"{_clock(after.time)} {short(row.name)} is gone"
 
 
 def _rows(snapshot: FleetSnapshot) -> list[Row]:
@@ -32,7 +33,7 @@ def _telling(row: Row) -> tuple[object, ...]:
 
 def _told(row: Row) -> str:
     counts = f"{units.count(row.ready)} of {units.count(row.desired)} replicas ready, queue {units.count(row.queue)}"
-    return f"{row.id} {row.look.word.replace('→', ' to ')}: {counts}; {row.why}"
+    return f"{short(row.name)} {row.look.word.replace('→', ' to ')}: {counts}; {row.why}"
 
 
 def _clock(moment: datetime) -> str:

@@ -12,6 +12,7 @@ from client.fleet_types import DeploymentStatus
 from tui.core import adapter_plan
 from tui.core.matrix_page import Adapter
 from tui.core.model_page import short
+from tui.core.placed import plain
 from tui.core.plan import Plan
 from tui.screens.dialog import TITLES, PlanDialog
 from tui.widgets.line_input import LineInput
@@ -24,14 +25,14 @@ class AdapterDialog(PlanDialog):
     AUTO_FOCUS = "#deployment, #cancel"
     no_dry_run = "the API has no dry run of this: it is checked when it is sent"
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
+    def __init__(self, plan: Plan, context: str = "") -> None:
+        super().__init__(context=plan.context or context)
         self._plan = plan
 
     def compose(self) -> ComposeResult:
         verb = self._plan.verb
         with Vertical(id="dialog", classes=f"-{'delete' if verb == 'unload' else verb}"):
-            yield Label(f"{TITLES[verb]} {short(self._plan.model)}", id="title", markup=False)
+            yield Label(f"{TITLES[verb]} {short(self._plan.model)}{self.where}", id="title", markup=False)
             with VerticalScroll(id="content", can_focus=False):
                 yield from self.compose_fields()
                 yield PlanView(id="plan")
@@ -46,7 +47,7 @@ class AdapterDialog(PlanDialog):
 
     @property
     def _wants_name(self) -> bool:
-        return self._plan.verb == "unload" and self.deck.context.prod
+        return self._plan.verb == "unload" and self.is_prod
 
     @property
     def named(self) -> bool:
@@ -62,8 +63,8 @@ class AdapterDialog(PlanDialog):
 class _PlacedDialog(AdapterDialog):
     """With a field for the deployment that is meant."""
 
-    def __init__(self, plan: Plan, wanted: str) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, wanted: str, context: str = "") -> None:
+        super().__init__(plan, context)
         self._wanted = wanted
 
     def compose_fields(self) -> ComposeResult:
@@ -77,18 +78,19 @@ class _PlacedDialog(AdapterDialog):
 
 
 class LoadDialog(_PlacedDialog):
-    def __init__(self, adapter: Adapter, wanted: str) -> None:
-        super().__init__(Plan("load", "", (), "", model=adapter.name), wanted)
+    def __init__(self, adapter: Adapter, wanted: str, context: str = "") -> None:
+        super().__init__(Plan("load", "", (), "", model=adapter.name), wanted, context)
         self._adapter = adapter
 
     def planned(self) -> Plan:
         return adapter_plan.load(self._adapter, self.typed, self._statuses())
 
     def _statuses(self) -> Mapping[str, DeploymentStatus]:
-        """By their ids; of two accounts' the own account's."""
-        snapshot, own = self.deck.picture.snapshot, f"accounts/{self.deck.context.account}/"
+        """Those of its context by their ids; of two accounts' the own account's."""
+        snapshot = self.deck.picture_of(self.context).snapshot
+        own = f"accounts/{self.deck.fleets.context(self.context).account}/"
         found = [one for one in (snapshot.deployments if snapshot else []) if one.deployment.state != "DELETED"]
-        found.sort(key=lambda one: one.deployment.name.startswith(own))
+        found.sort(key=lambda one: plain(one.deployment.name).startswith(own))
         return {one.deployment.id: one for one in found}
 
 

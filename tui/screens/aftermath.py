@@ -41,7 +41,8 @@ def tell(deck: Deck, outcomes: Sequence[Outcome]) -> None:
 
 def begin_undo(deck: Deck) -> None:
     """The dialog of what takes the last change back; it is reviewed and confirmed like any other."""
-    if deck.refuses("undo"):
+    where = list(dict.fromkeys(one.context for one in deck.undo)) or [deck.focus]
+    if any(deck.refuses("undo", context) for context in where):
         return
     if deck.undo and deck.undo[0].model:
         deck.push_screen(AdapterDialog(deck.undo[0]))

@@ -11,8 +11,11 @@ from tui.core.actions import Place
 from tui.core.alert_page import Told
 from tui.core.inbox import SNOOZE
 from tui.core.lists import Entry
+from tui.core.snapshot import Picture
 from tui.keymap import bindings
 from tui.screens.listing import ListScreen
+from tui.sources.base import FleetSource
+from tui.widgets.paint import Piece
 
 
 class AlertsScreen(ListScreen):
@@ -23,6 +26,18 @@ class AlertsScreen(ListScreen):
     def __init__(self, page: str) -> None:
         super().__init__(page)
         self.place: Place = "alerts"
+
+    @property
+    def picture(self) -> Picture:
+        """Of all contexts: so is the inbox."""
+        return self.deck.picture
+
+    @property
+    def source(self) -> FleetSource:
+        return self.deck.source
+
+    def _whose(self) -> list[Piece]:
+        return []
 
     def on_mount(self) -> None:
         self.app.clear_notifications()  # what they tell is here

@@ -7,6 +7,7 @@ import asyncio
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
 from tui.core import equivalents
+from tui.core.placed import context_of, plain, plain_model, short
 from tui.core.plan import Verb
 from tui.screens import verbs
 from tui.screens.charted import ChartedPage
@@ -93,8 +94,10 @@ class DeckScreen(ChartedPage):
         if status is None:
             self.notify(CHOOSE_FIRST, severity="warning")
         else:
-            found = equivalents.lines(status.deployment, self.deck.context)
-            self.app.push_screen(EquivalentsDialog(status.deployment.id, found), self._copy)
+            name = status.deployment.name
+            own = status.deployment.model_copy(update={"name": plain(name)})
+            found = equivalents.lines(own, self.deck.fleets.context(context_of(name)))
+            self.app.push_screen(EquivalentsDialog(short(name), found), self._copy)
 
     def _copy(self, line: str | None) -> None:
         if line:
@@ -107,8 +110,9 @@ class DeckScreen(ChartedPage):
         if status is None:
             self.notify(CHOOSE_FIRST, severity="warning")
         else:
-            self.app.copy_to_clipboard(status.deployment.model_string)
-            self.notify(status.deployment.model_string, title="copied for a request's model", timeout=4)
+            model = plain_model(status.deployment.model_string)
+            self.app.copy_to_clipboard(model)
+            self.notify(model, title="copied for a request's model", timeout=4)
 
     def action_scale(self) -> None:
         self._begin("scale")

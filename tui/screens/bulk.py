@@ -17,9 +17,10 @@ from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, NodeView
 from tui.core import cost, plan
 from tui.core.form import Problem
+from tui.core.placed import context_of, short
 from tui.core.plan import Plan, Verb
 from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED
-from tui.widgets.line_input import LineInput
+from tui.widgets.line_input import LineInput, NameInput
 from tui.widgets.paint import Piece, Text, tone
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class BulkDialog(ModalScreen[bool]):
     """Dismissed with True once it is sent. What cannot be sent of one deployment is told and does not stop the rest.
 
     `former`: the counts that a scale goes back to, by the deployments' names. In a production context its name must be
-    typed.
+    typed, of several such contexts each one's.
     """
 
     BINDINGS = [
@@ -43,7 +44,7 @@ class BulkDialog(ModalScreen[bool]):
     def __init__(self, verb: Verb, seen: Sequence[DeploymentStatus], former: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._verb, self._seen, self._former = verb, tuple(seen), former or {}
-        self._priced: list[NodeView] | None = None
+        self._priced: dict[str, list[NodeView]] | None = None  # by the contexts' names
         self._adapters: dict[str, tuple[str, ...]] = {}  # on them, by the deployments' names
         self._asked = True  # whether the server can be asked at all
         self._refusals: dict[str, Problem | None] = {}  # what the server's dry run said, by the deployments' names
@@ -61,10 +62,10 @@ class BulkDialog(ModalScreen[bool]):
                     yield LineInput(id="replica_count", compact=True)
             with VerticalScroll(id="content", can_focus=False):
                 yield Text(id="plans")
-            if self.deck.context.prod:
+            for name in self._prod_names():
                 with Horizontal(classes="field"):
-                    yield Label(f"type {self.deck.context.name}", classes="label", markup=False)
-                    yield LineInput(id="name", compact=True)
+                    yield Label(f"type {name}", classes="label", markup=False)
+                    yield NameInput(id="name" if name == self._prod_names()[0] else None, classes="-name", compact=True)
             with Horizontal(id="buttons"):
                 yield Text(id="verdict")
                 yield Button("Cancel", id="cancel", compact=True)
@@ -72,6 +73,15 @@ class BulkDialog(ModalScreen[bool]):
                     TITLES[self._verb], id="confirm", compact=True, disabled=True,
                     variant="error" if self._verb == "delete" else "primary",
                 )  # fmt: skip
+
+    @property
+    def _contexts(self) -> list[str]:
+        """Where the deployments are, of several contexts."""
+        return list(dict.fromkeys(context_of(status.deployment.name) for status in self._seen))
+
+    def _prod_names(self) -> list[str]:
+        found = [self.deck.fleets.context(name) for name in self._contexts]
+        return [context.name for context in found if context.prod]
 
     def plans(self) -> list[tuple[Plan, DeploymentStatus]]:
         return [(self._planned(status), status) for status in self._seen]
@@ -97,9 +107,11 @@ class BulkDialog(ModalScreen[bool]):
             self.run_worker(self._ask_dry_runs(), group="dry-run")
 
     async def _ask_prices(self) -> None:
-        self._priced = []
-        with contextlib.suppress(FiredeckError):
-            self._priced = await self.deck.source.nodes()
+        priced: dict[str, list[NodeView]] = {}
+        for context in self._contexts:
+            with contextlib.suppress(FiredeckError):
+                priced[context] = await self.deck.at(context).nodes()
+        self._priced = priced
         if self.is_mounted:
             self.review()
 
@@ -139,7 +151,8 @@ class BulkDialog(ModalScreen[bool]):
         lines += [[""], [("COST ", tone("head", bold=True)), price]]
         self.query_one("#plans", Text).show(*lines)
         self.query_one("#verdict", Text).show([self._verdict()])
-        named = all(box.value == self.deck.context.name for box in self.query("#name").results(Input))
+        typed = [box.value for box in self.query(".-name").results(Input)]
+        named = typed == self._prod_names()
         self.query_one("#confirm", Button).disabled = not named or self._asking or not self._sendable()
 
     @property
@@ -169,7 +182,9 @@ class BulkDialog(ModalScreen[bool]):
 def _lines(planned: Plan, refused: Problem | None) -> list[list[Piece]]:
     """Its name with what differs, whom that touches, and what stands against it."""
     told = ", ".join(f"{change.field} {change.before} → {change.after}" for change in planned.changes) or "nothing"
-    lines: list[list[Piece]] = [[(f"{planned.id}: ", "bold"), (told, tone("attention" if planned.ready else "dim"))]]
+    lines: list[list[Piece]] = [
+        [(f"{short(planned.target)}: ", "bold"), (told, tone("attention" if planned.ready else "dim"))]
+    ]
     lines += [[("  · ", tone("dim")), text] for text in planned.blast[:2]]
     problems = (*planned.problems, *((refused,) if refused else ()))
     lines += [[("  ✖ ", tone("failed")), (problem.text, tone("failed"))] for problem in problems]
@@ -183,5 +198,7 @@ async def _send(deck: Deck, ready: Sequence[tuple[Plan, DeploymentStatus]]) -> N
         try:
             done.append(await deck.executor.run(planned, status))
         except FiredeckError as error:
-            deck.notify(f"{planned.id}: {error.text}", title="refused", severity="error", timeout=12, markup=False)
+            deck.notify(
+                f"{short(planned.target)}: {error.text}", title="refused", severity="error", timeout=12, markup=False
+            )
     deck.carried_out(*done)

@@ -49,7 +49,7 @@ class ChangeDialog(PlanDialog):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes=f"-{self.verb}"):
-            yield Label(f"{TITLES[self.verb]} {self.shown.deployment.id}", id="title", markup=False)
+            yield Label(f"{TITLES[self.verb]} {self.shown.deployment.id}{self.where}", id="title", markup=False)
             with VerticalScroll(id="content", can_focus=False):
                 for field in self.fields:
                     with Horizontal(classes="field"):
@@ -65,7 +65,7 @@ class ChangeDialog(PlanDialog):
     @property
     def _wants_name(self) -> bool:
         """In production what ends a deployment needs its name, typed."""
-        return self.verb == "delete" and self.deck.context.prod
+        return self.verb == "delete" and self.is_prod
 
     @property
     def named(self) -> bool:
@@ -95,11 +95,11 @@ class ChangeDialog(PlanDialog):
     async def _ask_adapters(self) -> None:
         """What goes with the deployment; where that cannot be told, the plan goes on saying so."""
         with contextlib.suppress(FiredeckError):
-            self._adapters = tuple(await self.deck.source.adapters(self.shown.deployment))
+            self._adapters = tuple(await self.source.adapters(self.shown.deployment))
             self.review()
 
     async def dry_run(self, planned: Plan) -> Verdict:
-        source = self.deck.source
+        source = self.source
         if self.verb == "update":
             return Verdict(await source.validate_update(planned.target, planned.spec or DeploymentSpec()))
         asked = await source.validate_delete(planned.target, ignore_checks=planned.ignore_checks)

@@ -12,6 +12,7 @@ from textual.containers import Horizontal
 from client.errors import FiredeckError
 from client.fleet_types import Event, History
 from tui.core import incident, keys, series, units
+from tui.core.placed import context_of, short
 from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
 from tui.screens.equivalents import CompareDialog
@@ -42,6 +43,7 @@ class Limits:
 
     rules: Mapping[str, float] = field(default_factory=dict)
     asked_at: datetime | None = None
+    context: str = ""
 
 
 class ChartedPage(Page):
@@ -69,7 +71,7 @@ class ChartedPage(Page):
         """What the charts cover: the user's choice, or 5 minutes; 2 while the engine is too young to fill those."""
         if self.window.span_s is not None:
             return self.window.span_s
-        snapshot = self.picture.snapshot
+        snapshot = self.part.snapshot
         young = snapshot is not None and (snapshot.time - snapshot.engine.started_at).total_seconds() < YOUNG_S
         return SPANS_S[0] if young else SPANS_S[1]
 
@@ -83,6 +85,8 @@ class ChartedPage(Page):
     async def ask_curves(self, name: str | None) -> Curves:
         if name is None:
             return Curves()
+        if self.deck.picture_of(context_of(name)).link.lost_at is not None:  # of one context among others
+            return self._curves if self._curves.deployment == name else Curves(name)
         window, shown_s = self.window, self.span_s
         source = self.deck.source
         try:
@@ -110,7 +114,7 @@ class ChartedPage(Page):
         source = self.deck.source
         if window.other:
             history = await source.history(window.other, window.asked_s(shown_s))
-            return Compared(window.other.rpartition("/")[2], history, window.back_s)
+            return Compared(short(window.other), history, window.back_s)
         if not window.compared_s:
             return None
         back_s = window.back_s + window.compared_s
@@ -120,14 +124,15 @@ class ChartedPage(Page):
     async def ask_limits(self) -> Limits:
         """Now and then: they change with the engine's version alone. Where it has none there is no line to draw."""
         now = self.deck.clock()
-        known = self.limits.asked_at
-        if known is not None and (now - known).total_seconds() < RULES_EVERY_S:
-            return self.limits
+        context, source = self.context, self.source
+        limits = self.limits if self.limits.context == context else Limits(context=context)
+        if limits.asked_at is not None and (now - limits.asked_at).total_seconds() < RULES_EVERY_S:
+            return limits
         try:
-            rules = (await self.deck.source.alerts()).rules
+            rules = (await source.alerts()).rules
         except FiredeckError:
-            return replace(self.limits, asked_at=now)
-        return Limits({rule.name: rule.threshold for rule in rules}, now)
+            return replace(limits, asked_at=now)
+        return Limits({rule.name: rule.threshold for rule in rules}, now, context)
 
     # Drawing.
 
@@ -135,9 +140,9 @@ class ChartedPage(Page):
         """The target's own curves or none: never those of the deployment that was chosen before."""
         name = self.target_name
         curves = self._curves if self._curves.deployment == name else Curves(name)
-        stale_age = self.picture.stale_age(self.deck.clock())
+        stale_age = self.part.stale_age(self.deck.clock())
         note = curves.note if name is not None else "no deployment is chosen"
-        if curves.history is None and self.picture.link.lost_at is not None:
+        if curves.history is None and self.part.link.lost_at is not None:
             note = note or "not known: no connection"
         marks = self.marks()
         for kind in series.ALL_CHARTS:
@@ -153,7 +158,8 @@ class ChartedPage(Page):
         curves = self._curves if self._curves.deployment == self.target_name else Curves()
         chart = series.chart(
             kind, curves.history, self.span_s, live=live, back_s=curves.window.back_s,
-            marks=self.marks() if marks is None else marks, compared=curves.compared, rules=self.limits.rules,
+            marks=self.marks() if marks is None else marks, compared=curves.compared,
+            rules=self.limits.rules if self.limits.context == self.context else {},
         )  # fmt: skip
         if self.window.frozen and curves.history is not None and curves.history.times:
             last = datetime.fromtimestamp(curves.history.times[-1] - curves.window.back_s, UTC)
@@ -182,13 +188,13 @@ class ChartedPage(Page):
         self.looked(f"beside {series.short_span(ago)} ago" if ago else "beside nothing")
 
     def action_compare_with(self) -> None:
-        others = [row.name for row in self.picture.rows if row.name != self.target_name and not row.deleted]
+        others = [row.name for row in self.deck.picture.rows if row.name != self.target_name and not row.deleted]
         self.app.push_screen(CompareDialog(others), self._compare_with)
 
     def _compare_with(self, name: str | None) -> None:
         if name:
             self.window = replace(self.window, other=name, compared_s=0)
-            self.looked(f"beside {name.rpartition('/')[2]}")
+            self.looked(f"beside {short(name)}")
 
     def looked(self, told: str) -> None:
         """The window is another one: what it shows is asked for at once, also while it stands still."""

@@ -16,6 +16,7 @@ from tui.core.lists import Entry
 from tui.keymap import bindings
 from tui.screens.listing import ListScreen
 from tui.screens.sides import SIDES
+from tui.sources.base import FleetSource
 
 
 class CostsScreen(ListScreen):
@@ -32,24 +33,23 @@ class CostsScreen(ListScreen):
         return self.by in TIMES
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
-        by, now = self.by, self.picture.engine_now(self.deck.clock()).astimezone(UTC)
+        source, by, now = self.source, self.by, self.picture.engine_now(self.deck.clock()).astimezone(UTC)
         if by in TIMES:
-            found = await self._ask_times(by, now)
+            found = await self._ask_times(source, by, now)
             return found if by == self.by else self.entries or ()
         spans = cost_page.spans(now)
-        asked = await asyncio.gather(*(self._ask_book(by, *span) for span in spans.values()))
-        if by != self.by:  # an answer to a former question
+        asked = await asyncio.gather(*(self._ask_book(source, by, *span) for span in spans.values()))
+        if (by, source) != (self.by, self.source):  # an answer to a former question
             return self.entries or ()
         self._books = dict(zip(spans, asked, strict=True))
         return cost_page.rows(self._books)
 
-    async def _ask_times(self, by: str, now: datetime) -> Sequence[Entry[Any]]:
-        source, first = self.deck.source, spending_page.starts(by, now)[-1]
+    async def _ask_times(self, source: FleetSource, by: str, now: datetime) -> Sequence[Entry[Any]]:
+        first = spending_page.starts(by, now)[-1]
         used, asked = await asyncio.gather(source.usage(first, now, by), source.token_usage(first, now, by))
         return spending_page.rows(by, used.rows, asked.rows, now)
 
-    async def _ask_book(self, by: str, start: datetime, end: datetime) -> Usage | TokenUsage:
-        source = self.deck.source
+    async def _ask_book(self, source: FleetSource, by: str, start: datetime, end: datetime) -> Usage | TokenUsage:
         if by in cost_page.REPLICAS:
             return await source.usage(start, end, by)
         return await source.token_usage(start, end, by)

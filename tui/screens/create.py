@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Input, Label, Select
 
 from client.errors import FiredeckError
-from client.types import LOAD_TARGETS, DeploymentSpec
-from tui.core import plan
+from client.types import LOAD_TARGETS, DeploymentSpec, Model
+from tui.core import plan, precisions
 from tui.core.form import Problem
 from tui.core.plan import Change, Plan
 from tui.screens.dialog import PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
+from tui.widgets.paint import Text, tone
 from tui.widgets.plan_view import PlanView
 
-_CHOSEN = ("load_target", "cold_policy")
+_CHOSEN = ("load_target", "cold_policy", "precision")
 COLD = (("hold requests until ready", "hold"), ("reject with 503", "reject"))
 
 
@@ -25,14 +27,15 @@ class CreateDialog(PlanDialog):
     AUTO_FOCUS = "#base_model"
     asks_first = True
 
-    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+    def __init__(self, given: Mapping[str, str] | None = None, context: str = "") -> None:
         """`given`: what the form starts with, by the fields' names."""
-        super().__init__()
+        super().__init__(context=context)
         self._given = dict(given or {})
+        self._models: dict[str, Model] = {}
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Label("Create a deployment", id="title")
+            yield Label(f"Create a deployment{self.where}", id="title", markup=False)
             with Horizontal(id="columns"):
                 with VerticalScroll(id="form", can_focus=False):
                     yield from self._form()
@@ -43,6 +46,8 @@ class CreateDialog(PlanDialog):
     def _form(self) -> ComposeResult:
         targets = [(name.replace("_", " "), name) for name in LOAD_TARGETS]
         yield from _row("model", Select[str]((), id="base_model", prompt="loading models", compact=True))
+        yield from _row("precision", Select[str]((), id="precision", prompt="the model's own", compact=True))
+        yield Text(id="precision-note")
         yield from _row("id", _box("deployment_id", "by the server"))
         yield from _row("min replicas", _box("min_replica_count", "0"))
         yield from _row("max replicas", _box("max_replica_count", "1, or min"))
@@ -55,7 +60,7 @@ class CreateDialog(PlanDialog):
 
     def on_mount(self) -> None:
         for key, value in self._given.items():
-            if key != "base_model":
+            if key not in ("base_model", "precision"):
                 self._fill(key, value)
         self.run_worker(self._load_models(), group="models")
 
@@ -68,11 +73,12 @@ class CreateDialog(PlanDialog):
     async def _load_models(self) -> None:
         box = self.query_one("#base_model", Select)
         try:
-            models = await self.deck.source.models()
+            models = await self.source.models()
         except FiredeckError as error:
             self.problem = Problem("base_model", f"the models could not be listed: {error.text}")
             self.review()
             return
+        self._models = {model.name: model for model in models}
         box.set_options([(model.id, model.name) for model in models])
         box.prompt = "choose a model" if models else "the engine has no models"
         if (wanted := self._given.get("base_model")) in [model.name for model in models]:
@@ -81,6 +87,19 @@ class CreateDialog(PlanDialog):
             self.problem = Problem("base_model", f"there is no model {wanted}")
             self.review()
 
+    @on(Select.Changed, "#base_model")
+    def _model_chosen(self, event: Select.Changed) -> None:
+        """The precisions that this model is there in, and how others are made."""
+        model = self._models.get(str(event.value))
+        offered = precisions.choices(model)
+        self.query_one("#precision", Select).set_options(offered)
+        if (wanted := self._given.get("precision")) in [value for _, value in offered]:
+            self._fill("precision", str(wanted))
+        note = precisions.how(model)
+        line = self.query_one("#precision-note", Text)
+        line.display = bool(note)
+        line.show([(note, tone("dim"))])
+
     def form(self) -> dict[str, str]:
         found = {str(box.id): box.value for box in self.query(".field > Input").results(Input)}
         for box in self.query(".field > Select").results(Select):
@@ -88,7 +107,8 @@ class CreateDialog(PlanDialog):
         return found
 
     def planned(self) -> Plan:
-        return plan.create(self.form(), [row.name for row in self.deck.picture.rows], self.deck.context.account)
+        there = [row.name for row in self.deck.picture.rows]
+        return plan.create(self.form(), there, self.deck.fleets.context(self.context).account, self.context)
 
     def problems(self, planned: Plan) -> tuple[Problem, ...]:
         """Without "choose a model" while the form is untouched."""
@@ -98,7 +118,7 @@ class CreateDialog(PlanDialog):
         return plan.filled_in(planned, self.answer) if self.answer is not None else ()
 
     async def dry_run(self, planned: Plan) -> Verdict:
-        return Verdict(await self.deck.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
+        return Verdict(await self.source.validate_create(planned.spec or DeploymentSpec(), planned.id or None))
 
 
 def _box(key: str, hint: str) -> Input:

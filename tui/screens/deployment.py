@@ -8,6 +8,7 @@ from textual.containers import Horizontal, VerticalScroll
 from client.fleet_types import DeploymentStatus
 from tui.core import plan, units
 from tui.core.actions import Place
+from tui.core.placed import context_of, short
 from tui.core.snapshot import row_of
 from tui.keymap import bindings
 from tui.screens.base import DeckScreen
@@ -22,6 +23,7 @@ from tui.widgets.status_bar import Banner, StatusBar
 class DeploymentScreen(DeckScreen):
     place: Place = "deployment"
     BINDINGS = bindings("deployment")
+    turns = False
     AUTO_FOCUS = "#body"
 
     def __init__(self, name: str) -> None:
@@ -45,6 +47,10 @@ class DeploymentScreen(DeckScreen):
         return self.picture.status(self.deployment)
 
     @property
+    def context(self) -> str:
+        return context_of(self.deployment)
+
+    @property
     def events_of(self) -> str:
         return self.deployment
 
@@ -54,7 +60,7 @@ class DeploymentScreen(DeckScreen):
             self.query_one(ReplicaTable).show()
             self.query_one(Reasons).show()
             told = "is not in the fleet (any more)" if self.picture.snapshot else "waiting for the first picture"
-            self.query_one("#facts", Text).show([(f" {self.deployment.rpartition('/')[2]} ", "bold"), told])
+            self.query_one("#facts", Text).show([(f" {short(self.deployment)} ", "bold"), told])
             return
         now, stale_age = self.picture.engine_now(local), self.picture.stale_age(local)
         hidden = self.picture.hidden
@@ -71,7 +77,8 @@ def facts(status: DeploymentStatus, width: int, hidden: frozenset[str] = frozens
     that the source does not tell."""
     row, known = row_of(status, hidden), plan.flat(status.deployment)
     first: list[Piece] = [
-        (f" {row.id} ", "bold $background on $tone-working"), " ", (row.look.text, tone(row.look.tone, bold=True)),
+        (f" {short(row.name)} ", "bold $background on $tone-working"), " ",
+        (row.look.text, tone(row.look.tone, bold=True)),
         ("  model ", tone("dim")), row.model or units.UNKNOWN,
     ]  # fmt: skip
     if status.simulated:

@@ -7,7 +7,8 @@ outcome is journalled, told and can be taken back, whatever becomes of the scree
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -23,7 +24,9 @@ from client.fleet_types import DeploymentStatus, NodeView
 from client.types import Deployment
 from tui.core import cost, plan
 from tui.core.form import Problem
+from tui.core.placed import context_of
 from tui.core.plan import Change, Plan, Verb
+from tui.sources.base import FleetSource
 from tui.widgets.paint import Text, tone
 from tui.widgets.plan_view import PlanView
 
@@ -61,9 +64,11 @@ class PlanDialog(ModalScreen[bool]):
     asks_first = False
     no_dry_run = ""
 
-    def __init__(self, seen: DeploymentStatus | None = None) -> None:
+    def __init__(self, seen: DeploymentStatus | None = None, context: str = "") -> None:
+        """`context`: of several the one that is meant; that of `seen` where there is one."""
         super().__init__()
         self.seen = seen
+        self.context = context if seen is None else context_of(seen.deployment.name)
         self.problem: Problem | None = None
         self.verdict: Verdict | None = None
         self._priced: list[NodeView] | None = None
@@ -97,6 +102,19 @@ class PlanDialog(ModalScreen[bool]):
         return ()
 
     @property
+    def source(self) -> FleetSource:
+        return self.deck.at(self.context)
+
+    @property
+    def is_prod(self) -> bool:
+        return self.deck.fleets.context(self.context).prod
+
+    @property
+    def where(self) -> str:
+        """` on eu`, for titles; nothing where there is one context alone."""
+        return f" on {self.context}" if self.context else ""
+
+    @property
     def deck(self) -> Deck:
         return cast("Deck", self.app)
 
@@ -125,7 +143,7 @@ class PlanDialog(ModalScreen[bool]):
         """Where nodes cannot be listed, by this role or by this source, the plan says that the cost is not known."""
         self._priced = []
         with contextlib.suppress(FiredeckError):
-            self._priced = await self.deck.source.nodes()
+            self._priced = await self.source.nodes()
         if self.is_mounted:
             self.review()
 
@@ -136,7 +154,7 @@ class PlanDialog(ModalScreen[bool]):
         """Show the plan as the form stands; the button works only when it can be sent."""
         planned = self.planned()
         problems = (*self.problems(planned), *((self.problem,) if self.problem else ()))
-        self.query_one(PlanView).show_plan(planned, self.filled_in(planned), self.cost(planned))
+        self.query_one(PlanView).show_plan(self._addressed(planned), self.filled_in(planned), self.cost(planned))
         self.query_one("#verdict", Text).show([self._verdict(planned)])
         unasked = self.asks_first and self.verdict is None
         self.confirm.disabled = not planned.ready or unasked or self._sending or not self.named
@@ -145,6 +163,13 @@ class PlanDialog(ModalScreen[bool]):
             control.set_class(control.id in marked, "-wrong")
         self.query_one("#error", Text).show(*_problem_lines(problems))
         return planned
+
+    def _addressed(self, planned: Plan) -> Plan:
+        """Of several contexts the command says which engine it is for."""
+        if not self.context:
+            return planned
+        url = shlex.quote(self.deck.fleets.context(self.context).base_url)
+        return replace(planned, command=f"{planned.command} --base-url {url}")
 
     def _verdict(self, planned: Plan) -> str:
         if self._sending:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,22 +10,22 @@ from textual.containers import Horizontal
 
 from client.fleet_types import DeploymentStatus
 from tui.core import filter as filters
-from tui.core import grouping, query, units
+from tui.core import grouping, query
 from tui.core.actions import Place
-from tui.core.columns import FLEET
+from tui.core.columns import FLEET, SEVERAL, Column
 from tui.core.explain import headline, next_change
-from tui.core.plan import Verb
+from tui.core.placed import context_of, short
 from tui.core.query import View
-from tui.core.snapshot import Row
+from tui.core.snapshot import Picture, Row
 from tui.keymap import bindings
-from tui.screens.base import DeckScreen
-from tui.screens.bulk import BulkDialog
 from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
 from tui.screens.deployment import DeploymentScreen
+from tui.screens.marking import MarkingScreen
 from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
+from tui.widgets.fleet_summary import totals
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, as_of, tone
@@ -39,7 +36,7 @@ LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it m
 ASKED_MORE = 1.5  # times as many requests as where the cursor is: below that it stays, it must not flutter
 
 
-class FleetScreen(DeckScreen):
+class FleetScreen(MarkingScreen):
     place: Place = "fleet"
     BINDINGS = bindings("fleet")
     AUTO_FOCUS = "FleetTable"
@@ -68,12 +65,27 @@ class FleetScreen(DeckScreen):
         yield KeyBar("fleet")
 
     @property
-    def table(self) -> FleetTable:
-        return self.query_one(FleetTable)
-
-    @property
     def filter_box(self) -> FilterBox:
         return self.query_one(FilterBox)
+
+    @property
+    def context(self) -> str:
+        """That of the chosen deployment, else the one that is meant."""
+        chosen = context_of(self.table.cursor or "") if self.is_mounted else ""
+        return chosen or self.deck.focus
+
+    @property
+    def picture(self) -> Picture:
+        """Of all contexts."""
+        return self.deck.picture
+
+    def troubled(self) -> dict[str, tuple[str, Picture]]:
+        fleets = self.deck.fleets
+        return {name: (fleets.context(name).account, self.deck.picture_of(name)) for name in fleets.members}
+
+    @property
+    def all_columns(self) -> tuple[Column[Row], ...]:
+        return SEVERAL if self.deck.fleets.several else FLEET
 
     @property
     def view(self) -> View:
@@ -84,13 +96,15 @@ class FleetScreen(DeckScreen):
         return self.picture.status(self.table.cursor) if self.table.cursor else None
 
     def draw(self) -> None:
-        rows = filters.select(self.picture.rows, self.view, show_deleted=self.show_deleted)
-        order, stale = self.order, self.picture.stale(self.deck.clock())
+        now = self.deck.clock()
+        rows = filters.select(self.deck.rows(), self.view, show_deleted=self.show_deleted)
+        order, stale = self.order, self.picture.stale(now)
+        self.table.colours = {one.name: one.colour for one in self.deck.fleets.standings(now, self.deck.config)}
         shown = grouping.grouped(rows, order.group)
         most = max(LEAST_TABLE, int(self.size.height * TABLE_SHARE))
         self.table.styles.height = max(LEAST_TABLE, min(len(shown) + 1, most))
         self.table.styles.overflow_y = "auto" if len(shown) + 1 > most else "hidden"
-        self.table.show_columns(query.chosen(order, FLEET))
+        self.table.show_columns(query.chosen(order, self.all_columns))
         self.table.show(shown, order.sort, reverse=order.reverse, stale=stale)
         if self._expected is not None and self.table.index_of(self._expected) is not None:
             self.table.choose(self._expected, by_user=True)
@@ -113,22 +127,20 @@ class FleetScreen(DeckScreen):
         return status.stats.requests_total if status is not None else 0
 
     def _draw_summary(self, shown: int) -> None:
-        live = [row for row in self.picture.rows if not row.deleted]
         if self.picture.snapshot is None:
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
-        pieces: list[Piece] = [" ", *_counts(live)]
-        pieces += [("  │ ", tone("dim")), (total(live, "rps", units.rate), "bold"), " req/s"]
-        pieces += [("  ", ""), (total(live, "tps", units.rate), "bold"), " tok/s"]
-        pieces += [("  ", ""), (total(live, "queue", units.count) if live else "0", "bold"), " queued"]
+        rows = self.picture.rows
+        pieces = totals([row for row in rows if not row.deleted])
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:
             pieces += ["  ", (f" {len(self.marked())} marked ", "bold $background on $tone-attention")]
         pieces += self.filter_box.told(shown)
         pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
-        gone = len(self.picture.rows) - len(live)
-        if gone:
+        if old := sum(bool(row.stale) for row in self.table.rows):
+            pieces += [(f"  ▲ {old} as of a while ago", tone("attention", bold=True))]
+        if gone := sum(row.deleted for row in rows):
             pieces += [(f"  +{gone} deleted", tone("dim"))]
         self.query_one("#summary", Text).show(pieces)
 
@@ -139,8 +151,8 @@ class FleetScreen(DeckScreen):
             self.query_one(Reasons).show()
             return
         local = self.deck.clock()
-        now, stale_age = self.picture.engine_now(local), self.picture.stale_age(local)
-        first: list[Piece] = [(f" {row.id}", "bold"), (" · ", tone("dim"))]
+        now, stale_age = self.part.engine_now(local), self.part.stale_age(local)
+        first: list[Piece] = [(f" {short(row.name)}", "bold"), (" · ", tone("dim"))]
         first += [*stale_mark(stale_age), row.why]
         following = next_change(status.autoscaler, now)
         second: list[Piece] = [" ", ("→ ", tone("attention", bold=True)), (following, tone("attention"))]
@@ -151,7 +163,7 @@ class FleetScreen(DeckScreen):
         elif not following:
             second = [(f" {headline(status)}", tone("dim"))]
         self.query_one("#why", Text).show(first, second)
-        self.query_one(Reasons).show_status(status, now, stale_age, explained="why" not in self.picture.hidden)
+        self.query_one(Reasons).show_status(status, now, stale_age, explained="why" not in self.part.hidden)
 
     def _nothing_chosen(self) -> str:
         if self.picture.snapshot is None:
@@ -166,6 +178,7 @@ class FleetScreen(DeckScreen):
     def _chosen(self, message: FleetTable.Chosen) -> None:
         if message.by_user:
             self._expected = None
+            self.deck.look_at(self.context)
         self._draw_why()
         self.draw_charts()
         self.ask_details()
@@ -192,6 +205,16 @@ class FleetScreen(DeckScreen):
     def pin(self) -> None:
         self._expected = None
         self.table.pin()
+        self.deck.look_at(self.context)
+
+    def go_to(self, context: str) -> None:
+        """The cursor to the first row of this context, unless it is there."""
+        if self.context != context:
+            first = next((row.name for row in self.table.rows if row.context == context), None)
+            if first is not None:
+                self.table.choose(first, by_user=True)
+            else:
+                self.table.leave()
 
     def expect(self, name: str) -> None:
         """Put the cursor on this deployment as soon as it shows up, unless the user does something else before."""
@@ -225,51 +248,15 @@ class FleetScreen(DeckScreen):
         self.order = replace(self.order, reverse=not self.order.reverse)
         self.draw()
 
-    # Several at once.
-
-    def action_mark(self) -> None:
-        """Mark the chosen one, or take its mark away; then one down."""
-        if self.target_name is not None:
-            self.table.mark(self.table.marked ^ {self.target_name})
-            self.table.action_move(1)
-            self.draw()
-
-    def marked(self) -> list[DeploymentStatus]:
-        """Those with a mark that are still there, whether the filter shows them or not."""
-        found = [self.picture.status(name) for name in sorted(self.table.marked)]
-        return [status for status in found if status is not None]
-
-    def _bulk(self, verb: Verb) -> bool:
-        """Whether marks are meant: then the dialog for all of them is there, or it was said why not."""
-        if not self.table.marked:
-            return False
-        if not self.deck.refuses(verb):
-            self.app.push_screen(BulkDialog(verb, self.marked()), self._bulk_done)
-        return True
-
-    def _bulk_done(self, sent: bool | None) -> None:
-        if sent:
-            self.table.mark(frozenset())
-
-    def action_scale(self) -> None:
-        if not self._bulk("scale"):
-            super().action_scale()
-
-    def action_delete(self) -> None:
-        if not self._bulk("delete"):
-            super().action_delete()
-
-    def action_undelete(self) -> None:
-        if not self._bulk("undelete"):
-            super().action_undelete()
-
     def action_group(self) -> None:
-        self.order = replace(self.order, group=grouping.following(self.order.group))
+        by = grouping.following(self.order.group, several=self.deck.fleets.several)
+        self.order = replace(self.order, group=by)
         self.notify(f"grouped by {self.order.group}" if self.order.group else "not grouped", timeout=2)
         self.draw()
 
     def action_columns(self) -> None:
-        self.app.push_screen(ColumnsDialog(FLEET, [one.key for one in self.table.columns]), self._columns_chosen)
+        shown = [one.key for one in self.table.columns]
+        self.app.push_screen(ColumnsDialog(self.all_columns, shown), self._columns_chosen)
 
     def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
         self.order = replace(self.order, columns=keys or ())
@@ -280,22 +267,5 @@ class FleetScreen(DeckScreen):
         self.draw()
 
     def action_create(self) -> None:
-        if not self.deck.refuses("create"):
-            self.app.push_screen(CreateDialog())
-
-
-def _counts(rows: list[Row]) -> list[Piece]:
-    """`● 2 READY  ◌ 1 ZERO  ✖ 1 FAILED`, in order of the states."""
-    looks = Counter((row.look.rank, row.look.glyph, row.look.word.split()[0], row.look.tone) for row in rows)
-    pieces: list[Piece] = []
-    for (_, glyph, word, colour), number in sorted(looks.items()):
-        pieces += [(f"{glyph} {number} {word}", tone(colour, bold=True)), "  "]
-    return pieces[:-1] or [("0 deployments", tone("dim"))]
-
-
-def total(rows: list[Row], field: str, text: Callable[[Any], str]) -> str:
-    """The sum of what is known; the sign for what no row has or no source tells."""
-    known = [value for row in rows if (value := getattr(row, field)) is not None]
-    if not known and rows and all(field in row.hidden for row in rows):
-        return units.NOT_EXPOSED
-    return text(sum(known) if known else None)
+        if not self.deck.refuses("create", self.context):
+            self.app.push_screen(CreateDialog(context=self.context))

@@ -46,6 +46,7 @@ class ListScreen(Page):
         self._asking = False
         self._note = ""
         self._reads = False
+        self._of: str | None = None  # the context that the rows are of
         self._total: int | None = None  # where the source has said how many there are besides
 
     def compose(self) -> ComposeResult:
@@ -87,6 +88,8 @@ class ListScreen(Page):
         return self.entries
 
     def draw(self) -> None:
+        if self._of != self.context:  # another one's rows are not shown for its own
+            self._of, self.entries, self._asked_at, self._answered_at, self._note = self.context, None, None, None, ""
         now = self.deck.clock()
         view = self.view
         self.table.show_columns(query.chosen(view, self.side.listing.columns))
@@ -103,7 +106,7 @@ class ListScreen(Page):
 
     def _summary(self, shown: int, now: datetime) -> list[Piece]:
         listing = self.side.listing
-        pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " "]
+        pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " ", *self._whose()]
         found = self.found(now)
         if found is None:
             return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
@@ -117,6 +120,16 @@ class ListScreen(Page):
         if self._note:
             pieces.append((f"  {self._note}", tone("attention")))
         return pieces
+
+    def _whose(self) -> list[Piece]:
+        """Of several contexts the one that the page is of, and the key that turns to another."""
+        if not self.context or self.side.local is not None:
+            return []
+        colour = self.deck.config.tone_of(self.deck.fleets.context(self.context))
+        name: Piece = (f"of {self.context}", tone(colour, bold=True) if colour else "bold")
+        if not self.turns:
+            return [name, "  "]
+        return [name, (f" ({keys.shown(self.deck.actions, 'context')} turns to another)  ", tone("dim"))]
 
     def counted(self, count: int, now: datetime) -> str:
         """How many rows there are, and where they are a part: of how many, as far as that is known."""
@@ -152,7 +165,7 @@ class ListScreen(Page):
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
         ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
-        return await ask(self.deck.source, self.picture)
+        return await ask(self.source, self.picture)
 
     def ask_anew(self) -> None:
         """The user wants other rows: an answer that is on its way is followed by another question."""
@@ -161,10 +174,12 @@ class ListScreen(Page):
         self.ask_details()
 
     async def _ask(self) -> None:
+        context = self.context
         try:
             local = self.side.local
             if local is not None:
-                entries, note = await asyncio.to_thread(local, self.deck.executor.journal), ""
+                journal, held = self.deck.executor.journal, self.deck.fleets.held
+                entries, note = await asyncio.to_thread(local, journal, held), ""
             else:
                 entries, note = await self.ask_rows(), ""
         except FiredeckError as error:
@@ -172,6 +187,9 @@ class ListScreen(Page):
         finally:
             self._asking = False
         if self.is_gone:
+            return
+        if context != self.context:  # what was asked of another one
+            self.ask_anew()
             return
         if not note:
             self.entries, self._answered_at = tuple(entries), self.deck.clock()

@@ -17,6 +17,7 @@ from tui.core.matrix_page import Adapter
 from tui.keymap import bindings
 from tui.screens.adapters import LoadDialog, UnloadDialog
 from tui.screens.listing import ListScreen
+from tui.sources.base import FleetSource
 
 
 class MatrixScreen(ListScreen):
@@ -30,20 +31,22 @@ class MatrixScreen(ListScreen):
         self._deployments: tuple[Deployment, ...] = ()
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
-        source, now = self.deck.source, self.picture.engine_now(self.deck.clock())
+        source, context, now = self.source, self.context, self.picture.engine_now(self.deck.clock())
         models, loaded, (asked, seconds) = await asyncio.gather(
-            source.models(), source.deployed_models(), self._asked(now)
+            source.models(), source.deployed_models(), self._asked(source, now)
         )
+        if context != self.context:  # its columns would be another's
+            return ()
         adapters = matrix_page.placed(self.picture, loaded)
         self._deployments = matrix_page.takers(self.picture, adapters)
         self.side = replace(self.side, listing=matrix_page.listing(self._deployments))
         return matrix_page.rows(models, adapters, asked, seconds, self._deployments)
 
-    async def _asked(self, now: datetime) -> tuple[list[TokenRow], float]:
+    async def _asked(self, source: FleetSource, now: datetime) -> tuple[list[TokenRow], float]:
         """What was asked of each adapter lately, and in how many seconds; in none where nobody counts that."""
-        if "costs" in self.deck.source.facts.lacks:
+        if "costs" in source.facts.lacks:
             return [], 0.0
-        usage = await self.deck.source.token_usage(now - matrix_page.OVER, now, "deployment,adapter")
+        usage = await source.token_usage(now - matrix_page.OVER, now, "deployment,adapter")
         return usage.rows, (usage.end_time - usage.start_time).total_seconds()
 
     def counted(self, count: int, now: datetime) -> str:
@@ -53,7 +56,7 @@ class MatrixScreen(ListScreen):
         """Where it is loaded is asked in the dialog; the first deployment that could have it is offered."""
         if (adapter := self._meant("load")) is not None:
             may = [name for name, cell in adapter.cells.items() if cell.one is None and cell.may]
-            self.app.push_screen(LoadDialog(adapter, may[0].rpartition("/")[2] if may else ""))
+            self.app.push_screen(LoadDialog(adapter, may[0].rpartition("/")[2] if may else "", self.context))
 
     def action_unload(self) -> None:
         """Of several deployments that have it the dialog asks which."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from textual.app import SystemCommand
 
 from client.fleet_types import DeploymentStatus
-from tui.core import commands
+from tui.core import commands, contexts
 from tui.core.actions import MOVES, Action
 from tui.core.commands import Command
 from tui.core.plan import Verb
@@ -50,12 +50,19 @@ def _later(deck: Deck, action: str) -> None:
 
 def lines(deck: Deck, typed: str) -> Iterator[tuple[str, str, Callable[[], None]]]:
     """What a line with arguments means, and what it may become: title, help and what is done."""
-    ids = sorted({row.id for row in deck.picture.rows})
-    for line in (typed.strip(), *commands.completions(typed, deck.actions, ids)):
+    ids = sorted(contexts.targets(deck.picture.rows))
+    for line in (typed.strip(), *commands.completions(typed, deck.actions, ids, deck.context_names)):
         found = commands.parse(line, deck.actions)
-        meant = isinstance(found, Command) and (found.form if found.action.name == "create" else found.target in ids)
+        meant = isinstance(found, Command) and (found.form if found.action.name == "create" else known(deck, found))
         if meant and isinstance(found, Command):
             yield line, found.action.tooltip, _obeying(deck, found)
+
+
+def known(deck: Deck, command: Command) -> bool:
+    """Whether what the command names is there."""
+    if command.action.name == "context":
+        return command.target in deck.context_names
+    return command.target in contexts.targets(deck.picture.rows)
 
 
 def _obeying(deck: Deck, command: Command) -> Callable[[], None]:
@@ -64,10 +71,13 @@ def _obeying(deck: Deck, command: Command) -> Callable[[], None]:
 
 def obey(deck: Deck, command: Command) -> None:
     """Do it, or say why not. A change opens its dialog: nothing is sent from here."""
+    deck.turn_to_page()
     action, page = command.action, deck.screen
     if action.name == "create":
         if not deck.refuses("create"):
-            deck.push_screen(CreateDialog(_whole_model(command.form)))
+            deck.push_screen(CreateDialog(_whole_model(command.form), deck.focus))
+    elif action.name == "context" and command.target:
+        _turn(deck, command.target)
     elif command.target:
         _on_target(deck, command)
     elif isinstance(page, Page) and page.place in action.places:
@@ -80,10 +90,20 @@ def obey(deck: Deck, command: Command) -> None:
         deck.notify(f"{action.label} is for another page", severity="warning", markup=False)
 
 
+def _turn(deck: Deck, name: str) -> None:
+    if name in deck.context_names:
+        deck.choose_context(name)
+    else:
+        there = f"there are {', '.join(deck.context_names)}" if deck.context_names else deck.lacking("context")
+        deck.notify(f"no context {name}: {there}", severity="warning", markup=False)
+
+
 def _on_target(deck: Deck, command: Command) -> None:
     status = _named(deck, command.target)
     if status is None:
-        deck.notify(f"there is no deployment {command.target}", severity="warning", markup=False)
+        where = [row.context for row in deck.picture.rows if row.id == command.target]
+        told = f"{command.target} is in {' and '.join(where)}: write {where[0]}:{command.target}" if where else ""
+        deck.notify(told or f"there is no deployment {command.target}", severity="warning", markup=False)
     elif command.action.name == "open":
         deck.push_screen(DeploymentScreen(status.deployment.name))
     elif command.action.name == "timeline":
@@ -93,9 +113,10 @@ def _on_target(deck: Deck, command: Command) -> None:
 
 
 def _named(deck: Deck, target: str) -> DeploymentStatus | None:
-    """The deployment of this full name, or of this id in the context's account, or of this id in any other."""
-    own = f"accounts/{deck.context.account}/deployments/{target}"
-    for name in (target, own, *(row.name for row in deck.picture.rows if row.id == target)):
+    """The deployment of this full name, or of this id in the context's account, or of this id in any other; of several
+    contexts an id is one that no two of them share, or has its context before it."""
+    own = f"accounts/{deck.context.account}/deployments/{target}"  # of one context alone
+    for name in (target, own, contexts.targets(deck.picture.rows).get(target, "")):
         if (status := deck.picture.status(name)) is not None:
             return status
     return None

@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from tui.core.actions import Place
 from tui.core.snapshot import Picture
+from tui.sources.base import FleetSource
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.status_bar import Banner, StatusBar
 
@@ -23,6 +24,11 @@ class Page(Screen[None]):
     place: Place = "fleet"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
+    turns = True  # it may show another context; False of what belongs to one
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_part: Picture | None = None
 
     @property
     def topic(self) -> str:
@@ -34,8 +40,24 @@ class Page(Screen[None]):
         return cast("Deck", self.app)
 
     @property
+    def context(self) -> str:
+        """Of several contexts the one that the page is of."""
+        return self.deck.focus
+
+    @property
+    def source(self) -> FleetSource:
+        """That context's alone."""
+        return self.deck.at(self.context)
+
+    @property
+    def part(self) -> Picture:
+        """That context's picture."""
+        return self.deck.picture_of(self.context)
+
+    @property
     def picture(self) -> Picture:
-        return self.deck.picture
+        """What the page draws."""
+        return self.part
 
     def draw(self) -> None:
         """Put the app's picture on the screen."""
@@ -56,12 +78,24 @@ class Page(Screen[None]):
         self.call_after_refresh(self.tick)
 
     def on_screen_resume(self) -> None:
+        self._last_part = None
+        if self.app.screen is self:  # on the way to another page it only lies open for a moment
+            self.deck.look_at(self.context)
         self._on_picture()
 
     def _on_picture(self) -> None:
-        if self.is_visible:
-            self.tick()
+        if not self.is_visible:
+            return
+        part, last = self.part, self._last_part
+        self._last_part = part
+        self.tick()
+        silent = part.snapshot is None or part.link.lost_at is not None
+        if part is not last or silent:  # of the pictures of other contexts nothing is asked anew
             self.ask_details()
+
+    def turned(self) -> None:
+        """Another context is meant."""
+        self._on_picture()
 
     @property
     def is_visible(self) -> bool:
@@ -73,22 +107,29 @@ class Page(Screen[None]):
         """Ages and countdowns move with the local clock, between two snapshots too; stale data stands still."""
         if not self.is_visible:
             return
-        now = self.deck.clock()
+        deck, now = self.deck, self.deck.clock()
+        context = deck.fleets.context(self.context)
+        standings = deck.fleets.standings(now, deck.config)
         with self.app.batch_update():
             self.query_one(StatusBar).show_state(
-                self.picture,
-                self.deck.context,
+                self.part,
+                context,
                 now,
-                locked=self.deck.locked,
-                alerts=len(self.deck.inbox.new(self.picture.engine_now(now))),
-                facts=self.deck.source.facts,
-                colour=self.deck.config.tone_of(self.deck.context),
+                locked=deck.is_locked(self.context),
+                alerts=len(deck.inbox.new(deck.picture.engine_now(now))),
+                facts=self.source.facts,
+                colour=deck.config.tone_of(context),
+                others=[one for one in standings if one.name != self.context],
             )
-            self.query_one(Banner).show_troubles(self.picture, self.deck.context.account, now)
-            self.query_one(KeyBar).show_keys(locked=self.deck.locked)
-            self.set_class(bool(self.picture.stale_age(now)), "-stale")
+            self.query_one(Banner).show_troubles(self.troubled(), now)
+            self.query_one(KeyBar).show_keys(locked=deck.is_locked(self.context))
+            self.set_class(bool(self.part.stale_age(now)), "-stale")
             self.draw()
             self.draw_more()
+
+    def troubled(self) -> dict[str, tuple[str, Picture]]:
+        """The contexts whose losses the page tells of, by their names: the account there, and the picture."""
+        return {self.context: (self.deck.fleets.context(self.context).account, self.part)}
 
     @property
     def is_gone(self) -> bool:

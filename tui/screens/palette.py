@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual import on
 from textual.app import SystemCommand
+from textual.binding import Binding
 from textual.command import Command, CommandList, CommandPalette, Hit, Hits
 from textual.system_commands import SystemCommandsProvider
 from textual.widgets import Input
@@ -33,6 +34,8 @@ class PrefixCommands(SystemCommandsProvider):
 
 
 class Palette(CommandPalette):
+    BINDINGS = [Binding("f1", "app.help", show=False, id="palette.help", tooltip="What can be typed here")]
+
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         """The list is a moment behind the keys: what stands in it may be of an older text."""
@@ -58,7 +61,7 @@ class Palette(CommandPalette):
     def _longer(self, typed: str, meant: commands.Command | str) -> list[str]:
         """The lines that it may become, unless it already is one that can be done."""
         deck = cast("Deck", self.app)
-        whole = isinstance(meant, commands.Command) and meant.target in {row.id for row in deck.picture.rows}
+        whole = isinstance(meant, commands.Command) and obey.known(deck, meant)
         return [] if whole else [title for title, _, _ in obey.lines(deck, typed) if title != typed]
 
     def _listed(self) -> str | None:

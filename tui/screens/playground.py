@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -72,7 +72,7 @@ class PlaygroundScreen(Page):
         return any(seat.busy for seat in self.seats)
 
     def choices(self) -> tuple[Choice, ...]:
-        found = self.picture.snapshot.deployments if self.picture.snapshot else []
+        found = self.deck.picture.snapshot.deployments if self.deck.picture.snapshot else []  # of all contexts
         return playground.choices(found, self._loaded)
 
     # Drawing.
@@ -106,11 +106,13 @@ class PlaygroundScreen(Page):
             self.run_worker(self._ask_loaded(), group="details", exit_on_error=True)
 
     async def _ask_loaded(self) -> None:
-        """Where adapters cannot be listed, deployments can be asked all the same."""
-        try:
-            self._loaded = await self.deck.source.deployed_models()
-        except FiredeckError:
-            self._loaded = []
+        """Of all contexts that answer. Where adapters cannot be listed, deployments can be asked all the same."""
+        loaded: list[DeployedModel] = []
+        for name, source in self.deck.fleets.members.items():
+            if self.deck.picture_of(name).link.lost_at is None:
+                with suppress(FiredeckError):
+                    loaded += await source.deployed_models()
+        self._loaded = loaded
 
     # Asking.
 

@@ -34,7 +34,7 @@ class RequestsScreen(ListScreen):
     def action_open(self) -> None:
         row = self.chosen()
         if row is not None:
-            self.app.push_screen(ExplainScreen(row.what.request_id))
+            self.app.push_screen(ExplainScreen(row.what.request_id, self.context))
 
     def action_copy_id(self) -> None:
         row = self.chosen()
@@ -50,9 +50,13 @@ class ExplainScreen(Page):
     BINDINGS = bindings("request")
     AUTO_FOCUS = "#told"
 
-    def __init__(self, request_id: str) -> None:
+    turns = False
+
+    def __init__(self, request_id: str, context: str = "") -> None:
+        """`context`: of several the one that it was asked of."""
         super().__init__()
         self.request_id = request_id
+        self._asked_of = context
         self.trace: RequestTrace | None = None
         self._note = "asking"
         self._asked_at: datetime | None = None
@@ -96,6 +100,10 @@ class ExplainScreen(Page):
         head: list[Piece] = [("spans: begins, takes", tone("head", bold=True))]
         self.query_one("#spans", Text).show(head, *(rows or [[("no spans were kept of it", tone("dim"))]]))
 
+    @property
+    def context(self) -> str:
+        return self._asked_of
+
     def ask_details(self) -> None:
         now, ended = self.deck.clock(), self.trace is not None and self.trace.request.status is not None
         due = self._asked_at is None or (now - self._asked_at).total_seconds() >= ASK_EVERY_S
@@ -105,7 +113,7 @@ class ExplainScreen(Page):
 
     async def _ask(self) -> None:
         try:
-            self.trace, self._note = await self.deck.source.explain(self.request_id), ""
+            self.trace, self._note = await self.source.explain(self.request_id), ""
         except FiredeckError as error:
             self._note = error.text
         finally:

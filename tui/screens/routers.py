@@ -12,6 +12,7 @@ from client.router_types import Router
 from tui.core import router_page
 from tui.core.actions import Place
 from tui.core.lists import Entry
+from tui.core.placed import context_of
 from tui.core.plan import Plan
 from tui.keymap import bindings
 from tui.screens.dialog import NO_DRY_RUN, TITLES, PlanDialog
@@ -49,12 +50,12 @@ class RollBackDialog(PlanDialog):
     no_dry_run = NO_DRY_RUN
 
     def __init__(self, router: Router) -> None:
-        super().__init__()
+        super().__init__(context=context_of(router.name))
         self._router = router
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Label(f"{TITLES['roll_back']} {self._router.id}", id="title", markup=False)
+            yield Label(f"{TITLES['roll_back']} {self._router.id}{self.where}", id="title", markup=False)
             with VerticalScroll(id="content", can_focus=False):
                 yield PlanView(id="plan")
             yield from self.compose_foot("roll_back")

@@ -15,6 +15,7 @@ from tui.core import (
     alert_page,
     cost_page,
     incident,
+    jobs_page,
     list_pages,
     lists,
     matrix_page,
@@ -24,12 +25,14 @@ from tui.core import (
     speculation_page,
     spending_page,
 )
+from tui.core.journal import Entry as Done
 from tui.core.journal import Journal
 from tui.core.lists import Entry, Listing, T
 from tui.core.snapshot import Picture
 from tui.sources.base import FleetSource
 
 EVENTS, RECORDS = 500, 200  # how many of them a page has
+Held = Callable[[Sequence[Done]], Sequence[Done]]  # those of the contexts at hand, by the names of their deployments
 Ask = Callable[[FleetSource, Picture], Awaitable[Sequence[Entry[T]]]]
 
 
@@ -41,7 +44,7 @@ class Side(Generic[T]):
     ask: Ask[T]
     ask_all: Ask[T] | None = None
     most: int | None = None  # rows that it asks for at most
-    local: Callable[[Journal], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
+    local: Callable[[Journal, Held], Sequence[Entry[T]]] | None = None  # of what this machine keeps: asks no source
 
 
 async def _nodes(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
@@ -98,6 +101,11 @@ async def _adapters(source: FleetSource, picture: Picture) -> Sequence[Entry[Any
     return model_page.adapters(loaded, asked, picture)
 
 
+async def _jobs(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
+    found, loaded = await asyncio.gather(source.models(), source.deployed_models())
+    return jobs_page.rows(found, loaded, picture)
+
+
 async def _speculation(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]]:
     found, asked = await asyncio.gather(source.models(), _today(source, picture, "deployment"))
     return speculation_page.rows(picture.snapshot.deployments if picture.snapshot else [], found, asked)
@@ -117,8 +125,9 @@ async def _nothing(source: FleetSource, picture: Picture) -> Sequence[Entry[Any]
     return ()
 
 
-def _journal(journal: Journal) -> Sequence[Entry[Any]]:
-    return lists.journal(journal.read(RECORDS))
+def _journal(journal: Journal, held: Held) -> Sequence[Entry[Any]]:
+    done = journal.read(RECORDS)
+    return lists.journal(done, [next((one.target for one in held([entry])), "") for entry in done])
 
 
 def _part(found: Listed[AuditLogEntry]) -> Sequence[Entry[Any]]:
@@ -145,6 +154,7 @@ SIDES: dict[str, Side[Any]] = {
         Side(spending_page.SPENDING, _nothing),
         Side(incident.TIMELINE, _nothing),
         Side(model_page.MODELS, _models),
+        Side(jobs_page.JOBS, _jobs),
         Side(model_page.ADAPTERS, _adapters),
         Side(matrix_page.listing(()), _nothing),
         Side(speculation_page.SPECULATION, _speculation),

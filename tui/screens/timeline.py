@@ -17,6 +17,7 @@ from tui.core.actions import Place
 from tui.core.explain import headline
 from tui.core.incident import Moment, Report
 from tui.core.lists import Entry
+from tui.core.placed import context_of, plain, short
 from tui.core.series import Mark
 from tui.core.window import KEPT_S
 from tui.keymap import bindings
@@ -36,6 +37,7 @@ class TimelineScreen(ListScreen, ChartedPage):
     """`around`: the instant that is in the middle of the charts at first; now is at their end without one."""
 
     BINDINGS = bindings("timeline")
+    turns = False
 
     def __init__(self, deployment: str, around: datetime | None = None) -> None:
         super().__init__("timeline")
@@ -59,8 +61,12 @@ class TimelineScreen(ListScreen, ChartedPage):
     def target_name(self) -> str:
         return self.deployment
 
+    @property
+    def context(self) -> str:
+        return context_of(self.deployment)
+
     def counted(self, count: int, now: datetime) -> str:
-        return f"{self.deployment.rpartition('/')[2]}: {count} moments"
+        return f"{short(self.deployment)}: {count} moments"
 
     def draw_more(self) -> None:
         self.draw_charts()
@@ -72,7 +78,7 @@ class TimelineScreen(ListScreen, ChartedPage):
         if self._around is not None:
             self.show_around(self._around)
             self._around = None
-        source = self.deck.source
+        source = self.source
         curves, self.limits, events, done = await asyncio.gather(
             self.ask_curves(self.deployment), self.ask_limits(), source.events(self.deployment, EVENTS),
             asyncio.to_thread(self.deck.executor.journal.read, ACTIONS),
@@ -80,7 +86,12 @@ class TimelineScreen(ListScreen, ChartedPage):
         self.take_curves(curves)
         self.events = events
         self.moments = incident.moments(
-            self.deployment, events, done, self.deck.inbox, self._curves.history, self.limits.rules
+            self.deployment,
+            events,
+            self.deck.fleets.held(done),
+            self.deck.inbox,
+            self._curves.history,
+            self.limits.rules,
         )
         return incident.rows(self.moments)
 
@@ -106,7 +117,7 @@ class TimelineScreen(ListScreen, ChartedPage):
     async def _export(self) -> None:
         now = self.picture.engine_now(self.deck.clock())
         end = now - timedelta(seconds=self.window.back_s)
-        folder = self.deck.exports / f"firedeck-{self.deployment.rpartition('/')[2]}-{end:%Y%m%d-%H%M%S}"
+        folder = self.deck.exports / f"firedeck-{short(self.deployment).replace(':', '-')}-{end:%Y%m%d-%H%M%S}"
         files = {"incident.md": incident.markdown(self._report(end)), **self._pictures()}
         try:
             await asyncio.to_thread(export.write, folder, files)
@@ -117,12 +128,13 @@ class TimelineScreen(ListScreen, ChartedPage):
 
     def _report(self, end: datetime) -> Report:
         status = self.picture.status(self.deployment)
-        facts = [f"context {self.deck.context.name}, account {self.deck.context.account}"]
+        context = self.deck.fleets.context(self.context)
+        facts = [f"context {context.name}, account {context.account}"]
         if status is not None:
             facts += [f"state {status.deployment.state}", headline(status)]
         facts += [f"limit: {name} at {value:g}" for name, value in sorted(self.limits.rules.items())]
         start, simulated = end - timedelta(seconds=self.span_s), status is not None and status.simulated
-        return Report(self.deployment, start, end, facts, self.moments, simulated)
+        return Report(plain(self.deployment), start, end, facts, self.moments, simulated)
 
     def _pictures(self) -> dict[str, str]:
         return {f"{kind.key}.svg": svg.draw(self.chart_of(kind, live=False)) for kind in series.ALL_CHARTS}

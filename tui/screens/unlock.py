@@ -15,7 +15,10 @@ from tui.widgets.line_input import LineInput
 class UnlockDialog(ModalScreen[bool]):
     """Dismissed with True if the name was typed."""
 
-    BINDINGS = [Binding("escape", "cancel", "cancel", id="unlock.cancel", tooltip="Stay read-only")]
+    BINDINGS = [
+        Binding("escape", "cancel", "cancel", id="unlock.cancel", tooltip="Stay read-only"),
+        Binding("f1", "app.help", show=False, id="unlock.help", tooltip="What the field is"),
+    ]
     AUTO_FOCUS = "#name"
 
     def __init__(self, context: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from client.fleet_types import DeploymentStatus
 from tui.core import keys, plan
+from tui.core.placed import context_of, short
 from tui.core.plan import Verb
 from tui.screens.change import ChangeDialog, Field
 
@@ -23,7 +24,7 @@ _LABELS = {
 
 def begin(deck: Deck, verb: Verb, status: DeploymentStatus | None, form: Mapping[str, str] | None = None) -> None:
     """Open the dialog of `verb` for `status`; `form` has what its fields start with where that is not what is so."""
-    if deck.refuses(verb):
+    if deck.refuses(verb, context_of(status.deployment.name) if status is not None else None):
         return
     if status is None:
         deck.notify(CHOOSE_FIRST, severity="warning")
@@ -36,7 +37,7 @@ def _makes_sense(deck: Deck, verb: Verb, status: DeploymentStatus) -> bool:
     if gone == (verb == "undelete"):
         return True
     back = f"deleted; bring it back with {keys.shown(deck.actions, 'undelete')}"
-    deck.notify(f"{status.deployment.id} is {back if gone else 'not deleted'}", severity="warning")
+    deck.notify(f"{short(status.deployment.name)} is {back if gone else 'not deleted'}", severity="warning")
     return False
 
 

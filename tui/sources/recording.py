@@ -23,7 +23,7 @@ DETAILS_EVERY_S = 10.0  # how often a recorder asks for events and nodes
 TICK_S = 1.0
 RECORDED = "this is a recording: nothing can be changed in it"
 NOT_KEPT = (
-    "users", "keys", "quotas", "audit", "requests", "routers", "costs", "models", "adapters", "speculation",
+    "users", "keys", "quotas", "audit", "requests", "routers", "costs", "models", "jobs", "adapters", "speculation",
     "matrix", "playground",
 )  # fmt: skip
 LACKS = {

@@ -193,6 +193,7 @@ class RehearsalSource(RehearsalRecords, RehearsalModels):
             raise InvalidArgument(f"model {spec.base_model} is not known", field="baseModel")
         least = spec.min_replica_count or 0
         _check_room(spec)
+        rehearsal_models.check_precision(spec)
         given = spec.model_dump(exclude_none=True)
         return Deployment.model_validate(
             {"autoscaling_policy": windows(), "min_replica_count": least, "max_replica_count": least or 1, **given}

@@ -12,10 +12,11 @@ from typing import Any
 
 from client.addon_types import DeployedModel
 from client.config import Context
-from client.errors import AlreadyExists, NotFound
-from client.model_types import PeftDetails
+from client.enums import AUTO
+from client.errors import AlreadyExists, FailedPrecondition, NotFound
+from client.model_types import ModelFile, PeftDetails, PreparedPrecision, TypeDate
 from client.names import LIBRARY_ACCOUNT
-from client.types import Deployment, Model
+from client.types import Deployment, DeploymentSpec, Model
 from tui.sources.simulation import SimDeployment
 
 MODELS = ("smollm2-135m-instruct", "gemma-3-270m", "qwen2p5-0p5b-instruct")
@@ -25,11 +26,33 @@ WORD_S = 0.03
 
 def models(account: str) -> list[Model]:
     """The library's, then two adapters of the account's own."""
-    library = [Model(name=f"accounts/{LIBRARY_ACCOUNT}/models/{name}", display_name=name) for name in MODELS]
+    library = [_base(name) for name in MODELS]
     details = PeftDetails(base_model=library[0].name, r=8, target_modules=["q_proj", "v_proj"])
     own = [Model(name=f"accounts/{account}/models/{name}", kind="HF_PEFT_ADDON", peft_details=details)
            for name in ADAPTERS]  # fmt: skip
     return [*library, *own]
+
+
+def _base(name: str) -> Model:
+    """The first one is there in FP8 too, the second one ends."""
+    made = PreparedPrecision(precision="FP8", quantization="Q8_0", state="READY")
+    waits = PreparedPrecision(precision="FP4", quantization="Q4_0", state="PREPARING", stage="it waits its turn")
+    prepared = [made, waits] if name == MODELS[0] else []
+    file = ModelFile(
+        file=f"{name}.gguf", size_bytes=270 << 20, quantization="F16", on_disk=True, prepared=prepared or None
+    )  # fmt: skip
+    return Model(
+        name=f"accounts/{LIBRARY_ACCOUNT}/models/{name}", display_name=name, firedeck=file,
+        supported_precisions=["FP16", *(["FP8"] if prepared else [])],
+        deprecation_date=TypeDate(year=2027, month=1, day=31) if name == MODELS[1] else None,
+    )  # fmt: skip
+
+
+def check_precision(spec: DeploymentSpec) -> None:
+    """FailedPrecondition for one that the model is not there in."""
+    there = _base((spec.base_model or "").rpartition("/")[2]).supported_precisions or []
+    if spec.precision not in (None, AUTO, *there):
+        raise FailedPrecondition(f"{spec.base_model} is not prepared in {spec.precision}", field="precision")
 
 
 def loaded(account: str, since: datetime) -> list[DeployedModel]:

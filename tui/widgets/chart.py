@@ -92,7 +92,7 @@ class ChartView(Widget):
         if self.chart is None:
             return Strip.blank(width, base)
         if y == 0:
-            segments = self._title(self.chart, base)
+            segments = self._title(self.chart, base)[0]
         elif self.note or self.chart.empty:
             segments = self._centred(y, self.note or (NO_DATA if self.chart.exposed else NOT_EXPOSED), base)
         elif self.with_axes:
@@ -105,7 +105,8 @@ class ChartView(Widget):
         name = "dim" if self.stale_age else SERIES_TONES[index % len(SERIES_TONES)]
         return base + tone_style(self, name)
 
-    def _title(self, chart: Chart, base: Style) -> list[Segment]:
+    def _title(self, chart: Chart, base: Style) -> tuple[list[Segment], str]:
+        """The title, and the limit where that has no room in it."""
         dim = base + tone_style(self, "dim")
         unit = f" {chart.unit}" if chart.unit not in ("", "ms", "%") else ""  # these are told with each value
         segments = [Segment(chart.title, base + Style(bold=True)), Segment(unit, dim)]
@@ -120,8 +121,9 @@ class ChartView(Widget):
                 break
         segments += legend
         room = self.size.width - sum(segment.cell_length for segment in segments)
-        told = [Segment(limit, base + tone_style(self, "failed"))] if limit and len(limit) <= room else []
-        return [*segments, *told]
+        if len(limit) > room:
+            return segments, limit
+        return [*segments, Segment(limit, base + tone_style(self, "failed"))], ""
 
     def _legend(self, chart: Chart, base: Style, before: str, behind: str) -> list[Segment]:
         """The lines' signs with what they are and their last values."""
@@ -143,9 +145,12 @@ class ChartView(Widget):
         return [Segment(drawn(self, line), base + tone_style(self, "dim"))]
 
     def _plot_row(self, row: int, base: Style) -> list[Segment]:
-        if row >= len(self._picture):
+        if row >= len(self._picture) or self.chart is None:
             return []
-        segments = [Segment(drawn(self, span.text), self._span_style(span.line, base)) for span in self._picture[row]]
+        spans, lines = self._picture[row], len(self.chart.lines)
+        if row == plot.limit_row(self._picture, lines) and (limit := self._title(self.chart, base)[1]):
+            spans = plot.named(spans, f"{limit.strip()} ", lines)
+        segments = [Segment(drawn(self, span.text), self._span_style(span.line, base)) for span in spans]
         return self._marked(segments, base) if row == len(self._picture) - 2 else segments  # the axis
 
     def _span_style(self, line: int, base: Style) -> Style:

@@ -11,6 +11,7 @@ from textual.strip import Strip
 
 from client.fleet_types import Event
 from tui.core import units
+from tui.core.placed import short
 from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
 
 
@@ -51,7 +52,7 @@ class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
         warns = event.kind == "Warning"
         tone = base + tone_style(self, "attention" if warns else "healthy")
         dim = base + tone_style(self, "dim")
-        who = "" if self._of_one else units.fitted(event.deployment.rpartition("/")[2], 14) + " "
+        who = "" if self._of_one else units.fitted(short(event.deployment), 14) + " "
         segments = [
             Segment(f"{units.clock(event.time)} ", dim),
             Segment(drawn(self, "⚠ " if warns else "· "), tone),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.style import Style
 
 from tui.core import units
@@ -15,8 +17,17 @@ from tui.widgets.paint import tone_style
 class FleetTable(KeyedTable[Row]):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__([column for column in FLEET if not column.optional], sort="id", id=id)
+        self.colours: Mapping[str, str] = {}  # tones of contexts, by their names
+
+    def style_of(self, column: Column[Row], row: Row, chosen: bool) -> Style:
+        """Rows of a context that is silent recede, but for the word that says so."""
+        if row.stale and column.key == "context":
+            return tone_style(self, "attention") + Style(bold=True)
+        return tone_style(self, "dim") if row.stale else super().style_of(column, row, chosen)
 
     def cell_style(self, column: Column[Row], row: Row, chosen: bool) -> Style:
+        if column.key == "context" and self.colours.get(row.context):
+            return tone_style(self, self.colours[row.context]) + Style(bold=True)
         if column.key == "id" or row.state == GROUP:
             return Style(bold=True)
         if column.key == "trend":

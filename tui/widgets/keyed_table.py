@@ -107,7 +107,8 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def _lay_out(self) -> bool:
         """Place the columns anew; True if that moved anything."""
         needs = columns.measure(self.columns, (cells for _, cells in self._cells.values()))
-        placed = columns.fit(self.columns, needs, max(1, self.size.width - MARGIN - 1))
+        bar = self.styles.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
+        placed = columns.fit(self.columns, needs, max(1, self.size.width - MARGIN - 1 - bar))
         if placed == self._placed:
             return False
         self._placed, self._drawn, self._head = placed, {}, None
@@ -137,6 +138,12 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def pin(self) -> None:
         """The user means what the cursor is on."""
         self.pinned |= self.cursor is not None
+
+    def leave(self) -> None:
+        """No row is meant until the user chooses one."""
+        self.cursor, self.pinned, self._hidden = None, True, None
+        self.refresh()
+        self.post_message(self.Chosen(None, by_user=True))
 
     def mark(self, names: frozenset[str]) -> None:
         """Rows that are meant together."""
@@ -217,6 +224,10 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             self._into_view(index)
         self.refresh()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        if self._lay_out():  # the bar takes its cells from the columns
+            self.refresh()
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._drawn, self._head = {}, None
@@ -244,13 +255,13 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         segments = [mark]
         for placed in self._placed:
             text = units.fitted(cells[placed.column.key], placed.width, placed.column.align)
-            segments.append(Segment(drawn(self, text), base + self._style_of(placed.column, row, chosen)))
+            segments.append(Segment(drawn(self, text), base + self.style_of(placed.column, row, chosen)))
             segments.append(Segment(" " * GAP, base))
         strip = Strip(segments).adjust_cell_length(self.size.width, base)
         self._drawn[row.name] = _Drawn(row, chosen, marked, strip)
         return strip
 
-    def _style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
+    def style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
         if self.stale:
             return tone_style(self, "dim")
         tone = column.tone(row)

@@ -31,3 +31,7 @@ class LineInput(Input, inherit_bindings=False):
             event.stop()
             event.prevent_default()
             await self.run_action(action)
+
+
+class NameInput(LineInput):
+    """Where a name is typed, to show that this place is meant."""

@@ -11,7 +11,7 @@ import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from tui.core.series import Chart, Values, fold, time_ticks
@@ -60,6 +60,20 @@ def mark_columns(chart: Chart, width: int) -> dict[int, Tone]:
         if found.get(column) != "attention":
             found[column] = tone
     return found
+
+
+def limit_row(picture: Picture, lines: int) -> int | None:
+    """Where the limit's line begins: it comes after the chart's own `lines`."""
+    return next((n for n, row in enumerate(picture) if any(span.line >= lines for span in row)), None)
+
+
+def named(row: tuple[Span, ...], text: str, lines: int) -> tuple[Span, ...]:
+    """The limit's row with `text` on it, at the end where that covers less of the curves."""
+    cells = [(sign, span.line) for span in row for sign in span.text]
+    starts = (GUTTER, max(GUTTER, len(cells) - len(text)))
+    start = min(starts, key=lambda at: sum(0 <= line < lines for _, line in cells[at : at + len(text)]))
+    cells[start : start + len(text)] = [(sign, lines) for sign in text]
+    return tuple(Span("".join(sign for sign, _ in run), line) for line, run in groupby(cells, key=lambda one: one[1]))
 
 
 def curve(symbols: str, index: int) -> str:

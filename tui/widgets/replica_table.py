@@ -43,7 +43,7 @@ def _rows(replica: ReplicaView, now: datetime, name: int, device: int) -> list[l
     look = states.stage(replica.stage)
     slots = f"{units.count(replica.running)}/{units.count(replica.slots)}"
     numbers = (
-        f"{units.count(replica.pid):>7}  {units.since(replica.started_at, now):>6}  {slots:>6}  "
+        f"{process(replica):>7}  {units.since(replica.started_at, now):>6}  {slots:>6}  "
         f"{units.count(replica.waiting):>4}  {_cache(replica):>5}  {units.rate(replica.tokens_per_second):>5}"
     )
     more = f"  {replica.restarts:>8}  {units.shorten(replica.device or units.UNKNOWN, device)}" if device else ""
@@ -66,6 +66,12 @@ def _below(replica: ReplicaView) -> list[list[Piece]]:
     if replica.reason:
         lines.append([" " * 16, (replica.reason, tone("attention"))])
     return lines
+
+
+def process(replica: ReplicaView) -> str:
+    """Its pid, which the engine tells admins alone."""
+    placeless = replica.stage in ("PENDING_SCHEDULING", "DOWNLOADING_MODEL")
+    return units.NOT_EXPOSED if replica.pid is None and not placeless else units.count(replica.pid)
 
 
 def _cache(replica: ReplicaView) -> str:

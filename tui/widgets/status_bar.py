@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from client.config import Context
 from tui.core import explain, units
+from tui.core.contexts import Standing
 from tui.core.facts import ENGINE, Facts
 from tui.core.plain import labels
 from tui.core.snapshot import Picture
 from tui.widgets.paint import Piece, Text, tone
 
+MOST_LINES = 3  # of the banner, over several contexts
 CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
 
 
@@ -25,8 +28,10 @@ class StatusBar(Text):
         alerts: int = 0,
         facts: Facts = ENGINE,
         colour: str = "",
+        others: Sequence[Standing] = (),
     ) -> None:
-        """`alerts`: how many nobody has dealt with; `colour`: the tone that the context's name stands on."""
+        """`alerts`: how many nobody has dealt with; `colour`: the tone that the context's name stands on; `others`: how
+        the other contexts stand, where there are several."""
         left: list[tuple[int, list[Piece]]] = [(0, [(" firedeck ", "bold $background on $primary"), " "])]
         named = f" {context.name} " if colour else context.name
         left.append(
@@ -38,6 +43,7 @@ class StatusBar(Text):
                 ],
             )
         )
+        left += [_other(one) for one in others]
         left.append((5, [(f"  account {context.account}", tone("dim"))]))
         left += self._engine(picture, now) if facts.kind in ("engine", "rehearsal") else [(2, [f"  {facts.kind}"])]
         right: list[tuple[int, list[Piece]]] = [
@@ -68,6 +74,14 @@ class StatusBar(Text):
             (6, [(f" · up {up}", tone("dim"))]),
             (7, [(f"{cores}{gpus}", tone("dim"))]),
         ]
+
+
+def _other(one: Standing) -> tuple[int, list[Piece]]:
+    """One that is silent stays longest in the line: nobody must take its rows for now."""
+    name: Piece = (f"  {one.name} ", tone(one.colour, bold=True) if one.colour else "bold")
+    if one.live:
+        return 2, [name, ("●", tone("healthy"))]
+    return 1, [name, (one.word, tone(one.tone, bold=True))]
 
 
 def marks(picture: Picture, width: int) -> tuple[str, ...]:
@@ -118,18 +132,25 @@ def _cells(parts: list[tuple[int, list[Piece]]]) -> int:
 
 
 class Banner(Text):
-    """Shown only while the connection is lost or the account is suspended; the picture below it stays."""
+    """Shown only while a connection is lost or an account is suspended; the picture below it stays."""
 
-    def show_troubles(self, picture: Picture, account: str, now: datetime) -> None:
-        lines = [*_lost(picture, now)]
-        if picture.suspended:
-            lines.append(f" ✖ ACCOUNT {account} SUSPENDED: {explain.suspension(picture.suspended)}")
+    def show_troubles(self, parts: Mapping[str, tuple[str, Picture]], now: datetime) -> None:
+        """`parts`: accounts and pictures by the contexts' names, one alone by an empty one."""
+        lines: list[str] = []
+        for name, (account, picture) in parts.items():
+            told = _lost(name, picture, now)
+            lines += told if len(parts) == 1 else [" · ".join(line.strip() for line in told)] if told else []
+            if picture.suspended:
+                where = f"{name}: " if name else ""
+                lines.append(f" ✖ {where}ACCOUNT {account} SUSPENDED: {explain.suspension(picture.suspended)}")
+        if len(lines) > MOST_LINES and len(parts) > 1:
+            lines = [*lines[: MOST_LINES - 1], f" ✖ and {len(lines) - MOST_LINES + 1} more"]
         self.display = bool(lines)
         if lines:
             self.show(*([line] for line in lines))
 
 
-def _lost(picture: Picture, now: datetime) -> tuple[str, ...]:
+def _lost(name: str, picture: Picture, now: datetime) -> tuple[str, ...]:
     link = picture.link
     if link.lost_at is None:
         return ()
@@ -137,4 +158,5 @@ def _lost(picture: Picture, now: datetime) -> tuple[str, ...]:
     again = "trying again now" if retry == "now" else f"trying again in {retry}"
     kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
     since = f"since {units.clock(link.lost_at)}, {units.since(link.lost_at, now)} ago"
-    return f" ✖ CONNECTION LOST {since} · {again} · {kept}", f"   {link.reason}"
+    where = f"{name}: " if name else ""
+    return f" ✖ {where}CONNECTION LOST {since} · {again} · {kept}", f"   {link.reason}"

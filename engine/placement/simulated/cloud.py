@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from engine.placement import fit
@@ -82,6 +83,16 @@ class Cloud:
 
     def node(self, name: str, now: float) -> Node:
         return self._usages[name].show(self._closed(name, now))
+
+    def without(self, replicas: Collection[str], now: float) -> list[Node]:
+        """The nodes that these stand on, as they would be had these ended."""
+        spots = [self.spots[replica] for replica in replicas if replica in self.spots]
+        for spot in spots:
+            self._usages[spot.node].add(spot.need, -1)
+        nodes = [self.node(name, now) for name in sorted({spot.node for spot in spots})]
+        for spot in spots:
+            self._usages[spot.node].add(spot.need, 1)
+        return nodes
 
     def place(self, replica: str, need: Need, now: float) -> Spot:
         """A spot for a replica that has none; Stockout or FailedPrecondition as `Driver.start` has them."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,9 @@ class SimulatedDriver:
 
     def nodes(self) -> list[Node]:
         return self.cloud.nodes(self._now())
+
+    def without(self, placed: Collection[Placed]) -> list[Node]:
+        return self.cloud.without([one.replica for one in placed], self._now())
 
     def socket_of(self, replica: str) -> Path:
         return sockets.path_of(self._run_dir, replica)

@@ -39,6 +39,7 @@ feed_forward = 28672
 vocabulary = 128256
 context_length = 131072
 precisions = ["FP16", "FP8"]        # what deployments may ask for; left out: none by name
+parameters = 70e9                  # what its price may follow from; left out: not known
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Closure:
 @dataclass(frozen=True, slots=True)
 class NominalModel:
     """A model's dimensions, without a file; fields as in `engine.models.dimensions`. `precisions`: what it counts as
-    prepared in."""
+    prepared in, `parameters` 0 where that is not known."""
 
     id: str
     size_bytes: int
@@ -130,6 +131,7 @@ class NominalModel:
     vocabulary: int
     context_length: int
     precisions: tuple[str, ...] = ()
+    parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,7 @@ def _model(table: Table) -> NominalModel:
         id=name,
         size_bytes=table.size("size"),
         precisions=table.texts("precisions", PRECISIONS),
+        parameters=int(table.number("parameters", 0)),
         **{key: int(table.number(key, most=1e9)) for key in counts},
     )
     table.nothing_else()

@@ -1,0 +1,127 @@
+"""What happens to adapters by itself: one that nobody asks for is unloaded, and one that fails gives its place back.
+
+Both are written as events of the deployment, with the command that undoes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol
+
+from client import durations
+from client.addon_types import DeployedModel
+from client.errors import AlreadyExists, FiredeckError
+from engine.control.addons import FAILED, UNDEPLOYING
+from engine.fleet.addon_uses import AddonUses, Former, Use
+from engine.fleet.deployed_book import Book, account_of
+from engine.fleet.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 1.0  # between two looks
+
+
+class Load(Protocol):
+    """Load an adapter in the place of the one that a deployment has, for good."""
+
+    def __call__(self, account: str, spec: DeployedModel) -> Awaitable[DeployedModel]: ...
+
+
+class Unload(Protocol):
+    """Take an adapter off its deployment if it is there and `still` holds; whether that was done."""
+
+    def __call__(self, name: str, still: Callable[[], bool]) -> Awaitable[bool]: ...
+
+
+class AddonCare:
+    """Of all deployments. `idle_s`: after so long without a request an adapter is unloaded, None for never."""
+
+    def __init__(
+        self, uses: AddonUses, book: Book, keeper_of: Callable[[str], Keeper], load: Load, unload: Unload,
+        idle_s: float | None,
+    ) -> None:  # fmt: skip
+        self._uses, self._book, self._keeper_of = uses, book, keeper_of
+        self._load, self._unload, self._idle_s = load, unload, idle_s
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop = asyncio.create_task(self._run(), name="look after adapters")
+
+    async def close(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._uses.write()
+
+    async def sweep(self) -> None:
+        """Unload what nobody asks for, and write down how the others are used."""
+        for record in self._book:
+            if self._is_unused(record):
+                await self._unload_unused(record)
+        await self._look()
+
+    async def _look(self) -> None:
+        for use, former, why in self._uses.failing(self._refused):
+            await self._put_back(use, former, why)
+        await self._uses.write()
+
+    def _refused(self, name: str) -> str:
+        """Why no replica could load an adapter, "" where one could or none has tried."""
+        record = self._book.records.get(name)
+        shown = self._book.shown(record) if record is not None else None
+        return (shown.status.message or "") if shown and shown.state == FAILED and shown.status else ""
+
+    async def _run(self) -> None:
+        while True:
+            await self._uses.stirred.wait()
+            self._uses.stirred.clear()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("looking after adapters met an error and goes on")
+            await asyncio.sleep(PAUSE_S)
+
+    def _is_unused(self, record: DeployedModel) -> bool:
+        """Of a base, and of the one adapter that every request to its deployment runs with, nothing is unloaded."""
+        if self._idle_s is None or record.state == UNDEPLOYING or not self._book.lives(record):
+            return False
+        merged = self._keeper_of(record.deployment or "").deployment.enable_hot_reload_latest_addon
+        return not merged and self._book.is_addon(record) and self._uses.idle_s(record) >= self._idle_s
+
+    async def _unload_unused(self, record: DeployedModel) -> None:
+        keeper = self._keeper_of(record.deployment or "")
+        if await self._unload(record.name, lambda: self._is_unused(record)):
+            after = durations.to_go(timedelta(seconds=self._idle_s or 0.0))
+            again = f"firedeck load-lora {_said(record)} --deployment {keeper.deployment.id}"
+            why = f"{record.model}: no request used it for {after}; load it again: {again}"
+            await keeper.announce("Normal", "AddonUnloaded", why)
+
+    async def _put_back(self, use: Use, former: Former, why: str) -> None:
+        record = self._book.records.get(use.name)
+        if record is None or record.state == UNDEPLOYING or not self._book.lives(record):
+            return
+        keeper = self._keeper_of(record.deployment or "")
+        if not keeper.deployment.enable_hot_reload_latest_addon:
+            return
+        try:
+            await self._load(account_of(record.name), former.spec)
+        except AlreadyExists:  # a replica still has it from before
+            use.former = former
+            self._uses.stirred.set()
+        except FiredeckError as error:
+            told = f"{record.model}: {why}; {former.spec.model} cannot have its place back: {error.text}"
+            await keeper.announce("Warning", "AddonNotRolledBack", told)
+        else:
+            again = f"firedeck load-lora {_said(record)} --deployment {keeper.deployment.id} --replace-merged-addon"
+            told = f"{record.model}: {why}: {former.spec.model} has its place back; to load it again: {again}"
+            await keeper.announce("Warning", "AddonRolledBack", told)
+
+
+def _said(record: DeployedModel) -> str:
+    """The model as its account's own commands name it."""
+    account, model = account_of(record.name), record.model or ""
+    own = f"accounts/{account}/models/"
+    return model.removeprefix(own) if model.startswith(own) else model

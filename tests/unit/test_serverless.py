@@ -1,0 +1,103 @@
+"""Serverless without an engine: what is offered, whom a bare name means, and what keeps accounts apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from client.addon_types import DeployedModel
+from client.errors import InvalidArgument, NotFound
+from client.model_types import Model, PeftDetails
+from engine.deployed_rules import check_serverless, is_for_serverless
+from engine.fleet.directory import Deployed, Directory, Offer
+from engine.gateway.prompt import ISOLATION_FIELD, ISOLATION_HEADER, isolated, isolation_of
+from engine.gateway.resolve import Target, resolve
+from engine.serverless import Serverless, deployment_of, is_shared
+
+MODEL = "accounts/fireworks/models/m"
+SHARED = deployment_of(MODEL)
+OFFER = Offer("accounts/fireworks/deployedModels/m-1", MODEL, SHARED, default=True, public=True)
+OFF, ON = Serverless(("m",)), Serverless(("m",), addons=True)
+
+
+def adapter(base: str = MODEL, account: str = "local") -> Model:
+    details = PeftDetails(base_model=base, r=4, target_modules=["q_proj"])
+    return Model(name=f"accounts/{account}/models/lora", kind="HF_PEFT_ADDON", peft_details=details)
+
+
+def test_models_of_the_library_are_offered_by_any_of_their_names_and_once() -> None:
+    assert Serverless(("m", "fireworks/m", MODEL, "other")).names == (MODEL, "accounts/fireworks/models/other")
+    assert SHARED == "accounts/fireworks/deployments/m"
+    assert is_shared(SHARED)
+    assert not is_shared("accounts/local/deployments/m")
+    assert not is_shared("accounts/fireworks/models/m")
+
+
+@pytest.mark.parametrize("model", ["local/mine", "accounts/local/models/mine"])
+def test_a_custom_model_is_not_offered_and_the_refusal_says_what_to_do(model: str) -> None:
+    with pytest.raises(InvalidArgument, match="custom model") as refused:
+        _ = Serverless((model,)).names
+    assert "firedeck create deployment accounts/local/models/mine" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("asked", [MODEL, "fireworks/m", OFFER.name, f"{MODEL}#{SHARED}", "fireworks/m#fireworks/m"])
+def test_every_account_finds_it_by_its_model(asked: str) -> None:
+    there = Directory()
+    there.deploy(Deployed(SHARED, MODEL))
+    there.offer(OFFER)
+    for account in ("local", "elsewhere"):
+        assert resolve(asked, there, account) == Target(SHARED, OFFER.name)
+        with pytest.raises(NotFound):
+            resolve(SHARED, there, account)  # it is nobody's own
+
+
+def test_an_accounts_own_default_goes_before_it_and_what_is_none_does_not() -> None:
+    own = Deployed("accounts/local/deployments/d", MODEL)
+    there = Directory()
+    for one in (Deployed(SHARED, MODEL), own):
+        there.deploy(one)
+    there.offer(OFFER)
+    assert resolve(MODEL, there, "local") == Target(SHARED, OFFER.name), "disableAutoDeploy: not meant by the bare name"
+    there.offer(Offer("accounts/local/deployedModels/m-1", MODEL, own.name, default=True))
+    assert resolve(MODEL, there, "local").deployment == own.name
+    assert resolve(MODEL, there, "elsewhere").deployment == SHARED
+    there.hide(own.name)
+    assert resolve(MODEL, there, "local").deployment == SHARED
+
+
+def test_an_adapter_goes_there_when_it_is_said_so_or_when_nothing_else_is_said() -> None:
+    assert is_for_serverless(DeployedModel(model="x", serverless=True), OFF)
+    assert is_for_serverless(DeployedModel(model="x", deployment=SHARED), OFF)
+    assert is_for_serverless(DeployedModel(model="x"), ON)
+    assert not is_for_serverless(DeployedModel(model="x"), OFF)
+    assert not is_for_serverless(DeployedModel(model="x", deployment="accounts/local/deployments/d"), ON)
+    assert check_serverless(adapter(), "local", ON) == SHARED
+
+
+@pytest.mark.parametrize(
+    ("model", "terms", "why", "remedy"),
+    [
+        (adapter(), OFF, "--serverless-addons", "firedeck load-lora"),
+        (adapter("accounts/fireworks/models/other"), ON, "base model accounts/fireworks/models/other", "load-lora"),
+        (adapter(account="elsewhere"), ON, "its owner's", "load-lora"),
+        (Model(name="accounts/local/models/mine"), ON, "custom base models are not", "firedeck create deployment"),
+        (Model(name=MODEL), ON, "who runs the engine", "firedeck create deployment"),
+    ],
+)
+def test_whatever_else_is_refused_with_the_reason_and_the_remedy(model, terms, why, remedy) -> None:
+    with pytest.raises(InvalidArgument, match=why) as refused:
+        check_serverless(model, "local", terms)
+    assert (refused.value.status, refused.value.field) == (400, "serverless")
+    assert remedy in (refused.value.hint or "")
+
+
+def test_no_key_of_ones_own_makes_one_accounts_caches_anothers() -> None:
+    given = [({}, {}), ({ISOLATION_HEADER: "local"}, {}), ({}, {ISOLATION_FIELD: "local"}),
+             ({ISOLATION_HEADER: "k"}, {}), ({}, {ISOLATION_FIELD: "elsewhere"})]  # fmt: skip
+    seen = {
+        account: {isolation_of(fields, isolated(headers, account)) for headers, fields in given}
+        for account in ("local", "elsewhere", "local-2")
+    }
+    assert all(len(keys) == len(given) for account, keys in seen.items() if account == "local-2")
+    assert not seen["local"] & seen["elsewhere"]
+    assert not seen["local"] & seen["local-2"]
+    assert isolated({"x-session-affinity": "s"}, "local") == {"x-session-affinity": "s", ISOLATION_HEADER: "local"}

@@ -1,0 +1,128 @@
+"""What the dashboard knows: the picture of every context, their locks and the one that is meant, the alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from textual.app import App
+from textual.reactive import reactive
+
+from client.config import Context
+from tui.core import contexts, cost
+from tui.core.follow import news, progress
+from tui.core.inbox import Alert, Inbox
+from tui.core.inbox_file import InboxFile
+from tui.core.placed import short
+from tui.core.plan import Verb
+from tui.core.snapshot import Picture, Row
+from tui.fleets import Fleets
+from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
+from tui.screens.page import Page
+from tui.sources.base import FleetSource
+
+
+class Watched(App[None], inherit_bindings=False):
+    """Owns the picture, of several contexts that of all. Screens watch `picture` and `locked`; nothing but the pollers
+    writes the former. `focus` is the context that is meant, empty of one alone; `locked` is its lock."""
+
+    picture: reactive[Picture] = reactive(Picture())
+    locked: reactive[bool] = reactive(False)
+    focus: reactive[str] = reactive("")
+
+    def __init__(
+        self, source: FleetSource, clock: Callable[[], datetime], inbox: Path | None, *, readonly: bool
+    ) -> None:
+        """`inbox`: the file that alerts are kept in, None for none."""
+        super().__init__()
+        self.source, self.clock, self.readonly = source, clock, readonly
+        self.fleets = Fleets(source, readonly=readonly)
+        first = self.fleets.first
+        self.set_reactive(Watched.focus, first)
+        self.set_reactive(Watched.picture, Picture() if self.fleets.several else self.fleets.pictures[first])
+        self.set_reactive(Watched.locked, self.fleets.locks[first])
+        self.inbox_file = InboxFile(inbox, self.fleets.known_as)
+        self.inbox: Inbox = self.inbox_file.read()
+        self._followed: dict[str, tuple[Verb, datetime]] = {}
+
+    def at(self, context: str) -> FleetSource:
+        """The source of this context alone."""
+        return self.fleets.members[context]
+
+    @property
+    def context(self) -> Context:
+        """The one that is meant."""
+        return self.fleets.context(self.focus)
+
+    def picture_of(self, context: str) -> Picture:
+        return self.fleets.pictures[context] if self.fleets.several else self.picture
+
+    def rows(self) -> tuple[Row, ...]:
+        """All of them, with the age of those whose context is silent among others."""
+        return contexts.aged(self.fleets.pictures, self.clock()) if self.fleets.several else self.picture.rows
+
+    def look_at(self, context: str) -> None:
+        """From now on this one is meant: its lock, and the pages of its engine."""
+        if context != self.focus and context in self.fleets.members:
+            self.focus = context
+            self.locked = self.fleets.locks[context]
+            if isinstance(self.screen, Page) and not self.screen.is_gone:
+                self.screen.turned()
+
+    def is_locked(self, context: str) -> bool:
+        return self.locked if context == self.focus else self.fleets.locks[context]
+
+    def watch_locked(self, locked: bool) -> None:
+        self.fleets.locks[self.focus] = locked
+
+    # The picture.
+
+    def on_fleet_seen(self, message: FleetSeen) -> None:
+        now, before = self.clock(), self.picture_of(message.context)
+        self.inbox, unheard = self.inbox.taken(message.snapshot, now, message.context)
+        part = before.seen(message.snapshot, now, self.at(message.context).facts.hidden)
+        picture = self.fleets.whole(message.context, part, now)
+        self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
+        self.picture = picture
+        if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
+            self._ring(unheard)
+
+    def _settle(self, picture: Picture, now: datetime) -> None:
+        """Tell of the changes that have come about."""
+        for name, (verb, since) in list(self._followed.items()):
+            if told := news(picture.row(name), verb, now - since):
+                del self._followed[name]
+                self.notify(told.text, title=short(name), severity=told.severity, markup=False)
+
+    @property
+    def following(self) -> str:
+        """How far the oldest change under way has got; empty when none is."""
+        for name, (verb, since) in self._followed.items():
+            return progress(self.picture.row(name), name, verb, self.clock() - since)
+        return ""
+
+    def _ring(self, alerts: Sequence[Alert]) -> None:
+        self.bell()
+        for alert in alerts[:3]:
+            told = f"{short(alert.deployment)}: {alert.text}"
+            self.notify(told, title=alert.name, severity="warning", timeout=10, markup=False)
+
+    def keep_inbox(self, inbox: Inbox) -> None:
+        """The user has dealt with an alert."""
+        self.inbox = inbox
+        if problem := self.inbox_file.write(inbox):
+            self.notify(problem, severity="warning")
+
+    def on_fleet_lost(self, message: FleetLost) -> None:
+        part = self.picture_of(message.context)
+        self._show(message.context, part.lost(message.reason, self.clock(), message.retry_at, message.attempt))
+
+    def on_account_seen(self, message: AccountSeen) -> None:
+        self._show(message.context, self.picture_of(message.context).account(message.account.suspend_state))
+
+    def on_nodes_seen(self, message: NodesSeen) -> None:
+        self._show(message.context, self.picture_of(message.context).priced(cost.by_node(message.nodes)))
+
+    def _show(self, context: str, part: Picture) -> None:
+        self.picture = self.fleets.whole(context, part, self.clock())
