@@ -18,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install models demo test lint bench sdk soak screenshots clean
+.PHONY: help install models demo test lint bench sdk torch soak screenshots clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -52,6 +52,11 @@ sdk: $(INSTALLED) ## the older fireworks-ai (0.19) in a virtualenv of its own, f
 	$(PYTHON) -m venv $(VENV)-llm
 	$(VENV)-llm/bin/pip install --quiet fireworks-ai==0.19.20
 
+# A gigabyte: transformers and PEFT themselves are asked what converted models and adapters must answer.
+torch: $(INSTALLED) ## torch, transformers and PEFT in a virtualenv of their own, for golden numbers of `make soak`
+	$(PYTHON) -m venv $(VENV)-torch
+	$(VENV)-torch/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 peft==0.21.2
+
 soak: install ## the slow tests
 	$(BIN)/pytest -m soak
 
@@ -59,7 +64,7 @@ screenshots: install ## the README's pictures, from a running engine
 	$(BIN)/python -m tests.screenshots
 
 clean: ## remove the virtualenv and all caches in this folder (models and pip's cache stay)
-	rm -rf $(VENV) $(VENV)-llm build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-llm $(VENV)-torch build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:

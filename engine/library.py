@@ -1,49 +1,33 @@
-"""Every model that can be deployed: the library's (catalogue) and the users' own files, and the files behind them."""
+"""Every model that can be deployed: the library's (catalogue) and the users' own."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from client.errors import AlreadyExists, FailedPrecondition, FiredeckError, InvalidArgument, NotFound, PermissionDenied
+from client.errors import AlreadyExists, FiredeckError, InvalidArgument, NotFound, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine import deprecation
 from engine.deployed_rules import check_owner
-from engine.model_facts import listed, of_adapter, of_base, with_file_state, with_prepared
-from engine.models import catalogue, dimensions, fetch, peft
+from engine.model_facts import listed, with_file_state, with_prepared
+from engine.model_files import ModelFiles, Nominal
+from engine.models import catalogue
 from engine.models.catalogue import Entry
-from engine.models.dimensions import Dimensions
-from engine.precision import check as check_prepared
-from engine.precision import variant
 from engine.preparing import sources
-from engine.preparing.checks import Checks
 from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 from engine.store.store import Store
-
-Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Nominal:
-    """A model without a file, for simulated replicas: what it is listed as, and what it would take."""
-
-    model: Model
-    dimensions: Dimensions
 
 
 class Library:
     """Models by full name. Catalogue models are always listed, whether their file is here yet or not.
 
     `nominal` ones have no file at all: only a driver that reads none can run them. `prepared` are the files of models
-    in other precisions than their own, `merged` adapters in the weights of their bases.
+    in other precisions than their own, `merged` adapters in the weights of their bases; `files` brings them all.
     """
 
     def __init__(
@@ -52,12 +36,11 @@ class Library:
     ) -> None:  # fmt: skip
         self._store = store
         self._nominal = dict(nominal or {})
-        self._prepared, self._merged = prepared, merged
+        self._prepared = prepared
         self._entries: dict[str, Entry] = {entry.name: entry for entry in catalogue.library()}
-        self._checks = Checks()
+        self.files = ModelFiles(self, self._entries, self._nominal, prepared, merged)
         self._own: dict[str, Model] = {}
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
-        self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self) -> None:
         self._own = {model.name: model for model in await self._store.models()}
@@ -132,59 +115,14 @@ class Library:
                 name=name, display_name=display_name, kind="CUSTOM_MODEL", create_time=now, update_time=now
             )
             if not await asyncio.to_thread(Path(file).is_dir):
-                return await self.put(await self.checked(declared, Path(file), base_model))
+                return await self.put(await self.files.checked(declared, Path(file), base_model))
             try:
                 files = await asyncio.to_thread(sources.files_in, Path(file))
-                await self.converted(declared, files, base_model, converted)
-                return await self.put(await self.checked(declared, converted, base_model))
+                await self.files.converted(declared, files, base_model, converted)
+                return await self.put(await self.files.checked(declared, converted, base_model))
             except FiredeckError:
                 await asyncio.to_thread(converted.unlink, missing_ok=True)
                 raise
-
-    async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
-        """`declared`, READY, with what its file says. Reads the whole file, in a limited process."""
-        account = declared.name.split("/")[1]
-        model = await self._checks.model(file, is_meant=base_model is None)
-        if model is not None:
-            return of_base(declared, model, datetime.now(UTC))
-        base = self._base_of(file.name, base_model, account)
-        checked = await self._checks.adapter(file, await self._base_file(base))
-        return of_adapter(declared.with_base(base), checked, datetime.now(UTC))
-
-    async def converted(
-        self, declared: Model, files: Mapping[str, Path], base_model: str | None, target: Path
-    ) -> Sequence[str]:
-        """Make the GGUF file `target` of a base model's files as transformers save them, or of an adapter's as PEFT
-        does; the names of those that were not used."""
-        if sources.holds_base(files):
-            if base_model is not None:
-                raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
-            return await sources.converted(files, target, declared.display_name or declared.id)
-        base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
-
-        await self._checks.of_peft(files, base, target)
-        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
-
-    def _base_of(self, file: str, base_model: str | None, account: str) -> str:
-        """The full name of the base that an adapter is said to be for, which the account may use."""
-        if base_model is None:
-            raise InvalidArgument(
-                f"{file} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
-            )
-        base = self.resolve(base_model, account)
-        check_owner(self.get(base), account, "baseModel")
-        return base
-
-    async def check_adapter(self, model: Model) -> None:
-        """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
-        assert model.peft_details is not None
-        base = await self._base_file(model.peft_details.base_model)
-        if not self.file_of(model.name).exists():
-            raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
-        found = await self._checks.adapter(self.file_of(model.name), base)
-        if model.firedeck is None or found.facts.digest != model.firedeck.digest:
-            changed = f"the file of {model.name} has changed since the model was made"
-            raise FailedPrecondition(changed, field="model", hint="make the model again")
 
     async def put(self, model: Model) -> Model:
         """Keep a new or changed model of a user."""
@@ -199,80 +137,7 @@ class Library:
         self.get(name)
         await self._store.drop_model(name)
         self._own.pop(name, None)
-        if self._merged is not None:
-            await asyncio.to_thread(self._merged.forget, name)
-
-    def present(self, name: str, precision: str | None = None) -> bool:
-        """Whether what is served of the model is on disk; see `bring`."""
-        other = self._other(name, precision)
-        entry = None if other else self._entries.get(name)
-        return fetch.is_present(entry) if entry else (other or self.file_of(name)).exists()
-
-    def file_of(self, name: str) -> Path:
-        """Where the model's own file lies, or would lie."""
-        details = self.get(name).firedeck
-        return Path((details.file if details else None) or "")
-
-    def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
-        """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
-
-        Reads the file's header the first time, some milliseconds: call it from a thread."""
-        if name in self._nominal:
-            return self._nominal[name].dimensions
-        model = self.get(name)
-        try:
-            return dimensions.remembered(self._other(name, precision) or self.file_of(name))
-        except (OSError, InvalidArgument):  # the replica that loads it says what is wrong with it
-            if model.is_adapter:
-                return self.dimensions(self.served(name).name)
-            entry = self._entries.get(name)
-            told = (model.firedeck.size_bytes if model.firedeck else None) or 0
-            return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
-
-    async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
-        """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;
-        that of a precision; of an adapter that of its base with the adapter merged into it, made first. Cancelling
-        stops it. FailedPrecondition for a precision whose file is gone, with the command that prepares it."""
-        if (other := self._other(name, precision)) is not None:
-            check_prepared(self.get(name), precision)
-            return await self._with_adapter(self.get(name), other) if self.get(name).is_adapter else other
-        entry = self._entries.get(name)
-        if entry is None:
-            return self._own_path(name)
-        cancel = threading.Event()
-
-        def tell(done: int, total: int | None, stage: str) -> None:
-            progress(done / total if total else None)
-
-        # One thread a model: ten replicas that wait for one download must not fill the pool.
-        async with self._fetching[name]:
-            try:
-                return await asyncio.to_thread(fetch.fetch, entry, tell, cancel)
-            finally:
-                cancel.set()
-
-    async def _base_file(self, base: str) -> Path:
-        model = self.get(base)
-        if model.is_adapter or model.state != "READY":
-            raise FailedPrecondition(f"{base} is no base model that is ready", field="baseModel")
-        return await self.bring(base, lambda part: None)
-
-    def _other(self, name: str, precision: str | None) -> Path | None:
-        """The file that the model is served by where that is not its own."""
-        model = self.get(name)
-        if model.is_adapter:
-            return self._merged.path(model, self.served(name)) if self._merged else None
-        other = variant(precision, model.firedeck.quantization if model.firedeck else None)
-        return self._prepared.path(name, other) if other and self._prepared else None
-
-    async def _with_adapter(self, model: Model, target: Path) -> Path:
-        """The merged file of an adapter, made when it is not there."""
-        assert self._merged is not None
-        async with self._fetching[model.name]:
-            await self.check_adapter(model)
-            base = await self._base_file(self.served(model.name).name)
-            await self._merged.make(base, self.file_of(model.name), target)
-        return target
+        await self.files.forget(name)
 
     def _with_prepared(self, model: Model) -> Model:
         file = model.firedeck
@@ -295,9 +160,3 @@ class Library:
             yield
         finally:
             self._being_made.discard(name)
-
-    def _own_path(self, name: str) -> Path:
-        path = self.file_of(name)
-        if not path.exists():
-            raise FailedPrecondition(f"the file of {name} is gone", field="baseModel", hint="put the model's file back")
-        return path

@@ -13,7 +13,10 @@ from client.enums import AUTO, PRECISION_LABEL, PRECISIONS
 from client.errors import FailedPrecondition, InvalidArgument
 from client.types import Deployment, MeasuredFile, Model, PreparedPrecision
 
-ANALOGUES = {"FP16": "F16", "BF16": "BF16", "FP8": "Q8_0", "FP4": "Q4_0", "FP4_MX_MOE": "MXFP4_MOE"}
+# NF4 spaces its 16 values by a normal distribution (QLoRA, arXiv 2305.14314); IQ4_NL has 16 unevenly spaced ones too.
+ANALOGUES = {
+    "FP16": "F16", "BF16": "BF16", "FP8": "Q8_0", "FP4": "Q4_0", "NF4": "IQ4_NL", "FP4_MX_MOE": "MXFP4_MOE",
+}  # fmt: skip
 _QUANTIZER_OF = {"MXFP4": "MXFP4_MOE"}  # the quantizer's name of a type, where a file says another
 ALL = ("FP16", "BF16", "FP8", "FP4")  # what AUTO prepares
 PREPARING, READY, FAILED = "PREPARING", "READY", "FAILED"

@@ -8,7 +8,7 @@ from client.errors import FailedPrecondition
 from client.names import LIBRARY_ACCOUNT
 from client.types import BaseModelDetails, Model, ModelFile
 from engine.files import SIMULATED
-from engine.library import Nominal
+from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement.simulated.world import NominalModel, World
 from engine.store.disk import DATABASE

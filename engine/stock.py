@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from engine.clock import Clock
-from engine.library import Library, Nominal
+from engine.library import Library
+from engine.model_files import Nominal
 from engine.placement import machine
 from engine.placement.port import Driver
 from engine.preparing import merged, records
@@ -31,7 +32,7 @@ async def open_library(data_dir: Path, store: Store, nominal: Mapping[str, Nomin
 def preparations(library: Library, prepared: Records, driver: Driver, clock: Clock) -> Preparations:
     """Precisions are made with half of this machine's cores."""
     return Preparations(
-        prepared, library.get, lambda name: library.bring(name, lambda part: None), clock,
+        prepared, library.get, lambda name: library.files.bring(name, lambda part: None), clock,
         threads=max(1, machine.cores() // 2), gpu_layers=partial(_gpu_layers, driver),
     )  # fmt: skip
 

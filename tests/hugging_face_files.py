@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gguf
-import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.cursor import Cursor, open_regular
 from engine.models.header import read_header
-from engine.replica import llama
+from tests.gguf_copies import Words
 from tests.peft_files import MODULES, safetensors
 
 OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-INNER = {**MODULES, "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
-CONTROL, USER_DEFINED = 3, 4
-TYPES_OF = {8: 3, 32: 6, 16: 4, 1: 2, 2: 5, 4: 1}  # GGUF's types of tokens by llama.cpp's LLAMA_TOKEN_ATTR_*
+INNER = {
+    "llama": {**MODULES, "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"},
+    "gemma3": {
+        **MODULES, "attn_norm": "input_layernorm", "post_attention_norm": "post_attention_layernorm",
+        "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
+        "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+    },
+}  # fmt: skip
+NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
 SMOLLM = {
     "type": "Sequence",
     "pretokenizers": [
@@ -34,14 +39,16 @@ IDS = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 
 
 def folder(at: Path, source: Path, *, shards: int = 1, config: Mapping[str, Any] | None = None) -> Path:
-    """The llama of a BF16 GGUF file with byte-level BPE as transformers would have saved it; `config` are changes."""
+    """The model of a BF16 GGUF file, a llama with byte-level BPE or a Gemma 3 with sentencepiece's, as transformers
+    would have saved it; `config` are changes."""
     reader = gguf.GGUFReader(source)
     at.mkdir(parents=True)
     facts = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
-    save(at, "config.json", _config(facts) | dict(config or {}))
-    save(at, "tokenizer.json", byte_level(facts))
+    kind = facts["general.architecture"]
+    save(at, "config.json", _config(facts, kind) | dict(config or {}))
+    save(at, "tokenizer.json", byte_level(facts) if kind == "llama" else sentencepiece(_words(facts)))
     save(at, "tokenizer_config.json", _tokenizer_config(facts))
-    weights = {_name(one.name): _values(one, facts) for one in reader.tensors}
+    weights = {_name(one.name, kind): _values(one, facts, kind) for one in reader.tensors}
     if shards == 1:
         (at / "model.safetensors").write_bytes(safetensors(weights, {"format": "pt"}))
         return at
@@ -77,32 +84,77 @@ def byte_level(facts: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _config(facts: Mapping[str, Any]) -> dict[str, Any]:
+def sentencepiece(words: Words) -> dict[str, Any]:
+    """tokenizer.json as transformers make it of Gemma's: each way to make a token of two, best scores first."""
+    _, scores, types = words
+    # llama.cpp looks for these before it replaces spaces, transformers have them with sentencepiece's.
+    texts = [
+        text.replace(" ", "\u2581") if kind == USER_DEFINED else text
+        for text, kind in zip(words.texts, types, strict=True)
+    ]
+    ids = {text: number for number, text in enumerate(texts)}
+    usual = [number for number, kind in enumerate(types) if kind == NORMAL]
+    merges = [
+        [texts[number][:at], texts[number][at:]]
+        for number in sorted(usual, key=lambda number: -scores[number])
+        for at in range(1, len(texts[number]))
+        if texts[number][:at] in ids and texts[number][at:] in ids
+    ]
+    added = [
+        {"id": number, "content": text, "special": types[number] == CONTROL}
+        for number, text in enumerate(texts)
+        if types[number] in (CONTROL, USER_DEFINED)
+    ]
+    spaces = {"pattern": {"String": " "}}
     return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "torch_dtype": "bfloat16",
-        "hidden_size": facts["llama.embedding_length"], "intermediate_size": facts["llama.feed_forward_length"],
-        "num_hidden_layers": facts["llama.block_count"], "num_attention_heads": facts["llama.attention.head_count"],
-        "num_key_value_heads": facts["llama.attention.head_count_kv"], "vocab_size": facts["llama.vocab_size"],
-        "max_position_embeddings": facts["llama.context_length"], "rope_theta": facts["llama.rope.freq_base"],
-        "rms_norm_eps": facts["llama.attention.layer_norm_rms_epsilon"], "tie_word_embeddings": True,
-        "rope_scaling": None, "attention_bias": False,
+        "added_tokens": added, "normalizer": {"type": "Replace", **spaces, "content": "\u2581"},
+        "pre_tokenizer": {"type": "Split", **spaces, "behavior": "MergedWithPrevious", "invert": False},
+        "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "vocab": ids, "merges": merges},
+    }  # fmt: skip
+
+
+def _words(facts: Mapping[str, Any]) -> Words:
+    return Words(*(facts[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type")))
+
+
+OWN = {
+    "llama": {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "attention_bias": False},
+    "gemma3": {
+        "architectures": ["Gemma3ForCausalLM"], "hidden_activation": "gelu_pytorch_tanh", "rope_local_base_freq": 10000,
+        "query_pre_attn_scalar": 256, "attn_logit_softcapping": None, "final_logit_softcapping": None,
+    },
+}  # fmt: skip
+
+
+def _config(facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    fact = {name.removeprefix(f"{kind}."): value for name, value in facts.items()}
+    return {
+        **OWN[kind], "model_type": kind, "torch_dtype": "bfloat16", "vocab_size": len(facts["tokenizer.ggml.tokens"]),
+        "hidden_size": fact["embedding_length"], "intermediate_size": fact["feed_forward_length"],
+        "num_hidden_layers": fact["block_count"], "num_attention_heads": fact["attention.head_count"],
+        "num_key_value_heads": fact["attention.head_count_kv"], "max_position_embeddings": fact["context_length"],
+        "rope_theta": fact["rope.freq_base"], "rms_norm_eps": fact["attention.layer_norm_rms_epsilon"],
+        "tie_word_embeddings": True, "rope_scaling": None, "sliding_window": fact.get("attention.sliding_window"),
     }  # fmt: skip
 
 
 def _tokenizer_config(facts: Mapping[str, Any]) -> dict[str, Any]:
     texts = facts["tokenizer.ggml.tokens"]
     named = {f"{short}_token": texts[facts[f"tokenizer.ggml.{name}_token_id"]] for name, short in IDS.items()}
-    return {**named, "chat_template": facts["tokenizer.chat_template"], "tokenizer_class": "GPT2Tokenizer"}
+    opening = facts.get("tokenizer.ggml.add_bos_token")
+    return {**named, "chat_template": facts.get("tokenizer.chat_template"), "add_bos_token": opening}
 
 
-def _name(target: str) -> str:
+def _name(target: str, kind: str) -> str:
     found = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", target)
-    return f"model.layers.{found[1]}.{INNER[found[2]]}.weight" if found else f"{OUTER[target[:-7]]}.weight"
+    return f"model.layers.{found[1]}.{INNER[kind][found[2]]}.weight" if found else f"{OUTER[target[:-7]]}.weight"
 
 
-def _values(tensor: Any, facts: Mapping[str, Any]) -> NDArray[Any]:
-    """BF16 as its bits, rows of queries and keys in the order of their halves."""
+def _values(tensor: Any, facts: Mapping[str, Any], kind: str) -> NDArray[Any]:
+    """BF16 as its bits; a llama's rows of queries and keys in the order of their halves, Gemma's norms without one."""
     values = tensor.data if tensor.data.dtype == np.float32 else tensor.data.view(np.uint16)
+    if kind == "gemma3":
+        return np.asarray(values - np.float32(1) if tensor.name.endswith("norm.weight") else values)
     heads = {
         "attn_q": facts["llama.attention.head_count"], "attn_k": facts["llama.attention.head_count_kv"]
     }.get(tensor.name.split(".")[-2], 0)  # fmt: skip
@@ -119,68 +171,6 @@ def tensors(file: Path) -> dict[str, tuple[int, tuple[int, ...], bytes]]:
             one.name: (one.ggml_type, one.shape, os.pread(fd, one.size_bytes, header.data_offset + one.offset_bytes))
             for one in header.tensors
         }
-
-
-class Words(NamedTuple):
-    """A vocabulary as GGUF has it: texts, scores and types by id."""
-
-    texts: list[str]
-    scores: list[float]
-    types: list[int]
-
-
-def words_of(file: Path, most: int) -> Words:
-    """The first `most` tokens of a GGUF file's sentencepiece vocabulary, and all of a single letter."""
-    llama.start_backend()
-    model = llama.Model(str(file), gpu_layers=0)
-    vocabulary, found = model.vocabulary.pointer, Words([], [], [])
-    for number in range(model.vocabulary.size):
-        text = C.llama_vocab_get_text(vocabulary, number).decode()
-        if number < most or len(text) == 1:
-            found.texts.append(text)
-            found.scores.append(C.llama_vocab_get_score(vocabulary, number))
-            flags = C.llama_vocab_get_attr(vocabulary, number)
-            found.types.append(next(kind for flag, kind in TYPES_OF.items() if flags & flag))
-    model.close()
-    return found
-
-
-def with_words(source: Path, target: Path, words: Words) -> Path:
-    """A copy of a GGUF file with another vocabulary of sentencepiece's."""
-    changes = {
-        "tokenizer.ggml.tokens": words.texts, "tokenizer.ggml.scores": words.scores,
-        "tokenizer.ggml.token_type": words.types,
-    }  # fmt: skip
-    return _copied(source, target, changes, lambda name: True)
-
-
-def pruned(source: Path, target: Path, layers: int) -> Path:
-    """A copy of a llama's GGUF file with its first layers alone."""
-
-    def kept(name: str) -> bool:
-        found = re.match(r"blk\.(\d+)\.", name)
-        return found is None or int(found[1]) < layers
-
-    return _copied(source, target, {"llama.block_count": layers}, kept)
-
-
-def _copied(source: Path, target: Path, changes: Mapping[str, Any], kept: Callable[[str], bool]) -> Path:
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, "llama")
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name == "general.architecture":
-            continue
-        inner = field.types[-1] if len(field.types) > 1 else None
-        value = changes[field.name] if field.name in changes else field.contents()
-        writer.add_key_value(field.name, value, field.types[0], sub_type=inner)
-    for tensor in reader.tensors:
-        if kept(tensor.name):
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return target
 
 
 TINY = {
@@ -226,7 +216,7 @@ def tiny_weights(config: Mapping[str, Any], seed: int) -> dict[str, NDArray[Any]
     wanted = {"model.embed_tokens.weight": (config["vocab_size"], width), "model.norm.weight": (width,)}
     wanted |= {} if config["tie_word_embeddings"] else {"lm_head.weight": (config["vocab_size"], width)}
     for layer in range(config["num_hidden_layers"]):
-        wanted |= {f"model.layers.{layer}.{INNER[part]}.weight": shape for part, shape in shapes.items()}
+        wanted |= {f"model.layers.{layer}.{INNER['llama'][part]}.weight": shape for part, shape in shapes.items()}
     return {
         name: (random.standard_normal(shape) * 0.05 if len(shape) > 1 else np.ones(shape)).astype(np.float16)
         for name, shape in wanted.items()

@@ -21,7 +21,7 @@ HEADER = (
 
 @click.command()
 @click.argument("name")
-@click.option("--precision", required=True, help="FP16, BF16, FP8, FP4 or FP4_MX_MOE; AUTO: the first four.")
+@click.option("--precision", required=True, help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.")
 @wait_options("when it is prepared")
 @quiet_option("Nothing but errors.")
 @shared

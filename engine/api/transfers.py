@@ -64,11 +64,11 @@ async def validate_upload(
             return shown(UploadValidation())
         if peft.CONFIG in files or sources.holds_base(files):
             file = house.uploads.converted(model.name)
-            left = await house.library.converted(model, files, base, file)
+            left = await house.library.files.converted(model, files, base, file)
             unused = [f"{name} is not used" for name in left]
         else:
             file = house.uploads.gguf_of(model.name)
-        checked = await house.library.checked(model, file, base)
+        checked = await house.library.files.checked(model, file, base)
         if not config_only:
             await house.library.put(checked)
     return shown(UploadValidation(warnings=unused))
@@ -97,7 +97,7 @@ async def download_endpoint(
         raise FailedPrecondition(
             f"the file of {model.name} is not here yet", field="name", hint="deploy it once, or firedeck model pull"
         )
-    path = house.library.file_of(model.name)
+    path = house.library.files.file_of(model.name)
     url = _url(request, house, "GET", model.name, path.name, path.stat().st_size)
     return shown(DownloadEndpoint(filename_to_signed_urls={path.name: url}), read_mask)
 
@@ -119,7 +119,7 @@ async def put_file(ticket: str, request: Request, house: HouseDep) -> dict[str, 
 async def get_file(ticket: str, house: HouseDep) -> FileResponse:
     """Download a file from its signed URL."""
     meant = house.uploads.ticket(ticket, "GET", house.fleet.rooms.clock.wall().timestamp())
-    path = house.library.file_of(meant.model)
+    path = house.library.files.file_of(meant.model)
     if not path.is_file():
         raise FailedPrecondition(f"the file of {meant.model} is gone", field="name", hint="put it back")
     return FileResponse(path, media_type="application/octet-stream", filename=meant.file)

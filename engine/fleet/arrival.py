@@ -32,7 +32,7 @@ class Arrival:
 
     def __init__(self, rooms: Rooms, announce: Announce, wake: Callable[[], None], cores: Callable[[], int]) -> None:
         self._rooms = rooms
-        self._sizing = Sizing(rooms.driver, rooms.library)
+        self._sizing = Sizing(rooms.driver, rooms.library.files)
         self._announce, self._wake, self._cores = announce, wake, cores
         self._waited: list[float] = []  # since when (wall) those that were without room with an earlier engine
 
@@ -46,7 +46,7 @@ class Arrival:
         since = self._waited.pop(0) if self._waited else None
         models = [(template.model, template.precision)]
         models += [(template.draft_model, None)] if template.draft_model else []
-        if self._rooms.driver.reads_files and not all(self._rooms.library.present(*one) for one in models):
+        if self._rooms.driver.reads_files and not all(self._rooms.library.files.present(*one) for one in models):
             need = await self._need(template)
             await self._record(replica, template, need, since)
             await self._rooms.line.room(need, partial(self._held_up, replica, self._short_s(since)))
@@ -103,10 +103,10 @@ class Arrival:
         library = self._rooms.library
         if not self._rooms.driver.reads_files:
             return Path(model)
-        if not library.present(model, precision):
+        if not library.files.present(model, precision):
             replica.enter(Stage.DOWNLOADING_MODEL)
             await self._announce("Normal", "Downloading", f"fetching {model}", replica.id)
-        return await library.bring(model, lambda part: setattr(replica, "progress", part), precision)
+        return await library.files.bring(model, lambda part: setattr(replica, "progress", part), precision)
 
     async def _held_up(self, replica: Replica, short_s: float, why: str, retry_at: float) -> None:
         """There is no room: say so. The replica stays wanted, and was for `short_s` before this engine."""

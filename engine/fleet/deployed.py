@@ -118,7 +118,7 @@ class DeployedModels:
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
-        await self._rooms.library.check_adapter(model)
+        await self._rooms.library.files.check_adapter(model)
         async with self._changing:
             self._check_absent(model.name, keeper)
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
@@ -302,4 +302,4 @@ class DeployedModels:
         if model.is_adapter and record.state != UNDEPLOYING and model.name != keeper.deployment.base_model:
             file = model.firedeck
             assert file is not None
-            keeper.addons.wanted[model.name] = Addon(self._rooms.library.file_of(model.name), file.digest or "")
+            keeper.addons.wanted[model.name] = Addon(self._rooms.library.files.file_of(model.name), file.digest or "")

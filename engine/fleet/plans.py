@@ -30,7 +30,7 @@ class Plans:
         self._library = library
         self._limits = limits
         self._shape_files = shape_files
-        self._sizing = Sizing(driver, library)
+        self._sizing = Sizing(driver, library.files)
 
     def accelerated(self, deployment: Deployment) -> bool:
         """Whether its replicas run on accelerators."""

@@ -1,5 +1,5 @@
-"""Whether replicas of a deployment can run at all, and what each of them takes: the library, `control.capacity` and the
-nodes of the driver brought together."""
+"""Whether replicas of a deployment can run at all, and what each of them takes: the files of models, the nodes of the
+driver and `control.capacity` brought together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from client.errors import FailedPrecondition
 from engine.control import capacity
 from engine.control.capacity import Estimate, Workload
 from engine.fleet.template import Template
-from engine.library import Library
+from engine.model_files import ModelFiles
 from engine.placement import fit
 from engine.placement.port import Driver, Need, Node
 
@@ -19,15 +19,15 @@ from engine.placement.port import Driver, Need, Node
 class Sizing:
     """Answers from what is known now; `warm` reads the headers of model files off the event loop first."""
 
-    def __init__(self, driver: Driver, library: Library) -> None:
+    def __init__(self, driver: Driver, files: ModelFiles) -> None:
         self._driver = driver
-        self._library = library
+        self._files = files
 
     async def warm(self, model: str | None, draft_model: str | None, precision: str | None = None) -> None:
         """`precision` is the model's."""
         for name, its in ((model, precision), (draft_model, None)):
             if name:
-                await asyncio.to_thread(self._library.dimensions, name, its)
+                await asyncio.to_thread(self._files.dimensions, name, its)
 
     def accelerators(self, template: Template) -> int:
         """How many a replica gets: as many as are declared, or it finds no place. One, which is what nobody asked for
@@ -56,8 +56,8 @@ class Sizing:
         )
 
     def estimate(self, template: Template, work: Workload) -> Estimate:
-        draft = self._library.dimensions(template.draft_model) if template.draft_model else None
-        return capacity.estimate(self._library.dimensions(template.model, template.precision), work, draft)
+        draft = self._files.dimensions(template.draft_model) if template.draft_model else None
+        return capacity.estimate(self._files.dimensions(template.model, template.precision), work, draft)
 
     def least_accelerators(self, template: Template) -> int:
         """The fewest accelerators that hold a replica, or as many as a node has where not even they do; at least 1."""

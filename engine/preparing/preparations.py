@@ -25,10 +25,17 @@ from engine.preparing.records import Record, Records
 JOB = "engine.preparing.job"
 SPARE_BYTES = 1 << 30  # left free on the disk
 ATTEMPTS_MAX = 3  # of one that the engine itself ended in
-BYTES_EACH = {"F16": 2.0, "BF16": 2.0, "Q8_0": 34 / 32, "Q4_0": 18 / 32, "MXFP4_MOE": 34 / 32}  # of a parameter
+BYTES_EACH = {
+    "F16": 2.0,
+    "BF16": 2.0,
+    "Q8_0": 34 / 32,
+    "Q4_0": 18 / 32,
+    "IQ4_NL": 18 / 32,
+    "MXFP4_MOE": 34 / 32,
+}  # of a parameter
 MARGIN = 1.3  # embeddings and output keep more bits in some types; header and vocabulary come besides
 MEMORY_SLACK_BYTES = 4 << 30
-CPU_S_BASE, CPU_S_PER_GIB = 900, 1200  # a hundred times what it takes
+CPU_S_BASE, CPU_S_PER_GIB = 900, 1200  # a hundred times what it takes, of IQ4_NL ten
 
 Bring = Callable[[str], Awaitable[Path]]  # the file of a model, fetched first where it is not here
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from engine.models.quantize import quantize
-from tests.hugging_face_files import pruned
+from tests.gguf_copies import pruned
 from tests.processes import PATIENCE_S
 
 KEY = "test-replica-key"

@@ -17,6 +17,8 @@ from engine.preparing import evaluation
 from engine.replica import llama
 from tests import hugging_face_files as hf
 from tests import seeds
+from tests.gguf_copies import with_fewer_words, with_words, words_of
+from tests.hugging_face_reference import QWEN2_WORDS
 
 pytestmark = pytest.mark.model
 TEXTS = (
@@ -25,10 +27,15 @@ TEXTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def original(short_smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Layers enough to tell one order of rows from another."""
-    return quantize(short_smollm2, tmp_path_factory.mktemp("original") / "bf16.gguf", "BF16")
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Layers enough to tell one order of rows from another, and layers with a window from one without."""
+    folder = tmp_path_factory.mktemp("original")
+    if request.param == "llama":
+        short = request.getfixturevalue("short_smollm2")
+    else:
+        short = with_fewer_words(request.getfixturevalue("gemma"), folder / "short.gguf", layers=7, most=8_000)
+    return quantize(short, folder / "bf16.gguf", "BF16")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def converted(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hf")
     files = convert.files_in(hf.folder(folder / "whole", original, shards=2))
     assert convert.unused(files) == []
-    return convert.convert(files, folder / "made.gguf", "Smol")
+    return convert.convert(files, folder / "made.gguf", "Mine")
 
 
 def words(file: Path) -> list[list[int]]:
@@ -57,6 +64,15 @@ def test_every_weight_is_bit_for_bit_that_of_the_original(original: Path, conver
     assert [name for name, tensor in after.items() if tensor != before[name]] == []
 
 
+def test_what_the_original_says_of_its_architecture_the_other_says_too(original: Path, converted: Path) -> None:
+    before, after = (
+        {n: f.contents() for n, f in gguf.GGUFReader(file).fields.items()} for file in (original, converted)
+    )
+    kind = before["general.architecture"]
+    mine = {name: value for name, value in before.items() if name.startswith((f"{kind}.", "general.architecture"))}
+    assert {name: after.get(name) for name in mine} == mine
+
+
 def test_words_and_answers_are_the_same(original: Path, converted: Path) -> None:
     assert own_models.check(converted).info.quantization == "BF16"
     assert words(converted) == words(original)
@@ -65,38 +81,45 @@ def test_words_and_answers_are_the_same(original: Path, converted: Path) -> None
     assert mine.perplexity == theirs.perplexity
 
 
+@pytest.mark.soak
+def test_all_of_gemma_comes_back_with_its_262144_words(gemma: Path, tmp_path: Path) -> None:
+    original = quantize(gemma, tmp_path / "bf16.gguf", "BF16")
+    files = convert.files_in(hf.folder(tmp_path / "hf", original, shards=2))
+    made = convert.convert(files, tmp_path / "made.gguf", "Gemma")
+    assert words(made) == words(original)
+    before = hf.tensors(original)
+    assert [name for name, tensor in hf.tensors(made).items() if tensor != before.pop(name)] == []
+    assert not before
+
+
 def test_a_vocabulary_of_sentencepiece_cuts_as_the_original_does(gemma: Path, tmp_path: Path) -> None:
     """The most frequent of Gemma's words and all its letters, below weights that say nothing: merges made of their
     scores become scores again, and cut as they do."""
-    vocabulary = hf.words_of(gemma, most=8_000)
+    vocabulary = words_of(gemma, most=8_000)
     size = len(vocabulary.texts)
     folder = hf.tiny(tmp_path / "hf", vocab_size=size, hidden_size=32, intermediate_size=32, num_hidden_layers=1)
-    hf.save(folder, "tokenizer.json", _sentencepiece(vocabulary.texts, vocabulary.scores, vocabulary.types))
+    hf.save(folder, "tokenizer.json", hf.sentencepiece(vocabulary))
     hf.save(folder, "tokenizer_config.json", {"bos_token": "<bos>", "eos_token": "<eos>", "add_bos_token": True})
     made = convert.convert(convert.files_in(folder), tmp_path / "made.gguf", "Words")
-    assert words(made) == words(hf.with_words(made, tmp_path / "original.gguf", vocabulary))
+    assert words(made) == words(with_words(made, tmp_path / "original.gguf", vocabulary))
 
 
-def _sentencepiece(texts: list[str], scores: list[float], types: list[int]) -> dict[str, object]:
-    """tokenizer.json as transformers make it of sentencepiece: each way to make a token of two, best scores first."""
-    ids = {text: number for number, text in enumerate(texts)}
-    usual = [number for number, kind in enumerate(types) if kind == 1]
-    merges = [
-        [texts[number][:at], texts[number][at:]]
-        for number in sorted(usual, key=lambda number: -scores[number])
-        for at in range(1, len(texts[number]))
-        if texts[number][:at] in ids and texts[number][at:] in ids
-    ]
-    added = [
-        {"id": number, "content": text, "special": types[number] == 3}
-        for number, text in enumerate(texts)
-        if types[number] in (3, 4)
-    ]
-    return {
-        "added_tokens": added, "pre_tokenizer": None,
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
-        "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "vocab": ids, "merges": merges},
-    }  # fmt: skip
+def test_qwens_words_are_cut_at_each_digit_where_others_are_not(tmp_path: Path) -> None:
+    """What the name of its pre-tokenizer is for: the merge of two digits is there, and never used."""
+    tokenizer = hf.tiny_tokenizer()
+    tokenizer["model"]["vocab"]["12"] = 262
+    tokenizer["model"]["merges"].append(["1", "2"])
+    for name, parts, tokens in (
+        ("qwen2", QWEN2_WORDS, 2),
+        ("smollm", hf.SMOLLM, 2),
+        ("gpt-2", hf.SMOLLM["pretokenizers"][1], 1),
+    ):
+        folder = hf.tiny(tmp_path / name)
+        hf.save(folder, "tokenizer.json", tokenizer | {"pre_tokenizer": parts})
+        made = convert.convert(convert.files_in(folder), tmp_path / f"{name}.gguf", name)
+        model = llama.Model(str(made), gpu_layers=0)
+        assert len(model.vocabulary.tokenize("12", add_special=False, parse_special=False)) == tokens, name
+        model.close()
 
 
 def test_one_without_tied_weights_and_with_scaled_positions_loads_and_computes(tmp_path: Path) -> None:

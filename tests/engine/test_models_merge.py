@@ -7,16 +7,15 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from client.errors import FailedPrecondition
 from engine.models import own_models
 from engine.models.dequantize import floats
 from engine.models.merge import merge
 from engine.models.quantize import quantize
-from engine.replica import llama
 from tests import adapter_files
 from tests.hugging_face_files import tensors
+from tests.llama_logits import cosines, logits
 
 pytestmark = pytest.mark.model
 TEXT = "The lighthouse keeper climbed the stairs every evening, and every evening he counted them aloud."
@@ -32,30 +31,10 @@ def lora(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return adapter_files.make(tmp_path_factory.mktemp("lora") / "lora.gguf", base, seed=3, strength=0.3, layers=3)
 
 
-def logits(file: Path, adapter: Path | None = None) -> NDArray[np.float64]:
-    """Of every place of the text (places, vocabulary)."""
-    llama.start_backend()
-    model = llama.Model(str(file), gpu_layers=0)
-    context = llama.Context(model, llama.Shape(slots=1, context=256, threads=1, rows=64))
-    if adapter is not None:
-        llama.set_adapters(context, [(llama.Adapter(model, str(adapter)), 1.0)])
-    tokens = np.array(model.vocabulary.tokenize(TEXT, add_special=False, parse_special=False), np.int32)
-    assert context.prefill(0, tokens, 0, rows="all") == 0
-    found = context.logits(len(tokens)).astype(np.float64)
-    context.close()
-    model.close()
-    return found
-
-
-def cosines(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray((one * other).sum(axis=1) / lengths)
-
-
 def test_merged_answers_as_unmerged_and_not_as_the_base(base: Path, lora: Path, tmp_path: Path) -> None:
     made = merge(base, lora, tmp_path / "merged.gguf")
     own_models.check(made)
-    together, beside, alone = logits(made), logits(base, lora), logits(base)
+    together, beside, alone = logits(made, TEXT), logits(base, TEXT, lora), logits(base, TEXT)
     # Quantized weights are multiplied with quantized activations, 16-bit floats are not: more than rounding apart.
     assert cosines(together, beside).min() > 0.99
     assert cosines(alone, beside).min() < 0.98
@@ -63,11 +42,11 @@ def test_merged_answers_as_unmerged_and_not_as_the_base(base: Path, lora: Path, 
 
 def test_into_floats_it_is_merged_to_the_last_bits(base: Path, lora: Path, tmp_path: Path) -> None:
     whole = quantize(base, tmp_path / "f32.gguf", "F32")
-    together, beside = logits(merge(whole, lora, tmp_path / "merged.gguf")), logits(whole, lora)
+    together, beside = logits(merge(whole, lora, tmp_path / "merged.gguf"), TEXT), logits(whole, TEXT, lora)
     assert cosines(together, beside).min() > 0.999999
     assert np.array_equal(together.argmax(axis=1), beside.argmax(axis=1))
     half = quantize(base, tmp_path / "f16.gguf", "F16")
-    assert cosines(logits(merge(half, lora, tmp_path / "merged.gguf")), logits(half, lora)).min() > 0.9999
+    assert cosines(logits(merge(half, lora, tmp_path / "merged.gguf"), TEXT), logits(half, TEXT, lora)).min() > 0.9999
 
 
 def test_what_the_adapter_does_not_change_is_byte_for_byte_the_bases(base: Path, lora: Path, tmp_path: Path) -> None:

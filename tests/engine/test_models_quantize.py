@@ -7,6 +7,7 @@ import pytest
 from gguf import GGUFReader, GGUFWriter
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
+from engine import precision
 from engine.models import gguf
 from engine.models.quantize import quantize
 from engine.preparing import evaluation
@@ -35,6 +36,12 @@ def test_experts_become_mxfp4_and_the_rest_q8_0(tmp_path: Path) -> None:
     types = {one.name: one.tensor_type.name for one in GGUFReader(made).tensors}
     assert {kind for name, kind in types.items() if "_exps" in name} == {"MXFP4"}
     assert types["blk.0.attn_q.weight"] == "Q8_0"
+
+
+def test_nf4s_analogue_says_of_itself_what_it_is(tmp_path: Path) -> None:
+    made = quantize(_mixture(tmp_path / "f16.gguf"), tmp_path / "iq4.gguf", precision.ANALOGUES["NF4"])
+    assert precision.own(gguf.read(made).quantization) == ["NF4"]
+    assert {one.name: one.tensor_type.name for one in GGUFReader(made).tensors}["blk.0.attn_q.weight"] == "IQ4_NL"
 
 
 def _mixture(path: Path) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from engine.clock import FakeClock
@@ -38,7 +39,7 @@ class Berth(Bay):
 
 
 class Remote:
-    """A library whose one model is somewhere else until it is fetched."""
+    """The files of a library whose one model is somewhere else until it is fetched."""
 
     def __init__(self) -> None:
         self.fetched: list[str] = []
@@ -72,7 +73,7 @@ async def test_nothing_is_downloaded_for_a_replica_that_has_no_room(tmp_path: Pa
     async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
         told.append(reason)
 
-    rooms = Rooms(cast(Any, bay), store, cast(Any, library), clock)
+    rooms = Rooms(cast(Any, bay), store, cast(Any, SimpleNamespace(files=library)), clock)
     async with waiting_for_room(Arrival(rooms, announce, lambda: None, lambda: 1), clock) as (replica, coming):
         assert (library.fetched, replica.stage, told) == ([], Stage.PENDING_SCHEDULING, ["Stockout"])
         assert [one.pid for one in await store.replicas()] == [None]
@@ -93,7 +94,7 @@ async def test_room_that_was_taken_during_the_download_is_waited_for_again(tmp_p
         if reason == "Downloading":
             bay.free = 0  # somebody else was quicker
 
-    rooms = Rooms(cast(Any, bay), store, cast(Any, library), clock)
+    rooms = Rooms(cast(Any, bay), store, cast(Any, SimpleNamespace(files=library)), clock)
     async with waiting_for_room(Arrival(rooms, announce, lambda: None, lambda: 1), clock) as (replica, coming):
         assert (library.fetched, replica.stage) == (["m"], Stage.PENDING_SCHEDULING)
         bay.free = 4

@@ -1,9 +1,8 @@
-"""config.json and tokenizer.json of the llama family: read as transformers mean them, or refused with the reason."""
+"""config.json of a decoder: read as transformers mean them, or refused with the reason."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import math
 from typing import Any
@@ -13,44 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
-from engine.models.hugging_face import config, convert, vocabulary
-from tests.hugging_face_files import SMOLLM, TINY, tiny_tokenizer
+from engine.models.hugging_face import config, convert
+from tests.arbitrary import JSON
+from tests.hugging_face_files import TINY
 
 WHOLE: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], **TINY}
+QWEN2 = {**WHOLE, "architectures": ["Qwen2ForCausalLM"]}
+QWEN3 = {**WHOLE, "architectures": ["Qwen3ForCausalLM"]}
+GEMMA2 = {**TINY, "architectures": ["Gemma2ForCausalLM"], "tie_word_embeddings": True}
+GEMMA3 = {**GEMMA2, "architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 7}
 LLAMA3 = {
     "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }  # fmt: skip
-SPIECE: dict[str, Any] = {
-    "added_tokens": [{"id": 0, "content": "<unk>", "special": True}, {"id": 1, "content": "<s>", "special": True}],
-    "normalizer": {
-        "type": "Sequence",
-        "normalizers": [
-            {"type": "Prepend", "prepend": "\u2581"},
-            {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
-        ],
-    },
-    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}]},
-    "model": {
-        "type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "merges": ["\u2581 t", "\u2581t o"],
-        "vocab": {"<unk>": 0, "<s>": 1, "<0x0A>": 2, "\u2581": 3, "t": 4, "o": 5, "\u2581t": 6, "\u2581to": 7},
-    },
-}  # fmt: skip
-
-
-def words(tokenizer: Any, size: int = 264, **settings: Any) -> vocabulary.Metadata:
-    return vocabulary.read(tokenizer, settings, WHOLE, size)
-
-
-def changed(tokenizer: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy with one thing changed: `model.type`."""
-    copied = copy.deepcopy(tokenizer)
-    *outer, last = path.split(".")
-    place = copied
-    for name in outer:
-        place = place[name]
-    place[last] = value
-    return copied
 
 
 def test_what_a_config_leaves_out_is_what_transformers_take() -> None:
@@ -59,6 +33,75 @@ def test_what_a_config_leaves_out_is_what_transformers_take() -> None:
     assert (found.vocabulary, found.context, found.epsilon, found.rope.base) == (32000, 2048, 1e-6, 10_000.0)
     assert not found.tied
     assert config.read({**WHOLE, "head_dim": 32}).metadata()["llama.attention.key_length"] == 32
+
+
+def test_what_each_architecture_takes_where_its_config_is_silent() -> None:
+    assert [config.read(one).head_size for one in (QWEN2, QWEN3, GEMMA2, GEMMA3)] == [16, 128, 256, 256]
+    two, three = config.read(GEMMA2), config.read(GEMMA3)
+    assert (two.window, two.attention_cap, two.logit_cap) == (config.Window(4096, (True, False)), 50.0, 30.0)
+    assert (three.attention_cap, three.logit_cap, three.rope.base, three.rope.local_base) == (None, None, 1e6, 1e4)
+    assert config.read({name: value for name, value in GEMMA3.items() if name != "tie_word_embeddings"}).tied
+    told = three.metadata()
+    assert told["gemma3.attention.sliding_window_pattern"] == [1, 1, 1, 1, 1, 0, 1]
+    assert (told["gemma3.rope.freq_base_swa"], told["gemma3.attention.sliding_window"]) == (1e4, 4096)
+    assert "gemma3.final_logit_softcapping" not in told
+    assert not [name for name in config.read(QWEN3).metadata() if "sliding" in name or "capping" in name]
+
+
+def test_newer_configs_say_of_each_type_of_layer_how_it_is_rotated() -> None:
+    old = {
+        **GEMMA3,
+        "rope_theta": 2e6,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+        "rope_local_base_freq": 5e4,
+    }
+    full = {"rope_type": "linear", "factor": 8.0, "rope_theta": 2e6}
+    both = {"full_attention": full, "sliding_attention": {"rope_type": "default", "rope_theta": 5e4}}
+    assert config.read({**GEMMA3, "rope_parameters": both}) == config.read(old)
+    both["sliding_attention"] = full
+    with pytest.raises(FailedPrecondition, match="layers with a window are scaled"):
+        config.read({**GEMMA3, "rope_parameters": both})
+    assert config.read({**GEMMA2, "rope_parameters": both}).rope == config.Rope(2e6, linear=8.0)
+    both["sliding_attention"] = {"rope_type": "default", "rope_theta": 5e4}
+    with pytest.raises(FailedPrecondition, match="rotated otherwise than others"):
+        config.read({**GEMMA2, "rope_parameters": both})
+
+
+def test_layers_with_a_window_are_as_listed_or_by_the_rule() -> None:
+    every = config.read({**GEMMA3, "sliding_window_pattern": 3}).window
+    types = ["sliding_attention", "sliding_attention", "full_attention"] * 2 + ["sliding_attention"]
+    assert config.read({**GEMMA3, "layer_types": types}).window == every
+    with pytest.raises(InvalidArgument, match="of each of 7 layers"):
+        config.read({**GEMMA3, "layer_types": types[:-1]})
+
+
+def test_a_window_of_qwens_counts_where_it_is_switched_on() -> None:
+    assert config.read({**QWEN2, "use_sliding_window": False, "sliding_window": 16}).window is None
+    with pytest.raises(FailedPrecondition, match="looks back 16 tokens"):
+        config.read({**QWEN2, "use_sliding_window": True, "sliding_window": 16})
+
+
+@pytest.mark.parametrize(
+    ("whole", "changes", "said"),
+    [
+        (QWEN2, {"head_dim": 32}, "4 heads of 32 are not its width of 64"),
+        (QWEN2, {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn' .of a qwen2 'linear' is"),
+        (QWEN3, {"rope_scaling": LLAMA3}, "'llama3'"),
+        (GEMMA2, {"tie_word_embeddings": False}, "its head is not its token embedding"),
+        (GEMMA2, {"attn_logit_softcapping": None}, "attn_logit_softcapping is None"),
+        (GEMMA2, {"final_logit_softcapping": None}, "no final_logit_softcapping"),
+        (GEMMA2, {"query_pre_attn_scalar": 144}, "scaled by 144 .* by 256"),
+        (GEMMA3, {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50"),
+        (GEMMA3, {"use_bidirectional_attention": True}, "see those after them"),
+        (GEMMA3, {"hidden_activation": "gelu"}, "activation is 'gelu', and a gemma3's is gelu_pytorch_tanh"),
+        (GEMMA3, {"num_hidden_layers": 62}, "by 256 .* by 16"),
+    ],
+)
+def test_what_llama_cpp_would_compute_otherwise_is_refused(
+    whole: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(FailedPrecondition, match=said):
+        config.read(whole | changes)
 
 
 @pytest.mark.parametrize(
@@ -122,96 +165,13 @@ def test_linear_scaling_is_metadata() -> None:
     assert "llama.rope.scaling.type" not in config.read(WHOLE).metadata()
 
 
-def test_a_byte_level_vocabulary_is_carried_over_and_padded() -> None:
-    found = words(tiny_tokenizer(), bos_token="<|begin|>", eos_token={"content": "<|end|>"}, add_bos_token=True)
-    texts, types = found["tokenizer.ggml.tokens"], found["tokenizer.ggml.token_type"]
-    assert isinstance(texts, list)
-    assert isinstance(types, list)
-    assert (found["tokenizer.ggml.model"], found["tokenizer.ggml.pre"]) == ("gpt2", "smollm")
-    assert (texts[256:], types[256:]) == (
-        ["th", "he", "the", "in", "<|begin|>", "<|end|>", "[PAD262]", "[PAD263]"], [1, 1, 1, 1, 3, 3, 5, 5]
-    )  # fmt: skip
-    assert found["tokenizer.ggml.merges"] == ["t h", "h e", "th e", "i n"]
-    assert (found["tokenizer.ggml.bos_token_id"], found["tokenizer.ggml.eos_token_id"]) == (260, 261)
-    assert found["tokenizer.ggml.add_bos_token"] is True
-
-
-def test_ids_that_only_config_json_has_count_and_the_first_of_several_ends() -> None:
-    found = vocabulary.read(tiny_tokenizer(), None, {"bos_token_id": 260, "eos_token_id": [261, 3]}, 264)
-    assert (found["tokenizer.ggml.bos_token_id"], found["tokenizer.ggml.eos_token_id"]) == (260, 261)
-    assert found["tokenizer.ggml.add_bos_token"] is False
-
-
-def test_sentencepiece_has_scores_by_the_order_of_merges() -> None:
-    found = words(SPIECE, 9, bos_token="<s>")
-    assert found["tokenizer.ggml.model"] == "llama"
-    assert found["tokenizer.ggml.scores"] == [-2.0, -2.0, -2.0, -2.0, -2.0, -2.0, 0.0, -1.0, -2.0]
-    assert found["tokenizer.ggml.token_type"] == [2, 3, 6, 1, 1, 1, 1, 1, 5]
-    assert (found["tokenizer.ggml.add_space_prefix"], found["tokenizer.ggml.add_bos_token"]) == (True, True)
-    without = changed(SPIECE, "normalizer", SPIECE["normalizer"]["normalizers"][1])
-    assert words(without, 9)["tokenizer.ggml.add_space_prefix"] is False
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "said"),
-    [
-        ("model.type", "Unigram", "only 'BPE' is converted"),
-        ("normalizer", {"type": "NFC"}, "changes text before"),
-        ("pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": True}, "cuts text into words is not known"),
-        ("pre_tokenizer", None, "neither works on bytes"),
-        ("model.vocab", {"a": 999}, "has the id 999"),
-        ("model.vocab", {"a": 1, "b": 1}, "two tokens have the id 1"),
-        ("model.merges", ["a b c"], "is no pair"),
-        ("added_tokens", [{"id": 1}], "has no id or no content"),
-        ("model", None, "no vocabulary"),
-    ],
-)
-def test_a_tokenizer_that_would_cut_differently_is_refused(path: str, value: Any, said: str) -> None:
-    with pytest.raises(InvalidArgument, match=said):
-        words(changed(tiny_tokenizer(), path, value))
-
-
-def test_the_pre_tokenizers_that_are_known_have_llama_cpps_names() -> None:
-    gpt2 = changed(tiny_tokenizer(), "pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": False})
-    assert words(gpt2)["tokenizer.ggml.pre"] == "gpt-2"
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-        r"|\s+(?!\S)|\s+"
-    )
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-    bytes_alone = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
-    llama3 = {"type": "Sequence", "pretokenizers": [split, bytes_alone]}
-    assert words(changed(tiny_tokenizer(), "pre_tokenizer", llama3))["tokenizer.ggml.pre"] == "llama-bpe"
-    assert words(changed(tiny_tokenizer(), "pre_tokenizer", SMOLLM))["tokenizer.ggml.pre"] == "smollm"
-
-
-def test_of_several_templates_the_default_counts_and_a_file_of_its_own_before_them() -> None:
-    several = [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]
-    assert words(tiny_tokenizer(), chat_template=several)["tokenizer.chat_template"] == "d"
-    assert vocabulary.read(tiny_tokenizer(), {"chat_template": "d"}, {}, 264, "f")["tokenizer.chat_template"] == "f"
-    with pytest.raises(InvalidArgument, match="chat template"):
-        words(tiny_tokenizer(), chat_template=7)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-)
-
-
-@given(st.sampled_from(sorted([*WHOLE, "rope_scaling", "head_dim", "sliding_window", "rope_theta"])), JSON)
-def test_any_config_is_read_or_refused_with_a_sentence(key: str, value: Any) -> None:
-    with contextlib.suppress(FiredeckError):
-        convert.check_config(json.dumps({**WHOLE, key: value}))
-
-
-PLACES = (
-    "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model", "model.type", "model.vocab",
-    "model.merges", "model.byte_fallback", "model.unk_token",
+KEYS = (
+    *WHOLE, "rope_scaling", "head_dim", "sliding_window", "rope_theta", "rope_parameters", "layer_types",
+    "sliding_window_pattern", "attn_logit_softcapping", "query_pre_attn_scalar", "rope_local_base_freq",
 )  # fmt: skip
 
 
-@given(st.sampled_from([tiny_tokenizer(), SPIECE]), st.sampled_from(PLACES), JSON)
-def test_any_tokenizer_is_read_or_refused_with_a_sentence(whole: dict[str, Any], place: str, value: Any) -> None:
+@given(st.sampled_from([WHOLE, QWEN2, GEMMA2, GEMMA3]), st.sampled_from(sorted(KEYS)), JSON)
+def test_any_config_is_read_or_refused_with_a_sentence(whole: dict[str, Any], key: str, value: Any) -> None:
     with contextlib.suppress(FiredeckError):
-        words(changed(whole, place, value))
+        convert.check_config(json.dumps({**whole, key: value}))

@@ -9,7 +9,8 @@ import pytest
 
 from client.errors import InvalidArgument
 from client.types import Model
-from engine.library import Library, Nominal
+from engine.library import Library
+from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.store.store import Store
 from tests.processes import SMOLLM2

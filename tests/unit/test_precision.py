@@ -42,8 +42,8 @@ def pending(name: str, state: str = "PREPARING") -> PreparedPrecision:
 def test_every_analogue_is_a_type_that_the_quantizer_has_and_a_precision_on_the_wire() -> None:
     assert set(precision.ANALOGUES) <= set(PRECISIONS)
     assert set(precision.ANALOGUES.values()) <= set(FILE_TYPES)
-    assert [precision.own(name) for name in ("F16", "BF16", "Q8_0", "Q4_0", "MXFP4", "Q4_1", None)] == [
-        ["FP16"], ["BF16"], ["FP8"], ["FP4"], ["FP4_MX_MOE"], [], []
+    assert [precision.own(name) for name in ("F16", "BF16", "Q8_0", "Q4_0", "IQ4_NL", "MXFP4", "Q4_1", None)] == [
+        ["FP16"], ["BF16"], ["FP8"], ["FP4"], ["NF4"], ["FP4_MX_MOE"], [], []
     ]  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_what_is_there_is_not_made_again_and_auto_is_all_that_it_chooses_from() 
         ("FP8", model(kind="HF_PEFT_ADDON"), "LoRA adapter"),
         ("FP8", model(state="UPLOADING"), "UPLOADING"),
         ("FP8", Model(name=NAME), "no file"),
-        ("NF4", model(), "nothing here is like it"),
+        ("FP8_KV", model(), "nothing here is like it"),
         ("FP8_MM_V2", model(), "nothing here is like it"),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_precision_that_is_not_prepared_is_refused_with_the_command_that_prepa
     assert waits.value.hint is not None
     assert waits.value.hint.endswith("--precision FP8 --wait")
     with pytest.raises(FailedPrecondition) as other:
-        precision.check(model(), "NF4")
+        precision.check(model(), "FP8_KV")
     assert "model prepare" not in (other.value.hint or "")
 
 

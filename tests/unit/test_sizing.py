@@ -44,7 +44,7 @@ class Nodes:
 
 
 class Shelf:
-    """A library of one model."""
+    """The files of a library of one model."""
 
     def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
         return MODEL

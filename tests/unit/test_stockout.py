@@ -28,7 +28,8 @@ from engine.fleet.scaling import shortage_of
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import take_over
 from engine.fleet.template import Template
-from engine.library import Library, Nominal
+from engine.library import Library
+from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement import fit
 from engine.placement.port import Driver, Launch, Node, Placed, Stockout

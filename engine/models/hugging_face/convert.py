@@ -49,7 +49,7 @@ def convert(files: Mapping[str, Path], target: Path, name: str) -> Path:
     words = vocabulary.read(_json(files, vocabulary.NAME), settings, raw, model.vocabulary, template)
     with weights.tensors(files, model) as tensors:
         metadata: dict[str, gguf_writer.Value] = {
-            "general.architecture": "llama", "general.type": "model", "general.name": name,
+            "general.architecture": model.architecture.name, "general.type": "model", "general.name": name,
             "general.file_type": _FILE_TYPES[_most(tensors)], **model.metadata(), **words,
         }  # fmt: skip
         return gguf_writer.write(target, metadata, tensors)

@@ -1,4 +1,4 @@
-"""`tokenizer.json` of a llama: the vocabulary as GGUF has it, or the reason why it cannot be converted. Pure.
+"""`tokenizer.json` of a decoder: the vocabulary as GGUF has it, or the reason why it cannot be converted. Pure.
 
 Two families are known. Byte-level BPE (GPT-2's way) is carried over as it is, with the name that llama.cpp has for how
 it cuts text into words. BPE with a fallback to bytes is sentencepiece's way: llama.cpp merges there by scores, and
@@ -23,11 +23,14 @@ _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
+_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 _WORDS = {
     (("Digits", True), ("ByteLevel", True)): "smollm",
     (("ByteLevel", True),): "gpt-2",
     (("Split", _LLAMA3), ("ByteLevel", False)): "llama-bpe",
+    (("Split", _QWEN2), ("ByteLevel", False)): "qwen2",
 }  # by the parts of the pre-tokenizer: llama.cpp's names of them
+_COMPOSED = ("qwen2",)  # text goes through NFC before; llama.cpp leaves that to whoever wrote the text
 
 Metadata = dict[str, str | bool | int | float | list[str] | list[int] | list[float]]
 
@@ -73,8 +76,12 @@ def _parsed(tokenizer: Any, size: int) -> _Bpe:
     if model.get("type", "BPE") != "BPE" or not isinstance(model["vocab"], dict):
         raise unfit(f"its tokenizer is of type {str(model.get('type'))[:40]!r}, and only 'BPE' is converted here")
     texts: dict[int, str] = {}
-    added = {_id(one): one for one in _list(tokenizer, "added_tokens")}
-    for text, number in [*model["vocab"].items(), *((str(one["content"]), at) for at, one in added.items())]:
+    listed = {_id(one): one for one in _list(tokenizer, "added_tokens")}
+    # Tokenizers of a family are shared: what was added for larger siblings has no row in these weights.
+    added = {at: one for at, one in listed.items() if at < size}
+    beyond = listed.keys() - added.keys()
+    known = [(text, at) for text, at in model["vocab"].items() if not (type(at) is int and at in beyond)]
+    for text, number in [*known, *((str(one["content"]), at) for at, one in added.items())]:
         if type(number) is not int or not 0 <= number < size:
             raise _bad(f"its token {text[:40]!r} has the id {str(number)[:20]}, and config.json says {size:,} tokens")
         if texts.setdefault(number, text) != text:
@@ -99,12 +106,13 @@ def _merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _byte_level(bpe: _Bpe, size: int) -> Metadata:
-    if bpe.whole.get("normalizer"):
-        raise unfit("its tokenizer changes text before it cuts it (normalizer), which is not known for byte-level BPE")
     parts = tuple(_trait(part) for part in _sequence(bpe.whole.get("pre_tokenizer")))
     words = next((name for known, name in _WORDS.items() if known == parts), None)  # parts may hold anything
     if words is None:
         raise unfit(f"how its tokenizer cuts text into words is not known here ({', '.join(_WORDS.values())} are)")
+    changes = [one.get("type") for one in _sequence(bpe.whole.get("normalizer"))]
+    if bpe.whole.get("normalizer") and not (words in _COMPOSED and changes == ["NFC"]):
+        raise unfit(f"its tokenizer changes text before it cuts it (normalizer), which is not known of {words!r}")
     texts, types = _tokens(bpe, size, byte_fallback=False)
     return {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": words, "tokenizer.ggml.tokens": texts,
@@ -141,7 +149,14 @@ def _tokens(bpe: _Bpe, size: int, *, byte_fallback: bool) -> tuple[list[str], li
         return _NORMAL
 
     texts = [bpe.texts.get(number, f"[PAD{number}]") for number in range(size)]
-    return texts, [kind(n, text) if n in bpe.texts else _UNUSED for n, text in enumerate(texts)]
+    types = [kind(n, text) if n in bpe.texts else _UNUSED for n, text in enumerate(texts)]
+    if byte_fallback:  # llama.cpp looks for these before it replaces spaces, and writes them as they stand here
+        texts = [
+            text.replace(_SPACE, " ") if one == _USER_DEFINED else text for text, one in zip(texts, types, strict=True)
+        ]
+    if len(set(texts)) < size:
+        raise _bad("two of its tokens have one text")  # which ends the process that loads them
+    return texts, types
 
 
 def _prefixes(bpe: _Bpe) -> bool:
@@ -151,6 +166,8 @@ def _prefixes(bpe: _Bpe) -> bool:
     kinds = [str(part.get("type")) for part in normalizer]
     spaced = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE} in normalizer
     prepended = {"type": "Prepend", "prepend": _SPACE} in normalizer
+    if spaced:
+        words = [part for part in words if not _cuts_at_spaces(part)]  # there are none left
     if not words and spaced and set(kinds) <= {"Prepend", "Replace"} and len(kinds) == 1 + prepended:
         return prepended
     if not normalizer and [part.get("type") for part in words] == ["Metaspace"]:
@@ -159,6 +176,10 @@ def _prefixes(bpe: _Bpe) -> bool:
             scheme = part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never")
             return bool(scheme != "never")
     raise unfit("what its tokenizer does to text before it cuts it is not known here")
+
+
+def _cuts_at_spaces(part: Mapping[str, Any]) -> bool:
+    return part.get("type") == "Split" and part.get("pattern") == {"String": " "} and not part.get("invert")
 
 
 def _special(bpe: _Bpe, settings: Mapping[str, Any], ids: Mapping[str, Any]) -> Metadata:

@@ -1,6 +1,7 @@
-"""The safetensors of a llama, under GGUF's names, in its order of rows and in the precision that they are stored in.
+"""The safetensors of a model, under GGUF's names, in its order of rows and in the precision that they are stored in.
 
-In llama's GGUF files the rows of the query and key weights are interleaved, as `peft` says. Norms are always 32-bit.
+In llama's GGUF files the rows of the query and key weights are interleaved, as `peft` says; in Gemma's the norms are
+larger by one, which is what their layers multiply with. Norms and biases are always 32-bit.
 """
 
 from __future__ import annotations
@@ -19,23 +20,18 @@ from numpy.typing import NDArray
 from client.errors import FailedPrecondition, InvalidArgument
 from engine.models.cursor import open_regular
 from engine.models.gguf_writer import FloatTensor
-from engine.models.hugging_face.config import Llama, unfit
+from engine.models.hugging_face.config import Decoder, unfit
 from engine.models.peft import interleaved
 from engine.models.safetensors import FLOATS, SafeTensors, opened
 
 SINGLE, INDEX, SUFFIX = "model.safetensors", "model.safetensors.index.json", ".safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 MAX_INDEX_BYTES = 16 << 20
-_LAYER = {
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
 _NOT_WEIGHTS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq")  # follows from the config
 
 
 @contextmanager
-def tensors(files: Mapping[str, Path], model: Llama) -> Iterator[list[FloatTensor]]:
+def tensors(files: Mapping[str, Path], model: Decoder) -> Iterator[list[FloatTensor]]:
     """The tensors of a model, to be written while this is open. Errors as of `config.read`."""
     with ExitStack() as stack:
         stored = [stack.enter_context(opened(files[name])) for name in shards(files)]
@@ -88,14 +84,14 @@ def _places(stored: list[SafeTensors]) -> dict[str, SafeTensors]:
     return found
 
 
-def _wanted(model: Llama) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _wanted(model: Decoder) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Each tensor of such a model: its name in the file, then GGUF's, and its shape."""
     heads, keys = model.heads * model.head_size, model.kv_heads * model.head_size
-    width, inner = model.embedding, model.feed_forward
+    width, inner, kind = model.embedding, model.feed_forward, model.architecture
     shapes = {
-        "attn_norm": (width,), "ffn_norm": (width,), "attn_q": (heads, width), "attn_k": (keys, width),
-        "attn_v": (keys, width), "attn_output": (width, heads), "ffn_gate": (inner, width), "ffn_up": (inner, width),
-        "ffn_down": (width, inner),
+        "attn_q": (heads, width), "attn_k": (keys, width), "attn_v": (keys, width), "attn_output": (width, heads),
+        "ffn_gate": (inner, width), "ffn_up": (inner, width), "ffn_down": (width, inner),
+        "attn_q_norm": (model.head_size,), "attn_k_norm": (model.head_size,),
     }  # fmt: skip
     found: dict[str, tuple[str, tuple[int, ...]]] = {
         "model.embed_tokens.weight": ("token_embd.weight", (model.vocabulary, width)),
@@ -104,12 +100,15 @@ def _wanted(model: Llama) -> dict[str, tuple[str, tuple[int, ...]]]:
     if not model.tied:
         found["lm_head.weight"] = ("output.weight", (model.vocabulary, width))
     for layer in range(model.layers):
-        for part, target in _LAYER.items():
-            found[f"model.layers.{layer}.{part}.weight"] = (f"blk.{layer}.{target}.weight", shapes[target])
+        for part, target in kind.weights.items():
+            shape = shapes.get(target, (width,))  # all other norms are of the width
+            found[f"model.layers.{layer}.{part}.weight"] = (f"blk.{layer}.{target}.weight", shape)
+            if part in kind.biases:
+                found[f"model.layers.{layer}.{part}.bias"] = (f"blk.{layer}.{target}.bias", shape[:1])
     return found
 
 
-def _check(places: Mapping[str, SafeTensors], wanted: Mapping[str, Any], model: Llama) -> None:
+def _check(places: Mapping[str, SafeTensors], wanted: Mapping[str, Any], model: Decoder) -> None:
     for name, (_, shape) in wanted.items():
         stored = places[name].tensors[name] if name in places else None
         if stored is None:
@@ -126,15 +125,19 @@ def _check(places: Mapping[str, SafeTensors], wanted: Mapping[str, Any], model: 
     spare = {"lm_head.weight"} if model.tied else set()
     for name in places:
         if name not in wanted and name not in spare and not name.endswith(_NOT_WEIGHTS):
-            raise unfit(f"it has a tensor {name[:120]!r}, which a llama does not have")
+            raise unfit(f"it has a tensor {name[:120]!r}, which a {model.architecture.name} does not have")
 
 
-def _made(stored: SafeTensors, name: str, target: str, shape: tuple[int, ...], model: Llama) -> FloatTensor:
-    kind = stored.tensors[name].dtype if len(shape) > 1 else "F32"
-    heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(target.split(".")[-2], 0)
-    return FloatTensor(target, shape, partial(_rows, stored, name, heads), kind)
+def _made(stored: SafeTensors, name: str, target: str, shape: tuple[int, ...], model: Decoder) -> FloatTensor:
+    tensor = stored.tensors[name].dtype if len(shape) > 1 else "F32"
+    part = target.split(".")[-2]
+    heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(part, 0) if model.architecture.interleaved else 0
+    added = model.architecture.norm_offset if part.endswith("norm") else 0.0
+    return FloatTensor(target, shape, partial(_rows, stored, name, heads, added), tensor)
 
 
-def _rows(stored: SafeTensors, name: str, heads: int) -> NDArray[np.float32]:
+def _rows(stored: SafeTensors, name: str, heads: int, added: float) -> NDArray[np.float32]:
     values = stored.floats(name)
+    if added:
+        return values + np.float32(added)
     return interleaved(values, heads) if heads else values
