@@ -117,6 +117,7 @@ def _words(facts: Mapping[str, Any]) -> Words:
     return Words(*(facts[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type")))
 
 
+MODEL_TYPES = {"llama": "llama", "gemma3": "gemma3_text"}  # "gemma3" is the one that sees
 OWN = {
     "llama": {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "attention_bias": False},
     "gemma3": {
@@ -129,7 +130,8 @@ OWN = {
 def _config(facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
     fact = {name.removeprefix(f"{kind}."): value for name, value in facts.items()}
     return {
-        **OWN[kind], "model_type": kind, "torch_dtype": "bfloat16", "vocab_size": len(facts["tokenizer.ggml.tokens"]),
+        **OWN[kind], "model_type": MODEL_TYPES[kind], "torch_dtype": "bfloat16",
+        "vocab_size": len(facts["tokenizer.ggml.tokens"]),
         "hidden_size": fact["embedding_length"], "intermediate_size": fact["feed_forward_length"],
         "num_hidden_layers": fact["block_count"], "num_attention_heads": fact["attention.head_count"],
         "num_key_value_heads": fact["attention.head_count_kv"], "max_position_embeddings": fact["context_length"],
