@@ -56,6 +56,15 @@ def check_serverless(model: Model, account: str, terms: Serverless) -> str:
     )
 
 
+def check_kept_apart(spec: DeployedModel, deployment: str) -> None:
+    """InvalidArgument where all accounts would be let use an adapter that is on a serverless deployment."""
+    if spec.public and is_shared(deployment):
+        raise InvalidArgument(
+            "an adapter on a serverless deployment is for the account alone that loads it", field="public",
+            hint="load it onto a deployment of your own to make it public",
+        )  # fmt: skip
+
+
 def _is_library(model: Model) -> bool:
     return model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
 

@@ -51,16 +51,19 @@ def switched(current: Deployment, new: Deployment, named: Collection[str], conte
     return new.model_copy(update=kept)
 
 
-def check(deployment: Deployment, most: int) -> None:
-    """InvalidArgument or FailedPrecondition where it asks for what is not effective. `most` as of `accelerators`."""
+def check(deployment: Deployment, most: int, *, size: bool = True) -> None:
+    """InvalidArgument or FailedPrecondition where it asks for what is not effective. `most` as of `accelerators`;
+    without `size`, nodes that have more may come yet."""
     if not asked(deployment) or not most or (deployment.accelerator_count or 1) >= ACCELERATORS_MIN <= most:
         return
-    if most < ACCELERATORS_MIN:
+    if most < ACCELERATORS_MIN and size:
         raise FailedPrecondition(
             f"autoTune.longPrompt takes {ACCELERATORS_MIN} accelerators a replica at least, and no node has so many",
             field="autoTune.longPrompt",
             hint="leave it out, and set maxContextLength",
         )
+    if (deployment.accelerator_count or 1) >= ACCELERATORS_MIN:
+        return
     raise InvalidArgument(
         f"autoTune.longPrompt takes {ACCELERATORS_MIN} accelerators a replica at least, "
         f"not {deployment.accelerator_count}",

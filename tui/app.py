@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -224,13 +225,14 @@ class Deck(Watched, inherit_bindings=False):
         elif self.readonly:
             self.notify("started with --readonly: start again without it to make changes", severity="warning")
         elif self.context.prod:
-            self.push_screen(UnlockDialog(self.context.name), self._unlocked)
+            self.push_screen(UnlockDialog(self.context.name), partial(self._unlocked, self.focus))
         else:
             self.locked = False
 
-    def _unlocked(self, typed: bool | None) -> None:
+    def _unlocked(self, context: str, typed: bool | None) -> None:
+        """The one whose name was typed, whatever the cursor is on by now."""
         if typed:
-            self.locked = False
+            self.unlock(context)
 
     # Pages.
 

@@ -73,6 +73,12 @@ class Watched(App[None], inherit_bindings=False):
     def is_locked(self, context: str) -> bool:
         return self.locked if context == self.focus else self.fleets.locks[context]
 
+    def unlock(self, context: str) -> None:
+        if context == self.focus:
+            self.locked = False
+        else:
+            self.fleets.locks[context] = False
+
     def watch_locked(self, locked: bool) -> None:
         self.fleets.locks[self.focus] = locked
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from client.access_types import ADMIN, CONTRIBUTOR, INFERENCE_USER, ROLES, USER
 from client.errors import Internal, PermissionDenied
-from client.names import LIBRARY_ACCOUNT
+from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from engine.keys import Principal
 
 Route = tuple[str, str]  # method, path template
@@ -28,13 +28,15 @@ _OWN = "/firedeck/v1/accounts/{account}"
 class Rule:
     """`least` is the least role. `others`: the least role for what another user owns. `library`: any
     account's keys may do it to what the library's account has. `public`: so they may to what its owner has made public,
-    which the route itself tells. `changes`: whether it changes anything, whatever its HTTP verb is."""
+    which the route itself tells. `operated`: so may admins of the engine's own account, who operate it, and nobody
+    else: it tells of what other accounts do there. `changes`: whether it changes anything, whatever its verb is."""
 
     action: str
     least: str
     others: str | None = None
     library: bool = False
     public: bool = False
+    operated: bool = False
     changes: bool = True
 
 
@@ -45,6 +47,11 @@ def _read(action: str) -> Rule:
 def _see(action: str, least: str = INFERENCE_USER, others: str | None = None) -> Rule:
     """Reading what the account keeps to itself."""
     return Rule(action, least, others=others, changes=False)
+
+
+def _watch(action: str) -> Rule:
+    """Reading what happens to a deployment: of a serverless one, who uses it and with what."""
+    return Rule(action, INFERENCE_USER, operated=True, changes=False)
 
 
 def _make(action: str) -> Rule:
@@ -106,9 +113,9 @@ RULES: Mapping[Route, Rule] = {
     ("GET", "/firedeck/v1/fleet:watch"): _read("WatchFleet"),
     ("GET", "/firedeck/v1/nodes"): _read("ListNodes"),
     ("GET", "/firedeck/v1/events"): _read("ListEvents"),
-    ("GET", f"{_OWN}/deployments/{{deployment_id}}"): _read("GetDeploymentStatus"),
-    ("GET", f"{_OWN}/deployments/{{deployment_id}}/history"): _read("GetDeploymentHistory"),
-    ("GET", f"{_OWN}/deployments/{{deployment_id}}/events"): _read("ListDeploymentEvents"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}"): _watch("GetDeploymentStatus"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}/history"): _watch("GetDeploymentHistory"),
+    ("GET", f"{_OWN}/deployments/{{deployment_id}}/events"): _watch("ListDeploymentEvents"),
     ("GET", f"{_V1}/users"): _see("ListUsers"),
     ("GET", f"{_V1}/users/{{user_id}}"): _see("GetUser"),
     ("POST", f"{_V1}/users"): Rule("CreateUser", ADMIN),
@@ -154,7 +161,7 @@ RULES: Mapping[Route, Rule] = {
 # Of a body that names what somebody else may own: a deployment that is to take an adapter, a model's former default.
 LOAD_ADDON, TAKE_DEFAULT = _change("CreateDeployedModel"), _change("ChangeDefaultDeployedModel")
 
-# The gateway's routes, below /inference/v1 and /v1: any role may infer, on any deployment of its account.
+# The gateway's routes, below /inference/v1 and /v1: any role may infer, on all its account has and what is serverless.
 INFERENCE = Rule("Infer", INFERENCE_USER)
 
 
@@ -175,7 +182,8 @@ def authorise(
     `service` the service account, which owns nothing, whose it is."""
     if not rule.public and not (rule.library and account == LIBRARY_ACCOUNT):
         caller.may(account, write=rule.changes)
-    if account != caller.account and not rule.library:
+    operator = rule.operated and account == LIBRARY_ACCOUNT and is_operator(caller)
+    if account != caller.account and not (rule.library or operator):
         raise PermissionDenied(f"{rule.action} is for keys of account {account!r} alone", field="account")
     least = rule.others if rule.others and owner != caller.user else rule.least
     if rank(caller.role) >= rank(least):
@@ -190,6 +198,11 @@ def authorise(
         f"{rule.action}{whose} needs the role {least}; user {caller.user!r} is {caller.role}",
         hint=hint,
     )
+
+
+def is_operator(caller: Principal) -> bool:
+    """Whether it may see what all accounts do with what belongs to none of them."""
+    return caller.account == LOCAL_ACCOUNT and caller.role == ADMIN
 
 
 def rank(role: str) -> int:

@@ -55,3 +55,10 @@ def state(name: str, digest: str, ready: Sequence[Holding], *, settled: bool) ->
     if not held:
         return (DEPLOYED if settled else DEPLOYING), ""
     return (DEPLOYED if all(one is not None and one.digest == digest for one in held) else DEPLOYING), ""
+
+
+def refused_by_all(name: str, digest: str, ready: Sequence[Holding]) -> str:
+    """Why none of the replicas that take requests could load it; "" where one could, or has not tried yet."""
+    held = [holding.get(name) for holding in ready]
+    refusals = [one.refusal for one in held if one is not None and one.digest == digest and one.refusal]
+    return refusals[0] if refusals and len(refusals) == len(held) else ""

@@ -14,9 +14,10 @@ from typing import Protocol
 from client import durations
 from client.addon_types import DeployedModel
 from client.errors import AlreadyExists, FiredeckError
-from engine.control.addons import FAILED, UNDEPLOYING
+from engine.control.addons import UNDEPLOYING
 from engine.fleet.addon_uses import AddonUses, Former, Use
 from engine.fleet.deployed_book import Book, account_of
+from engine.fleet.deployed_state import state_of
 from engine.fleet.keeper import Keeper
 
 log = logging.getLogger(__name__)
@@ -64,15 +65,25 @@ class AddonCare:
         await self._look()
 
     async def _look(self) -> None:
-        for use, former, why in self._uses.failing(self._refused):
-            await self._put_back(use, former, why)
+        failing = self._uses.failing(self._refused)
+        try:
+            for use, former, why in failing:
+                if await self._put_back(use, former, why):
+                    use.former = None
+        finally:
+            for use, _, _ in failing:
+                use.returning = False
         await self._uses.write()
 
     def _refused(self, name: str) -> str:
-        """Why no replica could load an adapter, "" where one could or none has tried."""
+        """Why no replica could load an adapter, "" where one could or has not tried."""
         record = self._book.records.get(name)
-        shown = self._book.shown(record) if record is not None else None
-        return (shown.status.message or "") if shown and shown.state == FAILED and shown.status else ""
+        if record is None or record.state == UNDEPLOYING or not self._book.lives(record):
+            return ""
+        keeper = self._keeper_of(record.deployment or "")
+        if record.model not in keeper.addons.wanted:
+            return state_of(record, keeper)[1]
+        return keeper.addons.refused_by_all(record.model, keeper.replicas)
 
     async def _run(self) -> None:
         while True:
@@ -95,29 +106,36 @@ class AddonCare:
         keeper = self._keeper_of(record.deployment or "")
         if await self._unload(record.name, lambda: self._is_unused(record)):
             after = durations.to_go(timedelta(seconds=self._idle_s or 0.0))
-            again = f"firedeck load-lora {_said(record)} --deployment {keeper.deployment.id}"
+            again = f"firedeck load-lora {_said(record)} --deployment {_deployment(record, keeper)}"
             why = f"{record.model}: no request used it for {after}; load it again: {again}"
             await keeper.announce("Normal", "AddonUnloaded", why)
 
-    async def _put_back(self, use: Use, former: Former, why: str) -> None:
+    async def _put_back(self, use: Use, former: Former, why: str) -> bool:
+        """Whether that is settled; else it is tried again."""
         record = self._book.records.get(use.name)
         if record is None or record.state == UNDEPLOYING or not self._book.lives(record):
-            return
+            return True
         keeper = self._keeper_of(record.deployment or "")
         if not keeper.deployment.enable_hot_reload_latest_addon:
-            return
+            return True
         try:
             await self._load(account_of(record.name), former.spec)
-        except AlreadyExists:  # a replica still has it from before
-            use.former = former
-            self._uses.stirred.set()
+        except AlreadyExists:
+            if not self._stands(former, keeper):  # a replica still has it from before
+                self._uses.stirred.set()
+                return False
+            await self._unload(record.name, lambda: True)  # an engine ended between the two
         except FiredeckError as error:
             told = f"{record.model}: {why}; {former.spec.model} cannot have its place back: {error.text}"
             await keeper.announce("Warning", "AddonNotRolledBack", told)
-        else:
-            again = f"firedeck load-lora {_said(record)} --deployment {keeper.deployment.id} --replace-merged-addon"
-            told = f"{record.model}: {why}: {former.spec.model} has its place back; to load it again: {again}"
-            await keeper.announce("Warning", "AddonRolledBack", told)
+            return True
+        again = f"firedeck load-lora {_said(record)} --deployment {_deployment(record, keeper)} --replace-merged-addon"
+        told = f"{record.model}: {why}: {former.spec.model} has its place back; to load it again: {again}"
+        await keeper.announce("Warning", "AddonRolledBack", told)
+        return True
+
+    def _stands(self, former: Former, keeper: Keeper) -> bool:
+        return any(r.model == former.spec.model and r.state != UNDEPLOYING for r in self._book.of(keeper.name))
 
 
 def _said(record: DeployedModel) -> str:
@@ -125,3 +143,9 @@ def _said(record: DeployedModel) -> str:
     account, model = account_of(record.name), record.model or ""
     own = f"accounts/{account}/models/"
     return model.removeprefix(own) if model.startswith(own) else model
+
+
+def _deployment(record: DeployedModel, keeper: Keeper) -> str:
+    """The deployment as those commands name it: that of another account, which is serverless, with the account."""
+    owner = account_of(keeper.name)
+    return keeper.deployment.id if owner == account_of(record.name) else f"{owner}/{keeper.deployment.id}"

@@ -47,6 +47,7 @@ class Use:
     outcomes: Outcomes = field(default_factory=Outcomes)
     former: Former | None = None
     running: int = 0
+    returning: bool = False  # the former one is being put back
     written: tuple[float, Outcomes, Former | None] | None = None  # as it is on disk
     written_at: float = float("-inf")
 
@@ -120,15 +121,16 @@ class AddonUses:
         return 0.0 if use.running else self._clock.monotonic() - use.used_at
 
     def failing(self, refused: Callable[[str], str] = lambda name: "") -> list[tuple[Use, Former, str]]:
-        """Those that are to give their place back to the former one, and why; each is told once. `refused` tells of a
-        record why no replica could load it, or ""."""
+        """Those that are to give their place back to the former one, and why, unless that is under way. `refused`
+        tells of a record why no replica could load it, or "". The former one is kept until it is back: who acts on
+        this may be stopped."""
         found = []
         for use in self:
-            if use.former is None:
+            if use.former is None or use.returning:
                 continue
             if why := self._why_back(use) or refused(use.name):
                 found.append((use, use.former, why))
-                use.former = None
+                use.returning = True
             elif self._clock.monotonic() - use.former.since > WATCHED_S:
                 use.former = None
         return found

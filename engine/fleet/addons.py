@@ -83,6 +83,11 @@ class Addons:
         ready = [self._held.get(r.id, {}) for r in replicas if r.stage == Stage.READY]
         return addons.state(name, self.wanted[name].digest, ready, settled=settled)
 
+    def refused_by_all(self, name: str, replicas: Iterable[Replica]) -> str:
+        """Why no replica that takes requests could load it, "" where one could or has not tried."""
+        ready = [self._held.get(r.id, {}) for r in replicas if r.stage == Stage.READY]
+        return addons.refused_by_all(name, self.wanted[name].digest, ready)
+
     def holds(self, name: str, replicas: Iterable[Replica]) -> bool:
         """Whether any replica that takes requests still has it."""
         held = (self._held.get(r.id, {}).get(name) for r in replicas if r.stage == Stage.READY)

@@ -116,6 +116,7 @@ class DeployedModels:
         keeper = self._keeper_of(str(Name.of(spec.deployment or "", "deployments", account, "deployment")))
         if account_of(keeper.name) != account and not is_shared(keeper.name):
             raise NotFound(f"deployment {keeper.name!r} does not exist", field="deployment")
+        deployed_rules.check_kept_apart(spec, keeper.name)
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
         await self._rooms.library.files.check_adapter(model)
@@ -140,6 +141,7 @@ class DeployedModels:
 
     async def _update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
         current = self.book.records[self.get(name).name]
+        deployed_rules.check_kept_apart(changes, current.deployment or "")
         changed = deployed_rules.updated(current, changes, paths).model_copy(
             update={"update_time": self._rooms.clock.wall()}
         )

@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
-from client.names import LIBRARY_ACCOUNT, Name, check_id, random_id
+from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT, Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, ReplicaStats
 from engine.control.alerts import Alerts
 from engine.control.idle import DELETE_AFTER
@@ -96,8 +96,8 @@ class Fleet:
         return [keeper for name, keeper in self._keepers.items() if name.startswith(prefix)]
 
     def seen_by(self, account: str | None, *, whole: bool) -> list[Keeper]:
-        """What a dashboard of an account shows; to its admins (`whole`) the serverless ones too."""
-        shared = self.keepers(LIBRARY_ACCOUNT) if whole and account not in (None, LIBRARY_ACCOUNT) else []
+        """What a dashboard of an account shows; to admins (`whole`) of the engine's own the serverless ones too."""
+        shared = self.keepers(LIBRARY_ACCOUNT) if whole and account == LOCAL_ACCOUNT else []
         return [*self.keepers(account), *shared]
 
     def get(self, name: str) -> Keeper:

@@ -116,8 +116,9 @@ class Plans:
     def _check_size(self, deployment: Deployment) -> None:
         """FailedPrecondition when no node could ever hold a replica of it, or none has such labels; also
         InvalidArgument for what `longPrompt` does not go with."""
-        long_prompt.check(deployment, self._sizing.most_accelerators(template_of(deployment)))
-        self._sizing.check(template_of(deployment), size=not deployment.disable_deployment_size_validation)
+        checked = not deployment.disable_deployment_size_validation
+        long_prompt.check(deployment, self._sizing.most_accelerators(template_of(deployment)), size=checked)
+        self._sizing.check(template_of(deployment), size=checked)
 
     def _with_least_accelerators(self, deployment: Deployment) -> Deployment:
         """`acceleratorCount` where none was asked for: the estimated minimum for the model, or twice that."""

@@ -6,7 +6,7 @@ of the whole request `engine.gateway.routes` asks, for the adapter that it ran w
 
 from __future__ import annotations
 
-from client.errors import Internal, Unavailable
+from client.errors import Unavailable
 from engine.control.reconcile import Stage
 from engine.control.route import Prompt
 from engine.fleet.keeper import Keeper
@@ -22,7 +22,7 @@ FAULTS = frozenset({500, 502})  # of a replica that lives; 504 is the client's o
 def failed(exchange: Exchange) -> bool | None:
     """Whether its replicas failed it: by an error of theirs, or by their end. None where that tells nothing of them: of
     the client's own errors, and of what no replica took."""
-    if exchange.status == Internal.status or (exchange.status > Internal.status and exchange.lost):
+    if exchange.status in FAULTS or (exchange.status > max(FAULTS) and exchange.lost):
         return True
     return False if exchange.status == OK and not exchange.cached else None
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.errors import InvalidArgument
+from client.errors import FiredeckError, InvalidArgument, Unavailable
 from engine.models.adapter import AdapterFacts
 from engine.models.gguf import GgufInfo
 from engine.models.own_adapters import OwnAdapter
 from engine.models.own_models import OwnModel
 from engine.preparing import errand
-from engine.preparing.errand import Limits, Lost
+from engine.preparing.errand import Interrupted, Limits, Lost
 from engine.units import GIB, MIB
 
 OF_MODEL, OF_ADAPTER = "engine.preparing.checking", "engine.preparing.adapting"
@@ -64,8 +64,10 @@ class Checks:
                 raise refused(files, error) from None
 
 
-def refused(files: Iterable[str], error: Lost) -> InvalidArgument:
-    """Files that no reader came to an end with."""
+def refused(files: Iterable[str], error: Lost) -> FiredeckError:
+    """What is said of files that no reader came to an end with."""
+    if isinstance(error, Interrupted):
+        return Unavailable(f"{', '.join(files)} cannot be read now: {error.message}", hint="try again")
     return InvalidArgument(
         f"{', '.join(files)} cannot be read: {error.message}", field="file",
         hint="no sound file takes so much: fetch it again, or convert it again",

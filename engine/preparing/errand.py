@@ -21,6 +21,7 @@ from engine.units import MIB
 WALL_FACTOR = 20  # a machine with more to do than cores
 LINE_BYTES = 8 << 20
 _INHERITED = ("PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "HOME", "TMPDIR")
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)  # the kernel short of memory, or somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Limits:
 
 class Lost(Internal):
     """The child came to no end of its own: it crashed, or went over a limit."""
+
+
+class Interrupted(Lost):
+    """It was ended from outside, or by the clock, which also goes where others have the machine: of its files that
+    tells nothing."""
 
 
 async def run(
@@ -67,9 +73,11 @@ async def run(
                 if "error" in found:
                     raise from_response(found["error"]["status"], found["error"]["body"])
                 tell(found["stage"])
-            raise Lost(f"the process that worked on it {_ending(await child.wait(), limits)}")
+            returncode = await child.wait()
+            kind = Interrupted if returncode in _FROM_OUTSIDE else Lost
+            raise kind(f"the process that worked on it {_ending(returncode, limits)}")
     except TimeoutError:
-        raise Lost(f"it was not done within {limits.most_s:.10g} s") from None
+        raise Interrupted(f"it was not done within {limits.most_s:.10g} s") from None
     except (ValueError, KeyError):
         raise Lost("the process that worked on it said what is no answer") from None
     finally:

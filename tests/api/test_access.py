@@ -154,9 +154,13 @@ async def test_the_library_is_everybodys_to_read_and_to_prepare_and_nobodys_to_c
     for route in ROUTES:
         if "{account}" not in route[1]:
             continue
-        answer = await ask(shared_home, shared_home.admin_key, route, account="fireworks")
-        allowed = RULES[route].library
-        assert (answer.status_code == 403) != allowed, (route, answer.text)
+        rule, places = RULES[route], {"account": "fireworks"}
+        answer = await ask(shared_home, shared_home.admin_key, route, **places)
+        assert (answer.status_code == 403) != (rule.library or rule.operated), (route, answer.text)
+        if rule.operated:  # what happens to serverless deployments tells who uses them, and with what
+            user = await person(shared_home, "user")
+            for key in (user, await stranger(shared_home)):
+                assert (await ask(shared_home, key, route, **places)).status_code == 403
 
 
 def code_of(refused: httpx.Response) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client.addon_types import DeployedModel
-from client.errors import NotFound
+from client.errors import AlreadyExists, NotFound
 from engine.control.addon_trial import MIN_REQUESTS, WATCHED_S, Outcomes
 from engine.control.addons import DEPLOYING, UNDEPLOYING
 from engine.fleet.addon_uses import WRITE_AFTER_S, Former
@@ -267,3 +267,54 @@ async def test_the_former_version_comes_back_only_to_a_deployment_that_still_tak
     assert asked == [ADAPTER.format("old")]
     [event] = [e for e in await house.store.events_of(HOST, 0, 50) if e.reason == "AddonNotRolledBack"]
     assert (event.kind, "cannot have its place back: gone" in event.message) == ("Warning", True)
+
+
+async def failing_version(house) -> Former:
+    """`new` failed too often and took the place of `old`; its deployment takes one at a time."""
+    record = await put(house, "new")
+    want(house, "new")
+    keeper = house.fleet.get(HOST)
+    keeper.record.deployment = keeper.deployment.model_copy(update={"enable_hot_reload_latest_addon": True})
+    former = Former(DeployedModel(model=ADAPTER.format("old"), deployment=HOST), Outcomes(), house.clock.monotonic())
+    house.fleet.deployed.care._loop.cancel()
+    house.fleet.deployed.uses.add(record, former)
+    for _ in range(MIN_REQUESTS):
+        ask(house, "new", failed=True)
+    return former
+
+
+@pytest.mark.parametrize("ended_by", [asyncio.CancelledError, OSError])
+async def test_an_engine_that_ends_while_the_former_version_comes_back_does_it_when_it_starts_again(
+    house, host, ended_by
+):
+    former = await failing_version(house)
+    care, uses = house.fleet.deployed.care, house.fleet.deployed.uses
+
+    async def load(account, spec):
+        await uses.write()
+        raise ended_by
+
+    care._load = load
+    with pytest.raises(ended_by):
+        await care._look()
+    await uses.write()
+    async with restarted(house) as later:
+        want(later, "new")
+        [(_, found, _)] = later.fleet.deployed.uses.failing()
+        assert found.spec.model == former.spec.model
+
+
+async def test_where_both_stand_after_a_kill_the_one_that_fails_goes(house, host):
+    await failing_version(house)
+    await put(house, "old")
+    care, uses = house.fleet.deployed.care, house.fleet.deployed.uses
+
+    async def load(account, spec):
+        raise AlreadyExists("it is there")
+
+    care._load = load
+    await care._look()
+    records = house.fleet.deployed.addons_on(HOST)
+    assert [r.model for r in records if r.state != UNDEPLOYING] == [ADAPTER.format("old")]
+    assert [e.reason for e in await house.store.events_of(HOST, 0, 50)].count("AddonRolledBack") == 1
+    assert uses.failing() == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.clock import FakeClock
-from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, Do, Held, Step, state, steps
+from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, Do, Held, Step, refused_by_all, state, steps
 from engine.fleet.addons import Addon, Addons
 from engine.fleet.replica import Replica
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -82,3 +82,10 @@ async def test_a_replica_that_goes_while_it_refuses_an_adapter_is_no_error():
     await replica.http.aclose()
     assert told == ["r AddonFailed: a: it is of another model"]
     assert not addons._held
+
+
+def test_what_one_replica_took_is_refused_by_none_of_the_others_alone():
+    no, yes, other = {"a": Held("1", "no")}, {"a": Held("1")}, {"a": Held("2", "no")}
+    assert refused_by_all("a", "1", [no, no]) == "no"
+    for ready in ([], [no, yes], [no, {}], [no, other]):
+        assert refused_by_all("a", "1", ready) == ""

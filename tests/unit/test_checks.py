@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.errors import FailedPrecondition, InvalidArgument
+from client.errors import FailedPrecondition, InvalidArgument, Unavailable
 from engine.models import adapter, own_models, peft
 from engine.models.gguf_writer import FloatTensor
 from engine.models.gguf_writer import write as write_gguf
@@ -99,11 +99,11 @@ async def test_one_that_takes_more_of_the_cpu_is_refused_with_the_limit(
         await Checks().model(own, is_meant=True)
 
 
-async def test_one_that_is_not_read_in_time_is_refused_with_the_limit(
+async def test_one_that_is_not_read_in_time_may_be_tried_again_as_machines_stop_for_seconds(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "WALL_S_BASE", 0.001)
-    with pytest.raises(InvalidArgument, match=r"it was not done within 0\.001"):
+    with pytest.raises(Unavailable, match=r"it was not done within 0\.001"):
         await Checks().model(own, is_meant=True)
 
 
