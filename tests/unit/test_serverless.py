@@ -7,7 +7,7 @@ import pytest
 from client.addon_types import DeployedModel
 from client.errors import InvalidArgument, NotFound
 from client.model_types import Model, PeftDetails
-from engine.deployed_rules import check_serverless, is_for_serverless
+from engine.deployed_rules import check_kept_apart, check_serverless, is_for_serverless
 from engine.fleet.directory import Deployed, Directory, Offer
 from engine.gateway.prompt import ISOLATION_FIELD, ISOLATION_HEADER, isolated, isolation_of
 from engine.gateway.resolve import Target, resolve
@@ -101,3 +101,10 @@ def test_no_key_of_ones_own_makes_one_accounts_caches_anothers() -> None:
     assert not seen["local"] & seen["elsewhere"]
     assert not seen["local"] & seen["local-2"]
     assert isolated({"x-session-affinity": "s"}, "local") == {"x-session-affinity": "s", ISOLATION_HEADER: "local"}
+
+
+def test_an_adapter_there_is_not_made_public() -> None:
+    with pytest.raises(InvalidArgument, match="for the account alone that loads it"):
+        check_kept_apart(DeployedModel(public=True), SHARED)
+    check_kept_apart(DeployedModel(public=False), SHARED)
+    check_kept_apart(DeployedModel(public=True), "accounts/local/deployments/d")
