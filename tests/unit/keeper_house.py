@@ -19,6 +19,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
+from engine.library import Library
 from engine.placement.port import Launch, Node, Placed, Stockout
 from engine.store.store import Store
 
@@ -128,7 +129,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         max_replica_count=1, max_batch_size=4, max_context_length=512, autoscaling_policy=POLICY,
     )  # fmt: skip
     await store.put_deployment(made)
-    keeper = Keeper(made, Rooms(driver, store, None, clock), lambda: 1)  # type: ignore[arg-type]
+    keeper = Keeper(made, Rooms(driver, store, Library(store), clock), lambda: 1)
     keeper.begin(1)
     yield House(keeper, clock, driver, store)
     await keeper.stop()

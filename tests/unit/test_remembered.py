@@ -41,7 +41,7 @@ class Chain:
             clock.advance(former.clock.monotonic() + down_s)
         else:
             clock.offset += timedelta(seconds=former.clock.monotonic() + down_s)
-        rooms = Rooms(former.driver, former.store, None, clock)
+        rooms = Rooms(former.driver, former.store, former.keeper._rooms.library, clock)
         rooms.lived._boot = boot or rooms.lived._boot
         await rooms.lived.open()
         await rooms.lived.beat()
