@@ -65,6 +65,7 @@ class Keeper:
         self._awake = asyncio.Event()
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._looked_at = rooms.clock.monotonic()
         self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
@@ -149,6 +150,7 @@ class Keeper:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+        await asyncio.gather(*self._telling)
         await self.addons.close()
         await self.replicas.close()
 
@@ -191,6 +193,12 @@ class Keeper:
             await self._rooms.store.add_event(self.name, kind, reason, message, replica)
         except Exception:
             log.exception("%s: event not written", self.name)
+
+    def announce_soon(self, kind: str, reason: str, message: str, replica: str) -> None:
+        """The same for requests: with its answer one ends, and with it whatever waits there."""
+        telling = asyncio.create_task(self.announce(kind, reason, message, replica))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
     async def tick(self) -> None:
         """Observe, decide, step."""

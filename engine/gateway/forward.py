@@ -68,7 +68,7 @@ async def _tries(keeper: Keeper, exchange: Exchange, send: Send) -> None:
                 return
             if lost.reached and not lost.garbled:
                 await keeper.suspects.autopsy(replica, digest)
-            await verdict.lost(keeper, replica)
+            verdict.lost(keeper, replica)
         if exchange.over:
             return
         until = _held_until(keeper, exchange) if exchange.answering else until  # anew: it has waited for nothing yet
@@ -113,7 +113,7 @@ async def _once(
             tracing.lost(reached=loss.reached)
             return loss
     began_after_s = sent.took_s if exchange.stream and not resumed else None
-    await verdict.answered(keeper, replica, exchange.status, exchange.prompt, began_after_s)
+    verdict.answered(keeper, replica, exchange.status, exchange.prompt, began_after_s)
     return None
 
 

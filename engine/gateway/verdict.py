@@ -38,21 +38,21 @@ def refuse_retry(keeper: Keeper) -> None:
     )  # fmt: skip
 
 
-async def lost(keeper: Keeper, replica: Replica) -> None:
+def lost(keeper: Keeper, replica: Replica) -> None:
     """It gave no whole answer. One that has ended, or is about to, gets no request anyway."""
     if replica.stage == Stage.READY and keeper.replicas.alive(replica):
-        await _tell(keeper, replica, keeper.balancer.failed(replica))
+        _tell(keeper, replica, keeper.balancer.failed(replica))
 
 
-async def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, began_after_s: float | None) -> None:
+def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, began_after_s: float | None) -> None:
     """It did. `began_after_s`: of a stream that began there, None for other answers."""
     if status in FAULTS:
-        await _tell(keeper, replica, keeper.balancer.failed(replica))
+        _tell(keeper, replica, keeper.balancer.failed(replica))
     else:
-        await _tell(keeper, replica, keeper.balancer.answered(replica, prompt, began_after_s))
+        _tell(keeper, replica, keeper.balancer.answered(replica, prompt, began_after_s))
 
 
-async def _tell(keeper: Keeper, replica: Replica, why: str | None) -> None:
+def _tell(keeper: Keeper, replica: Replica, why: str | None) -> None:
     if why is not None:
         message = f"it gets no request for a while, but where there is no other: {why}"
-        await keeper.announce("Warning", "ReplicaEjected", message, replica.id)
+        keeper.announce_soon("Warning", "ReplicaEjected", message, replica.id)
