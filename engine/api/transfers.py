@@ -69,9 +69,20 @@ async def validate_upload(
         else:
             file = house.uploads.gguf_of(model.name)
         checked = await house.library.files.checked(model, file, base)
+        _check_rank(checked)
         if not config_only:
             await house.library.put(checked)
     return shown(UploadValidation(warnings=unused))
+
+
+def _check_rank(model: Model) -> None:
+    """InvalidArgument for an adapter whose rank is not one that the documented upload takes."""
+    rank = model.peft_details.r if model.is_adapter and model.peft_details else None
+    if rank is not None and not peft.RANK_MIN <= rank <= peft.RANK_MAX:
+        raise InvalidArgument(
+            f"the adapter has rank {rank}: uploads of {peft.RANK_MIN} to {peft.RANK_MAX} are taken", field="file",
+            hint="an admin may register it where it lies: firedeck model create ID --file PATH --base-model MODEL",
+        )  # fmt: skip
 
 
 @router.post("/v1/validateModelConfig", openapi_extra=documented_body("ModelConfigBody"))

@@ -12,7 +12,7 @@ import pytest
 from engine.models import fetch, peft
 from engine.models.adapter import BaseFacts, read_base
 from engine.models.catalogue import find
-from tests import peft_files
+from tests import adapter_files, peft_files
 from tests.house import Home, field_of, home
 from tests.processes import SMOLLM2
 
@@ -106,3 +106,19 @@ async def test_a_folder_is_no_way_to_files_outside_of_the_model_folders(folder: 
         (inside / "adapter_model.safetensors").write_bytes((folder / "adapter_model.safetensors").read_bytes())
         made = await ada.post(FILES, json={"modelId": "mine", "file": str(inside), "baseModel": SMOLLM2})
         assert made.status_code == 200, made.text
+
+
+@pytest.mark.parametrize(("rank", "status"), [(3, 400), (4, 200), (64, 200), (65, 400)])
+async def test_a_gguf_adapter_is_uploaded_with_the_documented_ranks_alone(
+    own: Home, tmp_path: Path, rank: int, status: int
+) -> None:
+    file = adapter_files.make(tmp_path / "wide.gguf", fetch.path_of(find(SMOLLM2)), seed=7, rank=rank, layers=1)
+    async with own.http(own.admin_key) as http:
+        assert (await http.post(MODELS, json=declared(r=min(64, max(4, rank))))).json()["state"] == "UPLOADING"
+        sizes = {"filenameToSize": {file.name: str(file.stat().st_size)}}
+        told = (await http.post(f"{MODELS}/mine:getUploadEndpoint", json=sizes)).json()
+        url = urlsplit(told["filenameToSignedUrls"][file.name]).path
+        assert (await http.put(url, content=file.read_bytes())).status_code == 200
+        answer = await http.get(f"{MODELS}/mine:validateUpload")
+    assert answer.status_code == status, answer.text
+    assert (f"rank {rank}: uploads of 4 to 64" in answer.text) == (status == 400)
