@@ -12,6 +12,7 @@ import asyncio
 import importlib.metadata
 import inspect
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,18 +23,20 @@ import fireworks
 import httpx
 import openai
 from anthropic._resource import SyncAPIResource as AnthropicResource
+from fireworks._resource import AsyncAPIResource as AsyncFireworksResource
 from fireworks._resource import SyncAPIResource as FireworksResource
 from openai._resource import SyncAPIResource as OpenAIResource
 from pydantic import BaseModel
 
 from tests import adapter_files
+from tests.awaited import Awaited
 from tests.conftest import SHARED, deploy
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 from tests.unit.test_models_gguf import build
 
 FILE = Path(__file__).parents[1] / "client" / "docs" / "sdks.md"
 BEGIN, END = "<!-- made by `python -m tests.conformance` -->", "<!-- end -->"
-NOT_METHODS = {"with_raw_response", "with_streaming_response", "beta"}
+NOT_METHODS = {"with_raw_response", "with_streaming_response", "beta", "acreate"}  # the last is create's old name
 DEPLOYMENT = f"accounts/local/deployments/{SHARED}"
 HELLO = [{"role": "user", "content": "Say hello."}]
 
@@ -52,7 +55,7 @@ class Recorded:
 
     def __getattr__(self, name: str) -> Any:
         found, path = getattr(self._of, name), f"{self._path}{name}"
-        if not inspect.ismethod(found):
+        if not inspect.isroutine(found):
             return Recorded(found, self._passed, f"{path}.")
 
         def call(*given: Any, **named: Any) -> Any:
@@ -76,6 +79,7 @@ def methods(client: Any, resource: type, path: str = "") -> Iterator[str]:
 
 
 def ask_fireworks(sdk: Any, folder: Path) -> None:
+    mine = f"conforms{secrets.token_hex(3)}"  # the id of what it makes: some of that stays
     asked = {"model": DEPLOYMENT, "max_tokens": 4}
     assert sdk.chat.completions.create(messages=HELLO, **asked).usage.completion_tokens
     assert [*sdk.chat.completions.create(messages=HELLO, stream=True, **asked)][-1].usage
@@ -83,10 +87,10 @@ def ask_fireworks(sdk: Any, folder: Path) -> None:
     assert sdk.messages.create(messages=HELLO, **asked).content
     assert sdk.accounts.get().name == "accounts/local"
     assert [*sdk.accounts.list()]
-    _ask_deployments(sdk)
-    _ask_models(sdk, folder)
-    _ask_precisions(sdk)
-    _ask_access(sdk)
+    _ask_deployments(sdk, mine)
+    _ask_models(sdk, folder, mine)
+    _ask_precisions(sdk, f"{mine}-tiny")
+    _ask_access(sdk, mine)
     shape = next(iter(sdk.deployment_shapes.list(account_id="fireworks"))).name.rpartition("/")[2]
     assert sdk.deployment_shapes.get(shape, account_id="fireworks").base_model
     version = next(iter(sdk.deployment_shape_versions.list(shape, account_id="fireworks"))).name.rpartition("/")[2]
@@ -96,64 +100,65 @@ def ask_fireworks(sdk: Any, folder: Path) -> None:
     assert sdk.deployment_shape_versions.match_for_model(SMOLLM2)
 
 
-def _ask_deployments(sdk: Any) -> None:
-    sdk.deployments.create(base_model=SMOLLM2, deployment_id="conforms", enable_addons=True, max_replica_count=0)
-    poll(lambda: sdk.deployments.get("conforms").state == "READY")
-    assert "conforms" in {(one.name or "").rpartition("/")[2] for one in sdk.deployments.list()}
-    assert sdk.deployments.update("conforms", base_model=SMOLLM2, description="new").description == "new"
-    sdk.deployments.scale("conforms", replica_count=0)
-    sdk.deployments.delete("conforms", ignore_checks=True)
-    assert sdk.deployments.undelete("conforms", body={}).name
+def _ask_deployments(sdk: Any, mine: str) -> None:
+    sdk.deployments.create(base_model=SMOLLM2, deployment_id=mine, enable_addons=True, max_replica_count=0)
+    poll(lambda: sdk.deployments.get(mine).state == "READY")
+    assert mine in {(one.name or "").rpartition("/")[2] for one in sdk.deployments.list()}
+    assert sdk.deployments.update(mine, base_model=SMOLLM2, description="new").description == "new"
+    sdk.deployments.scale(mine, replica_count=0)
+    sdk.deployments.delete(mine, ignore_checks=True)
+    assert sdk.deployments.undelete(mine, body={}).name
 
 
-def _ask_models(sdk: Any, folder: Path) -> None:
+def _ask_models(sdk: Any, folder: Path, mine: str) -> None:
     """An adapter from its upload to its end, on the deployment that was made before; which ends too."""
     base = sdk.models.get("smollm2-135m-instruct", account_id="fireworks").to_dict()
-    file = adapter_files.make(folder / "conforms.gguf", Path(base["firedeck"]["file"]), seed=3)
+    file = adapter_files.make(folder / f"{mine}.gguf", Path(base["firedeck"]["file"]), seed=3)
     details = {"base_model": SMOLLM2, "r": 4, "target_modules": ["q_proj"]}
-    made = sdk.models.create(model_id="conforms", model={"kind": "HF_PEFT_ADDON", "peft_details": details})
+    made = sdk.models.create(model_id=mine, model={"kind": "HF_PEFT_ADDON", "peft_details": details})
     sizes = {file.name: str(file.stat().st_size)}
-    urls = sdk.models.get_upload_endpoint("conforms", filename_to_size=sizes).filename_to_signed_urls
+    urls = sdk.models.get_upload_endpoint(mine, filename_to_size=sizes).filename_to_signed_urls
     httpx.put(urls[file.name], content=file.read_bytes(), timeout=PATIENCE_S).raise_for_status()
-    assert sdk.models.validate_upload("conforms").warnings == []
+    assert sdk.models.validate_upload(mine).warnings == []
     assert made.name in {one.name for one in sdk.models.list()}
-    assert sdk.models.update("conforms", description="new").description == "new"
-    assert sdk.models.get_download_endpoint("conforms").filename_to_signed_urls
-    loaded = sdk.lora.load(model=made.name, deployment="accounts/local/deployments/conforms").name.rpartition("/")[2]
+    assert sdk.models.update(mine, description="new").description == "new"
+    assert sdk.models.get_download_endpoint(mine).filename_to_signed_urls
+    loaded = sdk.lora.load(model=made.name, deployment=f"accounts/local/deployments/{mine}").name.rpartition("/")[2]
     assert sdk.lora.get(loaded).model == made.name
     assert loaded in {(one.name or "").rpartition("/")[2] for one in sdk.lora.list()}
     assert sdk.lora.update(loaded, description="new").description == "new"
     sdk.lora.unload(loaded)
-    poll(lambda: not sdk.models.get("conforms").deployed_model_refs)
-    sdk.models.delete("conforms")
-    sdk.deployments.delete("conforms", hard=True, ignore_checks=True)
+    poll(lambda: not sdk.models.get(mine).deployed_model_refs)
+    sdk.models.delete(mine)
+    sdk.deployments.delete(mine, hard=True, ignore_checks=True)
 
 
-def _ask_precisions(sdk: Any) -> None:
+def _ask_precisions(sdk: Any, mine: str) -> None:
     """Of a model too small to run: that it is taken, not what becomes of it."""
-    sdk.models.create(model_id="conforms-tiny", model={"kind": "HF_BASE_MODEL"})
+    sdk.models.create(model_id=mine, model={"kind": "HF_BASE_MODEL"})
     content = build()
     sizes = {"tiny.gguf": str(len(content))}
-    urls = sdk.models.get_upload_endpoint("conforms-tiny", filename_to_size=sizes).filename_to_signed_urls
+    urls = sdk.models.get_upload_endpoint(mine, filename_to_size=sizes).filename_to_signed_urls
     httpx.put(urls["tiny.gguf"], content=content, timeout=PATIENCE_S).raise_for_status()
-    sdk.models.validate_upload("conforms-tiny")
-    assert sdk.models.prepare("conforms-tiny", precision="FP8") is not None
-    sdk.models.delete("conforms-tiny")
+    sdk.models.validate_upload(mine)
+    assert sdk.models.prepare(mine, precision="FP8") is not None
+    sdk.models.delete(mine)
 
 
-def _ask_access(sdk: Any) -> None:
-    made = sdk.users.create(role="user", user_id="conforms", email="conforms@example.com")
-    assert sdk.users.get("conforms").name == made.name
+def _ask_access(sdk: Any, mine: str) -> None:
+    made = sdk.users.create(role="user", user_id=mine, email=f"{mine}@example.com")
+    assert sdk.users.get(mine).name == made.name
     assert made.name in {one.name for one in sdk.users.list()}
-    assert sdk.users.update("conforms", role="contributor").role == "contributor"
-    key = sdk.api_keys.create("conforms", api_key={"display_name": "k"})
-    assert key.key_id in {one.key_id for one in sdk.api_keys.list("conforms")}
-    sdk.api_keys.delete("conforms", key_id=key.key_id)
-    sdk.secrets.create(key_name="CONFORMS", name="CONFORMS", value="x")
-    assert sdk.secrets.get("conforms").value in (None, "")
-    assert "CONFORMS" in {one.key_name for one in sdk.secrets.list()}
-    sdk.secrets.update("conforms", key_name="CONFORMS", value="y")
-    sdk.secrets.delete("conforms")
+    assert sdk.users.update(mine, role="contributor").role == "contributor"
+    key = sdk.api_keys.create(mine, api_key={"display_name": "k"})
+    assert key.key_id in {one.key_id for one in sdk.api_keys.list(mine)}
+    sdk.api_keys.delete(mine, key_id=key.key_id)
+    secret = mine.upper().replace("-", "_")
+    sdk.secrets.create(key_name=secret, name=secret, value="x")
+    assert sdk.secrets.get(mine).value in (None, "")
+    assert secret in {one.key_name for one in sdk.secrets.list()}
+    sdk.secrets.update(mine, key_name=secret, value="y")
+    sdk.secrets.delete(mine)
 
 
 def ask_openai(sdk: Any, folder: Path) -> None:
@@ -186,27 +191,32 @@ Ask = Callable[[Any, Path], None]
 
 def run(engine: EngineProcess, folder: Path) -> str:
     """The table, from what the engine answered."""
-    url = engine.context.base_url
-    sdks: tuple[tuple[str, Any, type, Ask], ...] = (
-        ("fireworks-ai", fireworks.Fireworks(api_key=engine.key, account_id="local", base_url=url, max_retries=0),
-         FireworksResource, ask_fireworks),
-        ("openai", openai.OpenAI(api_key=engine.key, base_url=f"{url}/inference/v1", max_retries=0), OpenAIResource,
-         ask_openai),
-        ("anthropic", anthropic.Anthropic(api_key=engine.key, base_url=f"{url}/inference", max_retries=0),
-         AnthropicResource, ask_anthropic),
-    )  # fmt: skip
+    url, inference = engine.context.base_url, f"{engine.context.base_url}/inference"
+    ours = {"api_key": engine.key, "account_id": "local", "base_url": url, "max_retries": 0}
     rows = ["| package | passes | not offered |", "|---|---|---|"]
-    for package, client, resource, ask in sdks:
-        passed: set[str] = set()
-        with client:
-            ask(Recorded(client, passed), folder)
-            every = set(methods(client, resource))
-            assert passed <= every
-            if package == "fireworks-ai":
-                assert [path for path in sorted(every - passed) if not refused(client, path)] == []
-        version = importlib.metadata.version(package)
-        rows.append(f"| `{package}` {version} | {_told(passed, every)} | {_told(every - passed, every)} |")
+    with asyncio.Runner() as loop, fireworks.Fireworks(**ours) as client:
+        rows.append(row("fireworks-ai", client, FireworksResource, ask_fireworks, folder))
+        waiting = fireworks.AsyncFireworks(**ours)
+        rows.append(row("fireworks-ai", waiting, AsyncFireworksResource, ask_fireworks, folder, Awaited(waiting, loop)))
+        loop.run(waiting.close())
+    with openai.OpenAI(api_key=engine.key, base_url=f"{inference}/v1", max_retries=0) as of_openai:
+        rows.append(row("openai", of_openai, OpenAIResource, ask_openai, folder))
+    with anthropic.Anthropic(api_key=engine.key, base_url=inference, max_retries=0) as of_anthropic:
+        rows.append(row("anthropic", of_anthropic, AnthropicResource, ask_anthropic, folder))
     return "\n".join(rows)
+
+
+def row(package: str, client: Any, resource: type, ask: Ask, folder: Path, asked: Any = None) -> str:
+    """The table's line of a client; `asked` is what takes its place in the scenarios, if anything does."""
+    asked, passed = asked or client, set[str]()
+    ask(Recorded(asked, passed), folder)
+    every = set(methods(client, resource))
+    assert passed <= every
+    if package == "fireworks-ai":
+        assert [path for path in sorted(every - passed) if not refused(asked, path)] == []
+    name = f"`{package}` {importlib.metadata.version(package)}"
+    kind = f", `{type(client).__name__}`" if asked is not client else ""
+    return f"| {name}{kind} | {_told(passed, every)} | {_told(every - passed, every)} |"
 
 
 def refused(client: Any, path: str) -> bool:
