@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 from engine.clock import Clock
 from engine.control.stockout import retry_s
 from engine.fleet.lodgers import Lodgers
+from engine.fleet.replica import Replica
 from engine.placement import fit
 from engine.placement.port import Driver, Launch, Need, Node, Placed, Stockout
 
@@ -111,6 +112,13 @@ class Line:
         self._frees += 1
         self._refused.clear()
         self._call_next()
+
+    def lodge(self, replica: Replica, give_way: Callable[[], None]) -> None:
+        """A preemptible replica has its place. It is known only some writes after it took it: whoever was refused in
+        between asks again."""
+        self.lodgers.add(replica, give_way)
+        if any(not waiter.need.preemptible for waiter in self._waiters):
+            self.freed()
 
     def _claim(self, waiter: _Waiter) -> str:
         """Let preemptible replicas end for it, as many as it takes; says so."""

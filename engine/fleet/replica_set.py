@@ -174,7 +174,7 @@ class ReplicaSet:
     async def _serve(self, replica: Replica) -> None:
         """From a process to a ready replica, then keep looking at it."""
         if self._preemptible:
-            self._rooms.line.lodgers.add(replica, partial(self._give_way, replica))
+            self._rooms.line.lodge(replica, partial(self._give_way, replica))
         try:
             await replica.start_up(self._prepare)
         except Exception as error:

@@ -97,6 +97,8 @@ class Harbour:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.told: list[str] = []  # to give way, in order
         self.why: dict[str, str] = {}  # the last refusal of each
+        self.known = asyncio.Event()  # whether those that give way are known as soon as they stand
+        self.known.set()
 
     async def come(self, replica: str, threads: int, *, preemptible: bool = False) -> None:
         need = Need(threads=threads, preemptible=preemptible)
@@ -114,7 +116,8 @@ class Harbour:
             stands = SimpleNamespace(
                 id=launch.replica, placed=placed, node=node, stage=Stage.READY, in_flight=0, started_at=0.0
             )
-            self.line.lodgers.add(stands, lambda: self.told.append(launch.replica))  # type: ignore[arg-type]
+            await self.known.wait()
+            self.line.lodge(stands, lambda: self.told.append(launch.replica))  # type: ignore[arg-type]
 
     async def leave(self, replica: str) -> None:
         del self.quay.there[replica]
@@ -159,6 +162,16 @@ async def test_a_preemptible_replica_gives_its_place_and_comes_back_when_there_i
     assert harbour.standing() == {"own"}
     await harbour.leave("own")
     assert harbour.standing() == {"spot'"}
+
+
+async def test_one_that_stood_before_it_was_known_is_told_to_go_as_soon_as_it_is(harbour):
+    harbour.known.clear()
+    await harbour.come("spot", 4, preemptible=True)
+    await harbour.come("own", 4)
+    assert (harbour.standing(), harbour.told) == ({"spot"}, [])
+    harbour.known.set()
+    await harbour.settle()
+    assert harbour.told == ["spot"], "long before the next try"
 
 
 async def test_nobody_who_gives_way_takes_the_room_that_is_being_made(harbour):
