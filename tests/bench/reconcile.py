@@ -24,6 +24,7 @@ from engine.fleet.keeper import Keeper
 from engine.fleet.replica import Replica
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import template_of
+from engine.library import Library
 from engine.placement.port import Placed
 from engine.store.store import Store
 
@@ -104,7 +105,7 @@ def _keeper(number: int, store: Store, clock: FakeClock) -> Keeper:
         min_replica_count=REPLICAS, max_replica_count=REPLICAS, max_batch_size=4, max_context_length=512,
         autoscaling_policy=POLICY,
     )  # fmt: skip
-    keeper = Keeper(made, Rooms(cast(Any, Steady()), store, cast(Any, None), clock), lambda: 1)
+    keeper = Keeper(made, Rooms(cast(Any, Steady()), store, Library(store), clock), lambda: 1)
     keeper.begin(REPLICAS)
     generation = template_of(made).generation
     for i in range(REPLICAS):

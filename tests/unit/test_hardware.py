@@ -15,6 +15,7 @@ from engine.fleet.fleet import Fleet
 from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
+from engine.library import Library
 from tests.unit.test_sizing import Nodes, node
 
 
@@ -46,7 +47,8 @@ class Third(Nodes):
 
 async def test_a_fleet_of_a_driver_of_its_own_divides_the_cores_of_that_ones_nodes(tmp_path: Path):
     driver = Third([node("a", cores=4001), node("b", cores=4001)])
-    fleet = Fleet(Rooms(cast(Any, driver), cast(Any, None), cast(Any, None), FakeClock()), Settings(tmp_path))
+    nowhere = cast(Any, None)  # nothing is written
+    fleet = Fleet(Rooms(cast(Any, driver), nowhere, Library(nowhere), FakeClock()), Settings(tmp_path))
     made = Deployment(name="accounts/local/deployments/d", base_model="m", state="CREATING", max_replica_count=8)
     fleet.keep(made)
     assert fleet._cores_each() == 1000

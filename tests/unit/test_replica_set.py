@@ -16,6 +16,7 @@ from engine.fleet.replica import Replica
 from engine.fleet.replica_set import REASON_CHARS, ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
+from engine.library import Library
 from engine.placement.port import Placed
 from engine.telemetry.replica_figures import ReplicaFigures
 
@@ -73,7 +74,8 @@ def house():
     async def announce(kind: str, reason: str, message: str, replica: str | None = None) -> None:
         told.append((reason, message))
 
-    rooms = Rooms(driver, Forgetful(), None, clock)
+    store = Forgetful()
+    rooms = Rooms(driver, store, Library(store), clock)
     figures = ReplicaFigures()
     replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures)
     return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas)
