@@ -26,9 +26,11 @@ from tui.sources.engine import EngineSource
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((80, 24), (120, 40), (200, 60))
+DEPLOYMENT = "accounts/local/deployments/chat"
 WARM_UP_S = 26.0  # of traffic before the first picture: into the rush, with two replicas
 README_SIZE = (120, 40)
-PNG_COLOURS = 64
+PAGES = ("requests", "speculation", "nodes", "quotas", "events")
+PNG_COLOURS = 128  # with fewer, lines of two colours become one
 PNG_WIDTH = {80: 900, 120: 1200, 200: 1600}
 
 
@@ -77,6 +79,7 @@ async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
         if size == README_SIZE:
             await pilot.press("escape")
             await _playground(app, pilot, size)
+            await _other_pages(app, pilot, size)
 
 
 async def _playground(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
@@ -89,20 +92,33 @@ async def _playground(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> N
     _save(app, "playground", size)
 
 
+async def _other_pages(app: Deck, pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """Those on which a demo leaves something, and the story of one deployment."""
+    await pilot.press("escape", "escape")
+    for page in PAGES:
+        app.visit(page)
+        await asyncio.sleep(3)
+        _save(app, page, size, svg=False)
+    app.visit("fleet")
+    app.show_timeline(DEPLOYMENT)
+    await asyncio.sleep(3)
+    _save(app, "timeline", size, svg=False)
+
+
 async def _shows(pilot: Pilot[None], *texts: str) -> None:
     async with asyncio.timeout(30):
         while not all(text in screen_text(pilot.app) for text in texts):
             await pilot.pause(0.1)
 
 
-def _save(app: Deck, name: str, size: tuple[int, int]) -> None:
-    """PNG of few colours at every size, SVG at the README's; a font that is here for the web font of the SVG."""
-    svg = re.sub(r"@font-face\s*{[^}]*}", "", app.export_screenshot(title="firedeck"))
-    svg = svg.replace("Fira Code", "DejaVu Sans Mono")
+def _save(app: Deck, name: str, size: tuple[int, int], *, svg: bool = True) -> None:
+    """PNG of few colours at every size, and with `svg` an SVG at the README's; a font that is here for its web font."""
+    drawn = re.sub(r"@font-face\s*{[^}]*}", "", app.export_screenshot(title="firedeck"))
+    drawn = drawn.replace("Fira Code", "DejaVu Sans Mono")
     stem = FOLDER / f"{name}-{size[0]}x{size[1]}"
-    if size == README_SIZE:
-        stem.with_suffix(".svg").write_text(svg)
-    png = cairosvg.svg2png(bytestring=svg.encode(), output_width=PNG_WIDTH[size[0]])
+    if svg and size == README_SIZE:
+        stem.with_suffix(".svg").write_text(drawn)
+    png = cairosvg.svg2png(bytestring=drawn.encode(), output_width=PNG_WIDTH[size[0]])
     Image.open(io.BytesIO(png)).convert("RGB").quantize(PNG_COLOURS).save(stem.with_suffix(".png"), optimize=True)
 
 

@@ -187,6 +187,7 @@ def _break_files(tmp_path: Path, seed: int, times: int) -> None:
     """Bytes changed, cut and put in at random in one file of a folder: each is converted or refused with a sentence."""
     random = np.random.default_rng(seed)
     whole = {path.name: path.read_bytes() for path in hf.tiny(tmp_path / "hf").iterdir()}
+    refused = 0
     for _ in range(times):
         name = str(random.choice(sorted(whole)))
         raw = bytearray(whole[name])
@@ -200,8 +201,10 @@ def _break_files(tmp_path: Path, seed: int, times: int) -> None:
         try:
             convert.convert(convert.files_in(tmp_path / "hf"), tmp_path / "x.gguf", "x")
         except (InvalidArgument, FailedPrecondition) as error:
+            refused += 1
             assert error.message, seed  # noqa: PT017 - most are refused, and all of those with a reason
         (tmp_path / "hf" / name).write_bytes(whole[name])
+    assert 0 < refused < times, seed
 
 
 def test_files_with_broken_bytes_are_converted_or_refused(tmp_path: Path) -> None:

@@ -127,4 +127,6 @@ def test_the_last_view_is_kept_by_context_and_whatever_is_in_the_file_breaks_not
 
 def test_a_view_that_cannot_be_written_is_not_kept_and_ends_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    LastViews(tmp_path / "file" / "views.json").keep("eu", LastView())
+    views = LastViews(tmp_path / "file" / "views.json")
+    views.keep("eu", LastView(theme="light"))
+    assert views.of("eu") == LastView()

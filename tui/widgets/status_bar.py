@@ -68,7 +68,7 @@ class StatusBar(Text):
         engine = picture.snapshot.engine
         up = units.since(engine.started_at, picture.engine_now(now))
         gpus = f" · {engine.accelerators} GPU" if engine.accelerators else ""
-        cores = f" · {engine.cores} cores" if engine.cores else ""
+        cores = f" · {engine.cores} core{'s' * (engine.cores != 1)}" if engine.cores else ""
         return [
             (3, [(f"  engine {engine.version}", tone("dim"))]),
             (6, [(f" · up {up}", tone("dim"))]),
