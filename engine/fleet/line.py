@@ -5,8 +5,8 @@ is called first, the next one once that one has its answer, so that nobody young
 not asked for others of the same need until more room is freed: a call costs as many questions as there are kinds of
 needs, plus one for each replica that is placed.
 
-Preemptible replicas give way to the others: those that stand end where that makes room (`engine.fleet.lodgers`), and
-until it is taken those that wait hold back; at any other time they are called after the others.
+Preemptible replicas give way to the others: those that stand end where that makes room (`engine.fleet.lodgers`), which
+is kept for the one that they end for; those that wait are called after all others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from engine.clock import Clock
@@ -38,10 +40,12 @@ class HeldUp(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """`frees`: of the line, when it asked last. `woken` is there while it waits."""
+    """`frees`: of the line, when it asked last; `claims`: whether room was being made for it after that. `woken` is
+    there while it waits."""
 
     need: Need
     frees: int = 0
+    claims: bool = False
     woken: asyncio.Future[None] | None = None
 
 
@@ -52,52 +56,60 @@ class Line:
         self._driver, self._clock = driver, clock
         self._waiters: list[_Waiter] = []
         self._called: _Waiter | None = None  # it has no answer yet
-        self._refused: set[Need] = set()  # since room was freed last
+        self._refused: set[tuple[Need, bool]] = set()  # since room was freed last; whether it is being made since then
         self.lodgers = Lodgers(driver, clock)
-        self._claims: set[_Waiter] = set()  # for whom preemptible replicas end
         self._frees = 0
         self._watching: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiters)
 
-    async def place(self, launch: Launch, held_up: HeldUp) -> tuple[Placed, list[Node]]:
+    async def place(self, launch: Launch, held_up: HeldUp) -> tuple[Placed, Sequence[Node]]:
         """Started at the first chance, and the nodes as they were just before. Raises what the driver raises, but no
         Stockout."""
 
-        async def start() -> tuple[Placed, list[Node]]:
-            nodes = self._driver.nodes()
-            return await self._driver.start(launch), nodes
+        async def start(kept: frozenset[str]) -> tuple[Placed, Sequence[Node]]:
+            nodes = fit.without(self._driver.nodes(), kept)
+            return await self._driver.start(launch, kept), nodes
 
-        return await self._in_turn(launch.need, start, held_up)
+        waiter = _Waiter(launch.need)
+        return await self._in_turn(waiter, start, held_up, partial(self._claim, waiter))
 
     async def room(self, need: Need, held_up: HeldUp) -> None:
         """There is room for one now, which nobody has been given: `place` takes it. Raises FailedPrecondition when no
         node could ever have any."""
 
-        async def look() -> None:
+        waiter = _Waiter(need)
+
+        async def look(kept: frozenset[str]) -> None:
             try:
-                fit.choose(self._driver.nodes(), need)
+                fit.choose(fit.without(self._driver.nodes(), kept), need)
             except Stockout:
-                if not self.lodgers.could_make_room(need):
+                if not self.lodgers.could_make_room(waiter, need):
                     raise
 
-        await self._in_turn(need, look, held_up, claims=False)
+        await self._in_turn(waiter, look, held_up)
 
-    async def _in_turn(self, need: Need, ask: Callable[[], Awaitable[T]], held_up: HeldUp, *, claims: bool = True) -> T:
-        """What is asked, again and again in turn with the others, until it raises no Stockout any more. `claims`:
-        whether preemptible replicas end for it."""
-        waiter, attempts, retry_at = _Waiter(need), 0, -math.inf
+    async def _in_turn(
+        self,
+        waiter: _Waiter,
+        ask: Callable[[frozenset[str]], Awaitable[T]],
+        held_up: HeldUp,
+        claim: Callable[[], str] = str,
+    ) -> T:
+        """What is asked, again and again in turn with the others, until it raises no Stockout any more. It is told
+        which nodes are kept for others. `claim` has room made, where it can, and says so."""
+        attempts, retry_at = 0, -math.inf
         self._waiters.append(waiter)
         try:
             while True:
                 waiter.frees = self._frees
+                kept = self.lodgers.kept_from(waiter, waiter.need)
+                self.lodgers.claims.take_up(waiter)
                 try:
-                    if need.preemptible and self._claims:
-                        raise Stockout("what is free, or soon will be, is for a replica that is not preemptible")
-                    return await ask()
+                    return await ask(kept)
                 except Stockout as shortage:
-                    why = str(shortage) + (self._claim(waiter) if claims else "")
+                    why = str(shortage) + claim()
                     now = self._clock.monotonic()
                     if now >= retry_at:  # a call in between is no try of its own
                         attempts += 1
@@ -122,26 +134,25 @@ class Line:
 
     def _claim(self, waiter: _Waiter) -> str:
         """Let preemptible replicas end for it, as many as it takes; says so."""
-        leaving = self.lodgers.make_room(waiter.need)
+        leaving = self.lodgers.make_room(waiter, waiter.need)
+        waiter.claims = leaving > 0
         if not leaving:
             self._waive(waiter)
             return ""
-        self._claims.add(waiter)
         ending = "a preemptible replica ends" if leaving == 1 else f"{leaving} preemptible replicas end"
-        return f"; {ending} to make room"
+        return f"; {ending} and make{'s' * (leaving == 1)} room"
 
     def _waive(self, waiter: _Waiter) -> None:
-        """It has its place, or cannot have it: those that held back are asked again."""
-        if waiter in self._claims:
-            self._claims.discard(waiter)
-            self._refused = {need for need in self._refused if not need.preemptible}
+        """It has its place, or cannot have it: those from whom room was kept are asked again."""
+        if self.lodgers.claims.drop(waiter):
+            self._refused.clear()
 
     async def _wait(self, waiter: _Waiter, retry_at: float) -> None:
         """Until it is called, or until its next try."""
         woken = waiter.woken = asyncio.get_running_loop().create_future()
         timer = asyncio.create_task(self._ring(woken, retry_at), name="try again to place a replica")
         if waiter.frees == self._frees:  # else room was freed after it had asked
-            self._refused.add(waiter.need)
+            self._refused.add((waiter.need, waiter.claims))
         self._answered(waiter)
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch(), name="watch for nodes that come back")
@@ -170,15 +181,16 @@ class Line:
         self._call_next()
 
     def _call_next(self) -> None:
-        """The oldest whose need was not refused since room was freed; preemptible ones last, if at all."""
+        """The oldest whose like was not refused since room was freed; preemptible ones last."""
         if self._called is not None:
             return
-        last = [] if self._claims else [one for one in self._waiters if one.need.preemptible]
-        for waiter in (*(one for one in self._waiters if not one.need.preemptible), *last):
-            if waiter.woken is not None and not waiter.woken.done() and waiter.need not in self._refused:
-                self._called = waiter
-                waiter.woken.set_result(None)
-                return
+        groups = ((one for one in self._waiters if one.need.preemptible is last) for last in (False, True))
+        for waiter in chain.from_iterable(groups):
+            if waiter.woken is None or waiter.woken.done() or (waiter.need, waiter.claims) in self._refused:
+                continue
+            self._called = waiter
+            waiter.woken.set_result(None)
+            return
 
     async def _watch(self) -> None:
         """Nodes come back without a word."""

@@ -56,6 +56,7 @@ class Purge:
             if replica.placed:
                 self._rooms.driver.stop(replica.placed, force=True)
                 self._rooms.driver.forget(replica.placed)
+                self._rooms.line.lodgers.gone(replica.id)
                 self._rooms.line.freed()
         for replica in keeper.replicas:
             await self._rooms.store.drop_replica(replica.id)

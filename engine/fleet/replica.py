@@ -98,6 +98,7 @@ class Replica:
         self.reason = ""
         self.wedged = False
         self.broken = False  # its engine said so itself
+        self.given_up = False  # it did not become ready, and is ended for that
         self.counted = False  # its failure
         self.crashed = False  # its process is gone, by its own fault
         self.suspect = False  # it failed a request and has not answered since: route around it

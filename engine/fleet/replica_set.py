@@ -179,7 +179,7 @@ class ReplicaSet:
             await replica.start_up(self._prepare)
         except Exception as error:
             if replica.stage != Stage.STOPPING:  # one that was told to end owes no answer
-                replica.reason = failure_text(error)
+                replica.reason, replica.given_up = failure_text(error), True
                 if replica.placed:
                     self._rooms.driver.stop(replica.placed, force=True)
             self._wake()
@@ -208,7 +208,9 @@ class ReplicaSet:
             self._wake()  # it is replaced by the next look
 
     def _give_way(self, replica: Replica) -> None:
-        self._term(replica, PREEMPTED)
+        """One that ends already, or has ended, does so for its own reason."""
+        if self.alive(replica) and not replica.given_up:
+            self._term(replica, replica.reason if replica.stage == Stage.DRAINING else PREEMPTED)
         self._wake()
 
     def _term(self, replica: Replica, why: str) -> None:

@@ -6,13 +6,15 @@ One rule for every driver, so that the engine can say at creation what a driver 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from client.errors import FailedPrecondition
 from engine.placement.port import REGION_UNSPECIFIED, Need, Node, Stockout
 from engine.units import gib
 
 REGIONS_SHOWN, NODES_SHOWN = 4, 3  # of what has no room, in messages
+KEPT = "what is free, or soon will be, is for replicas that asked first"
 
 
 def choose(nodes: Sequence[Node], need: Need) -> Node:
@@ -26,6 +28,13 @@ def choose(nodes: Sequence[Node], need: Need) -> Node:
     if not free:
         raise Stockout(_short_text(able, need))
     return min(free, key=lambda n: (_price(n), _left(n), n.free_memory_bytes, n.name))
+
+
+def without(nodes: Sequence[Node], kept: Collection[str]) -> Sequence[Node]:
+    """The nodes, those of these names closed: their room is for others."""
+    if not kept:
+        return nodes
+    return [replace(node, closed=node.closed or KEPT) if node.name in kept else node for node in nodes]
 
 
 def passed_over(nodes: Sequence[Node], need: Need, chosen: Node) -> str:

@@ -92,29 +92,30 @@ class LocalDriver:
     def nodes(self) -> list[Node]:
         return [self._node()]
 
-    def without(self, placed: Collection[Placed]) -> list[Node]:
-        ours = frozenset(one.pid for one in placed if one.pid in self._promised)
-        return [self._node(ours)] if ours else []
+    def would_be(self, node: str, gone: Collection[Placed], come: Collection[Need]) -> Node | None:
+        ours = frozenset(one.pid for one in gone if one.pid in self._promised)
+        return self._node(ours, come) if node == NODE else None
 
-    def _node(self, gone: Collection[int] = ()) -> Node:
-        """This machine as it is, or as it would be without the replicas of these pids."""
+    def _node(self, gone: Collection[int] = (), come: Collection[Need] = ()) -> Node:
+        """This machine as it is, or as it would be without the replicas of these pids, and with some of such needs."""
         gpus, memory, cores = self._gpus(), machine.memory(), machine.cores()
         threads = cores * THREADS_PER_CORE
         kind = self._accelerator_type or (gpus[0].accelerator_type if gpus else None)
         left = {pid: promise for pid, promise in self._promised.items() if pid not in gone}
-        freed = sum(private_bytes(pid) for pid in gone)
+        freed = sum(private_bytes(pid) for pid in gone) - sum(need.memory_bytes for need in come)
+        wanted = [*(promise.need for promise in left.values()), *come]
         return Node(
             name=NODE,
             device=gpus[0].name if gpus else "CPU",
             memory_bytes=memory.total - MEMORY_RESERVE_BYTES,
             free_memory_bytes=memory.available - MEMORY_RESERVE_BYTES - _owed(left) + freed,
             threads=threads,
-            free_threads=threads - sum(promise.need.threads for promise in left.values()),
+            free_threads=threads - sum(need.threads for need in wanted),
             region=self._region,
             accelerator_type=kind,
             accelerators=len(gpus),
             accelerator_bytes=min((gpu.memory_bytes for gpu in gpus), default=0),
-            free_device_bytes=tuple(self._free_bytes(gpu, gone) for gpu in gpus),
+            free_device_bytes=devices.left([self._free_bytes(gpu, gone) for gpu in gpus], come),
             price_per_hour=self._price_per_hour,
             cores=cores,
         )
@@ -125,8 +126,8 @@ class LocalDriver:
     def socket_of(self, replica: str) -> Path:
         return sockets.path_of(self._run_dir, replica)
 
-    async def start(self, launch: Launch) -> Placed:
-        fit.choose(self.nodes(), launch.need)
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
+        fit.choose(fit.without(self.nodes(), kept), launch.need)
         promise = Promise(launch.need, self._gpus_for(launch.need))
         self._prune_logs()
         # Not in a thread: a spawn takes milliseconds, and nothing can cancel us between the process and its record.

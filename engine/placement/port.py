@@ -124,16 +124,18 @@ class Driver(Protocol):
         """Every node with its labels and what is free on it now; those that are closed or down too."""
         ...
 
-    def without(self, placed: Collection[Placed]) -> list[Node]:
-        """The nodes that these stand on, as they would be had these ended: with no more room than there would be."""
+    def would_be(self, node: str, gone: Collection[Placed], come: Collection[Need]) -> Node | None:
+        """The node of this name as it would be had these of its replicas ended, and some of such needs been placed
+        there: with no more room than there would be. None: there is no such node."""
         ...
 
     def socket_of(self, replica: str) -> Path:
         """Where a replica of this id will listen, known before it starts."""
         ...
 
-    async def start(self, launch: Launch) -> Placed:
-        """Start the process on a node that meets `launch.need`, not waiting until it serves.
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
+        """Start the process on a node that meets `launch.need` and is none of `kept`, whose room is for others; not
+        waiting until it serves.
 
         Raises Stockout when none has room now, FailedPrecondition when none could ever have.
         """

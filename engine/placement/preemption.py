@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """What is lost with a replica, compared in this order: one that starts loses nothing, an idle one no request."""
+    """What is lost with a replica, compared in this order: one that would end anyway loses nothing, nor does one that
+    starts; an idle one loses no request."""
 
+    stays: bool = True
     ready: bool = False
     in_flight: int = 0
     age_s: float = 0.0
@@ -24,7 +26,7 @@ class Lodger(NamedTuple):
 
 def leavers(lodgers: Iterable[Lodger], makes_room: Callable[[Collection[str]], bool]) -> tuple[str, ...]:
     """Replicas of one node whose end `makes_room`, and not that of any part of them; () where not even all of a node's
-    would do. The fewest over all nodes, then those that cost the least.
+    would do. The fewest that would stay over all nodes, then the fewest, then those that cost the least.
 
     `makes_room` is asked about replicas of one node, and what holds for some of them holds for more."""
     nodes: dict[str, list[Lodger]] = {}
@@ -33,8 +35,12 @@ def leavers(lodgers: Iterable[Lodger], makes_room: Callable[[Collection[str]], b
     found = [fewest for there in nodes.values() if (fewest := _needed(there, makes_room))]
     if not found:
         return ()
-    best = min(found, key=lambda those: (len(those), [one.cost for one in those]))
+    best = min(found, key=lambda those: (sum(one.cost.stays for one in those), len(those), _costs(those)))
     return tuple(one.replica for one in best)
+
+
+def _costs(those: Iterable[Lodger]) -> list[Cost]:
+    return [one.cost for one in those]
 
 
 def _needed(there: Sequence[Lodger], makes_room: Callable[[Collection[str]], bool]) -> list[Lodger]:

@@ -120,19 +120,28 @@ class Conformance:
 
     async def test_what_would_be_free_without_a_replica_is_told_and_nothing_is_changed_by_that(self, place: Place):
         driver, before = place.driver, node_with_room(place.driver)
-        assert driver.without([]) == []
+        assert driver.would_be("nowhere", [], []) is None
         async with place.running(place.launch()) as placed:
             there = driver.node_of(placed)
             assert there is not None
-            [without] = driver.without([placed])
+            without = driver.would_be(there.name, [placed], [])
+            assert without is not None
             assert (without.name, without.free_threads) == (there.name, there.free_threads + place.need.threads)
+            taken = driver.would_be(there.name, [placed], [place.need])
+            assert taken is not None
+            assert taken.free_threads == there.free_threads
             freed = sum(room > 0 for room in without.free_device_bytes) - sum(r > 0 for r in there.free_device_bytes)
             assert 0 <= freed <= place.need.accelerators
             after = driver.node_of(placed)
             assert after is not None
             assert after.free_threads == there.free_threads
-        assert driver.without([placed]) == []
         assert node_with_room(driver).free_threads == before.free_threads
+
+    async def test_none_goes_to_a_node_that_is_kept_for_others(self, place: Place):
+        every = [node.name for node in place.driver.nodes()]
+        with pytest.raises(Stockout):
+            await place.driver.start(place.launch(), every)
+        assert place.driver.strays(frozenset()) == []
 
     async def test_how_a_replica_ended_is_told_once_it_has(self, place: Place):
         placed = await place.driver.start(place.launch())

@@ -51,12 +51,12 @@ async def test_its_place_goes_to_one_that_is_not_and_comes_back(tmp_path: Path) 
         await make(client, "spot", preemptible=True)
         await until_stands(client, "spot")
         await make(client, "other", spot=True)  # another of its kind does not push it aside
-        assert "to make room" not in await told(client, "other", "Stockout")
+        assert "makes room" not in await told(client, "other", "Stockout")
         assert await stands(client, "spot")
 
         await make(client, "own")
         await until_stands(client, "own")
-        assert "a preemptible replica ends to make room" in await told(client, "own", "Stockout")
+        assert "a preemptible replica ends and makes room" in await told(client, "own", "Stockout")
         assert "gave its place" in await told(client, "spot", "Preempted")
         assert await told(client, "spot", "Stockout")  # it is wanted all the same
 

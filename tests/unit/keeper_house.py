@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,7 @@ class Still:
     def socket_of(self, replica: str) -> Path:
         return Path("/nowhere")
 
-    async def start(self, launch: Launch) -> Placed:
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
         if len(self.started) >= self.room:
             raise Stockout("no L4 is free")
         self.started.add(launch.replica)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Bay:
     def nodes(self) -> list[Node]:
         return [Node("n", "CPU", 8 << 30, 8 << 30, 64, self.free, closed=self.closed)]
 
-    async def start(self, launch: Launch) -> Placed:
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
         self.asked += 1
         if self.closed or launch.need.threads > self.free:
             raise Stockout(f"{launch.need.threads} threads wanted, {self.free} free {self.closed}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from operator import and_
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,13 +74,17 @@ class Quay:
     def nodes(self) -> list[Node]:
         return [self._node(name, self.there) for name in self.sizes]
 
-    def without(self, placed: Collection[Placed]) -> list[Node]:
-        gone = {one.replica for one in placed}
-        left = {replica: place for replica, place in self.there.items() if replica not in gone}
-        return [self._node(name, left) for name in self.sizes if any(self.there[one][0] == name for one in gone)]
+    def would_be(self, node: str, gone: Collection[Placed], come: Collection[Need]) -> Node:
+        ended = {one.replica for one in gone}
+        left = {replica: place for replica, place in self.there.items() if replica not in ended}
+        return self._node(node, left | {f"come {number}": (node, need) for number, need in enumerate(come)})
 
-    async def start(self, launch: Launch) -> Placed:
-        self.there[launch.replica] = (fit.choose(self.nodes(), launch.need).name, launch.need)
+    def without(self, gone: Collection[str], owed: Mapping[str, Collection[Need]] | None = None) -> list[Node]:
+        ended = [Placed(one, Path("/nowhere"), 1) for one in gone]
+        return [self.would_be(name, ended, owed[name] if owed else ()) for name in self.sizes]
+
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
+        self.there[launch.replica] = (fit.choose(fit.without(self.nodes(), kept), launch.need).name, launch.need)
         return Placed(launch.replica, Path("/nowhere"), 1)
 
     def _node(self, name: str, there: dict[str, tuple[str, Need]]) -> Node:
@@ -97,6 +102,7 @@ class Harbour:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.told: list[str] = []  # to give way, in order
         self.why: dict[str, str] = {}  # the last refusal of each
+        self.stages: dict[str, SimpleNamespace] = {}
         self.known = asyncio.Event()  # whether those that give way are known as soon as they stand
         self.known.set()
 
@@ -117,6 +123,7 @@ class Harbour:
                 id=launch.replica, placed=placed, node=node, stage=Stage.READY, in_flight=0, started_at=0.0
             )
             await self.known.wait()
+            self.stages[launch.replica] = stands
             self.line.lodge(stands, lambda: self.told.append(launch.replica))  # type: ignore[arg-type]
 
     async def leave(self, replica: str) -> None:
@@ -131,6 +138,10 @@ class Harbour:
             threads = self.quay.there[replica][1].threads
             await self.leave(replica)
             await self.come(replica + "'", threads, preemptible=True)
+
+    def claiming(self) -> set[str]:
+        """Those that wait and were told that room is being made."""
+        return {name for name, why in self.why.items() if why.endswith(" room")} - self.standing()
 
     def standing(self) -> set[str]:
         return set(self.quay.there)
@@ -157,7 +168,7 @@ async def test_a_preemptible_replica_gives_its_place_and_comes_back_when_there_i
     await harbour.come("spot", 3, preemptible=True)
     await harbour.come("own", 2)
     assert harbour.told == ["spot"]
-    assert harbour.why["own"].endswith("; a preemptible replica ends to make room")
+    assert harbour.why["own"].endswith("; a preemptible replica ends and makes room")
     await harbour.let_go()
     assert harbour.standing() == {"own"}
     await harbour.leave("own")
@@ -182,11 +193,83 @@ async def test_nobody_who_gives_way_takes_the_room_that_is_being_made(harbour):
     await harbour.leave("s1")
     await harbour.come("s3", 1, preemptible=True)
     assert harbour.standing() == {"s2"}
-    assert "not preemptible" in harbour.why["s3"]
+    assert fit.KEPT in harbour.why["s3"]
     await harbour.leave("s2")
     assert harbour.standing() == {"own"}
     await harbour.leave("own")
     assert harbour.standing() == {"s3"}
+
+
+async def test_several_that_wait_at_once_have_room_made_at_once_and_no_more_than_they_take(harbour):
+    for name in ("s1", "s2", "s3", "s4"):
+        await harbour.come(name, 1, preemptible=True)
+    await harbour.come("own1", 1)
+    await harbour.come("own2", 2)
+    assert len(harbour.told) == 3
+    assert harbour.why["own2"].endswith("; 3 preemptible replicas end and make room")
+    await harbour.let_go()
+    assert {"own1", "own2"} < harbour.standing()
+    assert len(harbour.told) == 3
+
+
+async def test_those_that_waited_before_any_gave_way_have_room_made_as_soon_as_some_do(harbour):
+    harbour.known.clear()
+    for name in ("s1", "s2"):
+        await harbour.come(name, 2, preemptible=True)
+    for name in ("own1", "own2"):
+        await harbour.come(name, 2)
+    assert harbour.told == []
+    harbour.known.set()
+    await harbour.settle()
+    assert sorted(harbour.told) == ["s1", "s2"]
+
+
+async def test_what_is_being_freed_for_one_is_taken_by_nobody_who_asks_later(harbour):
+    for name in ("s1", "s2"):
+        await harbour.come(name, 2, preemptible=True)
+    await harbour.come("own", 4)
+    await harbour.leave(harbour.told[0])
+    await harbour.come("small", 2)
+    assert len(harbour.standing()) == 1
+    assert fit.KEPT in harbour.why["small"]
+    await harbour.leave(harbour.told[1])
+    assert harbour.standing() == {"own"}
+
+
+async def test_what_is_free_beside_the_room_that_is_being_made_is_for_everybody():
+    harbour = Harbour(a=4, b=1)
+    await harbour.come("spot", 3, preemptible=True)
+    await harbour.come("own", 3)
+    assert harbour.told == ["spot"]
+    await harbour.come("small", 1, preemptible=True)
+    await harbour.come("other", 1)
+    assert harbour.standing() == {"spot", "small", "other"}
+    await harbour.let_go()
+    assert harbour.standing() == {"own", "small", "other"}
+    await harbour.close()
+
+
+async def test_one_that_ends_anyway_makes_the_room_before_one_that_would_stay(harbour):
+    for name in ("stays", "drains"):
+        await harbour.come(name, 2, preemptible=True)
+    harbour.stages["stays"].stage, harbour.stages["drains"].stage = Stage.INITIALIZING, Stage.DRAINING
+    await harbour.come("own", 2)
+    assert harbour.told == ["drains"]
+
+
+async def test_one_that_finds_another_place_leaves_what_was_being_freed_for_it_to_others():
+    harbour = Harbour(a=2, b=2)
+    await harbour.come("old", 2)
+    await harbour.come("spot", 2, preemptible=True)
+    await harbour.come("own", 2)
+    assert harbour.told == ["spot"]
+    await harbour.leave("old")
+    assert harbour.standing() == {"spot", "own"}
+    await harbour.come("next", 2)
+    assert harbour.told == ["spot"], "it ends already"
+    await harbour.let_go()
+    assert harbour.standing() == {"own", "next"}
+    await harbour.close()
 
 
 async def test_an_older_one_that_gives_way_is_called_after_the_others(harbour):
@@ -203,7 +286,7 @@ async def test_none_ends_for_one_that_would_have_no_room_all_the_same(harbour):
     await harbour.come("large", 4)
     await harbour.come("spot too", 2, preemptible=True)
     assert harbour.told == []
-    assert "not preemptible" not in harbour.why["spot too"]
+    assert fit.KEPT not in harbour.why["spot too"]
 
 
 async def test_a_download_begins_where_room_could_be_made_and_none_ends_for_it_yet(harbour):
@@ -235,21 +318,27 @@ def test_whatever_comes_and_goes_each_end_makes_room_for_somebody_who_takes_it(c
         harbour = Harbour(a=4, b=6)
         for number, (preemptible, threads, then_let_go) in enumerate(coming):
             told, before = len(harbour.told), harbour.quay.nodes()
+            leaving = [one for one in harbour.told if one in harbour.standing()]
+            owed = {name: harbour.line.lodgers.claims.before(None, name) for name in harbour.quay.sizes}
             await harbour.come(f"{'spot' if preemptible else 'own'}{number}", threads, preemptible=preemptible)
             fresh = harbour.told[told:]
             assert all(name.startswith("spot") for name in fresh)
             assert not (preemptible and fresh)
             if fresh:
                 need = Need(threads=threads)
-                assert all(fit.short_now(node, need) for node in before)
-                leaving = [one for one in harbour.told if one in harbour.quay.there]
-                gone = [Placed(one, Path("/nowhere"), 1) for one in leaving]
-                assert any(not fit.short_now(node, need) for node in harbour.quay.without(gone))
-                for spared in fresh:  # no more than it takes
-                    fewer = [one for one in gone if one.replica != spared]
-                    assert all(fit.short_now(node, need) for node in harbour.quay.without(fewer))
+                then = [not fit.short_now(node, need) for node in harbour.quay.without(leaving, owed)]
+                now = [not fit.short_now(node, need) for node in before]
+                assert not any(map(and_, now, then)), "what is free is for others"
+                gone = [one for one in harbour.told if one in harbour.standing()]
+                assert any(not fit.short_now(node, need) for node in harbour.quay.without(gone, owed))
+                for spared in fresh:  # no more than it takes beside what others were promised
+                    fewer = [one for one in gone if one != spared]
+                    assert all(fit.short_now(node, need) for node in harbour.quay.without(fewer, owed))
             if then_let_go:
+                claiming, count = harbour.claiming(), len(harbour.told)
                 await harbour.let_go()
+                assert claiming <= harbour.standing(), "all at once"
+                assert len(harbour.told) == count
         while [one for one in harbour.told if one in harbour.standing()]:
             await harbour.let_go()
         own = [name for name in harbour.tasks if name.startswith("own")]
@@ -257,7 +346,7 @@ def test_whatever_comes_and_goes_each_end_makes_room_for_somebody_who_takes_it(c
         held = [name for name in harbour.standing() if name.startswith("own")]
         for name in waiting:  # not even all that give way would make room for it
             need = Need(threads=coming[int(name.removeprefix("own"))][1])
-            spots = [Placed(one, Path("/nowhere"), 1) for one in harbour.standing() - set(held)]
+            spots = harbour.standing() - set(held)
             assert all(fit.short_now(node, need) for node in (*harbour.quay.nodes(), *harbour.quay.without(spots)))
         await harbour.close()
 

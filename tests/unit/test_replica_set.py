@@ -13,11 +13,11 @@ from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.hop import Hop
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import REASON_CHARS, ReplicaSet
+from engine.fleet.replica_set import PREEMPTED, REASON_CHARS, ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Placed
+from engine.placement.port import Node, Placed
 from engine.telemetry.replica_figures import ReplicaFigures
 
 NEW, OLD = "new", "old"
@@ -78,7 +78,7 @@ def house():
     rooms = Rooms(driver, store, Library(store), clock)
     figures = ReplicaFigures()
     replicas = ReplicaSet(rooms, announce, lambda: None, lambda: 1, figures)
-    return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas)
+    return SimpleNamespace(clock=clock, driver=driver, told=told, figures=figures, set=replicas, rooms=rooms)
 
 
 def add(house, name: str, stage: Stage, generation: str = NEW) -> Replica:
@@ -287,3 +287,39 @@ async def test_what_replicas_count_is_summed_as_they_report_it_and_stays_when_th
         await bury(house, name)
     assert house.figures.totals()["counter", "decode_steps_total"] == 7
     assert house.figures.living == {}
+
+
+def lodge(house, monkeypatch, stage: Stage) -> Replica:
+    """One of a preemptible deployment, which lives."""
+    monkeypatch.setattr(Nowhere, "alive", lambda self, placed: True)
+    replica = add(house, "spot", stage)
+    replica.node = Node("n", "CPU", 0, 0, 0, 0)
+    house.rooms.line.lodge(replica, lambda: house.set._give_way(replica))
+    return replica
+
+
+async def test_one_that_is_told_to_give_its_place_says_so_and_one_that_ended_anyway_says_what_for(house, monkeypatch):
+    for stage, reason, said in (
+        (Stage.READY, "", ("Preempted", PREEMPTED)),
+        (Stage.DRAINING, "scaled down", ("ReplicaStopped", "scaled down")),
+    ):
+        replica = lodge(house, monkeypatch, stage)
+        replica.reason = reason
+        house.set._give_way(replica)
+        assert (replica.stage, house.driver.stopped[-1]) == (Stage.STOPPING, ("spot", False))
+        await bury(house, "spot")
+        assert house.told[-1] == said
+
+
+async def test_one_that_is_given_up_or_died_by_itself_is_no_lodger_that_gave_its_place(house, monkeypatch):
+    replica = lodge(house, monkeypatch, Stage.INITIALIZING)
+    replica.given_up, replica.reason = True, "the first request failed"
+    house.set._give_way(replica)
+    assert replica.stage == Stage.INITIALIZING
+    await bury(house, "spot")
+    dead = lodge(house, monkeypatch, Stage.READY)
+    monkeypatch.setattr(Nowhere, "alive", lambda self, placed: False)
+    house.set._give_way(dead)
+    assert dead.stage == Stage.READY
+    await bury(house, "spot")
+    assert [reason for reason, _ in house.told] == ["ReplicaFailed", "ReplicaDied"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.errors import FailedPrecondition, InvalidArgument
+from engine.placement import fit
 from engine.placement.port import Need, Stockout
 from engine.placement.simulated import world
 from engine.placement.simulated.cloud import Cloud
@@ -54,13 +55,23 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         world.read(tmp_path / "no.toml")
 
 
-def test_nodes_without_a_replica_are_as_they_were_before_it_and_nothing_is_changed():
+def test_a_node_without_a_replica_is_as_it_was_before_it_and_nothing_is_changed():
     sky = cloud(ONE)
-    before = sky.nodes(0.0)
+    [before] = sky.nodes(0.0)
     sky.place("r", NEED, 0.0)
-    with_it = sky.nodes(0.0)
-    assert sky.without(["r", "another"], 0.0) == before
-    assert sky.nodes(0.0) == with_it != before
+    [with_it] = sky.nodes(0.0)
+    assert sky.would_be(before.name, ["r", "another"], [], 0.0) == before
+    assert sky.would_be(before.name, ["r"], [NEED], 0.0) == with_it
+    assert sky.would_be("elsewhere", [], [], 0.0) is None
+    assert sky.nodes(0.0) == [with_it] != [before]
+
+
+def test_a_replica_goes_to_no_node_that_is_kept_for_others():
+    sky = cloud(ONE)
+    [node] = sky.nodes(0.0)
+    with pytest.raises(Stockout, match=fit.KEPT):
+        sky.place("r", NEED, 0.0, [node.name])
+    assert sky.nodes(0.0) == [node]
 
 
 def test_a_replica_is_ready_after_its_delay_and_keeps_its_place_until_it_is_released():

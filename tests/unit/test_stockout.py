@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,7 +74,7 @@ class Full:
     def socket_of(self, replica: str) -> Path:
         return Path("/nowhere")
 
-    async def start(self, launch: Launch) -> Placed:
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
         self.asked += 1
         if self.asked < 3:
             raise Stockout(f"{900 + self.asked} MiB of memory wanted, 1 MiB free")
@@ -84,7 +84,7 @@ class Full:
 class Empty(Full):
     """No room, ever."""
 
-    async def start(self, launch: Launch) -> Placed:
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
         self.asked += 1
         raise Stockout("900 MiB of memory wanted, 1 MiB free")
 
@@ -187,7 +187,7 @@ class Abroad(Full):
     def node_of(self, placed: Placed) -> Node | None:
         return self.nodes()[1]
 
-    async def start(self, launch: Launch) -> Placed:
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
         try:
             fit.choose(self.nodes(), launch.need)
         finally:

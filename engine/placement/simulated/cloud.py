@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.placement import fit
 from engine.placement.port import Need, Node
@@ -84,19 +84,19 @@ class Cloud:
     def node(self, name: str, now: float) -> Node:
         return self._usages[name].show(self._closed(name, now))
 
-    def without(self, replicas: Collection[str], now: float) -> list[Node]:
-        """The nodes that these stand on, as they would be had these ended."""
-        spots = [self.spots[replica] for replica in replicas if replica in self.spots]
-        for spot in spots:
-            self._usages[spot.node].add(spot.need, -1)
-        nodes = [self.node(name, now) for name in sorted({spot.node for spot in spots})]
-        for spot in spots:
-            self._usages[spot.node].add(spot.need, 1)
-        return nodes
+    def would_be(self, name: str, gone: Collection[str], come: Collection[Need], now: float) -> Node | None:
+        """As `Driver.would_be` has it; `gone` by id."""
+        if name not in self._usages:
+            return None
+        spots = [self.spots[replica] for replica in gone if replica in self.spots]
+        usage = replace(self._usages[name], shown={})
+        for need, sign in (*((spot.need, -1) for spot in spots if spot.node == name), *((need, 1) for need in come)):
+            usage.add(need, sign)
+        return usage.show(self._closed(name, now))
 
-    def place(self, replica: str, need: Need, now: float) -> Spot:
+    def place(self, replica: str, need: Need, now: float, kept: Collection[str] = ()) -> Spot:
         """A spot for a replica that has none; Stockout or FailedPrecondition as `Driver.start` has them."""
-        node = fit.choose(self.nodes(now), need)
+        node = fit.choose(fit.without(self.nodes(now), kept), need)
         spread = self.world.start_spread * (2 * self._chance.random() - 1)
         spot = Spot(node.name, need, now, now + self.world.start_delay_s * (1 + spread), self._end(node.name, now))
         self._usages[node.name].add(need, 1)

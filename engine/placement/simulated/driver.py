@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from engine.clock import Clock
 from engine.placement import sockets
 from engine.placement.endings import UNSEEN
-from engine.placement.port import Launch, Node, Placed
+from engine.placement.port import Launch, Need, Node, Placed
 from engine.placement.simulated import records
 from engine.placement.simulated.cloud import Cloud, Spot
 from engine.placement.simulated.records import Beat, Kept
@@ -91,14 +91,14 @@ class SimulatedDriver:
     def nodes(self) -> list[Node]:
         return self.cloud.nodes(self._now())
 
-    def without(self, placed: Collection[Placed]) -> list[Node]:
-        return self.cloud.without([one.replica for one in placed], self._now())
+    def would_be(self, node: str, gone: Collection[Placed], come: Collection[Need]) -> Node | None:
+        return self.cloud.would_be(node, [one.replica for one in gone], come, self._now())
 
     def socket_of(self, replica: str) -> Path:
         return sockets.path_of(self._run_dir, replica)
 
-    async def start(self, launch: Launch) -> Placed:
-        spot = self.cloud.place(launch.replica, launch.need, self._now())
+    async def start(self, launch: Launch, kept: Collection[str] = ()) -> Placed:
+        spot = self.cloud.place(launch.replica, launch.need, self._now(), kept)
         self._started += 1
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
