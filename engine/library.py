@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine import deprecation
 from engine.deployed_rules import check_owner
-from engine.model_facts import listed, with_file_state, with_prepared
+from engine.model_facts import completed, lacks_facts, listed, with_file_state, with_prepared
 from engine.model_files import ModelFiles, Nominal
 from engine.models import catalogue
 from engine.models.catalogue import Entry
@@ -44,6 +44,12 @@ class Library:
 
     async def load(self) -> None:
         self._own = {model.name: model for model in await self._store.models()}
+        lacking = [model for model in self._own.values() if lacks_facts(model)]
+        for model in await asyncio.to_thread(lambda: [completed(one) for one in lacking]):
+            self._own[model.name] = model
+            if not lacks_facts(model):
+                with suppress(FiredeckError):  # what a full disk does not take now, the next start makes good
+                    await self._store.put_model(model)
 
     def list(self, account: str) -> list[Model]:
         names = (*self._entries, *self._nominal) if account == LIBRARY_ACCOUNT else tuple(self._own)

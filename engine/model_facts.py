@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from client.errors import InvalidArgument
 from client.types import READY, BaseModelDetails, Model, ModelFile, PreparedPrecision
 from engine.model_rules import LORA
-from engine.models import fetch, own_adapters, own_models
+from engine.models import fetch, gguf, own_adapters, own_models
 from engine.models.catalogue import Entry
 from engine.precision import own as own_precisions
 
@@ -77,6 +78,28 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             ),
         }
     )  # fmt: skip
+
+
+def lacks_facts(model: Model) -> bool:
+    """Whether it was made by a firedeck that did not ask its file whether it is a mixture of experts."""
+    details = model.base_model_details
+    return model.state == READY and details is not None and details.moe is None and model.firedeck is not None
+
+
+def completed(model: Model) -> Model:
+    """The model with what its file says of experts, as long as that is the file that was checked; else as it is.
+
+    Reads the file's header: call it from a thread."""
+    details, file = model.base_model_details, model.firedeck
+    if details is None or file is None or not file.file:
+        return model
+    try:
+        info = gguf.read(Path(file.file))
+    except (OSError, InvalidArgument):
+        return model
+    if info.size_bytes != file.size_bytes or str(info.parameter_count) != details.parameter_count:
+        return model
+    return model.model_copy(update={"base_model_details": details.model_copy(update={"moe": bool(info.expert_count)})})
 
 
 def of_adapter(declared: Model, checked: own_adapters.OwnAdapter, now: datetime) -> Model:

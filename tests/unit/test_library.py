@@ -14,7 +14,7 @@ from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.store.store import Store
 from tests.processes import SMOLLM2
-from tests.unit.test_models_gguf import build
+from tests.unit.test_models_gguf import build, keys, u32
 
 BARE = SMOLLM2.rpartition("/")[2]
 
@@ -55,4 +55,44 @@ async def test_a_model_without_a_file_goes_by_its_bare_id_too(tmp_path: Path) ->
     name = "accounts/fireworks/models/simulated-8b"
     library = Library(store, {name: Nominal(Model(name=name), Dimensions(weights_bytes=1))})
     assert library.resolve("simulated-8b", "local") == name
+    await store.close()
+
+
+async def made_before_experts_were_asked_for(store: Store, folder: Path, *experts: bytes) -> str:
+    """A model as a former firedeck wrote it; its name."""
+    file = folder / "own.gguf"
+    file.write_bytes(build(keys(*experts)))
+    made = await Library(store).create("local", "own", str(file), None, None, folder / "converted.gguf")
+    details = made.base_model_details
+    assert details is not None
+    await store.put_model(made.model_copy(update={"base_model_details": details.model_copy(update={"moe": None})}))
+    return made.name
+
+
+@pytest.mark.parametrize(("experts", "moe"), [((), False), ((u32("llama.expert_count", 8),), True)])
+async def test_an_older_model_is_told_apart_from_a_mixture_of_experts_once_by_its_file(
+    tmp_path: Path, experts: tuple[bytes, ...], moe: bool
+) -> None:
+    store = await Store.open(tmp_path / "db")
+    name = await made_before_experts_were_asked_for(store, tmp_path, *experts)
+    library = Library(store)
+    await library.load()
+    (tmp_path / "own.gguf").unlink()  # another start asks nobody
+    again = Library(store)
+    await again.load()
+    for found in (library.get(name), again.get(name)):
+        assert found.base_model_details is not None
+        assert found.base_model_details.moe is moe
+    await store.close()
+
+
+async def test_of_an_older_model_whose_file_is_another_one_now_nothing_is_said(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "db")
+    name = await made_before_experts_were_asked_for(store, tmp_path)
+    (tmp_path / "own.gguf").write_bytes(build(keys(u32("llama.expert_count", 8), u32("llama.more", 1))))
+    library = Library(store)
+    await library.load()
+    found = library.get(name).base_model_details
+    assert found is not None
+    assert found.moe is None
     await store.close()
