@@ -56,7 +56,7 @@ class ModelFiles:
     ) -> None:  # fmt: skip
         self._models, self._entries, self._nominal = models, entries, nominal
         self._prepared, self._merged = prepared, merged
-        self._checks = Checks()
+        self._checks, self._start_checks = Checks(), Checks()  # what users send must not hold up starts of replicas
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
@@ -94,11 +94,14 @@ class ModelFiles:
 
     async def check_adapter(self, model: Model) -> None:
         """Whether an adapter's file is there, is what it was, and still fits its base. Reads the whole file."""
+        await self._check_adapter(model, self._checks)
+
+    async def _check_adapter(self, model: Model, checks: Checks) -> None:
         assert model.peft_details is not None
         base = await self._base_file(model.peft_details.base_model)
         if not self.file_of(model.name).exists():
             raise FailedPrecondition(f"the file of {model.name} is gone", field="model", hint="put it back")
-        found = await self._checks.adapter(self.file_of(model.name), base)
+        found = await checks.adapter(self.file_of(model.name), base)
         if model.firedeck is None or found.facts.digest != model.firedeck.digest:
             changed = f"the file of {model.name} has changed since the model was made"
             raise FailedPrecondition(changed, field="model", hint="make the model again")
@@ -172,7 +175,7 @@ class ModelFiles:
         """The merged file of an adapter, made when it is not there."""
         assert self._merged is not None
         async with self._fetching[model.name]:
-            await self.check_adapter(model)
+            await self._check_adapter(model, self._start_checks)
             base = await self._base_file(self._models.served(model.name).name)
             await self._merged.make(base, self.file_of(model.name), target)
         return target

@@ -29,7 +29,7 @@ SLACK_BYTES = 64 * MIB
 
 
 class Checks:
-    """Of one engine, AT_ONCE at a time."""
+    """AT_ONCE at a time; those of others wait for none of these."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(AT_ONCE)
