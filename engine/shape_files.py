@@ -18,12 +18,14 @@ A version may set `accelerator_type`, `accelerator_count`, `precision`, `max_con
 `long_prompt`, `draft_model`, `draft_token_count`, `ngram_speculation_length`, `enable_addons`,
 `num_lora_device_cached` and `enable_session_affinity`, and say when it was made (`create_time`; else: when the file).
 
-The files are read again when they change. A version is never changed: one that was there before keeps its settings, and
-the log says so. A file that cannot be read then leaves all shapes as they were.
+The files are read again when they change. A version never changes once an engine on this data folder has read it
+(`engine.published_shapes`): one whose file says something else keeps its settings, and the log says so. A file that
+cannot be read then leaves all shapes as they were.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -40,6 +42,7 @@ from client.names import Name, check_id
 from engine import shapes
 from engine.access import bodies
 from engine.clock import Clock
+from engine.published_shapes import PublishedShapes
 
 log = logging.getLogger(__name__)
 
@@ -57,36 +60,50 @@ def library_versions() -> Versions:
 
 
 class ShapeFiles:
-    """The shapes that there are: those of `sources`, then the library's."""
+    """The shapes that there are: those of `sources`, then the library's. Call `open()` first."""
 
-    def __init__(self, sources: Sequence[Path], clock: Clock) -> None:
+    def __init__(self, sources: Sequence[Path], clock: Clock, published: PublishedShapes) -> None:
+        self._sources, self._clock, self._published = tuple(sources), clock, published
+        self._stamps: list[tuple[int, int] | None] = []
+        self._looked_at = clock.monotonic()
+        self._looking = asyncio.Lock()
+        self.versions: Versions = library_versions()  # as they were seen last
+
+    async def open(self) -> None:
         """Raises InvalidArgument for a file that cannot be read."""
-        self._sources, self._clock = tuple(sources), clock
-        self._stamps, self._looked_at = _stamps(self._sources), clock.monotonic()
-        self._versions = read(self._sources)
+        self._stamps = await asyncio.to_thread(_stamps, self._sources)
+        await self._read()
 
-    def versions(self) -> Versions:
-        now, stamps = self._clock.monotonic(), self._stamps
-        if self._sources and now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at, self._stamps = now, _stamps(self._sources)
-        if self._stamps != stamps:
-            self._read_again()
-        return self._versions
+    async def look(self) -> None:
+        """Make `versions` those of the files as they are now; what cannot be had stays as it was."""
+        async with self._looking:
+            now = self._clock.monotonic()
+            if not self._sources or now - self._looked_at < LOOK_EVERY_S:
+                return
+            self._looked_at, stamps = now, await asyncio.to_thread(_stamps, self._sources)
+            if stamps == self._stamps:
+                return
+            try:
+                await self._read()
+            except InvalidArgument as error:
+                log.warning("the former shapes stay: %s", error.text)
+            except FiredeckError as error:
+                log.warning("the former shapes stay for now: %s", error.text)
+                return  # to be tried again
+            self._stamps = stamps
 
-    def _read_again(self) -> None:
-        try:
-            found = read(self._sources)
-        except FiredeckError as error:
-            log.warning("the former shapes stay: %s", error.text)
-            return
-        former = {version.name: version for version in self._versions}
-        self._versions = tuple(_unchanged(version, former.get(version.name)) for version in found)
-        log.info("the shapes were read again: there are %d versions", len(found))
+    async def _read(self) -> None:
+        found = await asyncio.to_thread(read, self._sources)
+        kept, refused = await self._published.settle(found)
+        for one in refused:
+            log.error("%s", one.text)
+        self.versions = (*kept, *library_versions())
+        log.info("the shapes were read: there are %d versions", len(self.versions))
 
 
-def read(sources: Iterable[Path]) -> Versions:
-    """The versions of these files, then the library's. InvalidArgument names what is wrong."""
-    found: dict[str, DeploymentShapeVersion] = {}
+def read(sources: Iterable[Path]) -> dict[Path, Versions]:
+    """The versions of these files. InvalidArgument names what is wrong."""
+    found: dict[Path, Versions] = {}
     taken = {version.snapshot.name for version in library_versions()}
     for file in sources:
         versions = _read_file(file)
@@ -94,8 +111,8 @@ def read(sources: Iterable[Path]) -> Versions:
         if twice := sorted(names & taken):
             raise _wrong(file, f"there is a shape {twice[0]} already", "give it another id")
         taken |= names
-        found |= {version.name: version for version in versions}
-    return (*found.values(), *library_versions())
+        found[file] = versions
+    return found
 
 
 def _read_file(file: Path) -> Versions:
@@ -157,14 +174,6 @@ def _tables(where: str, table: dict[str, Any], key: str) -> list[dict[str, Any]]
 def _known(where: str, table: dict[str, Any], names: set[str] | frozenset[str]) -> None:
     if unknown := sorted(table.keys() - names):
         raise InvalidArgument(f"{where} has no {unknown[0]!r}; it may have {', '.join(sorted(names))}")
-
-
-def _unchanged(version: DeploymentShapeVersion, former: DeploymentShapeVersion | None) -> DeploymentShapeVersion:
-    """`version`, or what it was where somebody has changed its settings."""
-    if former is None or all(getattr(version.snapshot, f) == getattr(former.snapshot, f) for f in _SETTINGS):
-        return version
-    log.warning("%s keeps its former settings: give changed ones another version", version.name)
-    return former
 
 
 def _stamps(sources: Iterable[Path]) -> list[tuple[int, int] | None]:

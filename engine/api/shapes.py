@@ -33,7 +33,7 @@ async def list_shapes(
 ) -> Response:
     """The shapes of the account's models: of `fireworks` the library's, of others those that the operator has."""
     model = str(Name.of(target_model, "models", account, "targetModel")) if target_model else ""
-    every = shapes.shapes(house.fleet.plans.shape_versions())
+    every = shapes.shapes(await house.fleet.plans.shape_versions())
     items = [s for s in every if s.name.startswith(_prefix(account)) and model in ("", s.base_model)]
     return listed(items, query, DeploymentShape, DeploymentShapePage, "deployment_shapes", order="createTime")
 
@@ -42,7 +42,7 @@ async def list_shapes(
 async def get_shape(account: str, shape_id: str, house: HouseDep, caller: Caller, read_mask: ReadMask = "") -> Response:
     """A shape as its latest validated version has it; where there is none, as its latest has it."""
     name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
-    for shape in shapes.shapes(house.fleet.plans.shape_versions()):
+    for shape in shapes.shapes(await house.fleet.plans.shape_versions()):
         if shape.name == name:
             return shown(shape, read_mask)
     raise _unknown(name)
@@ -51,7 +51,7 @@ async def get_shape(account: str, shape_id: str, house: HouseDep, caller: Caller
 @router.get(_SHAPES + "/{shape_id}/versions", response_model=DeploymentShapeVersionPage)
 async def list_versions(account: str, shape_id: str, house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The versions of a shape, or of all shapes of the account for the id `-`."""
-    items = [v for v in house.fleet.plans.shape_versions() if v.name.startswith(_prefix(account))]
+    items = [v for v in await house.fleet.plans.shape_versions() if v.name.startswith(_prefix(account))]
     if shape_id != ANY:
         name = str(Name.of(shape_id, "deploymentShapes", account, "deploymentShape"))
         items = [v for v in items if v.snapshot.name == name]
@@ -67,7 +67,7 @@ async def get_version(
     """One version of a shape, with the shape as it stood then."""
     shape = Name.of(shape_id, "deploymentShapes", account, "deploymentShape")
     name = f"{shape}/versions/{check_id(version_id, 'version')}"
-    for version in house.fleet.plans.shape_versions():
+    for version in await house.fleet.plans.shape_versions():
         if version.name == name:
             return shown(version, read_mask)
     raise _unknown(name)
@@ -90,7 +90,9 @@ async def match(account: str, body: Body, house: HouseDep, caller: Caller, query
     found = house.library.get(name, "createDeploymentRequest.deployment.baseModel")
     check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
     name = found.peft_details.base_model if found.peft_details else name
-    fitting = [v for v in house.fleet.plans.shape_versions() if v.latest_validated and v.snapshot.base_model == name]
+    fitting = [
+        v for v in await house.fleet.plans.shape_versions() if v.latest_validated and v.snapshot.base_model == name
+    ]
     return _versions([v for v in fitting if not deployment.enable_addons or v.snapshot.enable_addons], query)
 
 

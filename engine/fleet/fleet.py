@@ -36,6 +36,7 @@ from engine.fleet.routers import Routers
 from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import restore, take_over
+from engine.published_shapes import PublishedShapes
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions
 
@@ -53,7 +54,8 @@ class Fleet:
         self.alerts: Alerts = {}  # as they were judged last
         self.hardware = Hardware()  # as it was looked at last
         self._keepers: dict[str, Keeper] = {}
-        self.plans = Plans(rooms.driver, rooms.library, settings.limits, ShapeFiles(settings.shapes, rooms.clock))
+        shape_files = ShapeFiles(settings.shapes, rooms.clock, PublishedShapes(rooms.store))
+        self.plans = Plans(rooms.driver, rooms.library, settings.limits, shape_files)
         self.directory = Directory()  # what requests may ask for
         self.deployed = DeployedModels(rooms, self.get, self.directory, settings.unload_addons_after_s)
         self.routers = Routers(rooms, self.get)
@@ -62,6 +64,7 @@ class Fleet:
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
+        await self.plans.open()  # first: it may refuse
         await self.rooms.driver.open()
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.open()

@@ -36,10 +36,19 @@ class Plans:
         """Whether its replicas run on accelerators."""
         return self._sizing.accelerators(template_of(deployment)) > 0
 
-    def shape_versions(self) -> list[DeploymentShapeVersion]:
+    async def open(self) -> None:
+        """Raises InvalidArgument for a file of shapes that cannot be read."""
+        await self._shape_files.open()
+
+    async def shape_versions(self) -> list[DeploymentShapeVersion]:
         """Every version of every shape, `validated` where its model could be deployed so now. Whether a node has room
         for it is seen when it is."""
-        return judged(self._shape_files.versions(), self._could_be)
+        await self._shape_files.look()
+        return self._judged_versions()
+
+    def _judged_versions(self) -> list[DeploymentShapeVersion]:
+        """As they were seen last."""
+        return judged(self._shape_files.versions, self._could_be)
 
     def _could_be(self, version: DeploymentShapeVersion) -> bool:
         spec = Deployment(base_model=version.snapshot.base_model, deployment_shape=version.name)
@@ -57,7 +66,8 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        complete, made = self._declared(named, name, options, self.shape_versions() if named.deployment_shape else [])
+        versions = await self.shape_versions() if named.deployment_shape else []
+        complete, made = self._declared(named, name, options, versions)
         await self._sizing.warm(made.base_model, made.draft_model, made.precision)
         if not complete.accelerator_count:
             made = self._with_least_accelerators(made)
@@ -76,7 +86,9 @@ class Plans:
         return complete, made
 
     async def prepare(self, current: Deployment, changes: Deployment) -> None:
-        """Before `changed`: full names in the place of the models that `changes` names, headers of files read."""
+        """Before `changed`: full names in the place of the models that `changes` names, headers of files and shapes
+        read."""
+        await self._shape_files.look()
         self._resolve(changes, current.name.split("/")[1])
         self.check_draft(changes)
         await self._sizing.warm(current.base_model, current.draft_model, current.precision)
@@ -91,7 +103,7 @@ class Plans:
         declared = declare.update(current, changes, mask, context, self._limits)
         if long_prompt.asked(declared) != long_prompt.asked(current) and changes.accelerator_count is None:
             declared = self._counted_anew(current, declared)
-        versions = self.shape_versions() if declared.deployment_shape else []
+        versions = self._judged_versions() if declared.deployment_shape else []
         new = precision.settled(reshaped(current, declared, options, versions), model, current)
         check_served(new, model, options)
         self.check_draft(new)

@@ -209,3 +209,9 @@ def m015_usage_of_guards(db: sqlite3.Connection) -> None:
 def m016_addon_uses(db: sqlite3.Connection) -> None:
     """When an adapter was asked last and what came of it (JSON)."""
     db.execute("ALTER TABLE deployed_models ADD COLUMN use TEXT")
+
+
+@migration
+def m017_published_shapes(db: sqlite3.Connection) -> None:
+    """Versions of an operator's deployment shapes (JSON), each with the digest of what it holds deployments to."""
+    db.execute("CREATE TABLE published_shapes (name TEXT PRIMARY KEY, digest TEXT NOT NULL, doc TEXT NOT NULL) STRICT")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 
-from client.errors import InvalidArgument
+from client.errors import InvalidArgument, Unavailable
 from engine import shape_files, shapes
 from engine.clock import FakeClock
+from engine.published_shapes import PublishedShapes
 from engine.shape_files import LOOK_EVERY_S, ShapeFiles
+from engine.store.store import Store
 
 HEAD = """
 [[shape]]
@@ -44,8 +47,9 @@ def names(versions: shape_files.Versions) -> list[str]:
     return [version.name for version in versions if version not in shape_files.library_versions()]
 
 
-def test_a_shape_belongs_to_the_account_of_its_model_and_comes_before_the_librarys(tmp_path):
-    versions = shape_files.read([written(tmp_path, HEAD + V1 + V2)])
+async def test_a_shape_belongs_to_the_account_of_its_model_and_comes_before_the_librarys(tmp_path, store):
+    there = await opened(written(tmp_path, HEAD + V1 + V2), store)
+    versions = there.versions
     assert names(versions) == [f"{SHAPE}/versions/v1", f"{SHAPE}/versions/v2"]
     assert versions[2:] == shape_files.library_versions()
     assert versions[0].to_wire()["snapshot"] == {
@@ -92,22 +96,87 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         shape_files.read([tmp_path / "none.toml"])
 
 
-def test_a_changed_file_is_read_again_and_a_version_never_changes(tmp_path):
+@pytest.fixture
+async def store(tmp_path):
+    made = await Store.open(tmp_path / "state.db")
+    yield made
+    await made.close()
+
+
+async def opened(file: Path, store: Store, clock: FakeClock | None = None) -> ShapeFiles:
+    made = ShapeFiles([file], clock or FakeClock(), PublishedShapes(store))
+    await made.open()
+    return made
+
+
+async def test_a_changed_file_is_read_again_and_a_version_never_changes(tmp_path, store, caplog):
     clock = FakeClock()
-    there = ShapeFiles([written(tmp_path, HEAD + V1)], clock)
-    written(tmp_path, HEAD + V1.replace("12", "99") + V2, at=2)
-    assert names(there.versions()) == [f"{SHAPE}/versions/v1"]
+    there = await opened(written(tmp_path, HEAD + V1), store, clock)
+    file = written(tmp_path, HEAD + V1.replace("12", "99") + V2, at=2)
+    await there.look()
+    assert names(there.versions) == [f"{SHAPE}/versions/v1"]
     clock.advance(LOOK_EVERY_S)
-    first, second, *_ = there.versions()
+    await there.look()
+    first, second, *_ = there.versions
     assert (first.snapshot.max_batch_size, second.snapshot.max_batch_size) == (12, 3)
+    [told] = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert f"{file}: {first.name} was changed after it was published; it keeps its former settings" in told
+    assert "a version of their own" in told
     written(tmp_path, "[[shape\n", at=3)
     clock.advance(LOOK_EVERY_S)
-    assert names(there.versions()) == [first.name, second.name]
+    await there.look()
+    assert names(there.versions) == [first.name, second.name]
     written(tmp_path, HEAD + V2, at=4)
     clock.advance(LOOK_EVERY_S)
-    assert names(there.versions()) == [second.name]
+    await there.look()
+    assert names(there.versions) == [second.name]
 
 
-def test_without_files_there_are_the_librarys_shapes():
-    assert ShapeFiles([], FakeClock()).versions() == shape_files.library_versions()
+@pytest.mark.parametrize("changed", [V1.replace("12", "99"), V1 + "long_prompt = true\n"])
+async def test_a_version_that_was_changed_while_no_engine_ran_stays_what_it_was_too(tmp_path, store, changed, caplog):
+    former = await opened(written(tmp_path, HEAD + V1), store)
+    file = written(tmp_path, HEAD + changed, at=2)
+    again = await opened(file, store)
+    assert again.versions == former.versions
+    assert f"{file}: {SHAPE}/versions/v1 was changed" in caplog.text
+    caplog.clear()
+    back = await opened(written(tmp_path, HEAD + V1, at=3), store)
+    assert (names(back.versions), caplog.records) == (names(former.versions), [])
+
+
+async def test_its_base_model_is_a_part_of_a_version_and_what_a_shape_is_called_is_not(tmp_path, store, caplog):
+    await opened(written(tmp_path, HEAD + V1), store)
+    renamed = await opened(written(tmp_path, HEAD + 'display_name = "Help"\n' + V1, at=2), store)
+    assert renamed.versions[0].snapshot.display_name == "Help"
+    assert caplog.records == []
+    moved = await opened(written(tmp_path, HEAD.replace("ours", "theirs") + V1, at=3), store)
+    assert moved.versions[0].snapshot.base_model == "accounts/local/models/ours"
+
+
+async def test_one_that_is_no_longer_known_as_it_was_is_left_out(tmp_path, store, caplog):
+    await opened(written(tmp_path, HEAD + V1 + V2), store)
+    row = {"name": f"{SHAPE}/versions/v0", "digest": "another", "doc": '{"of": "another firedeck"}'}
+    await store.transact([("publish_shape", row)])
+    there = await opened(written(tmp_path, HEAD + V1.replace("v1", "v0") + V2), store)
+    assert names(there.versions) == [f"{SHAPE}/versions/v2"]
+    assert "left out" in caplog.text
+
+
+async def test_what_the_disk_does_not_take_is_published_later(tmp_path, store, monkeypatch):
+    clock = FakeClock()
+    there = await opened(written(tmp_path, HEAD + V1), store, clock)
+    written(tmp_path, HEAD + V1 + V2, at=2)
+    for full, seen in ((True, 1), (False, 2)):
+        with monkeypatch.context() as failing:
+            if full:
+                failing.setattr(store, "transact", AsyncMock(side_effect=Unavailable("the disk is full")))
+            clock.advance(LOOK_EVERY_S)
+            await there.look()
+        assert len(names(there.versions)) == seen
+
+
+async def test_without_files_there_are_the_librarys_shapes(store):
+    there = ShapeFiles([], FakeClock(), PublishedShapes(store))
+    await there.open()
+    assert there.versions == shape_files.library_versions()
     assert all(version.name.startswith(shapes.PREFIX) for version in shape_files.library_versions())
