@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from client.addon_types import DeployedModel
-from client.errors import FailedPrecondition
+from client.errors import FailedPrecondition, ResourceExhausted
 from client.types import Deployment, Model
 from engine.control import capacity
 from engine.fleet.keeper import Keeper
 from engine.fleet.template import places
+from engine.serverless import is_shared
 
 RECENT_USE = timedelta(minutes=1)  # a deployment used so lately is not deleted without `ignoreChecks`
 NAMED = 3  # of those in the way, by an error
+SHARE_OF_PLACES = 2  # an account may have one in so many of the adapters' places of a serverless deployment
 
 
 def check_living(deployment: Deployment) -> None:
@@ -32,9 +34,26 @@ def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel],
     check_room_for(changed, adapters)
 
 
+def check_share(deployment: Deployment, account: str, adapters: Sequence[Model]) -> None:
+    """ResourceExhausted when an account would hold more than its share of a serverless deployment with these adapters
+    of its own, the last of which is the one to load: more of them, or of larger ranks together."""
+    if not is_shared(deployment.name):
+        return
+    cached = places(deployment)
+    share = max(1, cached // SHARE_OF_PLACES)
+    if len(adapters) <= share and capacity.adapters_over(_ranks(adapters), share) is None:
+        return
+    raise ResourceExhausted(
+        f"account {account!r} may hold {share} adapters on {deployment.name}, with ranks of "
+        f"{share * capacity.ADAPTER_RANK} in all, and has {len(adapters) - 1}: others share its {cached} places",
+        field="model",
+        hint=f"unload one of yours first, or load {adapters[-1].name} onto a deployment of your own",
+    )
+
+
 def check_room_for(deployment: Deployment, adapters: Sequence[Model]) -> None:
     """FailedPrecondition when replicas have no room for these adapters, the last of which is the one to load."""
-    ranks = [a.peft_details.r if a.peft_details and a.peft_details.r else capacity.ADAPTER_RANK for a in adapters]
+    ranks = _ranks(adapters)
     cached = places(deployment)
     over = capacity.adapters_over(ranks, cached)
     if over is None:
@@ -47,6 +66,10 @@ def check_room_for(deployment: Deployment, adapters: Sequence[Model]) -> None:
         field="model",
         hint=f"numPeftDeviceCached {enough} is room enough, or unload others first",
     )
+
+
+def _ranks(adapters: Sequence[Model]) -> list[int]:
+    return [a.peft_details.r if a.peft_details and a.peft_details.r else capacity.ADAPTER_RANK for a in adapters]
 
 
 def check_hosts_nothing(deployment: str, hosted: Sequence[DeployedModel]) -> None:

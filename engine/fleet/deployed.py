@@ -19,7 +19,7 @@ from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addon_care import AddonCare
 from engine.fleet.addon_uses import AddonUses, Former
 from engine.fleet.addons import Addon
-from engine.fleet.checks import check_room_for
+from engine.fleet.checks import check_room_for, check_share
 from engine.fleet.deployed_book import Book, account_of
 from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
@@ -89,9 +89,10 @@ class DeployedModels:
         base = self._keeper_of(deployment).deployment.base_model
         return [r for r in self.book.of(deployment) if r.model != base]
 
-    def adapters_on(self, deployment: str) -> list[Model]:
-        """The models of those adapters, but for what is no adapter any more."""
+    def adapters_on(self, deployment: str, account: str | None = None) -> list[Model]:
+        """The models of those adapters, or of those that an account loaded, but for what is no adapter any more."""
         library, standing = self._rooms.library, [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
+        standing = [r for r in standing if account in (None, account_of(r.name))]
         models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
         return [model for model in models if model.is_adapter]
 
@@ -122,6 +123,7 @@ class DeployedModels:
         await self._rooms.library.files.check_adapter(model)
         async with self._changing:
             self._check_absent(model.name, keeper)
+            check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
             record = await self._add(account, keeper, model.name, spec, by)

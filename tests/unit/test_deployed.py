@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 
 from client.addon_types import DeployedModel
+from client.errors import ResourceExhausted
+from client.model_types import PeftDetails
+from client.names import LIBRARY_ACCOUNT
+from client.types import Model, ModelFile
+from engine import declare
 from engine.control.addons import DEPLOYING, FAILED, UNDEPLOYING
+from tests.processes import SMOLLM2
 from tests.unit.test_idle_delete import NAME, house, make
 
 __all__ = ["house"]
@@ -141,3 +148,47 @@ async def test_an_engine_that_ended_between_a_delete_and_the_hand_over_does_it_w
     await house.fleet.deployed.close()
     await house.fleet.deployed.load()
     assert defaults(house) == {"e": True}
+
+
+SHARED = f"accounts/{LIBRARY_ACCOUNT}/deployments/shared"
+
+
+async def shared(house, monkeypatch) -> None:
+    """A serverless deployment that takes adapters, eight of which may be in memory at once."""
+    spec = declare.read({"baseModel": SMOLLM2, "enableAddons": True, "maxReplicaCount": 0})
+    await house.fleet.create(LIBRARY_ACCOUNT, spec, "shared", by="t")
+    monkeypatch.setattr(house.fleet.rooms.library.files, "check_adapter", AsyncMock())
+
+
+async def load(house, account: str, name: str, rank: int = 64) -> DeployedModel:
+    model = f"accounts/{account}/models/{name}"
+    await house.fleet.rooms.library.put(
+        Model(
+            name=model,
+            kind="HF_PEFT_ADDON",
+            peft_details=PeftDetails(base_model=SMOLLM2, r=rank, target_modules=[]),
+            firedeck=ModelFile(file="/nowhere", digest="d"),
+        )
+    )
+    spec = DeployedModel(model=model, deployment=SHARED)
+    return await house.fleet.deployed.create(account, spec, by="t", replace_merged=False)
+
+
+async def test_no_account_takes_more_than_half_of_the_places_for_adapters_of_a_shared_deployment(house, monkeypatch):
+    await shared(house, monkeypatch)
+    mine = [await load(house, "one", f"a{number}") for number in range(4)]
+    with pytest.raises(ResourceExhausted, match=r"'one' may hold 4 adapters on .*, and has 4: .* 8 places") as refused:
+        await load(house, "one", "a4")
+    assert "unload one of yours first" in (refused.value.hint or "")
+    for number in range(4):
+        await load(house, "two", f"a{number}")
+    await house.fleet.deployed.delete(mine[0].name, by="t")
+    await load(house, "one", "a5")
+
+
+async def test_nor_does_it_take_more_than_half_of_them_with_large_ranks(house, monkeypatch):
+    await shared(house, monkeypatch)
+    await load(house, "one", "a0", rank=200)
+    with pytest.raises(ResourceExhausted, match="with ranks of 256 in all, and has 1"):
+        await load(house, "one", "a1", rank=57)
+    await load(house, "one", "a2", rank=56)
