@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from engine.preparing.checks import Checks
 from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 
+DOWNLOADS_AT_ONCE = 8
 Progress = Callable[[float | None], None]  # 0 to 1, or None while unknown
 
 
@@ -58,6 +60,8 @@ class ModelFiles:
         self._prepared, self._merged = prepared, merged
         self._checks, self._start_checks = Checks(), Checks()  # what users send must not hold up starts of replicas
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Of their own: they take hours where a hub is slow, and in the common pool everything else would wait for them.
+        self._downloads = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, thread_name_prefix="download")
 
     async def checked(self, declared: Model, file: Path, base_model: str | None) -> Model:
         """`declared`, READY, with what its file says. Reads the whole file, in a limited process."""
@@ -153,7 +157,8 @@ class ModelFiles:
         # One thread a model: ten replicas that wait for one download must not fill the pool.
         async with self._fetching[name]:
             try:
-                return await asyncio.to_thread(fetch.fetch, entry, tell, cancel)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._downloads, fetch.fetch, entry, tell, cancel)
             finally:
                 cancel.set()
 

@@ -1,9 +1,11 @@
-"""Checks of files: those of what users send and those of replicas that start wait for no place of each other."""
+"""Files of models on their way to replicas: neither what users send nor a slow hub holds up what does not need it."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from client.model_types import PeftDetails
 from client.types import Model, ModelFile
 from engine.model_files import ModelFiles
+from engine.models import fetch
 from engine.preparing import errand
 from engine.preparing.checks import AT_ONCE, OF_MODEL
 from tests.processes import PATIENCE_S
@@ -80,3 +83,26 @@ async def test_a_replica_starts_while_as_many_uploads_as_may_are_being_checked(
     assert len(under_way) == AT_ONCE, "the others still wait"
     done.set()
     await asyncio.gather(*checking, return_exceptions=True)
+
+
+async def test_however_many_downloads_hang_nothing_else_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, many = threading.Event(), 40  # more than the common pool has threads
+    monkeypatch.setattr(fetch, "fetch", lambda entry, tell, cancel: hub.wait() and tmp_path)
+    entries = {f"accounts/fireworks/models/m{number}": SimpleNamespace() for number in range(many)}
+    files = ModelFiles(Models(), entries, {}, None, None)  # type: ignore[arg-type]
+    coming = [asyncio.create_task(files.bring(name, lambda part: None)) for name in entries]
+    for _ in range(many):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await asyncio.to_thread(lambda: "served")
+    hub.set()
+    assert await asyncio.gather(*coming) == [tmp_path] * many
+
+
+class Models:
+    """Names of models, and no more."""
+
+    def get(self, name: str, field: str = "baseModel") -> Model:
+        return Model(name=name)
