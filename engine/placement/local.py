@@ -32,7 +32,7 @@ from engine.placement.processes import (
     runs_on,
 )
 
-LOGS_KEPT = 50  # log files of replicas, the newest
+LOGS_KEPT = 50  # log files of replicas that have ended, the newest
 LAST_WORDS_BYTES = 2000
 MEMORY_RESERVE_BYTES = 256 * 1024 * 1024  # left free for everything else on the machine
 THREADS_PER_CORE = 4  # idle replicas take no core, so there may be more threads than cores, but not without end
@@ -73,7 +73,7 @@ class LocalDriver:
         self._oom_kills = oom_kills or OomKills(oom.counter())
         self._killed: dict[int, bool] = {}  # by pid: ended by SIGKILL, and whether that was the kernel for memory
         self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._sockets: dict[int, Path] = {}  # of children, by pid
+        self._sockets: dict[int, Path] = {}  # by pid
         self._promised: dict[int, Promise] = {}  # by pid
         self._unpromised = {gpu.id: gpu.free_bytes for gpu in gpus()}  # bytes of each GPU that nobody else has
         self._log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,6 +86,7 @@ class LocalDriver:
             left.unlink(missing_ok=True)
         for stray in strays:
             promise = self._promised[stray.pid] = promise_of(stray.pid)
+            self._sockets[stray.pid] = stray.socket
             for gpu in promise.gpus:  # taken already: free again once it ends
                 self._unpromised[gpu] = self._unpromised.get(gpu, 0) + promise.need.device_bytes
 
@@ -207,8 +208,10 @@ class LocalDriver:
         return self._log_dir / f"{replica}.log"
 
     def _prune_logs(self) -> None:
-        logs = sorted(self._log_dir.glob("*.log"), key=lambda log: log.stat().st_mtime)
-        for log in logs[: -LOGS_KEPT or None]:
+        """Those of the living stay: who has served for long without a word may have the oldest."""
+        living = {socket.stem for socket in self._sockets.values()}
+        ended = [log for log in self._log_dir.glob("*.log") if log.stem.rpartition("-")[2] not in living]
+        for log in sorted(ended, key=lambda log: log.stat().st_mtime)[: -LOGS_KEPT or None]:
             log.unlink(missing_ok=True)
 
     def _free_bytes(self, gpu: Gpu, gone: Collection[int] = ()) -> int:

@@ -19,7 +19,7 @@ from engine.models import fetch
 from engine.models.catalogue import find
 from engine.placement import machine
 from engine.placement.endings import by_own_fault, in_words
-from engine.placement.local import LocalDriver
+from engine.placement.local import LOGS_KEPT, LocalDriver
 from engine.placement.port import Need, Placed
 from engine.placement.rlimits import FILE_BYTES
 from tests.placement.conformance import Conformance, Place
@@ -222,3 +222,16 @@ async def test_labels_of_this_machine_are_what_its_settings_say(tmp_path):
     driver = LocalDriver(tmp_path, orphan_timeout_s=1, region="EU_PARIS_1", accelerator_type="NVIDIA_L4_24GB")
     (node,) = driver.nodes()
     assert (node.region, node.accelerator_type) == ("EU_PARIS_1", "NVIDIA_L4_24GB")
+
+
+async def test_the_log_of_a_living_replica_outlasts_those_of_any_number_that_failed(place):
+    async with place.running(place.launch()) as placed:
+        logs = placed.socket.parents[1] / "logs"
+        [living] = logs.glob("*.log")
+        os.utime(living, (1, 1))  # it has been silent for longest
+        for number in range(LOGS_KEPT + 10):
+            (logs / f"d-{number}.log").write_text("it broke")
+        later = await place.again()  # an engine that took it over
+        async with Place(later, place.again, place.turn, place.model_file, NEED).running(place.launch()):
+            assert living.exists()
+            assert len(list(logs.glob("*.log"))) == LOGS_KEPT + 2
