@@ -224,7 +224,8 @@ class DeployedModels:
         the mark, unless somebody takes it meanwhile."""
         async with self._changing:
             for record in self.book.of(deployment):
-                await self.book.hand_on(record)
+                if not self.book.lives(record):  # else it was brought back meanwhile
+                    await self.book.hand_on(record)
 
     async def bring_back(self, deployment: str) -> None:
         """A deployment was undeleted: it is the default again of what it was, and of what has no other."""

@@ -84,6 +84,7 @@ class Fleet:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         await self.routers.close()
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
@@ -224,10 +225,10 @@ class Fleet:
 
         if not keeper.deleted:
             await keeper.declare(gone)
-            self.directory.hide(name)
-            await self.deployed.withdraw(name)
+            self.directory.hide(name)  # all of it before anything is waited for: somebody may bring it back
             keeper.meter.used()  # it is kept for undelete from now on
             keeper.lobby.refuse(NotFound(f"deployment {name!r} was deleted", field="model"))
+            await self.deployed.withdraw(name)
             await keeper.announce("Normal", "Deleted", f"by {by}" + (", for good" if hard else ", can be undeleted"))
         else:
             await keeper.declare(gone)  # should the purge fail, the sweep tries it again
@@ -248,9 +249,9 @@ class Fleet:
 
         declared = await keeper.declare(restored)
         self.directory.deploy(Deployed(name, declared.base_model or ""))
-        await self.deployed.bring_back(name)
         keeper.fresh_start()
         keeper.begin(first_count(declared))
+        await self.deployed.bring_back(name)
         await keeper.announce("Normal", "Undeleted", f"by {by}")
         return declared
 

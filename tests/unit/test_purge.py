@@ -93,3 +93,29 @@ async def test_a_change_that_was_under_way_does_not_bring_a_purged_deployment_ba
         keeper.record.deployment = keeper.deployment.model_copy(update={"delete_time": made.clock.wall()})
     with pytest.raises(Exception, match="is deleted"):
         await scaling
+
+
+def takes_requests(made) -> bool:
+    """Whether a request may wait there."""
+    return made.fleet.get(D).lobby._closed is None
+
+
+async def test_one_that_is_brought_back_while_its_delete_is_still_being_told_takes_requests(made, monkeypatch):
+    standing = Gate(made.fleet.deployed.withdraw)
+    monkeypatch.setattr(made.fleet.deployed, "withdraw", standing)
+    deleting = asyncio.create_task(made.fleet.delete(D, by="t", hard=False, ignore_checks=True))
+    await standing.reached.wait()
+    assert not takes_requests(made)
+    await made.fleet.undelete(D, by="t")
+    standing.open.set()
+    await deleting
+    assert takes_requests(made)
+    assert [record.default for record in made.fleet.deployed.all()] == [True]
+
+
+async def test_one_that_is_brought_back_takes_requests_though_the_disk_is_full_then(made, monkeypatch):
+    await made.fleet.delete(D, by="t", hard=False, ignore_checks=True)
+    monkeypatch.setattr(made.fleet.deployed, "bring_back", Gate(None, Unavailable("the disk is full")))
+    with pytest.raises(Unavailable):
+        await made.fleet.undelete(D, by="t")
+    assert takes_requests(made)
