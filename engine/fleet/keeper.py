@@ -224,8 +224,9 @@ class Keeper:
         observed = self.replicas.observed()
         template = self._declared_template()
         declared = self.rollout.declare(template, self._desired(), self.replicas, deleted=self.deleted)
-        for step in steps(declared, observed, self.replicas.backoff(declared.generation), now):
-            await self.replicas.do(step, self.rollout.template(step.generation))
+        todo = steps(declared, observed, self.replicas.backoff(declared.generation), now)
+        if todo:
+            await self.replicas.do_all((step, self.rollout.template(step.generation)) for step in todo)
         await self.rollout.observe(declared, self.replicas, observed, now)
 
     def _declared_template(self) -> Template:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 
 from client.names import random_id
@@ -95,6 +95,13 @@ class ReplicaSet:
         """Where most of the replicas stand; None where nodes are in no region."""
         regions = [r.node.region for r in self if r.node is not None and r.node.region != REGION_UNSPECIFIED]
         return max(sorted(set(regions)), key=regions.count) if regions else None
+
+    async def do_all(self, steps: Iterable[tuple[Step, Template]]) -> None:
+        """Side by side: one that does not answer when it is ended must not hold up the others. Raises what the first
+        raised, once all are done."""
+        done = await asyncio.gather(*(self.do(*step) for step in steps), return_exceptions=True)
+        if failed := next((one for one in done if one is not None), None):
+            raise failed
 
     async def do(self, step: Step, template: Template) -> None:
         """One step of the reconciler."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from client.errors import Unavailable
 from engine.clock import FakeClock
 from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
@@ -323,3 +325,38 @@ async def test_one_that_is_given_up_or_died_by_itself_is_no_lodger_that_gave_its
     assert dead.stage == Stage.READY
     await bury(house, "spot")
     assert [reason for reason, _ in house.told] == ["ReplicaFailed", "ReplicaDied"]
+
+
+async def test_one_that_does_not_answer_when_it_is_ended_holds_up_no_other(house, monkeypatch):
+    hung, answered = asyncio.Event(), []
+    for name in ("hung", "b", "c"):
+        add(house, name, Stage.DRAINING)
+
+    async def look(self: Replica) -> None:
+        if self.id == "hung":
+            await hung.wait()
+        answered.append(self.id)
+
+    monkeypatch.setattr(Replica, "look", look)
+    steps = [(Step(Do.TERMINATE, name, "drained"), TEMPLATE) for name in house.set.replicas]
+    ending = asyncio.create_task(house.set.do_all(steps))
+    while len(answered) < 2:
+        await asyncio.sleep(0)
+    assert [replica.stage for replica in house.set] == [Stage.DRAINING, Stage.STOPPING, Stage.STOPPING]
+    hung.set()
+    await ending
+    assert {replica.stage for replica in house.set} == {Stage.STOPPING}
+
+
+async def test_a_step_that_fails_is_told_once_the_others_are_done(house, monkeypatch):
+    for name in ("a", "b"):
+        add(house, name, Stage.STOPPING)
+
+    async def drop_replica(self: Forgetful, replica: str) -> None:
+        if replica == "a":
+            raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(Forgetful, "drop_replica", drop_replica)
+    with pytest.raises(Unavailable):
+        await house.set.do_all([(Step(Do.BURY, name), TEMPLATE) for name in ("a", "b")])
+    assert list(house.set) == []
