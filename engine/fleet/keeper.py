@@ -69,6 +69,7 @@ class Keeper:
         self._looked_at = rooms.clock.monotonic()
         self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
+        self.forgotten = False  # it is gone for good, with its events: one of the same name must not inherit any
 
     @property
     def deployment(self) -> Deployment:
@@ -189,6 +190,8 @@ class Keeper:
     async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
         """Write an event; a store that cannot be written must not stop the loop."""
         log.info("%s: %s: %s", self.name, reason, message, extra={"action": reason, "replica": replica})
+        if self.forgotten:
+            return
         try:
             await self._rooms.store.add_event(self.name, kind, reason, message, replica)
         except Exception:

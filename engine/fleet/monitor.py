@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from engine.fleet.alarms import Alarms
+from engine.fleet.alarms import SLICE, Alarms
 from engine.fleet.archivist import Archivist
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
@@ -23,8 +23,6 @@ from engine.telemetry.readings import READ_EVERY_S, Readings, read
 from engine.telemetry.window import mean
 
 log = logging.getLogger(__name__)
-
-SLICE = 4  # deployments; reading one takes less than a millisecond
 
 
 class Monitor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +20,9 @@ from engine.clock import FakeClock
 from engine.control.ledger import Terms
 from engine.control.price import Totals
 from engine.control.reconcile import Stage
-from engine.fleet import views
+from engine.fleet import alarms, views
 from engine.fleet.accounting import Accounting
+from engine.fleet.alarms import SLICE
 from engine.fleet.fleet import Fleet
 from engine.fleet.frames import written
 from engine.fleet.keeper import Keeper
@@ -30,8 +33,10 @@ from engine.library import Library
 from engine.placement.local import LocalDriver
 from engine.store.store import Store
 from engine.telemetry import metrics
+from engine.telemetry.alert_figures import Beside
 from engine.telemetry.ledger import Used
 from engine.telemetry.meter import Usage
+from engine.telemetry.readings import Readings
 from tests.unit.test_frames import free
 
 DAY_MS = 86_400_000
@@ -176,3 +181,25 @@ def cost(watched: Watched) -> float | None:
 
 async def _done() -> None:
     return None
+
+
+async def test_everybody_else_has_turns_while_a_large_fleet_is_judged(watched: Watched, monkeypatch):
+    for number in range(10 * SLICE):
+        watched.fleet.keep(Deployment(name=f"{watched.keeper.name[:50]}-{number}", base_model="m", state="READY"))
+    judged, seen = [], []
+
+    def figures(read: Readings, beside: Beside) -> dict[str, float | None]:
+        judged.append(read)
+        return {}
+
+    async def stream() -> None:
+        while True:
+            seen.append(len(judged))
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(alarms, "figures", figures)
+    streaming = asyncio.create_task(stream())
+    await watched.monitor.look()
+    streaming.cancel()
+    assert len(judged) == 10 * SLICE + 1
+    assert max(later - before for before, later in pairwise([*seen, len(judged)])) <= SLICE

@@ -119,3 +119,10 @@ async def test_one_that_is_brought_back_takes_requests_though_the_disk_is_full_t
     with pytest.raises(Unavailable):
         await made.fleet.undelete(D, by="t")
     assert takes_requests(made)
+
+
+async def test_whoever_has_something_to_tell_of_one_that_is_gone_leaves_it_to_the_log(made):
+    keeper = made.fleet.get(D)
+    await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
+    await keeper.announce("Warning", "RequestQuarantined", "a request ended two replicas")  # it was still under way
+    assert await made.store.events_of(D, 0, 10) == []
