@@ -32,7 +32,9 @@ from engine.telemetry.quoted import unquoted
 from engine.telemetry.trace import (
     ANSWERED,
     GIVEN_UP,
+    HIT,
     LOST,
+    MISS,
     NO_PLACE,
     REPLICA,
     UNDER_WAY,
@@ -102,10 +104,16 @@ def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synt
         trace.stream, trace.synthetic = stream, synthetic
 
 
-def routed(router: str, to: str) -> None:
+def now() -> float:
+    """The instant, for what is noted when it is over; 0 where nobody is traced."""
+    trace = _current.get()
+    return 0.0 if trace is None else trace.clock.monotonic()
+
+
+def routed(router: str, to: str, since: float) -> None:
     """A router sent it there, and why: names of ours and numbers, none of the request's words."""
     if (trace := _current.get()) is not None:
-        trace.router, trace.routed = router, to
+        trace.router, trace.routed, trace.routed_in = router, to, (since, trace.clock.monotonic())
 
 
 def admitted() -> None:
@@ -189,10 +197,11 @@ def lost(*, reached: bool) -> None:
         one.ended_at, one.outcome, one.reached = trace.clock.monotonic(), LOST, reached
 
 
-def looked_up(age_s: float | None) -> None:
+def looked_up(age_s: float | None, since: float) -> None:
     """The response cache was asked; the age of the answer that it had, None for none."""
     if (trace := _current.get()) is not None:
-        trace.cache, trace.cache_age_s = ("miss", 0.0) if age_s is None else ("hit", age_s)
+        trace.cache, trace.cache_age_s = (MISS, 0.0) if age_s is None else (HIT, age_s)
+        trace.looked_up_in = since, trace.clock.monotonic()
 
 
 @contextmanager

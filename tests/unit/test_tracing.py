@@ -335,6 +335,27 @@ def test_who_is_refused_when_it_is_known_what_for_was_never_admitted() -> None:
     ]
 
 
+def test_a_router_and_the_response_cache_have_spans_of_their_own_where_they_were_asked() -> None:
+    walk = Walk()
+    since = tracing.now()
+    walk.pass_ms(2)
+    tracing.routed("accounts/local/routers/r", "to chat, by weight", since)
+    walk.admit()
+    since = tracing.now()
+    walk.pass_ms(4)
+    tracing.looked_up(7.25, since)
+    spans = spans_of(walk.end(200))
+    [whole, admit, routed, looked] = spans
+    assert [one.name for one in spans] == [f"chat {MODEL}", "admit", "router r", "response cache"]
+    assert (routed.parent_id, looked.parent_id) == (admit.span_id, whole.span_id)
+    assert [round(1000 * ((one.end or 0) - one.start)) for one in spans] == [7, 3, 2, 4]
+    assert routed.attributes == {
+        "firedeck.router": "accounts/local/routers/r", "firedeck.router.reason": "to chat, by weight"
+    }  # fmt: skip
+    assert looked.attributes == {"firedeck.response_cache": "hit", "firedeck.response_cache.age": 7.25}
+    assert len({one.span_id for one in spans}) == 4
+
+
 def test_one_under_way_has_open_spans() -> None:
     walk = Walk()
     walk.admit()
