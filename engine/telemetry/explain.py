@@ -142,8 +142,7 @@ def _worked(trace: Trace, one: Attempt) -> list[str]:
         told.append(f"{trace.generated_tokens} tokens were generated{pace}.")
     drafts = speculation(one.numbers)
     if drafts:
-        of = f" of {drafts['drafted']} drafted" if "drafted" in drafts else ""
-        told.append(f"Speculation: {drafts['accepted']}{of} tokens were accepted.")
+        told.append(f"Speculation: {drafts['accepted']} of {drafts['drafted']} drafted tokens were accepted.")
     return told
 
 

@@ -29,8 +29,5 @@ def steps(one: Attempt) -> list[tuple[str, float, float | None]]:
 
 
 def speculation(numbers: dict[str, float]) -> dict[str, int]:
-    """Tokens drafted and accepted. How many were drafted is not said where none was accepted."""
-    accepted, rate = numbers.get("accepted"), numbers.get("acceptance")
-    if accepted is None:
-        return {}
-    return {"accepted": int(accepted)} | ({"drafted": round(accepted / rate)} if accepted and rate else {})
+    """Tokens drafted, and how many of them were accepted; nothing where none was drafted."""
+    return {name: int(numbers[name]) for name in ("accepted", "drafted") if name in numbers}
