@@ -68,12 +68,17 @@ class Exchange:
     cached: bool = False  # it was answered without a replica
     garbled: bool = False  # the last one gave something that is no answer
     whole: bool = False  # its last token and its usage are here, and about to be sent
-    broken: bool = False  # it was ended by an error event: that the client is gone then is no news
+    broken: bool = False  # it was ended by an error event
 
     @property
     def over(self) -> bool:
         """Something was sent, and nobody could go on after it."""
         return self.answering and not self.journal.usable
+
+    @property
+    def ended(self) -> bool:
+        """All of it is said, well or badly: that its client is gone then is no news."""
+        return self.broken or (self.whole and self.judged)
 
     @property
     def used(self) -> Usage:

@@ -50,9 +50,10 @@ class Lookup:
 
     async def replay(self, keeper: Keeper, exchange: Exchange, question: Question, send: Send) -> bool:
         """Answer from the cache; whether it had the answer."""
+        since = tracing.now()
         found = self._store.look_up(question)
         keeper.meter.looked_up(hit=found is not None)
-        tracing.looked_up(None if found is None else found[1])
+        tracing.looked_up(None if found is None else found[1], since)
         if found is None:
             return False
         headers, body = cached.answer(question, self._request.fields, found, keeper.name, exchange)

@@ -91,7 +91,8 @@ class _Answering:
             await self._send(self._start)
 
     async def _whole(self) -> None:
-        status, told = self._answer(self._start["status"], json.loads(bytes(self._body)))
+        body, self._body = bytes(self._body), bytearray()  # should this fail, the error that follows begins anew
+        status, told = self._answer(self._start["status"], json.loads(body))
         content = json.dumps(told).encode()
         others = [one for one in self._start["headers"] if one[0] != b"content-length"]
         length = (b"content-length", str(len(content)).encode())

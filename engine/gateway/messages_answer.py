@@ -14,6 +14,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic_core import from_json
+
 Json = dict[str, Any]
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _ERRORS = {
@@ -34,7 +36,7 @@ def message_of(chat: Json) -> Json:
         content.append({"type": "text", "text": said["content"]})
     for call in said.get("tool_calls") or ():
         function = call["function"]
-        content.append(_tool_use(call["id"], function["name"]) | {"input": json.loads(function["arguments"] or "{}")})
+        content.append(_tool_use(call["id"], function["name"]) | {"input": _input_of(function["arguments"])})
     return _frame(chat) | {
         "content": content, "stop_reason": _stop_reason(choice["finish_reason"], stopped_by),
         "stop_sequence": stopped_by, "usage": usage_of(chat.get("usage") or {}),
@@ -141,6 +143,15 @@ def _frame(chat: Json) -> Json:
 
 def _tool_use(identifier: str | None, name: str | None) -> Json:
     return {"type": "tool_use", "id": identifier, "name": name, "input": {}}
+
+
+def _input_of(arguments: str) -> Json:
+    """What a call was given, as an object; of one that `max_tokens` cut off, what of it is whole."""
+    try:
+        found = from_json(arguments or "{}", allow_partial=True, allow_inf_nan=False)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _stop_reason(finish: str | None, stopped_by: str | None) -> str:

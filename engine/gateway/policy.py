@@ -4,7 +4,7 @@
     verbs  passage_of   None where no router is named
     near   `routes` goes on with the deployment as if the request had named it, `engine.fleet.live_router` chooses
 
-What a router does must show: as attributes of the request's span and in its explanation. Nothing of that is the
+What a router does must show: as a span, as attributes of the request's, and in its explanation. Nothing of that is the
 client's text: sessions are hashed, of prompts there are numbers alone.
 """
 
@@ -48,10 +48,11 @@ def passage_of(
     live = routers.find(model, caller.account) if isinstance(model, str) else None
     if live is None:
         return None
+    since = tracing.now()
     try:
         chosen = live.choose(session_of(fields, headers_of(scope)), request_id, partial(facts, fields))
     except FiredeckError:
-        tracing.routed(live.name, "nowhere: none of its deployments is left")
+        tracing.routed(live.name, "nowhere: none of its deployments is left", since)
         raise
-    tracing.routed(live.name, f"to {chosen.deployment.rpartition('/')[2]}, {chosen.why}")
+    tracing.routed(live.name, f"to {chosen.deployment.rpartition('/')[2]}, {chosen.why}", since)
     return Passage(chosen.deployment, live.tally_of(chosen.deployment))

@@ -106,6 +106,7 @@ async def _pass_whole(reply: Reply, one: Try, exchange: Exchange, send: Send) ->
     if reply.status == 200:
         exchange.usage = usage_of(answer)
         exchange.sent.told(reply.header)
+        tracing.drafted(*exchange.sent.drafts)
         exchange.whole = True
         if exchange.usage.generated:  # embeddings have no first token
             exchange.ttft_s = _whole_ttft(reply, exchange)
@@ -123,6 +124,7 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
     exchange.journal.usable = kept == b"1" and (exchange.journal.usable or not resumed)
     exchange.sent.told(reply.header)
     exchange.generation = one.replica.generation
+    accepted, rejected = exchange.sent.drafts  # elsewhere
     reader, in_doubt = StreamReader(None if kept is None else exchange.journal, exchange.sent), True
     while chunk := await reply.chunk():
         if reader.done:
@@ -150,7 +152,7 @@ async def _pass_stream(reply: Reply, one: Try, exchange: Exchange, send: Send) -
         await send({"type": "http.response.body", "body": passed, "more_body": True})
         if reader.garbled:
             break
-    tracing.measured(reader.perf)
+    tracing.drafted(exchange.sent.accepted - accepted, exchange.sent.rejected - rejected)
     if reader.error:
         exchange.status = Internal.status  # the replica has told the client itself, and lives
     elif not reader.done:

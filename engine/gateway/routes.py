@@ -193,7 +193,7 @@ class Gateway:
         try:
             timed = _timed(_billed(send, exchange, bill), exchange, keeper)
             ended = await until_first(way(keeper, exchange, timed), receive, self._house.breaking_off)
-            if ended is Ended.GONE and not exchange.broken:
+            if ended is Ended.GONE and not exchange.ended:
                 exchange.status = CLIENT_GONE
             elif ended is Ended.BROKEN_OFF:
                 await self._break_off(exchange, send)

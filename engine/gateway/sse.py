@@ -69,6 +69,11 @@ class Sent:
     def event(self) -> None:
         self._events += 1
 
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """Drafted tokens that were accepted, and that were rejected."""
+        return self.accepted, self.rejected
+
     def told(self, header: Callable[[bytes], bytes | None]) -> None:
         """What a replica says before it answers: the prompt of a stream, and the drafts of a whole answer."""
         with contextlib.suppress(ValueError):
@@ -97,7 +102,6 @@ class StreamReader:
         self.error = False
         self.garbled = False
         self.usage: Usage | None = None
-        self.perf: dict[str, Any] = {}
         self.groups = 0
         self._journal, self._sent = journal, sent or Sent()
         self._rest = bytearray()
@@ -171,7 +175,6 @@ class StreamReader:
         self.started = self.started or any(_has_token(choice) for choice in event.get("choices") or ())
         if event.get("usage"):
             self.usage = usage_of(event)
-            self.perf = event.get("perf_metrics") or {}
 
 
 def usage_of(answer: dict[str, Any]) -> Usage:

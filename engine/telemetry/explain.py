@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
-from engine.telemetry.spans import Kind, speculation, steps
-from engine.telemetry.trace import LOST, Attempt, Trace
+from engine.telemetry.reported import speculation, steps
+from engine.telemetry.spans import Kind
+from engine.telemetry.trace import HIT, LOST, Attempt, Trace
 
 _TURN_S = 0.05
 _REFUSALS = {
@@ -73,7 +74,7 @@ def _guards(trace: Trace, phase: str) -> list[str]:
 
 
 def _cache(trace: Trace) -> str:
-    if trace.cache == "hit":
+    if trace.cache == HIT:
         return (
             f"The response cache had the answer to an equal request of {span(trace.cache_age_s)} before:"
             " no replica was asked, and no tokens were computed."
@@ -141,8 +142,7 @@ def _worked(trace: Trace, one: Attempt) -> list[str]:
         told.append(f"{trace.generated_tokens} tokens were generated{pace}.")
     drafts = speculation(one.numbers)
     if drafts:
-        of = f" of {drafts['drafted']} drafted" if "drafted" in drafts else ""
-        told.append(f"Speculation: {drafts['accepted']}{of} tokens were accepted.")
+        told.append(f"Speculation: {drafts['accepted']} of {drafts['drafted']} drafted tokens were accepted.")
     return told
 
 

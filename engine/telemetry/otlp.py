@@ -45,8 +45,9 @@ def target_of(endpoint: str | None, environment: Mapping[str, str]) -> Target | 
 
     Raises InvalidArgument for what is no HTTP address, and where another protocol is demanded.
     """
-    named = {name.removeprefix(_PREFIX): value for name, value in environment.items() if value}
-    switched_off = named.get("OTEL_SDK_DISABLED", "").lower() == "true" or named.get("OTEL_TRACES_EXPORTER") == "none"
+    given = {name: value for name, value in environment.items() if value}
+    named = {name.removeprefix(_PREFIX): value for name, value in given.items() if name.startswith(_PREFIX)}
+    switched_off = given.get("OTEL_SDK_DISABLED", "").lower() == "true" or given.get("OTEL_TRACES_EXPORTER") == "none"
     url = _below(endpoint) if endpoint else named.get("TRACES_ENDPOINT") or _below(named.get("ENDPOINT", ""))
     if not url or (switched_off and not endpoint):
         return None
@@ -54,7 +55,7 @@ def target_of(endpoint: str | None, environment: Mapping[str, str]) -> Target | 
     if (named.get("TRACES_PROTOCOL") or named.get("PROTOCOL")) == "grpc":
         raise InvalidArgument("OTLP goes out over HTTP here, not over gRPC", hint=f"unset {_PREFIX}PROTOCOL; {_HINT}")
     headers = _headers(named.get("TRACES_HEADERS") or named.get("HEADERS", ""))
-    return Target(url, headers, named.get("OTEL_SERVICE_NAME", "firedeck"))
+    return Target(url, headers, given.get("OTEL_SERVICE_NAME", "firedeck"))
 
 
 def _below(address: str) -> str:

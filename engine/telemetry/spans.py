@@ -2,16 +2,16 @@
 
     chat MODEL                     the whole request (SERVER)
     ├── admit                      key, limits, body, which deployment
+    │   └── router ID              to which of its deployments, and why
     ├── guard ID                   what a guard said of the request, or of its answer; once for each
+    ├── response cache             whether it had the answer
     ├── queue                      waiting for a place; once for each attempt, as are all below
     ├── route                      which replica, and why
     └── replica ID                 (CLIENT) whose id the replica is handed as `traceparent`
         ├── tokenize, queue, prefill, decode      as the replica reports them
         └── prefill, decode                       as seen from here, where it reports nothing
 
-Names are https://opentelemetry.io/docs/specs/semconv/gen-ai/ where it has one, `firedeck....` else. A replica reports
-durations and no instants: they are laid out backwards from its status line, which a stream's sends when the prompt has
-been read and a whole answer's at its end.
+Names are https://opentelemetry.io/docs/specs/semconv/gen-ai/ where it has one, `firedeck....` else.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ from dataclasses import dataclass, field
 from client.guard_types import ANSWER, REQUEST
 from engine.asgi import CLIENT_GONE
 from engine.telemetry.deaths import DEATHS
+from engine.telemetry.reported import speculation, steps
 from engine.telemetry.trace import (
     ADMIT,
+    CACHE,
     GUARDS,
+    HIT,
     LOST,
     NO_PLACE,
     QUEUE,
     REPLICA,
     ROUTE,
+    ROUTER,
     STEPS,
     Attempt,
+    Lasted,
     Trace,
     number_of,
 )
@@ -74,7 +79,7 @@ class Span:
 
 def spans_of(trace: Trace, death: Kind = DEATHS.kind) -> list[Span]:
     """All spans of a request, the whole one first."""
-    found = [_whole(trace), _admit(trace), *_guards(trace, REQUEST)]
+    found = [_whole(trace), _admit(trace), *_router(trace), *_guards(trace, REQUEST), *_cache(trace)]
     for number, attempt in enumerate(trace.attempts):
         found += _Tried(trace, number, attempt, death).spans()
     return found + _guards(trace, ANSWER)
@@ -127,15 +132,24 @@ def _attributes(trace: Trace) -> dict[str, Value]:
         KEY_ATTRIBUTE: trace.key_id or None,
         "firedeck.deployment": trace.deployment or None,
         "firedeck.adapter": trace.adapter or None,
-        "firedeck.router": trace.router or None,
-        "firedeck.router.reason": trace.routed or None,
+        **_routed(trace),
         "firedeck.synthetic": trace.synthetic or None,
-        "firedeck.response_cache": trace.cache or None,
-        "firedeck.response_cache.age": round(trace.cache_age_s, 3) if trace.cache == "hit" else None,
+        **_looked_up(trace),
         "firedeck.tries": len(trace.attempts) or None,
         "firedeck.refusal": trace.why or None,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _routed(trace: Trace) -> dict[str, Value]:
+    """By its router; nothing where it named none."""
+    return {"firedeck.router": trace.router, "firedeck.router.reason": trace.routed} if trace.router else {}
+
+
+def _looked_up(trace: Trace) -> dict[str, Value]:
+    """In the response cache; nothing where that was not asked."""
+    age: dict[str, Value] = {"firedeck.response_cache.age": round(trace.cache_age_s, 3)} if trace.cache == HIT else {}
+    return {"firedeck.response_cache": trace.cache, **age} if trace.cache else {}
 
 
 def _tokens(trace: Trace) -> dict[str, Value | None]:
@@ -158,6 +172,25 @@ def _admit(trace: Trace) -> Span:
         "admit", trace.child_id(ADMIT), trace.span_id, INTERNAL, trace.began_wall_s, _end(trace, over),
         attributes, error=_failure(trace) if turned_away else "",
     )  # fmt: skip
+
+
+def _router(trace: Trace) -> list[Span]:
+    name = f"router {trace.router.rpartition('/')[2]}"
+    return _beside(trace, trace.routed_in, ROUTER, name, trace.child_id(ADMIT), _routed(trace))
+
+
+def _cache(trace: Trace) -> list[Span]:
+    return _beside(trace, trace.looked_up_in, CACHE, "response cache", trace.span_id, _looked_up(trace))
+
+
+def _beside(
+    trace: Trace, lasted: Lasted | None, number: int, name: str, parent_id: str, told: dict[str, Value]
+) -> list[Span]:
+    """What lies between a request and its replicas where somebody has put it there."""
+    if lasted is None:
+        return []
+    begun, over = (_wall(trace, at) for at in lasted)
+    return [Span(name, trace.child_id(number), parent_id, INTERNAL, begun, over, told)]
 
 
 def _guards(trace: Trace, phase: str) -> list[Span]:
@@ -266,30 +299,3 @@ class _Tried:
             laid.append(("decode", one.answered_at, one.ended_at))
         numbered = enumerate(laid, STEPS)
         return [self._span(number, name, parent_id, begun, over) for number, (name, begun, over) in numbered]
-
-
-def steps(one: Attempt) -> list[tuple[str, float, float | None]]:
-    """What the replica reported of itself, as (step, start, end); nothing where it reported nothing."""
-    numbers, laid = one.numbers, list[tuple[str, float, float | None]]()
-    if "prefill_s" not in numbers or one.answered_at is None:
-        return laid
-    at = one.answered_at
-    reading = [numbers[name] for name in ("tokenizer_queue_s", "tokenizer_s") if name in numbers]
-    for name, seconds in (
-        ("decode", numbers.get("decode_s")),
-        ("prefill", numbers["prefill_s"]),
-        ("queue", numbers.get("queue_s", 0.0)),
-        ("tokenize", sum(reading) if reading else None),
-    ):
-        if seconds is not None:
-            laid.append((name, at - seconds, at))
-            at -= seconds
-    return laid[::-1]
-
-
-def speculation(numbers: dict[str, float]) -> dict[str, int]:
-    """Tokens drafted and accepted. How many were drafted is not said where none was accepted."""
-    accepted, rate = numbers.get("accepted"), numbers.get("acceptance")
-    if accepted is None:
-        return {}
-    return {"accepted": int(accepted)} | ({"drafted": round(accepted / rate)} if accepted and rate else {})

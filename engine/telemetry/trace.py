@@ -16,9 +16,12 @@ from engine.control.route import Choice
 UNDER_WAY, ANSWERED, LOST, NO_PLACE, GIVEN_UP = "under way", "answered", "lost", "no place", "given up"
 ADMIT, QUEUE, ROUTE, REPLICA, STEPS = 1, 2, 3, 4, 5  # numbers of the spans of a request that is tried once
 SPANS_PER_ATTEMPT = 8
-GUARDS = 1001  # the number of the first guard's span, past those of any attempt
+ROUTER, CACHE, GUARDS = 999, 1000, 1001  # past those of any attempt; each guard has one more
+HIT, MISS = "hit", "miss"  # of the response cache
 _MASK = (1 << 64) - 1
 _STRIDE = 0x9E3779B97F4A7C15  # odd: multiples of it meet no id twice
+
+Lasted = tuple[float, float]  # from one instant (monotonic seconds) until another
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +76,7 @@ class Trace:
     adapter: str = ""
     router: str = ""  # that its model string named
     routed: str = ""  # where that sent it, and why
+    routed_in: Lasted | None = None
     stream: bool = False
     synthetic: bool = False
     admitted_at: float | None = None
@@ -84,7 +88,8 @@ class Trace:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
-    cache: str = ""  # what the response cache said: hit or miss; "" where it was not asked
+    cache: str = ""  # what the response cache said: HIT or MISS; "" where it was not asked
+    looked_up_in: Lasted | None = None
     cache_age_s: float = 0.0  # of the answer that it had
     judgements: list[Judgement] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)

@@ -24,6 +24,7 @@ SLOW_S = 2.0  # to the first token, or to the end of an answer that has none
 _TRACE_BYTES = sys.getsizeof(Trace.__new__(Trace)) + 1_100
 _ATTEMPT_BYTES = sys.getsizeof(Attempt.__new__(Attempt)) + 900
 _JUDGEMENT_BYTES = 300
+_LASTED_BYTES = 160
 _NUMBER_BYTES = 80
 
 
@@ -119,6 +120,7 @@ def size_of(trace: Trace) -> int:
     """Bytes that it takes, as a bound from above; what differs between traces is measured, the rest allowed for."""
     texts = len(trace.deployment) + len(trace.model) + len(trace.adapter) + len(trace.why) + len(trace.user)
     texts += len(trace.router) + len(trace.routed)
+    texts += _LASTED_BYTES * ((trace.routed_in is not None) + (trace.looked_up_in is not None))
     numbers = sum([len(one.numbers) for one in trace.attempts])
     texts += sum([len(one.guard) + _JUDGEMENT_BYTES for one in trace.judgements])
     return _TRACE_BYTES + texts + _ATTEMPT_BYTES * len(trace.attempts) + _NUMBER_BYTES * numbers

@@ -1,7 +1,7 @@
 """What happens to one request of the inference API, noted while it happens.
 
 The request's task carries its trace (`engine.telemetry.trace`) in a context variable, as OpenTelemetry does; `waits`,
-`placed`, `sends`, `reported`, `lost` and the rest note one thing each and do nothing where nobody is traced.
+`placed`, `sends`, `reported`, `drafted`, `lost` and the rest note one thing each and do nothing where nobody is traced.
 Neighbours: `engine.gateway.traced` begins and ends a trace, `engine.fleet.lobby` and `engine.gateway` note what happens
 in between, `engine.telemetry.traces` keeps them, `engine.telemetry.exporter` sends them on.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -32,7 +32,9 @@ from engine.telemetry.quoted import unquoted
 from engine.telemetry.trace import (
     ANSWERED,
     GIVEN_UP,
+    HIT,
     LOST,
+    MISS,
     NO_PLACE,
     REPLICA,
     UNDER_WAY,
@@ -43,6 +45,7 @@ from engine.telemetry.trace import (
 )
 
 WHY_CHARS = 300
+_MOST = 1_000_000_000  # of seconds or tokens: what a replica says beyond it is nonsense
 
 # What is said in these is the engine's own; others may repeat what the client sent.
 _OWN_WORDS = (Unauthenticated, ResourceExhausted, Unavailable, DeadlineExceeded, GuardRefused, KeyRefused)
@@ -52,7 +55,6 @@ _NUMBERS = {
     b"fireworks-tokenizer-queue-duration": "tokenizer_queue_s", b"fireworks-tokenizer-duration": "tokenizer_s",
     b"fireworks-prefill-queue-duration": "queue_s", b"fireworks-prefill-duration": "prefill_s",
     b"fireworks-generation-duration": "decode_s",
-    b"fireworks-speculation-generated-tokens": "accepted", b"fireworks-speculation-acceptance": "acceptance",
 }  # fmt: skip
 _STEPS = {
     b"tokenizer_queue": "tokenizer_queue_s", b"tokenizer": "tokenizer_s", b"queue": "queue_s", b"prefill": "prefill_s"
@@ -102,10 +104,16 @@ def asks(deployment: str, model: str, adapter: str | None, *, stream: bool, synt
         trace.stream, trace.synthetic = stream, synthetic
 
 
-def routed(router: str, to: str) -> None:
+def now() -> float:
+    """The instant, for what is noted when it is over; 0 where nobody is traced."""
+    trace = _current.get()
+    return 0.0 if trace is None else trace.clock.monotonic()
+
+
+def routed(router: str, to: str, since: float) -> None:
     """A router sent it there, and why: names of ours and numbers, none of the request's words."""
     if (trace := _current.get()) is not None:
-        trace.router, trace.routed = router, to
+        trace.router, trace.routed, trace.routed_in = router, to, (since, trace.clock.monotonic())
 
 
 def admitted() -> None:
@@ -169,17 +177,14 @@ def _number(value: object) -> float | None:
         number = float(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return None
-    return number if 0 <= number < 1e9 else None
+    return number if 0 <= number < _MOST else None
 
 
-def measured(perf: Mapping[str, object]) -> None:
-    """What a stream's last chunk says of speculation, where the client asked for perf metrics."""
+def drafted(accepted: int, rejected: int) -> None:
+    """What became of the tokens that the replica drafted for this; nothing is noted where it drafted none."""
     trace = _current.get()
-    if not perf or trace is None or not trace.attempts:
-        return
-    for name in ("speculation-generated-tokens", "speculation-acceptance"):
-        if (number := _number(perf.get(name))) is not None:
-            trace.attempts[-1].numbers[_NUMBERS[f"fireworks-{name}".encode()]] = number
+    if min(accepted, rejected) >= 0 and 0 < accepted + rejected < _MOST and trace is not None and trace.attempts:
+        trace.attempts[-1].numbers |= {"accepted": accepted, "drafted": accepted + rejected}
 
 
 def lost(*, reached: bool) -> None:
@@ -189,10 +194,11 @@ def lost(*, reached: bool) -> None:
         one.ended_at, one.outcome, one.reached = trace.clock.monotonic(), LOST, reached
 
 
-def looked_up(age_s: float | None) -> None:
+def looked_up(age_s: float | None, since: float) -> None:
     """The response cache was asked; the age of the answer that it had, None for none."""
     if (trace := _current.get()) is not None:
-        trace.cache, trace.cache_age_s = ("miss", 0.0) if age_s is None else ("hit", age_s)
+        trace.cache, trace.cache_age_s = (MISS, 0.0) if age_s is None else (HIT, age_s)
+        trace.looked_up_in = since, trace.clock.monotonic()
 
 
 @contextmanager

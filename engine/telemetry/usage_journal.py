@@ -32,13 +32,15 @@ class UsageJournal:
         self._files: list[int] = []
         self._bytes = [0, 0]
         self._present = 0
-        self._torn = False  # a full disk cut the last line
+        self._torn = False  # a full disk, or the end of the machine, cut the last line
 
     def open(self) -> None:
         for name in FILES:
             file = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._files.append(file)
         self._bytes = [os.fstat(file).st_size for file in self._files]
+        last = self._bytes[self._present] - 1
+        self._torn = last >= 0 and os.pread(self._files[self._present], 1, last) != b"\n"
 
     def close(self) -> None:
         for file in self._files:

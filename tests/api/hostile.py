@@ -15,14 +15,18 @@ from tests.conftest import SHARED
 
 CHAT, COMPLETIONS = "/inference/v1/chat/completions", "/inference/v1/completions"
 EMBEDDINGS, RERANK = "/inference/v1/embeddings", "/inference/v1/rerank"
+MESSAGES_API, COUNT = "/inference/v1/messages", "/inference/v1/messages/count_tokens"
 MODEL = f"accounts/local/deployments/{SHARED}"
 GOOD: dict[str, dict[str, Any]] = {
     CHAT: {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
     COMPLETIONS: {"model": MODEL, "prompt": "Hi", "max_tokens": 1},
     EMBEDDINGS: {"model": MODEL, "input": "Hi"},
     RERANK: {"model": MODEL, "query": "Hi", "documents": ["Ho"]},
+    MESSAGES_API: {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
+    COUNT: {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]},
 }
 GENERATE = (CHAT, COMPLETIONS)
+ANTHROPIC = (MESSAGES_API, COUNT)  # whose errors have another envelope, and name no field apart
 ANY = ""  # whatever field is named
 
 
@@ -169,6 +173,62 @@ def contents() -> Iterator[Case]:
                 yield case(route, f"{field} {place}", with_field(route, field, raw), 400, ANY)
 
 
+DEEP_INPUT: Any = {}
+for _ in range(200):
+    DEEP_INPUT = {"a": [DEEP_INPUT]}
+TURNS: dict[str, Any] = {
+    "none": [], "text": "hi", "numbers": [1], "many": [1] * 500_000, "no role": [{"content": "x"}],
+    "system": [{"role": "system", "content": "x"}], "assistant": [{"role": "assistant", "content": "x"}],
+    "no content": [{"role": "user"}], "half": [{"role": "user", "content": "\ud800"}],
+    "half in a block": [{"role": "user", "content": [{"type": "text", "text": "\ud800"}]}],
+    "no type": [{"role": "user", "content": [{"text": "x"}]}],
+    "no text": [{"role": "user", "content": [{"type": "text"}]}],
+    "image": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "file:///etc/passwd"}}]}],
+    "document": [{"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": "http://[::1]/"}}]}],
+    "result of nothing": [{"role": "user", "content": [{"type": "tool_result"}]}],
+    "result with an image": [
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]}]}
+    ],
+    "a long id": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x" * 10_000, "content": "x"}]}],
+    "a call without name": [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}, {"role": "user", "content": "x"}
+    ],
+    "a call of no object": [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "a", "input": [1]}]},
+        {"role": "user", "content": "x"},
+    ],
+}  # fmt: skip
+ASIDES: dict[str, Any] = {  # of a message
+    "system": [5, {}, [1], [{"type": "image"}], [{"type": "text", "text": 5}]],
+    "tools": [
+        5, [1], [{}], [{"name": "a b"}], [{"name": "a"}] * 2, [{"type": "bash_20250124", "name": "bash"}],
+        [{"name": "a", "input_schema": {"type": "string"}}], [{"name": "a", "input_schema": 5}],
+        [{"name": str(n)} for n in range(10_000)],
+    ],
+    "tool_choice": [5, {}, {"type": "any"}, {"type": "tool"}, {"type": "tool", "name": "nope"}, {"type": "root"}],
+    "thinking": [5, {}, {"type": "enabled", "budget_tokens": 1}, {"type": "enabled", "budget_tokens": "1"}],
+}  # fmt: skip
+LIMITS: dict[str, Any] = {  # of a message that is answered
+    "max_tokens": [0, -1, 1.5, "1", None, 10**12], "temperature": [-1, 1.5, "1"], "top_p": [2], "top_k": [101, 1.5],
+    "stop_sequences": [5, [""], ["a"] * 5, [str(i) for i in range(10_000)], [5]], "stream": [1, "true"],
+    "metadata": [5, {"user_id": 5}], "output_config": [5, {"format": {}}, {"format": {"type": "json_schema"}}],
+}  # fmt: skip
+
+
+def turns() -> Iterator[Case]:
+    """Anthropic's messages, and the counting of their tokens."""
+    for route in ANTHROPIC:
+        for name, given in TURNS.items():
+            yield case(route, f"turns {name}", with_field(route, "messages", json.dumps(given)))
+        for field, values in (ASIDES | (LIMITS if route == MESSAGES_API else {})).items():
+            for place, value in enumerate(values):
+                yield case(route, f"{field} {place}", with_field(route, field, json.dumps(value)))
+        called = {"type": "tool_use", "id": "t", "name": "a", "input": DEEP_INPUT}
+        deep = [{"role": "assistant", "content": [called]}, {"role": "user", "content": "x"}]
+        yield case(route, "a deep call", with_field(route, "messages", json.dumps(deep)), {200, 400})
+        yield case(route, "a block of thought", with_field(route, "thinking", '{"type": "adaptive"}'), 200)
+
+
 FULL = "accounts/fireworks/models/smollm2-135m-instruct"
 MODELS = (
     "../../etc/passwd", "accounts/local/deployments/../deployments/shared", "%2e%2e%2f", f"{MODEL}#{MODEL}#{MODEL}",
@@ -183,7 +243,9 @@ def models() -> Iterator[Case]:
     for route in GOOD:
         for place, model in enumerate(MODELS):
             raw = json.dumps(model)
-            yield case(route, f"model {place} {model[:40]!r}", with_field(route, "model", raw), 404, "model")
+            no_text = model == "\ud800" and route in ANTHROPIC
+            body = with_field(route, "model", raw)
+            yield case(route, f"model {place} {model[:40]!r}", body, 400 if no_text else 404, "model")
         for raw in ("5", "null", "[]", '""', "true"):
             yield case(route, f"model {raw}", with_field(route, "model", raw), 400, "model")
 
@@ -233,5 +295,5 @@ def harmless() -> Iterator[Case]:
 
 
 GROUPS = {
-    group.__name__: list(group()) for group in (numbers, types, formats, contents, models, bodies, harmless)
+    group.__name__: list(group()) for group in (numbers, types, formats, contents, turns, models, bodies, harmless)
 }  # fmt: skip

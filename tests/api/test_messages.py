@@ -96,6 +96,16 @@ def test_a_tool_that_has_to_be_used_is_used_whole_and_streamed(sdk: anthropic.An
     assert sdk.messages.create(**ASKED | {"messages": turns, "tools": [WEATHER]}).content
 
 
+def test_a_tool_call_that_is_cut_off_is_a_whole_answer_wherever_that_is(sdk: anthropic.Anthropic) -> None:
+    asked = ASKED | {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "weather"}}
+    kinds = set()
+    for tokens in range(14, 26, 2):
+        found = sdk.messages.create(**asked | {"max_tokens": tokens})
+        if found.stop_reason == "max_tokens":
+            kinds |= {(block.type, block.input == {}) for block in found.content}
+    assert ("tool_use", True) in kinds
+
+
 def test_tokens_are_counted_as_a_message_is_charged_and_nothing_is_computed(sdk: anthropic.Anthropic) -> None:
     asked = {"model": DEPLOYMENT, "messages": HELLO, "system": "You are terse.", "tools": [WEATHER]}
     counted = sdk.messages.count_tokens(**asked).input_tokens

@@ -24,6 +24,7 @@ from client.errors import NotFound
 from client.resources import Client
 from client.trace_types import RequestTrace
 from client.types import DeploymentSpec
+from engine.fleet.reply import Reply
 from engine.placement.simulated.replica import SimulatedReplica
 from engine.telemetry.otlp import Target
 from engine.telemetry.trace import Trace
@@ -191,6 +192,27 @@ async def test_who_leaves_in_the_middle_of_a_stream_is_seen_to_have_left(stage: 
     assert gone.request.status == 499
     assert "The client left after" in gone.explanation[-1]
     assert [event.name for event in gone.spans[0].events][-1] == "firedeck.client_gone"
+
+
+async def test_who_leaves_with_the_whole_answer_was_answered(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    took, for_ever = Reply.chunk, asyncio.Event()
+
+    async def chunk(reply: Reply) -> bytes:
+        """Its end comes later than all that it says."""
+        if reply.ended and not reply._parts:
+            await for_ever.wait()
+        return await took(reply)
+
+    monkeypatch.setattr(Reply, "chunk", chunk)
+    async with stage.http() as http, http.stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as answer:
+        async for line in answer.aiter_lines():
+            if line == "data: [DONE]":
+                break
+    found = await stage.traced(answer)
+    assert (found.request.status, found.request.generated_tokens) == (200, ASK["max_tokens"])
+    assert "It was answered with 200" in found.explanation[-1]
+    meter = stage.home.engine.house.fleet.get(CHAT).meter
+    assert (meter.codes["200"], meter.codes["499"]) == (1, 0)
 
 
 async def test_a_replica_that_dies_under_a_request_is_told_with_the_try_after_it(tmp_path: Path, monkeypatch) -> None:

@@ -79,17 +79,22 @@ def test_of_speculation_is_told_what_the_replica_tells(engine: EngineProcess, st
     body = {"model": DEPLOYMENT, "prompt": "One, two, three, four,", "max_tokens": 24, "temperature": 0}
     with client_of(engine) as http:
         text = http.post("/v1/completions", json=body).json()["choices"][0]["text"]
-        body |= {"prediction": {"type": "content", "content": text}, "stream": stream, "perf_metrics_in_response": True}
-        answer = http.post("/v1/completions", json=body).raise_for_status()
-        found = traced(http, answer)
-    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if "perf_metrics" in line]
-    perf = json.loads(events[-1])["perf_metrics"]
+        body |= {"prediction": {"type": "content", "content": text}, "stream": stream}
+        before = drafts(http)
+        found = traced(http, http.post("/v1/completions", json=body).raise_for_status())
+        accepted, rejected = (now - then for now, then in zip(drafts(http), before, strict=True))
     told = spans(found)["replica"]["attributes"]
-    accepted = perf.get("speculation-generated-tokens")
-    print(f"accepted: {accepted}")
-    assert told.get("firedeck.speculation.accepted") == accepted
-    said = any("tokens were accepted" in line for line in found["explanation"])
-    assert said == (accepted is not None)
+    print(f"{accepted} accepted, {rejected} rejected")
+    assert told.get("firedeck.speculation.accepted", 0) == accepted
+    assert told.get("firedeck.speculation.drafted", 0) == accepted + rejected
+    said = f"{accepted} of {accepted + rejected} drafted tokens were accepted"
+    assert any(said in line for line in found["explanation"]) == bool(accepted + rejected)
+
+
+def drafts(http: httpx.Client) -> tuple[int, int]:
+    """Tokens that were drafted for all requests of the account, as they are on its bill: accepted and rejected."""
+    told = http.get("/firedeck/v1/accounts/local/usage:tokens").raise_for_status().json()
+    return told["total"].get("acceptedDraftTokens", 0), told["total"].get("rejectedDraftTokens", 0)
 
 
 def test_what_a_replica_refuses_is_told_without_its_words(engine: EngineProcess) -> None:

@@ -199,6 +199,8 @@ async def test_hits_are_explained_traced_counted_and_shown(stage: Stage) -> None
         assert told.spans[0].attributes["firedeck.response_cache"] == "miss"
         told = await stage.traced(hit)
         assert told.spans[0].attributes["firedeck.response_cache"] == "hit"
+        [looked] = [one for one in told.spans if one.name == "response cache"]
+        assert looked.attributes["firedeck.response_cache"] == "hit"
         assert "gen_ai.usage.output_tokens" not in told.spans[0].attributes
         assert any("no replica was asked, and no tokens were computed" in line for line in told.explanation)
         assert told.request.tries == 0

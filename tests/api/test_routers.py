@@ -199,12 +199,16 @@ async def test_a_routed_request_says_which_router_which_bucket_and_which_weights
     assert reason.startswith(f"to {short}, by weight (90 % blue, 10 % green): the session's bucket ")
     assert reason.endswith(f" of 10000 is {short}'s")
     assert f"Router {NAME} sent it {reason}." in found["explanation"]
+    [admit, routed] = [one for one in found["spans"] if one["name"] in ("admit", "router r")]
+    assert routed["parentSpanId"] == admit["spanId"]
+    assert routed["attributes"] == {"firedeck.router": NAME, "firedeck.router.reason": reason}
     assert CANARY not in json.dumps(found)
     shown = (await stage.cli("requests --filter router:r")).stdout.splitlines()
     assert re.split(r"  +", shown[1])[2:4] == ["r", short], shown
     plain = await stage.explained(await stage.ask(BLUE))
     assert "router" not in plain["request"]
     assert "firedeck.router" not in plain["spans"][0]["attributes"]
+    assert not any(one["name"].startswith("router") for one in plain["spans"])
 
 
 async def test_a_rule_of_complexity_sends_what_is_simple_to_the_small_one(stage: Stage) -> None:

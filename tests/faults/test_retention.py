@@ -30,7 +30,7 @@ from tests.processes import PATIENCE_S, EngineProcess, contents
 pytestmark = pytest.mark.model
 PROMPT, ANSWER = "qZ7xprompt Ünïque 41 canary", "kV3yanswer Ünïque 58 canary"
 NAME = "accounts/local/deployments/d"
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/messages"
 SAYS = {"type": "grammar", "grammar": f'root ::= "{ANSWER}"'}
 ASKS = [{"role": "system", "content": PROMPT}, {"role": "user", "content": PROMPT}]
 TOOL = {
@@ -90,6 +90,13 @@ def talk() -> Iterator[tuple[str, dict[str, Any], int]]:
     yield CHAT, {"messages": ASKS, "response_format": named, "prompt_cache_isolation_key": PROMPT, **few}, 200
     traced = {"logprobs": True, "return_token_ids": True, "raw_output": True, "perf_metrics_in_response": True}
     yield CHAT, {"messages": ASKS, **traced, "stream": True, **few}, 200
+    turns = {"messages": [{"role": "user", "content": PROMPT}], "system": PROMPT, "max_tokens": 4}
+    said_by = {"metadata": {"user_id": PROMPT}, "stop_sequences": [PROMPT]}
+    yield MESSAGES, {**turns, **said_by}, 200
+    yield MESSAGES, {**turns, **said_by, "stream": True}, 200
+    yield f"{MESSAGES}/count_tokens", turns, 200
+    yield MESSAGES, {**turns, "messages": [{"role": "user", "content": [{"type": PROMPT}]}]}, 400
+    yield MESSAGES, {**turns, "tool_choice": {"type": "tool", "name": PROMPT}}, 400
     yield "/v1/embeddings", {"input": PROMPT}, 200
     yield "/v1/rerank", {"query": PROMPT, "documents": [PROMPT]}, 400
     yield TEXT, {"prompt": PROMPT * 2000}, 400

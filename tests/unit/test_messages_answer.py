@@ -52,6 +52,19 @@ def test_thoughts_text_and_calls_are_blocks_in_this_order() -> None:
     assert whole("tool_calls", content=None, tool_calls=[CALL])["content"][0]["type"] == "tool_use"
 
 
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("", {}), ("{", {}), ('{"city": "Bo', {}), ('{"city": "Bonn", "days": [1, 2', {"city": "Bonn", "days": [1, 2]}),
+        ("[1]", {}), ("no JSON", {}), ('{"a": NaN}', {}), ("[" * 100_000, {}),
+    ],
+)  # fmt: skip
+def test_of_a_call_that_was_cut_off_there_is_what_is_whole(written: str, given: dict[str, Any]) -> None:
+    call = CALL | {"function": {"name": "weather", "arguments": written}}
+    found = whole("length", content=None, tool_calls=[call])
+    assert (found["stop_reason"], found["content"][0]["input"]) == ("max_tokens", given)
+
+
 def chunk(delta: dict[str, Any] | None = None, **more: Any) -> bytes:
     choice = {"index": 0, "delta": delta or {}, "finish_reason": more.pop("finish", None)} | more.pop("choice", {})
     return b"data: " + json.dumps(FRAME | {"choices": [choice]} | more).encode() + b"\n\n"

@@ -44,7 +44,8 @@ def test_where_to_is_said_by_the_option_or_by_the_variables_of_the_specification
 
 @pytest.mark.parametrize(
     "environment",
-    [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, {"OTEL_EXPORTER_OTLP_ENDPOINT": HOST, "OTEL_SDK_DISABLED": "true"},
+    [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, {"ENDPOINT": HOST, "TRACES_ENDPOINT": HOST},
+     {"OTEL_EXPORTER_OTLP_ENDPOINT": HOST, "OTEL_SDK_DISABLED": "true"},
      {"OTEL_EXPORTER_OTLP_ENDPOINT": HOST, "OTEL_TRACES_EXPORTER": "none"}],
 )  # fmt: skip
 def test_nothing_goes_anywhere_unless_it_is_asked_for(environment: dict[str, str]) -> None:

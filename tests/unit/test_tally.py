@@ -97,6 +97,14 @@ async def desk(tmp_path, monkeypatch) -> AsyncIterator[Desk]:
     await opened.store.close()
 
 
+async def test_what_is_written_behind_a_line_that_an_earlier_engine_left_torn_is_whole(desk):
+    (desk.folder / FILES[0]).write_bytes(b'[1, 17, "local", "ada"')
+    await desk.again()
+    desk.post()
+    await desk.again()
+    assert (await desk.sums()).requests == 1
+
+
 @pytest.mark.parametrize("killed", [True, False])
 @pytest.mark.parametrize("written", [True, False])
 async def test_what_was_settled_is_counted_once_by_the_next_engine(desk, killed, written):

@@ -22,6 +22,7 @@ def request(traces: Traces, account: str = "local", status: int = 200, ttft_s: f
     traces.begin(trace)
     trace.account, trace.user, trace.status, trace.ttft_s = account, "u", status, ttft_s
     trace.deployment, trace.model = "accounts/local/deployments/chat", "accounts/fireworks/models/m"
+    trace.routed_in, trace.looked_up_in = (CLOCK.monotonic() + 0.1, 0.2), (CLOCK.monotonic() + 0.3, 0.4)
     for _ in range(tries):
         now = CLOCK.monotonic
         one = Attempt(now(), 0, 1, now(), Choice(f"chat-{trace.request_id}", 0, 1, 1, 1, 1), now(), now(), status=200)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import time
 import timeit
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from client.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable
 from engine.clock import FakeClock
 from engine.control.route import Candidate, Choice, choose
-from engine.gateway.sse import StreamReader
 from engine.gateway.traced import traced
 from engine.telemetry import tracing
 from engine.telemetry.deaths import Deaths
@@ -178,9 +176,9 @@ def test_a_whole_answer_is_laid_out_backwards_from_its_status_line() -> None:
     walk.place()
     tracing.sends()
     walk.pass_ms(200)
-    told = {"prefill-queue-duration": "0.010", "prefill-duration": "0.050", "generation-duration": "0.120",
-            "speculation-generated-tokens": "30", "speculation-acceptance": "0.75"}  # fmt: skip
+    told = {"prefill-queue-duration": "0.010", "prefill-duration": "0.050", "generation-duration": "0.120"}
     tracing.reported(200, [(f"fireworks-{name}".encode(), value.encode()) for name, value in told.items()])
+    tracing.drafted(30, 10)
     trace = walk.end(200, 0.06, (10, 0, 40))
     prefill, decode = named(spans_of(trace))["prefill"], named(spans_of(trace))["decode"]
     assert prefill.end == decode.start == pytest.approx(trace.began_wall_s + 0.081)
@@ -205,20 +203,16 @@ def test_what_a_replica_says_wrongly_spoils_nothing(nonsense: bytes) -> None:
     assert [one.name for one in spans_of(trace)][-2:] == ["prefill", "decode"], "as seen from the gateway"
 
 
-def test_a_stream_tells_of_speculation_in_its_last_chunk() -> None:
-    reader = StreamReader()
-    perf = {"speculation-generated-tokens": 9, "speculation-acceptance": 0.45, "backend-host": "r1"}
-    last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 12}, "perf_metrics": perf}
-    reader.feed(b"data: " + json.dumps(last).encode() + b"\n\ndata: [DONE]\n\n")
+@pytest.mark.parametrize(("accepted", "rejected"), [(0, 0), (-1, 4), (4, -1), (10**9, 0)])
+def test_where_nothing_was_drafted_or_nonsense_is_said_of_it_nothing_is_told(accepted: int, rejected: int) -> None:
     walk = Walk()
+    tracing.drafted(9, 11)  # nobody was asked yet
     walk.admit()
     walk.place()
-    tracing.sends()
-    tracing.reported(200, [])
-    tracing.measured(reader.perf)
-    tracing.measured({"speculation-acceptance": "garbled"})
-    told = named(spans_of(walk.end(200)))["replica r1"].attributes
-    assert (told["firedeck.speculation.accepted"], told["firedeck.speculation.drafted"]) == (9, 20)
+    tracing.drafted(accepted, rejected)
+    trace = walk.end(200, None, (10, 0, 40))
+    assert not any("speculation" in name for one in spans_of(trace) for name in one.attributes)
+    assert not any("Speculation" in line for line in explain(trace))
 
 
 def test_a_replica_that_is_lost_and_the_try_after_it_are_told_with_how_it_died() -> None:
@@ -333,6 +327,27 @@ def test_who_is_refused_when_it_is_known_what_for_was_never_admitted() -> None:
         " by ada (key k1); synthetic traffic.",
         "It was refused with 429 RESOURCE_EXHAUSTED after 2 ms: too many tokens.",
     ]
+
+
+def test_a_router_and_the_response_cache_have_spans_of_their_own_where_they_were_asked() -> None:
+    walk = Walk()
+    since = tracing.now()
+    walk.pass_ms(2)
+    tracing.routed("accounts/local/routers/r", "to chat, by weight", since)
+    walk.admit()
+    since = tracing.now()
+    walk.pass_ms(4)
+    tracing.looked_up(7.25, since)
+    spans = spans_of(walk.end(200))
+    [whole, admit, routed, looked] = spans
+    assert [one.name for one in spans] == [f"chat {MODEL}", "admit", "router r", "response cache"]
+    assert (routed.parent_id, looked.parent_id) == (admit.span_id, whole.span_id)
+    assert [round(1000 * ((one.end or 0) - one.start)) for one in spans] == [7, 3, 2, 4]
+    assert routed.attributes == {
+        "firedeck.router": "accounts/local/routers/r", "firedeck.router.reason": "to chat, by weight"
+    }  # fmt: skip
+    assert looked.attributes == {"firedeck.response_cache": "hit", "firedeck.response_cache.age": 7.25}
+    assert len({one.span_id for one in spans}) == 4
 
 
 def test_one_under_way_has_open_spans() -> None:
