@@ -109,13 +109,23 @@ class ModelFiles:
         entry = None if other else self._entries.get(name)
         return fetch.is_present(entry) if entry else (other or self.file_of(name)).exists()
 
+    def to_fetch(self, name: str, precision: str | None = None) -> Entry | None:
+        """The library's model whose file is fetched before anything is served of `name`; None where it is here, or
+        what is served is another file."""
+        model = self._models.get(name)
+        if model.is_adapter:
+            return self.to_fetch(self._models.served(name).name)
+        entry = None if self._other(name, precision) else self._entries.get(name)
+        return entry if entry and not fetch.is_present(entry) else None
+
     def file_of(self, name: str) -> Path:
         """Where the model's own file lies, or would lie."""
         details = self._models.get(name).firedeck
         return Path((details.file if details else None) or "")
 
     def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
-        """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
+        """What decides how much memory the model takes: while its file is not here by what the library knows of it, of
+        a user's whose file is gone or no GGUF file only its size.
 
         Reads the file's header the first time, some milliseconds: call it from a thread."""
         if name in self._nominal:
@@ -128,7 +138,7 @@ class ModelFiles:
                 return self.dimensions(self._models.served(name).name)
             entry = self._entries.get(name)
             told = (model.firedeck.size_bytes if model.firedeck else None) or 0
-            return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
+            return dimensions.expected(entry) if entry else Dimensions(weights_bytes=told)
 
     async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
         """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;

@@ -144,6 +144,8 @@ class Fleet:
             raise
         keeper.begin(first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
+        if missing := self.plans.to_fetch(made):
+            await keeper.announce("Normal", "FilesMissing", missing)
         keeper.start()
         if options.auto_deploy:
             await self.deployed.add_base(keeper, by=by)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from client.errors import InvalidArgument
-from engine import shape_files, shapes
+from engine import presets, shape_files, shapes
 from engine.clock import FakeClock
 from engine.shape_files import LOOK_EVERY_S, ShapeFiles
 
@@ -41,13 +41,13 @@ def written(folder: Path, text: str, *, at: int = 1) -> Path:
 
 
 def names(versions: shape_files.Versions) -> list[str]:
-    return [version.name for version in versions if version not in shape_files.library_versions()]
+    return [version.name for version in versions if version not in presets.library_versions()]
 
 
 def test_a_shape_belongs_to_the_account_of_its_model_and_comes_before_the_librarys(tmp_path):
     versions = shape_files.read([written(tmp_path, HEAD + V1 + V2)])
     assert names(versions) == [f"{SHAPE}/versions/v1", f"{SHAPE}/versions/v2"]
-    assert versions[2:] == shape_files.library_versions()
+    assert versions[2:] == presets.library_versions()
     assert versions[0].to_wire()["snapshot"] == {
         "name": SHAPE, "baseModel": "accounts/local/models/ours", "presetType": "CHAT", "maxContextLength": 4096,
         "maxBatchSize": 12, "ngramSpeculationLength": 3, "draftTokenCount": 8,
@@ -109,5 +109,5 @@ def test_a_changed_file_is_read_again_and_a_version_never_changes(tmp_path):
 
 
 def test_without_files_there_are_the_librarys_shapes():
-    assert ShapeFiles([], FakeClock()).versions() == shape_files.library_versions()
-    assert all(version.name.startswith(shapes.PREFIX) for version in shape_files.library_versions())
+    assert ShapeFiles([], FakeClock()).versions() == presets.library_versions()
+    assert all(version.name.startswith(shapes.PREFIX) for version in presets.library_versions())
