@@ -16,7 +16,7 @@ from client.names import Name
 from engine.api.common import Body, Caller, HouseDep, ReadMask, documented_body, object_body, shown
 from engine.house import House
 from engine.models import peft
-from engine.models.hugging_face import config, convert, vocabulary
+from engine.models.hugging_face import convert, fields, vocabulary
 from engine.preparing import sources
 from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
 
@@ -138,7 +138,7 @@ async def get_file(ticket: str, house: HouseDep) -> FileResponse:
 
 def _check_configs(files: Mapping[str, Path]) -> None:
     settings = files.get(vocabulary.CONFIG)
-    convert.check_config(files[config.NAME].read_bytes(), settings.read_bytes() if settings else b"{}")
+    convert.check_config(files[fields.NAME].read_bytes(), settings.read_bytes() if settings else b"{}")
 
 
 def _uploading(house: House, account: str, model_id: str) -> Model:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.errors import ResourceExhausted
 from engine.models import peft
-from engine.models.hugging_face import config, convert
+from engine.models.hugging_face import convert, fields
 from engine.preparing import errand
 from engine.preparing.checks import refused
 from engine.preparing.errand import Limits, Lost
@@ -23,7 +23,7 @@ CPU_S_BASE, CPU_S_PER_GIB = 300, 300
 
 def holds_base(files: Mapping[str, Path]) -> bool:
     """Whether the files are those of a base model; of an adapter there is another config too."""
-    return config.NAME in files and peft.CONFIG not in files
+    return fields.NAME in files and peft.CONFIG not in files
 
 
 def files_in(folder: Path) -> dict[str, Path]:
