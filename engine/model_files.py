@@ -15,7 +15,8 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.types import Model
 from engine.deployed_rules import check_owner
 from engine.model_facts import of_adapter, of_base
-from engine.models import dimensions, fetch, peft
+from engine.model_rules import conversation_of
+from engine.models import customized, dimensions, fetch, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.precision import check as check_prepared
@@ -77,10 +78,12 @@ class ModelFiles:
         if sources.holds_base(files):
             if base_model is not None:
                 raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
-            return await sources.converted(files, target, declared.display_name or declared.id)
+            talk = conversation_of(declared)
+            return await sources.converted(files, target, declared.display_name or declared.id, talk)
+        await asyncio.to_thread(customized.check_unused, files, declared.conversation_config, "an adapter")
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
         await self._checks.of_peft(files, base, target)
-        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
+        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS, customized.NAME)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
         """The full name of the base that an adapter is said to be for, which the account may use."""

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from client.errors import FailedPrecondition, InvalidArgument
-from engine.models import gguf_writer
+from engine.models import customized, gguf_writer
 from engine.models.cursor import open_regular
+from engine.models.customized import Conversation
 from engine.models.gguf_writer import FloatTensor
 from engine.models.hugging_face import config, fields, naming, vocabulary, weights
 
 MAX_JSON_BYTES = 64 << 20  # the largest vocabularies have 20 MB
 _FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # of enum llama_ftype
-_USED = (fields.NAME, vocabulary.NAME, vocabulary.CONFIG, vocabulary.TEMPLATE, weights.INDEX)
+_USED = (customized.NAME, fields.NAME, vocabulary.NAME, vocabulary.CONFIG, vocabulary.TEMPLATE, weights.INDEX)
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -38,21 +39,22 @@ def check_config(text: str | bytes, tokenizer_config: str | bytes = b"{}") -> No
         raise InvalidArgument(f"{vocabulary.CONFIG} is not a JSON object", field="tokenizerConfigJson")
 
 
-def convert(files: Mapping[str, Path], target: Path, name: str) -> Path:
+def convert(files: Mapping[str, Path], target: Path, name: str, talk: Conversation | None = None) -> Path:
     """Write the model in `files` (by name) to the GGUF file `target`, which appears whole or not at all. `name` is what
-    it calls itself, see `naming`. InvalidArgument for files that are unusable, FailedPrecondition for a sound model
-    that cannot be converted; both say why in a sentence."""
+    it calls itself, see `naming`; `talk` how it is talked with, where no fireworks.json says it. InvalidArgument for
+    files that are unusable, FailedPrecondition for a sound model that cannot be converted; both say why in a sentence.
+    """
     raw = _json(files, fields.NAME)
     model = config.read(raw)
     template = _text(files, vocabulary.TEMPLATE).decode(errors="replace") if vocabulary.TEMPLATE in files else None
     settings = _json(files, vocabulary.CONFIG) if vocabulary.CONFIG in files else {}
-    tokenizer = _json(files, vocabulary.NAME)
+    custom, tokenizer = customized.read(files, talk), _json(files, vocabulary.NAME)
     words = vocabulary.read(tokenizer, settings, raw, model.vocabulary, template)
     with weights.tensors(files, model) as tensors:
         metadata: dict[str, gguf_writer.Value] = {
             "general.architecture": model.architecture.name, "general.type": "model",
             "general.name": naming.named(name, tokenizer),
-            "general.file_type": _FILE_TYPES[_most(tensors)], **model.metadata(), **words,
+            "general.file_type": _FILE_TYPES[_most(tensors)], **model.metadata(), **words, **custom.metadata,
         }  # fmt: skip
         return gguf_writer.write(target, metadata, tensors)
 
