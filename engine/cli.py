@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,15 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
         if not name or "/" in name or name.count(":") == 1:
             raise click.BadParameter(f"{name!r} is no host name: write it without scheme, port and path")
     return names
+
+
+def _days(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, date], ...]:
+    """`MODEL=DAY` each."""
+    parts = [text.partition("=") for text in given]
+    try:
+        return tuple((model, date.fromisoformat(day)) for model, _, day in parts)
+    except ValueError as error:
+        raise click.BadParameter(f"write MODEL=DAY, the day as 2027-12-31 ({error})") from None
 
 
 @click.command(
@@ -137,6 +146,13 @@ def _host_names(ctx: click.Context, option: click.Parameter, names: tuple[str, .
     help="A model of the library that every key may ask without a deployment, best effort.  [default: none]",
 )
 @click.option(
+    "--serverless-until",
+    multiple=True,
+    metavar="MODEL=DAY",
+    callback=_days,
+    help="From when on one of these is not there any more (2027-12-31): 14 days away at least.  [default: it stays]",
+)
+@click.option(
     "--serverless-rpm",
     default=REQUESTS_PER_MINUTE,
     show_default=True,
@@ -158,7 +174,8 @@ def serve(
     demo: bool, rehearse: bool, region: str | None, accelerator_type: str | None, price_per_hour: float | None,
     prices: Path | None, shapes: tuple[Path, ...], simulate: Path | None, model_folders: tuple[Path, ...],
     unload_addons_after: timedelta, otlp_endpoint: str | None, grpc_port: int | None, grpc_descriptors: Path | None,
-    serverless: tuple[str, ...], serverless_rpm: int, serverless_replicas: int, serverless_addons: bool,
+    serverless: tuple[str, ...], serverless_until: tuple[tuple[str, date], ...], serverless_rpm: int,
+    serverless_replicas: int, serverless_addons: bool,
     log_level: str, until_eof: bool,
 ) -> None:  # fmt: skip
     """Run the engine in the foreground; end it with Ctrl-C."""
@@ -190,7 +207,7 @@ def serve(
         unload_addons_after_s=_seconds("--unload-addons-after", unload_addons_after) or None,
         grpc_port=grpc_port,
         grpc_descriptors=grpc_descriptors,
-        serverless=Serverless(serverless, serverless_rpm, serverless_replicas, serverless_addons),
+        serverless=Serverless(serverless, serverless_rpm, serverless_replicas, serverless_addons, serverless_until),
     )
     if until_eof:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -245,6 +262,7 @@ class _Greeting:
     async def __call__(self, engine: object, base_url: str) -> None:
         from engine.app import Engine
         from engine.demo import add_demo_deployments
+        from engine.fleet.serverless import offered
 
         assert isinstance(engine, Engine)
         if self._demo:
@@ -256,8 +274,9 @@ class _Greeting:
             click.echo(f"  SIMULATED {nodes} virtual nodes of {simulate}: no model answers here", err=True)
         click.echo(f"  state     {self._data_dir}", err=True)
         click.echo(f"  key       {self._data_dir / ADMIN_KEY_FILE}", err=True)
-        if models := engine.settings.serverless.names:
-            click.echo(f"  serverless {', '.join(name.rpartition('/')[2] for name in models)}", err=True)
+        if models := offered(engine.house.fleet):
+            told = (f"{name} until {day}" if day else name for name, day in models.items())
+            click.echo(f"  serverless {', '.join(told)}", err=True)
         where = "" if self._data_dir == default_data_dir() else f"FIREDECK_DATA_DIR={shlex.quote(str(self._data_dir))} "
         click.echo(f"  dashboard {where}firedeck", err=True)
         sys.stderr.flush()

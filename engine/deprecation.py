@@ -1,7 +1,8 @@
 """When models end: what a `deprecationDate` means before that day, and from it on. Pure functions over wire types.
 
     before    answers carry its day (`Sunset`, RFC 8594); a public model's users have NOTICE at least
-    from then nobody deploys the model anew; what is deployed goes on
+    from then nobody deploys the model anew; what is deployed goes on. One of the library is deployed as before: it
+              leaves serverless on that day (`engine.serverless`)
 
 Source: https://docs.fireworks.ai (models leave serverless with two weeks' notice at least)
 """
@@ -57,6 +58,10 @@ def check_removable(model: Model, today: date) -> None:
         raise FailedPrecondition(
             f"{model.name} is public, and was promised until {day}", field="name", hint="delete it from that day on"
         )
+
+
+def wire_date(day: date) -> TypeDate:
+    return TypeDate(year=day.year, month=day.month, day=day.day)
 
 
 def sunset(day: date) -> str:

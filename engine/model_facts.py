@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from client.errors import InvalidArgument
+from client.model_types import ConversationConfig
 from client.types import READY, BaseModelDetails, Model, ModelFile, PreparedPrecision
 from engine.model_rules import LORA
 from engine.models import fetch, gguf, own_adapters, own_models
@@ -69,6 +72,8 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             "supports_tools": info.has_chat_template,
             "supports_lora": True,
             "supported_precisions": own_precisions(info.quantization),
+            "conversation_config": _conversation(info.conversation) or declared.conversation_config,
+            "default_sampling_params": _numbers(info.defaults),
             "base_model_details": BaseModelDetails(
                 parameter_count=str(info.parameter_count), model_type=info.architecture, moe=bool(info.expert_count)
             ),
@@ -100,6 +105,31 @@ def completed(model: Model) -> Model:
     if info.size_bytes != file.size_bytes or str(info.parameter_count) != details.parameter_count:
         return model
     return model.model_copy(update={"base_model_details": details.model_copy(update={"moe": bool(info.expert_count)})})
+
+
+def _conversation(told: str | None) -> ConversationConfig | None:
+    """As the file has it, but for its template; None where it says nothing that can be read."""
+    found = _parsed(told)
+    style, system = found.get("style"), found.get("system")
+    return (
+        ConversationConfig(style=style, system=system if isinstance(system, str) else None)
+        if isinstance(style, str)
+        else None
+    )
+
+
+def _numbers(told: str | None) -> dict[str, float] | None:
+    """The defaults that are numbers: the wire has no others."""
+    kept = {name: float(value) for name, value in _parsed(told).items() if type(value) in (int, float)}
+    return kept or None
+
+
+def _parsed(told: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(told) if told else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def of_adapter(declared: Model, checked: own_adapters.OwnAdapter, now: datetime) -> Model:

@@ -16,7 +16,8 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.types import Model
 from engine.deployed_rules import check_owner
 from engine.model_facts import of_adapter, of_base
-from engine.models import dimensions, fetch, peft
+from engine.model_rules import conversation_of
+from engine.models import customized, dimensions, fetch, peft
 from engine.models.catalogue import Entry
 from engine.models.dimensions import Dimensions
 from engine.precision import check as check_prepared
@@ -81,10 +82,12 @@ class ModelFiles:
         if sources.holds_base(files):
             if base_model is not None:
                 raise InvalidArgument("these files are no adapter's", field="baseModel", hint="leave baseModel out")
-            return await sources.converted(files, target, declared.display_name or declared.id)
+            talk = conversation_of(declared)
+            return await sources.converted(files, target, declared.display_name or declared.id, talk)
+        await asyncio.to_thread(customized.check_unused, files, declared.conversation_config, "an adapter")
         base = await self._base_file(self._base_of(peft.CONFIG, base_model, declared.name.split("/")[1]))
         await self._checks.of_peft(files, base, target)
-        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS)]
+        return [name for name in files if name not in (peft.CONFIG, peft.WEIGHTS, customized.NAME)]
 
     def _base_of(self, file: str, base_model: str | None, account: str) -> str:
         """The full name of the base that an adapter is said to be for, which the account may use."""
@@ -116,13 +119,23 @@ class ModelFiles:
         entry = None if other else self._entries.get(name)
         return fetch.is_present(entry) if entry else (other or self.file_of(name)).exists()
 
+    def to_fetch(self, name: str, precision: str | None = None) -> Entry | None:
+        """The library's model whose file is fetched before anything is served of `name`; None where it is here, or
+        what is served is another file."""
+        model = self._models.get(name)
+        if model.is_adapter:
+            return self.to_fetch(self._models.served(name).name)
+        entry = None if self._other(name, precision) else self._entries.get(name)
+        return entry if entry and not fetch.is_present(entry) else None
+
     def file_of(self, name: str) -> Path:
         """Where the model's own file lies, or would lie."""
         details = self._models.get(name).firedeck
         return Path((details.file if details else None) or "")
 
     def dimensions(self, name: str, precision: str | None = None) -> Dimensions:
-        """What decides how much memory the model takes; only its size while its file is not here, or no GGUF file.
+        """What decides how much memory the model takes: while its file is not here by what the library knows of it, of
+        a user's whose file is gone or no GGUF file only its size.
 
         Reads the file's header the first time, some milliseconds: call it from a thread."""
         if name in self._nominal:
@@ -135,7 +148,7 @@ class ModelFiles:
                 return self.dimensions(self._models.served(name).name)
             entry = self._entries.get(name)
             told = (model.firedeck.size_bytes if model.firedeck else None) or 0
-            return Dimensions(weights_bytes=entry.expected_bytes if entry else told)
+            return dimensions.expected(entry) if entry else Dimensions(weights_bytes=told)
 
     async def bring(self, name: str, progress: Progress, precision: str | None = None) -> Path:
         """The path of the file that the model is served by: its own, fetched into the cache first when it is not there;

@@ -12,12 +12,15 @@ from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import MODEL_OUTPUT_ONLY, Model
 from engine import deprecation, masks
 from engine.access import bodies
+from engine.models.customized import Conversation, conversation
 from engine.wire_paths import find
 
 LORA = "HF_PEFT_ADDON"
 SERVED_KINDS = frozenset({"HF_BASE_MODEL", "CUSTOM_MODEL", "EMBEDDING_MODEL", "DRAFT_ADDON", LORA})
 # What the file says, or what the deployments that stand on it rest on.
-FIXED = frozenset({"kind", "peft_details", "context_length", "base_model_details", "use_hf_apply_chat_template"})
+FIXED = frozenset({
+    "kind", "peft_details", "context_length", "base_model_details", "use_hf_apply_chat_template", "conversation_config",
+})  # fmt: skip
 
 
 def read(body: Any) -> Model:
@@ -64,11 +67,15 @@ def _check(spec: Model) -> None:
             field="kind",
             hint=f"served: {', '.join(sorted(SERVED_KINDS))}",
         )
-    if spec.conversation_config is not None:
-        raise FailedPrecondition(
-            "conversationConfig is not served: the chat template is the file's own", field="conversationConfig",
-            hint="leave it out, and write the template into the GGUF file",
-        )  # fmt: skip
+    conversation_of(spec)
+
+
+def conversation_of(spec: Model) -> Conversation | None:
+    """How a model is to be talked with, if that was said. FailedPrecondition for a style that is not served."""
+    given = spec.conversation_config
+    if given is None:
+        return None
+    return conversation(given.style, given.template, given.system, "conversationConfig")
 
 
 def _wire(field: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from client.enums import AUTO, PRECISION_LABEL, PRECISIONS
 from client.errors import FailedPrecondition, InvalidArgument
+from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, MeasuredFile, Model, PreparedPrecision
 
 # NF4 spaces its 16 values by a normal distribution (QLoRA, arXiv 2305.14314); IQ4_NL has 16 unevenly spaced ones too.
@@ -24,6 +25,7 @@ AGREEMENT_MIN = 0.95  # of all places of the test text: below that AUTO takes no
 PERPLEXITY_MAX = 1.05  # times that of the model's own file
 PROMPT_TOKENS, ANSWER_TOKENS = 512, 128  # of the request by which AUTO compares speeds
 _QUANTIZED = ("FP8", "FP4", "NF4")  # beginnings of those that, as documented, take no adapters
+_LIBRARY = f"accounts/{LIBRARY_ACCOUNT}/"
 _UNSPECIFIED = "PRECISION_UNSPECIFIED"
 
 
@@ -75,10 +77,17 @@ def check(model: Model, precision: str | None) -> None:
         why = f"{model.name} is being prepared in {precision} ({pending.stage or 'it waits its turn'})"
         raise FailedPrecondition(why, field="precision", hint=f"wait: {command(model.name, str(precision))} --wait")
     can = precision in ANALOGUES and model.firedeck is not None and model.firedeck.file is not None
-    remedy = command(model.name, str(precision)) if can else "leave precision out, or take another"
+    remedy = _making(model, str(precision)) if can else "leave precision out, or take another"
     raise FailedPrecondition(
         f"{model.name} is not prepared in {precision}: it has {_there(model)}", field="precision", hint=remedy
     )
+
+
+def _making(model: Model, precision: str) -> str:
+    """The commands that make a precision, of a model whose own file may not be here yet."""
+    here = model.firedeck is None or model.firedeck.on_disk or not model.name.startswith(_LIBRARY)
+    make = command(model.name, precision)
+    return make if here else f"firedeck model pull {model.id}, then {make}"
 
 
 def settled(asked: Deployment, model: Model, before: Deployment | None = None) -> Deployment:

@@ -1,4 +1,4 @@
-"""Deployment shapes as files: the library's own, and those of an operator (`firedeck serve --shapes FILE.toml`).
+"""Deployment shapes of an operator, as files (`firedeck serve --shapes FILE.toml`); the library's are `engine.presets`.
 
     [[shape]]
     id = "support"
@@ -30,8 +30,6 @@ import logging
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,7 @@ from client.names import Name, check_id
 from engine import shapes
 from engine.access import bodies
 from engine.clock import Clock
+from engine.presets import library_versions
 from engine.published_shapes import PublishedShapes
 
 log = logging.getLogger(__name__)
@@ -51,12 +50,6 @@ Versions = tuple[DeploymentShapeVersion, ...]
 _OF_SHAPE = ("base_model", "display_name", "description", "preset_type")
 _BOOK_KEPT = {"name", *_OF_SHAPE, "create_time", "update_time", "model_type", "parameter_count"}
 _SETTINGS = frozenset(DeploymentShape.model_fields) - _BOOK_KEPT
-
-
-@cache
-def library_versions() -> Versions:
-    """Every version of every shape of the library, the oldest of each first, in the order of the catalogue."""
-    return parse(files("engine").joinpath("shapes.toml").read_text("utf-8"), datetime.now(UTC))
 
 
 class ShapeFiles:

@@ -1,7 +1,8 @@
 """What transformers' decoders compute, in plain numpy: an answer of its own for what is converted.
 
-Written from the published descriptions of the models (transformers' documentation of Llama, Qwen2, Qwen3, Gemma2 and
-Gemma3; RoPE: arXiv 2104.09864), in 64 bits. It reads a folder as transformers save it, and knows nothing of GGUF.
+Written from the published descriptions of the models (transformers' documentation of Llama, Mixtral, Qwen2, Qwen3,
+Qwen3-MoE, Phi-3, Gemma2 and Gemma3; RoPE: arXiv 2104.09864, LongRoPE: 2402.13753), in 64 bits. It reads a
+folder as transformers save it, and knows nothing of GGUF.
 """
 
 from __future__ import annotations
@@ -35,6 +36,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True, "rope_theta": 1_000_000.0, "head_dim": 32,
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
     },
+    "mixtral": {
+        "architectures": ["MixtralForCausalLM"], "tie_word_embeddings": False, "rope_theta": 1_000_000.0,
+        "num_local_experts": 4, "num_experts_per_tok": 2,
+    },
+    "qwen3moe": {
+        "architectures": ["Qwen3MoeForCausalLM"], "tie_word_embeddings": False, "rope_theta": 1_000_000.0,
+        "head_dim": 32, "num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 48,
+        "norm_topk_prob": True,
+    },
+    "phi3": {
+        "architectures": ["Phi3ForCausalLM"], "tie_word_embeddings": False, "rope_theta": 10_000.0,
+        "sliding_window": 128, "original_max_position_embeddings": 128,
+        "rope_scaling": {
+            "type": "longrope", "short_factor": [1.0, 1.1, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0],
+            "long_factor": [9.0] * 8,
+        },
+    },
     "gemma2": {
         "architectures": ["Gemma2ForCausalLM"], **_GEMMA, "attn_logit_softcapping": 4.0, "rope_theta": 10_000.0,
         "final_logit_softcapping": 3.0, "num_hidden_layers": 3,
@@ -44,6 +62,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "num_hidden_layers": 3,
     },
 }  # fmt: skip
+# Where the experts of a layer are, and what their gate, up and down are called.
+EXPERT_NAMES = {
+    "mixtral": ("block_sparse_moe.experts", "w1", "w3", "w2"),
+    "qwen3moe": ("mlp.experts", "gate_proj", "up_proj", "down_proj"),
+}
 QWEN2_WORDS = {
     "type": "Sequence",
     "pretokenizers": [
@@ -92,15 +115,30 @@ def _random(config: Mapping[str, Any], kind: str, seed: int) -> dict[str, NDArra
         at = f"model.layers.{layer}."
         found |= {f"{at}{name}.weight": norm(WIDTH) for name in norms}
         rows = {"q": HEADS * head, "k": KEYS * head, "v": KEYS * head}
-        found |= {f"{at}self_attn.{one}_proj.weight": matrix(size, WIDTH, 1.5) for one, size in rows.items()}
+        fused = kind == "phi3"
+        if fused:
+            found[f"{at}self_attn.qkv_proj.weight"] = matrix(sum(rows.values()), WIDTH, 1.5)
+        else:
+            found |= {f"{at}self_attn.{one}_proj.weight": matrix(size, WIDTH, 1.5) for one, size in rows.items()}
         found[f"{at}self_attn.o_proj.weight"] = matrix(WIDTH, HEADS * head)
-        found |= {f"{at}mlp.{one}_proj.weight": matrix(INNER, WIDTH) for one in ("gate", "up")}
-        found[f"{at}mlp.down_proj.weight"] = matrix(WIDTH, INNER)
+        path, gate, up, down = EXPERT_NAMES.get(kind, ("mlp", "gate_proj", "up_proj", "down_proj"))
+        experts, inner = experts_of(config), config.get("moe_intermediate_size", INNER)
+        for part in [f"{at}{path}.{number}" for number in range(experts)] or [f"{at}{path}"]:
+            inputs = {"gate_up_proj": 2 * inner} if fused else {gate: inner, up: inner}
+            found |= {f"{part}.{one}.weight": matrix(size, WIDTH) for one, size in inputs.items()}
+            found[f"{part}.{down}.weight"] = matrix(WIDTH, inner)
+        if experts:
+            found[f"{at}{path.rpartition('.')[0]}.gate.weight"] = matrix(experts, WIDTH, 2.0)
         if kind == "qwen2":
             found |= {f"{at}self_attn.{one}_proj.bias": matrix(1, size, 16.0)[0] for one, size in rows.items()}
-        if kind in ("qwen3", "gemma3"):
+        if kind in ("qwen3", "qwen3moe", "gemma3"):
             found |= {f"{at}self_attn.{one}_norm.weight": norm(head) for one in "qk"}
     return found
+
+
+def experts_of(config: Mapping[str, Any]) -> int:
+    """In each layer; 0: it is no mixture."""
+    return int(config.get("num_local_experts") or config.get("num_experts") or 0)
 
 
 class Reference:
@@ -118,7 +156,8 @@ class Reference:
             .astype(np.float64)
             for name, one in header.items()
         }
-        self.gemma = self.config["architectures"][0].startswith("Gemma")
+        name = self.config["architectures"][0]
+        self.gemma, self.mixtral = name.startswith("Gemma"), name.startswith("Mixtral")
 
     def adapt(self, adapter: Mapping[str, NDArray[Any]], scale: float) -> None:
         """Put an adapter, by PEFT's names, into the weights: W + scale B A."""
@@ -149,9 +188,12 @@ class Reference:
     def _attention(self, x: Floats, layer: int) -> Floats:
         head = self.config.get("head_dim", WIDTH // HEADS)
         at, places = f"model.layers.{layer}.self_attn.", len(x)
-        q, k, v = (
-            (self._linear(x, f"{at}{one}_proj")).reshape(places, -1, head).swapaxes(0, 1) for one in ("q", "k", "v")
-        )
+        if f"{at}qkv_proj.weight" in self.weights:
+            cuts = (HEADS * head, (HEADS + KEYS) * head)
+            parts = np.split(self._linear(x, f"{at}qkv_proj"), cuts, axis=1)
+        else:
+            parts = [self._linear(x, f"{at}{one}_proj") for one in ("q", "k", "v")]
+        q, k, v = (one.reshape(places, -1, head).swapaxes(0, 1) for one in parts)
         if f"{at}q_norm.weight" in self.weights:
             q, k = self._norm(q, f"{at}q_norm"), self._norm(k, f"{at}k_norm")
         local = self._is_local(layer)
@@ -177,15 +219,39 @@ class Reference:
         base = (
             self.config.get("rope_local_base_freq", self.config["rope_theta"]) if local else self.config["rope_theta"]
         )
-        factor = (self.config.get("rope_scaling") or {}).get("factor", 1.0)
+        scaling = self.config.get("rope_scaling") or {}
+        factor, gain = np.array(scaling.get("short_factor") or scaling.get("factor", 1.0)), 1.0
+        if "short_factor" in scaling:
+            before = self.config["original_max_position_embeddings"]
+            gain = np.sqrt(1 + np.log(self.config["max_position_embeddings"] / before) / np.log(before))
         angles = np.arange(x.shape[1])[:, None] / factor * base ** (-np.arange(0, head, 2) / head)
-        cos, sin = np.cos(angles), np.sin(angles)
+        cos, sin = np.cos(angles) * gain, np.sin(angles) * gain
         first, second = x[..., : head // 2], x[..., head // 2 :]
         return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
     def _feed_forward(self, x: Floats, at: str) -> Floats:
-        gate, up = self._linear(x, f"{at}mlp.gate_proj"), self._linear(x, f"{at}mlp.up_proj")
+        if experts_of(self.config):
+            return self._mixture(x, at)
+        if f"{at}mlp.gate_up_proj.weight" in self.weights:
+            gate, up = np.split(self._linear(x, f"{at}mlp.gate_up_proj"), 2, axis=1)
+        else:
+            gate, up = self._linear(x, f"{at}mlp.gate_proj"), self._linear(x, f"{at}mlp.up_proj")
         return self._linear(_gelu(gate) * up if self.gemma else gate / (1 + np.exp(-gate)) * up, f"{at}mlp.down_proj")
+
+    def _mixture(self, x: Floats, at: str) -> Floats:
+        """Of each place the best experts, by shares of the router's softmax that are made to sum up to 1."""
+        path, gate, up, down = EXPERT_NAMES["mixtral" if self.mixtral else "qwen3moe"]
+        scores = self._linear(x, f"{at}{path.rpartition('.')[0]}.gate")
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        found = np.zeros_like(x)
+        for place, row in enumerate(shares):
+            best = np.argsort(-row)[: self.config["num_experts_per_tok"]]
+            for number in best:
+                one, expert = x[place : place + 1], f"{at}{path}.{number}."
+                g, u = self._linear(one, f"{expert}{gate}"), self._linear(one, f"{expert}{up}")
+                made = self._linear(g / (1 + np.exp(-g)) * u, f"{expert}{down}")
+                found[place] += made[0] * row[number] / row[best].sum()
+        return found
 
     def _linear(self, x: Floats, name: str) -> Floats:
         return x @ self.weights[f"{name}.weight"].T + self.weights.get(f"{name}.bias", 0.0)

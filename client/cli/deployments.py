@@ -16,6 +16,7 @@ from client.cli.options import each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.errors import NotFound
 from client.listing import ListOptions
+from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 from client.types import Deployment
 
@@ -59,6 +60,7 @@ def create(
             accept_shapeless_risk=accept_shapeless_risk, disable_auto_deploy=disable_auto_deploy,
             disable_speculative_decoding=disable_speculative_decoding,
         )  # fmt: skip
+        await _tell_missing(client, made, output)
         if patience is not None and not dry_run:
             made = await client.wait.ready(made.name, patience, teller(quiet=output == out.QUIET))
         _show(made, output, rehearsed="this would be created" if dry_run else "")
@@ -199,6 +201,18 @@ def undelete(
         _show(await _settled(client, back, patience), output)
 
     run(work, base_url, api_key, account)
+
+
+async def _tell_missing(client: Client, made: Deployment, output: str) -> None:
+    """Which models of the library are still to be fetched: a replica that starts does so."""
+    own, draft = made.base_model if not made.precision else None, made.draft_model if made.draft_token_count else None
+    asked = [name for name in (own, draft) if name and name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")]
+    for name in asked if output != out.QUIET and not made.simulated else ():
+        model = await client.models.get(name)
+        if model.firedeck is not None and not model.firedeck.on_disk:
+            out.tell(
+                f"{model.id} is not here yet: a replica fetches it first, or: firedeck model pull {model.id}", output
+            )
 
 
 async def _settled(client: Client, changed: Deployment, patience: timedelta | None) -> Deployment:

@@ -178,7 +178,9 @@ def download(
 def _tell_deprecated(models: Sequence[Model], output: str) -> None:
     for one in models:
         if (day := one.deprecation_date) is not None and day.year:
-            out.tell(f"{one.id} is deprecated from {day.year}-{day.month or 1:02}-{day.day or 1:02} on", output)
+            when = f"{day.year}-{day.month or 1:02}-{day.day or 1:02}"
+            ends = f"leaves serverless on {when}" if one.supports_serverless else f"is deprecated from {when} on"
+            out.tell(f"{one.id} {ends}", output)
 
 
 def _watched(output: str) -> Progress:

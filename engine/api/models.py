@@ -21,7 +21,7 @@ from engine.keys import Principal
 from engine.masks import update_paths
 from engine.models.fetch import models_dir
 from engine.preparing import sources
-from engine.serverless import is_shared
+from engine.serverless import is_shared, until
 
 router = APIRouter(tags=["models"])
 _MODELS = "/v1/accounts/{account}/models"
@@ -127,7 +127,7 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
 
     A LoRA adapter needs `baseModel`, the model that it was trained on. `file` may be a folder, of which the engine
     makes a GGUF file: an adapter's that PEFT has saved (`adapter_config.json` and `adapter_model.safetensors`), or that
-    of a model of the llama family that transformers have saved (`config.json`, `tokenizer.json` and safetensors).
+    of a model that transformers have saved (`config.json`, `tokenizer.json` and safetensors).
     Admins may register any file, others those of the engine's model folders: of other files they learn nothing, not
     even whether there are such.
     """
@@ -175,8 +175,8 @@ def _as_seen_by(caller: Principal, model: Model) -> Model:
 
 
 def _with_refs(house: House, models: list[Model], account: str, *, include: bool = True) -> list[Model]:
-    """The models with whether they are served serverless and, to `include` that, where the account finds them
-    deployed."""
+    """The models with whether they are served serverless, and until when, and, to `include` that, where the account
+    finds them deployed."""
     refs: dict[str, list[DeployedModelRef]] = {}
     for record in house.fleet.deployed.all() if include or house.fleet.keepers(LIBRARY_ACCOUNT) else ():
         if record.public or record.name.split("/")[1] == account:
@@ -189,8 +189,9 @@ def _with_refs(house: House, models: list[Model], account: str, *, include: bool
     def told(model: Model) -> Model:
         there = refs.get(model.name, [])
         facts: dict[str, Any] = {"deployed_model_refs": there} if include else {}
-        if any(is_shared(ref.deployment) for ref in there):
-            facts["supports_serverless"] = True
+        if shared := next((ref.deployment for ref in there if is_shared(ref.deployment)), None):
+            day = until(house.fleet.get(shared).deployment)
+            facts |= {"supports_serverless": True} | ({"deprecation_date": deprecation.wire_date(day)} if day else {})
         return model.model_copy(update=facts)
 
     return [told(model) for model in models]

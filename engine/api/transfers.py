@@ -13,10 +13,11 @@ from fastapi.responses import FileResponse
 from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import DownloadEndpoint, Model, UploadEndpoint, UploadValidation
 from client.names import Name
+from engine import model_rules
 from engine.api.common import Body, Caller, HouseDep, ReadMask, documented_body, object_body, shown
 from engine.house import House
-from engine.models import peft
-from engine.models.hugging_face import config, convert, vocabulary
+from engine.models import customized, peft
+from engine.models.hugging_face import convert, fields, vocabulary
 from engine.preparing import sources
 from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
 
@@ -60,7 +61,7 @@ async def validate_upload(
         base = model.peft_details.base_model if model.is_adapter and model.peft_details else None
         unused: list[str] = []
         if config_only and sources.holds_base(files):
-            await asyncio.to_thread(_check_configs, files)
+            await asyncio.to_thread(_check_configs, files, model)
             return shown(UploadValidation())
         if peft.CONFIG in files or sources.holds_base(files):
             file = house.uploads.converted(model.name)
@@ -68,6 +69,7 @@ async def validate_upload(
             unused = [f"{name} is not used" for name in left]
         else:
             file = house.uploads.gguf_of(model.name)
+            await asyncio.to_thread(customized.check_unused, files, model.conversation_config, "a GGUF file")
         checked = await house.library.files.checked(model, file, base)
         _check_rank(checked)
         if not config_only:
@@ -136,9 +138,10 @@ async def get_file(ticket: str, house: HouseDep) -> FileResponse:
     return FileResponse(path, media_type="application/octet-stream", filename=meant.file)
 
 
-def _check_configs(files: Mapping[str, Path]) -> None:
+def _check_configs(files: Mapping[str, Path], declared: Model) -> None:
+    customized.read(files, model_rules.conversation_of(declared))
     settings = files.get(vocabulary.CONFIG)
-    convert.check_config(files[config.NAME].read_bytes(), settings.read_bytes() if settings else b"{}")
+    convert.check_config(files[fields.NAME].read_bytes(), settings.read_bytes() if settings else b"{}")
 
 
 def _uploading(house: House, account: str, model_id: str) -> Model:

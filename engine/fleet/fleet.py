@@ -37,6 +37,7 @@ from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
 from engine.fleet.takeover import restore, take_over
 from engine.published_shapes import PublishedShapes
+from engine.serverless import until
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions
 
@@ -148,6 +149,8 @@ class Fleet:
             raise
         keeper.begin(first_count(made))
         await keeper.announce("Normal", "Created", f"by {by}: {made.base_model}, {counts(made)}")
+        if missing := self.plans.to_fetch(made):
+            await keeper.announce("Normal", "FilesMissing", missing)
         keeper.start()
         if options.auto_deploy:
             await self.deployed.add_base(keeper, by=by)
@@ -295,7 +298,8 @@ class Fleet:
         """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
         used for a week, and unload adapters that nobody uses.
 
-        Nothing goes because a clock was set: so much time has to have gone by as well.
+        None of these goes because a clock was set: so much time has to have gone by as well. What is served serverless
+        goes on the day of the calendar that its users were told.
         """
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.beat()
@@ -303,6 +307,9 @@ class Fleet:
             if keeper.deleted:
                 if is_gone(keeper, self.rooms.clock.wall()):
                     await self._purge.drop(keeper)
+            elif (day := until(keeper.deployment)) is not None and day <= self.rooms.clock.wall().date():
+                why = f"its notice, which ended on {day}"
+                await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
             elif auto_delete_in_s(keeper) == 0:
                 why = f"nobody, after {DELETE_AFTER.days} days without a request"
                 await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)

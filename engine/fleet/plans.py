@@ -17,6 +17,7 @@ from engine.library import Library
 from engine.placement.port import Driver
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, judged, reshaped
+from engine.units import gib
 
 SIMULATED_LABEL = "firedeck.simulated"
 
@@ -117,6 +118,19 @@ class Plans:
         loads both."""
         if deployment.draft_model:
             self._library.get(deployment.draft_model, "draftModel")
+
+    def to_fetch(self, deployment: Deployment) -> str:
+        """Which of its models' files are not here yet, how large they are, and what fetches them beforehand; "" where
+        none is missing. A replica that starts fetches them otherwise."""
+        if not self._driver.reads_files:
+            return ""
+        draft = deployment.draft_model if deployment.draft_token_count else None
+        asked = ((deployment.base_model, deployment.precision), (draft, None))
+        wanted = [self._library.files.to_fetch(name, precision) for name, precision in asked if name]
+        missing = [entry for entry in wanted if entry is not None]
+        sizes = " and ".join(f"{one.id} (about {gib(one.expected_bytes)})" for one in missing)
+        pulls = " && ".join(f"firedeck model pull {one.id}" for one in missing)
+        return f"{sizes} is fetched when a replica starts, or before: {pulls}" if missing else ""
 
     def _resolve(self, spec: Deployment, account: str) -> None:
         if spec.base_model is not None:

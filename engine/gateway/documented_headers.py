@@ -34,7 +34,10 @@ SENT: dict[str, tuple[str, Json]] = {
 
 ALWAYS: Json = {
     "x-request-id": _told("What `firedeck explain` asks for", _TEXT),
-    "sunset": _told("Only of a model with a deprecationDate: from when on nobody deploys it anew (RFC 8594)", _TEXT),
+    "sunset": _told(
+        "Only of a model with a deprecationDate: when it leaves serverless, or is not deployed anew (RFC 8594)",
+        _TEXT,
+    ),
     "x-firedeck-simulated": _told("Only of an engine whose fleet is simulated", {"const": "true"}),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
@@ -10,6 +11,7 @@ from client.router_types import Router
 from engine.fleet.keeper import Keeper
 from engine.house import House
 from engine.model_rules import LORA
+from engine.serverless import is_shared, until
 
 ROUTER = "ROUTER"  # a kind of firedeck's own beside the documented ones of models
 
@@ -37,14 +39,20 @@ def models_of(house: House, account: str) -> list[dict[str, Any]]:
     return list(listed.values())
 
 
+def ends_on(house: House, keeper: Keeper) -> date | None:
+    """The day from which on nobody deploys its model anew, or of a serverless one asks it; None for no such day."""
+    deployment = keeper.deployment
+    return until(deployment) if is_shared(keeper.name) else house.library.deprecated_on(deployment.base_model or "")
+
+
 def _model(house: House, model_id: str, keeper: Keeper) -> dict[str, Any]:
-    """`deprecation_date` is there of one that is not deployed anew from that day on."""
+    """`deprecation_date` is there of one that ends on that day, see `ends_on`."""
     deployment = keeper.deployment
     model = house.library.get(deployment.base_model or "")
     served = house.library.served(model.name)
     library = model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")
     chats = bool(served.use_hf_apply_chat_template)
-    day = house.library.deprecated_on(model.name)
+    day = ends_on(house, keeper)
     extra = {"deprecation_date": day.isoformat()} if day is not None else {}
     return {
         "id": model_id,

@@ -38,7 +38,7 @@ from engine.gateway import verdict
 from engine.gateway.admit import Admission, Visit
 from engine.gateway.exchange import ADDON_HEADER, COMPUTED, GENERATES, POOLS, Exchange, ParsedRequest, sent_headers
 from engine.gateway.messages import COUNT, MESSAGES
-from engine.gateway.models import models_of
+from engine.gateway.models import ends_on, models_of
 from engine.gateway.policy import passage_of
 from engine.gateway.prompt import isolated, prompt_of
 from engine.gateway.relay import break_off
@@ -168,7 +168,7 @@ class Gateway:
         tracing.asks(keeper.name, base, addon, stream=exchange.stream, synthetic=synthetic)
         context = keeper.deployment.max_context_length
         way = self.shield.way(keeper, ParsedRequest(caller, fields, addon, scope))
-        if (day := self._house.library.deprecated_on(base)) is not None:
+        if (day := ends_on(self._house, keeper)) is not None:
             visit.told_besides.append((b"sunset", sunset(day).encode()))
         exchange.shorten(visit.charge(fields, body, generates=path in GENERATES, context=context))
         simulated = self._house.fleet.rooms.driver.simulated

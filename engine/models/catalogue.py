@@ -71,6 +71,19 @@ Source = tuple[PypiPart, ...] | HfSource | UrlSource
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """The counts of a decoder that decide what it takes besides its weights, as its config.json has them."""
+
+    layers: int
+    embedding: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A model that can be fetched. None: known only once the file is here."""
 
@@ -92,6 +105,7 @@ class Entry:
     embedded: bool = False  # fetched by `make install`
     recommended_drafts: tuple[str, ...] = ()  # models of the library that may draft for it
     moe: bool = False  # a mixture of experts
+    sizes: Sizes | None = None
 
     @property
     def id(self) -> str:
@@ -176,8 +190,9 @@ def _entry(table: Mapping[str, Any]) -> Entry:
         hf, url = facts.pop("hf", None), facts.pop("url", None)
         source = parts or (UrlSource.parse(url) if url else HfSource.parse(hf or ""))
         drafts = tuple(facts.pop("recommended_drafts", ()))
+        sizes = Sizes(**facts.pop("sizes")) if "sizes" in facts else None
         told_by_hub = {"sha256": None, "size_bytes": None} if isinstance(source, HfSource) else {}
-        entry = Entry(**told_by_hub | facts, source=source, recommended_drafts=drafts)
+        entry = Entry(**told_by_hub | facts, source=source, recommended_drafts=drafts, sizes=sizes)
     except (TypeError, InvalidArgument) as error:
         raise ValueError(f"catalogue entry {name}: {error}") from None
     _check(entry)

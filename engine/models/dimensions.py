@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from engine.models.catalogue import Entry
 from engine.models.cursor import Array, Cursor, open_regular
 from engine.models.header import Header, read_header
 
@@ -45,6 +46,26 @@ def remembered(path: Path) -> Dimensions:
     """The same, read once for each file that lies there; OSError where none does."""
     seen = path.stat()
     return _remembered(path, seen.st_mtime_ns, seen.st_size)
+
+
+def expected(entry: Entry) -> Dimensions:
+    """Of a file that is not here yet, by what the library knows of its model; only its size where that is all."""
+    sizes = entry.sizes
+    if sizes is None:
+        return Dimensions(weights_bytes=entry.expected_bytes)
+    width, inner = sizes.embedding, sizes.feed_forward
+    queries, keys = sizes.heads * sizes.head_size, sizes.kv_heads * sizes.head_size
+    return Dimensions(
+        weights_bytes=entry.expected_bytes,
+        kv_heads=(sizes.kv_heads,) * sizes.layers,
+        key_length=sizes.head_size,
+        value_length=sizes.head_size,
+        embedding_length=width,
+        feed_forward_length=inner,
+        vocabulary_size=sizes.vocabulary,
+        context_length=entry.context_length or 0,
+        adapter_elements=sizes.layers * (2 * (width + queries) + 2 * (width + keys) + 3 * (width + inner)),
+    )
 
 
 @lru_cache(maxsize=64)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.models.cursor import Cursor, open_regular
+from engine.models.customized import CONVERSATION_KEY, DEFAULTS_KEY
 from engine.models.ggml_types import FILE_TYPES, GGML_TYPES
 from engine.models.header import Header, Scalar, read_header
 from engine.models.vocabulary import check_vocabulary
@@ -37,6 +38,8 @@ class GgufInfo:
     has_chat_template: bool
     split_count: int  # files that the model is spread over; 1 for all but the largest
     expert_count: int | None = None  # of a mixture of experts
+    conversation: str | None = None  # what `customized` has written, as JSON
+    defaults: str | None = None
 
 
 def read(path: Path) -> GgufInfo:
@@ -75,6 +78,8 @@ def _info(cursor: Cursor, header: Header) -> GgufInfo:
         has_chat_template=bool(facts.text("tokenizer.chat_template")),
         split_count=facts.count("split.count") or 1,
         expert_count=facts.count(f"{architecture}.expert_count"),
+        conversation=facts.text(CONVERSATION_KEY),
+        defaults=facts.text(DEFAULTS_KEY),
     )
 
 

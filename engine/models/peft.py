@@ -37,11 +37,12 @@ RANK_MIN, RANK_MAX = 4, 64
 
 # Architectures by how their query and key rows stand in a GGUF file; of others that is not known here.
 _INTERLEAVED = frozenset({"llama"})
-_AS_TRAINED = frozenset({"gemma", "gemma2", "gemma3", "qwen2", "qwen3"})
+_AS_TRAINED = frozenset({"gemma", "gemma2", "gemma3", "phi3", "qwen2", "qwen3", "qwen3moe"})
 _MODULES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down", "block_sparse_moe.gate": "ffn_gate_inp",
+    "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",  # as Phi-3 has them, three and two in one
 }  # fmt: skip
 _NAME = re.compile(
     r"base_model\.model\.(?:(?:language_model|model)\.){0,3}layers\.(\d{1,4})\.(.{1,200})"

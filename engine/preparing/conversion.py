@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.models.customized import Conversation
 from engine.models.hugging_face import convert
 from engine.preparing import child
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
-    """`{"files": {name: path}, "target", "name"}` -> `{"unused": [name]}`."""
+    """`{"files": {name: path}, "target", "name", "talk"?}` -> `{"unused": [name]}`."""
     files = {name: Path(path) for name, path in task["files"].items()}
-    convert.convert(files, Path(task["target"]), task["name"])
+    talk = Conversation(**task["talk"]) if task.get("talk") else None
+    convert.convert(files, Path(task["target"]), task["name"], talk)
     return {"unused": convert.unused(files)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from client.errors import InvalidArgument
-from engine.replica import grammar, journal, standing
+from engine.replica import defaults, grammar, journal, standing
 from engine.replica.adapters import Adapters
 from engine.replica.answers import AnswerMaker, Demand
 from engine.replica.call import Call, Identity, Preparation
@@ -60,6 +60,7 @@ class Inference:
         self._answers = AnswerMaker(model)
         self._raw_prompts = RawPrompts(model, self._prompts, context_length)
         self._options = OptionsMaker(model, seed)
+        self._defaults = defaults.of_model(model)
         self._grammars = GrammarProcesses(model.path, model.vocabulary.size, model.vocabulary.end_tokens)
 
     @property
@@ -74,7 +75,7 @@ class Inference:
         begun = time.monotonic()
         written = journal.length(headers)
         past = journal.read(raw[:written]) if written else None
-        body = parse_json(raw[written or 0 :])
+        body = defaults.under(self._defaults, parse_json(raw[written or 0 :]))
         request: GenerationRequest = parse(ChatRequest if chat else CompletionRequest, body)
         prompts = self._prompt_tokens(request)
         spans = Preparation(arrived, queued_s=begun - arrived, tokenizing_s=time.monotonic() - begun)

@@ -12,11 +12,13 @@ import pytest
 from fireworks import Fireworks
 
 from client.addon_types import DeploymentShape, DeploymentShapeVersion
-from engine import shape_files
+from engine import presets
+from engine.models import catalogue
 from tests import adapter_files
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, poll
 
 pytestmark = pytest.mark.model
+EMBEDDED = [version for entry in catalogue.embedded() for version in presets.versions_of(entry)]
 OFF: dict[str, Any] = {"base_model": SMOLLM2, "max_replica_count": 0}  # declared, with no process behind it
 
 
@@ -212,8 +214,10 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("version", shape_files.library_versions(), ids=lambda v: v.snapshot.name.rpartition("/")[2])
-def test_every_shape_of_the_library_deploys_and_answers(sdk: Fireworks, version: DeploymentShapeVersion) -> None:
+@pytest.mark.parametrize("version", EMBEDDED, ids=lambda v: v.snapshot.name.rpartition("/")[2])
+def test_every_shape_of_the_embedded_models_deploys_and_answers(
+    sdk: Fireworks, version: DeploymentShapeVersion
+) -> None:
     if version.snapshot.precision is not None:
         _prepare(sdk, version.snapshot)
     sdk.deployments.create(

@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client.errors import InvalidArgument, NotFound, PermissionDenied
+from client.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from client.model_types import ModelSpec
 from client.resources import Client
 from client.types import DeploymentSpec
+from engine.deprecation import NOTICE, day_of, sunset
 from engine.fleet.serverless import offer
+from engine.fleet.serverless import offered as offered_until
 from engine.serverless import Serverless, deployment_of
 from tests.virtual import MODEL, Virtual, virtual
 
@@ -22,6 +24,7 @@ ID = MODEL.rpartition("/")[2]
 SHARED = deployment_of(MODEL)
 TERMS = Serverless((ID,), requests_per_minute=3)
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+NOTICE_S = NOTICE.total_seconds() + 1
 PROMPT_TOKENS = 9  # of CHAT, as the virtual replica counts
 PRICES = f"""
 [[tokens]]
@@ -181,9 +184,63 @@ async def test_it_may_go_to_zero_and_is_not_deleted_however_long_nobody_asks(sha
     assert declared.autoscaling_policy.scale_to_zero_window == timedelta(minutes=5)
 
 
-async def test_what_is_not_offered_any_more_is_withdrawn_and_comes_back_on_other_terms(shared: Virtual) -> None:
-    fleet, library = shared.engine.house.fleet, shared.engine.house.library
+async def gone_after_notice(at: Virtual) -> None:
+    """What is offered no more, two weeks later."""
+    await offer(at.engine.house.fleet, Serverless())
+    at.clock.advance(NOTICE_S)
+    await at.engine.house.fleet.sweep()
+
+
+async def test_what_is_not_offered_any_more_is_served_for_two_weeks_and_says_so(shared: Virtual) -> None:
+    fleet = shared.engine.house.fleet
+    day = (fleet.rooms.clock.wall() + timedelta(days=14)).date()
+    assert "sunset" not in (await ask(shared, shared.admin_key)).headers
     await offer(fleet, Serverless())
+    assert offered_until(fleet) == {ID: day}
+    await fleet.sweep()
+    answer = await ask(shared, shared.admin_key)
+    assert (answer.status_code, answer.headers["sunset"]) == (200, sunset(day))
+    async with shared.client() as client, shared.http(shared.admin_key) as http:
+        for model in (
+            await client.models.get(MODEL),
+            *(await client.models.list("fireworks", filter=f'name="{MODEL}"')),
+        ):
+            assert (model.supports_serverless, day_of(model.deprecation_date)) == (True, day)
+        [listed] = (await http.get("/v1/models")).json()["data"]
+        assert listed["deprecation_date"] == str(day)
+        await client.deployments.create(DeploymentSpec(base_model=MODEL), "mine")  # it can still be deployed
+        await shared.until_passed(fleet.get("accounts/local/deployments/mine").serves)
+        own = await ask(shared, shared.admin_key, f"{MODEL}#accounts/local/deployments/mine")
+        assert (own.status_code, "sunset" in own.headers) == (200, False)
+        events = {event.reason: event.message for event in await fleet.rooms.store.events_of(SHARED, 0, 99)}
+    assert f"leaves serverless on {day}" in events["ServerlessEnds"]
+    shared.clock.advance(NOTICE_S)
+    await fleet.sweep()
+    assert (await ask(shared, shared.admin_key, f"{MODEL}#{SHARED}")).status_code == 404
+    assert offered_until(fleet) == {}
+
+
+async def test_a_day_is_told_beforehand_or_taken_back_and_never_too_soon(shared: Virtual) -> None:
+    fleet = shared.engine.house.fleet
+    today = fleet.rooms.clock.wall().date()
+    soon, later = today + timedelta(days=13), today + timedelta(days=30)
+    with pytest.raises(FailedPrecondition, match="14 days' notice"):
+        await offer(fleet, Serverless((ID,), until=((ID, soon),)))
+    assert offered_until(fleet) == {ID: None}
+    await offer(fleet, Serverless((ID,), until=((ID, later),)))
+    assert offered_until(fleet) == {ID: later}
+    await offer(fleet, Serverless())  # its users were told a day already
+    assert offered_until(fleet) == {ID: later}
+    await offer(fleet, Serverless((ID,)))
+    assert offered_until(fleet) == {ID: None}
+    await gone_after_notice(shared)
+    await offer(fleet, Serverless((ID,), until=((ID, today),)))  # as the options still have it
+    assert offered_until(fleet) == {}
+
+
+async def test_what_was_withdrawn_comes_back_on_other_terms(shared: Virtual) -> None:
+    fleet, library = shared.engine.house.fleet, shared.engine.house.library
+    await gone_after_notice(shared)
     assert (await ask(shared, shared.admin_key)).status_code == 404
     async with shared.client() as admin:
         assert not (await admin.models.get(MODEL)).supports_serverless
@@ -191,6 +248,7 @@ async def test_what_is_not_offered_any_more_is_withdrawn_and_comes_back_on_other
     declared = fleet.get(SHARED).deployment
     assert (declared.max_replica_count, declared.enable_addons, declared.delete_time) == (2, True, None)
     assert (await ask(shared, shared.admin_key)).status_code == 200
+    assert offered_until(fleet) == {ID: None}
     await fleet.delete(SHARED, by="test", hard=False, ignore_checks=True)
     purged = fleet.get(SHARED)
     await purged.declare(lambda now: now.model_copy(update={"purge_time": now.delete_time}))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client.enums import PRESET_TYPES, said
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.types import AutoTune, DeploymentSpec
 from engine import serve
@@ -14,7 +15,7 @@ from tests.house import Home, home
 from tests.processes import SMOLLM2
 from tests.unit.test_models_gguf import build
 
-OWN = "accounts/local/models/ours"
+OWN, LARGE = "accounts/local/models/ours", "accounts/fireworks/models/llama-v3p1-8b-instruct"
 FILE = f"""
 [[shape]]
 id = "support"
@@ -78,8 +79,38 @@ async def test_full_precision_is_to_be_prepared_first_and_says_so(own: Home) -> 
         spec = DeploymentSpec(base_model=SMOLLM2, deployment_shape="full-precision")
         with pytest.raises(FailedPrecondition, match="firedeck model prepare"):
             await client.deployments.create(spec, validate_only=True)
-        spec = DeploymentSpec(base_model="accounts/fireworks/models/gemma-3-270m", deployment_shape="fast")
-        with pytest.raises(NotFound, match="has no shape for"):
+        spec = DeploymentSpec(base_model="accounts/fireworks/models/gemma-3-270m", deployment_shape="chat")
+        with pytest.raises(NotFound, match="has no shape for CHAT"):
+            await client.deployments.create(spec, validate_only=True)
+
+
+async def test_a_model_that_is_not_here_has_its_shapes_and_what_is_missing_is_told(own: Home) -> None:
+    async with own.client() as client:
+        presets = {shape.preset_type for shape in await client.shapes.list(LARGE)}
+        assert presets == {*said(PRESET_TYPES), None}
+        spec = DeploymentSpec(base_model=LARGE, deployment_shape="full-precision")
+        with pytest.raises(FailedPrecondition, match="model pull llama-v3p1-8b-instruct, then firedeck model prepare"):
+            await client.deployments.create(spec, validate_only=True)
+        spec = DeploymentSpec(base_model=LARGE, deployment_shape="fast", max_replica_count=0)
+        spec.disable_deployment_size_validation = True  # this machine may be small
+        made = await client.deployments.create(spec, "later")
+        assert (made.draft_model, made.draft_token_count) == (
+            f"{LARGE.removesuffix('llama-v3p1-8b-instruct')}llama-v3p2-1b-instruct",
+            4,
+        )
+        [told] = [e.message for e in await client.fleet.events("later") if e.reason == "FilesMissing"]
+        assert "llama-v3p1-8b-instruct (about 4.49 GiB) and llama-v3p2-1b-instruct" in told
+        assert "firedeck model pull llama-v3p1-8b-instruct && firedeck model pull llama-v3p2-1b-instruct" in told
+        await client.deployments.delete("later", hard=True)
+        await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "here")
+        assert "FilesMissing" not in {e.reason for e in await client.fleet.events("here")}
+        await client.deployments.delete("here", hard=True)
+
+
+async def test_what_a_model_that_is_not_here_takes_is_told_by_its_caches_too(own: Home) -> None:
+    async with own.client() as client:
+        spec = DeploymentSpec(base_model=LARGE, max_context_length=131_072, max_batch_size=64)
+        with pytest.raises(FailedPrecondition, match=r"1024\.00 KV cache"):
             await client.deployments.create(spec, validate_only=True)
 
 

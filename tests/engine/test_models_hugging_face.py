@@ -122,6 +122,27 @@ def test_qwens_words_are_cut_at_each_digit_where_others_are_not(tmp_path: Path) 
         model.close()
 
 
+@pytest.mark.parametrize(("rstrip", "name", "tokens"), [(True, "Mine", 2), (False, "my-phi3", 3)])
+def test_special_tokens_take_spaces_where_the_tokenizer_says_so_whatever_the_model_is_called(
+    tmp_path: Path, rstrip: bool, name: str, tokens: int
+) -> None:
+    """llama.cpp goes by the model's name, and cannot load a "phi-3" whose vocabulary lacks certain tokens."""
+    tokenizer = hf.tiny_tokenizer()
+    kept = ("<unk>", "<s>", "<|endoftext|>") if rstrip else ()
+    first = 262
+    for at, text in enumerate((*kept, "</s>", "<|user|>")):
+        tokenizer["added_tokens"].append({"id": first + at, "content": text, "special": True})
+    for one in tokenizer["added_tokens"]:
+        one["rstrip"] = rstrip and one["content"] not in kept
+    folder = hf.tiny(tmp_path / "hf", vocab_size=first + len(kept) + 2)
+    hf.save(folder, "tokenizer.json", tokenizer)
+    made = convert.convert(convert.files_in(folder), tmp_path / "made.gguf", name)
+    llama.start_backend()
+    model = llama.Model(str(made), gpu_layers=0)
+    assert len(model.vocabulary.tokenize("<|user|> x", add_special=False, parse_special=True)) == tokens
+    model.close()
+
+
 def test_one_without_tied_weights_and_with_scaled_positions_loads_and_computes(tmp_path: Path) -> None:
     scaled = {
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

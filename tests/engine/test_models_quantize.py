@@ -79,16 +79,45 @@ def _mixture(path: Path) -> Path:
     return path
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize(("kind", "least"), [("F16", 0.95), ("BF16", 0.95), ("Q8_0", 0.94), ("Q4_0", 0.7)])
-def test_other_precisions_agree_with_their_source_as_they_did(
-    smollm2: Path, tmp_path: Path, kind: str, least: float
-) -> None:
-    """SmolLM2's own file is Q4_1: what it is requantized to goes on alike in so many places of the test text."""
+@pytest.fixture(scope="module")
+def readings(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, evaluation.Reading]:
+    """What SmolLM2's own file, which is Q4_1, makes of the text, and what it is requantized to."""
     llama.start_backend()
-    source = evaluation.read(smollm2, threads=1, gpu_layers=0)
-    made = evaluation.read(quantize(smollm2, tmp_path / "x.gguf", kind), threads=1, gpu_layers=0)
-    assert evaluation.agreement(source, made) >= least
+    folder = tmp_path_factory.mktemp("precisions")
+    found = {"Q4_1": evaluation.read(smollm2, threads=1, gpu_layers=0)}
+    for kind in ("F16", "BF16", "Q8_0", "Q4_0", "IQ4_NL"):
+        made = quantize(smollm2, folder / f"{kind}.gguf", kind)
+        found[kind] = evaluation.read(made, threads=1, gpu_layers=0)
+        made.unlink()
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("source", "kind", "figure", "exactly"),
+    [
+        ("F16", "BF16", 0.991, True), ("F16", "Q8_0", 0.956, True), ("F16", "Q4_0", 0.746, False),
+        ("Q4_1", "Q8_0", 0.959, False), ("Q4_1", "Q4_0", 0.755, False), ("Q4_1", "IQ4_NL", 0.79, False),
+    ],
+)  # fmt: skip
+def test_precisions_agree_with_their_source_as_they_were_measured_to(
+    readings: dict[str, evaluation.Reading], source: str, kind: str, figure: float, exactly: bool
+) -> None:
+    """The figures were measured over another text, of 584 tokens. Two of them are reached here as they are; for the
+    others this text of 607 places is a sample that may lie two standard errors off (it came to 0.722, 0.954, 0.731 and
+    0.759 in the order of the list), and no further."""
+    places = len(readings[source].choices)
+    least = figure if exactly else figure - 2 * (figure * (1 - figure) / places) ** 0.5
+    assert evaluation.agreement(readings[source], readings[kind]) >= least
+
+
+@pytest.mark.soak
+def test_floats_of_16_bits_agree_with_what_was_quantized_but_for_how_it_is_computed(
+    readings: dict[str, evaluation.Reading],
+) -> None:
+    """The weights are the same numbers but for a last digit: llama.cpp rounds what they are multiplied with to 8 bits
+    beside Q4_1, and to 16 beside these. Measured here alone: 0.964 and 0.962."""
+    assert min(evaluation.agreement(readings["Q4_1"], readings[kind]) for kind in ("F16", "BF16")) >= 0.95
 
 
 @pytest.mark.parametrize("name", ["", "Q9_9", "IQ1_S", "Q4_0 "])

@@ -10,14 +10,14 @@ import pytest
 from client.errors import InvalidArgument
 from client.names import Name
 from client.types import Deployment, Model
-from engine import declare, shape_files, shapes
+from engine import declare, presets, shapes
 from engine.control.windows import PRODUCT
 from engine.shapes import WriteOptions
 
 NAME = Name("local", "deployments", "d")
 SMOLLM2 = "accounts/fireworks/models/smollm2-135m-instruct"
 MODEL = Model(name=SMOLLM2, supported_precisions=["FP16", "FP8", "FP4"])
-LIBRARY = shapes.judged(shape_files.library_versions(), lambda version: True)
+LIBRARY = shapes.judged(presets.library_versions(), lambda version: True)
 MINIMAL = shapes.PREFIX + "smollm2-135m-instruct-minimal/versions/v1"
 PLAIN: dict[str, Any] = {"baseModel": SMOLLM2}
 

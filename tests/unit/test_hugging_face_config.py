@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from engine.models.hugging_face import config, convert
+from engine.models.hugging_face.rope import Rope
 from tests.arbitrary import JSON
 from tests.hugging_face_files import TINY
 
 WHOLE: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], **TINY}
 QWEN2 = {**WHOLE, "architectures": ["Qwen2ForCausalLM"]}
 QWEN3 = {**WHOLE, "architectures": ["Qwen3ForCausalLM"]}
+MIXTRAL = {**WHOLE, "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
+QWEN3_MOE = {
+    **WHOLE, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 8, "norm_topk_prob": True,
+    "moe_intermediate_size": 48,
+}  # fmt: skip
+PHI3 = {**WHOLE, "architectures": ["Phi3ForCausalLM"]}
+LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.5] * 4, "long_factor": [4.0, 8.0] * 4}
 GEMMA2 = {**TINY, "architectures": ["Gemma2ForCausalLM"], "tie_word_embeddings": True}
 GEMMA3 = {**GEMMA2, "architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 7}
 LLAMA3 = {
@@ -61,7 +69,7 @@ def test_newer_configs_say_of_each_type_of_layer_how_it_is_rotated() -> None:
     both["sliding_attention"] = full
     with pytest.raises(FailedPrecondition, match="layers with a window are scaled"):
         config.read({**GEMMA3, "rope_parameters": both})
-    assert config.read({**GEMMA2, "rope_parameters": both}).rope == config.Rope(2e6, linear=8.0)
+    assert config.read({**GEMMA2, "rope_parameters": both}).rope == Rope(2e6, linear=8.0)
     both["sliding_attention"] = {"rope_type": "default", "rope_theta": 5e4}
     with pytest.raises(FailedPrecondition, match="rotated otherwise than others"):
         config.read({**GEMMA2, "rope_parameters": both})
@@ -84,6 +92,15 @@ def test_a_window_of_qwens_counts_where_it_is_switched_on() -> None:
 @pytest.mark.parametrize(
     ("whole", "changes", "said"),
     [
+        (QWEN3_MOE, {"norm_topk_prob": False}, "norm_topk_prob is False"),
+        (QWEN3_MOE, {"norm_topk_prob": None}, "norm_topk_prob is None"),
+        (QWEN3_MOE, {"mlp_only_layers": [0]}, "no experts"),
+        (QWEN3_MOE, {"decoder_sparse_step": 2}, "no experts"),
+        (QWEN3_MOE, {"sliding_window": 16, "use_sliding_window": True}, "looks back 16"),
+        (QWEN3, {"num_experts": 8}, "mixture of experts"),
+        (MIXTRAL, {"sliding_window": 16}, "looks back 16"),
+        (PHI3, {"partial_rotary_factor": 0.75}, "a part of each head"),
+        (PHI3, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "'linear' .of a phi3 'longrope'"),
         (QWEN2, {"head_dim": 32}, "4 heads of 32 are not its width of 64"),
         (QWEN2, {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn' .of a qwen2 'linear' is"),
         (QWEN3, {"rope_scaling": LLAMA3}, "'llama3'"),
@@ -136,6 +153,32 @@ def test_what_is_no_config_is_refused(changes: dict[str, Any]) -> None:
         config.read(WHOLE | changes)
 
 
+def test_a_mixture_has_experts_as_wide_as_its_config_says_of_them() -> None:
+    found = config.read(MIXTRAL)
+    assert (found.experts, found.experts_used, found.epsilon, found.rope.base) == (4, 2, 1e-5, 1e6)
+    told = found.metadata()
+    assert (told["llama.expert_count"], told["llama.expert_used_count"]) == (4, 2)
+    told = config.read({**QWEN3_MOE, "num_experts_per_tok": 3}).metadata()
+    assert (told["qwen3moe.expert_count"], told["qwen3moe.expert_used_count"]) == (8, 3)
+    assert told["qwen3moe.expert_feed_forward_length"] == 48
+    assert not [name for name in config.read(WHOLE).metadata() if "expert" in name]
+    with pytest.raises(InvalidArgument, match=r"num_experts_per_tok is 9 \(1 to 8"):
+        config.read({**QWEN3_MOE, "num_experts_per_tok": 9})
+
+
+def test_a_phi3_serves_as_many_tokens_as_llama_cpp_computes_as_it_does() -> None:
+    assert config.read(PHI3).context == 256
+    assert config.read({**PHI3, "sliding_window": 100}).context == 100
+    long = config.read({**PHI3, "rope_scaling": LONGROPE, "original_max_position_embeddings": 64})
+    assert (long.context, long.rope.factors) == (64, (1.0, 1.5) * 4)
+    assert math.isclose(long.rope.gain, math.sqrt(1 + math.log(4) / math.log(64)))
+    assert long.metadata()["phi3.rope.scaling.attn_factor"] == long.rope.gain
+    assert config.read({**PHI3, "rope_scaling": {**LONGROPE, "attention_factor": 1.5}}).rope.gain == 1.5
+    for wrong in ([1.0] * 7, [0.0] * 8, "x", None, [True] * 8):
+        with pytest.raises(InvalidArgument, match="no list of 8 numbers"):
+            config.read({**PHI3, "rope_scaling": {**LONGROPE, "short_factor": wrong}})
+
+
 def test_a_window_as_long_as_the_context_and_none_at_all_are_the_same() -> None:
     assert config.read({**WHOLE, "sliding_window": None}) == config.read({**WHOLE, "sliding_window": 256})
 
@@ -167,11 +210,12 @@ def test_linear_scaling_is_metadata() -> None:
 
 KEYS = (
     *WHOLE, "rope_scaling", "head_dim", "sliding_window", "rope_theta", "rope_parameters", "layer_types",
-    "sliding_window_pattern", "attn_logit_softcapping", "query_pre_attn_scalar", "rope_local_base_freq",
+    "sliding_window_pattern", "attn_logit_softcapping", "query_pre_attn_scalar", "rope_local_base_freq", "num_experts",
+    "num_experts_per_tok", "original_max_position_embeddings", "partial_rotary_factor",
 )  # fmt: skip
 
 
-@given(st.sampled_from([WHOLE, QWEN2, GEMMA2, GEMMA3]), st.sampled_from(sorted(KEYS)), JSON)
+@given(st.sampled_from([WHOLE, QWEN2, QWEN3_MOE, PHI3, GEMMA2, GEMMA3]), st.sampled_from(sorted(KEYS)), JSON)
 def test_any_config_is_read_or_refused_with_a_sentence(whole: dict[str, Any], key: str, value: Any) -> None:
     with contextlib.suppress(FiredeckError):
         convert.check_config(json.dumps({**whole, key: value}))

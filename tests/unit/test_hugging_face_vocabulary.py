@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
-from engine.models.hugging_face import vocabulary
+from engine.models.hugging_face import naming, vocabulary
 from tests.arbitrary import JSON
 from tests.hugging_face_files import SMOLLM, tiny_tokenizer
 from tests.hugging_face_reference import QWEN2_WORDS
@@ -168,3 +168,25 @@ def test_any_tokenizer_is_read_or_refused_with_a_sentence(whole: dict[str, Any],
         assert error.message.isprintable()  # noqa: PT017 - whatever it is, nothing else is raised
     else:
         assert read is not None
+
+
+def phi3(*, rstrip: bool, without: str = "") -> dict[str, Any]:
+    kept = ("<unk>", "<s>", "<|endoftext|>")
+    texts = [text for text in (*kept, "</s>", "<|user|>", "<|end|>") if text != without]
+    added = [{"id": at, "content": text, "rstrip": rstrip and text not in kept} for at, text in enumerate(texts)]
+    return {"added_tokens": added}
+
+
+def test_a_name_says_that_it_is_a_phi3_where_its_tokens_take_spaces_and_nowhere_else() -> None:
+    plain = phi3(rstrip=False)
+    told = [naming.named(name, plain) for name in ("Mine", "my-PHI3-mini", "Phi-3")]
+    assert told == ["Mine", "my-phi 3-mini", "phi 3"]
+    takes = phi3(rstrip=True)
+    assert [naming.named(name, takes) for name in ("Mine", "my-Phi3")] == ["Mine (phi-3)", "my-Phi3"]
+    with pytest.raises(FailedPrecondition, match="are missing"):
+        naming.named("Mine", phi3(rstrip=True, without="<|endoftext|>"))
+    takes["added_tokens"][-1]["rstrip"] = False
+    with pytest.raises(FailedPrecondition, match="and others do not"):
+        naming.named("Mine", takes)
+    for nothing in ({}, {"added_tokens": None}, {"added_tokens": ["x"]}, []):
+        assert naming.named("Mine", nothing) == "Mine"

@@ -158,8 +158,8 @@ def test_numbers_that_do_not_fit_the_base_are_refused(tmp_path: Path, changed: V
 
 def test_a_base_whose_order_of_rows_is_not_known_is_refused(tmp_path: Path) -> None:
     folder = peft_files.folder(tmp_path, tensors())
-    with pytest.raises(FailedPrecondition, match=r"'phi3'.*not known") as caught:
-        converted(folder, adapter.BaseFacts("phi3", TENSORS, HEADS, KV_HEADS))
+    with pytest.raises(FailedPrecondition, match=r"'stablelm'.*not known") as caught:
+        converted(folder, adapter.BaseFacts("stablelm", TENSORS, HEADS, KV_HEADS))
     assert "convert_lora_to_gguf.py" in (caught.value.hint or "")
     with pytest.raises(FailedPrecondition, match="are not those of 0 heads"):
         converted(folder, adapter.BaseFacts("llama", TENSORS))

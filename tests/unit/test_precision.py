@@ -15,7 +15,7 @@ NAME = "accounts/fireworks/models/m"
 
 def model(*prepared: PreparedPrecision, quantization: str = "Q4_1", **changes: object) -> Model:
     ready = [one.precision for one in prepared if one.state == "READY"]
-    file = ModelFile(file="/m.gguf", quantization=quantization, prepared=list(prepared))
+    file = ModelFile(file="/m.gguf", on_disk=True, quantization=quantization, prepared=list(prepared))
     fields = {"supported_precisions": [*precision.own(quantization), *ready], "firedeck": file, **changes}
     return Model(name=NAME, **fields)
 
@@ -94,6 +94,10 @@ def test_a_precision_that_is_not_prepared_is_refused_with_the_command_that_prepa
         precision.check(model(pending("FP8")), "FP8")
     assert waits.value.hint is not None
     assert waits.value.hint.endswith("--precision FP8 --wait")
+    far = model(firedeck=ModelFile(file="/m.gguf", on_disk=False))
+    with pytest.raises(FailedPrecondition) as absent:
+        precision.check(far, "FP8")
+    assert absent.value.hint == f"firedeck model pull m, then firedeck model prepare {NAME} --precision FP8"
     with pytest.raises(FailedPrecondition) as other:
         precision.check(model(), "FP8_KV")
     assert "model prepare" not in (other.value.hint or "")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from client.addon_types import DeployedModel
-from client.errors import InvalidArgument, NotFound
+from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.model_types import Model, PeftDetails
+from client.types import Deployment
 from engine.deployed_rules import check_kept_apart, check_serverless, is_for_serverless
 from engine.fleet.directory import Deployed, Directory, Offer
 from engine.gateway.prompt import ISOLATION_FIELD, ISOLATION_HEADER, isolated, isolation_of
 from engine.gateway.resolve import Target, resolve
-from engine.serverless import Serverless, deployment_of, is_shared
+from engine.serverless import Serverless, deployment_of, is_shared, last_day, told, until
 
 MODEL = "accounts/fireworks/models/m"
 SHARED = deployment_of(MODEL)
@@ -108,3 +111,39 @@ def test_an_adapter_there_is_not_made_public() -> None:
         check_kept_apart(DeployedModel(public=True), SHARED)
     check_kept_apart(DeployedModel(public=False), SHARED)
     check_kept_apart(DeployedModel(public=True), "accounts/local/deployments/d")
+
+
+TODAY = date(2027, 3, 1)
+SOON, NOTICED, LATER = date(2027, 3, 14), date(2027, 3, 15), date(2027, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "day"),
+    [
+        (None, None, NOTICED), (None, NOTICED, NOTICED), (None, LATER, LATER), (LATER, None, LATER),
+        (SOON, None, SOON), (SOON, SOON, SOON), (SOON, LATER, LATER), (LATER, NOTICED, NOTICED), (TODAY, None, TODAY),
+    ],
+)  # fmt: skip
+def test_users_have_two_weeks_from_when_they_are_told(before: date | None, asked: date | None, day: date) -> None:
+    assert last_day(MODEL, before, asked, TODAY) == day
+
+
+@pytest.mark.parametrize(("before", "asked"), [(None, SOON), (LATER, SOON), (SOON, date(2027, 3, 13)), (None, TODAY)])
+def test_a_day_that_comes_too_soon_is_refused_with_the_first_that_does_not(before: date | None, asked: date) -> None:
+    with pytest.raises(FailedPrecondition, match="14 days' notice") as refused:
+        last_day(MODEL, before, asked, TODAY)
+    first = min(before or NOTICED, NOTICED)
+    assert (refused.value.hint or "").startswith(f"--serverless-until m={first}")
+
+
+def test_the_day_stands_beside_what_else_the_deployment_is_annotated_with() -> None:
+    plain = Deployment(annotations={"a": "b"})
+    noted = plain.model_copy(update={"annotations": told(plain, LATER)})
+    assert (until(plain), until(noted), told(noted, None)) == (None, LATER, {"a": "b"})
+    assert until(Deployment()) is None
+
+
+def test_days_are_of_models_that_are_offered() -> None:
+    assert Serverless(("m",), until=(("fireworks/m", LATER),)).ends == {MODEL: LATER}
+    with pytest.raises(InvalidArgument, match="is not offered"):
+        _ = Serverless(("m",), until=(("other", LATER),)).ends

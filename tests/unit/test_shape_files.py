@@ -10,7 +10,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from client.errors import InvalidArgument, Unavailable
-from engine import shape_files, shapes
+from engine import presets, shape_files, shapes
 from engine.clock import FakeClock
 from engine.published_shapes import PublishedShapes
 from engine.shape_files import LOOK_EVERY_S, ShapeFiles
@@ -44,14 +44,14 @@ def written(folder: Path, text: str, *, at: int = 1) -> Path:
 
 
 def names(versions: shape_files.Versions) -> list[str]:
-    return [version.name for version in versions if version not in shape_files.library_versions()]
+    return [version.name for version in versions if version not in presets.library_versions()]
 
 
 async def test_a_shape_belongs_to_the_account_of_its_model_and_comes_before_the_librarys(tmp_path, store):
     there = await opened(written(tmp_path, HEAD + V1 + V2), store)
     versions = there.versions
     assert names(versions) == [f"{SHAPE}/versions/v1", f"{SHAPE}/versions/v2"]
-    assert versions[2:] == shape_files.library_versions()
+    assert versions[2:] == presets.library_versions()
     assert versions[0].to_wire()["snapshot"] == {
         "name": SHAPE, "baseModel": "accounts/local/models/ours", "presetType": "CHAT", "maxContextLength": 4096,
         "maxBatchSize": 12, "ngramSpeculationLength": 3, "draftTokenCount": 8,
@@ -178,5 +178,5 @@ async def test_what_the_disk_does_not_take_is_published_later(tmp_path, store, m
 async def test_without_files_there_are_the_librarys_shapes(store):
     there = ShapeFiles([], FakeClock(), PublishedShapes(store))
     await there.open()
-    assert there.versions == shape_files.library_versions()
-    assert all(version.name.startswith(shapes.PREFIX) for version in shape_files.library_versions())
+    assert there.versions == presets.library_versions()
+    assert all(version.name.startswith(shapes.PREFIX) for version in presets.library_versions())

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from client.addon_types import DeploymentShapeVersion
-from client.enums import PRESET_TYPES, said
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.names import Name
 from client.types import Deployment, Model
-from engine import declare, long_prompt, shape_files, shapes
+from engine import declare, long_prompt, presets, shape_files, shapes
 from engine.control.windows import PRODUCT
 from engine.models import catalogue
 from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, reshaped
@@ -21,7 +20,7 @@ MODEL = Model(name=SMOLLM2)
 PREPARED = Model(name=SMOLLM2, supported_precisions=["FP16", "FP8", "FP4"])
 THROUGHPUT = shapes.PREFIX + "smollm2-135m-instruct-throughput"
 FAST = shapes.PREFIX + "smollm2-135m-instruct-fast"
-LIBRARY = shapes.judged(shape_files.library_versions(), lambda version: True)
+LIBRARY = shapes.judged(presets.library_versions(), lambda version: True)
 UNCHECKED = WriteOptions(check_shape=False)
 
 
@@ -136,10 +135,6 @@ def test_two_ways_to_be_tuned_exclude_each_other():
     with pytest.raises(InvalidArgument) as refused:
         made(auto_tune={"longPrompt": True}, deployment_template="t")
     assert refused.value.field == "deploymentTemplate"
-
-
-def test_the_library_has_a_shape_of_every_preset():
-    assert {version.snapshot.preset_type for version in LIBRARY} == set(said(PRESET_TYPES))
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
     lines = (
         f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), precisions.told(model),
-        precisions.end_told(precisions.ends(model), row.what.today), deploy,
+        precisions.end_told(precisions.ends(model), row.what.today, serverless=bool(model.supports_serverless)), deploy,
     )  # fmt: skip
     return tuple(line for line in lines if line)
 

@@ -78,9 +78,12 @@ def badge(day: date | None, today: date) -> str:
     return "" if day is None else f"{'✖' if day <= today else '▲'} {day.isoformat()}"
 
 
-def end_told(day: date | None, today: date) -> str:
+def end_told(day: date | None, today: date, *, serverless: bool = False) -> str:
+    """`serverless`: it is one that every account asks without a deployment, and that is what ends."""
     if day is None:
         return ""
+    if serverless:
+        return f"leaves serverless on {day}, in {max(0, (day - today).days)} days: it can be deployed as before"
     if day <= today:
         return f"deprecated since {day}: it is not deployed anew; what runs goes on"
     left = (day - today).days

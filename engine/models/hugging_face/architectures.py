@@ -47,6 +47,25 @@ class Architecture:
     attention_cap: float | None = None
     logit_cap: float | None = None
     uneven_scale_layers: int | None = None  # with so many layers scores are scaled by width over heads, not head size
+    epsilon: float = 1e-6
+    window_is_context: bool = False  # llama.cpp computes it without its window: it gets no longer text than that
+    fused_feed_forward: bool = False  # gate and up are one weight
+    experts: Experts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Of a mixture of experts, whose feed-forward parts take the place of a layer's own: `weights` as of an
+    architecture, below the name and number of an expert; the rest are names in a config."""
+
+    path: str
+    weights: Mapping[str, str]
+    router: str
+    count_key: str
+    used_default: int
+    width_key: str = "intermediate_size"
+    normalizes_key: str | None = None  # whether the shares of those that are used sum up to 1; None: they do
+    metadata_width: bool = False  # GGUF says how wide an expert is in a key of its own
 
 
 LLAMA = Architecture(
@@ -57,6 +76,30 @@ QWEN2 = Architecture(
     window_switch="use_sliding_window", square=True,
 )  # fmt: skip
 QWEN3 = replace(QWEN2, name="qwen3", weights={**LLAMA.weights, **_HEAD_NORMS}, biases=(), head_size=128, square=False)
+MIXTRAL = replace(
+    LLAMA, weights={**_TWO_NORMS, **_ATTENTION}, context=131_072, rope_base=1_000_000.0, epsilon=1e-5,
+    experts=Experts(
+        "block_sparse_moe.experts", {"w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps"},
+        router="block_sparse_moe.gate", count_key="num_local_experts", used_default=2,
+    ),
+)  # fmt: skip
+QWEN3_MOE = replace(
+    QWEN3, name="qwen3moe", weights={**_TWO_NORMS, **_ATTENTION, **_HEAD_NORMS}, head_size=None,
+    experts=Experts(
+        "mlp.experts", {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps"},
+        router="mlp.gate", count_key="num_experts", used_default=8, width_key="moe_intermediate_size",
+        normalizes_key="norm_topk_prob", metadata_width=True,
+    ),
+)  # fmt: skip
+PHI3 = Architecture(
+    "phi3",
+    {
+        **_TWO_NORMS, "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output",
+        "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    },
+    context=4096, rope_kinds=("longrope", "su"), square=True, epsilon=1e-5, window_is_context=True,
+    fused_feed_forward=True,
+)  # fmt: skip
 GEMMA2 = Architecture(
     "gemma2", _FOUR_NORMS | _ATTENTION | _FEED_FORWARD, context=8192, head_size=256, tied=True, always_tied=True,
     activation="gelu_pytorch_tanh", activation_key="hidden_activation", norm_offset=1.0, window=4096, full_every=2,
@@ -69,6 +112,7 @@ GEMMA3 = replace(
 )  # fmt: skip
 
 BY_CLASS = {
-    "LlamaForCausalLM": LLAMA, "MistralForCausalLM": LLAMA, "Qwen2ForCausalLM": QWEN2, "Qwen3ForCausalLM": QWEN3,
-    "Gemma2ForCausalLM": GEMMA2, "Gemma3ForCausalLM": GEMMA3,
+    "LlamaForCausalLM": LLAMA, "MistralForCausalLM": LLAMA, "MixtralForCausalLM": MIXTRAL, "Qwen2ForCausalLM": QWEN2,
+    "Qwen3ForCausalLM": QWEN3, "Qwen3MoeForCausalLM": QWEN3_MOE, "Gemma2ForCausalLM": GEMMA2,
+    "Gemma3ForCausalLM": GEMMA3, "Phi3ForCausalLM": PHI3,
 }  # fmt: skip

@@ -6,40 +6,28 @@ the rest is LlamaConfig's. A wrong guess of a size cannot pass: the weights have
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
+from engine.models.hugging_face import rope
 from engine.models.hugging_face.architectures import BY_CLASS, Architecture
+from engine.models.hugging_face.fields import CONTEXT_MAX, ORIGINAL, bad, count, number, unfit
+from engine.models.hugging_face.rope import LOCAL, Rope
 
-NAME = "config.json"
-OTHERWISE = "convert it with llama.cpp's convert_hf_to_gguf.py and upload the GGUF file"
-_LAYERS_MAX, _WIDTH_MAX, _VOCABULARY_MAX, _CONTEXT_MAX = 1024, 1 << 17, 1 << 21, 1 << 24
+_LAYERS_MAX, _WIDTH_MAX, _VOCABULARY_MAX, _EXPERTS_MAX = 1024, 1 << 17, 1 << 21, 512
 # What would change what the model computes, and is not there in llama.cpp's graphs of these architectures.
 _REFUSED = {
     "quantization_config": "its weights are quantized (quantization_config)",
     "attention_bias": "its attention has biases (attention_bias)",
     "mlp_bias": "its feed-forward layers have biases (mlp_bias)",
     "num_local_experts": "it is a mixture of experts (num_local_experts)",
+    "num_experts": "it is a mixture of experts (num_experts)",
     "use_bidirectional_attention": "its tokens see those after them (use_bidirectional_attention)",
 }
-_LOCAL = "sliding_attention"  # in `layer_types`
 
 
 Metadata = dict[str, str | bool | int | float | list[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """How positions are rotated. `linear`: positions are divided by it; `factors`: each frequency is, by its own;
-    `local_base`: the base of layers with a window, where it is another."""
-
-    base: float
-    linear: float = 1.0
-    factors: tuple[float, ...] = ()
-    local_base: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +58,8 @@ class Decoder:
     window: Window | None = None
     attention_cap: float | None = None
     logit_cap: float | None = None
+    experts: int = 0  # each as wide as `feed_forward`
+    experts_used: int = 0
 
     def metadata(self) -> Metadata:
         """As GGUF has them; what `rope.factors` says is a tensor there."""
@@ -85,7 +75,12 @@ class Decoder:
         if self.window is not None:
             found["attention.sliding_window"] = self.window.tokens
             found["attention.sliding_window_pattern"] = [int(local) for local in self.window.local]
+        if self.experts and self.architecture.experts:
+            found |= {"expert_count": self.experts, "expert_used_count": self.experts_used}
+            if self.architecture.experts.metadata_width:
+                found["expert_feed_forward_length"] = self.feed_forward
         given = {
+            "rope.scaling.attn_factor": self.rope.gain if self.rope.gain != 1 else None,
             "rope.freq_base_swa": self.rope.local_base, "attn_logit_softcapping": self.attention_cap,
             "final_logit_softcapping": self.logit_cap,
         }  # fmt: skip
@@ -97,44 +92,45 @@ def read(config: Any) -> Decoder:
     """The facts of a parsed config.json. InvalidArgument where it is none, FailedPrecondition for a sound one that
     cannot be converted; both say why in a sentence."""
     if not isinstance(config, dict):
-        raise _bad("it is not a JSON object")
+        raise bad("it is not a JSON object")
     kind = _architecture(config)
-    embedding = _count(config, "hidden_size", 4096, _WIDTH_MAX)
-    heads = _count(config, "num_attention_heads", 32, _WIDTH_MAX)
-    kv_heads = _count(config, "num_key_value_heads", heads, heads)
-    head_size = _count(config, "head_dim", kind.head_size or embedding // heads, _WIDTH_MAX)
+    embedding = count(config, "hidden_size", 4096, _WIDTH_MAX)
+    heads = count(config, "num_attention_heads", 32, _WIDTH_MAX)
+    kv_heads = count(config, "num_key_value_heads", heads, heads)
+    head_size = count(config, "head_dim", kind.head_size or embedding // heads, _WIDTH_MAX)
     if heads % kv_heads or head_size % 2:
-        raise _bad(f"{heads} heads, {kv_heads} of keys, each of {head_size}, do not go together")
+        raise bad(f"{heads} heads, {kv_heads} of keys, each of {head_size}, do not go together")
     if kind.square and heads * head_size != embedding:
         raise unfit(
             f"{heads} heads of {head_size} are not its width of {embedding}, which llama.cpp asks of {kind.name}"
         )
-    layers = _count(config, "num_hidden_layers", 32, _LAYERS_MAX)
-    context = _count(config, "max_position_embeddings", kind.context, _CONTEXT_MAX)
+    layers = count(config, "num_hidden_layers", 32, _LAYERS_MAX)
+    trained = count(config, "max_position_embeddings", kind.context, CONTEXT_MAX)
+    context = _context(config, kind, trained)
+    experts, used = _experts(config, kind)
     attention_cap, logit_cap = _caps(config, kind)
     _check_scale(config, kind, layers, embedding // heads, head_size)
     return Decoder(
         architecture=kind,
         layers=layers,
         embedding=embedding,
-        feed_forward=_count(config, "intermediate_size", 11008, 8 * _WIDTH_MAX),
+        feed_forward=count(
+            config, kind.experts.width_key if kind.experts else "intermediate_size", 11008, 8 * _WIDTH_MAX
+        ),
         heads=heads,
         kv_heads=kv_heads,
         head_size=head_size,
-        vocabulary=_count(config, "vocab_size", 32000, _VOCABULARY_MAX),
+        vocabulary=count(config, "vocab_size", 32000, _VOCABULARY_MAX),
         context=context,
-        epsilon=_number(config, "rms_norm_eps", 1e-6),
+        epsilon=number(config, "rms_norm_eps", kind.epsilon),
         tied=_tied(config, kind),
-        rope=_rope(config, kind, head_size, context),
+        rope=rope.read(config, kind, head_size, trained),
         window=_window(config, kind, layers, context),
         attention_cap=attention_cap,
         logit_cap=logit_cap,
+        experts=experts,
+        experts_used=used,
     )
-
-
-def unfit(why: str, hint: str = OTHERWISE) -> FailedPrecondition:
-    """The error for a sound model that cannot be converted."""
-    return FailedPrecondition(f"this model cannot be converted: {why}", field="file", hint=hint)
 
 
 def _architecture(config: Mapping[str, Any]) -> Architecture:
@@ -144,12 +140,40 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
     if found is None:
         raise unfit(f"its architecture is {str(name)[:60]!r} ({', '.join(BY_CLASS)} are converted here)")
     for key, why in _REFUSED.items():
-        if config.get(key):
+        if config.get(key) and not (found.experts and found.experts.count_key == key):
             raise unfit(why)
     activation = config.get(found.activation_key) or found.activation
     if activation != found.activation:
         raise unfit(f"its activation is {str(activation)[:40]!r}, and a {found.name}'s is {found.activation}")
     return found
+
+
+def _experts(config: Mapping[str, Any], kind: Architecture) -> tuple[int, int]:
+    """How many there are in a layer, and how many of them a token goes through; llama.cpp makes their shares sum up to
+    1, and has experts in every layer."""
+    if kind.experts is None:
+        return 0, 0
+    key = kind.experts.normalizes_key
+    if key is not None and config.get(key) is not True:
+        raise unfit(f"its {key} is {str(config.get(key))[:20]}, and llama.cpp computes a {kind.name} with true")
+    if config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
+        raise unfit("some of its layers have no experts (decoder_sparse_step, mlp_only_layers)")
+    there = count(config, kind.experts.count_key, 8, _EXPERTS_MAX)
+    return there, count(config, "num_experts_per_tok", kind.experts.used_default, there)
+
+
+def _context(config: Mapping[str, Any], kind: Architecture, trained: int) -> int:
+    """The tokens that it serves: fewer than it was trained with where llama.cpp computes those beyond otherwise. It
+    knows no window of such a layer, and takes the frequencies of long texts for short ones too, where there is room
+    for long ones."""
+    if not kind.window_is_context:
+        return trained
+    limits = [trained]
+    if config.get("sliding_window") is not None:
+        limits.append(count(config, "sliding_window", trained, CONTEXT_MAX))
+    if isinstance(config.get("rope_scaling") or config.get("rope_parameters"), dict):
+        limits.append(count(config, ORIGINAL, trained, CONTEXT_MAX))
+    return min(limits)
 
 
 def _tied(config: Mapping[str, Any], kind: Architecture) -> bool:
@@ -164,7 +188,7 @@ def _caps(config: Mapping[str, Any], kind: Architecture) -> tuple[float | None, 
     if kind.window is None:
         return None, None
     attention, logits = (
-        None if config.get(key, default) is None else _number(config, key, 1.0 if default is None else default)
+        None if config.get(key, default) is None else number(config, key, 1.0 if default is None else default)
         for key, default in (
             ("attn_logit_softcapping", kind.attention_cap), ("final_logit_softcapping", kind.logit_cap)
         )
@@ -183,20 +207,22 @@ def _check_scale(
     if kind.uneven_scale_layers is None:
         return
     scale = width_of_head if layers == kind.uneven_scale_layers else head_size
-    given = _number(config, "query_pre_attn_scalar", 256.0)
+    given = number(config, "query_pre_attn_scalar", 256.0)
     if given != scale:
         raise unfit(f"its attention is scaled by {given:g} (query_pre_attn_scalar), and llama.cpp scales it by {scale}")
 
 
 def _window(config: Mapping[str, Any], kind: Architecture, layers: int, context: int) -> Window | None:
     counts = kind.window_switch is None or config.get(kind.window_switch)
+    if kind.window_is_context:
+        return None
     if kind.window is None:
         tokens = config.get("sliding_window") if counts else None
         if tokens is not None and not (type(tokens) is int and tokens >= context):
             raise unfit(f"its attention looks back {str(tokens)[:20]} tokens only (sliding_window)")
         return None
-    local = tuple(one == _LOCAL for one in _layer_types(config, kind, layers))
-    return Window(_count(config, "sliding_window", kind.window, _CONTEXT_MAX), local)
+    local = tuple(one == LOCAL for one in _layer_types(config, kind, layers))
+    return Window(count(config, "sliding_window", kind.window, CONTEXT_MAX), local)
 
 
 def _layer_types(config: Mapping[str, Any], kind: Architecture, layers: int) -> list[str]:
@@ -204,82 +230,8 @@ def _layer_types(config: Mapping[str, Any], kind: Architecture, layers: int) -> 
     full = "full_attention"
     given = config.get("layer_types")
     if given is None:
-        every = _count(config, "sliding_window_pattern", kind.full_every, _LAYERS_MAX)
-        return [_LOCAL if (layer + 1) % every else full for layer in range(layers)]
-    if not isinstance(given, list) or len(given) != layers or not all(one in (_LOCAL, full) for one in given):
-        raise _bad(f"its layer_types do not say {full} or {_LOCAL} of each of {layers} layers")
+        every = count(config, "sliding_window_pattern", kind.full_every, _LAYERS_MAX)
+        return [LOCAL if (layer + 1) % every else full for layer in range(layers)]
+    if not isinstance(given, list) or len(given) != layers or not all(one in (LOCAL, full) for one in given):
+        raise bad(f"its layer_types do not say {full} or {LOCAL} of each of {layers} layers")
     return given
-
-
-def _rope(config: Mapping[str, Any], kind: Architecture, head_size: int, context: int) -> Rope:
-    """From `rope_parameters` as transformers 5 writes them, or `rope_theta` and `rope_scaling` as those before did."""
-    given: Any = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    local: Any = {}
-    if isinstance(given, dict) and "full_attention" in given:  # by type of layer
-        given, local = given["full_attention"], given.get(_LOCAL) or {}
-    if not isinstance(given, dict) or not isinstance(local, dict):
-        raise _bad("its rope_scaling is not a JSON object")
-    base, scaled = _number({**config, **given}, "rope_theta", kind.rope_base), _scaling(given)
-    if scaled not in (None, "default", *kind.rope_kinds):
-        known = ", ".join(map(repr, kind.rope_kinds))
-        raise unfit(f"its positions are scaled by {str(scaled)[:40]!r} (of a {kind.name} {known} is converted here)")
-    return Rope(
-        base,
-        linear=_number(given, "factor", 1.0) if scaled == "linear" else 1.0,
-        factors=_llama3(given, base, head_size, context) if scaled == "llama3" else (),
-        local_base=_local_base(config, kind, given, local),
-    )
-
-
-def _local_base(
-    config: Mapping[str, Any], kind: Architecture, given: Mapping[str, Any], local: Mapping[str, Any]
-) -> float | None:
-    """The base of layers with a window, where llama.cpp takes another for them than for the others."""
-    if kind.local_rope_base is None:
-        if local and local != given:
-            raise unfit(f"layers with a window are rotated otherwise than others, and not so in a {kind.name}")
-        return None
-    if _scaling(local) not in (None, "default"):
-        raise unfit("the positions of its layers with a window are scaled (rope_parameters)")
-    older = {"rope_theta": config.get("rope_local_base_freq")}
-    return _number(local or older, "rope_theta", kind.local_rope_base)
-
-
-def _scaling(rope: Mapping[str, Any]) -> Any:
-    return rope.get("rope_type", rope.get("type"))
-
-
-def _llama3(given: Mapping[str, Any], base: float, head_size: int, context: int) -> tuple[float, ...]:
-    """What each frequency is divided by: long waves by `factor`, short ones by nothing, in between by a mean of both
-    (https://github.com/meta-llama/llama-models, `apply_scaling`)."""
-    factor, low, high = (_number(given, key, 1.0) for key in ("factor", "low_freq_factor", "high_freq_factor"))
-    before = _number(given, "original_max_position_embeddings", float(context))
-    if high <= low:
-        raise _bad("its rope_scaling has a high_freq_factor that is not above its low_freq_factor")
-
-    def divisor(pair: int) -> float:
-        wavelength = 2 * math.pi * math.pow(base, 2 * pair / head_size)
-        smooth = min(1.0, max(0.0, (before / wavelength - low) / (high - low)))
-        return 1 / ((1 - smooth) / factor + smooth)
-
-    return tuple(divisor(pair) for pair in range(head_size // 2))
-
-
-def _count(config: Mapping[str, Any], key: str, default: int, most: int) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if type(value) is not int or not 1 <= value <= most:
-        raise _bad(f"its {key} is {str(value)[:40]} (1 to {most:,} are accepted)")
-    return value
-
-
-def _number(config: Mapping[str, Any], key: str, default: float) -> float:
-    value = config.get(key)
-    value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-        raise _bad(f"its {key} is {str(value)[:40]}, which is no number above 0 that can be used")
-    return float(value)
-
-
-def _bad(why: str) -> FiredeckError:
-    return InvalidArgument(f"{NAME} is not usable: {why}", field="file", hint="give it as transformers has saved it")

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from client.errors import FailedPrecondition, InvalidArgument
-from engine.models import gguf_writer
+from engine.models import customized, gguf_writer
 from engine.models.cursor import open_regular
+from engine.models.customized import Conversation
 from engine.models.gguf_writer import FloatTensor
-from engine.models.hugging_face import config, vocabulary, weights
+from engine.models.hugging_face import config, fields, naming, vocabulary, weights
 
 MAX_JSON_BYTES = 64 << 20  # the largest vocabularies have 20 MB
 _FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # of enum llama_ftype
-_USED = (config.NAME, vocabulary.NAME, vocabulary.CONFIG, vocabulary.TEMPLATE, weights.INDEX)
+_USED = (customized.NAME, fields.NAME, vocabulary.NAME, vocabulary.CONFIG, vocabulary.TEMPLATE, weights.INDEX)
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -32,25 +33,28 @@ def unused(files: Mapping[str, Path]) -> list[str]:
 
 def check_config(text: str | bytes, tokenizer_config: str | bytes = b"{}") -> None:
     """Whether a model with these two files, as far as they tell, can be converted; errors as of `config.read`."""
-    config.read(_parsed(config.NAME, text))
+    config.read(_parsed(fields.NAME, text))
     settings = _parsed(vocabulary.CONFIG, tokenizer_config)
     if not isinstance(settings, dict):
         raise InvalidArgument(f"{vocabulary.CONFIG} is not a JSON object", field="tokenizerConfigJson")
 
 
-def convert(files: Mapping[str, Path], target: Path, name: str) -> Path:
+def convert(files: Mapping[str, Path], target: Path, name: str, talk: Conversation | None = None) -> Path:
     """Write the model in `files` (by name) to the GGUF file `target`, which appears whole or not at all. `name` is what
-    it calls itself. InvalidArgument for files that are unusable, FailedPrecondition for a sound model that cannot be
-    converted; both say why in a sentence."""
-    raw = _json(files, config.NAME)
+    it calls itself, see `naming`; `talk` how it is talked with, where no fireworks.json says it. InvalidArgument for
+    files that are unusable, FailedPrecondition for a sound model that cannot be converted; both say why in a sentence.
+    """
+    raw = _json(files, fields.NAME)
     model = config.read(raw)
     template = _text(files, vocabulary.TEMPLATE).decode(errors="replace") if vocabulary.TEMPLATE in files else None
     settings = _json(files, vocabulary.CONFIG) if vocabulary.CONFIG in files else {}
-    words = vocabulary.read(_json(files, vocabulary.NAME), settings, raw, model.vocabulary, template)
+    custom, tokenizer = customized.read(files, talk), _json(files, vocabulary.NAME)
+    words = vocabulary.read(tokenizer, settings, raw, model.vocabulary, template)
     with weights.tensors(files, model) as tensors:
         metadata: dict[str, gguf_writer.Value] = {
-            "general.architecture": model.architecture.name, "general.type": "model", "general.name": name,
-            "general.file_type": _FILE_TYPES[_most(tensors)], **model.metadata(), **words,
+            "general.architecture": model.architecture.name, "general.type": "model",
+            "general.name": naming.named(name, tokenizer),
+            "general.file_type": _FILE_TYPES[_most(tensors)], **model.metadata(), **words, **custom.metadata,
         }  # fmt: skip
         return gguf_writer.write(target, metadata, tensors)
 

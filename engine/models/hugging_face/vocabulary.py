@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.errors import FiredeckError, InvalidArgument
-from engine.models.hugging_face.config import unfit
+from engine.models.hugging_face.fields import unfit
 
 NAME, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 TEMPLATE_CHARS_MAX = 1 << 20

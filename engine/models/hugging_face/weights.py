@@ -1,7 +1,8 @@
 """The safetensors of a model, under GGUF's names, in its order of rows and in the precision that they are stored in.
 
 In llama's GGUF files the rows of the query and key weights are interleaved, as `peft` says; in Gemma's the norms are
-larger by one, which is what their layers multiply with. Norms and biases are always 32-bit.
+larger by one, which is what their layers multiply with. Norms and biases are always 32-bit. The weights of a mixture's
+experts, which are tensors of their own here, are one there.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from numpy.typing import NDArray
 from client.errors import FailedPrecondition, InvalidArgument
 from engine.models.cursor import open_regular
 from engine.models.gguf_writer import FloatTensor
-from engine.models.hugging_face.config import Decoder, unfit
+from engine.models.hugging_face.config import Decoder
+from engine.models.hugging_face.fields import unfit
 from engine.models.peft import interleaved
 from engine.models.safetensors import FLOATS, SafeTensors, opened
 
 SINGLE, INDEX, SUFFIX = "model.safetensors", "model.safetensors.index.json", ".safetensors"
 PICKLES = (".bin", ".pt", ".pth")
 MAX_INDEX_BYTES = 16 << 20
+ROUTER = "ffn_gate_inp"  # which experts a token goes through: 32 bits, as llama.cpp's quantizer leaves it
 _NOT_WEIGHTS = ("rotary_emb.inv_freq", "rotary_pos_emb.inv_freq")  # follows from the config
 
 
@@ -38,10 +41,13 @@ def tensors(files: Mapping[str, Path], model: Decoder) -> Iterator[list[FloatTen
         places = _places(stored)
         wanted = _wanted(model)
         _check(places, wanted, model)
-        made = [_made(places[name], name, target, shape, model) for name, (target, shape) in wanted.items()]
+        parts: dict[str, list[str]] = {}
+        for name, (target, _) in wanted.items():
+            parts.setdefault(target, []).append(name)
+        made = [_made(places, names, target, wanted[names[0]][1], model) for target, names in parts.items()]
         if model.rope.factors:
             factors = np.array(model.rope.factors, np.float32)
-            made.append(FloatTensor("rope_freqs.weight", factors.shape, lambda: factors))
+            made += [FloatTensor(f"{name}.weight", factors.shape, lambda: factors) for name in _factor_names(model)]
         yield made
 
 
@@ -84,14 +90,24 @@ def _places(stored: list[SafeTensors]) -> dict[str, SafeTensors]:
     return found
 
 
+def _factor_names(model: Decoder) -> tuple[str, ...]:
+    """llama.cpp takes a phi3's long ones where there is room for more than the original context, which there is not:
+    they are the short ones here, so that it never takes others."""
+    phi3 = model.architecture.name == "phi3"
+    return ("rope_factors_long", "rope_factors_short") if phi3 else ("rope_freqs",)
+
+
 def _wanted(model: Decoder) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Each tensor of such a model: its name in the file, then GGUF's, and its shape."""
+    """Each tensor of such a model: its name in the file, then GGUF's, and its shape. Those of a layer's experts are one
+    in GGUF, in the order of their numbers."""
     heads, keys = model.heads * model.head_size, model.kv_heads * model.head_size
     width, inner, kind = model.embedding, model.feed_forward, model.architecture
+    up = 2 * inner if kind.fused_feed_forward else inner
     shapes = {
         "attn_q": (heads, width), "attn_k": (keys, width), "attn_v": (keys, width), "attn_output": (width, heads),
-        "ffn_gate": (inner, width), "ffn_up": (inner, width), "ffn_down": (width, inner),
-        "attn_q_norm": (model.head_size,), "attn_k_norm": (model.head_size,),
+        "attn_qkv": (heads + 2 * keys, width), "ffn_gate": (inner, width), "ffn_up": (up, width),
+        "ffn_down": (width, inner), "ffn_gate_exps": (inner, width), "ffn_up_exps": (inner, width),
+        "ffn_down_exps": (width, inner), "attn_q_norm": (model.head_size,), "attn_k_norm": (model.head_size,),
     }  # fmt: skip
     found: dict[str, tuple[str, tuple[int, ...]]] = {
         "model.embed_tokens.weight": ("token_embd.weight", (model.vocabulary, width)),
@@ -105,6 +121,15 @@ def _wanted(model: Decoder) -> dict[str, tuple[str, tuple[int, ...]]]:
             found[f"model.layers.{layer}.{part}.weight"] = (f"blk.{layer}.{target}.weight", shape)
             if part in kind.biases:
                 found[f"model.layers.{layer}.{part}.bias"] = (f"blk.{layer}.{target}.bias", shape[:1])
+        if kind.experts is not None:
+            at, router = (
+                f"model.layers.{layer}.{kind.experts.path}",
+                f"model.layers.{layer}.{kind.experts.router}.weight",
+            )
+            found[router] = (f"blk.{layer}.{ROUTER}.weight", (model.experts, width))
+            for part, target in kind.experts.weights.items():
+                for number in range(model.experts):
+                    found[f"{at}.{number}.{part}.weight"] = (f"blk.{layer}.{target}.weight", shapes[target])
     return found
 
 
@@ -128,12 +153,21 @@ def _check(places: Mapping[str, SafeTensors], wanted: Mapping[str, Any], model: 
             raise unfit(f"it has a tensor {name[:120]!r}, which a {model.architecture.name} does not have")
 
 
-def _made(stored: SafeTensors, name: str, target: str, shape: tuple[int, ...], model: Decoder) -> FloatTensor:
-    tensor = stored.tensors[name].dtype if len(shape) > 1 else "F32"
-    part = target.split(".")[-2]
+def _made(
+    places: Mapping[str, SafeTensors], names: list[str], target: str, shape: tuple[int, ...], model: Decoder
+) -> FloatTensor:
+    """One of GGUF's tensors: of one in the files, or of one of each expert."""
+    first, part = places[names[0]].tensors[names[0]], target.split(".")[-2]
+    kind = first.dtype if len(shape) > 1 and part != ROUTER else "F32"
+    if part.endswith("_exps"):
+        return FloatTensor(target, (len(names), *shape), partial(_stacked, places, names), kind)
     heads = {"attn_q": model.heads, "attn_k": model.kv_heads}.get(part, 0) if model.architecture.interleaved else 0
     added = model.architecture.norm_offset if part.endswith("norm") else 0.0
-    return FloatTensor(target, shape, partial(_rows, stored, name, heads, added), tensor)
+    return FloatTensor(target, shape, partial(_rows, places[names[0]], names[0], heads, added), kind)
+
+
+def _stacked(places: Mapping[str, SafeTensors], names: list[str]) -> NDArray[np.float32]:
+    return np.stack([places[name].floats(name) for name in names])
 
 
 def _rows(stored: SafeTensors, name: str, heads: int, added: float) -> NDArray[np.float32]:

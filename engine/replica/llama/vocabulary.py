@@ -138,6 +138,9 @@ class Vocabulary:
 def meta(model: Any, key: str) -> str | None:
     buffer = ctypes.create_string_buffer(512)
     count = C.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    if count >= len(buffer):
+        buffer = ctypes.create_string_buffer(count + 1)
+        C.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return None if count < 0 else buffer.value.decode("utf-8", "replace")
 
 
