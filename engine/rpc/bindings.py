@@ -51,16 +51,13 @@ class Binding:
 
     def request(self, message: Message) -> Request:
         """The request that stands for a call with this message. InvalidArgument where a name in it does not fit."""
-        left = MessageToDict(message)
-        used = [found[1] for found in _VARIABLE.finditer(self.template)]
+        named = {_camel(found[1].partition(".")[0]) for found in _VARIABLE.finditer(self.template)}
         path = _VARIABLE.sub(lambda found: _filled(message, found[1], found[2] or "*"), self.template)
-        for field in used:
-            if "." not in field:
-                left.pop(_camel(field), None)
+        fields = MessageToDict(message)
+        body = fields.pop(_camel(self.body), {}) if self.body else None
+        left = {field: value for field, value in fields.items() if field not in named}
         if self.body == "*":
             return Request(self.verb, path, (), left)
-        body = left.pop(_camel(self.body), {}) if self.body else None
-        left = {key: value for key, value in left.items() if key not in {_camel(one.partition(".")[0]) for one in used}}
         return Request(self.verb, path, tuple(_flat("", left)), body)
 
 

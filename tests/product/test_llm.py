@@ -53,10 +53,12 @@ def test_every_argument_of_the_class_is_taken_or_refused_by_name() -> None:
     assert {name for given in (TOGETHER, *APART) for name in given} | NOT_FOR_OWN | {"model", "deployment_type"} == set(
         run_here("argument of LLM")
     )
-    assert LLM("m", "on-demand", **TOGETHER).model == "m"
+    with LLM("m", "on-demand", **TOGETHER) as llm:
+        assert llm.model == "m"
     for given in APART:
         kind: Any = "on-demand-lora" if "base_id" in given else "auto"
-        assert LLM(model="m", deployment_type=kind, **given).deployment_type == kind
+        with LLM(model="m", deployment_type=kind, **given) as other:
+            assert other.deployment_type == kind
     for name in NOT_FOR_OWN:
         with pytest.raises(ValueError, match=name):
             LLM("m", "auto", **{name: "x"})  # type: ignore[misc]
