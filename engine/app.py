@@ -41,6 +41,7 @@ from engine.api import (
     secrets,
     shapes,
     transfers,
+    unoffered,
     usage,
     usage_tokens,
     users,
@@ -90,7 +91,7 @@ ROUTERS = tuple(
     module.router
     for module in (
         accounts, deployments, transfers, models, deployed_models, shapes, watch, users, api_keys, secrets, quotas,
-        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards, events,
+        audit_logs, usage, usage_tokens, requests, account_metrics, routers, guards, events, unoffered,
     )
 )  # fmt: skip
 

@@ -110,7 +110,7 @@ async def send_error(send: Send, error: FiredeckError, request_id: str) -> None:
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
         headers.append((b"retry-after-ms", str(max(1, math.ceil(error.retry_after_s * 1000))).encode()))
-    if error.status == 429:
+    if error.status in (429, 501):
         headers.append((b"x-should-retry", b"false" if error.retry_after_s is None else b"true"))
     await send_json(send, error.status, error.inference_body(request_id), headers)
 

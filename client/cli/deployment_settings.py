@@ -46,6 +46,8 @@ def settings(command: Any) -> Any:
             ),
             click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
             click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
+            click.option("--kv-cache-fraction", type=click.FloatRange(0, 0.9), help="Of memory; no effect here."),
+            click.option("--kv-cache-memory-pct", type=int, help="The same in percent."),
             click.option("--accelerator-count", type=int, help="GPUs a replica; 1 is the CPU where no node has any."),
             click.option(
                 "--enable-session-affinity/--no-enable-session-affinity",
@@ -111,11 +113,21 @@ def spec(given: Given) -> DeploymentSpec:
     own = {key: set_fields.pop(key) for key in OWN if key in set_fields}
     if own:
         set_fields["firedeck"] = ColdOptions(**own)
+    if "kv_cache_fraction" in set_fields:
+        set_fields["kv_cache_memory_pct"] = _percent(set_fields)
     if "long_prompt" in set_fields:
         set_fields["auto_tune"] = AutoTune(long_prompt=set_fields.pop("long_prompt"))
     if "region" in set_fields:
         set_fields["placement"] = _placement(set_fields.pop("region"))
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
+
+
+def _percent(given: Given) -> int:
+    """Of memory, for the KV cache."""
+    if "kv_cache_memory_pct" in given:
+        raise click.UsageError("--kv-cache-fraction and --kv-cache-memory-pct are one setting: give either")
+    fraction: float = given.pop("kv_cache_fraction")
+    return round(fraction * 100)
 
 
 def _placement(where: str) -> Placement:

@@ -17,6 +17,7 @@ from client.access_types import ADMIN, CONTRIBUTOR, INFERENCE_USER, ROLES, USER
 from client.errors import Internal, PermissionDenied
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT
 from engine.keys import Principal
+from engine.unoffered import OPERATIONS, Operation
 
 Route = tuple[str, str]  # method, path template
 
@@ -60,6 +61,14 @@ def _make(action: str) -> Rule:
 
 def _change(action: str) -> Rule:
     return Rule(action, CONTRIBUTOR, others=USER)
+
+
+def _unoffered(operation: Operation) -> Rule:
+    """As for what is offered: what is made of it is refused to whoever might not make it."""
+    if operation.method == "GET":
+        content = operation.path.endswith(":getDownloadEndpoint")
+        return _see(operation.action, CONTRIBUTOR if content else INFERENCE_USER)
+    return _make(operation.action) if operation.outcome == "unimplemented" else _change(operation.action)
 
 
 # Without a key: probes, scrapers, the documents of all routes, and files at signed addresses.
@@ -156,6 +165,7 @@ RULES: Mapping[Route, Rule] = {
     ("GET", f"{_OWN}/usage:tokens"): _see("GetTokenUsage"),
     ("GET", f"{_OWN}/requests"): _see("ListRequests"),
     ("GET", f"{_OWN}/requests/{{request_id}}"): _see("GetRequest"),
+    **{(operation.method, operation.path): _unoffered(operation) for operation in OPERATIONS},
 }
 
 # Of a body that names what somebody else may own: a deployment that is to take an adapter, a model's former default.

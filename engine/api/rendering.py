@@ -33,7 +33,7 @@ def add_to(app: FastAPI) -> None:
 async def refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FiredeckError)
     request.state.error = error
-    headers = {"x-should-retry": "false"} if error.status in (409, 429) else {}  # the SDKs repeat both by themselves
+    headers = {"x-should-retry": "false"} if error.status in (409, 429, 501) else {}  # the SDKs repeat them
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
         headers["x-should-retry"] = "true"

@@ -219,3 +219,13 @@ class ServedModel(TypedDict):
 class ServedModels(TypedDict):
     object: Literal["list"]
     data: list[ServedModel]
+
+
+class KeptResponses(TypedDict):
+    """The list of the Responses API, in which there is never one."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    has_more: Literal[False]
+    first_id: None
+    last_id: None

@@ -34,6 +34,7 @@ from client.errors import (
     SpendLimitExceeded,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
     UnsupportedMediaType,
 )
 from engine.gateway import documented_headers as headers
@@ -44,6 +45,7 @@ from engine.gateway.answer_types import (
     Completion,
     CompletionChunk,
     Embeddings,
+    KeptResponses,
     Ranking,
     ServedModel,
     ServedModels,
@@ -78,6 +80,7 @@ _WHAT = {
     429: "A limit of the account or the key, or the deployment's queue is full",
     431: "The head of the request is too large",
     500: "An error of the engine's own",
+    501: "Not available on this engine",
     502: "What a replica sent is no answer",
     503: "No replica can answer now, or the engine is full or being stopped",
     504: "What the client gave its request as time (x-request-timeout) was over",
@@ -94,7 +97,7 @@ _REQUESTS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 _ANSWERS: tuple[Any, ...] = (
     ChatCompletion, ChatCompletionChunk, Completion, CompletionChunk, Embeddings, Ranking, ServedModel, ServedModels,
-    *messages_openapi.ANSWERS,
+    KeptResponses, *messages_openapi.ANSWERS,
 )  # fmt: skip
 # Fields that are refused unless they have one of these values.
 _REFUSED: dict[str, dict[str, Iterable[Any]]] = {
@@ -130,6 +133,10 @@ def document() -> Json:
             "/rerank": _infer("Order documents by relevance", "RerankRequest", "Ranking"),
             "/messages": own(_infer("Create a message", "MessagesRequest", "AnsweredMessage", "MessageEvent")),
             "/messages/count_tokens": own(_infer("Count the tokens of a prompt", "CountRequest", "TokensCount")),
+            "/responses": _read("List responses: there are none", "KeptResponses")
+            | _missing("post", "Create a response: not offered", Unimplemented),
+            "/responses/{response}": _missing("get", "Get a response: there is none", NotFound, _path("response"))
+            | _missing("delete", "Delete a response: there is none", NotFound, _path("response")),
             "/models": also(_read("List what can be asked", "ServedModels"), "ListedModels"),
             "/models/{model}": also(_read("Get one of them", "ServedModel", _path("model")), "ListedModel"),
         },
@@ -167,6 +174,13 @@ def _read(summary: str, answer: str, *parameters: Json) -> Json:
     return {"get": {**_operation(summary, answer, _READ), "parameters": list(parameters)}}
 
 
+def _missing(verb: str, summary: str, error: type[FiredeckError], *parameters: Json) -> Json:
+    """What is always refused, with this error where nothing else is wrong."""
+    operation = _operation(summary, "Error", dict.fromkeys((*_READ, error)))
+    del operation["responses"]["200"]
+    return {verb: {**operation, "parameters": list(parameters)}}
+
+
 def _operation(
     summary: str, answer: str, errors: Iterable[type[FiredeckError]], every: Json = _NONE, good: Json = _NONE
 ) -> Json:
@@ -189,7 +203,7 @@ def _refusal(status: int, codes: list[str], told: Json) -> Json:
     retry = headers.RETRY if status in (403, 429, 503) else {}
     return {
         "description": _WHAT[status],
-        "headers": told | retry | (headers.SHOULD_RETRY if status == 429 else {}),
+        "headers": told | retry | (headers.SHOULD_RETRY if status in (429, 501) else {}),
         "content": {"application/json": {"schema": {"allOf": [_ref("Error"), one_of]}}},
     }
 

@@ -34,7 +34,7 @@ from engine.control.limits import Kind
 from engine.deprecation import sunset
 from engine.fleet.fleet import Fleet
 from engine.fleet.keeper import Keeper
-from engine.gateway import verdict
+from engine.gateway import responses, verdict
 from engine.gateway.admit import Admission, Visit
 from engine.gateway.exchange import ADDON_HEADER, COMPUTED, GENERATES, POOLS, Exchange, ParsedRequest, sent_headers
 from engine.gateway.messages import COUNT, MESSAGES
@@ -122,6 +122,9 @@ class Gateway:
             self._house.access.quotas.admit_request(caller.account)
             visit.enter()
             await self._generate(path, scope, receive, send, caller, request_id, visit)
+            return
+        if responses.owns(path):
+            await send_json(send, 200, responses.answer(scope["method"], path))
             return
         if path != _MODELS and not path.startswith(f"{_MODELS}/"):
             raise NotFound("no such path", hint="there are " + ", ".join(sorted({*_INFER, MESSAGES, _MODELS})))

@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 from client.errors import InvalidArgument
 
 _VARIABLE = re.compile(r"\{([a-z_.]+)(?:=([^}]+))?\}")
+_NAME = re.compile(r"\{\w+\}")
 _SEGMENT = r"[^/]+"
 
 
@@ -43,19 +44,26 @@ class Binding:
     template: str
     body: str
 
+    @property
+    def route(self) -> tuple[str, str]:
+        """The verb and the path, with `*` for each name in it: as `plain` makes of a route of ours."""
+        return self.verb, _VARIABLE.sub(lambda found: found[2] or "*", self.template)
+
     def request(self, message: Message) -> Request:
         """The request that stands for a call with this message. InvalidArgument where a name in it does not fit."""
-        left = MessageToDict(message)
-        used = [found[1] for found in _VARIABLE.finditer(self.template)]
+        named = {_camel(found[1].partition(".")[0]) for found in _VARIABLE.finditer(self.template)}
         path = _VARIABLE.sub(lambda found: _filled(message, found[1], found[2] or "*"), self.template)
-        for field in used:
-            if "." not in field:
-                left.pop(_camel(field), None)
+        fields = MessageToDict(message)
+        body = fields.pop(_camel(self.body), {}) if self.body else None
+        left = {field: value for field, value in fields.items() if field not in named}
         if self.body == "*":
             return Request(self.verb, path, (), left)
-        body = left.pop(_camel(self.body), {}) if self.body else None
-        left = {key: value for key, value in left.items() if key not in {_camel(one.partition(".")[0]) for one in used}}
         return Request(self.verb, path, tuple(_flat("", left)), body)
+
+
+def plain(path: str) -> str:
+    """A route's path template with `*` for each name in it."""
+    return _NAME.sub("*", path)
 
 
 def binding_of(method: MethodDescriptor) -> Binding | None:

@@ -74,6 +74,8 @@ def _modules(source: Path) -> Iterator[str]:
 
 def _add(pool: DescriptorPool, name: str, found: Mapping[str, bytes], above: set[str]) -> None:
     """A file with what it imports, each once."""
+    # A pool with a `descriptor_db` of its own would do it, but overflows its stack, and so ends the process, where
+    # files import each other (protobuf 7.36).
     if name in above:
         raise ValueError(f"{name} imports itself")
     try:

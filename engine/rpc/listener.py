@@ -20,7 +20,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from client.errors import FailedPrecondition, FiredeckError, from_response
-from engine.rpc.bindings import Binding, binding_of
+from engine.access.rules import RULES
+from engine.rpc.bindings import Binding, binding_of, plain
 from engine.rpc.descriptors import load
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ GRACE_S = 1.0  # for calls under way when the engine ends
 MAX_MESSAGE_BYTES = 16 << 20
 # It has no REST route, and clients ask it before they deploy: the bases whose adapters are served serverless.
 LORA_BASES = "ListServerlessLoraModels"
+_ROUTES = {(verb, plain(path)) for verb, path in RULES}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -58,7 +60,7 @@ async def listening(
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """A handler for each unary method that has a binding; of all others gRPC itself says UNIMPLEMENTED."""
+    """A handler for each unary method that is bound to a route of ours; all others gRPC itself calls UNIMPLEMENTED."""
 
     def __init__(self, service: ServiceDescriptor, http: httpx.AsyncClient, lora_bases: Sequence[str]) -> None:
         self._http = http
@@ -66,7 +68,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._handlers = {}
         for method in service.methods:
             binding = binding_of(method)
-            if not (method.client_streaming or method.server_streaming) and (binding or method.name == LORA_BASES):
+            ours = binding is not None and binding.route in _ROUTES
+            if not (method.client_streaming or method.server_streaming) and (ours or method.name == LORA_BASES):
                 self._handlers[f"/{service.full_name}/{method.name}"] = self._handler(method, binding)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:

@@ -1,15 +1,21 @@
-"""What a user of fireworks-ai 0.19 writes, run by an interpreter that has it: `python llm_class.py BASE ADAPTER DRAFT`.
+"""What a user of fireworks-ai 0.19 writes, run by an interpreter that has it.
 
-Prints one JSON object. Its surroundings (FIREWORKS_API_KEY, FIREWORKS_API_BASE_URL, FIREWORKS_GATEWAY_ADDR) say where.
+    python llm_class.py BASE ADAPTER DRAFT LINES ARGUMENTS
+
+LINES are those that the class' documentation shows, by what is applied: {"llm": ..., "lora": ..., "job": ...};
+ARGUMENTS the names of those it has. Prints one JSON object. Its surroundings (FIREWORKS_API_KEY,
+FIREWORKS_API_BASE_URL, FIREWORKS_GATEWAY_ADDR) say where.
 """
 
+import inspect
 import json
 import sys
 
 import fireworks
-from fireworks import LLM
+from fireworks import LLM, Dataset
 
-BASE, ADAPTER, DRAFT = sys.argv[1:]
+BASE, ADAPTER, DRAFT = sys.argv[1:4]
+LINES, ARGUMENTS = map(json.loads, sys.argv[4:])
 ASKED = [{"role": "user", "content": "Say hello."}]
 
 
@@ -23,9 +29,10 @@ def windows(deployment):
 
 
 told = {"version": fireworks.__version__}
+told["lacks"] = sorted({*ARGUMENTS} - {*inspect.signature(LLM).parameters})
 
 plain = LLM(model=BASE, deployment_type="on-demand", id="llm-class", enable_addons=True, max_replica_count=1)
-plain.apply()
+exec(LINES["llm"], {"llm": plain})
 made = plain.get_deployment()
 told["plain"] = {"name": made.name, "answer": answer(plain), "windows": windows(made), "addons": made.enable_addons}
 plain.apply()
@@ -34,7 +41,7 @@ streamed = plain.chat.completions.create(messages=ASKED, max_tokens=4, temperatu
 told["plain"]["streamed"] = "".join(c.choices[0].delta.content or "" for c in streamed if c.choices)
 
 lora = LLM(model=ADAPTER, deployment_type="on-demand-lora", base_id="llm-class")
-lora.apply()
+exec(LINES["lora"], {"fine_tuned_with_lora": lora})
 loaded = lora.get_deployment()
 told["lora"] = {"name": loaded.name, "deployment": loaded.deployment, "answer": answer(lora)}
 
@@ -49,6 +56,12 @@ drafted = LLM(
 drafted.apply()
 made = drafted.get_deployment()
 told["drafted"] = {"draft": made.draft_model, "count": made.draft_token_count, "answer": answer(drafted)}
+
+try:
+    exec(LINES["job"], {"llm": plain, "dataset": Dataset.from_list([{"messages": ASKED}])})
+    told["job"] = "made"
+except Exception as error:  # of gRPC
+    told["job"] = str(error)
 
 try:
     LLM(model=BASE, deployment_type="serverless", id="llm-class")

@@ -16,20 +16,26 @@ from engine.access import rules
 from engine.access.rules import OPEN, RULES, rank
 from engine.app import ROUTERS, control_plane
 from engine.gateway.messages import MESSAGES
+from engine.gateway.responses import RESPONSES
 from engine.gateway.routes import _INFER
+from engine.unoffered import OPERATIONS
 from tests.house import Home, home
 
 ROUTES = sorted((method, route.path) for router in ROUTERS for route in router.routes for method in route.methods)
 INFERENCE = sorted(
-    [*(("POST", path) for path in (*_INFER, MESSAGES)), ("GET", "/v1/models"), ("GET", "/v1/models/some")]
-)
+    [
+        *(("POST", path) for path in (*_INFER, MESSAGES, RESPONSES)), ("GET", "/v1/models"), ("GET", "/v1/models/some"),
+        ("GET", RESPONSES), ("GET", f"{RESPONSES}/some"), ("DELETE", f"{RESPONSES}/some"),
+    ]
+)  # fmt: skip
+NOT_OFFERED = {("POST", RESPONSES)} | {(o.method, o.path) for o in OPERATIONS if o.outcome == "unimplemented"}
 CODES = {"permission_error": "PERMISSION_DENIED", "authentication_error": "UNAUTHORIZED"}  # of the Messages API's words
 BODIES = {"POST": {}, "PATCH": {}}
 PLACES = {
     "account": "local", "deployment_id": "theirs", "model_id": "theirs", "user_id": "them", "secret_id": "theirs",
     "quota_id": "replica-count", "deployed_model_id": "theirs", "shape_id": "theirs", "version_id": "v1",
     "request_id": "theirs", "router_id": "theirs",
-    "key_id": "theirs", "guard_id": "theirs",
+    "key_id": "theirs", "guard_id": "theirs", "resource_id": "theirs",
 }  # fmt: skip
 _addresses = (f"10.0.{number // 250}.{number % 250}" for number in count())
 
@@ -129,7 +135,8 @@ async def test_each_role_may_what_its_rule_says_and_no_more(shared_home: Home, r
         assert ("firedeck user update" in message) == ((rule.others or rule.least) != "admin")
     else:
         assert answer.status_code not in (401, 403), answer.text
-        assert answer.status_code < 500
+        assert (answer.status_code == 501) == (route in NOT_OFFERED)
+        assert answer.status_code < 500 or route in NOT_OFFERED
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -175,7 +182,8 @@ async def test_inference_takes_every_role_and_no_bad_key(shared_home: Home, rout
     method, path = route
     for role in ROLES:
         answer = await ask(shared_home, await person(shared_home, role), (method, prefix + path))
-        assert answer.status_code in (200, 400, 404), answer.text  # asked for nothing that there is
+        expected = (501,) if route in NOT_OFFERED else (200, 400, 404)  # asked for nothing that there is
+        assert answer.status_code in expected, answer.text
     nobody = await stranger(shared_home, role="nothing-known")
     answer = await ask(shared_home, nobody, (method, prefix + path))
     assert (answer.status_code, code_of(answer)) == (403, "PERMISSION_DENIED")

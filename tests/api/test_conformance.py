@@ -9,7 +9,7 @@ import pytest
 from tests.processes import EngineProcess
 
 pytest.importorskip("anthropic", reason="the anthropic SDK is not there: make install")
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]  # the LLM class itself looks every nine seconds
 
 
 def test_the_table_of_the_documentation_is_what_a_run_finds(engine: EngineProcess, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -31,7 +30,7 @@ from engine.replica.fields import ChatRequest, CompletionRequest
 from engine.replica.pooling_fields import EmbeddingRequest, RerankRequest
 from tests.api.hostile import GOOD, MODEL
 from tests.api.test_hostile import good
-from tests.documented import check_headers
+from tests.documented import check_headers, no_failure
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
@@ -40,9 +39,12 @@ EXAMPLES, SOAK_EXAMPLES = 5, 200  # of each operation, in each way, streamed and
 SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
 LABELS = (
     "POST /chat/completions", "POST /completions", "POST /embeddings", "POST /rerank", "POST /messages",
-    "POST /messages/count_tokens", "GET /models", "GET /models/{model}",
+    "POST /messages/count_tokens", "GET /models", "GET /models/{model}", "GET /responses", "POST /responses",
+    "GET /responses/{response}", "DELETE /responses/{response}",
 )  # fmt: skip
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+NOT_OFFERED = ("POST", "/responses")
+NOT_FOUND = {("GET", "/responses/{response}"), ("DELETE", "/responses/{response}")}
+CHECKS = [no_failure({NOT_OFFERED}), status_code_conformance, content_type_conformance, response_schema_conformance]
 MOST_TOKENS, MOST_CHOICES = 4, 2  # thousands are legal, and take minutes
 REQUESTS = (ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, MessagesRequest, CountRequest)
 STREAMED = {"POST /chat/completions": "ChatCompletionChunk", "POST /completions": "CompletionChunk"}
@@ -206,10 +208,12 @@ def test_every_documented_path_is_served_below_both_prefixes(http: httpx.Client,
     for path, operations in found["paths"].items():
         for method in operations:
             body = GOOD.get(f"/inference/v1{path}", ASKED if "/messages" in path else {})
-            answer = http.request(method, prefix + path.format(model=MODEL), json=body if method == "post" else None)
+            place, route = prefix + path.format(model=MODEL, response="x"), (method.upper(), path)
+            answer = http.request(method, place, json=body if method == "post" else None)
             kind = "reranker" if path == "/rerank" else None  # the shared model is none
-            assert (answer.status_code == 200) != (kind is not None and kind in answer.text), answer.text
-        assert http.request("PUT", prefix + path.format(model=MODEL), json={}).status_code == 405
+            expected = 501 if route == NOT_OFFERED else 404 if route in NOT_FOUND else 200
+            assert (answer.status_code == expected) != (kind is not None and kind in answer.text), answer.text
+        assert http.request("PUT", place, json={}).status_code == 405
 
 
 WORDS = {

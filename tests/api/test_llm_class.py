@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 from client.errors import NotFound
 from client.resources import Client
 from tests import adapter_files
-from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment
-
-PYTHON = Path(os.environ.get("FIREDECK_LLM_PYTHON", Path(__file__).parents[2] / ".venv-llm" / "bin" / "python"))
+from tests.older_sdk import PYTHON, ask, packages
+from tests.processes import SMOLLM2, EngineProcess
+from tests.product.documents import run_here
 
 pytest.importorskip("grpc", reason="gRPC is an extra: pip install 'firedeck[grpc]'")
 pytestmark = [
@@ -35,11 +33,14 @@ async def test_an_llm_is_applied_asked_and_left_alone_when_nothing_has_changed(
     assert base is not None
     file = adapter_files.make(tmp_path / "a.gguf", Path(base.file or ""), seed=4)
     lora = await fleet.models.create_from_file("llm-lora", str(file), None, SMOLLM2)
+    lines = {line.partition(".")[0]: line for line in run_here("code")}
+    shown = {"llm": lines["llm"], "lora": lines["fine_tuned_with_lora"], "job": lines["job = llm"]}
+    arguments = run_here("argument of LLM")
     draft = await fleet.models.create_from_file("llm-draft", base.file or "")
-    packages = next(PYTHON.parents[1].glob("lib/python*/site-packages"))
     try:
-        async with listening("127.0.0.1", 0, packages, engine.context.base_url) as port:
-            told = await asyncio.to_thread(run, engine, port, SMOLLM2, lora.name, draft.name)
+        async with listening("127.0.0.1", 0, packages(), engine.context.base_url) as port:
+            names = (SMOLLM2, lora.name, draft.name, json.dumps(shown), json.dumps(arguments))
+            told = await asyncio.to_thread(ask, "llm_class.py", engine, port, *names)
         deployment = "accounts/local/deployments/llm-class"
         assert told["version"].startswith("0.19")
         assert told["plain"]["name"] == deployment
@@ -52,24 +53,11 @@ async def test_an_llm_is_applied_asked_and_left_alone_when_nothing_has_changed(
         assert told["lora"]["deployment"] == deployment
         assert told["lora"]["answer"] != told["plain"]["answer"]
         assert "not available on serverless" in told["serverless"]
+        assert "datasets are not available on this engine" in told["job"], "what is trained on goes first"
+        assert told["lacks"] == ["live_merge"]  # documented, and not in this version of the package
     finally:
         for made in ("llm-class", "llm-drafted"):
             with suppress(NotFound):
                 await fleet.deployments.delete(made, hard=True, ignore_checks=True)
         for model in (lora, draft):
             await fleet.models.delete(model.name)
-
-
-def run(engine: EngineProcess, port: int, *names: str) -> dict:
-    """What the script says of the engine, asked through the listener on `port`."""
-    where = {
-        "FIREWORKS_API_KEY": engine.key, "FIREWORKS_API_BASE_URL": engine.context.base_url,
-        "FIREWORKS_GATEWAY_ADDR": f"127.0.0.1:{port}", "PYTHONPATH": "",
-    }  # fmt: skip
-    script = Path(__file__).with_name("llm_class.py")
-    done = subprocess.run(
-        [PYTHON, script, *names], env=environment(where), capture_output=True, text=True, timeout=6 * PATIENCE_S
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict = json.loads(done.stdout.splitlines()[-1])
-    return found

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -21,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from engine.unoffered import OPERATIONS
+from tests.documented import no_failure
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess
 
 pytestmark = pytest.mark.model
@@ -33,7 +34,8 @@ STARTS_REPLICAS = {
 EXAMPLES, SOAK_EXAMPLES = 2, 200  # of each operation, in each way
 SOAK = (pytest.mark.soak, pytest.mark.timeout(7200))
 PARTS = 4  # of the operations: all of them take a minute, and a busy machine stretches a minute beyond a test's time
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+NOT_OFFERED = {(one.method, one.path) for one in OPERATIONS if one.outcome == "unimplemented"}
+CHECKS = [no_failure(NOT_OFFERED), status_code_conformance, content_type_conformance, response_schema_conformance]
 KNOWN = {
     "account": ["local", "fireworks", "alice"], "deployment_id": ["fuzz", "nope"], "shape_id": ["-", "nope"],
     "model_id": ["smollm2-135m-instruct", "up", "nope"], "version_id": ["v1", "v2"],
@@ -132,6 +134,7 @@ def test_the_document_is_openapi_3_1_and_describes_every_route(own: EngineProces
     for path, operations_of in found["paths"].items():
         for method, operation in operations_of.items():
             assert operation["responses"]["default"]["content"]["application/json"], (method, path)
+            assert ("501" in operation["responses"]) == ((method.upper(), path) in NOT_OFFERED), (method, path)
             assert operation.get("description"), (method, path)
             summaries.append(operation["summary"])
     assert {"Create Deployment", "Create Model", "Create Model (firedeck's own)", "List Api Keys"} <= set(summaries)

@@ -46,6 +46,9 @@ MESSAGES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "ScaleRequest": [("name", STRING), ("replica_count", INT32)],
     "LoraModels": [("models", STRING, None, "repeated")],
+    "Dataset": [("name", STRING), ("display_name", STRING)],
+    "DatasetRequest": [("parent", STRING), ("dataset", MESSAGE, ".gateway.Dataset"), ("dataset_id", STRING)],
+    "DatasetsResponse": [("datasets", MESSAGE, ".gateway.Dataset", "repeated"), ("total_size", INT32)],
 }  # fmt: skip
 ONE = "/v1/{name=accounts/*/deployments/*}"
 METHODS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -62,6 +65,10 @@ METHODS: dict[str, tuple[str, str, dict[str, str]]] = {
     "DeleteDeployment": ("GetRequest", "ListResponse", {"delete": ONE}),
     "ListServerlessLoraModels": ("ListRequest", "LoraModels", {}),
     "GetBalance": ("GetRequest", "LoraModels", {}),
+    "GetCluster": ("GetRequest", "LoraModels", {"get": "/v1/{name=accounts/*/clusters/*}"}),
+    "ListDatasets": ("ListRequest", "DatasetsResponse", {"get": "/v1/{parent=accounts/*}/datasets"}),
+    "GetDataset": ("GetRequest", "Dataset", {"get": "/v1/{name=accounts/*/datasets/*}"}),
+    "CreateDataset": ("DatasetRequest", "Dataset", {"post": "/v1/{parent=accounts/*}/datasets", "body": "*"}),
 }  # fmt: skip
 
 
@@ -203,8 +210,20 @@ async def test_errors_keep_their_code_and_their_words(calls: Calls) -> None:
 
 
 async def test_what_has_no_route_is_unimplemented_or_answered_by_the_listener_itself(calls: Calls) -> None:
-    assert (await calls.refused("GetBalance", name="accounts/local"))[0] is grpc.StatusCode.UNIMPLEMENTED
+    for method, name in (("GetBalance", "accounts/local"), ("GetCluster", "accounts/local/clusters/c")):
+        assert (await calls.refused(method, name=name))[0] is grpc.StatusCode.UNIMPLEMENTED
     assert list((await calls.call("ListServerlessLoraModels")).models) == ["accounts/fireworks/models/m"]
+
+
+async def test_of_what_is_not_offered_there_is_none_and_none_is_made(calls: Calls) -> None:
+    listed = await calls.call("ListDatasets", parent="accounts/local", filter="state = READY")
+    assert (list(listed.datasets), listed.total_size) == ([], 0)
+    missing = await calls.refused("GetDataset", name="accounts/local/datasets/d")
+    assert (missing[0], "'d' does not exist" in missing[1]) == (grpc.StatusCode.NOT_FOUND, True)
+    wanted: dict[str, Any] = {"parent": "accounts/local", "dataset_id": "d", "dataset": {"display_name": "Mine"}}
+    told = await calls.refused("CreateDataset", **wanted)
+    assert (told[0], "not available on this engine" in told[1]) == (grpc.StatusCode.UNIMPLEMENTED, True)
+    assert (await calls.refused("CreateDataset", key="wrong", **wanted))[0] is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_an_engine_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:

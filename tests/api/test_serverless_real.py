@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +14,8 @@ from client.resources import Client
 from client.sync import SyncClient
 from engine.serverless import deployment_of
 from tests import adapter_files
-from tests.api.test_llm_class import PYTHON
 from tests.conftest import until_ready
+from tests.older_sdk import PYTHON, ask, packages
 from tests.processes import PATIENCE_S, SMOLLM2, EngineProcess, environment, firedeck
 
 pytestmark = pytest.mark.model
@@ -94,19 +93,8 @@ async def test_the_llm_class_finds_them_serverless(offering: EngineProcess, tmp_
 
     async with Client(offering.context) as client:
         lora = await made(client, tmp_path, "llm-lora")
-    packages = next(PYTHON.parents[1].glob("lib/python*/site-packages"))
-    async with listening("127.0.0.1", 0, packages, offering.context.base_url, [SMOLLM2]) as port:
-        where = {
-            "FIREWORKS_API_KEY": offering.key, "FIREWORKS_API_BASE_URL": offering.context.base_url,
-            "FIREWORKS_GATEWAY_ADDR": f"127.0.0.1:{port}", "PYTHONPATH": "",
-        }  # fmt: skip
-        script = Path(__file__).with_name("llm_class_serverless.py")
-        done = await asyncio.to_thread(
-            subprocess.run, [PYTHON, script, SMOLLM2, lora], env=environment(where), capture_output=True, text=True,
-            timeout=2 * PATIENCE_S,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    async with listening("127.0.0.1", 0, packages(), offering.context.base_url, [SMOLLM2]) as port:
+        told = await asyncio.to_thread(ask, "llm_class_serverless.py", offering, port, SMOLLM2, lora)
     assert {name: one["strategy"] for name, one in told.items()} == {
         "serverless": "serverless", "auto": "serverless", "lora": "serverless-lora",
     }  # fmt: skip

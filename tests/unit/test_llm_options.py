@@ -10,21 +10,13 @@ import pytest
 
 from client.llm_options import DEPLOYMENT_TYPES, LLMOptions, check, declared
 from client.wire import Wire
+from tests.product.documents import run_here
 
-# The documented arguments, as the documentation lists them.
-DOCUMENTED = """
-id deployment_display_name base_id api_key base_url max_retries scale_up_window scale_down_window scale_to_zero_window
-accelerator_type region multi_region min_replica_count max_replica_count replica_count accelerator_count precision
-world_size generator_count disaggregated_prefill_count disaggregated_prefill_world_size max_batch_size
-max_peft_batch_size kv_cache_memory_pct enable_addons live_merge draft_token_count draft_model ngram_speculation_length
-long_prompt_optimized temperature num_peft_device_cached enable_metrics perf_metrics_in_response description annotations
-cluster enable_session_affinity direct_route_api_keys direct_route_type direct_route_handle
-"""
 MODEL = "accounts/fireworks/models/m"
 
 
 def test_every_documented_argument_is_there_and_no_other() -> None:
-    assert set(get_type_hints(LLMOptions)) == set(DOCUMENTED.split())
+    assert {*get_type_hints(LLMOptions), "model", "deployment_type"} == set(run_here("argument of LLM"))
     assert set(DEPLOYMENT_TYPES) == {"serverless", "on-demand", "auto", "on-demand-lora"}
 
 
