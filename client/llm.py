@@ -63,7 +63,7 @@ class LLM:
         always = {name: value for name, value in self._options.items() if name in IN_REQUESTS}
         self.chat = Chat(
             Completions(
-                self._client.asynchronous.inference, self._client.portal, self.model_id, always,
+                self._client.asynchronous.chat, self._client.portal, self.model_id, always,
                 self._options.get("max_retries", MAX_RETRIES), self._measure,
             )
         )  # fmt: skip
