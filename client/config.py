@@ -1,8 +1,7 @@
-"""Which engine, which key, which account: from arguments, the SDKs' environment, or the local engine's folder."""
+"""Which engine, which key, which account: of arguments, profiles, the environment, or the local engine."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from dataclasses import dataclass, field
@@ -10,13 +9,16 @@ from pathlib import Path
 
 import platformdirs
 
+from client import profiles
+from client.errors import InvalidArgument
 from client.names import LOCAL_ACCOUNT
+from client.profiles import Profile
 
 DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"
 URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
-SIGN_IN_FILE = "signin.json"  # which engine commands ask, and with which key, where nobody says otherwise
+PROFILE_VARIABLE = "FIREDECK_PROFILE"
 KEY_VARIABLES = ("FIREDECK_API_KEY", "FIREWORKS_API_KEY")  # the first one that is set is taken
 
 
@@ -40,62 +42,52 @@ class Context:
     key_note: str = field(default="", repr=False, compare=False)
 
     @classmethod
-    def resolve(cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None) -> Context:
-        """Arguments first, then the environment, then the local engine's own files; its key goes to it alone.
+    def resolve(
+        cls, base_url: str | None = None, api_key: str | None = None, account: str | None = None,
+        profile: str | None = None,
+    ) -> Context:  # fmt: skip
+        """Arguments first, then a profile that is named, the environment, the profile `default`, and the local
+        engine's own files; a key goes to the engine alone that it was kept for.
 
         A key that anybody has given is the one used, wherever it goes: who asks as somebody must never be answered as
-        the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none. What
-        `firedeck signin` keeps comes after it, its key for its engine alone.
-        `FIREDECK_CONTEXT` names the engine on the screen; a name that starts with `prod` makes it a `prod` context.
+        the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none.
+        `FIREDECK_PROFILE` names a profile too; InvalidArgument where there is none of the name.
+        `FIREDECK_CONTEXT` names the engine on the screen, or else the profile does; a name that starts with `prod`
+        makes it a `prod` context.
         """
-        env = os.environ
-        local_url = _line(default_data_dir() / URL_FILE) or DEFAULT_BASE_URL
-        signed = SignIn.read() or SignIn(local_url, "", "")
-        url = _without_inference(base_url or env.get("FIREWORKS_BASE_URL") or signed.base_url)
-        key, note = _key_of(api_key, default_data_dir() / ADMIN_KEY_FILE if url == local_url else None)
-        account = account or env.get("FIREWORKS_ACCOUNT_ID") or (signed.account if url == signed.base_url else "")
-        if url == signed.base_url and signed.api_key and api_key is None and not _named():
-            key, note = signed.api_key, "the key is that of firedeck signin; firedeck signout forgets it"
-        name = env.get("FIREDECK_CONTEXT") or "local"
+        env, folder = os.environ, default_data_dir()
+        local_url = _line(folder / URL_FILE) or DEFAULT_BASE_URL
+        asked = profile or env.get(PROFILE_VARIABLE)
+        named = asked if asked != profiles.DEFAULT else None  # as if nobody had named one
+        kept = _profile_of(named, folder, needed=not base_url or api_key is None)
+
+        def first(given: str | None, variable: str, of_profile: str) -> str:
+            environment = env.get(variable)
+            after = (of_profile, environment) if named else (environment, of_profile)
+            return given or after[0] or after[1] or ""
+
+        url = _without_inference(first(base_url, "FIREWORKS_BASE_URL", kept.base_url if kept else "") or local_url)
+        mine = kept if kept and url == _without_inference(kept.base_url) else None
+        account = first(account, "FIREWORKS_ACCOUNT_ID", mine.account if mine else "")
+        key, note = _key_of(api_key, folder / ADMIN_KEY_FILE if url == local_url else None)
+        if mine and mine.api_key and api_key is None and (named or not _given_keys()):
+            key, note = mine.api_key, f"the key is that of the profile {mine.name}; firedeck signin keeps another"
+        name = env.get("FIREDECK_CONTEXT") or named or "local"
         return cls(url, key, account or LOCAL_ACCOUNT, name, prod=name.startswith("prod"), key_note=note)
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """What `firedeck signin` keeps: the engine that is asked unless another is named, and the key that goes to it."""
-
-    base_url: str
-    api_key: str = field(repr=False)
-    account: str
-
-    @classmethod
-    def read(cls) -> SignIn | None:
-        text = _line(default_data_dir() / SIGN_IN_FILE)
-        try:
-            return cls(**json.loads(text)) if text else None
-        except (ValueError, TypeError):
-            return None  # not written by us: as if nobody had signed in
-
-    def write(self) -> Path:
-        """Readable by its owner alone."""
-        file = default_data_dir() / SIGN_IN_FILE
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_suffix(".new")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump({"base_url": self.base_url, "api_key": self.api_key, "account": self.account}, out)
-        draft.replace(file)
-        return file
-
-    @staticmethod
-    def forget() -> bool:
-        """Whether somebody had signed in."""
-        file = default_data_dir() / SIGN_IN_FILE
-        was = file.exists()
-        file.unlink(missing_ok=True)
-        return was
+def _profile_of(named: str | None, folder: Path, *, needed: bool) -> Profile | None:
+    """The one that is named, or `default` where there is such. InvalidArgument where it is `needed` and missing."""
+    there = profiles.read(folder)
+    found = there.get(named or profiles.DEFAULT)
+    if named and found is None and needed:
+        known = f"there are {', '.join(sorted(there))}" if there else "there is none yet"
+        hint = f"{known}; firedeck signin --profile {named} makes it"
+        raise InvalidArgument(f"there is no profile {named!r}", field="profile", hint=hint)
+    return found
 
 
-def _named() -> list[str]:
+def _given_keys() -> list[str]:
     """The variables that give a key."""
     return [name for name in KEY_VARIABLES if os.environ.get(name)]
 
@@ -105,7 +97,7 @@ def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
     own = _line(local) if local else ""
     if given is not None:
         return given, "the key is that of --api-key"
-    named = _named()
+    named = _given_keys()
     if not named:
         return own, f"the key is that of {local}; an engine started with FIREDECK_API_KEY has that" if own else ""
     without = " ".join(f"-u {name}" for name in named)

@@ -163,6 +163,8 @@ class NodeView(Wire):
 
 class NodePage(Wire):
     nodes: list[NodeView] = []
+    next_page_token: str = ""
+    total_size: int = 0
 
 
 class SpeculationView(Wire):

@@ -1,7 +1,7 @@
 """Asking a model: the data plane, as dictionaries in OpenAI's shape.
 
-Typed completions are what the official `openai` and `fireworks-ai` SDKs give, unmodified; this is the thin way for
-our own command line, traffic and dashboard.
+The thin way below `client.inference_resources`, which has types, and sends again what may pass; for our own traffic and
+dashboard.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class Inference:
         self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[dict[str, Any]]:
         return self._stream("/inference/v1/completions", body, headers)
+
+    def stream_message(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Events in the shape of Anthropic's Messages API."""
+        return self._stream("/inference/v1/messages", body, headers)
 
     async def _send(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None) -> dict[str, Any]:
         answer: dict[str, Any] = await self._transport.send(

@@ -28,7 +28,7 @@ from client.addon_types import DeployedModel
 from client.config import Context
 from client.errors import FailedPrecondition, NotFound
 from client.llm_chat import Chat, Completions
-from client.llm_options import MAX_RETRIES, BadArgument, DeploymentType, LLMOptions, check, declared
+from client.llm_options import MAX_RETRIES, BadArgument, DeploymentType, LLMOptions, check, declared, without_effect
 from client.llm_plan import Plan, plan_of
 from client.names import LIBRARY_ACCOUNT, Name
 from client.sync import SyncClient
@@ -63,7 +63,7 @@ class LLM:
         always = {name: value for name, value in self._options.items() if name in IN_REQUESTS}
         self.chat = Chat(
             Completions(
-                self._client.asynchronous.inference, self._client.portal, self.model_id, always,
+                self._client.asynchronous.chat, self._client.portal, self.model_id, always,
                 self._options.get("max_retries", MAX_RETRIES), self._measure,
             )
         )  # fmt: skip
@@ -128,7 +128,7 @@ class LLM:
             return self._loaded(self.get_model(), wait, tell, patience)
         plan = self.plan()
         if plan.action != "nothing":
-            tell(str(plan))
+            tell("\n".join((str(plan), *without_effect(self._options))))
         done = self._done(plan)
         if wait:
             done = self._client.wait.settled(done.name, patience)

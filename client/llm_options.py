@@ -3,6 +3,7 @@
     data   LLMOptions     every argument but the model and the deployment type
            BadArgument    what is refused before anything is sent; a ValueError too
     verbs  check          what must hold between arguments
+           without_effect what of it an engine of one's own keeps, and does nothing with
            declared       the settings of a deployment that arguments ask for; what was not given stays unset
 
 Windows are 1 s up, 1 min down and 5 min to zero unless given, as the class is documented, and are always sent.
@@ -18,7 +19,7 @@ from typing_extensions import TypedDict  # before Python 3.12 pydantic takes no 
 
 from client.errors import InvalidArgument
 from client.names import check_id
-from client.types import AutoscalingPolicy, AutoTune, DeploymentSpec, Placement
+from client.types import AutoscalingPolicy, AutoTune, DeploymentSpec, Placement, kept_because
 
 DeploymentType = Literal["serverless", "on-demand", "auto", "on-demand-lora"]
 DEPLOYMENT_TYPES: tuple[str, ...] = get_args(DeploymentType)
@@ -86,6 +87,7 @@ _SAME_NAME = (
     "num_peft_device_cached", "enable_session_affinity", "direct_route_api_keys", "direct_route_type",
 )  # fmt: skip
 _SERVER_SIDE = ("cluster", "direct_route_handle")  # an engine gives them, nobody chooses them
+_ARGUMENTS = {"display_name": "deployment_display_name", "long_prompt": "long_prompt_optimized"}  # by a field's name
 _EXCLUDING = (("region", "multi_region"), ("draft_model", "ngram_speculation_length"))
 
 
@@ -109,6 +111,7 @@ def check(deployment_type: str, given: LLMOptions) -> LLMOptions:
     if options.get("max_retries", 0) < 0:
         raise BadArgument("max_retries must be 0 or more", field="max_retries")
     _check_together(options)
+    declared("", options, options.get("deployment_display_name") or "")
     return options
 
 
@@ -148,8 +151,28 @@ def _check_together(options: LLMOptions) -> None:
             raise BadArgument(f"{name} is the engine's to give", field=name, hint="leave it out")
 
 
+def without_effect(options: LLMOptions) -> list[str]:
+    """What is sent and kept, and does nothing on an engine of one's own: each with the reason, to be told."""
+    return [
+        f"{name} has no effect on this engine: {reason}"
+        for name in options
+        if name in _SAME_NAME and (reason := kept_because(name))
+    ]
+
+
 def declared(model: str, options: LLMOptions, display_name: str) -> DeploymentSpec:
-    """The deployment of `model`. Its windows are always declared; beside them what was given."""
+    """The deployment of `model`. Its windows are always declared; beside them what was given. BadArgument names a value
+    that no deployment has."""
+    try:
+        return _declared(model, options, display_name)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = str(first["loc"][0])
+        field = next((name for name in (_ARGUMENTS.get(path, path), "replica_count") if name in options), path)
+        raise BadArgument(f"{field} {first['input']!r}: {first['msg']}", field=field) from None
+
+
+def _declared(model: str, options: LLMOptions, display_name: str) -> DeploymentSpec:
     fields: dict[str, Any] = {name: options[name] for name in _SAME_NAME if name in options}  # type: ignore[literal-required]
     count = options.get("replica_count")
     fields |= {name: options[name] for name in ("min_replica_count", "max_replica_count") if name in options}

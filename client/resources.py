@@ -20,6 +20,7 @@ from client.fleet_types import AlertPage, DeploymentStatus, Event, EventPage, Fl
 from client.guard_resources import Guards
 from client.http import Transport
 from client.inference import Inference
+from client.inference_resources import Chat, Completions, Embeddings, Messages
 from client.listing import Listed, ListOptions, listed
 from client.model_types import DownloadEndpoint, Model, ModelPage, ModelSpec, UploadEndpoint, UploadValidation
 from client.names import Name
@@ -55,6 +56,10 @@ class Client:
         self.requests = Requests(self.transport, context.account)
         self.routers = Routers(self.transport, context.account)
         self.inference = Inference(self.transport)
+        self.chat = Chat(self.inference)
+        self.completions = Completions(self.inference)
+        self.embeddings = Embeddings(self.inference)
+        self.messages = Messages(self.inference)
         self.wait = Waits(self)
 
     async def __aenter__(self) -> Client:
@@ -226,9 +231,9 @@ class Fleet(_Resource):
     async def status(self, deployment: str) -> DeploymentStatus:
         return DeploymentStatus.model_validate(await self._transport.get(self._own(deployment)))
 
-    async def nodes(self) -> list[NodeView]:
+    async def nodes(self, **options: Unpack[ListOptions]) -> Listed[NodeView]:
         """The machines that replicas are placed on, with what is free on them now."""
-        return NodePage.model_validate(await self._transport.get("/firedeck/v1/nodes")).nodes
+        return await listed(self._transport, "/firedeck/v1/nodes", NodePage, lambda page: page.nodes, options)
 
     async def history(self, deployment: str, seconds: int = 300) -> History:
         raw = await self._transport.get(self._own(deployment, "/history"), {"seconds": seconds})

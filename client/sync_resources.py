@@ -12,15 +12,19 @@ from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secret
 from client.access_types import ApiKey, AuditLogEntry, AuditVerification, Quota, Secret, User, UserSpec, WhoAmI
 from client.addon_resources import DeployedModels, Shapes
 from client.addon_types import DeployedModel, DeployedModelSpec, DeploymentShape, DeploymentShapeVersion
+from client.chat_types import ChatCompletion, ChatCompletionChunk
 from client.files import Progress
 from client.fleet_types import AlertPage, DeploymentStatus, Event, FleetSnapshot, History, NodeView
 from client.guard_resources import Guards
 from client.guard_types import Guard, GuardSpec
 from client.inference import Inference
+from client.inference_resources import USUAL, Body, Chat, Completions, Embeddings, Headers, Messages
+from client.inference_types import Completion, CompletionChunk, EmbeddingList, MessageAnswer, MessageEvent
 from client.listing import PAGE_SIZE_MAX, Listed, ListOptions
 from client.model_types import DownloadEndpoint, ModelSpec, UploadEndpoint, UploadValidation
 from client.portal import Portal
 from client.resources import Client, Deployments, Fleet, Models
+from client.retries import Retry
 from client.router_resources import Routers
 from client.router_types import Router, RouterShiftSpec, RouterSpec
 from client.trace_resources import Requests
@@ -249,9 +253,9 @@ class SyncFleet:
     def status(self, deployment: str) -> DeploymentStatus:
         return self._portal.run(self._origin.status(deployment))
 
-    def nodes(self) -> list[NodeView]:
+    def nodes(self, **options: Unpack[ListOptions]) -> Listed[NodeView]:
         """The machines that replicas are placed on, with what is free on them now."""
-        return self._portal.run(self._origin.nodes())
+        return self._portal.run(self._origin.nodes(**options))
 
     def history(self, deployment: str, seconds: int = 300) -> History:
         return self._portal.run(self._origin.history(deployment, seconds))
@@ -455,12 +459,20 @@ class SyncRequests:
         slower_than: timedelta | None = None,
         filter_text: str | None = None,
         limit: int = 50,
+        page_size: int | None = None,
+        page_token: str | None = None,
     ) -> RequestPage:
-        """The newest `limit`. `status` is 200, 4xx, 5xx, failed (400 and up) or open (under way); `filter_text`
-        is AIP-160's, of the fields of a RequestSummary."""
+        """The newest `limit`; with `page_size` or `page_token` one page of all. `status` is 200, 4xx, 5xx, failed
+        (400 and up) or open (under way); `filter_text` is AIP-160's, of the fields of a RequestSummary."""
         return self._portal.run(
             self._origin.list(
-                deployment=deployment, status=status, slower_than=slower_than, filter_text=filter_text, limit=limit
+                deployment=deployment,
+                status=status,
+                slower_than=slower_than,
+                filter_text=filter_text,
+                limit=limit,
+                page_size=page_size,
+                page_token=page_token,
             )
         )
 
@@ -537,6 +549,130 @@ class SyncInference:
     ) -> Iterator[dict[str, Any]]:
         return self._portal.each(self._origin.stream_completion(body, headers))
 
+    def stream_message(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Events in the shape of Anthropic's Messages API."""
+        return self._portal.each(self._origin.stream_message(body, headers))
+
+
+class SyncChat:
+    """Chat completions."""
+
+    def __init__(self, origin: Chat, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def create(
+        self,
+        model: str,
+        messages: Sequence[Body],
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> ChatCompletion:
+        """The whole answer."""
+        return self._portal.run(self._origin.create(model, messages, retry=retry, headers=headers, **fields))
+
+    def stream(
+        self,
+        model: str,
+        messages: Sequence[Body],
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> Iterator[ChatCompletionChunk]:
+        """Its pieces as they come; the last has `usage`."""
+        return self._portal.each(self._origin.stream(model, messages, retry=retry, headers=headers, **fields))
+
+
+class SyncCompletions:
+    """Text that goes on where a prompt ends."""
+
+    def __init__(self, origin: Completions, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def create(
+        self,
+        model: str,
+        prompt: str | Sequence[Any],
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> Completion:
+        """The whole answer. `prompt`: a text, tokens, or several of either: a choice each."""
+        return self._portal.run(self._origin.create(model, prompt, retry=retry, headers=headers, **fields))
+
+    def stream(
+        self,
+        model: str,
+        prompt: str | Sequence[Any],
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> Iterator[CompletionChunk]:
+        """Its pieces as they come; the last has `usage`."""
+        return self._portal.each(self._origin.stream(model, prompt, retry=retry, headers=headers, **fields))
+
+
+class SyncEmbeddings:
+    """Texts as vectors."""
+
+    def __init__(self, origin: Embeddings, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def create(
+        self,
+        model: str,
+        texts: str | Sequence[Any],
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> EmbeddingList:
+        """One of each text, in their order."""
+        return self._portal.run(self._origin.create(model, texts, retry=retry, headers=headers, **fields))
+
+
+class SyncMessages:
+    """Anthropic's shape of a chat."""
+
+    def __init__(self, origin: Messages, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def create(
+        self,
+        model: str,
+        messages: Sequence[Body],
+        max_tokens: int,
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> MessageAnswer:
+        """The whole answer."""
+        return self._portal.run(
+            self._origin.create(model, messages, max_tokens, retry=retry, headers=headers, **fields)
+        )
+
+    def stream(
+        self,
+        model: str,
+        messages: Sequence[Body],
+        max_tokens: int,
+        *,
+        retry: Retry = USUAL,
+        headers: Headers | None = None,
+        **fields: Any,
+    ) -> Iterator[MessageEvent]:
+        """Its events as they come, `message_start` to `message_stop`."""
+        return self._portal.each(
+            self._origin.stream(model, messages, max_tokens, retry=retry, headers=headers, **fields)
+        )
+
 
 class SyncWaits:
     """What each returns is as it was found at the end."""
@@ -605,4 +741,8 @@ class SyncResources:
         self.requests = SyncRequests(client.requests, portal)
         self.routers = SyncRouters(client.routers, portal)
         self.inference = SyncInference(client.inference, portal)
+        self.chat = SyncChat(client.chat, portal)
+        self.completions = SyncCompletions(client.completions, portal)
+        self.embeddings = SyncEmbeddings(client.embeddings, portal)
+        self.messages = SyncMessages(client.messages, portal)
         self.wait = SyncWaits(client.wait, portal)

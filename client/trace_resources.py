@@ -28,12 +28,16 @@ class Requests:
         slower_than: timedelta | None = None,
         filter_text: str | None = None,
         limit: int = 50,
+        page_size: int | None = None,
+        page_token: str | None = None,
     ) -> RequestPage:
-        """The newest `limit`. `status` is 200, 4xx, 5xx, failed (400 and up) or open (under way); `filter_text`
-        is AIP-160's, of the fields of a RequestSummary."""
+        """The newest `limit`; with `page_size` or `page_token` one page of all. `status` is 200, 4xx, 5xx, failed
+        (400 and up) or open (under way); `filter_text` is AIP-160's, of the fields of a RequestSummary."""
         name = str(Name.of(deployment, "deployments", self._account, "deployment")) if deployment else None
         slower = None if slower_than is None else durations.to_proto(slower_than)
-        found, token = RequestPage(), ""
+        found, token = RequestPage(), page_token or ""
+        one_page = bool(page_size or page_token)
+        limit = page_size or PAGE_MAX if one_page else limit
         while len(found.requests) < limit:
             query = {
                 "deployment": name, "status": status, "slowerThan": slower, "filter": filter_text,
@@ -43,7 +47,8 @@ class Requests:
             page = RequestPage.model_validate(await self._transport.get(self._path(), query))
             found.requests += page.requests
             found.simulated, token = page.simulated, page.next_page_token
-            if not token:
+            found.next_page_token = token if one_page else ""
+            if not token or one_page:
                 break
         return found
 

@@ -63,9 +63,12 @@ class AutoscalingPolicy(Wire):
     load_targets: dict[str, Annotated[float, Field(strict=True)]] | None = None
 
 
+_KEPT = "kept as declared, without effect: "
+
+
 def _kept(why: str) -> Any:
     """A field that is stored and returned, and decides nothing here."""
-    return Field(None, description=f"kept as declared, without effect: {why}")
+    return Field(None, description=_KEPT + why)
 
 
 def _refused(why: str) -> Any:
@@ -196,6 +199,12 @@ class DeploymentSpec(Wire):
     )
     disable_accounting: Flag | None = _kept("what replicas use is counted in any case")
     firedeck: ColdOptions | None = None
+
+
+def kept_because(field: str) -> str:
+    """Why a field of a DeploymentSpec decides nothing here; "" of one that does."""
+    told = DeploymentSpec.model_fields[field].description or ""
+    return told.removeprefix(_KEPT) if told.startswith(_KEPT) else ""
 
 
 class Deployment(DeploymentSpec):

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from client.errors import FailedPrecondition, InvalidArgument, PayloadTooLarge, ResourceExhausted, Unauthenticated
+from engine import resumed
+from engine.resumed import Piece, Resumed
 
 FOLDER = "uploads"  # in the data folder
 CONVERTED = "converted"  # in the folder of a model
@@ -44,6 +46,7 @@ class Uploads:
 
     def __init__(self, folder: Path, secret: bytes) -> None:
         self._folder, self._secret = folder, secret
+        self._resumed = Resumed()
         self.settling = asyncio.Lock()  # held while files are checked for good, so that none takes another's place
 
     def folder_of(self, model: str) -> Path:
@@ -105,11 +108,35 @@ class Uploads:
                     out.write(chunk)
             if size != ticket.size_bytes:
                 raise InvalidArgument(f"{ticket.file} has {size} bytes; {ticket.size_bytes} were announced")
-            async with self.settling:
-                check()
-                unfinished.replace(folder / ticket.file)
+            await self._settle(ticket, unfinished, None, check)
         finally:
             unfinished.unlink(missing_ok=True)
+
+    async def resume(
+        self, ticket: Ticket, version: str, piece: Piece, chunks: AsyncIterator[bytes], check: Callable[[], None]
+    ) -> int:
+        """Write a piece of a file, of which what has come stays; how many bytes are there then. The file appears with
+        its last byte. Raises as `receive` does."""
+        if piece.total != ticket.size_bytes:
+            raise InvalidArgument(f"{ticket.file} was announced with {ticket.size_bytes} bytes, not {piece.total}")
+        folder = self.folder_of(ticket.model)
+        folder.mkdir(parents=True, exist_ok=True)
+        if resumed.is_whole(folder, ticket.file, version, ticket.size_bytes):
+            return ticket.size_bytes
+        part = resumed.part_of(folder, ticket.file, version)
+        have = await self._resumed.append(part, piece, chunks)
+        if have < ticket.size_bytes:
+            return have
+        if resumed.size_of(part) != have:
+            raise FailedPrecondition(f"another {ticket.file} came meanwhile, or it is empty", hint="send it whole")
+        await self._settle(ticket, part, version, check)
+        return have
+
+    async def _settle(self, ticket: Ticket, whole: Path, version: str | None, check: Callable[[], None]) -> None:
+        folder = self.folder_of(ticket.model)
+        async with self.settling:
+            check()
+            resumed.settle(whole, folder, ticket.file, version)
 
     def files_of(self, model: str) -> dict[str, Path]:
         """What was uploaded whole, by name."""

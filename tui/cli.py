@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 import httpx
 
+from client.cli.connection import context_of, profile_option
 from client.cli.examples import epilog
 from client.config import Context
 from client.errors import FiredeckError, InvalidArgument, PermissionDenied, Unauthenticated
@@ -46,6 +47,7 @@ KEY_HINT = "pass --api-key, set FIREDECK_API_KEY, or start the engine as this us
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
 @click.option("--api-key", metavar="KEY", help="Default FIREDECK_API_KEY, FIREWORKS_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
+@profile_option
 @click.option("--prometheus", metavar="URL", help="Read the charts' history from this Prometheus server.")
 @click.option("--record", type=click.Path(path_type=Path), help="Also write all that is shown to this new file.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Show a recording instead of an engine.")
@@ -149,7 +151,7 @@ def _context(
 ) -> Context:
     """The context that is named, here or in the file; one that is pointed at by its URL is nobody else's."""
     name = named or ("" if base_url else settings.context)
-    found = settings.context_of(name) if name else Context.resolve(base_url, api_key, account)
+    found = settings.context_of(name) if name else context_of(base_url, api_key, account)
     return replace(found, api_key=api_key or found.api_key, account=account or found.account)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.cli import output as out
+from client.cli.connection import context_of
 from client.cli.durations import DURATION
 from client.cli.options import shared
 from client.config import Context
@@ -95,7 +96,7 @@ def bench(output: str, account: str | None, api_key: str | None, base_url: str |
     """
     try:
         options = _checked(given, output)
-        context = Context.resolve(base_url, api_key, account)
+        context = context_of(base_url, api_key, account)
         status = _run(_bench(context, base_url, options, given))
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)

@@ -10,7 +10,7 @@ import click
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.errors import InvalidArgument, NotFound
 from client.listing import ListOptions
@@ -54,6 +54,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option("--default", "default", is_flag=True, default=None, help="Where the model's bare name goes.")
 @click.option("--public/--no-public", default=None, help="Reachable by other accounts.")
 @click.option("--display-name")
+@dry_run_option
 @shared
 def update(
     name: str, default: bool | None, public: bool | None, display_name: str | None, output: str,
@@ -73,6 +74,7 @@ def update(
 @click.argument("model")
 @click.option("--deployment", required=True, help="A deployment of the adapter's base, with --enable-addons.")
 @click.option("--replace-merged-addon", is_flag=True, help="In place of the one on a hot-reload deployment.")
+@dry_run_option
 @wait_options("when every replica has it", "30m")
 @quiet_option("The deployed model's id alone.")
 @shared
@@ -95,6 +97,7 @@ def load_lora(
 @click.command(name="unload-lora")
 @click.argument("model")
 @click.option("--deployment", help="Where from, when it is on several.")
+@dry_run_option
 @wait_options("when no request uses it and no replica has it", "30m")
 @quiet_option("Nothing but errors.")
 @shared

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Any
 
 import click
 
-from client.cli import deployment_text, rehearsal
+from client.cli import deployment_text
 from client.cli import output as out
 from client.cli.deployment_settings import settings, spec
 from client.cli.lists import list_options, show
-from client.cli.options import each, names_argument, quiet_option, run, shared
+from client.cli.options import dry_run_option, each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.errors import NotFound
 from client.listing import ListOptions
@@ -32,7 +31,7 @@ def deployment() -> None:
 @click.argument("model")
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
 @click.option("--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'.")
-@click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
+@dry_run_option
 @click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--precision", help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.")
 @click.option("--preemptible/--no-preemptible", default=None, help="Give places to others that find none; for good.")
@@ -46,7 +45,7 @@ def deployment() -> None:
 @settings
 @shared
 def create(
-    model: str, deployment_id: str | None, deployment_shape: str | None, dry_run: bool, accept_shapeless_risk: bool,
+    model: str, deployment_id: str | None, deployment_shape: str | None, accept_shapeless_risk: bool,
     disable_auto_deploy: bool, disable_speculative_decoding: bool, skip_shape_validation: bool,
     patience: timedelta | None, output: str, base_url: str | None, api_key: str | None, account: str | None,
     **given: Any,
@@ -56,14 +55,14 @@ def create(
     async def work(client: Client) -> None:
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
         made = await client.deployments.create(
-            declared, deployment_id, validate_only=dry_run, skip_shape_validation=skip_shape_validation,
+            declared, deployment_id, skip_shape_validation=skip_shape_validation,
             accept_shapeless_risk=accept_shapeless_risk, disable_auto_deploy=disable_auto_deploy,
             disable_speculative_decoding=disable_speculative_decoding,
         )  # fmt: skip
         await _tell_missing(client, made, output)
-        if patience is not None and not dry_run:
+        if patience is not None:
             made = await client.wait.ready(made.name, patience, teller(quiet=output == out.QUIET))
-        _show(made, output, rehearsed="this would be created" if dry_run else "")
+        _show(made, output)
 
     run(work, base_url, api_key, account)
 
@@ -103,13 +102,13 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 @deployment.command()
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@dry_run_option
 @skip_shape_validation
 @wait_options("when it is READY, with as many replicas as wanted, all of them as declared")
 @settings
 @shared
 def update(
-    name: str, dry_run: bool, skip_shape_validation: bool, patience: timedelta | None, output: str,
+    name: str, skip_shape_validation: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
@@ -118,13 +117,7 @@ def update(
         raise click.UsageError("nothing to change was given")
 
     async def work(client: Client) -> None:
-        before = await client.deployments.get(name) if dry_run else None
-        changed = await client.deployments.update(
-            name, spec(given), validate_only=dry_run, skip_shape_validation=skip_shape_validation
-        )
-        if before is not None:
-            _show_planned(before, changed, output)
-            return
+        changed = await client.deployments.update(name, spec(given), skip_shape_validation=skip_shape_validation)
         settled = await _settled(client, changed, patience)
         _show(settled, output, hits=await _hits(client, settled, output))
 
@@ -134,6 +127,7 @@ def update(
 @deployment.command()
 @click.argument("name")
 @click.option("--replica-count", type=int, required=True)
+@dry_run_option
 @wait_options("when so many are ready")
 @shared
 def scale(
@@ -156,12 +150,12 @@ def scale(
 @names_argument()
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@dry_run_option
 @wait_options("when its replicas have ended")
 @quiet_option("Nothing but errors.")
 @shared
 def delete(
-    names: tuple[str, ...], hard: bool, ignore_checks: bool, dry_run: bool, patience: timedelta | None, output: str,
+    names: tuple[str, ...], hard: bool, ignore_checks: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Delete; `undelete` brings it back within seven days unless --hard."""
@@ -169,26 +163,23 @@ def delete(
     async def work(client: Client) -> None:
         async def begin(name: str) -> Deployment:
             found = await client.deployments.get(name)
-            await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks, validate_only=dry_run)
+            await client.deployments.delete(name, hard=hard, ignore_checks=ignore_checks)
             return found
 
         async def end(found: Deployment) -> None:
-            if dry_run:
-                _show(found, output, rehearsed="this would be deleted")
-                return
             if patience is not None:
                 await client.wait.deleted(found.name, patience, teller(quiet=output == out.QUIET))
             again = "" if hard else f"; bring it back with: firedeck deployment undelete {found.id}"
             out.tell(f"deleted {found.name}{again}", output)
 
-        if len(await each(await each(names, begin), end)) < len(names):
-            sys.exit(1)
+        await each(await each(names, begin), end)
 
     run(work, base_url, api_key, account)
 
 
 @deployment.command()
 @click.argument("name")
+@dry_run_option
 @wait_options("when it is READY, with as many replicas as wanted")
 @shared
 def undelete(
@@ -239,21 +230,9 @@ async def _hits(client: Client, d: Deployment, output: str) -> str:
     return (await _observed(client, d)).get("hits", "") if cached and output == "text" else ""
 
 
-def _show_planned(before: Deployment, after: Deployment, output: str) -> None:
-    if output != "text":
-        _show(after, output, rehearsed="it would be this")
-        return
-    out.tell(f"dry run: nothing was changed; of {before.name} this would change:", output)
-    out.say(rehearsal.text(before, after))
-
-
-def _show(d: Deployment, output: str, *, rehearsed: str = "", held_up: str = "", hits: str = "") -> None:
-    """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON.
-
-    `held_up`: what keeps it from being as declared, and when there is the next try; `hits`: of its response cache.
-    """
-    if rehearsed:
-        out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
+def _show(d: Deployment, output: str, *, held_up: str = "", hits: str = "") -> None:
+    """`held_up`: what keeps it from being as declared, and when there is the next try; `hits`: of its response
+    cache."""
     if output == out.QUIET:
         out.say(d.id)
         return

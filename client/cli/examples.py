@@ -105,7 +105,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "model download": ("firedeck model download my-model ./files",),
     "model delete": ("firedeck model delete my-model",),
-    "node list": ("firedeck node list", "firedeck list nodes -o json"),
+    "node list": ("firedeck node list", "firedeck list nodes --filter 'freeAccelerators>0' --order-by pricePerHour"),
+    "profile list": ("firedeck profile list", "firedeck list profiles"),
     "quota list": ("firedeck list quotas",),
     "quota get": (
         "firedeck quota get replica-count",
@@ -148,8 +149,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret get": ("firedeck secret get hf-token",),
     "secret update": ("firedeck secret update hf-token --from-file token.txt",),
     "secret delete": ("firedeck secret delete hf-token",),
-    "signin": ("firedeck signin --base-url https://llm.example.com", 'firedeck signin --api-key "$KEY"'),
-    "signout": ("firedeck signout",),
+    "signin": (
+        "firedeck signin --base-url https://llm.example.com",
+        "firedeck signin --profile staging --base-url URL",
+    ),
+    "signout": ("firedeck signout", "firedeck signout --profile staging"),
     "unload-lora": ("firedeck unload-lora my-lora --deployment chat --wait",),
     "alerts": ("firedeck alerts", "firedeck alerts -o json"),
     "usage": (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from client.cli import output as out
-from client.cli.lists import show
-from client.cli.options import quiet_option, run, shared
+from client.cli.lists import list_options, show
+from client.cli.options import run, shared
 from client.fleet_types import AlertView, Event, NodeView
-from client.listing import PAGE_SIZE_MAX, ListOptions
+from client.listing import ListOptions
 from client.resources import Client
 
 NODE_HEADER = ("NAME", "REGION", "ACCELERATOR TYPE", "FREE/ALL", "FREE MEMORY", "FREE THREADS", "PRICE/H", "STATE")
@@ -25,15 +25,15 @@ def node() -> None:
 
 
 @node.command(name="list")
-@quiet_option("Names alone, one a line.")
+@list_options("'freeAccelerators>0 AND region=\"EU_*\"'", "pricePerHour")
 @shared
-def list_nodes(output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
+def list_nodes(asked: ListOptions, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Every node, its labels, and what is free on it now."""
 
     async def work(client: Client) -> None:
-        found = await client.fleet.nodes()
+        found = await client.fleet.nodes(**asked)
         simulated = "SIMULATED: virtual nodes" if any(one.simulated for one in found) else ""
-        out.show(found, NODE_HEADER, _node_row, output, simulated)
+        show(found, NODE_HEADER, _node_row, output, simulated)
 
     run(work, base_url, api_key, account)
 
@@ -45,28 +45,23 @@ def event() -> None:
 
 @event.command(name="list")
 @click.option("--deployment", help="Only this deployment's.")
-@click.option("--filter", "filter_text", help="e.g. 'kind=Warning AND message:memory'")
 @click.option("--limit", type=click.IntRange(1, 1000), help="The newest so many.  [default: 50]")
-@click.option("--order-by", help="e.g. 'time desc': all of them, and not the newest alone")
-@click.option("--page-size", type=click.IntRange(1, PAGE_SIZE_MAX), help="One page of so many of all.")
-@click.option("--page-token", help="The page after the one that named this token.")
-@quiet_option("Their numbers alone, one a line.")
+@list_options("'kind=Warning AND message:memory'", "time desc", quiet="Their numbers alone, one a line.")
 @shared
 def list_events(
-    deployment: str | None, filter_text: str | None, limit: int | None, order_by: str | None, page_size: int | None,
-    page_token: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None,
+    deployment: str | None, limit: int | None, asked: ListOptions, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
-    """The newest events, oldest first; with an order or pages all that there are."""
-    paged = order_by is not None or page_size is not None or page_token is not None
+    """The newest events, oldest first; with an order, pages or --no-paginate all that there are."""
+    paged = bool(asked.get("order_by") or asked.get("page_size") or asked.get("page_token")) or "page_size" not in asked
     if paged and limit is not None:
         raise click.UsageError("--limit goes with neither an order nor pages")
 
     async def work(client: Client) -> None:
         if paged:
-            asked = ListOptions(filter=filter_text, order_by=order_by, page_size=page_size, page_token=page_token)
             await _list_events(client, deployment, asked, output)
         else:
-            await _newest_events(client, deployment, limit or EVENTS_SHOWN, filter_text, output)
+            await _newest_events(client, deployment, limit or EVENTS_SHOWN, asked.get("filter"), output)
 
     run(work, base_url, api_key, account)
 

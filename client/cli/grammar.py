@@ -15,6 +15,8 @@ import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 
+from client.cli import absent, exits
+
 VERBS = frozenset(
     "create list ls get update scale delete undelete pull verify shift release upload download prepare".split()  # noqa: SIM905
 )
@@ -23,13 +25,18 @@ ALIASES = {
     "deployment-shapes": "deployment-shape", "users": "user", "api-keys": "api-key", "secrets": "secret",
     "quotas": "quota", "audit-log": "audit-logs", "accounts": "account", "nodes": "node", "events": "event",
     "deployment-shape-versions": "deployment-shape-version", "routers": "router", "guards": "guard",
-    "deploy": "load-lora",
+    "alert": "alerts", "request": "requests", "deploy": "load-lora", "undeploy": "unload-lora", "profiles": "profile",
+}  # fmt: skip
+# Commands without verbs that may be typed as if they had one: what is looked up has a list, as nouns have.
+PHRASES = {
+    ("alerts", "list"): "alerts", ("requests", "list"): "requests", ("requests", "get"): "explain",
+    ("usage", "list"): "usage", ("usage", "get"): "usage",
 }  # fmt: skip
 _LONE_VERBS = [[verb] for verb in sorted(VERBS)]
 _TYPED = "firedeck.typed"  # in a context's `meta`: the words before the one that is being completed
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
-SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url"})
+SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url", "-p", "--profile"})
 LINE = 120  # characters of what a command does, in the help of a verb
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
@@ -62,6 +69,9 @@ class Fireworks(Announced):
             return super().parse_args(ctx, reorder(words) if words and words not in _LONE_VERBS else [])
         if words and words[0] in VERBS and (len(words) == 1 or words[1].startswith("-")):
             self._without_noun(ctx, words[0], helped=any(word in ctx.help_option_names for word in words))
+        if words and words[0] not in self.list_commands(ctx) and (noun := absent.noun_of(words)):
+            click.echo(f"error: {absent.text(noun)}", err=True)
+            ctx.exit(exits.NOT_HERE)
         if words and words[0] in VERBS:
             self._check_pair(ctx, *(ALIASES.get(word, word) for word in words[:2]))
         return super().parse_args(ctx, reorder(words))
@@ -92,7 +102,11 @@ class Fireworks(Announced):
     def _check_pair(self, ctx: click.Context, verb: str, noun: str) -> None:
         """A verb before what cannot have it done is a slip of its own: click would take the verb for an argument."""
         command = self.get_command(ctx, noun)
-        if command is None or (isinstance(command, click.Group) and command.get_command(ctx, verb)):
+        if (
+            command is None
+            or (noun, verb) in PHRASES
+            or (isinstance(command, click.Group) and command.get_command(ctx, verb))
+        ):
             return
         if isinstance(command, click.Group):
             has = f"`firedeck {noun}` has {', '.join(command.list_commands(ctx))}"
@@ -104,7 +118,8 @@ class Fireworks(Announced):
     def _nouns(self, ctx: click.Context, verb: str) -> Iterator[tuple[str, str]]:
         """What the verb can be done to, each with what it then does."""
         for noun, group in sorted(self.commands.items()):
-            command = group.get_command(ctx, verb) if isinstance(group, click.Group) else None
+            of_group = group.get_command(ctx, verb) if isinstance(group, click.Group) else None
+            command = of_group or self.commands.get(PHRASES.get((noun, verb), ""))
             if command is not None:
                 yield noun, command.get_short_help_str(LINE)
 
@@ -157,4 +172,6 @@ def reorder(words: Sequence[str]) -> list[str]:
     plain = [ALIASES.get(word, word) if i < _grammatical(words) else word for i, word in enumerate(words)]
     if len(plain) > 1 and plain[0] in VERBS and not plain[1].startswith("-"):
         plain[:2] = [plain[1], plain[0]]
+    if len(plain) > 1 and (alone := PHRASES.get((plain[0], ALIASES.get(plain[1], plain[1])))):
+        plain[:2] = [alone]
     return plain

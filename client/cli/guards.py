@@ -60,17 +60,17 @@ def _settings(command: Any) -> Any:
 @guard.command()
 @click.argument("name")
 @_settings
-@dry_run_option("Show what would be made; make nothing.")
+@dry_run_option
 @quiet_option("The new guard's id alone.")
 @shared
 def create(
-    name: str, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
+    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
 ) -> None:
     """Put a guard before and behind requests (admins)."""
 
     async def work(client: Client) -> None:
-        made = await client.guards.create(name, _spec(given), validate_only=dry_run)
-        out.show(made, HEADER, _row, output, rehearsed="this would be created" if dry_run else "")
+        made = await client.guards.create(name, _spec(given))
+        out.show(made, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -106,10 +106,10 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.argument("name")
 @_settings
 @click.option("--no-breaker", is_flag=True, help="Refuse no key any more; whom it refuses is let in again.")
-@dry_run_option("Show what it would be; change nothing.")
+@dry_run_option
 @shared
 def update(
-    name: str, no_breaker: bool, dry_run: bool, output: str, base_url: str | None, api_key: str | None,
+    name: str, no_breaker: bool, output: str, base_url: str | None, api_key: str | None,
     account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else. Keywords, patterns and phases that are given take the place of all."""
@@ -123,29 +123,22 @@ def update(
             changes.breaker = None
         if not changes.model_fields_set:
             raise InvalidArgument("nothing to change was given", hint="firedeck guard update --help")
-        changed = await client.guards.update(name, changes, validate_only=dry_run)
-        out.show(changed, HEADER, _row, output, rehearsed="it would be this" if dry_run else "")
+        changed = await client.guards.update(name, changes)
+        out.show(changed, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
 
 @guard.command()
 @names_argument()
-@dry_run_option("Show what would be deleted; delete nothing.")
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
-def delete(
-    names: tuple[str, ...], dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Take guards away."""
 
     async def work(client: Client) -> None:
-        if not dry_run:
-            await delete_each(names, client.guards.delete, output)
-            return
-        for name in names:
-            await client.guards.delete(name, validate_only=True)
-            out.show(await client.guards.get(name), HEADER, _row, output, rehearsed="this would be deleted")
+        await delete_each(names, client.guards.delete, output)
 
     run(work, base_url, api_key, account)
 
@@ -153,6 +146,7 @@ def delete(
 @guard.command()
 @click.argument("name")
 @click.option("--key-id", required=True, help="The key that its breaker refuses: firedeck guard get shows which.")
+@dry_run_option
 @shared
 def release(
     name: str, key_id: str, output: str, base_url: str | None, api_key: str | None, account: str | None

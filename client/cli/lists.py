@@ -15,9 +15,12 @@ from client.wire import Wire
 
 W = TypeVar("W", bound=Wire)
 Command = Callable[..., None]
+NAMES_ALONE = "Names alone, as other commands take them, one a line."
 
 
-def list_options(filter_example: str, order_example: str = "name desc") -> Callable[[Command], Command]:
+def list_options(
+    filter_example: str, order_example: str = "name desc", *, quiet: str = NAMES_ALONE
+) -> Callable[[Command], Command]:
     """The command gets them as one argument, `asked`: the `options` of a typed list, without `page_size` for
     `--no-paginate`."""
     options = (
@@ -39,7 +42,7 @@ def list_options(filter_example: str, order_example: str = "name desc") -> Calla
             asked = ListOptions(filter=filter_text, order_by=order_by, page_token=page_token)
             command(asked=asked if no_paginate else asked | ListOptions(page_size=page_size), **rest)
 
-        wrapped = quiet_option("Names alone, as other commands take them, one a line.")(gathered)
+        wrapped = quiet_option(quiet)(gathered)
         for option in reversed(options):
             wrapped = option(wrapped)
         return wrapped
@@ -52,5 +55,10 @@ def show(
 ) -> None:
     """The rows, how many there are on all pages, and on standard error how to get the next page."""
     out.show(found, header, row, output, note, total=found.total_size)
-    if found.next_page_token:
-        click.echo(f"there are more: --page-token {found.next_page_token}", err=True)
+    tell_more(found.next_page_token)
+
+
+def tell_more(page_token: str) -> None:
+    """Of a page after which there is another one."""
+    if page_token:
+        click.echo(f"there are more: --page-token {page_token}", err=True)

@@ -23,7 +23,7 @@ from client.cli.requests import explain, requests
 from client.cli.routers import router
 from client.cli.secrets import secret
 from client.cli.shapes import deployment_shape, deployment_shape_version
-from client.cli.signin import signin, signout, version
+from client.cli.signin import profile, signin, signout, version
 from client.cli.usage import usage
 from client.cli.users import api_key, user, whoami
 
@@ -42,8 +42,8 @@ def main() -> None:
 
 for command in (
     account, alerts, api_key, audit_logs, bench, completion, deployed_model, deployment, deployment_shape,
-    deployment_shape_version, docs, event, explain, guard, load_lora, model, node, quota, requests, router, secret,
-    signin, signout, unload_lora, usage, user, version, whoami,
+    deployment_shape_version, docs, event, explain, guard, load_lora, model, node, profile, quota, requests, router,
+    secret, signin, signout, unload_lora, usage, user, version, whoami,
 ):  # fmt: skip
     main.add_command(command)
 attach(main)

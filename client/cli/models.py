@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from client import files
 from client.cli import output as out
-from client.cli import precisions
+from client.cli import precisions, rehearsal
 from client.cli.grammar import Announced
 from client.cli.instants import DATE
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import NotFound
 from client.files import Progress, unwatched
 from client.listing import ListOptions
@@ -70,6 +71,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 )
 @click.option("--display-name")
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
+@dry_run_option
 @quiet_option("The new model's full name alone.")
 @shared
 def create(
@@ -104,6 +106,7 @@ def create(
 @click.option("--github-url")
 @click.option("--hugging-face-url")
 @click.option("--supports-tools/--no-supports-tools", default=None)
+@dry_run_option
 @quiet_option("Its name alone.")
 @shared
 def update(
@@ -125,6 +128,7 @@ def update(
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
 @click.option("--display-name")
+@dry_run_option
 @quiet_option("The model's full name alone.")
 @shared
 def upload(
@@ -143,6 +147,10 @@ def upload(
 
     if not path.exists():
         raise click.BadParameter(f"there is no {path}", param_hint="PATH")
+
+    if rehearsal.is_wanted():
+        for one in files.within(path):
+            out.tell(f"to be sent: {one.name}, {out.size(files.size_of(one))}", output)
 
     async def work(client: Client) -> None:
         try:
@@ -197,6 +205,7 @@ def _watched(output: str) -> Progress:
 
 @model.command()
 @names_argument()
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
 def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:

@@ -6,14 +6,20 @@ import asyncio
 import functools
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 import click
 
+from client.cli import exits, rehearsal
+from client.cli.connection import context_of, profile_option
 from client.cli.output import QUIET, note_simulated, tell
-from client.config import Context
+from client.cli.rehearsal import dry_run_option as dry_run_option
+from client.dry_run import DryRun, NotMade
 from client.errors import FiredeckError
+from client.http import Transport
 from client.resources import Client
 
 # What the engine's errors name in the API's terms, as the command line has it.
@@ -31,6 +37,8 @@ _OWN_TERMS = {
 }  # fmt: skip
 _TERM = re.compile("|".join(rf"(?<![\w./-]){re.escape(term)}(?![\w-])" for term in _OWN_TERMS))
 
+_failed: ContextVar[list[FiredeckError]] = ContextVar("failed")  # of the command that runs
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +53,7 @@ _SHARED = (
 
 def shared(command: F) -> F:
     """The connection and output options."""
-    for option in _SHARED:
+    for option in (*_SHARED, profile_option):
         command = option(command)
     return command
 
@@ -70,56 +78,72 @@ def quiet_option(text: str) -> Callable[[F], F]:
     return decorate
 
 
-def dry_run_option(text: str) -> Callable[[F], F]:
-    """firectl's `--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help=text)
-
-
 Work = Callable[[Client], Awaitable[None]]
 
 
 def run(work: Work, base_url: str | None, api_key: str | None, account: str | None) -> None:
-    """Do `work` with an open client; a FiredeckError ends the process with one sentence and exit code 1."""
+    """Do `work` with an open client, or with `--dry-run` show the change that it would make. What fails is told in one
+    sentence, and the process ends with the exit status of `client.cli.exits`."""
 
     async def main() -> None:
-        async with Client(Context.resolve(base_url, api_key, account)) as client:
+        context = context_of(base_url, api_key, account)
+        kind = DryRun if rehearsal.is_wanted() else Transport
+        async with Client(context, kind(context.base_url, context.api_key, key_note=context.key_note)) as client:
             try:
-                await work(client)
+                with _told():
+                    await work(client)
             finally:
                 if client.transport.simulated:
                     note_simulated()
 
+    failed = _failed.set([])
     try:
-        asyncio.run(main())
-    except FiredeckError as error:
-        _tell(error)
-        sys.exit(1)
+        with _told():
+            asyncio.run(main())
+    except KeyboardInterrupt:
+        click.echo("interrupted: what was asked for is not taken back", err=True)
+        sys.exit(exits.INTERRUPTED)
+    errors = _failed.get()
+    _failed.reset(failed)
+    if errors:
+        sys.exit(exits.status_of(errors[0]))
 
 
 async def each(items: Iterable[T], act: Callable[[T], Awaitable[R]]) -> list[R]:
     """What came of all that did not fail, whatever became of the others: their errors are told as they come."""
     done = []
     for item in items:
-        try:
+        with _told():
             done.append(await act(item))
-        except FiredeckError as error:
-            _tell(error)
     return done
 
 
 async def delete_each(names: Sequence[str], delete: Callable[[str], Awaitable[None]], output: str) -> None:
-    """Every one of them; exit status 1 when one could not be."""
+    """Every one of them; the process fails when one could not be."""
 
     async def gone(name: str) -> None:
         await delete(name)
         tell(f"deleted {name}", output)
 
-    if len(await each(names, gone)) < len(names):
-        sys.exit(1)
+    await each(names, gone)
 
 
-def _tell(error: FiredeckError) -> None:
-    click.echo(f"error: {in_own_terms(error.text)}", err=True)
+@contextmanager
+def _told() -> Iterator[None]:
+    """What ends a piece of work is told: an error, which the process ends with, or what a dry run would change."""
+    try:
+        yield
+    except NotMade as rehearsed:
+        rehearsal.show(rehearsed.change, _output())
+    except FiredeckError as error:
+        click.echo(f"error: {in_own_terms(error.text)}", err=True)
+        _failed.get().append(error)
+
+
+def _output() -> str:
+    """What the command that runs was told of its output."""
+    params = click.get_current_context().params
+    return QUIET if params.get("quiet") else str(params.get("output", "text"))
 
 
 def in_own_terms(text: str) -> str:

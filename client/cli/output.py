@@ -78,16 +78,13 @@ def as_json(items: Wire | Sequence[Wire]) -> str:
 
 def show(
     found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = "",
-    total: int | None = None, counted: bool = True, rehearsed: str = "",
+    total: int | None = None, counted: bool = True,
 ) -> None:  # fmt: skip
     """One thing as lines, several as a table with their number (`total` of a part), unless they are a part and nobody
-    has `counted` the whole; `note` is a last line of text. `rehearsed`: what is shown is not so yet, which is said on
-    standard error, because JSON has to stay JSON.
+    has `counted` the whole; `note` is a last line of text.
 
     The first cell of a row is what names the thing in other commands.
     """
-    if rehearsed:
-        tell(f"dry run: nothing was changed; {rehearsed}:", output)
     if (told := machine_form(found, output)) is not None:
         say(told)
         return

@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from client.cli import output as out
-from client.cli.options import quiet_option, run, shared
+from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.enums import AUTO
 from client.resources import Client
@@ -22,6 +22,7 @@ HEADER = (
 @click.command()
 @click.argument("name")
 @click.option("--precision", required=True, help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.")
+@dry_run_option
 @wait_options("when it is prepared")
 @quiet_option("Nothing but errors.")
 @shared

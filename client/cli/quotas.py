@@ -83,17 +83,17 @@ def get(
 @click.argument("name")
 @click.option("--value", type=_Whole(), required=True, help="A whole number, at most the quota's maximum.")
 @_of_key
-@dry_run_option("Show what it would be; change nothing.")
+@dry_run_option
 @shared
 def update(
-    name: str, value: int, key_id: str | None, user_id: str | None, dry_run: bool, output: str,
+    name: str, value: int, key_id: str | None, user_id: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Set a quota (admins). At their maximum, where they begin, those by the minute and the month are off."""
 
     async def work(client: Client) -> None:
-        changed = await (await _quotas(client, key_id, user_id)).update(name, value, dry_run)
-        out.show(changed, HEADER, _row, output, rehearsed="it would be this" if dry_run else "")
+        changed = await (await _quotas(client, key_id, user_id)).update(name, value)
+        out.show(changed, HEADER, _row, output)
 
     run(work, base_url, api_key, account)
 
@@ -101,23 +101,18 @@ def update(
 @quota.command()
 @names_argument()
 @_of_key
-@dry_run_option("Show what would be taken away; change nothing.")
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
 def delete(
-    names: tuple[str, ...], key_id: str | None, user_id: str | None, dry_run: bool, output: str,
+    names: tuple[str, ...], key_id: str | None, user_id: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Take limits away (admins): each goes back to its maximum, where it began."""
 
     async def work(client: Client) -> None:
         quotas = await _quotas(client, key_id, user_id)
-        if not dry_run:
-            await delete_each(names, quotas.delete, output)
-            return
-        for name in names:
-            await quotas.delete(name, dry_run=True)
-            out.show(await quotas.get(name), HEADER, _row, output, rehearsed="this would be taken away")
+        await delete_each(names, quotas.delete, output)
 
     run(work, base_url, api_key, account)
 
@@ -132,16 +127,16 @@ class _Quotas:
     async def get(self, name: str) -> Quota:
         return await (self.client.api_keys.quota(*self.key, name) if self.key else self.client.quotas.get(name))
 
-    async def update(self, name: str, value: int, dry_run: bool) -> Quota:
+    async def update(self, name: str, value: int) -> Quota:
         if self.key is None:
-            return await self.client.quotas.update(name, value, validate_only=dry_run)
-        return await self.client.api_keys.update_quota(*self.key, name, value, validate_only=dry_run)
+            return await self.client.quotas.update(name, value)
+        return await self.client.api_keys.update_quota(*self.key, name, value)
 
-    async def delete(self, name: str, *, dry_run: bool = False) -> None:
+    async def delete(self, name: str) -> None:
         if self.key is None:
-            await self.client.quotas.delete(name, validate_only=dry_run)
+            await self.client.quotas.delete(name)
         else:
-            await self.client.api_keys.delete_quota(*self.key, name, validate_only=dry_run)
+            await self.client.api_keys.delete_quota(*self.key, name)
 
 
 async def _quotas(client: Client, key_id: str | None, user_id: str | None) -> _Quotas:

@@ -9,15 +9,18 @@ import click
 
 from client import durations
 from client.cli import output as out
+from client.cli.lists import tell_more
 from client.cli.options import quiet_option, run, shared
 from client.errors import FiredeckError
 from client.resources import Client
+from client.trace_resources import PAGE_MAX
 from client.trace_types import RequestSummary, RequestTrace, TraceSpan
 
 HEADER = (
     "REQUEST ID", "TIME", "ROUTER", "DEPLOYMENT", "STATUS", "TOOK", "TTFT", "TOKENS IN/CACHED/OUT", "TRIES", "REPLICA"
 )  # fmt: skip
 BAR_CELLS = 32
+SHOWN = 50  # unless a limit or a page says how many
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -32,20 +35,28 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option("--status", help="200, 4xx, 5xx, failed (400 and up) or open (under way).")
 @click.option("--slower-than", callback=_duration, help="e.g. 2s: those that took longer, from first to last byte.")
 @click.option("--filter", "filter_text", help="e.g. 'router:canary AND generatedTokens>100'; fields as in -o json.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="The newest so many.  [default: 50]")
+@click.option("--page-size", type=click.IntRange(1, PAGE_MAX), help="One page of so many of all.")
+@click.option("--page-token", help="The page after the one that named this token.")
 @quiet_option("Their ids alone, one a line, as explain takes them.")
 @shared
 def requests(
-    deployment: str | None, status: str | None, slower_than: timedelta | None, filter_text: str | None, limit: int,
-    output: str, base_url: str | None, api_key: str | None, account: str | None,
+    deployment: str | None, status: str | None, slower_than: timedelta | None, filter_text: str | None,
+    limit: int | None, page_size: int | None, page_token: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """The newest requests to the account's deployments that the engine has in memory, newest first."""
 
+    if limit is not None and (page_size or page_token):
+        raise click.UsageError("--limit goes not with pages")
+
     async def work(client: Client) -> None:
         found = await client.requests.list(
-            deployment=deployment, status=status, slower_than=slower_than, filter_text=filter_text, limit=limit
-        )
+            deployment=deployment, status=status, slower_than=slower_than, filter_text=filter_text,
+            limit=limit or SHOWN, page_size=page_size, page_token=page_token,
+        )  # fmt: skip
         out.show(found.requests, HEADER, row, output, out.SIMULATED if found.simulated else "")
+        tell_more(found.next_page_token)
 
     run(work, base_url, api_key, account)
 

@@ -12,7 +12,7 @@ from client.cli import output as out
 from client.cli import router_text
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.listing import ListOptions
 from client.resources import Client
@@ -65,19 +65,19 @@ def _settings(command: click.decorators.FC) -> click.decorators.FC:
 
 @router.command()
 @click.argument("router_id", metavar="ID", required=False)
-@click.option("--dry-run", is_flag=True, help="Show what would be made; make nothing.")
+@dry_run_option
 @quiet_option("The new router's id alone.")
 @_settings
 @shared
 def create(
-    router_id: str | None, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None,
+    router_id: str | None, output: str, base_url: str | None, api_key: str | None, account: str | None,
     **given: Any,
 ) -> None:  # fmt: skip
     """Make a router: by weights (--target), or by complexity (--small, --large and the limits of a simple request)."""
 
     async def work(client: Client) -> None:
-        made = await client.routers.create(_spec(given), router_id, validate_only=dry_run)
-        _show(made, output, rehearsed="this would be created" if dry_run else "")
+        made = await client.routers.create(_spec(given), router_id)
+        _show(made, output)
 
     run(work, base_url, api_key, account)
 
@@ -113,11 +113,11 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 @router.command()
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@dry_run_option
 @_settings
 @shared
 def update(
-    name: str, dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None,
+    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None,
     **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else; --target replaces all targets."""
@@ -125,8 +125,8 @@ def update(
         raise click.UsageError("nothing to change was given")
 
     async def work(client: Client) -> None:
-        changed = await client.routers.update(name, _spec(given), validate_only=dry_run)
-        _show(changed, output, rehearsed="it would be this" if dry_run else "")
+        changed = await client.routers.update(name, _spec(given))
+        _show(changed, output)
 
     run(work, base_url, api_key, account)
 
@@ -140,14 +140,13 @@ def update(
 @click.option("--max-ttft-p95", type=DURATION, help="Back beyond this.  [default: first tokens are not judged]")
 @click.option("--min-requests", type=click.IntRange(min=0), help="In a step, to be judged by.  [default: 20]")
 @click.option("--abort", is_flag=True, default=None, help="Back to what it was before the shift, at once.")
-@click.option("--dry-run", is_flag=True, help="Show what it would be; change nothing.")
+@dry_run_option
 @wait_options("when all traffic is there; exit status 1 when it went back")
 @shared
 def shift(
     name: str, patience: timedelta | None, to: str | None, over: timedelta | None, step_percent: float | None,
     max_error_rate: float | None, max_ttft_p95: timedelta | None, min_requests: int | None, abort: bool | None,
-    dry_run: bool, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
+    output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Move a weighted router's traffic to one deployment, by steps; it goes back by itself when that does badly."""
     if (to is None) == (abort is None):
@@ -159,34 +158,24 @@ def shift(
     spec = RouterShiftSpec(**{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        made = await client.routers.shift(name, spec, validate_only=dry_run)
-        if patience is not None and not dry_run and abort is None:
+        made = await client.routers.shift(name, spec)
+        if patience is not None and abort is None:
             made = await client.wait.shifted(made, patience, teller())
-        _show(made, output, rehearsed="it would be this" if dry_run else "")
+        _show(made, output)
 
     run(work, base_url, api_key, account)
 
 
 @router.command()
 @names_argument()
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
-def delete(
-    names: tuple[str, ...], dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Delete; its deployments stay."""
 
     async def work(client: Client) -> None:
-        async def rehearse(name: str) -> None:
-            await client.routers.delete(name, validate_only=True)
-            _show(await client.routers.get(name), output, rehearsed="this would be deleted")
-
-        if dry_run:
-            for name in names:
-                await rehearse(name)
-        else:
-            await delete_each(names, client.routers.delete, output)
+        await delete_each(names, client.routers.delete, output)
 
     run(work, base_url, api_key, account)
 
@@ -203,10 +192,7 @@ def _spec(given: Given) -> RouterSpec:
     return RouterSpec(**set_fields)
 
 
-def _show(found: Router, output: str, *, rehearsed: str = "") -> None:
-    """`rehearsed`: what is shown is not so yet. Said on standard error, because JSON has to stay JSON."""
-    if rehearsed:
-        out.tell(f"dry run: nothing was changed; {rehearsed}:", output)
+def _show(found: Router, output: str) -> None:
     if output == out.QUIET:
         out.say(found.id)
         return

@@ -11,7 +11,7 @@ import click
 from client.access_types import Secret
 from client.cli import output as out
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, names_argument, quiet_option, run, shared
+from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.listing import ListOptions
 from client.resources import Client
@@ -32,6 +32,7 @@ def _value_options(command: click.decorators.FC) -> click.decorators.FC:
 @secret.command()
 @click.option("--name", required=True, help="e.g. MY_SECRET")
 @_value_options
+@dry_run_option
 @quiet_option("The new secret's id alone.")
 @shared
 def create(
@@ -80,6 +81,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.argument("name")
 @click.option("--key-name", help="Another name for it.")
 @_value_options
+@dry_run_option
 @shared
 def update(
     name: str, key_name: str | None, value: str | None, from_file: str | None, output: str,
@@ -100,6 +102,7 @@ def update(
 
 @secret.command()
 @names_argument()
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
 def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:

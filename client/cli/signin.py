@@ -1,38 +1,81 @@
-"""`firedeck signin`, `firedeck signout` and `firedeck version`, as firectl has them."""
+"""`firedeck signin`, `signout`, `profile list` and `version`, as firectl has them."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 
 import click
 
+from client import profiles
 from client.cli import output as out
 from client.cli.options import run
-from client.config import Context, SignIn
+from client.config import PROFILE_VARIABLE, Context, default_data_dir
+from client.errors import InvalidArgument
+from client.profiles import Profile
 from client.resources import Client
+
+HEADER = ("NAME", "BASE URL", "ACCOUNT", "KEY", "USED")
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    try:
+        return profiles.check_name(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(error.text) from None
+
+
+named = click.option(
+    "-p", "--profile", envvar=PROFILE_VARIABLE, default=profiles.DEFAULT, show_default=True, metavar="NAME",
+    callback=_name, help="Under which name it is kept.",
+)  # fmt: skip
 
 
 @click.command()
-@click.option("--base-url", help="Engine.  [default: the local one]")
+@named
+@click.option("--base-url", help="Engine.  [default: that of the profile, or the local one]")
 @click.option("--api-key", help="Key.  [default: it is asked for]")
-def signin(base_url: str | None, api_key: str | None) -> None:
-    """Keep an engine and a key for all commands that are given no others; the key is tried first."""
-    url = Context.resolve(base_url, "").base_url
+def signin(profile: str, base_url: str | None, api_key: str | None) -> None:
+    """Keep an engine and a key for all commands that are given no others; the key is tried first.
+
+    Kept under a name, they are those of `--profile NAME` (or FIREDECK_PROFILE=NAME) of every command; `default` needs
+    no naming.
+    """
+    kept = profiles.read(default_data_dir()).get(profile)
+    url = Context.resolve(base_url or (kept.base_url if kept else None), "", profile=profiles.DEFAULT).base_url
     key: str = api_key or click.prompt(f"API key of {url}", hide_input=True, err=True)
 
     async def work(client: Client) -> None:
         found = await client.users.whoami()
-        file = SignIn(url, key, found.account).write()
+        file = profiles.write(default_data_dir(), Profile(profile, url, key, found.account))
         out.say(f"signed in to {url} as {found.user} ({found.role}) of account {found.account}")
-        click.echo(f"kept in {file}", err=True)
+        click.echo(f"kept in {file} as the profile {profile}", err=True)
 
     run(work, url, key, None)
 
 
 @click.command()
-def signout() -> None:
+@named
+def signout(profile: str) -> None:
     """Forget what `signin` kept; the key itself stays good until it is deleted."""
-    out.say("signed out" if SignIn.forget() else "nobody was signed in")
+    was = profiles.forget(default_data_dir(), profile)
+    out.say(f"signed out of {profile}" if was else f"nobody was signed in as {profile}")
+
+
+@click.group()
+def profile() -> None:
+    """Engines and keys that signin keeps under a name."""
+
+
+@profile.command(name="list")
+def list_profiles() -> None:
+    """What is kept; of a key no more than that there is one."""
+    used = os.environ.get(PROFILE_VARIABLE) or profiles.DEFAULT
+    rows = [
+        (one.name, one.base_url, one.account or "-", "yes" if one.api_key else "no", "*" if one.name == used else "")
+        for one in sorted(profiles.read(default_data_dir()).values(), key=lambda one: one.name)
+    ]
+    out.say(out.listing(HEADER, rows))
 
 
 @click.command()

@@ -32,11 +32,11 @@ def user() -> None:
 @click.option("--display-name")
 @click.option("--role", type=_ROLE, default="user", show_default=True)
 @click.option("--service-account", is_flag=True, help="For a program: CI, a backend.")
-@dry_run_option("Show what would be made; make nothing.")
+@dry_run_option
 @quiet_option("The new user's id alone.")
 @shared
 def create(
-    user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool, dry_run: bool,
+    user_id: str | None, email: str | None, display_name: str | None, role: str, service_account: bool,
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Add a user; a key for it is made with `firedeck api-key create --user ID`."""
@@ -44,8 +44,8 @@ def create(
     spec = UserSpec(role=role, **{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        made = await client.users.create(spec, user_id, validate_only=dry_run)
-        out.show(made, USER_HEADER, _user_row, output, rehearsed="this would be created" if dry_run else "")
+        made = await client.users.create(spec, user_id)
+        out.show(made, USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
@@ -80,10 +80,10 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option("--role", type=_ROLE)
 @click.option("--display-name")
 @click.option("--email")
-@dry_run_option("Show what it would be; change nothing.")
+@dry_run_option
 @shared
 def update(
-    name: str, role: str | None, display_name: str | None, email: str | None, dry_run: bool, output: str,
+    name: str, role: str | None, display_name: str | None, email: str | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Change what is given; a new role holds at once for all keys of the user."""
@@ -91,29 +91,22 @@ def update(
     changes = UserSpec(**{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        changed = await client.users.update(name, changes, validate_only=dry_run)
-        out.show(changed, USER_HEADER, _user_row, output, rehearsed="it would be this" if dry_run else "")
+        changed = await client.users.update(name, changes)
+        out.show(changed, USER_HEADER, _user_row, output)
 
     run(work, base_url, api_key, account)
 
 
 @user.command()
 @names_argument()
-@dry_run_option("Show who would be removed; remove nobody.")
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
-def delete(
-    names: tuple[str, ...], dry_run: bool, output: str, base_url: str | None, api_key: str | None, account: str | None
-) -> None:
+def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
     """Remove a user and revoke their keys; what they made stays."""
 
     async def work(client: Client) -> None:
-        if not dry_run:
-            await delete_each(names, client.users.delete, output)
-            return
-        for name in names:
-            await client.users.delete(name, validate_only=True)
-            out.show(await client.users.get(name), USER_HEADER, _user_row, output, rehearsed="this would be removed")
+        await delete_each(names, client.users.delete, output)
 
     run(work, base_url, api_key, account)
 
@@ -138,6 +131,7 @@ def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> da
     "--expire-time", callback=_expiry, help="An instant, UTC unless it has an offset, or never.  [default: never]"
 )
 @_whose
+@dry_run_option
 @shared
 def create_key(
     key_name: str | None, expire_time: datetime | None, user_id: str | None, output: str,
@@ -175,6 +169,7 @@ def list_keys(
 @api_key.command(name="delete")
 @names_argument("KEY_ID...")
 @_whose
+@dry_run_option
 @quiet_option("Nothing but errors.")
 @shared
 def delete_key(

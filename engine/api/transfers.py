@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
 
 from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import DownloadEndpoint, Model, UploadEndpoint, UploadValidation
@@ -19,10 +20,12 @@ from engine.house import House
 from engine.models import customized, peft
 from engine.models.hugging_face import convert, fields, vocabulary
 from engine.preparing import sources
+from engine.resumed import check_version, piece_of
 from engine.uploads import EXPIRY_S, FILES_MAX, Ticket
 
 router = APIRouter(tags=["models"])
 signed = APIRouter(prefix="/firedeck/v1/files", tags=["models"])  # whoever has the URL may use it: no key is asked for
+RESUME, CLIENT_GONE = 308, 499
 _ONE = "/v1/accounts/{account}/models/{model_id}"
 
 
@@ -115,17 +118,36 @@ async def download_endpoint(
     return shown(DownloadEndpoint(filename_to_signed_urls={path.name: url}), read_mask)
 
 
-@signed.put("/{ticket}")
-async def put_file(ticket: str, request: Request, house: HouseDep) -> dict[str, Any]:
-    """Upload a file to its signed URL."""
+_RESUMED: dict[int | str, dict[str, Any]] = {
+    RESUME: {"description": "`Range` says how much of the file is here: go on behind it"}
+}
+
+
+@signed.put("/{ticket}", responses=_RESUMED)
+async def put_file(
+    ticket: str, request: Request, house: HouseDep,
+    content_range: Annotated[str, Header(description="bytes 100-199/200; bytes */200 asks how much is here")] = "",
+    x_firedeck_version: Annotated[str, Header(description="tells one state of the file from another, in hex")] = "",
+) -> Response:  # fmt: skip
+    """Upload a file to its signed URL: whole, or with `Content-Range` from where a connection broke. Then 308 says with
+    `Range` how much is here, until 200 says that all is."""
     meant = house.uploads.ticket(ticket, "PUT", house.fleet.rooms.clock.wall().timestamp())
 
     def check() -> None:
         _still_uploading(house.library.get(meant.model, "name"))
 
     check()
-    await house.uploads.receive(meant, request.stream(), check)
-    return {}
+    try:
+        if not content_range:
+            await house.uploads.receive(meant, request.stream(), check)
+            return JSONResponse({})
+        version, piece = check_version(x_firedeck_version), piece_of(content_range)
+        have = await house.uploads.resume(meant, version, piece, request.stream(), check)
+    except ClientDisconnect:  # nobody is there to be answered
+        return Response(status_code=CLIENT_GONE)
+    if have == meant.size_bytes:
+        return JSONResponse({})
+    return Response(status_code=RESUME, headers={"range": f"bytes=0-{have - 1}"} if have else None)
 
 
 @signed.get("/{ticket}", response_class=FileResponse)

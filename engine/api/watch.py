@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from client.access_types import ADMIN
-from client.fleet_types import AlertPage, DeploymentStatus, FleetSnapshot, History, NodePage
-from engine.api.common import Caller, HouseDep, deployment_name
+from client.fleet_types import AlertPage, DeploymentStatus, FleetSnapshot, History, NodePage, NodeView
+from engine.api.common import Caller, HouseDep, Listing, deployment_name, listed
 from engine.fleet import views
 from engine.fleet.frames import written
 from engine.house import House
@@ -62,10 +62,10 @@ async def _snapshots(house: House, caller: Principal, interval_s: float) -> Asyn
                 await house.closing.wait()
 
 
-@router.get("/nodes", **_SHOW)
-async def nodes(house: HouseDep, caller: Caller) -> NodePage:
+@router.get("/nodes", response_model=NodePage)
+async def nodes(house: HouseDep, caller: Caller, query: Listing) -> Response:
     """The machines that replicas are placed on: labels, capacity, what is free now."""
-    return NodePage(nodes=views.nodes(house.fleet))
+    return listed(views.nodes(house.fleet), query, NodeView, NodePage, "nodes")
 
 
 @router.get("/accounts/{account}/alerts", **_SHOW)

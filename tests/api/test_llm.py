@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from client.config import Context
-from client.errors import FailedPrecondition, NotFound, Unimplemented
+from client.errors import FailedPrecondition, FiredeckError, NotFound, Unimplemented
 from client.llm import LLM
 from client.llm_options import BadArgument, LLMOptions
 from client.resources import Client
@@ -118,6 +118,30 @@ async def test_what_cannot_be_is_refused(at: Context) -> None:
             make(kind="on-demand-lora", base_id="nowhere").apply()
         with pytest.raises(NotFound):
             make("no-such-model", id="chat").apply()
+
+    await run(at, work)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"world_size": 2}, "worldSize"), ({"generator_count": 2}, "generatorCount"),
+        ({"disaggregated_prefill_count": 2}, "disaggregatedPrefillCount"),
+        ({"disaggregated_prefill_world_size": 2}, "disaggregatedPrefillWorldSize"),
+        ({"direct_route_api_keys": ["k"]}, "directRouteApiKeys"), ({"precision": "FP8"}, "precision"),
+        ({"region": "US_IOWA_1"}, "placement"), ({"accelerator_type": "NVIDIA_L4_24GB"}, "acceleratorType"),
+        ({"direct_route_type": "MAIL"}, "directRouteType"),
+    ],
+)  # fmt: skip
+async def test_what_this_engine_does_not_do_is_refused_by_name_with_the_reason(
+    at: Context, given: dict[str, Any], field: str
+) -> None:
+    def work(make: Callable[..., LLM]) -> None:
+        with pytest.raises(FiredeckError) as refused:
+            make(id="chat", **OFF, **given).apply(wait=False)
+        assert refused.value.field == field
+        assert len(refused.value.text) > 20
+        assert make(id="chat", **OFF).get_deployment() is None
 
     await run(at, work)
 

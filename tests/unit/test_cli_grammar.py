@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.cli import exits
 from client.cli.deployment_settings import spec
 from client.cli.grammar import ALIASES, OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
 from client.cli.main import main
@@ -37,6 +38,8 @@ NOUNS = st.sampled_from(["deployment", "model"])
         ("create", "create"), ("nodes ls", "node list"), ("list events", "event list"),
         ("deploy my-lora --deployment chat", "load-lora my-lora --deployment chat"),
         ("load-lora models --deployment chat", "load-lora models --deployment chat"),
+        ("list alerts", "alerts"), ("alert ls", "alerts"), ("get request 5f0c -o json", "explain 5f0c -o json"),
+        ("requests list --limit 3", "requests --limit 3"), ("get usage", "usage"), ("requests", "requests"),
     ],
 )  # fmt: skip
 def test_what_is_typed_means(typed, meant):
@@ -53,7 +56,7 @@ def test_both_word_orders_are_the_same_command_and_the_rest_is_untouched(verb, n
 def test_no_word_is_lost_and_reordering_twice_is_reordering_once(words):
     once = reorder(words)
     assert reorder(once) == once
-    assert len(once) - len(words) in {0, 1}
+    assert len(once) - len(words) in {0, 1}  # but for PHRASES, of which one word is enough
 
 
 @given(
@@ -116,12 +119,29 @@ def test_a_slip_is_told_what_it_may_have_meant_and_nothing_far_fetched(words, me
     assert set(re.findall(r"'([^']+)'", suggested)) == meant
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["dataset list", "ls datasets", "create sftj --dataset d", "dpo-jobs --help", "upgrade", "cancel bij x",
+     "-o json list reservations", "list invoices -a other", "evaluator-revision get x"],
+)  # fmt: skip
+def test_what_firectl_has_and_this_engine_has_not_is_told_as_that_with_what_to_do_instead(words):
+    shown = CliRunner().invoke(main, words.split(), prog_name="firedeck")
+    assert shown.exit_code == exits.NOT_HERE
+    assert re.fullmatch(r"error: [\w -]+ are not available on this engine \(.{20,}\)\n", shown.stderr), shown.output
+
+
+def test_a_name_may_be_the_word_for_what_is_not_here():
+    assert (
+        "no answer from" in CliRunner().invoke(main, ["explain", "dataset", "--base-url", "http://127.0.0.1:9"]).output
+    )
+
+
 NOUNS_OF = {
     "create": "api-key deployment guard model router secret user",
-    "list": "account api-key audit-logs deployed-model deployment deployment-shape deployment-shape-version event "
-    "guard model node quota router secret user",
+    "list": "account alerts api-key audit-logs deployed-model deployment deployment-shape deployment-shape-version "
+    "event guard model node profile quota requests router secret usage user",
     "get": "account deployed-model deployment deployment-shape deployment-shape-version guard model quota "
-    "router secret user",
+    "requests router secret usage user",
     "update": "deployed-model deployment guard model quota router secret user", "upload": "model", "download": "model",
     "delete": "api-key deployment guard model quota router secret user", "shift": "router", "release": "guard",
     "scale": "deployment", "undelete": "deployment", "pull": "model", "verify": "audit-logs",
@@ -251,7 +271,7 @@ def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 ALL = list(leaves(main))
 
 
-LISTS = [(path, command) for path, command in ALL if path[-1] == "list" and path[0] not in ("event", "node")]
+LISTS = [(path, command) for path, command in ALL if path[-1] == "list" and path[0] != "profile"]
 
 
 @pytest.mark.parametrize(("path", "command"), LISTS, ids=[" ".join(path) for path, _ in LISTS])

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client import llm_chat
+from client import retries
 from client.config import Context
 from client.errors import InvalidArgument, Unavailable
 from client.http import Transport
@@ -35,7 +35,7 @@ def streamed(*pieces: str) -> httpx.Response:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llm_chat, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -118,17 +118,6 @@ def test_a_stream_that_broke_is_not_begun_anew(llm_of: Any) -> None:
     with pytest.raises(Unavailable, match="lost"):
         next(chunks)
     assert len(sent) == 1
-
-
-def test_the_wait_between_tries_doubles_up_to_a_bound_unless_the_server_says_how_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(llm_chat, "FIRST_WAIT_S", 0.5)
-    for attempt, most in ((0, 0.5), (1, 1.0), (4, 8.0), (9, 8.0)):
-        wait_s = llm_chat.again_in_s(Unavailable("x"), attempt)
-        assert wait_s is not None
-        assert 0.75 * most <= wait_s <= most
-    assert llm_chat.again_in_s(Unavailable("x", retry_after_s=42.0), 0) == 42.0
 
 
 def test_metrics_are_the_mean_of_whole_answers_and_only_where_they_are_wanted(llm_of: Any) -> None:

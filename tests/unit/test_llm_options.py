@@ -31,6 +31,9 @@ def test_every_documented_argument_is_there_and_no_other() -> None:
         ("auto", {"draft_model": "d"}, "draft_token_count"), ("auto", {"cluster": "mine"}, "cluster"),
         ("auto", {"replica_count": 2, "max_replica_count": 3}, "replica_count"),
         ("auto", {"direct_route_handle": "host"}, "direct_route_handle"),
+        ("auto", {"max_batch_size": 1000}, "max_batch_size"), ("auto", {"replica_count": -1}, "replica_count"),
+        ("auto", {"kv_cache_memory_pct": 95}, "kv_cache_memory_pct"),
+        ("auto", {"deployment_display_name": "x" * 64}, "deployment_display_name"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_refused_by_name_and_is_a_value_error_too(kind: str, given: Any, field: str) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from client import profiles
 from client.cli.main import main
-from client.config import DEFAULT_BASE_URL, KEY_VARIABLES, SIGN_IN_FILE, Context, SignIn
+from client.config import DEFAULT_BASE_URL, KEY_VARIABLES, PROFILE_VARIABLE, Context
+from client.errors import InvalidArgument
+from client.profiles import Profile
 
 FAR = "https://llm.example.com"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (*KEY_VARIABLES, "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID"):
+    for name in (*KEY_VARIABLES, PROFILE_VARIABLE, "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
     (tmp_path / "admin.key").write_text("the-local-key\n")
@@ -26,39 +28,78 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_was_kept_is_used_where_nobody_says_otherwise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Context.resolve() == Context(DEFAULT_BASE_URL, "the-local-key")
-    file = SignIn(FAR, "far-key", "acme").write()
+    file = profiles.write(folder, Profile("default", FAR, "far-key", "acme"))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert Context.resolve() == Context(FAR, "far-key", "acme")
     assert Context.resolve(api_key="given").api_key == "given"
     assert Context.resolve(account="other").account == "other"
     monkeypatch.setenv("FIREWORKS_API_KEY", "of-the-environment")
     assert Context.resolve().api_key == "of-the-environment"
-    assert SignIn.forget()
-    assert not SignIn.forget()
+    assert profiles.forget(folder, "default")
+    assert not profiles.forget(folder, "default")
     assert Context.resolve().base_url == DEFAULT_BASE_URL
 
 
-def test_its_key_goes_to_its_engine_alone_and_the_local_one_nowhere_else() -> None:
-    SignIn(FAR, "far-key", "acme").write()
+def test_its_key_goes_to_its_engine_alone_and_the_local_one_nowhere_else(folder: Path) -> None:
+    profiles.write(folder, Profile("default", FAR, "far-key", "acme"))
     assert Context.resolve("https://elsewhere.example.com").api_key == ""
     here = Context.resolve(DEFAULT_BASE_URL)
     assert (here.api_key, here.account) == ("the-local-key", "local")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"base_url": "x"}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[default]", "[default]\napi_key = k", "[default]\n[default]", "a = b"])
 def test_a_file_that_is_none_is_as_if_nobody_had_signed_in(folder: Path, text: str) -> None:
-    (folder / SIGN_IN_FILE).write_text(text)
+    (folder / profiles.FILE).write_text(text)
     assert Context.resolve().base_url == DEFAULT_BASE_URL
 
 
 def test_a_key_that_is_refused_is_not_kept(folder: Path) -> None:
     refused = CliRunner().invoke(main, ["signin", "--base-url", "http://127.0.0.1:1", "--api-key", "k"])
     assert refused.exit_code == 1
-    assert not (folder / SIGN_IN_FILE).exists()
-    assert CliRunner().invoke(main, ["signout"]).output == "nobody was signed in\n"
+    assert not (folder / profiles.FILE).exists()
+    assert CliRunner().invoke(main, ["signout"]).output == "nobody was signed in as default\n"
     assert CliRunner().invoke(main, ["version"]).output.startswith("firedeck ")
 
 
-def test_nothing_shown_of_it_has_the_key() -> None:
-    assert "far-key" not in repr(SignIn(FAR, "far-key", "acme"))
-    assert json.loads(SignIn(FAR, "far-key", "acme").write().read_text())["api_key"] == "far-key"
+def test_nothing_shown_of_it_has_the_key(folder: Path) -> None:
+    kept = Profile("default", FAR, "far-key", "acme")
+    assert "far-key" not in repr(kept)
+    profiles.write(folder, kept)
+    shown = CliRunner().invoke(main, ["list", "profiles"]).output
+    assert [FAR in shown, "far-key" in shown, shown.endswith("Total size: 1\n")] == [True, False, True]
+
+
+def test_a_profile_that_is_named_goes_before_the_environment_and_others_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles.write(folder, Profile("default", "https://usual.example.com", "usual", "acme"))
+    profiles.write(folder, Profile("prod-eu", FAR, "50%-far-key", "acme-eu"))
+    monkeypatch.setenv("FIREWORKS_API_KEY", "of-the-environment")
+    monkeypatch.setenv("FIREWORKS_BASE_URL", "http://env")
+    named = Context.resolve(profile="prod-eu")
+    assert (named.base_url, named.api_key, named.account) == (FAR, "50%-far-key", "acme-eu")
+    assert (named.name, named.prod) == ("prod-eu", True)
+    assert Context.resolve("http://other", profile="prod-eu").api_key == "of-the-environment"
+    assert Context.resolve(api_key="given", profile="prod-eu").api_key == "given"
+    monkeypatch.setenv(PROFILE_VARIABLE, "prod-eu")
+    assert Context.resolve() == named
+    assert Context.resolve(profile="default").base_url == "http://env"
+    assert profiles.forget(folder, "prod-eu")
+    assert list(profiles.read(folder)) == ["default"]
+
+
+def test_a_profile_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        Context.resolve(profile="eu")
+    assert "firedeck signin --profile eu makes it" in refused.value.text
+    profiles.write(folder, Profile("us", FAR, "k", ""))
+    shown = CliRunner().invoke(main, ["-p", "eu", "list", "deployments"])
+    assert (shown.exit_code, "there are us" in shown.output) == (1, True)
+    shown = CliRunner().invoke(main, ["signin", "-p", "[x]", "--api-key", "k"])
+    assert (shown.exit_code, "no name for a profile" in shown.output) == (2, True)
+
+
+def test_a_command_asks_the_engine_of_its_profile(folder: Path) -> None:
+    profiles.write(folder, Profile("dead", "http://127.0.0.1:9", "k", ""))
+    for words in (["-p", "dead", "list", "models"], ["model", "list", "--profile=dead"], ["whoami", "-p", "dead"]):
+        assert "no answer from http://127.0.0.1:9" in CliRunner().invoke(main, words).output

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from client.cli.connection import context_of, profile_option
 from client.cli.examples import epilog
 from client.config import Context
 from client.errors import FiredeckError
@@ -25,13 +26,14 @@ FIREWORKS_TABS = 3  # each asks for metrics twice a minute, of the six times tha
 @click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
 @click.option("--api-key", metavar="KEY", help="Default FIREDECK_API_KEY, FIREWORKS_API_KEY or the local engine's key.")
 @click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
+@profile_option
 @click.option("--rehearse", is_flag=True, hidden=True, help="A simulated fleet in memory, no engine.")
 def web(
     port: int, writable: bool, tabs: int, base_url: str | None, api_key: str | None, account: str | None, rehearse: bool
 ) -> None:
     """Show the dashboard in a browser on this machine, read-only unless asked."""
     try:
-        context = Context.resolve(base_url, api_key, account)
+        context = context_of(base_url, api_key, account)
         settings = {SETTINGS: settings_of(context, readonly=not writable, rehearse=rehearse), KEY: context.api_key}
         asyncio.run(_serve(settings, port, min(tabs, FIREWORKS_TABS) if HOST in context.base_url else tabs))
     except FiredeckError as error:

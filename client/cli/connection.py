@@ -1,0 +1,29 @@
+"""Which engine a command asks: `--base-url`, `--api-key`, `--account-id` and `--profile`, made a context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from client.config import Context
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PROFILE = "firedeck.profile"  # in a context's `meta`
+
+
+def profile_option(command: F) -> F:
+    """firectl's `--profile`: commands need not pass it on, `context_of` knows it."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        ctx.meta[_PROFILE] = value
+
+    text = "An engine and a key that firedeck signin keeps.  [env: FIREDECK_PROFILE; default: default]"
+    return click.option("-p", "--profile", expose_value=False, callback=keep, metavar="NAME", help=text)(command)
+
+
+def context_of(base_url: str | None, api_key: str | None, account: str | None) -> Context:
+    """Of the command that runs; raises as `Context.resolve` does."""
+    running = click.get_current_context(silent=True)
+    return Context.resolve(base_url, api_key, account, running.meta.get(_PROFILE) if running else None)

@@ -1,0 +1,184 @@
+"""A dry run: a way to an engine that makes no change, and says instead what the change would be.
+
+    data   Change       what would be done to which resource: as it is, and as it would be then
+           NotMade      raised in place of a change; no FiredeckError, for nothing is wrong
+    verbs  DryRun.send  reads pass; a change is asked of the engine where its route can say what it would be
+                        (`validateOnly`), and is worked out from what is there where it cannot
+    near   `client.cli.rehearsal` shows it, `client.resources.Client` takes a DryRun as its transport
+
+    async with Client(context, DryRun(context.base_url, context.api_key)) as client:
+        await client.deployments.scale("chat", 2)  # raises NotMade
+
+What is worked out here is no promise: the engine may still refuse it (`Change.checked`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from client.errors import AlreadyExists, NotFound
+from client.http import READ_TIMEOUT_S, Query, Transport
+from client.names import LIBRARY_ACCOUNT, Collection, Name
+
+Fields = dict[str, Any]  # of a message, by their names on the wire
+
+# Routes that take `validateOnly`: none but these may be sent it, because a server that passes over it makes the change.
+_ONE = r"[^/:]+"
+CHECKED = tuple(
+    (methods.split(), re.compile(pattern.replace("ONE", _ONE)))
+    for methods, pattern in (
+        ("POST", "/v1/accounts/ONE/(deployments|users)"),
+        ("PATCH DELETE", "/v1/accounts/ONE/(deployments|users|quotas)/ONE"),
+        ("POST", "/firedeck/v1/accounts/ONE/(guards|routers)"),
+        ("PATCH DELETE", "/firedeck/v1/accounts/ONE/(guards|routers)/ONE"),
+        ("POST", "/firedeck/v1/accounts/ONE/routers/ONE:shift"),
+        ("PATCH DELETE", "/firedeck/v1/accounts/ONE/users/ONE/apiKeys/ONE/quotas/ONE"),
+    )
+)
+_NO_CHANGE = re.compile(r"/v1/validateModelConfig|.*/deploymentShapeVersions:match")
+_DONE = {
+    "POST": "created", "PATCH": "changed", "DELETE": "deleted", "scale": "scaled", "undelete": "brought back",
+    "prepare": "prepared", "delete": "deleted", "release": "changed", "getUploadEndpoint": "given files",
+    "shift": "changed",
+}  # fmt: skip
+_IDS = {"models": "modelId", "secrets": "name"}  # the field of a body that names what is to be made
+_INNER = {"models": "model", "apiKeys": "apiKey"}  # the field of a body that holds what is to be made
+_REFERENCES: dict[str, Collection] = {"model": "models", "deployment": "deployments", "baseModel": "models"}
+_HIDDEN = "(not shown)"
+_SECRET = "value"  # a field that is never shown, of secrets alone
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`before` is None of what is new, `after` of what is deleted. `checked`: the engine has said that it would."""
+
+    done: str  # created, changed, deleted, ...
+    name: str  # of the resource, or of the collection where what is made has no name yet
+    before: Fields | None
+    after: Fields | None
+    checked: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} would be {self.done}"
+
+
+class NotMade(Exception):
+    """A change that was asked for in a dry run."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__(str(change))
+        self.change = change
+
+
+class DryRun(Transport):
+    """Raises NotMade in place of each change, and FiredeckErrors as any other transport."""
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> Any:
+        if method == "GET" or _NO_CHANGE.fullmatch(path):
+            return await super().send(
+                method, path, query=query, body=body, headers=headers, read_timeout_s=read_timeout_s
+            )
+        if any(method in methods and pattern.fullmatch(path) for methods, pattern in CHECKED):
+            raise NotMade(await self._asked(method, path, query, body))
+        raise NotMade(await self._worked_out(method, path, body or {}))
+
+    async def _asked(self, method: str, path: str, query: Query | None, body: Any) -> Change:
+        """What the engine says that it would be."""
+        one, _, verb = path.partition(":")
+        before = None if method == "POST" and not verb else await self.get(one)
+        after = await super().send(method, path, query={**(query or {}), "validateOnly": True}, body=body)
+        name = _name_of(one) if before else str((after or {}).get("name") or _name_of(one))
+        return Change(_DONE[verb or method], name, before, None if method == "DELETE" else after, checked=True)
+
+    async def _worked_out(self, method: str, path: str, body: Fields) -> Change:
+        one, _, verb = path.removeprefix("/firedeck").partition(":")
+        collection = one.split("/")[-1]
+        if method == "POST" and not verb:
+            return await self._made(one, collection, body)
+        if collection == "apiKeys":  # what is deleted is named in the body
+            before = await self._key(one, str(body.get("keyId")))
+            return Change(_DONE[verb], f"{_name_of(one)}/{body.get('keyId')}", before, None, checked=False)
+        before = await self.get(one)
+        after = None if method == "DELETE" else _over(before, _given(body, verb, one))
+        done = _DONE.get(verb or method, f"changed by {verb}")
+        return Change(done, str(before.get("name") or _name_of(one)), before, after, checked=False)
+
+    async def _made(self, path: str, collection: str, body: Fields) -> Change:
+        """AlreadyExists where it is there, NotFound where what it names is not."""
+        for field, kind in _REFERENCES.items():
+            if isinstance(text := body.get(field), str):
+                await self._check_there(text, kind, path)
+        name, own = _name_of(path), _IDS.get(collection)
+        if own is not None:
+            name = f"{name}/{_canonical(collection, str(body.get(own)))}"
+            await self._check_free(name)
+        inner = body.get(_INNER.get(collection, ""))
+        given = inner if isinstance(inner, dict) else {key: body[key] for key in body if key != own}
+        done = "loaded" if collection == "deployedModels" else "created"
+        return Change(done, name, None, {"name": name} | _shown(given, path), checked=False)
+
+    async def _check_there(self, text: str, collection: Collection, path: str) -> None:
+        account = path.split("/")[3]
+        try:
+            await self.get(f"/v1/{Name.of(text, collection, account)}")
+        except NotFound:
+            if "/" in text or collection != "models":
+                raise
+            await self.get(f"/v1/{Name.of(text, collection, LIBRARY_ACCOUNT)}")
+
+    async def _check_free(self, name: str) -> None:
+        try:
+            await self.get(f"/v1/{name}")
+        except NotFound:
+            return
+        raise AlreadyExists(f"{name} exists already", field="name", hint="give another id")
+
+    async def _key(self, path: str, key_id: str) -> Fields:
+        found = (await self.get(path, {"filter": f'keyId="{key_id}"'})).get("apiKeys") or []
+        if not found:
+            raise NotFound(f"there is no key {key_id}", field="keyId", hint="see firedeck api-key list")
+        return dict(found[0])
+
+
+def _name_of(path: str) -> str:
+    return path.partition("/v1/")[2]
+
+
+def _canonical(collection: str, text: str) -> str:
+    return text.lower().replace("_", "-") if collection == "secrets" else text
+
+
+def _shown(body: Fields, path: str) -> Fields:
+    """Without the value of a secret."""
+    hide = "/secrets" in path
+    return {name: _HIDDEN if hide and name == _SECRET else value for name, value in body.items() if value is not None}
+
+
+def _given(body: Fields, verb: str, path: str) -> Fields:
+    """What a change's body sets, by the names that the resource has for it."""
+    if verb == "scale":
+        return {"desiredReplicaCount": body.get("replicaCount")}
+    if verb == "undelete":
+        return {"deleteTime": None, "purgeTime": None}
+    return _shown(body, path)
+
+
+def _over(before: Fields, given: Fields) -> Fields:
+    """What is given over what is there; what lies below it stays as far as it is not given. None takes away."""
+    merged = dict(before)
+    for name, value in given.items():
+        there = merged.get(name)
+        merged[name] = _over(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
+    return {name: value for name, value in merged.items() if value is not None}
