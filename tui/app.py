@@ -118,6 +118,8 @@ class Deck(Watched, inherit_bindings=False):
         self.theme = next(name for name in wanted if name in self.available_themes)
         if self.config.theme and self.config.theme not in self.available_themes:
             self.notify(f"there is no theme {self.config.theme}", severity="warning", markup=False)
+        self.app_suspend_signal.subscribe(self, self._leave_terminal, immediate=True)
+        self.app_resume_signal.subscribe(self, self._back_at_terminal, immediate=True)
         for poller in self.fleets.pollers(self.post_message, self.clock):
             self.run_worker(poller.run(), group="poller")
         if first := self._first_page or self.last_view.deployment:
@@ -145,6 +147,7 @@ class Deck(Watched, inherit_bindings=False):
         super().exit(*args, **options)
 
     async def on_unmount(self) -> None:
+        self._leave_terminal()
         self.workers.cancel_all()
         await self.source.close()
 
@@ -201,9 +204,9 @@ class Deck(Watched, inherit_bindings=False):
         if reason := self.lacking("pause"):
             self.notify(reason, severity="warning")
         elif seconds:
-            cast(Windable, self.source).wind(seconds)
+            cast(Windable, self.at(self.focus)).wind(seconds)
         else:
-            cast(Windable, self.source).pause()
+            cast(Windable, self.at(self.focus)).pause()
 
     def carried_out(self, *outcomes: Outcome) -> None:
         """Changes were made, all of one kind: they are told, followed, and can be taken back together."""
@@ -260,12 +263,22 @@ class Deck(Watched, inherit_bindings=False):
         self.push_screen(HelpDialog(self.focused))
 
     def action_mouse(self) -> None:
+        if not mouse.report(self, on=not self.has_mouse):
+            told = "the mouse cannot be handed over while the dashboard runs: start it with mouse = false in its config"
+            self.notify(told, severity="warning")
+            return
         self.has_mouse = not self.has_mouse
-        if self._driver is not None:
-            mouse.report(self._driver, on=self.has_mouse)
         key = keys.shown(self.actions, "mouse")
         left = f"the mouse is the terminal's: select text with it; {key} takes it back"
         self.notify("the mouse is the dashboard's" if self.has_mouse else left, timeout=4)
+
+    def _leave_terminal(self, _: object = None) -> None:
+        """Textual takes back only what it has asked for at its start."""
+        if self.has_mouse:
+            mouse.report(self, on=False)
+
+    def _back_at_terminal(self, _: object = None) -> None:
+        mouse.report(self, on=self.has_mouse)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):

@@ -66,9 +66,9 @@ def as_json(answers: Answers) -> str:
     return json.dumps(found.get("", {"contexts": found}), indent=2)
 
 
-async def watch(sources: Sources, *, in_json: bool, tell: Callable[[FiredeckError], str]) -> None:
+async def watch(sources: Mapping[str, FleetSource], *, in_json: bool, tell: Callable[[FiredeckError], str]) -> None:
     """Until Ctrl-C, or until a pipe is closed."""
-    await asyncio.gather(*(_watch(name, one(), in_json=in_json, tell=tell) for name, one in sources.items()))
+    await asyncio.gather(*(_watch(name, one, in_json=in_json, tell=tell) for name, one in sources.items()))
 
 
 async def _watch(name: str, source: FleetSource, *, in_json: bool, tell: Callable[[FiredeckError], str]) -> None:

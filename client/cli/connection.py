@@ -23,7 +23,12 @@ def profile_option(command: F) -> F:
     return click.option("-p", "--profile", expose_value=False, callback=keep, metavar="NAME", help=text)(command)
 
 
+def profile_named() -> str | None:
+    """By the option, of the command that runs."""
+    running = click.get_current_context(silent=True)
+    return running.meta.get(_PROFILE) if running else None
+
+
 def context_of(base_url: str | None, api_key: str | None, account: str | None) -> Context:
     """Of the command that runs; raises as `Context.resolve` does."""
-    running = click.get_current_context(silent=True)
-    return Context.resolve(base_url, api_key, account, running.meta.get(_PROFILE) if running else None)
+    return Context.resolve(base_url, api_key, account, profile_named())

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 from tests.tui.conftest import REST_S, START, FakeClock, open_deck
 from tests.tui.screen_text import screen_text
-from tests.unit.test_tui_tape import lines, snapshots
+from tests.unit.test_tui_tape import lines, snapshots, source_of, together
 from tui.app import Deck
 from tui.core.facts import Facts
 from tui.core.journal import Journal
 from tui.core.tape import Tape
 from tui.screens.fleet import FleetScreen
-from tui.sources.recording import ReplaySource
+from tui.sources.joined import joined
+from tui.sources.replay import Reel, ReplaySource
 
 FIREWORKS = Facts(
     "Fireworks", {"scale": "its API has no such verb", "nodes": "its machines are not shown"},
@@ -62,7 +63,7 @@ async def shows(pilot, condition):
 
 
 async def test_a_recording_is_wound_and_paused_by_keys_and_says_where_it_stands():
-    replay = ReplaySource(Tape.read(lines(snapshots(100))))
+    replay = source_of(*lines(snapshots(100)))
     app = Deck(replay, clock=FakeClock(), journal=Journal(None))
     async with app.run_test(size=(120, 40)) as pilot:
         await shows(pilot, lambda: app.picture.snapshot is not None)
@@ -78,3 +79,24 @@ async def test_a_recording_is_wound_and_paused_by_keys_and_says_where_it_stands(
         await shows(pilot, lambda: app.picture.snapshot.time < at + timedelta(seconds=2))
         await pilot.press("D")
         assert not app.screen.is_modal
+
+
+async def test_a_recording_of_two_contexts_is_one_fleet_that_is_wound_together_and_cannot_be_changed(tmp_path):
+    tapes = Tape.read(together(eu=snapshots(100), us=snapshots(100, seed=9)))
+    reel = Reel.of(tapes.values(), lambda: 0.0)
+    app = Deck(
+        joined({name: ReplaySource(tape, reel) for name, tape in tapes.items()}), journal=Journal(tmp_path / "j")
+    )
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await shows(pilot, lambda: len({row.context for row in app.picture.rows}) == 2)
+        await pilot.press("right_square_bracket")
+        for name, tape in tapes.items():
+            await shows(
+                pilot, lambda name=name: app.fleets.pictures[name].snapshot.time == START + timedelta(seconds=30)
+            )
+            assert len(app.fleets.pictures[name].rows) == len(tape.deployments(30))
+        await pilot.press("s")
+        await shows(pilot, lambda: "scale is not possible here" in screen_text(app))
+        assert not app.screen.is_modal
+        app.keep_inbox(app.inbox)
+        assert list(tmp_path.iterdir()) == [], "its alerts were dealt with then"

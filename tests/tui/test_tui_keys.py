@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 from textual import events
+from textual.drivers.headless_driver import HeadlessDriver
 
 from client.config import Context
 from tests.tui.conftest import REST_S, open_deck
+from tui import mouse
 from tui.core import keys
 from tui.core.actions import EVERYWHERE, of
 from tui.core.config import Config
@@ -193,13 +195,55 @@ def test_every_page_has_a_text_of_its_own_in_the_help():
     assert set(SIDES) == set(PAGES)
 
 
-async def test_a_key_leaves_the_mouse_to_the_terminal_and_takes_it_back(monkeypatch):
+MOUSE_ON, MOUSE_OFF = ("".join(f"\x1b[?{mode}{end}" for mode in (1000, 1003, 1015, 1006)) for end in "hl")
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is sent to the terminal besides the picture."""
+    found = []
+    monkeypatch.setattr(HeadlessDriver, "write", lambda self, data: found.append(data))
+    return found
+
+
+async def test_a_key_leaves_the_mouse_to_the_terminal_and_takes_it_back(written):
     async with open_deck() as stage:
-        written = []
-        monkeypatch.setattr(stage.app._driver, "write", written.append)
         await stage.press("T")
-        assert "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l" in written
+        assert MOUSE_OFF in written
         assert "the mouse is the terminal's" in stage.text
         written.clear()
         await stage.press("T")
-        assert "\x1b[?1000h\x1b[?1003h\x1b[?1015h\x1b[?1006h" in written
+        assert MOUSE_ON in written
+
+
+@pytest.mark.parametrize(
+    ("starts_with", "on_stop", "on_return", "at_end"),
+    [(True, [], [MOUSE_OFF], []), (False, [MOUSE_OFF], [MOUSE_ON], [MOUSE_OFF])],
+)
+async def test_who_has_the_mouse_keeps_it_over_a_stop_of_the_process_and_a_shell_never_gets_its_moves(
+    written, starts_with, on_stop, on_return, at_end
+):
+    def reported():
+        found = [one for one in written if one in (MOUSE_ON, MOUSE_OFF)]
+        written.clear()
+        return found
+
+    async with open_deck(config=Config(mouse=starts_with)) as stage:
+        await stage.press("T")
+        reported()
+        stage.app.app_suspend_signal.publish(stage.app)
+        assert reported() == on_stop
+        stage.app.app_resume_signal.publish(stage.app)
+        assert reported() == on_return
+    assert reported() == at_end
+
+
+async def test_where_the_driver_is_not_what_it_was_the_key_says_what_else_can_be_done(monkeypatch):
+    async with open_deck() as stage:
+        with monkeypatch.context() as gone:
+            gone.delattr(stage.app, "_driver")
+            assert not mouse.report(stage.app, on=True)
+        monkeypatch.setattr("tui.mouse.report", lambda app, *, on: False)
+        await stage.press("T")
+        assert "mouse = false" in stage.text
+        assert stage.app.has_mouse, "nothing has changed hands"

@@ -18,17 +18,17 @@ from aiohttp.test_utils import TestServer
 
 from client.config import Context
 from tests.processes import PATIENCE_S, environment, poll
+from tui.sought import Place, Sought
 from tui.web import cli, server
-from tui.web.child import KEY, SETTINGS
 from tui.web.seat import bounded
 
 REHEARSAL = Context(base_url="rehearsal:", name="rehearsal")
 
 
 @asynccontextmanager
-async def served(most=4, readonly=True):
-    settings = {SETTINGS: cli.settings_of(REHEARSAL, readonly=readonly, rehearse=True), KEY: ""}
-    deck = server.WebDeck(settings, most, token="right")
+async def served(most=4, readonly=True, contexts=(REHEARSAL,)):
+    fleet = Sought(tuple(Place(one) for one in contexts), rehearse=True)
+    deck = server.WebDeck(cli.handed_on(fleet, readonly=readonly), most, token="right")
     async with TestServer(deck.application(), host="127.0.0.1") as running, ClientSession() as session:
         yield deck, session, f"http://127.0.0.1:{running.port}"
 
@@ -95,6 +95,16 @@ async def test_a_tab_shows_the_fleet_takes_keys_and_is_read_only():
         await socket.send_json(["resize", {"width": 100, "height": 30}])
         await socket.send_json(["stdin", "s"])
         await read_until(socket, b"changes are locked")
+        (seat,) = deck.seats
+        pid = seat.pid
+        await socket.close()
+        await gone(deck, pid)
+
+
+async def test_a_tab_shows_several_contexts_as_one_fleet():
+    async with served(contexts=[Context(name="eu"), Context(name="us")]) as (deck, session, base):
+        socket = await opened(session, base)
+        await read_until(socket, b"CONTEXT", b"eu", b"us", b"READY")
         (seat,) = deck.seats
         pid = seat.pid
         await socket.close()

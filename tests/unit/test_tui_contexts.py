@@ -187,7 +187,7 @@ def test_scripts_get_all_contexts_in_one_table_or_object():
     ("more", "told"),
     [
         (["--deployment", "chat"], "write eu:chat"), (["--base-url", "http://x"], "are of one context"),
-        (["--record", "x.tape"], "are of one context"), (["--context", "eu", "--all-contexts"], ""),
+        (["--prometheus", "http://x"], "of which context"), (["--context", "eu", "--all-contexts"], ""),
     ],
 )  # fmt: skip
 def test_options_of_one_context_are_refused_for_several(more, told):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_tui_fireworks import Account
-from tests.unit.test_tui_tape import START, lines, snapshots
+from tests.unit.test_tui_tape import START, lines, snapshots, source_of
 from tui.core.actions import ACTIONS
 from tui.core.snapshot import Picture
-from tui.core.tape import Tape
 from tui.screens.sides import SIDES
-from tui.sources.recording import ReplaySource
 from tui.sources.rehearsal import RehearsalSource
 
 SOURCES = {
     "rehearsal": RehearsalSource,
-    "recording": lambda: ReplaySource(Tape.read(lines(snapshots(3)))),
+    "recording": lambda: source_of(*lines(snapshots(3))),
     "fireworks": lambda: Account().source(),
 }
 PAGES = [action.name for action in ACTIONS if action.group == "Pages" and action.name in SIDES]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from client.errors import InvalidArgument
 from tests.unit.test_tui_core import snapshot, status
-from tui import cli, printed
+from tui import cli, printed, sought
 from tui.core import config
 from tui.core.last_view import LastView, LastViews
 from tui.core.query import View
@@ -67,10 +67,15 @@ def test_a_context_has_a_colour_of_its_own_and_production_is_red(settings, monke
     assert tones == {"production": "failed", "staging": "attention", "eu": "neutral"}
 
 
+def meant(settings, **asked):
+    (place,) = sought.sought(settings, sought.Options(**asked)).places
+    return place.context
+
+
 def test_the_command_line_goes_before_the_files_context(settings):
-    assert cli._context(settings, None, None, None, None).name == "staging"
-    assert cli._context(settings, "eu", None, None, "mine").account == "mine"
-    assert cli._context(settings, None, "http://127.0.0.1:9", None, None).base_url == "http://127.0.0.1:9"
+    assert meant(settings).name == "staging"
+    assert meant(settings, named=["eu"], account="mine").account == "mine"
+    assert meant(settings, base_url="http://127.0.0.1:9").base_url == "http://127.0.0.1:9"
 
 
 def test_a_slip_in_the_file_is_one_sentence_and_exit_code_1(settings, tmp_path):
@@ -98,7 +103,7 @@ async def test_watching_prints_lines_and_tells_of_a_loss(monkeypatch, capsys):
 
     for as_json in (False, True):
         with pytest.raises(asyncio.CancelledError):
-            await printed.watch({"": Ends}, in_json=as_json, tell=str)
+            await printed.watch({"": Ends()}, in_json=as_json, tell=str)
         out = capsys.readouterr().out
         if as_json:
             assert len(json.loads(out)["deployments"]) == 5

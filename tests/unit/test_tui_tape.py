@@ -17,8 +17,9 @@ from tui.core import units
 from tui.core.facts import Facts
 from tui.core.snapshot import row_of
 from tui.core.tape import WHOLE_EVERY, Tape, Writer
-from tui.sources.recording import Recorder, ReplaySource, recorded, replayed
+from tui.sources.recording import Recorder, RecordFile, recorded
 from tui.sources.rehearsal import RehearsalSource
+from tui.sources.replay import Reel, ReplaySource, replayed
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CHAT = "accounts/local/deployments/chat"
@@ -60,20 +61,26 @@ def lines(found):
     return [writer.head(Context(name="eu")), *(writer.frame(snapshot) for snapshot in found)]
 
 
+def read(written):
+    """The recording of one context alone."""
+    (tape,) = Tape.read(written).values()
+    return tape
+
+
 def by_name(snapshot):
     return {one.deployment.name: one.to_wire() for one in snapshot.deployments}
 
 
 def test_every_frame_comes_back_as_it_was_whatever_changed_between():
     found = snapshots(3 * WHOLE_EVERY)
-    tape = Tape.read(lines(found))
+    tape = read(lines(found))
     for index, snapshot in enumerate(found):
         again = tape.snapshot(index)
         assert (again.time, by_name(again)) == (snapshot.time, by_name(snapshot))
 
 
 def test_an_instant_shows_the_picture_that_was_the_newest_then():
-    tape = Tape.read(lines(snapshots(10)))
+    tape = read(lines(snapshots(10)))
     assert tape.index(START + timedelta(seconds=3.9)) == 3
     assert tape.index(START - timedelta(days=1)) == 0
     assert tape.index(START + timedelta(days=1)) == 9
@@ -88,7 +95,7 @@ def test_what_does_not_change_is_written_once_between_whole_pictures():
 
 def test_a_torn_last_line_is_left_out():
     written = lines(snapshots(5))
-    tape = Tape.read([*written[:-1], written[-1][:40]])
+    tape = read([*written[:-1], written[-1][:40]])
     assert len(tape.frames) == 4
 
 
@@ -106,7 +113,7 @@ def test_what_is_no_recording_is_refused_with_a_remedy(tmp_path, text):
 def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
     bare = DeploymentStatus(deployment=Deployment(name="accounts/a/deployments/x"), stats=DeploymentStats(window_s=60))
     snapshot = snapshots(1)[0].model_copy(update={"deployments": [bare]})
-    (again,) = Tape.read(lines([snapshot])).snapshot(0).deployments
+    (again,) = read(lines([snapshot])).snapshot(0).deployments
     assert row_of(again).queue is None
     assert row_of(again).told("queue", str) == units.NOT_EXPOSED
 
@@ -114,15 +121,15 @@ def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
 async def test_a_recording_of_what_is_not_exposed_says_so_again(tmp_path):
     source = RehearsalSource(clock=Clock())
     source.facts = Facts("Fireworks", hidden=frozenset({"tps"}))
-    await recorded(source, tmp_path / "tape").close()
+    await recorded({"": source}, tmp_path / "tape")[""].close()
     head = (tmp_path / "tape").read_text().splitlines()
     frames = lines(snapshots(1))
-    assert Tape.read([*head, *frames[1:]]).hidden == {"tps"}
+    assert read([*head, *frames[1:]]).hidden == {"tps"}
 
 
 def test_a_history_has_the_recorded_values_and_gaps_before_them():
     found = snapshots(20)
-    tape = Tape.read(lines(found))
+    tape = read(lines(found))
     name = "accounts/a/deployments/d0"
     history = tape.history(name, 19, 60)
     rps = history.series["requests_per_second"]
@@ -135,7 +142,7 @@ def test_a_history_has_the_recorded_values_and_gaps_before_them():
 async def record(path, seconds):
     clock = Clock()
     source = RehearsalSource(clock, clock.second)
-    recorder = recorded(source, path)
+    recorder = recorded({"": source}, path)[""]
     shown = []
     async with aclosing(recorder.watch()) as pictures:
         async for snapshot in pictures:
@@ -152,7 +159,7 @@ async def test_a_recorded_fleet_is_shown_again_wound_and_paused(tmp_path):
     file = tmp_path / "fleet.tape"
     shown = await record(file, 130)
     assert file.stat().st_mode & 0o077 == 0
-    replay = replayed(file)
+    replay = replayed(file)[""]
     assert by_name(await replay.snapshot()) == by_name(shown[0])
     replay.wind(100)
     assert by_name(await replay.snapshot()) == by_name(shown[100])
@@ -165,23 +172,44 @@ async def test_a_recorded_fleet_is_shown_again_wound_and_paused(tmp_path):
     assert by_name(await replay.snapshot()) == by_name(shown[0]), "from its end it begins again"
 
 
+class Ticks:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def source_of(*written, clock=None, among=()):
+    """The first of these recordings, on the reel of all."""
+    tapes = [read(one) for one in (written, *among)]
+    return ReplaySource(tapes[0], Reel.of(tapes, clock or Ticks()))
+
+
 async def test_a_replay_goes_at_its_own_pace_stands_when_paused_and_shows_a_jump_at_once():
-    clock = iter(range(1000))
-    replay = ReplaySource(Tape.read(lines(snapshots(100))), lambda: float(next(clock)))
+    ticks = Ticks()
+    replay = source_of(*lines(snapshots(100)), clock=ticks)
     pictures = replay.watch()
     first = await anext(pictures)
+    ticks.now += 1
     replay.wind(30)
     second = await anext(pictures)
     assert (second.time - first.time).total_seconds() == 31
     replay.pause()
+    ticks.now += 10
     third = await anext(pictures)
     assert third.time == second.time
     assert "‖" in replay.facts.note
+    replay.pause()
+    ticks.now += 5
+    assert (await anext(pictures)).time - second.time == timedelta(seconds=5), "it goes on where it stood"
     await pictures.aclose()
 
 
 async def test_a_recording_refuses_every_change_and_says_what_it_has_not():
-    replay = ReplaySource(Tape.read(lines(snapshots(2))))
+    replay = source_of(*lines(snapshots(2)))
     with pytest.raises(FailedPrecondition, match="nothing can be changed"):
         await replay.delete("accounts/a/deployments/d0")
     with pytest.raises(FailedPrecondition):
@@ -200,9 +228,10 @@ async def test_a_full_disk_ends_the_recording_and_not_the_dashboard(tmp_path):
             raise AssertionError
 
     clock = Clock()
-    recorder = Recorder(RehearsalSource(clock, clock.second), tmp_path / "t", lambda: 0.0)
-    recorder._file.close()
-    recorder._file = Full()
+    file = RecordFile(tmp_path / "t")
+    recorder = Recorder(RehearsalSource(clock, clock.second), file, now=lambda: 0.0)
+    file._file.close()
+    file._file = Full()
     pictures = recorder.watch()
     await anext(pictures)
     await anext(pictures)
@@ -214,12 +243,12 @@ def test_a_recording_is_never_written_over(tmp_path):
     file = tmp_path / "t"
     file.write_text("mine")
     with pytest.raises(InvalidArgument, match="exists already"):
-        recorded(RehearsalSource(), file)
+        recorded({"": RehearsalSource()}, file)
     assert file.read_text() == "mine"
 
 
 async def test_a_replay_ends_when_its_reader_is_cancelled():
-    replay = ReplaySource(Tape.read(lines(snapshots(2))))
+    replay = source_of(*lines(snapshots(2)))
 
     async def read():
         async for _ in replay.watch():
@@ -230,3 +259,98 @@ async def test_a_replay_ends_when_its_reader_is_cancelled():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# Several contexts.
+
+
+def shifted(found, seconds):
+    """As an engine whose clock is wrong has them."""
+    return [one.model_copy(update={"time": one.time + timedelta(seconds=seconds)}) for one in found]
+
+
+def together(**contexts):
+    """The lines of these pictures, by contexts, which all came each second from START on by the recorder's clock."""
+    writers = {name: Writer(name) for name in contexts}
+    written = [writers[name].head(Context(name=name, base_url=f"http://{name}")) for name in contexts]
+    for name, found in contexts.items():
+        written += [writers[name].frame(one, START + timedelta(seconds=n)) for n, one in enumerate(found) if one]
+    return written
+
+
+async def test_two_contexts_are_recorded_into_one_file_and_each_is_shown_again_as_it_was(tmp_path):
+    file, clock = tmp_path / "fleet.tape", Clock()
+    both = {name: RehearsalSource(clock, clock.second, context=Context(name=name)) for name in ("eu", "us")}
+    await both["us"].scale(CHAT, 5)
+    recorders = recorded(both, file)
+    shown = {}
+    for name, recorder in recorders.items():
+        pictures = recorder.watch()
+        shown[name] = [await anext(pictures) for _ in range(3)]
+        await pictures.aclose()
+    await recorders["eu"].close()
+    assert recorders["us"].facts.note == "REC", "the other one still writes"
+    await recorders["us"].close()
+    again = replayed(file)
+    assert {name: one.context.name for name, one in again.items()} == {"eu": "eu", "us": "us"}
+    for name, source in again.items():
+        assert by_name(source.tape.snapshot(0)) == by_name(shown[name][0])
+        assert {e.deployment for e in source.tape.events}, name
+    assert by_name(again["eu"].tape.snapshot(2)) != by_name(again["us"].tape.snapshot(2))
+
+
+def test_engines_whose_clocks_differ_are_laid_beside_each_other_by_the_recorders_clock():
+    found = snapshots(20)
+    tapes = Tape.read(together(eu=found, us=shifted(found, -3600)))
+    reel = Reel.of(tapes.values(), Ticks())
+    assert (reel.end - reel.start).total_seconds() == 19, "not an hour"
+    sources = [ReplaySource(tape, reel) for tape in tapes.values()]
+    reel.wind(7)
+    assert [source.index for source in sources] == [7, 7]
+    sources[1].wind(5)
+    assert [source.index for source in sources] == [12, 12], "there is one time"
+
+
+async def test_a_context_that_was_silent_shows_no_picture_until_it_was_heard_of_again():
+    ticks, found = Ticks(), snapshots(60)
+    gap = [one if n < 10 or n >= 40 else None for n, one in enumerate(found)]
+    tapes = Tape.read(together(eu=found, us=gap))
+    reel = Reel.of(tapes.values(), ticks)
+    pictures = ReplaySource(tapes["us"], reel).watch()
+    assert (await anext(pictures)).time == START
+    reel.wind(20)
+    assert (await anext(pictures)).time == START + timedelta(seconds=9), "after a jump the newest that there was"
+    waiting = asyncio.ensure_future(anext(pictures))
+    await asyncio.sleep(0)
+    ticks.now = 1.0
+    reel._moved[0].set()
+    reel._moved[0].clear()
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    reel.wind(25)
+    assert (await waiting).time >= START + timedelta(seconds=40)
+    await pictures.aclose()
+
+
+async def test_before_a_context_was_first_heard_of_nothing_is_made_up():
+    found = snapshots(30)
+    late = [None] * 20 + found[20:]
+    tapes = Tape.read(together(eu=found, us=late))
+    source = ReplaySource(tapes["us"], Reel.of(tapes.values(), Ticks()))
+    for asked in (source.snapshot(), source.history("accounts/a/deployments/d0", 60)):
+        with pytest.raises(Unavailable, match="nothing had been recorded of us by then"):
+            await asked
+    source.wind(25)
+    assert (await source.snapshot()).time == found[25].time
+
+
+def test_a_context_that_never_answered_is_in_the_recording_without_a_picture():
+    tapes = Tape.read(together(eu=snapshots(3), us=[]))
+    assert (len(tapes["eu"].frames), tapes["us"].frames) == (3, [])
+    with pytest.raises(InvalidArgument):
+        Tape.read(together(eu=[], us=[]))
+
+
+def test_a_recording_of_the_first_version_is_still_read():
+    old = [line.replace('"tape":2', '"tape":1') for line in lines(snapshots(3))]
+    assert len(read(old).frames) == 3

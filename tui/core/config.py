@@ -37,6 +37,8 @@ class ContextSettings:
     api_key_file: str = ""
     prod: bool = False
     colour: str = ""
+    prometheus: str = ""  # the URL of the server that has its charts' history
+    prometheus_labels: Mapping[str, str] = field(default_factory=dict)  # of its series there, where it has others too
 
     def resolved(self, name: str) -> Context:
         """The engine and the identity there; what is not set here comes from where it always does."""
@@ -127,9 +129,12 @@ def _context(name: str, data: Any) -> ContextSettings:
     colour = _text(plain, "colour")
     if colour and colour not in COLOURS:
         raise InvalidArgument(f"[{where}] colour = {colour!r} is not known", hint=f"there are {', '.join(COLOURS)}")
-    texts = {key: _text(plain, key) for key in ("base_url", "account", "api_key_env", "api_key_file")}
+    texts = {key: _text(plain, key) for key in ("base_url", "account", "api_key_env", "api_key_file", "prometheus")}
+    labels = _section(plain, "prometheus_labels")
     prod = _flag(plain, "prod", name.startswith("prod"))
-    return ContextSettings(**texts, prod=prod, colour=colour)
+    return ContextSettings(
+        **texts, prod=prod, colour=colour, prometheus_labels={name: _text(labels, name) for name in labels}
+    )
 
 
 def _symbols(name: str) -> Symbols:

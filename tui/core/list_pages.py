@@ -253,13 +253,15 @@ AUDIT: Listing[AuditLogEntry] = Listing(
         Column("resource", "RESOURCE", lambda r: r.what.resource, 2, 20, 80, "left"),
         Column("detail", "DETAIL", lambda r: r.what.status.message if r.what.status else "", 3, 16, 200, "left"),
     ),
-    "no records",
-    lambda r, now: (
-        f"{_day(r.what.timestamp)}  {r.what.method} {r.what.resource}",
-        f"key {r.what.api_key_id or units.UNKNOWN} from {r.what.client_ip or units.UNKNOWN} {r.what.user_agent}",
-    ),
-    10.0,
+    "no records", lambda r, now: _audit_detail(r.what), 10.0,
 )  # fmt: skip
+
+
+def _audit_detail(one: AuditLogEntry) -> tuple[str, ...]:
+    """What was asked and from where; and why it was refused, for which a narrow table has no column."""
+    came = f"key {one.api_key_id or units.UNKNOWN} from {one.client_ip or units.UNKNOWN} {one.user_agent}"
+    found = (f"{_day(one.timestamp)}  {one.method} {one.resource}", came)
+    return (*found, f"{one.status.code}: {one.status.message}") if one.status and one.status.message else found
 
 
 def _changed(row: Entry[Journalled]) -> str:

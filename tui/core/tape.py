@@ -1,11 +1,13 @@
 """A recording of a fleet: one JSON object a line, appended; whole pictures now and then, differences between them.
 
-    {"tape": 1, "context": {...}, "hidden": [figures]}               the first line
-    {"at": T, "whole": true, "engine": {...}, "deployments": {name: status}, "alerts": [...]}
+    {"tape": 2, "context": {...}, "hidden": [figures], "every_s": S}   the first line
+    {"at": T, "whole": true, "heard": T, "engine": {...}, "deployments": {name: status}, "alerts": [...]}
     {"at": T, "engine": {...}, "deployments": {only those that differ}, "gone": [names], "alerts": [...]}
     {"events": [...]}  {"nodes": [...]}
 
-A torn last line, as a killed recorder leaves it, is left out. Instants are RFC 3339.
+Of several contexts each has a first line, and every line says whose it is: {"of": "eu", ...}. `at` is the engine's
+clock, `heard` the recorder's, by which contexts are laid beside each other. A torn last line, as a killed recorder
+leaves it, is left out. Instants are RFC 3339.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from client.config import Context
 from client.errors import InvalidArgument
 from client.fleet_types import HISTORY_SERIES, DeploymentStatus, Event, FleetSnapshot, History, NodeView
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # 1: of one context, without `heard`
 WHOLE_EVERY = 60  # differences between two whole pictures: a jump reads at most so many
 MOST_SAMPLES = 720
 _STATS = {
@@ -33,21 +36,23 @@ Wire = dict[str, Any]
 
 
 class Writer:
-    """Makes the lines of a recording."""
+    """Makes the lines of a recording. `of`: the context's name among several, empty where there is one alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: str = "") -> None:
+        self._of = of
         self._before: dict[str, Wire] = {}
         self._since_whole = WHOLE_EVERY
         self._last_event = 0
         self._nodes: list[Wire] = []
 
-    def head(self, context: Context, hidden: Iterable[str] = ()) -> str:
-        """The first line; `hidden` are the figures that are not exposed by what is recorded."""
+    def head(self, context: Context, hidden: Iterable[str] = (), every_s: float = 1.0) -> str:
+        """The first line; `hidden` are the figures that are not exposed by what is recorded, `every_s` how long after a
+        picture the next one is due."""
         named = {"name": context.name, "account": context.account, "base_url": context.base_url}
-        return _line({"tape": VERSION, "context": named, "hidden": sorted(hidden)})
+        return self._line({"tape": VERSION, "context": named, "hidden": sorted(hidden), "every_s": every_s})
 
-    def frame(self, snapshot: FleetSnapshot) -> str:
-        """The line of one picture."""
+    def frame(self, snapshot: FleetSnapshot, heard: datetime | None = None) -> str:
+        """The line of one picture, which came at the instant `heard` by the clock of this machine."""
         wire = snapshot.to_wire()
         now = {status.deployment.name: _status(status) for status in snapshot.deployments}
         whole = self._since_whole >= WHOLE_EVERY
@@ -56,13 +61,14 @@ class Writer:
         gone = [] if whole else [name for name in self._before if name not in now]
         self._before = now
         frame = {"at": wire["time"], "engine": wire["engine"], "deployments": changed, "alerts": wire.get("alerts", [])}
-        return _line(frame | ({"whole": True} if whole else {}) | ({"gone": gone} if gone else {}))
+        of_whole = {"whole": True} | ({"heard": heard.isoformat()} if heard else {})
+        return self._line(frame | (of_whole if whole else {}) | ({"gone": gone} if gone else {}))
 
     def events(self, found: list[Event]) -> str:
         """The line of those that were not written yet; empty for none."""
         new = [event for event in found if event.seq > self._last_event]
         self._last_event = max([self._last_event, *(event.seq for event in new)])
-        return _line({"events": [event.to_wire() for event in new]}) if new else ""
+        return self._line({"events": [event.to_wire() for event in new]}) if new else ""
 
     def nodes(self, found: list[NodeView]) -> str:
         """The line of the machines, where they differ from what was written last; else empty."""
@@ -70,7 +76,11 @@ class Writer:
         if wire == self._nodes:
             return ""
         self._nodes = wire
-        return _line({"nodes": wire})
+        return self._line({"nodes": wire})
+
+    def _line(self, record: Wire) -> str:
+        whose = {"of": self._of} if self._of else {}
+        return json.dumps(whose | record, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _status(status: DeploymentStatus) -> Wire:
@@ -80,13 +90,10 @@ def _status(status: DeploymentStatus) -> Wire:
     return wire
 
 
-def _line(record: Wire) -> str:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
 @dataclass
 class Tape:
-    """A recording, in memory: what every frame says, and where the whole ones are."""
+    """The recording of one context, in memory: what every frame says, and where the whole ones are. `skew` is what the
+    recorder's clock was ahead of the engine's."""
 
     context: Wire = field(default_factory=dict)
     frames: list[Wire] = field(default_factory=list)
@@ -94,32 +101,46 @@ class Tape:
     events: list[Event] = field(default_factory=list)
     nodes: list[tuple[int, list[NodeView]]] = field(default_factory=list)
     hidden: frozenset[str] = frozenset()
+    every: timedelta = timedelta(seconds=1)
+    skew: timedelta = timedelta(0)
 
     @classmethod
-    def read(cls, lines: Iterable[str]) -> Tape:
-        """Raises InvalidArgument where that is no recording, or has no picture."""
-        tape = cls()
+    def read(cls, lines: Iterable[str]) -> dict[str, Tape]:
+        """The recordings of all contexts by their names, of one alone by an empty one; one that was silent all the time
+        has no frames. Raises InvalidArgument where that is no recording, or has no picture at all."""
+        found: dict[str, Tape] = {}
         for record in _records(lines):
-            if "tape" in record:
-                tape._begin(record)
-            elif "at" in record:
-                tape.frames.append(record)
-                tape.times.append(datetime.fromisoformat(record["at"]))
-            elif "events" in record:
-                tape.events += [Event.model_validate(one) for one in record["events"]]
-            elif "nodes" in record:
-                tape.nodes.append((len(tape.frames), [NodeView.model_validate(one) for one in record["nodes"]]))
-        if not tape.frames or not tape.context:
+            found.setdefault(str(record.get("of", "")), cls())._take(record)
+        if not any(tape.frames for tape in found.values()) or not all(tape.context for tape in found.values()):
             raise InvalidArgument("that is no recording of a fleet", hint="make one with --record FILE")
-        return tape
+        return found
+
+    def _take(self, record: Wire) -> None:
+        if "tape" in record:
+            self._begin(record)
+        elif "at" in record:
+            self._frame(record)
+        elif "events" in record:
+            self.events += [Event.model_validate(one) for one in record["events"]]
+        elif "nodes" in record:
+            self.nodes.append((len(self.frames), [NodeView.model_validate(one) for one in record["nodes"]]))
 
     def _begin(self, record: Wire) -> None:
-        if record["tape"] != VERSION:
-            raise InvalidArgument(f"the recording has version {record['tape']}", hint=f"this firedeck reads {VERSION}")
+        if record["tape"] not in READABLE:
+            readable = f"this firedeck reads {READABLE[0]} to {READABLE[-1]}"
+            raise InvalidArgument(f"the recording has version {record['tape']}", hint=readable)
         self.context, self.hidden = record["context"], frozenset(record.get("hidden", ()))
+        self.every = timedelta(seconds=record.get("every_s", 1.0))
+
+    def _frame(self, record: Wire) -> None:
+        at = datetime.fromisoformat(record["at"])
+        if not self.frames and "heard" in record:
+            self.skew = datetime.fromisoformat(record["heard"]) - at
+        self.frames.append(record)
+        self.times.append(at)
 
     def index(self, moment: datetime) -> int:
-        """The frame that was the newest at `moment`; the first one for what lies before it."""
+        """The frame that was the newest at `moment`, by the engine's clock; the first one for what lies before it."""
         return max(0, bisect_right(self.times, moment) - 1)
 
     def deployments(self, index: int) -> dict[str, Wire]:

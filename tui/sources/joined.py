@@ -44,7 +44,8 @@ class JoinedSource:
             name: cast(FleetSource, PlacedSource(source, name)) for name, source in sources.items()
         }
         self.context = Context(base_url="", name=" + ".join(self.members))
-        self.facts = Facts("contexts")
+        recordings = all(one.facts.kind == "recording" for one in self.members.values())
+        self.facts = Facts("recording" if recordings else "contexts")
 
     def of(self, name: str) -> FleetSource:
         """The member that has what is called so."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -50,8 +50,12 @@ QUERIES = {
 class PrometheusHistory:
     """A `HistorySource`. What the server does not know is a gap: not exposed is not zero."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, labels: Mapping[str, str] | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`labels`: what the series of this engine have, on a server that has those of other engines too."""
         self.url = url
+        self._labels = labels or {}
         self._clock = clock
         self._connection = PrometheusConnect(url=url, retry=Retry(total=0), timeout=TIMEOUT_S)
 
@@ -59,8 +63,9 @@ class PrometheusHistory:
         step = max(1, math.ceil(seconds / MAX_POINTS))
         end = int(self._clock()) // step * step
         times = [float(t) for t in range(end - seconds, end + 1, step)]
+        queries = (promql(name, deployment, self._labels) for name in QUERIES)
         answers = await asyncio.gather(
-            *(asyncio.to_thread(self._ask, promql(name, deployment), times[0], times[-1], step) for name in QUERIES)
+            *(asyncio.to_thread(self._ask, query, times[0], times[-1], step) for query in queries)
         )
         with self._readable():
             series = {name: align(answer, times) for name, answer in zip(QUERIES, answers, strict=True)}
@@ -87,11 +92,17 @@ class PrometheusHistory:
             raise Unavailable(told, hint="check --prometheus") from error
 
 
-def promql(series: str, deployment: str) -> str:
-    name = deployment.replace("\\", "\\\\").replace('"', '\\"')
-    label = f'deployment="{name}"'
-    ready = f'{{{label},stage=~"(?i)ready"}}'
-    return QUERIES[series].replace("{ready}", ready).replace("{sel}", f"{{{label}}}").replace("{w}", WINDOW)
+def promql(series: str, deployment: str, labels: Mapping[str, str] | None = None) -> str:
+    """`labels`: others that the series must have."""
+    wanted = {"deployment": deployment, **(labels or {})}
+    selected = ",".join(f"{label}={_quoted(value)}" for label, value in wanted.items())
+    ready = f'{{{selected},stage=~"(?i)ready"}}'
+    return QUERIES[series].replace("{ready}", ready).replace("{sel}", f"{{{selected}}}").replace("{w}", WINDOW)
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def align(answer: list[dict[str, Any]], times: list[float]) -> list[float | None]:

@@ -7,12 +7,10 @@ import os
 import threading
 import time
 
-from client.config import Context
-from client.resources import Client
 from tui.web.seat import PARENT
 
-SETTINGS = "FIREDECK_WEB_SETTINGS"  # JSON: base_url, account, name, prod, readonly, rehearse
-KEY = "FIREDECK_WEB_KEY"
+SETTINGS = "FIREDECK_WEB_SETTINGS"  # JSON: sought (which fleet), readonly
+KEYS = "FIREDECK_WEB_KEYS"  # JSON: the contexts' keys, in their order
 LOOK_EVERY_S = 1.0
 
 
@@ -29,23 +27,14 @@ def end_with(parent: int) -> None:
 
 def main() -> None:
     end_with(int(os.environ[PARENT]))
-    settings = json.loads(os.environ[SETTINGS])
-    readonly, rehearse = settings.pop("readonly"), settings.pop("rehearse")
-    context = Context(api_key=os.environ.pop(KEY, ""), **settings)
+    settings, api_keys = json.loads(os.environ[SETTINGS]), json.loads(os.environ.pop(KEYS, "[]"))
+    from tui import sought
     from tui.app import Deck
-    from tui.sources.base import FleetSource
-    from tui.sources.engine import EngineSource
-    from tui.sources.fireworks import HOST, FireworksSource
-    from tui.sources.rehearsal import RehearsalSource
+    from tui.core.config import config_path, load
 
-    source: FleetSource
-    if rehearse:
-        source = RehearsalSource()
-    elif HOST in context.base_url:
-        source = FireworksSource(Client(context))
-    else:
-        source = EngineSource(Client(context))
-    Deck(source, readonly=readonly).run()
+    fleet = sought.Sought.from_wire(settings["sought"], api_keys)
+    source = sought.whole({name: make() for name, make in fleet.made().items()})
+    Deck(source, readonly=settings["readonly"], config=load(config_path())).run()
 
 
 if __name__ == "__main__":

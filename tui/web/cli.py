@@ -6,36 +6,36 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
-from client.cli.connection import context_of, profile_option
 from client.cli.examples import epilog
-from client.config import Context
-from client.errors import FiredeckError
-from tui.sources.fireworks import HOST
-from tui.web.child import KEY, SETTINGS
+from client.errors import FiredeckError, InvalidArgument
+from tui import sought
+from tui.core.config import config_path, load
+from tui.web.child import KEYS, SETTINGS
 
 FIREWORKS_TABS = 3  # each asks for metrics twice a minute, of the six times that the account may
 
 
-@click.command(epilog=epilog("firedeck web", "firedeck web --port 8080 --writable"))
+@click.command(epilog=epilog("firedeck web", "firedeck web --port 8080 --writable", "firedeck web --all-contexts"))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of loopback; default any that is free.")
 @click.option("--writable", is_flag=True, help="Allow changes: whoever has the address may make them.")
 @click.option("--tabs", type=click.IntRange(1, 64), default=4, show_default=True, help="Dashboards at once.")
-@click.option("--base-url", metavar="URL", help="The engine; default FIREWORKS_BASE_URL or the local one.")
-@click.option("--api-key", metavar="KEY", help="Default FIREDECK_API_KEY, FIREWORKS_API_KEY or the local engine's key.")
-@click.option("-a", "--account-id", "--account", "account", metavar="ID", help="The account that bare ids mean.")
-@profile_option
-@click.option("--rehearse", is_flag=True, hidden=True, help="A simulated fleet in memory, no engine.")
-def web(
-    port: int, writable: bool, tabs: int, base_url: str | None, api_key: str | None, account: str | None, rehearse: bool
-) -> None:
+@sought.fleet_options
+@click.option("--record", type=click.Path(path_type=Path), hidden=True)
+def web(port: int, writable: bool, tabs: int, record: Path | None, **asked: Any) -> None:
     """Show the dashboard in a browser on this machine, read-only unless asked."""
     try:
-        context = context_of(base_url, api_key, account)
-        settings = {SETTINGS: settings_of(context, readonly=not writable, rehearse=rehearse), KEY: context.api_key}
-        asyncio.run(_serve(settings, port, min(tabs, FIREWORKS_TABS) if HOST in context.base_url else tabs))
+        if record is not None:
+            told = "every tab of a browser would write a recording of its own"
+            raise InvalidArgument(told, hint=f"record beside it: firedeck --watch --record {record}")
+        settings = load(config_path())
+        fleet = sought.sought(settings, sought.Options(**asked))
+        fleet.made()  # what is wrong with a recording is told here
+        asyncio.run(_serve(handed_on(fleet, readonly=not writable), port, most_tabs(fleet, tabs)))
     except FiredeckError as error:
         click.echo(f"firedeck web: {error.text}", err=True)
         sys.exit(1)
@@ -44,14 +44,16 @@ def web(
         sys.exit(1)
 
 
-def settings_of(context: Context, *, readonly: bool, rehearse: bool = False) -> str:
-    """What a child needs to know, but for the key."""
-    return json.dumps(
-        {
-            "base_url": context.base_url, "account": context.account, "name": context.name, "prod": context.prod,
-            "readonly": readonly, "rehearse": rehearse,
-        }
-    )  # fmt: skip
+def handed_on(fleet: sought.Sought, *, readonly: bool) -> dict[str, str]:
+    """The environment of each child."""
+    return {
+        SETTINGS: json.dumps({"sought": fleet.to_wire(), "readonly": readonly}),
+        KEYS: json.dumps([one.context.api_key for one in fleet.places]),
+    }
+
+
+def most_tabs(fleet: sought.Sought, wanted: int) -> int:
+    return min(wanted, FIREWORKS_TABS) if any(one.is_fireworks for one in fleet.places) else wanted
 
 
 async def _serve(settings: dict[str, str], port: int, tabs: int) -> None:

@@ -18,7 +18,7 @@ from textual.widget import Widget
 from tui.core import units
 from tui.core.series import Chart, fold
 from tui.widgets import plot
-from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style
+from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style, within
 
 LEAST_ROWS, LEAST_COLUMNS = 6, 24
 NO_DATA, NOT_EXPOSED = "no data yet", "not exposed by this source"
@@ -99,7 +99,7 @@ class ChartView(Widget):
             segments = self._plot_row(y - 1, base)
         else:
             segments = self._spark_row(y - 1, self.chart, base)
-        return Strip(segments).adjust_cell_length(width, base)
+        return within(segments, width).adjust_cell_length(width, base)
 
     def _line_style(self, index: int, base: Style) -> Style:
         name = "dim" if self.stale_age else SERIES_TONES[index % len(SERIES_TONES)]

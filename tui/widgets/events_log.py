@@ -12,7 +12,7 @@ from textual.strip import Strip
 from client.fleet_types import Event
 from tui.core import units
 from tui.core.placed import short
-from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
+from tui.widgets.paint import TONE_CLASSES, drawn, tone_style, within
 
 
 class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
@@ -43,21 +43,22 @@ class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         base, width = self.rich_style, self.size.width
         index = y + self.scroll_offset.y
-        if index < len(self._events):
-            return self._event_line(self._events[index], base).adjust_cell_length(width, base)
+        room = self.scrollable_content_region.width  # what the scroll bar leaves
         empty = (self._note or "no events yet") if index == 0 else ""
-        return Strip([Segment(drawn(self, empty), base + tone_style(self, "dim"))]).adjust_cell_length(width, base)
+        segments = [Segment(drawn(self, empty), base + tone_style(self, "dim"))]
+        if index < len(self._events):
+            segments = self._event_line(self._events[index], base)
+        return within(segments, room).adjust_cell_length(width, base)
 
-    def _event_line(self, event: Event, base: Style) -> Strip:
+    def _event_line(self, event: Event, base: Style) -> list[Segment]:
         warns = event.kind == "Warning"
         tone = base + tone_style(self, "attention" if warns else "healthy")
         dim = base + tone_style(self, "dim")
         who = "" if self._of_one else units.fitted(short(event.deployment), 14) + " "
-        segments = [
+        return [
             Segment(f"{units.clock(event.time)} ", dim),
             Segment(drawn(self, "⚠ " if warns else "· "), tone),
             Segment(who, base + Style(bold=True)),
             Segment(units.fitted(event.reason, 17) + " ", tone),
-            Segment(event.message, base),
+            Segment(drawn(self, event.message), base),
         ]
-        return Strip(segments)

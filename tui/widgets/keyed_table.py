@@ -21,7 +21,7 @@ from textual.strip import Strip
 from tui.core import columns, units
 from tui.core.columns import GAP, Column, Placed, R
 from tui.keymap import table_bindings
-from tui.widgets.paint import TONE_CLASSES, drawn, tone_style
+from tui.widgets.paint import TONE_CLASSES, drawn, tone_style, within
 
 MARGIN = 2  # the cursor's mark and a blank
 
@@ -257,7 +257,7 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             text = units.fitted(cells[placed.column.key], placed.width, placed.column.align)
             segments.append(Segment(drawn(self, text), base + self.style_of(placed.column, row, chosen)))
             segments.append(Segment(" " * GAP, base))
-        strip = Strip(segments).adjust_cell_length(self.size.width, base)
+        strip = within(segments, self.size.width).adjust_cell_length(self.size.width, base)
         self._drawn[row.name] = _Drawn(row, chosen, marked, strip)
         return strip
 
@@ -284,4 +284,4 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             text = units.fitted(column.title, placed.width, column.align)
             segments.append(Segment(text, style + Style(bold=True, underline=sorted_by)))
             segments.append(Segment(drawn(self, arrow.ljust(GAP) if sorted_by else " " * GAP), style))
-        return Strip(segments).adjust_cell_length(self.size.width, style)
+        return within(segments, self.size.width).adjust_cell_length(self.size.width, style)

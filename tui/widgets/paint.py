@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -50,6 +52,15 @@ def tone_style(widget: Widget, name: str) -> Style:
     return widget.get_component_rich_style(f"tone--{name}", partial=True)
 
 
+def within(segments: Iterable[Segment], width: int) -> Strip:
+    """One line of at most `width` cells, for `render_line`: what has no room in it ends in an ellipsis."""
+    whole = Strip(segments)
+    if not whole.crop(width).text.strip():
+        return whole.crop(0, width)
+    kept = list(whole.crop(0, width - 1))
+    return Strip([*kept, Segment("…", kept[-1].style if kept else None)])
+
+
 class Text(Static):
     """Lines of pieces; redraws only when they differ."""
 
@@ -62,6 +73,15 @@ class Text(Static):
         if pieces != self._pieces:
             self._pieces = pieces
             self.update(Content("\n").join([self._line(line) for line in pieces]))
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual draws it; where there are more lines than rows the last row ends in an ellipsis."""
+        strip, (width, height) = super().render_line(y), self.size
+        if y != height - 1 or not width or self.visual.get_height(self.styles.get_rules(), width) <= height:
+            return strip
+        at = min(units.width(strip.text.rstrip()), width - 1)  # behind its last word, or in its last cell
+        style = next(iter(strip.crop(at, at + 1)), Segment("")).style
+        return Strip([*strip.crop(0, at), Segment("…", style), *strip.crop(at + 1)])
 
     def _line(self, pieces: tuple[Piece, ...]) -> Content:
         return Content.assemble(*(drawn(self, p) if isinstance(p, str) else (drawn(self, p[0]), p[1]) for p in pieces))

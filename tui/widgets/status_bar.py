@@ -54,7 +54,7 @@ class StatusBar(Text):
         right.append((1, [(f"alert{'s' * (alerts != 1)} ", loud)] if alerts else []))
         right.append((2, [("READ-ONLY ", tone("attention", bold=True))] if locked else []))
         right += [(1, [piece, " "]) for piece in asked(facts, now)]
-        if facts.kind != "recording":  # that says itself where it stands
+        if facts.kind != "recording" or picture.stale(now):  # a recording says itself where it stands
             right.append((0, [*freshness(picture, now), " "]))
         self.show(_joined(left, right, self.width))
 
