@@ -41,7 +41,7 @@ def _refused(operation: Operation) -> Callable[..., Awaitable[None]]:
 
     places = ["account", "resource_id"] if "{resource_id}" in operation.path else ["account"]
     in_path = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=str) for name in places]
-    in_query = [
+    in_query = [  # the wire's names are their aliases
         Parameter(f"q{i}", Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, Query(alias=name)])
         for i, name in enumerate(operation.query)
     ]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ async def test_every_line_of_python_does_what_the_page_says(
 def _typed(context: Context, adapter: str, lines: dict[str, str]) -> None:
     """As in a program without an event loop."""
     with SyncClient(context) as client:
-        make: Callable[..., LLM] = lambda *given, **named: LLM(*given, client=client, **named)  # noqa: E731
+        make = partial(LLM, client=client)
         llm = make(SMOLLM2, "on-demand", id="product-llm", enable_addons=True, max_replica_count=1)
         lora = make(model=adapter, deployment_type="on-demand-lora", base_id="product-llm")
         names = {"llm": llm, "fine_tuned_with_lora": lora, "dataset": "my-dataset"}
