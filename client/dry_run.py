@@ -31,7 +31,8 @@ CHECKED = tuple(
     (methods.split(), re.compile(pattern.replace("ONE", _ONE)))
     for methods, pattern in (
         ("POST", "/v1/accounts/ONE/(deployments|users)"),
-        ("PATCH DELETE", "/v1/accounts/ONE/(deployments|users|quotas)/ONE"),
+        ("PATCH DELETE", "/v1/accounts/ONE/(deployments|models|users|quotas)/ONE"),
+        ("PATCH", "/v1/accounts/ONE/deployments/ONE:scale"),
         ("POST", "/firedeck/v1/accounts/ONE/(guards|routers)"),
         ("PATCH DELETE", "/firedeck/v1/accounts/ONE/(guards|routers)/ONE"),
         ("POST", "/firedeck/v1/accounts/ONE/routers/ONE:shift"),
@@ -98,9 +99,11 @@ class DryRun(Transport):
         """What the engine says that it would be."""
         one, _, verb = path.partition(":")
         before = None if method == "POST" and not verb else await self.get(one)
-        after = await super().send(method, path, query={**(query or {}), "validateOnly": True}, body=body)
-        name = _name_of(one) if before else str((after or {}).get("name") or _name_of(one))
-        return Change(_DONE[verb or method], name, before, None if method == "DELETE" else after, checked=True)
+        answer = await super().send(method, path, query={**(query or {}), "validateOnly": True}, body=body)
+        if before is None:
+            return Change(_DONE[method], str(answer.get("name") or _name_of(one)), None, answer, checked=True)
+        after = answer or _over(before, _given(body or {}, verb, one))  # scaling is answered with nothing
+        return Change(_DONE[verb or method], _name_of(one), before, None if method == "DELETE" else after, checked=True)
 
     async def _worked_out(self, method: str, path: str, body: Fields) -> Change:
         one, _, verb = path.removeprefix("/firedeck").partition(":")

@@ -138,12 +138,16 @@ class Library:
 
     async def delete(self, name: str) -> None:
         """Forget a user's model; its file stays where it is."""
-        if name in self._entries or name in self._nominal:
-            raise PermissionDenied(f"{name} belongs to the library and cannot be deleted")
-        self.get(name)
+        self.check_delete(name)
         await self._store.drop_model(name)
         self._own.pop(name, None)
         await self.files.forget(name)
+
+    def check_delete(self, name: str) -> None:
+        """Raises what `delete` would."""
+        if name in self._entries or name in self._nominal:
+            raise PermissionDenied(f"{name} belongs to the library and cannot be deleted")
+        self.get(name)
 
     def _with_prepared(self, model: Model) -> Model:
         file = model.firedeck

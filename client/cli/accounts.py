@@ -8,6 +8,7 @@ import click
 
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
@@ -16,7 +17,7 @@ from client.types import Account
 HEADER = ("NAME", "STATE", "SUSPEND STATE", "EMAIL", "CREATE TIME")
 
 
-@click.group()
+@click.group(cls=Noun)
 def account() -> None:
     """The account of a key, and the one that owns the model library."""
 

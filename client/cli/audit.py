@@ -12,6 +12,7 @@ from client.access_types import AuditLogEntry
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import run, shared
 from client.listing import ListOptions
 from client.resources import Client
@@ -19,7 +20,7 @@ from client.resources import Client
 HEADER = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
 
 
-@click.group(name="audit-logs")
+@click.group(cls=Noun, name="audit-logs")
 def audit_logs() -> None:
     """Who did what, when, and what came of it: 30 days back."""
 

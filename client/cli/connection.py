@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from client.config import Context
+from client import profiles
+from client.config import Context, default_data_dir
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROFILE = "firedeck.profile"  # in a context's `meta`
@@ -19,8 +20,13 @@ def profile_option(command: F) -> F:
     def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
         ctx.meta[_PROFILE] = value
 
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in profiles.read(default_data_dir()) if name.startswith(incomplete)]
+
     text = "An engine and a key that firedeck signin keeps.  [env: FIREDECK_PROFILE; default: default]"
-    return click.option("-p", "--profile", expose_value=False, callback=keep, metavar="NAME", help=text)(command)
+    return click.option(
+        "-p", "--profile", expose_value=False, callback=keep, metavar="NAME", help=text, shell_complete=complete
+    )(command)
 
 
 def profile_named() -> str | None:

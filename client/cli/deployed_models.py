@@ -10,6 +10,7 @@ import click
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.errors import InvalidArgument, NotFound
@@ -19,7 +20,7 @@ from client.resources import Client
 HEADER = ("NAME", "MODEL", "DEPLOYMENT ID", "STATE", "DEFAULT", "PUBLIC", "CREATE TIME", "STATUS")
 
 
-@click.group(name="deployed-model")
+@click.group(cls=Noun, name="deployed-model")
 def deployed_model() -> None:
     """What is deployed where: base models, and the LoRA adapters beside them."""
 

@@ -11,6 +11,7 @@ from client.cli import deployment_text
 from client.cli import output as out
 from client.cli.deployment_settings import settings, spec
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import dry_run_option, each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.errors import NotFound
@@ -22,7 +23,7 @@ from client.types import Deployment
 skip_shape_validation = click.option("--skip-shape-validation", is_flag=True, help="Depart from the shape.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def deployment() -> None:
     """Deployments: models on replicas of your own."""
 

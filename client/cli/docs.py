@@ -24,7 +24,7 @@ def page(topic: str) -> str:
 
 
 @click.command()
-@click.argument("topic", required=False, type=click.Choice(list(topics())))
+@click.argument("topic", required=False, metavar="[TOPIC]", type=click.Choice(list(topics())))
 def docs(topic: str | None) -> None:
     """The reference, as Markdown; without a TOPIC what there is."""
     if topic is None:

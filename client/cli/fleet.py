@@ -8,6 +8,7 @@ import click
 
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import run, shared
 from client.fleet_types import AlertView, Event, NodeView
 from client.listing import ListOptions
@@ -19,7 +20,7 @@ EVENTS_SHOWN = 50
 EVENT_HEADER = ("TIME", "KIND", "REASON", "DEPLOYMENT", "MESSAGE")
 
 
-@click.group()
+@click.group(cls=Noun)
 def node() -> None:
     """The machines that replicas are placed on."""
 
@@ -38,7 +39,7 @@ def list_nodes(asked: ListOptions, output: str, base_url: str | None, api_key: s
     run(work, base_url, api_key, account)
 
 
-@click.group()
+@click.group(cls=Noun)
 def event() -> None:
     """What happened to deployments."""
 

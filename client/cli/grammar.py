@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
+from pydantic import ValidationError
 
 from client.cli import absent, exits
+from client.cli.nouns import LINE, SECTIONS, SYNONYMS, Noun
 
 VERBS = frozenset(
     "create list ls get update scale delete undelete pull verify shift release upload download prepare".split()  # noqa: SIM905
@@ -37,11 +39,10 @@ _TYPED = "firedeck.typed"  # in a context's `meta`: the words before the one tha
 DEFAULT_COMMAND = "dashboard"
 NEAR, AS_NEAR = 0.75, 0.1  # of 1: how like a slip a suggestion is at least, and how much less so than the best
 SHARED_OPTIONS = frozenset({"-o", "--output", "-a", "--account-id", "--api-key", "--base-url", "-p", "--profile"})
-LINE = 120  # characters of what a command does, in the help of a verb
 OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
-class Announced(click.Group):
+class Announced(Noun):
     """A group that also has the commands announced under `entry_points`; each is imported when it is asked for."""
 
     def __init__(self, *args: Any, entry_points: str, **kwargs: Any) -> None:
@@ -62,7 +63,17 @@ class Announced(click.Group):
 class Fireworks(Announced):
     """The top of the command line: verb-noun is noun-verb, and no command at all is the dashboard."""
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            self.write_section(ctx, formatter, title, names)
+        formatter.write_paragraph()
+        formatter.write_text(
+            f"{ctx.command_path} list --help has what a verb goes with, and --help of both its examples."
+        )
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         words = options_last(args, {*VERBS, *ALIASES, *self.list_commands(ctx)})
         if ctx.resilient_parsing:  # a shell completes: what is not typed yet is no slip
             ctx.meta[_TYPED] = words
@@ -72,7 +83,8 @@ class Fireworks(Announced):
         if words and words[0] not in self.list_commands(ctx) and (noun := absent.noun_of(words)):
             click.echo(f"error: {absent.text(noun)}", err=True)
             ctx.exit(exits.NOT_HERE)
-        if words and words[0] in VERBS:
+        if len(words) > 1 and words[0] in VERBS:
+            self._check_noun(ctx, *words[:2])
             self._check_pair(ctx, *(ALIASES.get(word, word) for word in words[:2]))
         return super().parse_args(ctx, reorder(words))
 
@@ -98,6 +110,15 @@ class Fireworks(Announced):
         page.write_text(f"{ctx.command_path} {verb} NOUN --help has the options of each.")
         click.echo(page.getvalue(), nl=False)
         ctx.exit()
+
+    def _check_noun(self, ctx: click.Context, verb: str, word: str) -> None:
+        """What follows a verb is a noun; whoever wrote a name there left it out. Slips of spelling are click's."""
+        known = {*ALIASES, *self.list_commands(ctx)}
+        if word not in known and not near(word, known):
+            nouns = ", ".join(name for name, _ in self._nouns(ctx, ALIASES.get(verb, verb)))
+            raise click.UsageError(
+                f"{word!r} is no noun: write firedeck {verb} NOUN {word}. {verb} goes with {nouns}.", ctx
+            )
 
     def _check_pair(self, ctx: click.Context, verb: str, noun: str) -> None:
         """A verb before what cannot have it done is a slip of its own: click would take the verb for an argument."""
@@ -131,9 +152,21 @@ class Fireworks(Announced):
                 error.option_name, possibilities=near(error.option_name, error.possibilities or ()), ctx=error.ctx
             ) from None
         except NoSuchCommand as error:
+            if meant := SYNONYMS.get(error.command_name):  # nothing like it by its letters, which click goes by
+                raise click.UsageError(f"{error.message} Did you mean {meant!r}?", error.ctx) from None
             raise NoSuchCommand(
                 error.command_name, possibilities=near(error.command_name, error.possibilities or ()), ctx=error.ctx
             ) from None
+        except ValidationError as error:
+            raise _told(error, ctx) from None
+
+
+def _told(error: ValidationError, ctx: click.Context) -> click.ClickException:
+    """A value that no message has is a slip; an answer that is none of ours is the engine's."""
+    first = error.errors(include_url=False)[0]
+    if error.title.endswith("Spec") and first["loc"]:
+        return click.UsageError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg']}", ctx)
+    return click.ClickException(f"the engine answered what is no {error.title}: is it a firedeck of this version?")
 
 
 def near(word: str, known: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from client import durations
 from client.cli import output as out
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.guard_types import ANSWER, REQUEST, WHOLE, WINDOW, BreakerSpec, Guard, GuardSpec
@@ -23,7 +24,7 @@ _BREAKER = {"breaker_hits": "hits", "breaker_window": "window", "breaker_refuse_
 _LISTS = ("keywords", "patterns", "phases")
 
 
-@click.group()
+@click.group(cls=Noun)
 def guard() -> None:
     """Guards: rules and models that stop requests and answers."""
 

@@ -11,6 +11,7 @@ import click
 from client.access_types import Quota
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.cli.users import whose
 from client.errors import InvalidArgument
@@ -34,7 +35,7 @@ class _Whole(click.ParamType[int]):
         return int(value)
 
 
-@click.group()
+@click.group(cls=Noun)
 def quota() -> None:
     """Quotas: what the account may use, and uses."""
 

@@ -76,14 +76,14 @@ def text(change: Change) -> str:
 def _differing(change: Change, before: Fields, after: Fields) -> Iterator[tuple[str, str]]:
     old, new = dict(_flat(before)), dict(_flat(after))
     for path in {**old, **new}:
-        drifts = change.checked and FILLED_IN & set(path)  # two looks; what is worked out here is of one
+        drifts = change.done == "changed" and change.checked and FILLED_IN & set(path)  # two looks, the rest are one
         if old.get(path) != new.get(path) and not drifts:
             yield _title(path), f"{_told(old.get(path))} -> {_told(new.get(path))}"
 
 
 def _replicas(change: Change, before: Fields, after: Fields) -> Iterator[tuple[str, str]]:
     """The engine shows a planned change of a deployment as UPDATING where its replicas would be replaced."""
-    if "/deployments/" not in change.name or not change.checked:
+    if "/deployments/" not in change.name or change.done != "changed":
         return
     count = before.get("replicaCount") or 0
     replaced = "to be replaced by new ones" if after.get("state") == UPDATING else "none is replaced"

@@ -12,6 +12,7 @@ from client.cli import output as out
 from client.cli import router_text
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.listing import ListOptions
@@ -21,7 +22,7 @@ from client.router_types import ComplexityRule, Router, RouterShiftSpec, RouterS
 Given = dict[str, Any]
 
 
-@click.group()
+@click.group(cls=Noun)
 def router() -> None:
     """Routers: one name for requests, several deployments behind it."""
 

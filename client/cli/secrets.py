@@ -11,6 +11,7 @@ import click
 from client.access_types import Secret
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.listing import ListOptions
@@ -19,7 +20,7 @@ from client.resources import Client
 SECRET_HEADER = ("ID", "KEY NAME")
 
 
-@click.group()
+@click.group(cls=Noun)
 def secret() -> None:
     """Secrets: values that go in and are never shown."""
 

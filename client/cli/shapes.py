@@ -9,6 +9,7 @@ import click
 from client.addon_types import DeploymentShape, DeploymentShapeVersion
 from client.cli import output as out
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
@@ -19,7 +20,7 @@ VERSION_HEADER = ("NAME", "VALIDATED", "LATEST", "PUBLIC", "CREATE TIME")
 own_option = click.option("--own", is_flag=True, help="Those of this account's models, from the engine's --shapes.")
 
 
-@click.group(name="deployment-shape")
+@click.group(cls=Noun, name="deployment-shape")
 def deployment_shape() -> None:
     """Sets of settings that are known to work for a model."""
 
@@ -54,7 +55,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     run(work, base_url, api_key, account)
 
 
-@click.group(name="deployment-shape-version")
+@click.group(cls=Noun, name="deployment-shape-version")
 def deployment_shape_version() -> None:
     """Shapes as they stood at one time."""
 

@@ -9,6 +9,7 @@ import click
 
 from client import profiles
 from client.cli import output as out
+from client.cli.nouns import Noun
 from client.cli.options import run
 from client.config import PROFILE_VARIABLE, Context, default_data_dir
 from client.errors import InvalidArgument
@@ -62,7 +63,7 @@ def signout(profile: str) -> None:
     out.say(f"signed out of {profile}" if was else f"nobody was signed in as {profile}")
 
 
-@click.group()
+@click.group(cls=Noun)
 def profile() -> None:
     """Engines and keys that signin keeps under a name."""
 

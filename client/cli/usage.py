@@ -56,7 +56,7 @@ def usage(
     as_csv: bool, as_json: bool,
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
-    """What the account used: time of replicas that took requests, idle or not, and its price; with --by, --filter or
+    """What the account used: time of replicas that took requests, idle or not, and its price. With --by, --filter or
     --csv what requests used: tokens, by whom, of what, for what (guards, the tags of `metadata`), by hour or by day."""
     if as_csv and (as_json or output == "json"):
         raise click.UsageError("--csv and --json exclude each other")

@@ -12,6 +12,7 @@ from client.access_types import ROLES, ApiKey, User, UserSpec
 from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
+from client.cli.nouns import Noun
 from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
@@ -21,7 +22,7 @@ USER_HEADER = ("ID", "ROLE", "KIND", "EMAIL", "DISPLAY NAME", "CREATE TIME")
 KEY_HEADER = ("KEY ID", "NAME", "PREFIX", "CREATE TIME", "EXPIRE TIME")
 
 
-@click.group()
+@click.group(cls=Noun)
 def user() -> None:
     """Users and service accounts, and their roles."""
 
@@ -111,7 +112,7 @@ def delete(names: tuple[str, ...], output: str, base_url: str | None, api_key: s
     run(work, base_url, api_key, account)
 
 
-@click.group(name="api-key")
+@click.group(cls=Noun, name="api-key")
 def api_key() -> None:
     """API keys: your own, and an admin's of others."""
 

@@ -19,6 +19,7 @@ from engine.api.common import (
     NoBody,
     ReadMask,
     UpdateMask,
+    ValidateOnly,
     deployment_name,
     documented_body,
     listed,
@@ -106,13 +107,18 @@ async def get(account: str, deployment_id: str, house: HouseDep, caller: Caller,
 
 
 @router.patch(_ONE + ":scale", openapi_extra=documented_body("ScaleBody"))
-async def scale(account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """`{"replicaCount": n}`: want n replicas now, within min and max."""
+async def scale(
+    account: str, deployment_id: str, body: Body, house: HouseDep, caller: Caller, validate_only: ValidateOnly = False
+) -> dict[str, Any]:
+    """`{"replicaCount": n}`: want n replicas now, within min and max. `validateOnly` (ours) only checks."""
     name, count = deployment_name(account, deployment_id), _replica_count(body)
     deployment = house.fleet.get(name).deployment
     if count > (deployment.desired_replica_count or 0):
         house.access.quotas.admit_growth(deployment)
-    await house.fleet.scale(name, count, by=caller.user)
+    if validate_only:
+        house.fleet.check_scale(name, count)
+    else:
+        await house.fleet.scale(name, count, by=caller.user)
     return {}
 
 

@@ -14,7 +14,18 @@ from client.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from client.model_types import DeployedModelRef, Model, ModelPage
 from client.names import LIBRARY_ACCOUNT, Name
 from engine import deprecation, model_rules
-from engine.api.common import Body, Caller, HouseDep, Listing, ReadMask, UpdateMask, documented_body, object_body, shown
+from engine.api.common import (
+    Body,
+    Caller,
+    HouseDep,
+    Listing,
+    ReadMask,
+    UpdateMask,
+    ValidateOnly,
+    documented_body,
+    object_body,
+    shown,
+)
 from engine.api.listing import page
 from engine.house import House
 from engine.keys import Principal
@@ -73,22 +84,28 @@ async def update(
     house: HouseDep,
     caller: Caller,
     update_mask: UpdateMask = "",
+    validate_only: ValidateOnly = False,
 ) -> Response:
-    """Only the fields of `updateMask` change; without a mask, only those that the body has."""
+    """Only the fields of `updateMask` change; without a mask, only those that the body has. With `validateOnly` (ours)
+    what it would be."""
     current = house.library.get(_name(account, model_id), "name")
     changed = model_rules.updated(current, model_rules.read(body), update_paths(update_mask))
     if changed.default_draft_model:
         house.library.get(changed.default_draft_model, "defaultDraftModel")
     now = house.fleet.rooms.clock.wall()
     deprecation.check_notice(current, changed, now.date())
-    kept = await house.library.put(changed.model_copy(update={"update_time": now}))
+    planned = changed.model_copy(update={"update_time": now})
+    kept = planned if validate_only else await house.library.put(planned)
     [told] = _with_refs(house, [_as_seen_by(caller, kept)], caller.account)
     return shown(told)
 
 
 @router.delete(_ONE)
-async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -> dict[str, Any]:
-    """Forget a model (a file that was registered stays where it is); refused while a deployment uses it."""
+async def delete(
+    account: str, model_id: str, house: HouseDep, caller: Caller, validate_only: ValidateOnly = False
+) -> dict[str, Any]:
+    """Forget a model (a file that was registered stays where it is); refused while a deployment uses it. `validateOnly`
+    (ours) only checks."""
     name = _name(account, model_id)
     if house.library.has(name):
         deprecation.check_removable(house.library.get(name), house.fleet.rooms.clock.wall().date())
@@ -96,6 +113,9 @@ async def delete(account: str, model_id: str, house: HouseDep, caller: Caller) -
     if users:
         used = ", ".join(dict.fromkeys(users))
         raise FailedPrecondition(f"{name} is used by {used}", field="name", hint="delete those first")
+    if validate_only:
+        house.library.check_delete(name)
+        return {}
     await house.library.delete(name)
     await house.preparations.forget(name)
     house.uploads.forget(name)

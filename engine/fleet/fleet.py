@@ -188,14 +188,7 @@ class Fleet:
 
     async def scale(self, name: str, count: int, *, by: str) -> None:
         """Want `count` replicas now. Outside min and max is refused, not clamped silently."""
-        keeper = self._living(name)
-        low, high = keeper.deployment.min_replica_count or 0, keeper.deployment.max_replica_count or 0
-        if not low <= count <= high:
-            raise FailedPrecondition(
-                f"replicaCount {count} is outside {low} to {high}",
-                field="replicaCount",
-                hint="change minReplicaCount or maxReplicaCount first: firedeck deployment update",
-            )
+        keeper = self.check_scale(name, count)
 
         def wanted(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
@@ -205,6 +198,18 @@ class Fleet:
         keeper.scale_to(count)
         keeper.retry_now()
         await keeper.announce("Normal", "ScaleRequested", f"by {by}: {counted(count)}")
+
+    def check_scale(self, name: str, count: int) -> Keeper:
+        """The one that would be scaled; raises what `scale` would."""
+        keeper = self._living(name)
+        low, high = keeper.deployment.min_replica_count or 0, keeper.deployment.max_replica_count or 0
+        if not low <= count <= high:
+            raise FailedPrecondition(
+                f"replicaCount {count} is outside {low} to {high}",
+                field="replicaCount",
+                hint="change minReplicaCount or maxReplicaCount first: firedeck deployment update",
+            )
+        return keeper
 
     def check_delete(self, name: str, *, hard: bool, ignore_checks: bool) -> None:
         """Raises what `delete` would."""

@@ -131,3 +131,29 @@ async def test_the_dry_run_of_a_delete_is_refused_as_the_delete_would_be(engine:
     assert "in use" in refused.stderr
     assert "--ignore-checks deletes it anyway" in refused.stderr
     assert (await asyncio.to_thread(firedeck, engine, f"{words} --ignore-checks")).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "status"),
+    [
+        (f"deployment scale {SHARED} --replica-count 1", "", 0),
+        (f"deployment scale {SHARED} --replica-count 999", "--replica-count 999 is outside ", 1),
+        (f"model delete {SMOLLM2}", "owns the model library", 1),
+        ("model delete no-such-model", "does not exist", 1),
+        (f"model update {SMOLLM2} --display-name x", "owns the model library", 1),
+        (f"load-lora no-such-adapter --deployment {SHARED}", "does not exist", 1),
+        (f"model create there {SMOLLM2} --base-model no-such-base", "does not exist", 1),
+        ("secret create --name DRY --value hush", "accounts/local/secrets/dry would be created", 0),
+        ("api-key create --key-name dry", "would be created", 0),
+        (f"model prepare {SMOLLM2} --precision FP8", f"{SMOLLM2} would be prepared", 0),
+    ],
+)
+def test_a_dry_run_is_refused_as_the_change_would_be_and_leaves_nothing(
+    engine: EngineProcess, words: str, told: str, status: int
+) -> None:
+    shown = firedeck(engine, f"{words} --dry-run")
+    assert (shown.exit_code, told in shown.output) == (status, True), shown.output
+    assert "hush" not in shown.output
+    for kind in ("secrets", "models", "api-keys"):
+        left = firedeck(engine, f"list {kind} -o json").stdout
+        assert not [word for word in ('"dry"', "/there", "preparing") if word in left], left

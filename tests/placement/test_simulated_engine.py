@@ -15,6 +15,7 @@ import openai
 import pytest
 from click.testing import CliRunner, Result
 
+from client.cli import exits
 from client.cli.main import main
 from client.errors import FailedPrecondition, InvalidArgument
 from client.resources import Client
@@ -397,7 +398,7 @@ async def test_a_create_that_waits_tells_the_stockout_while_it_lasts_and_at_its_
     where = ["--base-url", simulated.context.base_url, "--api-key", simulated.key]
     waiting = [*words, "--wait", "--wait-timeout", "8s", *where]
     told = await asyncio.to_thread(CliRunner().invoke, main, waiting)
-    assert told.exit_code == 1
+    assert told.exit_code == exits.TIMED_OUT
     *progress, last = told.stderr.splitlines()
     assert any(line.startswith("CREATING: ") and "STOCKOUT" in line and "next try at" in line for line in progress)
     assert len(progress) == len(set(progress)), "a line is told when it changes"

@@ -13,11 +13,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client import profiles
 from client.cli import exits
 from client.cli.deployment_settings import spec
 from client.cli.grammar import ALIASES, OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
 from client.cli.main import main
+from client.cli.nouns import SECTIONS
 from client.cli.options import in_own_terms, shared
+from client.http import Transport
 
 NOUNS = st.sampled_from(["deployment", "model"])
 
@@ -134,6 +137,64 @@ def test_a_name_may_be_the_word_for_what_is_not_here():
     assert (
         "no answer from" in CliRunner().invoke(main, ["explain", "dataset", "--base-url", "http://127.0.0.1:9"]).output
     )
+
+
+@pytest.mark.parametrize("words", ["help", "help deployment", "help create deployment", "help list"])
+def test_help_is_a_word_too(words):
+    shown = CliRunner().invoke(main, words.split(), prog_name="firedeck")
+    assert (shown.exit_code, shown.output.startswith("Usage: firedeck")) == (0, True)
+
+
+def test_every_command_has_its_section_and_what_it_does_is_not_cut_off():
+    sections = [name for names in SECTIONS.values() for name in names]
+    assert sorted(sections) == sorted({path[0] for path, _ in ALL})
+    for words in ([], ["deployment"], ["model"], ["router"]):
+        shown = CliRunner().invoke(main, [*words, "--help"], prog_name="firedeck", terminal_width=80).output
+        assert "..." not in shown.partition("[ARGS]...")[2]
+        assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("describe deployment x", "get"),
+        ("rm deployment x", "delete"),
+        ("deployment show x", "get"),
+        ("login", "signin"),
+    ],
+)
+def test_the_words_of_other_tools_are_answered_with_ours(words, meant):
+    shown = CliRunner().invoke(main, words.split(), prog_name="firedeck")
+    assert (shown.exit_code, f"'{meant}'" in shown.output) == (2, True), shown.output
+
+
+def test_a_verb_before_a_name_is_told_that_a_noun_is_missing():
+    shown = CliRunner().invoke(main, ["get", "chat"], prog_name="firedeck")
+    assert shown.exit_code == 2
+    assert "'chat' is no noun: write firedeck get NOUN chat. get goes with account," in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["model update m", "user create --email x", "user update x", "router update r", "deployed-model update x",
+     "router create r --target a=1"],
+)  # fmt: skip
+def test_a_value_that_no_engine_would_take_is_a_line_that_names_its_option(words):
+    where = ["--base-url", "http://127.0.0.1:9", "--api-key", "k"]
+    shown = CliRunner().invoke(main, [*words.split(), "--display-name", "x" * 64, *where], prog_name="firedeck")
+    assert (shown.exit_code, type(shown.exception)) == (2, SystemExit)
+    assert "Error: --display-name: String should have at most 63 characters\n" in shown.output
+
+
+def test_an_answer_that_is_none_of_ours_is_told_as_the_engines(monkeypatch):
+    async def get(self, path, query=None):
+        return {"name": ["no", "name"]}
+
+    monkeypatch.setattr(Transport, "get", get)
+    shown = CliRunner().invoke(main, ["deployment", "get", "x", "-o", "json"], prog_name="firedeck")
+    assert (shown.exit_code, shown.output) == (
+        1, "Error: the engine answered what is no Deployment: is it a firedeck of this version?\n"
+    )  # fmt: skip
 
 
 NOUNS_OF = {
@@ -352,6 +413,10 @@ def test_a_key_that_never_expires_can_be_asked_for_in_the_words_of_the_help():
         ("firedeck create dep", {"deployment"}, {"deployed-model"}), ("firedeck ls ev", {"event"}, set()),
         ("firedeck deployment s", {"scale"}, {"create"}),
         ("firedeck scale deployment x --rep", {"--replica-count"}, set()),
+        ("firedeck load-lora x --d", {"--dry-run", "--deployment"}, set()),
+        ("firedeck nodes list --page", {"--page-size", "--page-token"}, set()),
+        ("firedeck list pro", {"profile"}, set()), ("firedeck data", set(), {"dataset"}),
+        ("firedeck list ", {"alerts", "requests", "usage", "node"}, {"load-lora"}),
         ("firedeck create deployment m --min", {"--min-replica-count"}, set()),
         ("firedeck deployment create m --cold-policy ", {"hold", "reject"}, set()),
     ],
@@ -363,6 +428,15 @@ def test_a_shell_is_offered_what_may_come_next_in_both_word_orders(typed, offere
     found = {line.partition(",")[2] for line in shown.output.splitlines()}
     assert offered <= found, shown.output
     assert not not_offered & found
+
+
+def test_a_shell_is_offered_the_profiles_that_there_are(tmp_path):
+    for name in ("staging", "stable", "prod"):
+        profiles.write(tmp_path, profiles.Profile(name, "http://x", "k", ""))
+    typed = {"COMP_WORDS": "firedeck list deployments --profile sta", "COMP_CWORD": "4"}
+    asked = {"_FIREDECK_COMPLETE": "bash_complete", "FIREDECK_DATA_DIR": str(tmp_path), **typed}
+    shown = CliRunner().invoke(main, env=asked, prog_name="firedeck")
+    assert {line.partition(",")[2] for line in shown.output.splitlines()} == {"staging", "stable"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

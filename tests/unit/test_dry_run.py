@@ -81,6 +81,8 @@ class FakeEngine(BaseHTTPRequestHandler):
             type(self).changed.append(f"{self.command} {self.path}")
         if self.command == "GET" and name.endswith("new-one"):
             self._answer(404, {"code": 5, "message": f"there is no {name}"})
+        elif path.endswith(":scale"):
+            self._answer(200, {})
         elif path.endswith("/deployedModels"):
             there = {"name": "accounts/local/deployedModels/adapter-1", "model": ADAPTER, "deployment": "d"}
             self._answer(200, {"deployedModels": [there]})
@@ -188,7 +190,7 @@ def test_one_of_several_that_cannot_be_deleted_fails_the_command_and_the_others_
 
 
 def test_who_answers_is_told_whether_the_engine_was_asked(url):
-    assert "the engine may still refuse it" in dry(url, "model delete m").stderr
+    assert "the engine may still refuse it" in dry(url, "secret delete m").stderr
     assert "the engine may still refuse it" not in dry(url, "user delete ada").stderr
 
 
