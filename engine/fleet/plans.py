@@ -37,10 +37,18 @@ class Plans:
         """Whether its replicas run on accelerators."""
         return self._sizing.accelerators(template_of(deployment)) > 0
 
-    def shape_versions(self) -> list[DeploymentShapeVersion]:
-        """Every version of every shape, `validated` where its model could be deployed so now. Whether a node has room
-        for it is seen when it is."""
-        return judged(self._shape_files.versions(), self._could_be)
+    def shape_versions(self, base_model: str | None = None) -> list[DeploymentShapeVersion]:
+        """Every version of every shape, `validated` where its model could be deployed so now; of `base_model` alone
+        where it is given, because to ask it of the whole library takes a while. Whether a node has room for it is seen
+        when it is deployed."""
+
+        def fits(version: DeploymentShapeVersion) -> bool:
+            return base_model in (None, version.snapshot.base_model) and self._could_be(version)
+
+        return judged(self._shape_files.versions(), fits)
+
+    def _versions_for(self, spec: Deployment) -> list[DeploymentShapeVersion]:
+        return self.shape_versions(spec.base_model or "") if spec.deployment_shape else []
 
     def _could_be(self, version: DeploymentShapeVersion) -> bool:
         spec = Deployment(base_model=version.snapshot.base_model, deployment_shape=version.name)
@@ -58,7 +66,7 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        complete, made = self._declared(named, name, options, self.shape_versions() if named.deployment_shape else [])
+        complete, made = self._declared(named, name, options, self._versions_for(named))
         await self._sizing.warm(made.base_model, made.draft_model, made.precision)
         if not complete.accelerator_count:
             made = self._with_least_accelerators(made)
@@ -92,7 +100,7 @@ class Plans:
         declared = declare.update(current, changes, mask, context, self._limits)
         if long_prompt.asked(declared) != long_prompt.asked(current) and changes.accelerator_count is None:
             declared = self._counted_anew(current, declared)
-        versions = self.shape_versions() if declared.deployment_shape else []
+        versions = self._versions_for(declared)
         new = precision.settled(reshaped(current, declared, options, versions), model, current)
         check_served(new, model, options)
         self.check_draft(new)
