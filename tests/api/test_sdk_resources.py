@@ -202,7 +202,7 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
         assert made.conversation_config is not None
         assert (made.conversation_config.style, made.conversation_config.system) == ("chatml", "s")
         with pytest.raises(fireworks.BadRequestError, match="conversationConfig cannot be changed"):
-            sdk.models.update("fields", conversation_config={"style": "chatml"})
+            sdk.models.update("fields", conversation_config={"style": "chatml", "system": "t"})
         with pytest.raises(fireworks.BadRequestError, match="style 'vicuna' is not served"):
             sdk.models.update("fields", conversation_config={"style": "vicuna"})
         with pytest.raises(fireworks.BadRequestError, match="cannot be prepared in FP8"):
