@@ -33,7 +33,7 @@ async def list_shapes(
 ) -> Response:
     """The shapes of the account's models: of `fireworks` the library's, of others those that the operator has."""
     model = str(Name.of(target_model, "models", account, "targetModel")) if target_model else ""
-    every = shapes.shapes(await house.fleet.plans.shape_versions())
+    every = shapes.shapes(await house.fleet.plans.shape_versions(model or None))
     items = [s for s in every if s.name.startswith(_prefix(account)) and model in ("", s.base_model)]
     return listed(items, query, DeploymentShape, DeploymentShapePage, "deployment_shapes", order="createTime")
 
@@ -91,7 +91,7 @@ async def match(account: str, body: Body, house: HouseDep, caller: Caller, query
     check_owner(found, caller.account, "createDeploymentRequest.deployment.baseModel")
     name = found.peft_details.base_model if found.peft_details else name
     fitting = [
-        v for v in await house.fleet.plans.shape_versions() if v.latest_validated and v.snapshot.base_model == name
+        v for v in await house.fleet.plans.shape_versions(name) if v.latest_validated and v.snapshot.base_model == name
     ]
     return _versions([v for v in fitting if not deployment.enable_addons or v.snapshot.enable_addons], query)
 

@@ -41,15 +41,23 @@ class Plans:
         """Raises InvalidArgument for a file of shapes that cannot be read."""
         await self._shape_files.open()
 
-    async def shape_versions(self) -> list[DeploymentShapeVersion]:
-        """Every version of every shape, `validated` where its model could be deployed so now. Whether a node has room
-        for it is seen when it is."""
+    async def shape_versions(self, base_model: str | None = None) -> list[DeploymentShapeVersion]:
+        """Every version of every shape, `validated` where its model could be deployed so now; of `base_model` alone
+        where it is given, because to ask it of the whole library takes a while. Whether a node has room for it is seen
+        when it is deployed."""
         await self._shape_files.look()
-        return self._judged_versions()
+        return self._judged_versions(base_model)
 
-    def _judged_versions(self) -> list[DeploymentShapeVersion]:
+    def _judged_versions(self, base_model: str | None) -> list[DeploymentShapeVersion]:
         """As they were seen last."""
-        return judged(self._shape_files.versions, self._could_be)
+
+        def fits(version: DeploymentShapeVersion) -> bool:
+            return base_model in (None, version.snapshot.base_model) and self._could_be(version)
+
+        return judged(self._shape_files.versions, fits)
+
+    def _versions_for(self, spec: Deployment) -> list[DeploymentShapeVersion]:
+        return self._judged_versions(spec.base_model or "") if spec.deployment_shape else []
 
     def _could_be(self, version: DeploymentShapeVersion) -> bool:
         spec = Deployment(base_model=version.snapshot.base_model, deployment_shape=version.name)
@@ -67,8 +75,8 @@ class Plans:
         self._resolve(named, name.account)
         model = self._library.get(named.base_model or "")
         check_owner(model, name.account, "baseModel")
-        versions = await self.shape_versions() if named.deployment_shape else []
-        complete, made = self._declared(named, name, options, versions)
+        await self._shape_files.look()
+        complete, made = self._declared(named, name, options, self._versions_for(named))
         await self._sizing.warm(made.base_model, made.draft_model, made.precision)
         if not complete.accelerator_count:
             made = self._with_least_accelerators(made)
@@ -104,7 +112,7 @@ class Plans:
         declared = declare.update(current, changes, mask, context, self._limits)
         if long_prompt.asked(declared) != long_prompt.asked(current) and changes.accelerator_count is None:
             declared = self._counted_anew(current, declared)
-        versions = self._judged_versions() if declared.deployment_shape else []
+        versions = self._versions_for(declared)
         new = precision.settled(reshaped(current, declared, options, versions), model, current)
         check_served(new, model, options)
         self.check_draft(new)

@@ -29,6 +29,13 @@ def test_a_bare_id_of_the_library_is_deployed_under_its_full_name(engine: Engine
     assert (shown["baseModel"], shown["draftModel"]) == (SMOLLM2, SMOLLM2)
 
 
+def test_a_model_that_is_still_to_be_fetched_is_named_with_the_command_that_does_so(engine: EngineProcess) -> None:
+    absent = firedeck(engine, "deployment create qwen2p5-0p5b-instruct --deployment-shape minimal --dry-run")
+    assert absent.exit_code == 0, absent.output
+    assert "is not here yet: a replica fetches it first, or: firedeck model pull qwen2p5-0p5b-instruct" in absent.stderr
+    assert "model pull" not in firedeck(engine, f"deployment create {BARE} --dry-run").stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

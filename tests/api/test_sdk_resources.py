@@ -187,6 +187,7 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
             "hugging_face_url": "h", "public": False, "supports_image_input": False, "training_context_length": 5,
             "deprecation_date": {"year": 2030, "month": 1, "day": 2}, "snapshot_type": "FULL_SNAPSHOT",
             "base_model_details": {"parameter_count": "7", "moe": False, "world_size": 1},
+            "conversation_config": {"style": "chatml", "system": "s"},
         },
     )  # fmt: skip
     try:
@@ -198,8 +199,12 @@ def test_a_models_fields_are_kept_changed_and_guarded(sdk: Fireworks) -> None:
         assert (changed.description, changed.display_name) == ("e", "F")
         with pytest.raises(fireworks.BadRequestError, match="kind cannot be changed"):
             sdk.models.update("fields", kind="HF_PEFT_ADDON")
-        with pytest.raises(fireworks.BadRequestError, match="chat template is the file's own"):
-            sdk.models.update("fields", conversation_config={"style": "jinja"})
+        assert made.conversation_config is not None
+        assert (made.conversation_config.style, made.conversation_config.system) == ("chatml", "s")
+        with pytest.raises(fireworks.BadRequestError, match="conversationConfig cannot be changed"):
+            sdk.models.update("fields", conversation_config={"style": "chatml", "system": "t"})
+        with pytest.raises(fireworks.BadRequestError, match="style 'vicuna' is not served"):
+            sdk.models.update("fields", conversation_config={"style": "vicuna"})
         with pytest.raises(fireworks.BadRequestError, match="cannot be prepared in FP8"):
             sdk.models.prepare("fields", precision="FP8")
         with pytest.raises(fireworks.BadRequestError, match="is UPLOADING"):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from click.testing import CliRunner
 
 from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.model_types import Model, PeftDetails
 from client.types import Deployment
+from engine.cli import serve
 from engine.deployed_rules import check_kept_apart, check_serverless, is_for_serverless
 from engine.fleet.directory import Deployed, Directory, Offer
 from engine.gateway.prompt import ISOLATION_FIELD, ISOLATION_HEADER, isolated, isolation_of
@@ -147,3 +149,9 @@ def test_days_are_of_models_that_are_offered() -> None:
     assert Serverless(("m",), until=(("fireworks/m", LATER),)).ends == {MODEL: LATER}
     with pytest.raises(InvalidArgument, match="is not offered"):
         _ = Serverless(("m",), until=(("other", LATER),)).ends
+
+
+@pytest.mark.parametrize("given", ["m", "m=", "m=tomorrow", "=2027-13-01"])
+def test_the_option_takes_a_model_and_a_day(given: str) -> None:
+    refused = CliRunner().invoke(serve, ["--serverless", "m", "--serverless-until", given])
+    assert (refused.exit_code, "write MODEL=DAY, the day as 2027-12-31" in refused.output) == (2, True)

@@ -199,3 +199,11 @@ def test_a_model_that_ends_says_when_and_whether_it_has(day, badge, told):
     assert cells(model_page.MODELS, row)["ends"] == badge
     assert told in " ".join(model_page.MODELS.detail(row, NOW))
     assert ("deprecated" in " ".join(model_page.MODELS.detail(row, NOW))) == bool(badge)
+
+
+def test_one_that_leaves_serverless_says_so_and_that_it_can_be_deployed():
+    model = Model(name=BASE, deprecation_date=TypeDate(year=2026, month=11, day=22), supports_serverless=True)
+    (row,) = model_page.models([model], [], picture())
+    told = " ".join(model_page.MODELS.detail(row, NOW))
+    assert "leaves serverless on 2026-11-22, in 2 days: it can be deployed as before" in told
+    assert "deprecated" not in told
