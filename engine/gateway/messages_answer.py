@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from client.errors import from_response
+
 Json = dict[str, Any]
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _ERRORS = {
@@ -87,7 +89,7 @@ class Events:
         chat: Json = json.loads(data)
         if isinstance(chat.get("error"), dict):
             self._ended = True
-            yield error_of(500, chat, self._request_id)
+            yield error_of(from_response(500, chat).status, chat, self._request_id)
             return
         self._usage = chat.get("usage") or self._usage
         if not self._begun:

@@ -209,19 +209,28 @@ class AuditLog:
         first = after = checked = 0
         while rows := await self._records.audit_chain(trail, after, _VERIFY_AT_ONCE):
             first = first or rows[0].seq
-            for row in rows:
-                if former is not None and row.former != former:
-                    return checked, row.seq, "a record before this one was removed, inserted or moved"
-                if not hmac.compare_digest(row.digest, self._digest(row)):
-                    return checked, row.seq, "this record was changed"
-                if head and row.seq == head.last and row.digest != head.digest:
-                    return checked, row.seq, f"this record is not the one that {HEAD_FILE} knows"
-                former, after, checked = row.digest, row.seq, checked + 1
+            bad = await asyncio.to_thread(self._first_bad, rows, former, head)
+            if bad is not None:
+                return checked + bad[0], rows[bad[0]].seq, bad[1]
+            former, after, checked = rows[-1].digest, rows[-1].seq, checked + len(rows)
         if head and after < head.last:
             return checked, head.last, "the newest records were removed"
         if head and first > head.first:
             return checked, head.first, "the oldest records were removed before their time"
         return checked, 0, ""
+
+    def _first_bad(self, rows: Sequence[AuditRecord], former: str | None, head: _Ends | None) -> tuple[int, str] | None:
+        """The place of the first of these that is not as it was written, and what is wrong; `former`: the digest of
+        the record before them. At 20 us a record: a thousand on the event loop would hold up every request."""
+        for place, row in enumerate(rows):
+            if former is not None and row.former != former:
+                return place, "a record before this one was removed, inserted or moved"
+            if not hmac.compare_digest(row.digest, self._digest(row)):
+                return place, "this record was changed"
+            if head and row.seq == head.last and row.digest != head.digest:
+                return place, f"this record is not the one that {HEAD_FILE} knows"
+            former = row.digest
+        return None
 
     def _chained(self, seen: Seen, at: str, seq: int, ends: dict[str, _Ends]) -> AuditRecord:
         trail = REFUSALS if seen.refused else CHANGES if seen.change else READS

@@ -123,10 +123,15 @@ def test_how_a_stream_is_cut_changes_nothing(cuts: list[int]) -> None:
     assert fed == Events("r").feed(STREAM)
 
 
-def test_an_error_ends_a_stream_as_an_event() -> None:
-    broken = chunk({"content": "Hel"}) + b'data: {"error": {"message": "lost", "code": "UNAVAILABLE"}}\n\n' + STREAM
-    events = events_of(Events("r").feed(broken))
-    assert events[-1] == {"type": "error", "error": {"type": "api_error", "message": "lost"}, "request_id": "r"}
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("INTERNAL", "api_error"), ("UNAVAILABLE", "overloaded_error"), ("GUARD_REFUSED", "invalid_request_error"),
+     (None, "api_error")],
+)  # fmt: skip
+def test_an_error_ends_a_stream_as_an_event_of_its_type(code: str | None, kind: str) -> None:
+    told = json.dumps({"error": {"message": "lost", "code": code}}).encode()
+    events = events_of(Events("r").feed(chunk({"content": "Hel"}) + b"data: " + told + b"\n\n" + STREAM))
+    assert events[-1] == {"type": "error", "error": {"type": kind, "message": "lost"}, "request_id": "r"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from client.types import ColdOptions, Deployment
 from engine.clock import FakeClock
 from engine.control.response_cache import ENTRY_OVERHEAD_BYTES, ResponseCache
 from engine.gateway.cached import Cached, Question, Version, question
+from engine.gateway.exchange import MOST_TOKENS_HEADER, Exchange, ParsedRequest
+from engine.gateway.lookup import Lookup
 from engine.gateway.prompt import ISOLATION_HEADER
+from engine.keys import Principal
 
 LIMIT, ENTRY = 10 * (ENTRY_OVERHEAD_BYTES + 100), ENTRY_OVERHEAD_BYTES + 400
 KEYS = [bytes([number]) for number in range(6)]
@@ -185,6 +189,35 @@ async def test_an_answer_is_forgotten_when_its_time_is_over_though_nobody_asks_a
     due.cancel()
     cached._wake()  # as its timer does
     assert (len(cached.store), cached.store.size, cached._timer) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, 1), ({"status": 502}, 0), ({"lost": True}, 0), ({"generation": "g2"}, 0),
+        ({"sent_headers": {MOST_TOKENS_HEADER: "3"}}, 0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("adapters", [{}, {"accounts/a/models/lora": SimpleNamespace(digest="sha-2")}])
+def test_what_is_kept_came_whole_from_one_replica_that_is_as_declared_before_and_after(
+    changes: dict[str, Any], kept: int, adapters: dict[str, Any]
+) -> None:
+    got: list[bytes] = []
+    store = SimpleNamespace(keep=lambda question, sent: got.append(sent))
+    library = SimpleNamespace(get=lambda name: SimpleNamespace(firedeck=SimpleNamespace(digest="sha-1")))
+    keeper: Any = SimpleNamespace(
+        name="accounts/a/deployments/d", generation="g1", deployment=Deployment(base_model="accounts/a/models/m"),
+        addons=SimpleNamespace(wanted={}),
+    )  # fmt: skip
+    request = ParsedRequest(Principal("a", "u", "user", "k"), FIELDS, None, {"headers": []})
+    lookup = Lookup(store, SimpleNamespace(library=library), request, "")  # type: ignore[arg-type]
+    before = lookup.version(keeper)
+    exchange = Exchange(CHAT, b"{}", False, "r", 0.0, lambda: 0.0, {}, status=200, generation="g1")
+    found = asked(FIELDS)
+    assert found is not None
+    keeper.addons.wanted = adapters  # loaded while it was answered
+    lookup.keep(keeper, replace(exchange, **changes), found, before, b"{}")
+    assert len(got) == (0 if adapters else kept)
 
 
 async def test_a_time_to_live_that_was_made_shorter_counts_for_what_was_kept_before() -> None:
