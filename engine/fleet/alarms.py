@@ -41,10 +41,10 @@ class Alarms:
             await self._price()
         living = {keeper.name: keeper for keeper in read if not keeper.deleted}
         known = {}
-        for number, (name, keeper) in enumerate(living.items()):
+        for number, (name, one) in enumerate(living.items()):
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            known[name] = figures(read[keeper], self._beside(keeper))
+            known[name] = figures(read[one], self._beside(one))
         self._fleet.alerts, changes = look(self._fleet.alerts, known, now)
         for change in changes:
             if (keeper := living.get(change.alert.deployment)) is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from client.names import Name, random_id
-from client.types import Model
+from client.types import Deployment, Model
 from engine import deployed_rules
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
 from engine.fleet.addon_care import AddonCare
@@ -96,11 +96,12 @@ class DeployedModels:
         models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
         return [model for model in models if model.is_adapter]
 
-    async def add_base(self, keeper: Keeper, *, by: str) -> None:
-        """The record of a new deployment's own model; the first deployment of a model is its default."""
+    async def add_base(self, keeper: Keeper, by: str, made: Deployment | None = None) -> None:
+        """The record of a deployment's own model; the first deployment of a model is its default. `made`: the
+        deployment is new, and is written down with it, so that there is none without the other."""
         async with self._changing:
-            base = keeper.deployment.base_model or ""
-            await self._add(account_of(keeper.name), keeper, base, DeployedModel(public=is_shared(keeper.name)), by)
+            base, spec = keeper.deployment.base_model or "", DeployedModel(public=is_shared(keeper.name))
+            await self._add(account_of(keeper.name), keeper, base, spec, by, made)
 
     def serves_base(self, keeper: Keeper) -> bool:
         """Whether a deployment's own model has its record."""
@@ -267,7 +268,9 @@ class DeployedModels:
         said = {field: getattr(record, field) for field in DeployedModelSpec.model_fields}
         return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
 
-    async def _add(self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str) -> DeployedModel:
+    async def _add(
+        self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str, made: Deployment | None = None
+    ) -> DeployedModel:
         now = self._rooms.clock.wall()
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
         others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
@@ -279,7 +282,7 @@ class DeployedModels:
                 "created_by": by, "create_time": now, "update_time": now,
             }
         )  # fmt: skip
-        await (self.book.put_default(record) if record.default else self.book.put(record))
+        await (self.book.put_default(record, made) if record.default else self.book.put(record, of=made))
         self._want(record)
         keeper.look_soon()
         return record

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from client.addon_types import DeployedModel
 from client.errors import NotFound
-from client.types import Status
+from client.types import Deployment, Status
 from engine.control.addons import UNDEPLOYING
 from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory, Offer
@@ -83,9 +83,9 @@ class Book:
             return False
         return keeper.addons.holds(record.model or "", keeper.replicas)
 
-    async def put(self, *records: DeployedModel) -> None:
-        """All of them or none, on disk first."""
-        await self._store.put_deployed_models(*records)
+    async def put(self, *records: DeployedModel, of: Deployment | None = None) -> None:
+        """All of them or none, on disk first; `of`: the deployment that is made with them."""
+        await self._store.put_deployed_models(*records, of=of)
         self._take(*records)
 
     async def withdraw(self, record: DeployedModel) -> None:
@@ -108,11 +108,11 @@ class Book:
         self.strike(record)
         await self.hand_on(record)
 
-    async def put_default(self, record: DeployedModel) -> None:
-        """It becomes the default of its model, and the former one is none any more."""
+    async def put_default(self, record: DeployedModel, of: Deployment | None = None) -> None:
+        """It becomes the default of its model, and the former one is none any more; `of` as in `put`."""
         same = self.same(record.model or "", account_of(record.name))
         demoted = [r.model_copy(update={"default": False}) for r in same if r.default and r.name != record.name]
-        await self.put(record, *demoted)
+        await self.put(record, *demoted, of=of)
 
     async def hand_on(self, gone: DeployedModel) -> None:
         """The oldest of those that can be asked becomes the default in place of one that went."""

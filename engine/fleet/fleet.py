@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT, Name, check_id, random_id
@@ -141,8 +142,9 @@ class Fleet:
         if validate_only:
             return made
         keeper = self.keep(made)
+        in_use = partial(self.deployed.add_base, keeper, by)  # one without the other would be found by no bare name
         try:
-            await self.rooms.store.put_deployment(made)
+            await keeper.record.begin(in_use if options.auto_deploy else self.rooms.store.put_deployment)
         except BaseException:
             del self._keepers[str(name)]
             self.directory.forget(str(name))
@@ -152,8 +154,6 @@ class Fleet:
         if missing := self.plans.to_fetch(made):
             await keeper.announce("Normal", "FilesMissing", missing)
         keeper.start()
-        if options.auto_deploy:
-            await self.deployed.add_base(keeper, by=by)
         return made
 
     async def update(
@@ -309,13 +309,19 @@ class Fleet:
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.beat()
         for keeper in self.keepers():
-            if keeper.deleted:
-                if is_gone(keeper, self.rooms.clock.wall()):
-                    await self._purge.drop(keeper)
-            elif (day := until(keeper.deployment)) is not None and day <= self.rooms.clock.wall().date():
-                why = f"its notice, which ended on {day}"
-                await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
-            elif auto_delete_in_s(keeper) == 0:
-                why = f"nobody, after {DELETE_AFTER.days} days without a request"
-                await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
+            try:
+                await self._sweep_one(keeper)
+            except Exception:
+                log.exception("%s: sweeping it met an error, and is tried again", keeper.name)
         await self.deployed.care.sweep()
+
+    async def _sweep_one(self, keeper: Keeper) -> None:
+        if keeper.deleted:
+            if is_gone(keeper, self.rooms.clock.wall()):
+                await self._purge.drop(keeper)
+        elif (day := until(keeper.deployment)) is not None and day <= self.rooms.clock.wall().date():
+            why = f"its notice, which ended on {day}"
+            await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
+        elif auto_delete_in_s(keeper) == 0:
+            why = f"nobody, after {DELETE_AFTER.days} days without a request"
+            await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from client.errors import FiredeckError
+from client.errors import FiredeckError, NotFound
 from client.types import Deployment, ReplicaStats, Status
 from engine.control import lifecycle
 from engine.control.lifecycle import Facts
@@ -72,11 +72,24 @@ class Record:
         self.unwritten = ""
         self._store = store
         self._writing = asyncio.Lock()
+        self._is_there = True
         self._settled: tuple[Deployment, Seen] | None = None  # a document that shows all that was seen
+
+    async def begin(self, write: Callable[[Deployment], Awaitable[None]]) -> None:
+        """A new document comes to disk, by `write`; whoever changes it meanwhile waits, and finds none where that
+        fails."""
+        async with self._writing:
+            try:
+                await write(self.deployment)
+            except BaseException:
+                self._is_there = False
+                raise
 
     async def declare(self, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Take over a changed declaration: on disk first. Raises what `change` raises."""
         async with self._writing:
+            if not self._is_there:
+                raise NotFound(f"deployment {self.deployment.name!r} was not made: its create failed", field="name")
             declared = change(self.deployment)
             await self._store.put_deployment(declared)
             self.deployment, self.unwritten = declared, ""

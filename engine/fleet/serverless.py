@@ -109,5 +109,5 @@ async def _adapt(fleet: Fleet, keeper: Keeper, spec: Deployment) -> None:
     now = keeper.deployment
     if differing := {name: value for name, value in changes.items() if (getattr(now, name) or 0) != (value or 0)}:
         await fleet.update(keeper.name, Deployment(**differing), None, by=BY)
-    if not fleet.deployed.serves_base(keeper):  # an engine ended between the two
-        await fleet.deployed.add_base(keeper, by=BY)
+    if not fleet.deployed.serves_base(keeper):  # an earlier firedeck ended between the two
+        await fleet.deployed.add_base(keeper, BY)

@@ -111,12 +111,7 @@ class Store:
         self._thread.shutdown(wait=True)
 
     async def put_deployment(self, deployment: Deployment) -> None:
-        wire = deployment.to_wire()
-        row = {
-            "name": deployment.name, "account": deployment.name.split("/")[1], "doc": json.dumps(wire),
-            "create_time": wire["createTime"], "delete_time": wire.get("deleteTime"),
-        }  # fmt: skip
-        await self._write("put_deployment", row)
+        await self._write("put_deployment", _row_of(deployment))
 
     async def deployments(self) -> list[StoredDeployment]:
         return [
@@ -159,13 +154,13 @@ class Store:
     async def drop_model(self, name: str) -> None:
         await self._write("drop_model", {"name": name})
 
-    async def put_deployed_models(self, *records: DeployedModel) -> None:
-        """All of them or none."""
-        rows = [
-            {"name": r.name, "deployment": r.deployment, "doc": r.model_dump_json(by_alias=True, exclude_none=True)}
-            for r in records
-        ]
-        await self._run(self._transact, [("put_deployed_model", row) for row in rows])
+    async def put_deployed_models(self, *records: DeployedModel, of: Deployment | None = None) -> None:
+        """All of them or none, and with them the new deployment that they are `of`."""
+        rows: list[tuple[str, Params]] = [] if of is None else [("put_deployment", _row_of(of))]
+        for r in records:
+            doc = r.model_dump_json(by_alias=True, exclude_none=True)
+            rows.append(("put_deployed_model", {"name": r.name, "deployment": r.deployment, "doc": doc}))
+        await self._run(self._transact, rows)
 
     async def deployed_models(self) -> list[DeployedModel]:
         """In the order in which they were made."""
@@ -271,6 +266,14 @@ class Store:
             self._disk.save(db)
             db.close()
             self._is_connected = False
+
+
+def _row_of(deployment: Deployment) -> Params:
+    wire = deployment.to_wire()
+    return {
+        "name": deployment.name, "account": deployment.name.split("/")[1], "doc": json.dumps(wire),
+        "create_time": wire["createTime"], "delete_time": wire.get("deleteTime"),
+    }  # fmt: skip
 
 
 def _instant(text: str | None) -> datetime | None:

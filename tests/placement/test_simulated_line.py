@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -130,9 +130,9 @@ async def test_a_node_that_comes_back_is_used_within_seconds_not_at_the_next_try
     driver, tried_at = closed.fleet.rooms.driver, list[float]()
     start = driver.start
 
-    async def noted(launch: Launch) -> Placed:
+    async def noted(launch: Launch, kept: Collection[str] = ()) -> Placed:
         tried_at.append(closed.clock.monotonic())
-        return await start(launch)
+        return await start(launch, kept)
 
     monkeypatch.setattr(driver, "start", noted)
     closed.clock.advance(99.0)

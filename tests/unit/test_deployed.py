@@ -37,10 +37,10 @@ class Slow:
     def __init__(self, verb) -> None:
         self.verb, self.asked, self.go = verb, asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, *args):
+    async def __call__(self, *args, **kwargs):
         self.asked.set()
         await self.go.wait()
-        return await self.verb(*args)
+        return await self.verb(*args, **kwargs)
 
 
 @pytest.fixture

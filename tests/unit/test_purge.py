@@ -21,12 +21,12 @@ class Gate:
         self.verb, self.failure = verb, failure
         self.reached, self.open = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, *args):
+    async def __call__(self, *args, **kwargs):
         self.reached.set()
         if self.failure is not None:
             raise self.failure
         await self.open.wait()
-        return await self.verb(*args)
+        return await self.verb(*args, **kwargs)
 
 
 @pytest.fixture
@@ -126,3 +126,43 @@ async def test_whoever_has_something_to_tell_of_one_that_is_gone_leaves_it_to_th
     await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
     await keeper.announce("Warning", "RequestQuarantined", "a request ended two replicas")  # it was still under way
     assert await made.store.events_of(D, 0, 10) == []
+
+
+async def test_what_cannot_be_purged_keeps_nothing_else_from_going(made, monkeypatch):
+    await make(made, "e")
+    for name in "de":
+        await made.fleet.delete(NAME.format(name), by="t", hard=False, ignore_checks=True)
+    made.clock.advance(7 * DAY_S)
+    drop = made.store.drop_deployment
+
+    async def stuck(name: str) -> None:
+        if name == D:
+            raise Unavailable("the disk fails")
+        await drop(name)
+
+    monkeypatch.setattr(made.store, "drop_deployment", stuck)
+    await made.fleet.sweep()
+    assert await rows(made) == [D]
+
+
+async def test_a_deployment_whose_model_cannot_be_written_down_is_not_made_either(house, monkeypatch):
+    monkeypatch.setattr(house.store, "put_deployed_models", Gate(None, Unavailable("the disk is full")))
+    with pytest.raises(Unavailable):
+        await make(house, "d")
+    assert (house.fleet.keepers(), house.fleet.deployed.all(), await rows(house)) == ([], [], [])
+
+
+@pytest.mark.parametrize("failure", [None, Unavailable("the disk is full")])
+async def test_a_change_while_a_deployment_is_being_made_is_written_after_it_or_refused(house, monkeypatch, failure):
+    standing = Gate(house.store.put_deployed_models)
+    monkeypatch.setattr(house.store, "put_deployed_models", standing)
+    making = asyncio.create_task(make(house, "d"))
+    await standing.reached.wait()
+    deleting = asyncio.create_task(house.fleet.delete(D, by="t", hard=False, ignore_checks=True))
+    await asyncio.sleep(0.01)
+    standing.verb = standing.verb if failure is None else Gate(None, failure)
+    standing.open.set()
+    await asyncio.gather(making, deleting, return_exceptions=True)
+    stored = [one.deployment.delete_time for one in await house.store.deployments()]
+    assert [time is not None for time in stored] == ([True] if failure is None else [])
+    assert isinstance(deleting.exception(), NotFound if failure else type(None))
