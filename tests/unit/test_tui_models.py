@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -199,3 +200,15 @@ def test_a_model_that_ends_says_when_and_whether_it_has(day, badge, told):
     assert cells(model_page.MODELS, row)["ends"] == badge
     assert told in " ".join(model_page.MODELS.detail(row, NOW))
     assert ("deprecated" in " ".join(model_page.MODELS.detail(row, NOW))) == bool(badge)
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        (str(Path.home() / "models" / "chat.gguf"), "~/models/chat.gguf"), (None, "no file"),
+        ("/m/a.gguf", "/m/a.gguf"),
+        ("/srv/of/somebody/models/chat.gguf", "…/models/chat.gguf"),
+    ],
+)  # fmt: skip
+def test_a_models_page_shows_its_file_without_the_machines_folders(file, shown):
+    assert model_page._path(file) == shown
