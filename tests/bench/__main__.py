@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import (
+    dashboard,
     footprint,
     gateway,
     listing,
@@ -52,6 +53,7 @@ PARTS: dict[str, Part] = {
     "widths": throughput.widths,
 }
 TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of their own
+    "dashboard": dashboard.main,
     "gateway": gateway.main,
     "load": load.main,
     "listing": listing.main,

@@ -111,9 +111,25 @@ def test_time_stands_still_at_the_last_snapshot_when_the_data_is_stale():
 
 def test_the_trend_follows_a_deployment():
     picture = Picture()
-    for value in (None, 1.0, 2.0):
-        picture = picture.seen(snapshot(status(tokens_per_second=value)), NOW)
+    for second, value in enumerate((None, 1.0, 2.0)):
+        picture = picture.seen(snapshot(status(tokens_per_second=value)), NOW + timedelta(seconds=second))
     assert picture.rows[0].trend == (None, 1.0, 2.0)
+    soon = picture.seen(snapshot(status(tokens_per_second=9.0)), NOW + timedelta(seconds=2.1))
+    assert soon.rows[0].trend == (None, 1.0, 2.0), "a sample a second, however often pictures come"
+    assert soon.rows[0].tps == 9.0
+
+
+def test_what_a_source_hands_on_unchanged_is_not_made_anew_unless_prices_or_what_is_hidden_change():
+    same, first = status("a"), NOW + timedelta(seconds=0.1)
+    before = Picture().seen(snapshot(same, status("b")), NOW)
+    after = before.seen(snapshot(status("b", queue=3), same), first)
+    assert after.rows[1] is before.rows[0]
+    assert [row.queue for row in after.rows] == [3, before.rows[0].queue]
+    hidden = before.seen(snapshot(same), first, frozenset({"tps"}))
+    assert "tps" in hidden.rows[0].hidden
+    priced = before.priced({"n": 2.0})
+    assert priced.seen(snapshot(same), first).rows[0] is not before.rows[0]
+    assert priced.seen(snapshot(same), first).repriced is False
 
 
 @pytest.mark.parametrize("sort", [column.key for column in columns.FLEET])

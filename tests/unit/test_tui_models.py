@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -207,3 +208,15 @@ def test_one_that_leaves_serverless_says_so_and_that_it_can_be_deployed():
     told = " ".join(model_page.MODELS.detail(row, NOW))
     assert "leaves serverless on 2026-11-22, in 2 days: it can be deployed as before" in told
     assert "deprecated" not in told
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        (str(Path.home() / "models" / "chat.gguf"), "~/models/chat.gguf"), (None, "no file"),
+        ("/m/a.gguf", "/m/a.gguf"),
+        ("/srv/of/somebody/models/chat.gguf", "…/models/chat.gguf"),
+    ],
+)  # fmt: skip
+def test_a_models_page_shows_its_file_without_the_machines_folders(file, shown):
+    assert model_page._path(file) == shown

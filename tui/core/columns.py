@@ -163,10 +163,16 @@ def cells(columns: Sequence[Column[R]], row: R) -> tuple[str, ...]:
 
 def measure(columns: Sequence[Column[R]], rows: Iterable[Sequence[str]]) -> dict[str, int]:
     """How wide each column's widest cell is, its title included."""
-    widths = [units.width(column.title) for column in columns]
-    for row in rows:
-        widths = [max(width, units.width(cell)) for width, cell in zip(widths, row, strict=True)]
+    titles = [units.width(column.title) for column in columns]
+    by_column = zip(*rows, strict=True)  # a column at a time: the longest of thousands costs least so
+    widest = [_widest(cells) for cells in by_column]
+    widths = map(max, titles, widest) if widest else titles
     return {column.key: width for column, width in zip(columns, widths, strict=True)}
+
+
+def _widest(cells: Sequence[str]) -> int:
+    distinct = set(cells)
+    return max(map(len if all(map(str.isascii, distinct)) else units.width, distinct))
 
 
 def fit(columns: Sequence[Column[R]], needs: dict[str, int], width: int) -> tuple[Placed[R], ...]:

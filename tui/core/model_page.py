@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date
+from pathlib import Path, PurePath
 
 from client.addon_types import DeployedModel
 from client.names import LIBRARY_ACCOUNT
@@ -132,10 +133,21 @@ MODELS: Listing[Used] = Listing(
 )  # fmt: skip
 
 
+def _path(file: str | None) -> str:
+    """Where the file is on the engine's machine, short: `~/models/chat.gguf`, elsewhere its folder and name. `firedeck
+    model get` has it whole."""
+    if not file:
+        return "no file"
+    path = PurePath(file)
+    if path.is_relative_to(Path.home()):
+        return str("~" / path.relative_to(Path.home()))
+    return str(PurePath("…", *path.parts[-2:])) if len(path.parts) > 3 else file
+
+
 def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     model = row.what.model
     file = model.firedeck
-    where = "" if file is None else f"{file.file or 'no file'}, {'on disk' if file.on_disk else 'not on disk'}"
+    where = "" if file is None else f"{_path(file.file)}, {'on disk' if file.on_disk else 'not on disk'}"
     licence = f", licence {file.licence}" if file is not None and file.licence else ""
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
     lines = (

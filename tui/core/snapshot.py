@@ -92,12 +92,26 @@ class Picture:
     stale_after: timedelta = STALE_AFTER
     hidden: frozenset[str] = frozenset()
     prices: Prices = field(default_factory=dict)
+    repriced: bool = False  # since the rows were made
+    sampled_at: datetime | None = None  # the trends' newest sample
 
     def seen(self, snapshot: FleetSnapshot, now: datetime, hidden: frozenset[str] = frozenset()) -> Picture:
         """This picture after `snapshot` arrived; the trends of known deployments go on."""
+        known = self._known() if hidden == self.hidden and not self.repriced else {}
+        rows = [known.get(id(one)) or row_of(one, hidden, self.prices) for one in snapshot.deployments]
+        due = self.sampled_at is None or now - self.sampled_at >= TREND_EVERY
         trends = {row.name: row.trend for row in self.rows}
-        rows = tuple(with_trend(row_of(status, hidden, self.prices), trends) for status in snapshot.deployments)
-        return Picture(snapshot, now, Link(), rows, self.suspended, self.stale_after, hidden, self.prices)
+        rows = [with_trend(row, trends) if due else _trend_kept(row, trends) for row in rows]
+        sampled_at = now if due else self.sampled_at
+        return replace(
+            self, snapshot=snapshot, received_at=now, link=Link(), rows=tuple(rows), hidden=hidden, repriced=False,
+            sampled_at=sampled_at,
+        )  # fmt: skip
+
+    def _known(self) -> dict[int, Row]:
+        """The rows by the identity of what they were made of: a source may hand on what has not changed as it is."""
+        found = self.snapshot.deployments if self.snapshot is not None else []
+        return {id(status): row for status, row in zip(found, self.rows, strict=False)}
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -110,7 +124,7 @@ class Picture:
 
     def priced(self, prices: Prices) -> Picture:
         """This picture after the nodes were asked about; the costs of rows follow with the next snapshot."""
-        return replace(self, prices=prices)
+        return replace(self, prices=prices, repriced=self.repriced or prices != self.prices)
 
     def status(self, name: str) -> DeploymentStatus | None:
         """The deployment of this very name, or None if it is not there (any more)."""
@@ -144,10 +158,17 @@ class Picture:
 
 
 TREND_SAMPLES = 24
+TREND_EVERY = timedelta(seconds=0.9)  # a sample: pictures that come more often draw no finer trend
 
 
 def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
     return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
+
+
+def _trend_kept(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
+    """The row itself where it has its trend already."""
+    trend = trends.get(row.name, ())
+    return row if row.trend is trend or row.trend == trend else replace(row, trend=trend)
 
 
 def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), prices: Prices | None = None) -> Row:

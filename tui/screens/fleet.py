@@ -117,14 +117,12 @@ class FleetScreen(MarkingScreen):
         """Until the user touches the table the cursor rests on the deployment asked most: its charts show life."""
         if self.table.pinned:
             return
-        asked = {row.name: self._asked(row.name) for row in rows}
+        found = self.picture.snapshot.deployments if self.picture.snapshot is not None else []
+        requests = {status.deployment.name: status.stats.requests_total for status in found}
+        asked = {row.name: requests.get(row.name, 0) for row in rows}
         most = max(asked, key=lambda name: asked[name], default=None)
         if most is not None and asked[most] > ASKED_MORE * asked.get(self.table.cursor or "", 0):
             self.table.choose(most)
-
-    def _asked(self, name: str) -> int:
-        status = self.picture.status(name)
-        return status.stats.requests_total if status is not None else 0
 
     def _draw_summary(self, shown: int) -> None:
         if self.picture.snapshot is None:

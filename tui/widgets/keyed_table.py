@@ -102,7 +102,8 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
 
     def _celled(self, row: R) -> tuple[R, tuple[str, ...]]:
         known = self._cells.get(row.name)
-        return known if known is not None and known[0] == row else (row, columns.cells(self.columns, row))
+        same = known is not None and (known[0] is row or known[0] == row)
+        return known if known is not None and same else (row, columns.cells(self.columns, row))
 
     def _lay_out(self) -> bool:
         """Place the columns anew; True if that moved anything."""
@@ -117,7 +118,8 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
     def _refresh_changed(self, before: tuple[R, ...]) -> None:
         top = self.scroll_offset.y
         lines = range(top, min(len(self.rows), top + max(0, self.size.height - 1)))
-        dirty = [Region(0, n - top + 1, self.size.width, 1) for n in lines if self.rows[n] != before[n]]
+        changed = (n for n in lines if self.rows[n] is not before[n] and self.rows[n] != before[n])
+        dirty = [Region(0, n - top + 1, self.size.width, 1) for n in changed]
         if dirty:
             self.refresh(*dirty)
 

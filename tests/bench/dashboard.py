@@ -1,0 +1,153 @@
+"""The dashboard, measured: 5,000 deployments, ten pictures a second with a tenth of them changed, in a real terminal.
+
+A stock DataTable with the same load is measured beside it, turn about. Both draw on a pseudo terminal of 160 by 50
+cells; the time of a picture is taken inside (`tests.bench.dashboarded`), all else out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+COLUMNS, ROWS = 160, 50
+SECONDS, ROUNDS, KEYS, KEY_EVERY_S = 8.0, 2, 30, 0.25
+PATIENCE_S = 90.0
+DOWN, QUIT = b"\x1b[B", b"q\x11"
+CURSOR = {"ours": "▌".encode(), "stock": b""}
+WANTED = {
+    "tick and paint, median ms": 15, "tick and paint, median ms of CPU": 15, "key to paint, p95 ms": 50,
+    "% of a core": 25, "resident MiB": 120, "bytes a frame": 2048, "start to first paint, s": 0.5,
+}  # fmt: skip
+
+
+@dataclass
+class Seen:
+    """What a terminal got: instants and sizes."""
+
+    at: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    text: bytearray = field(default_factory=bytearray)
+
+    def take(self, data: bytes) -> None:
+        self.at.append(time.perf_counter())
+        self.sizes.append(len(data))
+        self.text = (self.text + data)[-200_000:]
+
+
+class Terminal:
+    """A dashboard on a pseudo terminal of its own."""
+
+    def __init__(self, which: str, result: Path) -> None:
+        self.seen = Seen()
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        os.set_blocking(self._master, False)
+        self.began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.dashboarded", which, str(result)], stdin=slave, stdout=slave,
+            stderr=slave, env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    def _read(self) -> None:
+        try:
+            self.seen.take(os.read(self._master, 1 << 16))
+        except OSError:  # it has ended
+            asyncio.get_running_loop().remove_reader(self._master)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():
+                await asyncio.sleep(0.002)
+
+    async def key(self, sign: bytes) -> float:
+        """Seconds from a key to the first output that has the cursor's sign; without one to the first at all, which
+        may be a picture's that was due: less than it is."""
+        self.seen.text.clear()
+        began = time.perf_counter()
+        os.write(self._master, DOWN)
+        await self.until(lambda: sign in self.seen.text if sign else bool(self.seen.text))
+        return time.perf_counter() - began
+
+    async def end(self) -> None:
+        """By its own key, so that it leaves what it has noted; killed where it does not come to that."""
+        os.write(self._master, QUIT)
+        try:
+            await asyncio.to_thread(self.process.wait, PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+
+
+async def measured(which: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "took.json"
+        terminal = Terminal(which, result)
+        try:
+            await terminal.until(lambda: b"d00" in terminal.seen.text)
+            first = time.perf_counter() - terminal.began
+            await asyncio.sleep(3.0)
+            process = psutil.Process(terminal.process.pid)
+            found = await _watched(terminal, process)
+            keys = []
+            for _ in range(KEYS):
+                await asyncio.sleep(KEY_EVERY_S)
+                keys.append(1000 * await terminal.key(CURSOR[which]))
+            found["key to paint, p95 ms"] = sorted(keys)[int(0.95 * len(keys))]
+            found["start to first paint, s"] = first
+        finally:
+            await terminal.end()
+        took = json.loads(result.read_text())
+        found["tick and paint, median ms"] = statistics.median(took["took_ms"][10:])
+        found["tick and paint, median ms of CPU"] = statistics.median(took["cpu_ms"][10:])
+        return found
+
+
+async def _watched(terminal: Terminal, process: psutil.Process) -> dict[str, float]:
+    """For some seconds, nobody touching it."""
+    before, began, sent = process.cpu_times(), time.perf_counter(), sum(terminal.seen.sizes)
+    await asyncio.sleep(SECONDS)
+    after, took = process.cpu_times(), time.perf_counter() - began
+    used = after.user + after.system - before.user - before.system
+    return {
+        "% of a core": 100 * used / took,
+        "resident MiB": process.memory_info().rss / 2**20,
+        "bytes a frame": (sum(terminal.seen.sizes) - sent) / (took * 10),
+    }
+
+
+async def main() -> None:
+    """Print a row a figure."""
+    runs: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
+    for _ in range(ROUNDS):
+        for which, found in runs.items():
+            found.append(await measured(which))
+    print(f"\nthe dashboard, 5,000 deployments, 10 pictures a second, a tenth changed, {COLUMNS}x{ROWS}")
+    print(f"{'':<34} {'ours':>9} {'stock':>9} {'ratio':>6} {'wanted':>7}")
+    for name, wanted in WANTED.items():
+        ours, stock = (statistics.median(run[name] for run in found) for found in runs.values())
+        met = "met" if ours <= wanted else "not met"
+        print(f"{name:<34} {ours:>9.1f} {stock:>9.1f} {ours / stock:>6.2f} {wanted:>7} {met}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
