@@ -103,7 +103,8 @@ def _other_spelling(body: Any, at: tuple[int | str, ...]) -> str:
     """The field at a path of `body` once more, in its other spelling; "" where it stands there only once."""
     *above, name = at
     for part in above:
-        body = body[part] if isinstance(body, list) or (isinstance(body, dict) and part in body) else None
+        inside = isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int))
+        body = body[part] if inside else None
     beside = body if isinstance(body, dict) else {}
     return next((one for one in beside if one != name and to_camel(one) == to_camel(str(name))), "")
 
