@@ -18,6 +18,7 @@ DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"
 URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
+SIMULATED_FOLDER = "simulated"  # below the default folder: a simulated fleet's state
 PROFILE_VARIABLE = "FIREDECK_PROFILE"
 KEY_VARIABLES = ("FIREDECK_API_KEY", "FIREWORKS_API_KEY")  # the first one that is set is taken
 
@@ -31,7 +32,8 @@ def default_data_dir() -> Path:
 class Context:
     """One engine and one identity there. `prod` contexts are read-only until unlocked.
 
-    `key_note` says where the key came from, and how to come to the local engine's own: for who is refused with it.
+    `key_note` says where the key came from, and how to come to the local engine's own: for who is refused with it;
+    `absent_note` where an engine is that may be meant, for who gets no answer.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -40,6 +42,7 @@ class Context:
     name: str = "local"
     prod: bool = False
     key_note: str = field(default="", repr=False, compare=False)
+    absent_note: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def resolve(
@@ -73,7 +76,9 @@ class Context:
         if mine and mine.api_key and api_key is None and (named or not _given_keys()):
             key, note = mine.api_key, f"the key is that of the profile {mine.name}; firedeck signin keeps another"
         name = env.get("FIREDECK_CONTEXT") or named or "local"
-        return cls(url, key, account or LOCAL_ACCOUNT, name, prod=name.startswith("prod"), key_note=note)
+        absent = _simulated_beside(folder) if url == local_url else ""
+        prod = name.startswith("prod")
+        return cls(url, key, account or LOCAL_ACCOUNT, name, prod, key_note=note, absent_note=absent)
 
 
 def _profile_of(named: str | None, folder: Path, *, needed: bool) -> Profile | None:
@@ -104,6 +109,13 @@ def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
     file = shlex.quote(str(local))
     remedy = f"; for the local engine's own: env {without} firedeck ..., or FIREDECK_API_KEY=$(cat {file})"
     return os.environ[named[0]], f"the key is that of the variable {named[0]}{remedy if own else ''}"
+
+
+def _simulated_beside(folder: Path) -> str:
+    """Of an engine with a simulated fleet, which keeps its state in a folder of its own below `folder`."""
+    own = folder / SIMULATED_FOLDER
+    url = _line(own / URL_FILE)
+    return f"one with a simulated fleet was started at {url}: FIREDECK_DATA_DIR={shlex.quote(str(own))}" if url else ""
 
 
 def _without_inference(url: str) -> str:

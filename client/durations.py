@@ -29,10 +29,12 @@ def parse(text: str, field: str = "duration") -> timedelta:
         part, rest_of_it = _part_nanos(match[1], match[2])
         nanos, whole = nanos + part, whole and not rest_of_it
         position = match.end()
-    if not rest or position != len(rest) or nanos > _MAX_NANOS[sign]:
+    if not rest or position != len(rest):
         raise InvalidArgument(
             f"{field} {text[:40]!r} is not a duration", field=field, hint="write it as 30s, 10m or 1h30m"
         )
+    if nanos > _MAX_NANOS[sign]:
+        raise InvalidArgument(f"{field} {text[:40]!r} is too long", field=field, hint="at most 2562047h")
     micros, finer = divmod(nanos, 1_000)
     if finer or not whole:
         raise InvalidArgument(

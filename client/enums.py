@@ -50,6 +50,7 @@ PRECISIONS = (
 )  # fmt: skip
 AUTO = "AUTO"  # our own, where a precision is asked for: the engine chooses, and says why in this annotation
 PRECISION_LABEL = "firedeck.precision"
+SIMULATED_LABEL = "firedeck.simulated"  # annotation of what stands on virtual nodes
 MULTI_REGIONS = ("MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC")
 REGIONS = (
     "REGION_UNSPECIFIED", "US_IOWA_1", "US_VIRGINIA_1", "US_VIRGINIA_2", "US_ILLINOIS_1", "AP_TOKYO_1", "EU_LONDON_1",

@@ -43,14 +43,16 @@ def retry_wait_s(attempt: int) -> float:
 
 
 class Transport:
-    """JSON over HTTP to one engine with one key. Raises only `FiredeckError`s. `key_note`: a refused key's hint."""
+    """JSON over HTTP to one engine with one key. Raises only `FiredeckError`s. `key_note`: a refused key's hint,
+    `absent_note`: that of an engine that does not answer."""
 
     def __init__(
-        self, base_url: str, api_key: str, *, key_note: str = "", transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+        self, base_url: str, api_key: str, *, key_note: str = "", absent_note: str = "",
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:  # fmt: skip
         self.base_url = base_url.rstrip("/")
         self.simulated = False  # whether an answer said that nothing real is behind it
-        self._key_note = key_note
+        self._key_note, self._absent_note = key_note, absent_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
         try:
             self._http = httpx.AsyncClient(
@@ -63,6 +65,8 @@ class Transport:
                 # A company's proxy has no business between us and this machine.
                 trust_env=not _is_loopback(self.base_url),
             )
+            if self._http.base_url.scheme not in ("http", "https"):
+                raise httpx.InvalidURL("it begins with neither http:// nor https://")
         except httpx.InvalidURL as error:
             raise InvalidArgument(f"{self.base_url!r} is not a URL: {error}", hint="write http://HOST:PORT") from None
         except UnicodeEncodeError:
@@ -178,7 +182,9 @@ class Transport:
 
     def unreachable(self, error: Exception) -> FiredeckError:
         what = str(error) or type(error).__name__
-        return Unavailable(f"no answer from {self.base_url}: {what}", hint="is the engine running? `firedeck serve`")
+        running = "is the engine running? `firedeck serve`"
+        hint = f"{running}; {self._absent_note}" if self._absent_note else running
+        return Unavailable(f"no answer from {self.base_url}: {what}", hint=hint)
 
     def _error_of(self, response: httpx.Response, content: bytes) -> FiredeckError:
         error = _error_of(response, content)

@@ -39,7 +39,9 @@ class Client:
 
     def __init__(self, context: Context, transport: Transport | None = None) -> None:
         self.context = context
-        self.transport = transport or Transport(context.base_url, context.api_key, key_note=context.key_note)
+        self.transport = transport or Transport(
+            context.base_url, context.api_key, key_note=context.key_note, absent_note=context.absent_note
+        )
         self.accounts = Accounts(self.transport, context.account)
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)

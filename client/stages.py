@@ -23,7 +23,7 @@ def progress(status: DeploymentStatus) -> str:
 
 
 def holding_up(conditions: Sequence[Condition], said: str = "") -> str:
-    """`STOCKOUT (no H100 free), next try at 2026-11-20 12:00:05`, for each; nothing when all is as declared.
+    """`STOCKOUT (no H100 free), next try at 2026-11-20T12:00:05Z`, for each; nothing when all is as declared.
 
     Messages that `said` has already, be it cut, are left out."""
     return "; ".join(
@@ -87,4 +87,5 @@ def known(name: str | None) -> str:
 
 
 def local_time(value: datetime | None) -> str:
-    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else ""
+    """`2026-11-20T12:00:05-05:00`: this machine's time with its offset, in one word, as options take it back."""
+    return value.astimezone().isoformat(timespec="seconds").replace("+00:00", "Z") if value else ""

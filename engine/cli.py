@@ -18,7 +18,7 @@ import click
 
 from client.cli.durations import DURATION
 from client.cli.examples import epilog
-from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, default_data_dir
+from client.config import ADMIN_KEY_FILE, DEFAULT_PORT, SIMULATED_FOLDER, default_data_dir
 from client.enums import said
 from client.errors import FiredeckError
 from client.types import ACCELERATOR_TYPES, REGIONS
@@ -223,7 +223,7 @@ def _default_folder(*, simulated: bool) -> Path:
     from engine.simulation import is_marked
 
     folder = default_data_dir()
-    return folder / "simulated" if simulated and not is_marked(folder) else folder
+    return folder / SIMULATED_FOLDER if simulated and not is_marked(folder) else folder
 
 
 def _collector(endpoint: str | None) -> Target | None:

@@ -53,7 +53,7 @@ def read(body: Any) -> Deployment:
     try:
         return Deployment.model_validate(given, extra="forbid", context=STRICT)
     except ValidationError as error:
-        raise from_pydantic(error) from None
+        raise from_pydantic(error, body) from None
 
 
 def create(spec: Deployment, name: Name, context_limit: int | None, limits: Limits) -> Deployment:
@@ -84,16 +84,29 @@ def update(
     return changed
 
 
-def from_pydantic(error: ValidationError) -> FiredeckError:
-    """The first problem of a body, by its wire path; a field that there is not comes before one that is missing."""
+def from_pydantic(error: ValidationError, body: Any) -> FiredeckError:
+    """The first problem of `body`, by its wire path; a field that there is not comes before one that is missing."""
     found = error.errors(include_url=False, include_input=False)
     first = min(found, key=lambda problem: problem["type"] != "extra_forbidden")
     field = ".".join(_wire(str(part)) if part in _FIELDS else str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        if other := _other_spelling(body, first["loc"]):
+            twice = f"{field!r} is given twice, as {first['loc'][-1]} and as {other}"
+            return InvalidArgument(twice, field=field, hint="give it once")
         return InvalidArgument(f"unknown field {field!r}", field=field)
     message = first["msg"].removeprefix("Value error, ")
     wider = f"multiRegion takes {', '.join(said(MULTI_REGIONS))}" if field.startswith("placement.region") else None
     return InvalidArgument(f"{field}: {message[:1].lower()}{message[1:]}", field=field, hint=wider)
+
+
+def _other_spelling(body: Any, at: tuple[int | str, ...]) -> str:
+    """The field at a path of `body` once more, in its other spelling; "" where it stands there only once."""
+    *above, name = at
+    for part in above:
+        inside = isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int))
+        body = body[part] if inside else None
+    beside = body if isinstance(body, dict) else {}
+    return next((one for one in beside if one != name and to_camel(one) == to_camel(str(name))), "")
 
 
 def _whole(spec: Deployment, context_limit: int | None, limits: Limits) -> Deployment:

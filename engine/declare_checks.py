@@ -69,10 +69,13 @@ def _check_replicas(deployment: Deployment) -> None:
 def _check_policy(deployment: Deployment, limits: Limits) -> None:
     policy = deployment.autoscaling_policy
     assert policy is not None
-    declared = (policy.scale_up_window, policy.scale_down_window, policy.scale_to_zero_window)
-    up, down, zero = (w.total_seconds() if w else 0.0 for w in declared)
+    declared = {
+        windows.UP_FIELD: policy.scale_up_window, windows.DOWN_FIELD: policy.scale_down_window,
+        windows.ZERO_FIELD: policy.scale_to_zero_window,
+    }  # fmt: skip
+    up, down, zero = (w.total_seconds() if w else 0.0 for w in declared.values())
     for field, sentence in windows.check(limits, up, down, zero):
-        raise InvalidArgument(f"{field} {sentence}", field=field)
+        raise InvalidArgument(f"{field} {sentence}, is {durations.to_go(declared[field] or timedelta(0))}", field=field)
     for target, value in (policy.load_targets or {}).items():
         field = f"autoscalingPolicy.loadTargets.{target}"
         if target not in LOAD_TARGETS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -51,6 +52,10 @@ def check_data_dir(data_dir: Path) -> None:
         probe = data_dir / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise FailedPrecondition(
+            f"{data_dir} cannot be a data folder: there is a file", hint="choose another with --data-dir"
+        ) from None
     except OSError as error:
         raise FailedPrecondition(
             f"data folder {data_dir} is not writable: {error.strerror or error}", hint="choose another with --data-dir"
@@ -84,8 +89,15 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         why = getattr(error, "strerror", None) or str(error)
-        raise FailedPrecondition(f"cannot listen on {host}:{port}: {why}", hint="choose another --port") from None
+        raise FailedPrecondition(f"cannot listen on {host}:{port}: {why}", hint=_elsewhere(error)) from None
     return listener
+
+
+def _elsewhere(error: OSError | OverflowError) -> str:
+    """What to choose instead: an address that this machine does not have is the host's fault."""
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+        return "choose another --host: an address of this machine, or 0.0.0.0 for all of them"
+    return "choose another --port"
 
 
 def check(settings: Settings) -> None:

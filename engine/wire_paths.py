@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from client.enums import OneOf
 from client.wire import Wire
 
 _UPPER = re.compile(r"(?<=[A-Za-z0-9])([A-Z])")
@@ -20,11 +21,12 @@ _UPPER = re.compile(r"(?<=[A-Za-z0-9])([A-Z])")
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """Where a path ends. `names` are attributes, the last one the key of a map where `keyed`; `kind` is the type there:
-    a scalar, `list`, `dict`, or a message's class."""
+    a scalar, `list`, `dict`, or a message's class. `known`: all that an enum can be, empty for any other text."""
 
     names: tuple[str, ...]
     kind: Any
     keyed: bool = False
+    known: tuple[str, ...] = ()
 
     @property
     def is_message(self) -> bool:
@@ -40,6 +42,7 @@ def find(message: type[Wire], path: str) -> Leaf | None:
     """Where `path` leads in messages of this class, None when there is no such field. A map takes any key."""
     kind: Any = message
     names: list[str] = []
+    known: tuple[str, ...] = ()
     segments = path.split(".")
     for position, segment in enumerate(segments):
         if get_origin(kind) is dict:
@@ -48,8 +51,9 @@ def find(message: type[Wire], path: str) -> Leaf | None:
         if not (isinstance(kind, type) and issubclass(kind, Wire)) or snake(segment) not in kind.model_fields:
             return None
         names.append(snake(segment))
-        kind = _bare(kind.model_fields[names[-1]].annotation)
-    return Leaf(tuple(names), _plain(kind))
+        field = kind.model_fields[names[-1]]
+        kind, known = _bare(field.annotation), _known(field.annotation, field.metadata)
+    return Leaf(tuple(names), _plain(kind), known=known)
 
 
 def read(message: Any, names: Sequence[str]) -> Any:
@@ -73,6 +77,19 @@ def _plain(annotation: Any) -> Any:
     """The class behind an annotation: `list` for `list[...]`, `str` for a `Literal` of texts."""
     bare = _bare(annotation)
     return str if get_origin(bare) is Literal else get_origin(bare) or bare
+
+
+def _known(annotation: Any, marks: Sequence[Any]) -> tuple[str, ...]:
+    """The names of an enum, be it marked `OneOf` or a `Literal`, and be it `| None`."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _known(parts[0], parts[1:])
+    if origin in (Union, types.UnionType):
+        [only] = [part for part in parts if part is not type(None)]
+        return _known(only, marks)
+    if origin is Literal:
+        return parts
+    return next((mark.names for mark in marks if isinstance(mark, OneOf)), ())
 
 
 def _bare(annotation: Any) -> Any:

@@ -27,7 +27,7 @@ def audit_logs() -> None:
 
 @audit_logs.command(name="list")
 @list_options('\'message="CreateDeployment" AND resource:"chat"\'', "timestamp")
-@click.option("--start", "--start-time", "start", type=INSTANT, help="UTC unless it has an offset.")
+@click.option("--start", "--start-time", "start", type=INSTANT, help="This machine's time unless it has an offset.")
 @click.option("--end", "--end-time", "end", type=INSTANT, help="The same; not included.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
 @shared

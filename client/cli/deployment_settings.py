@@ -8,17 +8,21 @@ from typing import Any
 import click
 
 from client.cli.durations import DURATION
+from client.enums import PRECISION_LABEL, SIMULATED_LABEL
 from client.types import (
     MULTI_REGIONS,
     AutoscalingPolicy,
     AutoTune,
     ColdOptions,
+    Deployment,
     DeploymentSpec,
     Placement,
 )
 
 Given = dict[str, Any]
 OWN = ("cold_policy", "max_queue_wait", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
+
+_ENGINES_LABELS = frozenset({PRECISION_LABEL, SIMULATED_LABEL})  # annotations that nobody declared
 
 
 def settings(command: Any) -> Any:
@@ -120,6 +124,16 @@ def spec(given: Given) -> DeploymentSpec:
     if "region" in set_fields:
         set_fields["placement"] = _placement(set_fields.pop("region"))
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
+
+
+def settings_of(d: Deployment) -> DeploymentSpec:
+    """What makes another one like it: no more than was declared or filled in, in the words of the command's flags.
+
+    Where it runs is none of that (its `region` is a fact, its `placement` the wish), nor are the engine's labels."""
+    given = {name: getattr(d, name) for name in DeploymentSpec.model_fields}
+    labels = {name: text for name, text in (d.annotations or {}).items() if name not in _ENGINES_LABELS}
+    given |= {"annotations": labels or None, "preemptible": d.preemptible or d.spot, "spot": None}  # of one meaning
+    return DeploymentSpec.model_construct(**given)
 
 
 def _percent(given: Given) -> int:

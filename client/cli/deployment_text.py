@@ -117,6 +117,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Accelerator Type", known(d.accelerator_type)),
         ("Accelerator Count", _number(d.accelerator_count or None)),
         ("Placement", placement(d.placement)),
+        ("Preemptible", "true" if d.preemptible or d.spot else ""),
         ("Precision", known(d.precision)),
         ("Chosen By AUTO", (d.annotations or {}).get(PRECISION_LABEL)),
         ("Max Context Length", _number(d.max_context_length)),

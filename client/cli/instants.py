@@ -12,15 +12,19 @@ from client.model_types import TypeDate
 
 
 class Instant(click.ParamType[datetime]):
-    """A day, or a day and a time (`client.instants`). The value is in UTC."""
+    """A day, or a day and a time (`client.instants`); without a zone as the command prints times: in this machine's,
+    or in UTC. The value is in UTC."""
 
     name = "time"
+
+    def __init__(self, *, local: bool) -> None:
+        self._local = local
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         if isinstance(value, datetime):
             return value
         try:
-            return instants.parse(value)
+            return instants.parse(value, local=self._local)
         except InvalidArgument as error:
             self.fail(f"{error.message}: {error.hint}", param, ctx)
 
@@ -40,5 +44,6 @@ class Day(click.ParamType[TypeDate]):
         return TypeDate(year=day.year, month=day.month, day=day.day)
 
 
-INSTANT = Instant()
+INSTANT = Instant(local=True)
+UTC_INSTANT = Instant(local=False)  # of what is counted in hours and days of UTC
 DATE = Day()

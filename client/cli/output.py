@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
 
+from client import durations
 from client.stages import known as known
 from client.stages import local_time as local_time
 from client.types import Model, Wire
@@ -35,7 +37,10 @@ def as_flags(found: Wire, only: Container[str] | None = None) -> str:
 
     `only`: no other flags than these; what is off is then `--no-...` where there is such a flag."""
     told = []
-    for flag, text in dict(_flags(found)).items():
+    settings: dict[str, str] = {}
+    for flag, text in _flags(found):
+        settings.setdefault(flag, text)  # a placement comes before the region that it led to
+    for flag, text in settings.items():
         off = flag.replace("--", "--no-", 1)
         if text == "false" and only is not None and off in only:
             told.append(off)
@@ -51,6 +56,8 @@ def _flags(found: Wire) -> Iterator[tuple[str, str]]:
         value = getattr(found, name)
         if isinstance(value, Wire):
             yield from _flags(value)
+        elif isinstance(value, timedelta):
+            yield _flag(name), durations.to_go(value)
         elif text := _as_text(wire.get(field.alias or name)):
             yield _flag(name), text
 

@@ -95,6 +95,8 @@ def update(
     async def work(client: Client) -> None:
         changed = await (await _quotas(client, key_id, user_id)).update(name, value)
         out.show(changed, HEADER, _row, output)
+        if warning := beyond(changed):
+            out.tell(warning, output)
 
     run(work, base_url, api_key, account)
 
@@ -144,6 +146,14 @@ async def _quotas(client: Client, key_id: str | None, user_id: str | None) -> _Q
     if key_id is None and user_id is not None:
         raise InvalidArgument("limits are of the account or of one key", hint="give --key-id: firedeck api-key list")
     return _Quotas(client, None if key_id is None else (await whose(client, user_id), key_id))
+
+
+def beyond(q: Quota) -> str:
+    """That more is in use than the quota now allows; "" where it is not."""
+    if q.off or q.usage is None or q.value is None or q.usage <= int(q.value):
+        return ""
+    what = "what there is stays, and none is added" if q.id.endswith("-count") else "it holds from now on"
+    return f"warning: {q.id} is {q.value} now, and {q.used} are used already: {what}"
 
 
 def _row(q: Quota) -> Sequence[str]:

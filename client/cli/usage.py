@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from client.cli import output as out
-from client.cli.instants import INSTANT
+from client.cli.instants import UTC_INSTANT
 from client.cli.options import run, shared
 from client.cli.usage_tokens import TIME, as_rows, tokens_text
 from client.resources import Client
@@ -34,10 +34,10 @@ def _groups(_context: click.Context, _option: click.Parameter, text: str) -> str
     "--start-time",
     "--start",
     "start",
-    type=INSTANT,
+    type=UTC_INSTANT,
     help="UTC unless it has an offset.  [default: the first of this month]",
 )
-@click.option("--end-time", "--end", "end", type=INSTANT, help="The same; not included.  [default: now]")
+@click.option("--end-time", "--end", "end", type=UTC_INSTANT, help="The same; not included.  [default: now]")
 @click.option(
     "--group-by",
     metavar="NAMES",

@@ -127,9 +127,9 @@ def _expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 
 
 @api_key.command(name="create")
-@click.option("--key-name", help="[default: default]")
+@click.option("--key-name", "--display-name", "key_name", help="[default: default]")
 @click.option(
-    "--expire-time", callback=_expiry, help="An instant, UTC unless it has an offset, or never.  [default: never]"
+    "--expire-time", callback=_expiry, help="This machine's time unless it has an offset, or never.  [default: never]"
 )
 @_whose
 @dry_run_option

@@ -23,7 +23,7 @@ def read(body: Any, kind: type[W], context: Mapping[str, Any] | None = None) -> 
     try:
         return kind.model_validate(body, extra="forbid", context=context)
     except ValidationError as error:
-        raise declare.from_pydantic(error) from None
+        raise declare.from_pydantic(error, body) from None
 
 
 def without(message: W, output_only: Set[str]) -> W:

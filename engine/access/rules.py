@@ -203,7 +203,8 @@ def authorise(
         whose = f" for the service account {service[:80]!r}"
     hint = f"use another key, or let an admin run: firedeck user update {caller.user} --role {least}"
     if least == ADMIN:  # nobody is made an admin for one action
-        hint = f"{'keys of service accounts are made and deleted by admins: ' if service else ''}ask an admin to do it"
+        keys = service is not None and "ApiKey" in rule.action
+        hint = f"{'keys of service accounts are made and deleted by admins: ' if keys else ''}ask an admin to do it"
     raise PermissionDenied(
         f"{rule.action}{whose} needs the role {least}; user {caller.user!r} is {caller.role}",
         hint=hint,

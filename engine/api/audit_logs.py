@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -14,6 +16,7 @@ from client.types import Status
 from engine.api.common import INSTANT, Caller, HouseDep, Listing, ListQuery, shown
 from engine.api.listing import page_size
 from engine.api.terms import parse
+from engine.house import House
 from engine.store.access import AuditQuery, AuditRecord
 from engine.telemetry.audit import KEPT_FOR
 from engine.wire_paths import snake
@@ -42,14 +45,14 @@ async def list_audit_logs(
     The same read, by the same key, of the same resource, with the same outcome, is there at once when it comes first;
     the others are one record with their number (`37 more in 300 s`): when none has come for a minute, and once an hour.
     `filter` takes principal (or email), method, message, resource, status.code, apiKeyId and clientIp, with `=`, `!=`
-    and `:` (contains): `resource:"deployments/chat" AND message="UpdateDeployment"`.
+    and `:` (contains): `resource:"deployments/chat" AND message="UpdateDeployment"`; principals by id or e-mail.
     Whoever was turned away before anybody was known is there too, by the reason as `message` (`message:Refuse` for all
     of them: RefuseNoKey, RefuseWrongKey, RefuseRevokedKey, RefuseExpiredKey, RefuseHost, RefuseOrigin,
     RefuseContentType): of one reason, key and client address the first at once, the others as one record a minute with
     their number.
     """
     await house.access.audit.commit()
-    wanted, newest_first = _asked(account, query, start, end)
+    wanted, newest_first = _asked(house, account, query, start, end)
     size = page_size(query.size)
     records = house.access.records
     rows = await records.audit_page(wanted, cursor=_cursor(query.token), limit=size + 1, newest_first=newest_first)
@@ -66,7 +69,7 @@ async def verify(house: HouseDep, caller: Caller) -> Response:
     return shown(await house.access.audit.verify())
 
 
-def _asked(account: str, query: ListQuery, start: str | None, end: str | None) -> tuple[AuditQuery, bool]:
+def _asked(house: House, account: str, query: ListQuery, start: str | None, end: str | None) -> tuple[AuditQuery, bool]:
     order = " ".join(query.order_by.split())
     if order not in _ORDERS:
         raise InvalidArgument(
@@ -75,11 +78,13 @@ def _asked(account: str, query: ListQuery, start: str | None, end: str | None) -
     now = datetime.now(UTC)
     since = now - KEPT_FOR if start is None else instants.parse(start, "startTime")
     until = now + timedelta(days=1) if end is None else instants.parse(end, "endTime")
-    return AuditQuery(account, _text(since), _text(until), _conditions(query.filter_text)), order in _NEWEST
+    conditions = _conditions(query.filter_text, partial(house.access.users.principal, account))
+    return AuditQuery(account, _text(since), _text(until), conditions), order in _NEWEST
 
 
-def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
-    found = []
+def _conditions(filter_text: str, principal_of: Callable[[str], str]) -> list[tuple[str, str, Sequence[str]]]:
+    """`principal_of` a user's id: users are called so in events and as who made something, and by e-mail here."""
+    found: list[tuple[str, str, Sequence[str]]] = []
     for term in parse(filter_text):
         column = _BY_FIELD.get(snake(term.field))
         if column is None:
@@ -88,7 +93,8 @@ def _conditions(filter_text: str) -> list[tuple[str, str, str]]:
                 field="filter",
                 hint="known: " + ", ".join(_COLUMNS),
             )
-        found.append((column, term.operator, term.value))
+        both = column == "principal" and term.operator in ("=", "!=")
+        found.append((column, term.operator, (term.value, principal_of(term.value)) if both else (term.value,)))
     return found
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from client import durations
 from client.errors import InvalidArgument
 from client.types import Deployment, DeploymentMetrics, DeploymentPage
-from engine import declare
+from engine import declare, sent_back
 from engine.api.common import (
     Body,
     Caller,
@@ -55,6 +55,7 @@ async def create(
     the base model gets no deployed model, so that its bare name does not lead here by default.
     """
     spec = declare.read(body)
+    sent_back.check_new(body)
     if disable_speculative_decoding:
         spec.draft_token_count = 0
     options = WriteOptions(
@@ -141,7 +142,10 @@ async def update(
     name = deployment_name(account, deployment_id)
     mask = update_paths(update_mask)
     options = WriteOptions(check_shape=not skip_shape_validation, check_image=not skip_image_tag_validation)
-    update_it = partial(house.fleet.update, name, declare.read(body), mask, by=caller.user, options=options)
+    changes = declare.read(body)
+    if mask is None:
+        sent_back.check_change(body, name)
+    update_it = partial(house.fleet.update, name, changes, mask, by=caller.user, options=options)
     planned = await update_it(validate_only=True)
     async with house.access.quotas.deciding:
         house.access.quotas.admit_deployment(planned)
@@ -177,7 +181,12 @@ async def undelete(account: str, deployment_id: str, body: NoBody, house: HouseD
 
 
 def _replica_count(body: Any) -> int:
-    count = object_body(body, "replicaCount").get("replicaCount", 0)
+    """What is not said is not zero: a forgotten field would stop what serves. The official SDKs say their zeros."""
+    count = object_body(body, "replicaCount").get("replicaCount")
+    if count is None:
+        raise InvalidArgument(
+            "replicaCount is missing", field="replicaCount", hint='say how many: {"replicaCount": 0} stops all of them'
+        )
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise InvalidArgument("replicaCount must be a whole number of 0 or more", field="replicaCount")
     return count

@@ -26,6 +26,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from client import durations, instants
+from client.enums import said
 from client.errors import InvalidArgument
 from client.wire import Wire
 from engine.wire_paths import Leaf, find, reader
@@ -189,6 +190,7 @@ def _has(leaf: Leaf, path: str, value: str) -> Holds:
 
 def _compared(leaf: Leaf, path: str, comparator: str, value: str) -> Holds:
     if leaf.kind is str and comparator in ("=", "!="):
+        _check_known(leaf, path, value)
         return _alike(leaf, value, negated=comparator == "!=")
     wanted, zero = _literal(leaf, path, comparator, value)
     compare, negative, value_of = _ORDERS[comparator], comparator == "!=", reader(leaf)
@@ -200,6 +202,16 @@ def _compared(leaf: Leaf, path: str, comparator: str, value: str) -> Holds:
         return negative if found is None else compare(found, wanted)
 
     return holds
+
+
+def _check_known(leaf: Leaf, path: str, value: str) -> None:
+    """A name that an enum does not have would quietly hold for nothing, or for all; "" is one that is not set."""
+    if not leaf.known or value in ("", *leaf.known) or "*" in value:
+        return
+    folded = {name.casefold(): name for name in leaf.known}
+    near = difflib.get_close_matches(value.casefold(), folded, n=1)
+    hint = f"did you mean {folded[near[0]]}?" if near else f"known: {', '.join(said(leaf.known))}"
+    raise _bad(f"{value[:60]!r} is no value of {path!r}", hint)
 
 
 def _alike(leaf: Leaf, value: str, *, negated: bool) -> Holds:

@@ -66,7 +66,7 @@ _ERROR = {
 
 _SMALL_BODIES: dict[str, Any] = {
     "ScaleBody": {
-        "type": "object", "additionalProperties": False,
+        "type": "object", "required": ["replicaCount"], "additionalProperties": False,
         "properties": {"replicaCount": {"type": "integer", "minimum": 0, "maximum": 1000}},
     },
     "NoBody": {"type": "object", "additionalProperties": False},

@@ -67,7 +67,7 @@ def check(limits: Limits, up_s: float | None, down_s: float | None, zero_s: floa
     # `not (a >= b)` rather than `a < b`: NaN is refused as well.
     if zero_s is not None and zero_s != 0 and not (limits.min_zero_s <= zero_s < float("inf")):
         least, default = spell(limits.min_zero_s), span(limits.defaults.zero_s)
-        sentence = f"must be at least {least} (0 means the default of {default}), is {_exact(zero_s)}"
+        sentence = f"must be at least {least} (0 means the default of {default})"
         problems.append((ZERO_FIELD, sentence))
     return problems
 
@@ -75,12 +75,7 @@ def check(limits: Limits, up_s: float | None, down_s: float | None, zero_s: floa
 def _check_span(field: str, value_s: float | None, most_s: float) -> list[Problem]:
     if value_s is None or 0 <= value_s <= most_s:
         return []
-    return [(field, f"must be from 0s to {span(most_s)}, is {_exact(value_s)}")]
-
-
-def _exact(seconds: float) -> str:
-    """As `span`, but never rounded to the very limit it missed: 299.7 s is `299.7s`, not `5m`."""
-    return span(seconds) if seconds % 1 == 0 else f"{seconds:.10g}s"
+    return [(field, f"must be from 0s to {span(most_s)}")]
 
 
 def spell(seconds: float) -> str:

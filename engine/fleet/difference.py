@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
-from client.types import Deployment
+from client import durations
+from client.types import Deployment, Wire
 
 _SETTINGS = ("autoscalingPolicy", "loadTargets", "firedeck", "autoTune")  # numbers, switches, durations: no long text
 
@@ -22,9 +24,21 @@ def counts(deployment: Deployment) -> str:
 
 def difference(former: Deployment, new: Deployment) -> str:
     """The changed fields by name, short ones with their values: an event is no place for long texts or secrets."""
-    before, after = _flat(former.to_wire()), _flat(new.to_wire())
+    before, after = _flat(_wire(former)), _flat(_wire(new))
     changed = [n for n in {**before, **after} if before.get(n) != after.get(n) and n != "updateTime"]
     return ", ".join(_change(n, before.get(n), after.get(n)) for n in changed) or "nothing changed"
+
+
+def _wire(message: Wire) -> dict[str, Any]:
+    """As on the wire, but lengths of time as they are written and shown: `1m30s`, not `90s`."""
+    wire = message.to_wire()
+    for name, field in type(message).model_fields.items():
+        value, key = getattr(message, name), field.alias or name
+        if isinstance(value, timedelta):
+            wire[key] = durations.to_go(value)
+        elif isinstance(value, Wire):
+            wire[key] = _wire(value)
+    return wire
 
 
 def _flat(wire: dict[str, Any]) -> dict[str, Any]:

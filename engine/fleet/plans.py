@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from client.addon_types import DeploymentShapeVersion
+from client.enums import SIMULATED_LABEL
 from client.errors import FiredeckError, InvalidArgument
 from client.names import Name
 from client.types import Deployment
@@ -18,8 +19,6 @@ from engine.placement.port import Driver
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, judged, reshaped
 from engine.units import gib
-
-SIMULATED_LABEL = "firedeck.simulated"
 
 
 class Plans:

@@ -70,8 +70,8 @@ def files_in(folder: Path) -> dict[str, Path]:
     found = {name: folder / name for name in (CONFIG, WEIGHTS, PICKLE) if (folder / name).exists()}
     if CONFIG not in found:
         raise InvalidArgument(
-            f"{folder} holds no {CONFIG}, so it is no adapter as PEFT saves one", field="file",
-            hint="give such a folder, or a GGUF file",
+            f"{folder} holds neither a model (config.json) nor an adapter ({CONFIG})", field="file",
+            hint="give a folder as transformers or PEFT save one, or a GGUF file",
         )  # fmt: skip
     return found
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -24,6 +24,10 @@ from client.errors import InvalidArgument
 _VARIABLE = re.compile(r"\{([a-z_.]+)(?:=([^}]+))?\}")
 _NAME = re.compile(r"\{\w+\}")
 _SEGMENT = r"[^/]+"
+_WHOLE = (
+    FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Binding:
         body = fields.pop(_camel(self.body), {}) if self.body else None
         left = {field: value for field, value in fields.items() if field not in named}
         if self.body == "*":
-            return Request(self.verb, path, (), left)
+            return Request(self.verb, path, (), _zeros(message) | left)
         return Request(self.verb, path, tuple(_flat("", left)), body)
 
 
@@ -74,6 +78,17 @@ def binding_of(method: MethodDescriptor) -> Binding | None:
     if verb is None or verb == "custom":
         return None
     return Binding(verb.upper(), getattr(rule, verb), rule.body)
+
+
+def _zeros(message: Message) -> dict[str, int]:
+    """The whole numbers that protojson leaves out as 0: in a request of which they are all, 0 is what was asked."""
+    fields = message.DESCRIPTOR.fields
+    return {_camel(one.name): 0 for one in fields if one.cpp_type in _WHOLE and _is_plain(one)}
+
+
+def _is_plain(field: FieldDescriptor) -> bool:
+    """Whether nothing tells its zero from its absence, and it is one value."""
+    return not field.has_presence and not field.is_repeated
 
 
 def _filled(message: Message, field: str, pattern: str) -> str:

@@ -51,16 +51,17 @@ class AuditRecord:
 class AuditQuery:
     """Which rows: of an account, from `start` until before `end` (ISO 8601, UTC), with `conditions` on columns.
 
-    A condition is (column, operator, value), the operator one of `=`, `!=` and `:` (has, ignoring case).
+    A condition is (column, operator, values), the operator one of `=` (to one of them), `!=` (to any) and `:` (has the
+    only one, ignoring case).
     """
 
     account: str
     start: str
     end: str
-    conditions: Sequence[tuple[str, str, str]] = ()
+    conditions: Sequence[tuple[str, str, Sequence[str]]] = ()
 
 
-_CONDITION = {"=": "{c} = :v{n}", "!=": "{c} <> :v{n}", ":": "instr(lower({c}), lower(:v{n})) > 0"}
+_CONDITION = {"=": "{c} IN ({v})", "!=": "{c} NOT IN ({v})", ":": "instr(lower({c}), lower({v})) > 0"}
 AUDIT_COLUMNS = frozenset({"principal", "method", "message", "resource", "code", "key_id", "client_ip"})
 _ANY_SEQ = 2**62
 
@@ -178,8 +179,9 @@ def _where(query: AuditQuery) -> tuple[str, dict[str, Any]]:
     """SQL of column names and parameters, and the parameters' values."""
     params: dict[str, Any] = {"account": query.account, "start": query.start, "end": query.end}
     parts = []
-    for number, (column, operator, value) in enumerate(query.conditions):
+    for number, (column, operator, values) in enumerate(query.conditions):
         assert column in AUDIT_COLUMNS
-        parts.append("AND " + _CONDITION[operator].format(c=column, n=number))
-        params[f"v{number}"] = value
+        named = {f"v{number}_{place}": value for place, value in enumerate(values)}
+        parts.append("AND " + _CONDITION[operator].format(c=column, v=", ".join(f":{name}" for name in named)))
+        params |= named
     return " ".join(parts), params

@@ -101,6 +101,10 @@ async def test_service_accounts_stand_there_under_their_own_address(own: Home, a
     [found] = await admin.audit_logs.list(filter='email="ci-bot@local.sa.fireworks.ai"')
     assert found.message == "CreateDeployment"
     assert (await admin.deployments.get("chat")).created_by == "ci-bot"
+    by_id = await admin.audit_logs.list(filter="principal=ci-bot")
+    assert [(e.id, e.principal) for e in by_id] == [(found.id, "ci-bot@local.sa.fireworks.ai")]
+    others = await admin.audit_logs.list(filter="principal!=ci-bot")
+    assert {e.principal for e in others} == {"admin"}
 
 
 @pytest.mark.parametrize(

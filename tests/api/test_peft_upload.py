@@ -87,7 +87,7 @@ async def test_a_folder_that_cannot_be_served_leaves_nothing_behind(own: Home, f
     (folder / "adapter_config.json").unlink()
     async with own.http(own.admin_key) as http:
         body = {"modelId": "mine", "file": str(folder), "baseModel": SMOLLM2}
-        assert "holds no adapter_config.json" in (await http.post(FILES, json=body)).text
+        assert "nor an adapter (adapter_config.json)" in (await http.post(FILES, json=body)).text
         assert (await http.get(f"{MODELS}/mine")).status_code == 404
     assert not own.engine.house.uploads.converted("accounts/local/models/mine").exists()
 

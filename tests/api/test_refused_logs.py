@@ -71,7 +71,7 @@ async def test_a_flood_is_a_few_records_with_the_whole_number_and_a_trail_that_h
     async with home(tmp_path) as second, second.client() as admin:  # what was not yet summed up is, at the end
         found = [e.status.message if e.status else "" for e in await refused(admin) if e.client_ip == THIEF]
         rows = await second.engine.house.access.records.audit_page(
-            AuditQuery("local", "", "9999", [("message", ":", "Refuse")]), cursor=None, limit=50, newest_first=True
+            AuditQuery("local", "", "9999", [("message", ":", ["Refuse"])]), cursor=None, limit=50, newest_first=True
         )
         assert {row.trail for row in rows} == {REFUSALS}
         assert (await admin.audit_logs.verify()).valid

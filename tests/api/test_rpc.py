@@ -257,6 +257,7 @@ def test_a_binding_says_where_every_field_goes(tmp_path: Path) -> None:
     assert changed.body == {"name": "accounts/a/deployments/d", "enableAddons": True}
     scaled = asked("ScaleDeployment", name="accounts/a/deployments/d", replica_count=2)
     assert (scaled.path, scaled.query, scaled.body) == ("/v1/accounts/a/deployments/d:scale", (), {"replicaCount": 2})
+    assert asked("ScaleDeployment", name="accounts/a/deployments/d").body == {"replicaCount": 0}  # all there is of 0
     assert bindings.binding_of(service.methods_by_name["GetBalance"]) is None
     odd = asked("GetDeployment", name="accounts/a/deployments/x?y#z ü")
     assert odd.path == "/v1/accounts/a/deployments/x%3Fy%23z%20%C3%BC"

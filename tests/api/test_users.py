@@ -127,6 +127,10 @@ async def test_a_service_account_is_told_that_its_keys_are_made_by_admins(own: H
     assert "CreateApiKey for the service account 'ci-bot' needs the role admin" in told.message
     assert "keys of service accounts are made and deleted by admins" in told.text
     assert "--role" not in told.text
+    async with own.client(await own.person("ci-bot", CONTRIBUTOR)) as bot:
+        with pytest.raises(PermissionDenied) as refused:
+            await bot.users.update("ci-bot", UserSpec(display_name="x"))
+    assert ("UpdateUser" in refused.value.text, "keys of" in refused.value.text) == (True, False)
 
 
 async def test_nobody_is_advised_to_be_made_an_admin(own: Home, admin: Client) -> None:

@@ -10,7 +10,7 @@ import click
 from click.testing import CliRunner
 
 from client.cli import output
-from client.cli.deployment_settings import settings, spec
+from client.cli.deployment_settings import settings, settings_of, spec
 from client.cli.main import main
 from client.types import AutoscalingPolicy, AutoTune, ColdOptions, Deployment, Model, Placement, Status
 
@@ -37,7 +37,7 @@ def test_every_setting_is_a_flag_quoted_for_a_shell() -> None:
 def test_of_a_deployment_there_are_those_that_make_another_one_like_it() -> None:
     create = main.commands["deployment"].commands["create"]  # type: ignore[attr-defined]
     taken = {flag for option in create.params for flag in (*option.opts, *option.secondary_opts)}
-    shown = output.as_flags(CHAT, only=taken)
+    shown = output.as_flags(settings_of(CHAT), only=taken)
     seen: list[dict[str, Any]] = []
 
     @click.command()
@@ -51,6 +51,21 @@ def test_of_a_deployment_there_are_those_that_make_another_one_like_it() -> None
     for field in ("display_name", "max_replica_count", "autoscaling_policy", "placement", "auto_tune", "enable_addons"):
         assert getattr(made, field) == getattr(CHAT, field), field
     assert "--state" not in shown
+
+
+def test_where_it_runs_and_what_the_engine_notes_is_no_setting_of_it() -> None:
+    labels = {"team": "search", "firedeck.simulated": "true", "firedeck.precision": "the fastest"}
+    runs = CHAT.model_copy(update={"region": "AP_TOKYO_1", "spot": True, "annotations": labels})
+    shown = shlex.split(output.as_flags(settings_of(runs)))
+    assert {"--region=EUROPE", "--preemptible", "--annotations=team=search"} <= set(shown)
+    assert not [flag for flag in shown if flag.startswith(("--spot", "--no-", "--region=AP"))]
+    assert "--region=EUROPE" in output.as_flags(runs)
+    assert "--annotations" not in output.as_flags(settings_of(CHAT))
+
+
+def test_lengths_of_time_are_written_as_text_shows_them() -> None:
+    policy = AutoscalingPolicy(scale_up_window=timedelta(seconds=90.5), scale_down_window=timedelta(minutes=10))
+    assert output.as_flags(policy) == "--scale-up-window=1m30.5s --scale-down-window=10m0s"
 
 
 def test_a_list_has_one_line_each() -> None:

@@ -246,6 +246,12 @@ def test_a_verb_before_what_cannot_have_it_done_is_told_what_can(words, told):
     assert "deployment" in said.partition("goes with ")[2]
 
 
+def test_a_key_option_that_is_empty_is_told_as_that_and_asks_nobody():
+    shown = CliRunner().invoke(main, ["list", "deployments", "--api-key", "", "--base-url", "http://127.0.0.1:9"])
+    assert shown.exit_code == 1
+    assert shown.output.startswith("error: no API key was given: --api-key is empty")
+
+
 def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
     shown = CliRunner().invoke(
         main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", "http://127.0.0.1:9"]

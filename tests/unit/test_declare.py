@@ -205,6 +205,17 @@ def test_an_own_option_is_kept_beside_the_others_and_needs_no_new_replicas(own):
     assert policy_of(after).panic is own.get("panic", True)
 
 
+@pytest.mark.parametrize(
+    ("window", "given", "told"),
+    [
+        ("scaleToZeroWindow", "299.7s", "4m59.7s"), ("scaleToZeroWindow", "1us", "1µs"),
+        ("scaleUpWindow", "3600.1s", "1h0m0.1s"), ("scaleDownWindow", "120m", "2h0m0s"),
+    ],
+)  # fmt: skip
+def test_a_window_out_of_limits_is_told_exactly_as_go_writes_it(window, given, told):
+    assert refusal({"autoscalingPolicy": {window: given}}).message.endswith(f", is {told}")
+
+
 def test_a_scale_to_zero_window_of_zero_means_the_default():
     assert made(autoscalingPolicy={"scaleToZeroWindow": "0s"}).autoscaling_policy.scale_to_zero_window == 60 * MINUTE
 
@@ -252,6 +263,20 @@ def test_output_only_fields_are_ignored_so_that_what_was_got_can_be_sent_back():
     assert not sent_back.model_fields_set & OUTPUT_ONLY
     assert (sent_back.state, sent_back.replica_count, sent_back.name) == ("STATE_UNSPECIFIED", None, "")
     assert declare.update(shown, sent_back, None, 8192, PRODUCT) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"displayName": "a", "display_name": "b"}, "displayName"),
+        ({"min_replica_count": 1, "minReplicaCount": 1}, "minReplicaCount"),
+        ({"autoscaling_policy": {"scaleUpWindow": "3s", "scale_up_window": "4s"}}, "autoscalingPolicy.scaleUpWindow"),
+    ],
+)  # fmt: skip
+def test_a_field_in_both_spellings_is_given_twice_and_not_unknown(body, field):
+    with pytest.raises(InvalidArgument, match="given twice") as refused:
+        declare.read(body)
+    assert refused.value.field == field
 
 
 def test_a_lone_surrogate_is_refused_and_not_stored():

@@ -1,4 +1,4 @@
-"""What events say of an update: values as on the wire, old and new, and no long text."""
+"""What events say of an update: values as they are written, old and new, and no long text."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def made(**fields: object) -> Deployment:
         (
             {}, {"autoscalingPolicy": {"scaleUpWindow": "20s"}},
             "autoscalingPolicy.scaleUpWindow 30s -> 20s",
+        ),
+        (
+            {}, {"autoscalingPolicy": {"scaleDownWindow": "90.5s"}},
+            "autoscalingPolicy.scaleDownWindow 10m0s -> 1m30.5s",
         ),
         (
             {}, {"autoscalingPolicy": {"loadTargets": {"default": 0.5, "concurrent_requests": 2}}},

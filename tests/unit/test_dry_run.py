@@ -27,6 +27,7 @@ THERE = {
 # Every command that changes something, and what is told of the change that it would make.
 COMMANDS = {
     "api-key create --key-name laptop --user ada": "Display Name: laptop",
+    "api-key create --display-name laptop --user ada": "Display Name: laptop",
     "api-key delete k1 --user ada": "Prefix: fd_1",
     "deployed-model update x --default": "Default: unset -> true",
     "deployment create m --deployment-id new-one --max-replica-count 4": "Max Replica Count: 4",

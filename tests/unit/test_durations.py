@@ -80,6 +80,12 @@ def test_what_is_finer_than_a_microsecond_is_refused_and_never_cut_off(text):
     assert refused.value.field == "scaleUpWindow"
 
 
+@pytest.mark.parametrize("text", ["1000000000000h", "-3000000h", "9223372036854775808ns"])
+def test_what_is_longer_than_go_counts_is_too_long_and_no_other_fault(text):
+    with pytest.raises(InvalidArgument, match="is too long"):
+        parse(text)
+
+
 @pytest.mark.parametrize("text", ["9" * 5000 + "s", "0." + "1" * 5000 + "s", "9" * 1_000_000, "1s" * 100_000])
 def test_an_endless_duration_is_refused_and_not_repeated_in_the_refusal(text):
     with pytest.raises(InvalidArgument) as refused:

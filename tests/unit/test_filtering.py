@@ -177,3 +177,22 @@ def test_an_unknown_field_is_refused_with_the_one_that_was_meant(field: str, hin
     with pytest.raises(InvalidArgument) as refused:
         compiled(f"{field}=x", Deployment)
     assert (refused.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("state=READDY", "did you mean READY?"), ("NOT state=ready", "did you mean READY?"),
+        ("placement.region=MARS", "known: "), ("firedeck.cold_policy!=hol", "did you mean hold?"),
+        ("precision=FP7", "did you mean FP"),
+    ],
+)  # fmt: skip
+def test_a_name_that_an_enum_does_not_have_is_refused_and_finds_no_empty_list(text, hint):
+    with pytest.raises(InvalidArgument, match="is no value of") as refused:
+        compiled(text, Deployment)
+    assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["state=READY", "state=R*", 'accelerator_type=""', "firedeck.cold_policy!=hold"])
+def test_the_names_of_an_enum_their_parts_and_none_are_taken(text):
+    assert holds(text)

@@ -391,3 +391,25 @@ def test_the_local_engines_key_goes_to_it_alone(local):
     assert Context.resolve().api_key == "from-file"
     assert Context.resolve("http://elsewhere").api_key == ""
     assert Context.resolve("http://127.0.0.1:8700/inference/v1").api_key == "from-file"
+
+
+@pytest.mark.parametrize("url", ["foo", "foo:8700", "ftp://foo", "localhost:8700"])
+def test_what_is_no_url_of_an_engine_is_told_before_it_is_asked(url):
+    with pytest.raises(errors.InvalidArgument, match="is not a URL") as refused:
+        Transport(url, "k")
+    assert refused.value.hint == "write http://HOST:PORT"
+
+
+async def test_who_gets_no_answer_is_told_of_the_simulated_fleet_of_the_same_folder(tmp_path, monkeypatch):
+    for name in ("FIREWORKS_BASE_URL", "FIREWORKS_API_KEY", "FIREDECK_API_KEY", "FIREDECK_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    assert not Context.resolve().absent_note
+    (tmp_path / "simulated").mkdir()
+    (tmp_path / "simulated" / "engine.url").write_text("http://127.0.0.1:9700\n")
+    assert not Context.resolve("http://elsewhere", "k").absent_note
+    (tmp_path / "engine.url").write_text("http://127.0.0.1:9\n")
+    async with Client(Context.resolve()) as client:
+        with pytest.raises(errors.Unavailable) as absent:
+            await client.deployments.list()
+    assert f"http://127.0.0.1:9700: FIREDECK_DATA_DIR={tmp_path}/simulated" in (absent.value.hint or "")

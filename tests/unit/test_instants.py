@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +15,9 @@ from pydantic import ValidationError
 
 from client import instants
 from client.access_types import ApiKeySpec
-from client.cli.instants import INSTANT
+from client.cli.instants import INSTANT, UTC_INSTANT
 from client.errors import InvalidArgument
+from client.stages import local_time
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GOOD = [
@@ -94,7 +98,7 @@ def test_whatever_is_written_is_an_instant_or_a_refusal(text: str) -> None:
 def test_messages_and_options_read_it_the_same_way(text: str, expected: datetime) -> None:
     assert ApiKeySpec.model_validate({"expireTime": text}).expire_time == expected
     assert ApiKeySpec.model_validate_json(f'{{"expireTime": "{text}"}}').expire_time == expected
-    assert INSTANT.convert(text, None, None) == expected
+    assert UTC_INSTANT.convert(text, None, None) == expected
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,33 @@ def test_a_message_refuses_what_is_no_instant_and_says_how_to_write_one(value: o
 def test_a_clock_s_own_instant_is_taken_as_it_is_and_one_without_a_zone_as_utc() -> None:
     for at in (NOON, NOON.replace(tzinfo=None), NOON.astimezone(timezone(timedelta(hours=5)))):
         assert ApiKeySpec(expire_time=at).expire_time == NOON
+
+
+@pytest.fixture(params=["UTC0", "EST5EDT,M3.2.0,M11.1.0", "IST-5:30"])
+def here(request: pytest.FixtureRequest) -> Iterator[str]:
+    """This machine's zone, as POSIX writes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.parametrize("at", [NOON, NOON.replace(month=7, day=15)])
+def test_a_time_that_the_command_line_prints_is_taken_back_by_it_and_by_filters(here: str, at: datetime) -> None:
+    printed = local_time(at)
+    assert " " not in printed
+    assert INSTANT.convert(printed, None, None) == UTC_INSTANT.convert(printed, None, None) == at
+    assert instants.parse(printed) == at
+
+
+def test_a_time_without_a_zone_is_this_machines_as_those_that_are_printed(here: str) -> None:
+    assert INSTANT.convert(NOON.astimezone().strftime("%Y-%m-%d %H:%M:%S"), None, None) == NOON
+    assert INSTANT.convert("2026-01-31", None, None) == datetime(2026, 1, 31).astimezone()
+    assert UTC_INSTANT.convert("2026-01-31 12:00", None, None) == NOON, "what is counted by days of UTC"
+
+
+def test_what_is_no_time_is_refused_with_whose_zone_it_would_be() -> None:
+    for kind, zone in ((INSTANT, "this machine's time"), (UTC_INSTANT, "UTC")):
+        with pytest.raises(click.BadParameter, match=zone):
+            kind.convert("soon", None, None)

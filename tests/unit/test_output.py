@@ -53,6 +53,13 @@ def test_a_deployment_starts_with_its_name_and_ends_with_what_to_put_into_a_requ
     assert "Min Replica Count: 0" in lines
 
 
+def test_who_may_lose_its_places_is_told_in_either_word_and_nobody_else():
+    for declared in ({"preemptible": True}, {"spot": True}):
+        assert "Preemptible: true" in deployment_text.text(CHAT.model_copy(update=declared)).splitlines()
+    for declared in ({}, {"preemptible": False, "spot": False}):
+        assert "Preemptible" not in deployment_text.text(CHAT.model_copy(update=declared))
+
+
 def test_speculation_is_shown_where_it_was_declared_and_only_there():
     drafted = CHAT.model_copy(update={"draft_model": "accounts/fireworks/models/small", "draft_token_count": 4})
     looked_up = CHAT.model_copy(update={"ngram_speculation_length": 3, "draft_token_count": 0})

@@ -42,6 +42,10 @@ def test_the_example_file_is_read_whole():
         (ONE + "[[outage]]\nfrom = '1h'", "until"), (ONE + "[latency]\ntokens_per_second = 0", "more than 0"),
         (ONE + "[[model]]\nid = 'X'", "id"), (ONE + "[latency.NVIDIA_L4_24GB]\nspeed = 3", "speed"), ("[[", "TOML"),
         ("start_delay = 'soon'\n" + ONE, "duration"), ("node = 3", "[[node]]"), ("latency = 3\n" + ONE, "no table"),
+        ("start_delay = '-3s'\n" + ONE, "no time goes backwards"),
+        ("[[node]]\nname = 'A b/c'", "letters, digits"), ("[[node]]\nname = 'a'\naccelerators = 3", "say of which"),
+        (ONE + "[[stockout]]\nuntil = '1h'\nnode = 'nope'", "[[stockout]] of node = 'nope' concerns no node"),
+        (ONE + "[[outage]]\nuntil = '1h'\nregion = 'AP_TOKYO_2'", "[[outage]] of region = 'AP_TOKYO_2'"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_is_named(text, said):
@@ -111,7 +115,9 @@ def test_an_outage_ends_what_runs_there_and_what_is_placed_before_the_next_one()
 
 
 def test_what_concerns_other_nodes_leaves_this_one_alone():
-    sky = cloud(ONE + "[[stockout]]\nuntil = '1h'\nregion = 'EU_PARIS_1'\n[[outage]]\nuntil = '1h'\nnode = 'b'")
+    other = ONE.replace('"a"', '"b"').replace("US_IOWA_1", "EU_PARIS_1")
+    closed = "[[stockout]]\nuntil = '1h'\nregion = 'EU_PARIS_1'\n[[outage]]\nuntil = '1h'\nnode = 'b'"
+    sky = cloud(ONE + other + closed)
     assert sky.place("r", NEED, 0.0).node == "a"
 
 

@@ -50,7 +50,10 @@ class Table:
             return default
         if value is None:
             raise self.bad(key, "is missing")
-        return durations.parse(value, key).total_seconds()
+        seconds = durations.parse(value, key).total_seconds()
+        if seconds < 0:
+            raise self.bad(key, f"is {value}, and no time goes backwards")
+        return seconds
 
     def size(self, key: str, default: int | None = None) -> int:
         value = self.text(key)

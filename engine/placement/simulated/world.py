@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -57,6 +57,7 @@ from engine.placement.port import REGION_UNSPECIFIED
 from engine.placement.simulated.table import Table
 
 NODES_MAX = 100_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ def parse(text: str) -> World:
     closures = [
         _closure(t, fatal=fatal) for key, fatal in (("stockout", False), ("outage", True)) for t in top.tables(key)
     ]
+    _check_concerned(closures, nodes)
     world = World(
         nodes=nodes,
         seed=int(top.number("seed", 0)),
@@ -187,6 +189,8 @@ def _nodes(table: Table) -> list[VirtualNode]:
     name, count = table.text("name"), int(table.number("count", 1, NODES_MAX))
     if name is None:
         raise table.bad("name", "is missing")
+    if not _NAME.fullmatch(name):
+        raise table.bad("name", f"is {name!r:.60}: it must be letters, digits, '.', '_' and '-', 63 at most")
     kind = table.text("accelerator_type", ACCELERATOR_TYPES[1:])
     node = VirtualNode(
         name=name,
@@ -200,9 +204,21 @@ def _nodes(table: Table) -> list[VirtualNode]:
         preemptions_per_day=table.number("preemptions_per_day", 0.0),
     )
     table.nothing_else()
+    if node.accelerators and kind is None:
+        raise table.bad("accelerators", f"is {node.accelerators}, of no accelerator_type: say of which")
     facts = {one.name: getattr(node, one.name) for one in fields(node)}
     names = [name] if count == 1 else [f"{name}-{n}" for n in range(1, count + 1)]
     return [VirtualNode(**{**facts, "name": one}) for one in names]
+
+
+def _check_concerned(closures: Sequence[Closure], nodes: Sequence[VirtualNode]) -> None:
+    """One that concerns no node would never take effect: a typo."""
+    for one in closures:
+        if not any(one.concerns(node) for node in nodes):
+            told = {"node": one.node, "region": one.region, "accelerator_type": one.accelerator_type}
+            said = ", ".join(f"{key} = {value!r:.60}" for key, value in told.items() if value)
+            table = "outage" if one.fatal else "stockout"
+            raise InvalidArgument(f"[[{table}]] of {said} concerns no node", field=table, hint="name what a node has")
 
 
 def _memory_of(kind: str | None) -> int:
