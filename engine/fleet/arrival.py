@@ -78,7 +78,7 @@ class Arrival:
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
-        await self._rooms.store.put_replica(replace(record, pid=placed.pid, created_at=began))
+        await self._rooms.notes.replica(replace(record, pid=placed.pid, created_at=began))
         if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
             await self._announce(
                 "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
@@ -92,7 +92,7 @@ class Arrival:
             replica.id, template.deployment, template.generation, str(self._rooms.driver.socket_of(replica.id)),
             replica.key, None, min(began, since or began), need.accelerators, need.threads,
         )  # fmt: skip
-        await self._rooms.store.put_replica(record)
+        await self._rooms.notes.replica(record)
         return record
 
     def _short_s(self, since: float | None) -> float:

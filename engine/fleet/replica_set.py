@@ -294,5 +294,5 @@ class ReplicaSet:
             self._rooms.driver.forget(replica.placed)
             self._rooms.line.lodgers.gone(replica.id)
             self._rooms.line.freed()
-        await self._rooms.store.drop_replica(replica.id)
+        await self._rooms.notes.replica_gone(replica.id)
         self._wake()

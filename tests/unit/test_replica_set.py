@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from client.errors import Unavailable
 from engine.clock import FakeClock
 from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
@@ -20,6 +19,7 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.library import Library
 from engine.placement.port import Node, Placed
+from engine.store.store import Statement
 from engine.telemetry.replica_figures import ReplicaFigures
 
 NEW, OLD = "new", "old"
@@ -54,7 +54,9 @@ class Nowhere:
 
 
 class Forgetful:
-    async def drop_replica(self, replica: str) -> None:
+    """A store that takes everything."""
+
+    async def transact(self, statements: list[Statement]) -> None:
         return
 
 
@@ -352,11 +354,11 @@ async def test_a_step_that_fails_is_told_once_the_others_are_done(house, monkeyp
     for name in ("a", "b"):
         add(house, name, Stage.STOPPING)
 
-    async def drop_replica(self: Forgetful, replica: str) -> None:
-        if replica == "a":
-            raise Unavailable("the disk is full")
+    def forget(self: Nowhere, placed: Placed) -> None:
+        if placed.replica == "a":
+            raise OSError("its socket cannot be removed")
 
-    monkeypatch.setattr(Forgetful, "drop_replica", drop_replica)
-    with pytest.raises(Unavailable):
+    monkeypatch.setattr(Nowhere, "forget", forget)
+    with pytest.raises(OSError, match="its socket"):
         await house.set.do_all([(Step(Do.BURY, name), TEMPLATE) for name in ("a", "b")])
     assert list(house.set) == []

@@ -33,7 +33,7 @@ from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement import fit
 from engine.placement.port import Driver, Launch, Node, Placed, Stockout
-from engine.store.store import ReplicaRecord, Store
+from engine.store.store import ReplicaRecord, Statement, Store
 from engine.telemetry.replica_figures import ReplicaFigures
 from tests.processes import PATIENCE_S, SMOLLM2
 
@@ -106,11 +106,8 @@ class Notebook:
     def __init__(self) -> None:
         self.records: list[ReplicaRecord] = []
 
-    async def put_replica(self, record: ReplicaRecord) -> None:
-        self.records.append(record)
-
-    async def drop_replica(self, replica: str) -> None:
-        return
+    async def transact(self, statements: list[Statement]) -> None:
+        self.records += [ReplicaRecord(**row) for name, row in statements if name == "put_replica"]
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ class SimulatedDriver:
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._endings: dict[str, str] = {}
+        self._unkept: dict[str, Kept] = {}  # by replica: what the disk has not taken yet
         self._started = 0
         self._run_dir = sockets.open_folder(data_dir)
         self._orphan_timeout_s = orphan_timeout_s
@@ -102,11 +103,11 @@ class SimulatedDriver:
         self._started += 1
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
-            records.write(placed.socket, Kept(launch, spot, placed.pid))
+            self._keep(placed.socket, Kept(launch, spot, placed.pid))
             await self._stand(launch, spot, placed)
         except BaseException:
             self.cloud.release(launch.replica)
-            records.drop(placed.socket)
+            self._drop(placed)
             raise
         return placed
 
@@ -143,7 +144,7 @@ class SimulatedDriver:
         if force:
             self._end(placed.replica, "[simulated] killed by signal 9 (SIGKILL)")
         elif not running.app.draining:
-            records.drop(placed.socket)  # what has been told to end ends, with or without an engine
+            self._drop(placed)  # what has been told to end ends, with or without an engine
             running.app.draining, running.stop_by = True, self._now() + DRAIN_S
 
     def forget(self, placed: Placed) -> None:
@@ -174,14 +175,26 @@ class SimulatedDriver:
         self.cloud.release(replica)
         if running is not None:
             self._endings[replica] = ending
-            records.drop(running.placed.socket)
+            self._drop(running.placed)
             running.cut()
+
+    def _keep(self, socket: Path, kept: Kept) -> None:
+        """For the next engine. A disk that is full keeps no replica from standing: it is tried again."""
+        if not records.write(socket, kept):
+            self._unkept[kept.launch.replica] = kept  # until it is written, a kill of this engine is its end
+
+    def _drop(self, placed: Placed) -> None:
+        self._unkept.pop(placed.replica, None)
+        records.drop(placed.socket)
 
     def _beat(self) -> None:
         """This engine is there: written down every second, while it is asked for its replicas."""
         if self._now() - self._beat_at >= BEAT_EVERY_S:
             self._beat_at = self._now()
             records.beat(self._run_dir, Beat(self._wall(), self._now()))
+            unkept, self._unkept = self._unkept, {}
+            for replica, kept in unkept.items():
+                self._keep(self.socket_of(replica), kept)
 
     def _wall(self) -> float:
         return self._clock.wall().timestamp()
