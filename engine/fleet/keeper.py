@@ -69,7 +69,7 @@ class Keeper:
         self._looked_at = rooms.clock.monotonic()
         self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
-        self.forgotten = False  # it is gone for good, with its events: one of the same name must not inherit any
+        self.forgotten = False  # it is gone for good: one of the same name must not be taken for it
 
     @property
     def deployment(self) -> Deployment:

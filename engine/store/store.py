@@ -128,14 +128,14 @@ class Store:
         ]
 
     async def drop_deployment(self, name: str) -> None:
-        """The deployment, its events and what was deployed on it: one made later under the same name must not inherit
-        them."""
+        """The deployment and what was deployed on it: one made later under the same name must not inherit them. Its
+        events stay for as long as all do, for whoever asks what became of it."""
         of, named = {"deployment": name}, {"name": name}
         await self._run(
             self._transact,
             [
-                ("drop_deployment", named), ("drop_events_of", of), ("drop_served_settings", named),
-                ("drop_deployed_models_of", of), ("drop_faults", named),
+                ("drop_deployment", named), ("drop_served_settings", named), ("drop_deployed_models_of", of),
+                ("drop_faults", named),
             ],
         )  # fmt: skip
 
@@ -213,7 +213,8 @@ class Store:
         await self._run(self._transact, [("add_event", row), prune_events()])
 
     async def events_of(self, deployment: str, after: int, limit: int) -> list[Event]:
-        """The newest `limit` events of a deployment after `after`, oldest first."""
+        """The newest `limit` events of a deployment after `after`, oldest first: of the last one of this name, be it
+        gone. Those of former ones stand among its account's."""
         page = {"deployment": deployment, "after": after, "limit": limit}
         return [Event.model_validate(row) for row in await self._read("events_of", page)]
 

@@ -125,4 +125,16 @@ async def test_whoever_has_something_to_tell_of_one_that_is_gone_leaves_it_to_th
     keeper = made.fleet.get(D)
     await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
     await keeper.announce("Warning", "RequestQuarantined", "a request ended two replicas")  # it was still under way
-    assert await made.store.events_of(D, 0, 10) == []
+    reasons = [event.reason for event in await made.store.events_of(D, 0, 10)]
+    assert reasons[-1] == "Deleted", "what became of it can be read, and nothing comes after its end"
+
+
+async def test_what_became_of_one_that_is_gone_can_be_read_and_is_not_told_of_one_made_later(made):
+    await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
+    gone = await made.store.events_of(D, 0, 50)
+    assert [gone[0].reason, gone[-1].reason] == ["Created", "Deleted"]
+    await make(made, "d")
+    [created, *_] = await made.store.events_of(D, 0, 50)
+    assert created.seq > gone[-1].seq
+    account = await made.store.events("local", 0, 50)
+    assert [event for event in account if event.seq <= gone[-1].seq] == gone
