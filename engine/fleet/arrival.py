@@ -34,6 +34,7 @@ class Arrival:
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library.files)
         self._announce, self._wake, self._cores = announce, wake, cores
+        self._short: dict[str, str] = {}  # by replica without room: what there is too little of
         self._waited: list[float] = []  # since when (wall) those that were without room with an earlier engine
 
     def go_on_waiting(self, since: float) -> None:
@@ -43,6 +44,12 @@ class Arrival:
 
     async def of(self, replica: Replica, template: Template) -> None:
         """Until it has a process with these settings. Raises what keeps it from having one."""
+        try:
+            await self._come(replica, template)
+        finally:
+            self._short.pop(replica.id, None)
+
+    async def _come(self, replica: Replica, template: Template) -> None:
         since = self._waited.pop(0) if self._waited else None
         models = [(template.model, template.precision)]
         models += [(template.draft_model, None)] if template.draft_model else []
@@ -111,7 +118,9 @@ class Arrival:
     async def _held_up(self, replica: Replica, short_s: float, why: str, retry_at: float) -> None:
         """There is no room: say so. The replica stays wanted, and was for `short_s` before this engine."""
         if replica.short_since is None:
-            await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
+            told, self._short[replica.id] = why in self._short.values(), why
+            if not told:  # one event for all that are refused for the same want of room
+                await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
             replica.short_since = self._rooms.clock.monotonic() - short_s
         replica.enter(Stage.PENDING_SCHEDULING)
         replica.reason, replica.retry_at = why, retry_at

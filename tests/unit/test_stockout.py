@@ -192,6 +192,23 @@ class Abroad(Full):
         return Placed(launch.replica, Path("/nowhere"), 1)
 
 
+async def test_replicas_that_wait_for_the_same_are_told_of_once_until_the_last_has_its_place(arrival, told):
+    clock = FakeClock()
+    coming = arrival(rooms_of(Empty(), clock))
+    replicas = [Replica(f"d-{n}", "now", "key", clock, ReplicaFigures()) for n in range(3)]
+    arriving = [asyncio.create_task(coming.of(replica, TEMPLATE)) for replica in replicas]
+    await turns()
+    assert [replica.stage for replica in replicas] == [Stage.PENDING_SCHEDULING] * 3
+    assert [reason for reason, _ in told] == ["Stockout"]
+    for one in arriving:
+        one.cancel()
+    await asyncio.gather(*arriving, return_exceptions=True)
+    again = asyncio.create_task(coming.of(Replica("d-9", "now", "key", clock, ReplicaFigures()), TEMPLATE))
+    await turns()
+    again.cancel()
+    assert [reason for reason, _ in told] == ["Stockout"] * 2, "it is short anew"
+
+
 async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(arrival, told):
     clock = FakeClock()
     replica = Replica("d-1", "now", "key", clock, ReplicaFigures())
