@@ -179,6 +179,9 @@ class LocalDriver:
         code = None if self.alive(placed) else self._returncode(placed)
         return code is not None and (endings.by_own_fault(code) or self._ended_for_memory(placed.pid, code))
 
+    def taken(self, placed: Placed) -> None:
+        return  # this machine goes with its engine
+
     def _returncode(self, placed: Placed) -> int | None:
         child = self._children.get(placed.pid)
         return None if child is None else child.returncode

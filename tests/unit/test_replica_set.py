@@ -18,7 +18,7 @@ from engine.fleet.replica_set import PREEMPTED, REASON_CHARS, ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Node, Placed
+from engine.placement.port import Node, Placed, Taken
 from engine.store.store import Statement
 from engine.telemetry.replica_figures import ReplicaFigures
 
@@ -48,6 +48,9 @@ class Nowhere:
 
     def crashed(self, placed: Placed) -> bool:
         return True
+
+    def taken(self, placed: Placed) -> Taken | None:
+        return None
 
     def last_words(self, replica: str) -> str:
         return "first line\nit broke"
@@ -155,6 +158,17 @@ async def test_one_that_was_ended_from_outside_after_a_minute_has_not_failed(hou
     house.clock.advance(STANDING_AFTER_S)
     await bury(house, "taken")
     assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 1)
+
+
+@pytest.mark.parametrize("stage", [Stage.INITIALIZING, Stage.READY])
+@pytest.mark.parametrize("how", list(Taken))
+async def test_one_whose_place_was_taken_is_replaced_at_once_and_has_not_failed(house, monkeypatch, how, stage):
+    monkeypatch.setattr(Nowhere, "taken", lambda self, placed: how)
+    for _ in range(9):
+        add(house, "taken", stage).given_up = stage == Stage.INITIALIZING
+        await bury(house, "taken")
+    assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 0)
+    assert {reason for reason, _ in house.told} == {how.value}
 
 
 async def test_the_failures_of_some_settings_do_not_hold_up_others(house):

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from engine.clock import Clock
 from engine.placement import sockets
 from engine.placement.endings import UNSEEN
-from engine.placement.port import Launch, Need, Node, Placed
+from engine.placement.port import Launch, Need, Node, Placed, Taken
 from engine.placement.simulated import records
 from engine.placement.simulated.cloud import Cloud, Spot
 from engine.placement.simulated.records import Beat, Kept
@@ -66,6 +66,7 @@ class SimulatedDriver:
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._endings: dict[str, str] = {}
+        self._taken: dict[str, Taken] = {}
         self._unkept: dict[str, Kept] = {}  # by replica: what the disk has not taken yet
         self._started = 0
         self._run_dir = sockets.open_folder(data_dir)
@@ -128,7 +129,7 @@ class SimulatedDriver:
             return False
         now = self._now()
         if not self.cloud.living(placed.replica, now):
-            self._end(placed.replica, f"[simulated] {self.cloud.spots[placed.replica].node} took the replica away")
+            self._take_away(placed.replica, self.cloud.spots[placed.replica])
         elif running.app.draining and (not running.app.running or now >= running.stop_by):
             self._end(placed.replica, "[simulated] ended with exit status 0, as it was told")
         return placed.replica in self._running
@@ -153,12 +154,16 @@ class SimulatedDriver:
             self._end(placed.replica, "[simulated] forgotten")
             self._words.pop(placed.replica, None)
             self._endings.pop(placed.replica, None)
+            self._taken.pop(placed.replica, None)
 
     def ending(self, placed: Placed) -> str:
         return "" if self.alive(placed) else self._endings.get(placed.replica, f"[simulated] {UNSEEN}")
 
     def crashed(self, placed: Placed) -> bool:
         return False  # virtual replicas have no faults of their own
+
+    def taken(self, placed: Placed) -> Taken | None:
+        return None if self.alive(placed) else self._taken.get(placed.replica)
 
     def last_words(self, replica: str) -> str:
         return self._words.get(replica, "")
@@ -169,6 +174,11 @@ class SimulatedDriver:
 
     def close(self) -> None:
         records.end(self._run_dir)
+
+    def _take_away(self, replica: str, spot: Spot) -> None:
+        self._taken[replica] = Taken.PREEMPTED if spot.preempted else Taken.NODE_LOST
+        how = "preempted the replica" if spot.preempted else "went out of service"
+        self._end(replica, f"[simulated] {spot.node} {how}")
 
     def _end(self, replica: str, ending: str) -> None:
         running = self._running.pop(replica, None)

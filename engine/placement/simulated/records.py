@@ -36,7 +36,7 @@ class Beat:
 
 def write(socket: Path, kept: Kept) -> bool:
     """Whole or not at all: whether the disk took it. It holds the replica's key, so nobody else may read it."""
-    spot = {name: getattr(kept.spot, name) for name in ("node", "placed_at", "ready_at", "ends_at")}
+    spot = {name: getattr(kept.spot, name) for name in ("node", "placed_at", "ready_at", "ends_at", "preempted")}
     doc = {"launch": asdict(kept.launch), "spot": spot, "pid": kept.pid}
     try:
         write_whole(socket.with_suffix(SUFFIX), json.dumps(doc, default=_plain), durable=False)
