@@ -108,7 +108,8 @@ class Keyring:
         )  # fmt: skip
         self._by_half = {half: r for half, r in self._by_half.items() if r.id != ADMIN_KEY_ID}
         self._by_half[record.hash[:_HALF]] = record
-        await self._store.put_key(record)
+        if record != known:  # else nothing is asked of a disk that may be full
+            await self._store.put_key(record)
         return key
 
     def identify(self, headers: dict[str, str], address: str = "") -> Principal:

@@ -31,6 +31,7 @@ from engine.keys import given_key
 from engine.placement import rlimits
 from engine.placement.simulated import world
 from engine.simulation import check_folder
+from engine.store.disk import ROOM
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,26 @@ def _bind(settings: Settings) -> socket.socket:
         raise
 
 
+@contextlib.contextmanager
+def _told_if_full() -> Generator[None, None, None]:
+    """A file that the start needs, and that a full disk does not take, is a FailedPrecondition."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FailedPrecondition(f"the data folder takes no file: {error.strerror}", hint=ROOM) from None
+
+
+def _tell_clients(file: Path, url: str) -> None:
+    """Where to find this engine. It serves on a full disk too: whoever asks it then has to be told."""
+    try:
+        file.write_text(url + "\n")
+    except OSError as error:
+        file.unlink(missing_ok=True)  # better none than that of an earlier engine
+        log.warning("%s cannot be written (%s): clients need --base-url %s", file, error.strerror, url)
+
+
 async def run(settings: Settings, started: Started) -> None:
     """Serve until SIGTERM or SIGINT. `started(engine, base_url)` is called once requests are taken."""
     os.umask(0o077)  # the state holds keys: nobody else's to read
@@ -135,7 +156,8 @@ async def run(settings: Settings, started: Started) -> None:
         listener.close()
         raise
     try:
-        engine = await Engine.open(settings)
+        with _told_if_full():
+            engine = await Engine.open(settings)
         try:
             await offer(engine.house.fleet, settings.serverless)
             await _serve(engine, listener, base_url(host, port), started)
@@ -214,7 +236,7 @@ async def _serve(engine: Engine, listener: socket.socket, url: str, started: Sta
         tasks.create_task(server.serve([listener]))
         await server.listening.wait()
         _spare_the_collector()
-        (engine.settings.data_dir / URL_FILE).write_text(url + "\n")
+        _tell_clients(engine.settings.data_dir / URL_FILE, url)
         await started(engine, url)
 
 

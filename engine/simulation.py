@@ -7,7 +7,7 @@ from pathlib import Path
 from client.errors import FailedPrecondition
 from client.names import LIBRARY_ACCOUNT
 from client.types import BaseModelDetails, Model, ModelFile
-from engine.files import SIMULATED
+from engine.files import SIMULATED, write_whole
 from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement.simulated.world import NominalModel, World
@@ -36,8 +36,9 @@ def is_marked(data_dir: Path) -> bool:
 
 
 def mark(data_dir: Path) -> None:
-    """From now on the folder is a simulated fleet's."""
-    (data_dir / SIMULATED).write_text("The deployments of this folder are simulated.\n")
+    """From now on the folder is a simulated fleet's. One that is already asks nothing of a disk that may be full."""
+    if not is_marked(data_dir):
+        write_whole(data_dir / SIMULATED, "The deployments of this folder are simulated.\n")
 
 
 def nominal_models(world: World) -> dict[str, Nominal]:

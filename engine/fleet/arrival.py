@@ -34,6 +34,7 @@ class Arrival:
         self._rooms = rooms
         self._sizing = Sizing(rooms.driver, rooms.library.files)
         self._announce, self._wake, self._cores = announce, wake, cores
+        self._short: dict[str, str] = {}  # by replica without room: what there is too little of
         self._waited: list[float] = []  # since when (wall) those that were without room with an earlier engine
 
     def go_on_waiting(self, since: float) -> None:
@@ -43,6 +44,12 @@ class Arrival:
 
     async def of(self, replica: Replica, template: Template) -> None:
         """Until it has a process with these settings. Raises what keeps it from having one."""
+        try:
+            await self._come(replica, template)
+        finally:
+            self._short.pop(replica.id, None)
+
+    async def _come(self, replica: Replica, template: Template) -> None:
         since = self._waited.pop(0) if self._waited else None
         models = [(template.model, template.precision)]
         models += [(template.draft_model, None)] if template.draft_model else []
@@ -78,7 +85,7 @@ class Arrival:
         replica.need = launch.need
         replica.attach(placed, driver.node_of(placed))
         replica.enter(Stage.INITIALIZING)
-        await self._rooms.store.put_replica(replace(record, pid=placed.pid, created_at=began))
+        await self._rooms.notes.replica(replace(record, pid=placed.pid, created_at=began))
         if replica.node is not None and (full := fit.passed_over(nodes, launch.need, replica.node)):
             await self._announce(
                 "Normal", "PlacedElsewhere", f"in {replica.node.region}; no room in {full}", replica.id
@@ -92,7 +99,7 @@ class Arrival:
             replica.id, template.deployment, template.generation, str(self._rooms.driver.socket_of(replica.id)),
             replica.key, None, min(began, since or began), need.accelerators, need.threads,
         )  # fmt: skip
-        await self._rooms.store.put_replica(record)
+        await self._rooms.notes.replica(record)
         return record
 
     def _short_s(self, since: float | None) -> float:
@@ -111,7 +118,9 @@ class Arrival:
     async def _held_up(self, replica: Replica, short_s: float, why: str, retry_at: float) -> None:
         """There is no room: say so. The replica stays wanted, and was for `short_s` before this engine."""
         if replica.short_since is None:
-            await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
+            told, self._short[replica.id] = why in self._short.values(), why
+            if not told:  # one event for all that are refused for the same want of room
+                await self._announce("Warning", "Stockout", f"no room for a replica: {why}", replica.id)
             replica.short_since = self._rooms.clock.monotonic() - short_s
         replica.enter(Stage.PENDING_SCHEDULING)
         replica.reason, replica.retry_at = why, retry_at

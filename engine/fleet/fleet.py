@@ -92,6 +92,7 @@ class Fleet:
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
         placed = [r.placed for k in self._keepers.values() for r in k.replicas if r.placed]
         await ending.end(self.rooms.driver, placed, self.rooms.clock)
+        await self.rooms.notes.close()
         await self.rooms.lived.beat()
         self.rooms.driver.close()
 
@@ -192,7 +193,9 @@ class Fleet:
 
         def wanted(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
-            return current.model_copy(update={"desired_replica_count": count})
+            # With its time: to write what is there already asks nothing of the disk, and one that is full has to refuse
+            # what could not be put into the audit log either.
+            return current.model_copy(update={"desired_replica_count": count, "update_time": self.rooms.clock.wall()})
 
         await keeper.declare(wanted)
         keeper.scale_to(count)

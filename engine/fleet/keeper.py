@@ -69,7 +69,7 @@ class Keeper:
         self._looked_at = rooms.clock.monotonic()
         self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
-        self.forgotten = False  # it is gone for good, with its events: one of the same name must not inherit any
+        self.forgotten = False  # it is gone for good: one of the same name must not be taken for it
 
     @property
     def deployment(self) -> Deployment:
@@ -188,14 +188,10 @@ class Keeper:
         self.look_soon()
 
     async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
-        """Write an event; a store that cannot be written must not stop the loop."""
+        """An event; a disk that does not take it now stops nothing."""
         log.info("%s: %s: %s", self.name, reason, message, extra={"action": reason, "replica": replica})
-        if self.forgotten:
-            return
-        try:
-            await self._rooms.store.add_event(self.name, kind, reason, message, replica)
-        except Exception:
-            log.exception("%s: event not written", self.name)
+        if not self.forgotten:
+            await self._rooms.notes.event(self.name, kind, reason, message, replica)
 
     def announce_soon(self, kind: str, reason: str, message: str, replica: str) -> None:
         """The same for requests: with its answer one ends, and with it whatever waits there."""
@@ -293,6 +289,7 @@ class Keeper:
         work = Work(self.lobby.held, self.running(), self.queued())
         await self.chronicle.write(seen, work, self.autoscaler.idle_since)
         await self.faults.write()
+        await self._rooms.notes.write()
         self._complain(self.record.unwritten or self.chronicle.unwritten or self.faults.unwritten)
 
     def _complain(self, unwritten: str) -> None:

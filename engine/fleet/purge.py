@@ -59,7 +59,7 @@ class Purge:
                 self._rooms.line.lodgers.gone(replica.id)
                 self._rooms.line.freed()
         for replica in keeper.replicas:
-            await self._rooms.store.drop_replica(replica.id)
+            await self._rooms.notes.replica_gone(replica.id)
         keeper.forgotten = True  # before it is: what is announced from now on would outlive it
         try:
             await self._rooms.store.drop_deployment(keeper.name)

@@ -44,8 +44,14 @@ class Seen:
             failing=self.failing, hopeless=self.hopeless, stopped=self.stopped, may_rest=self.may_rest,
         )  # fmt: skip
 
+    @property
+    def whole(self) -> bool:
+        """All that are wanted serve, with the declared settings."""
+        return 0 < self.desired <= self.ready and not self.old
+
     def status(self) -> Status:
-        if self.failure:
+        """What keeps it from being as declared: of starts that failed only until there are replicas all the same."""
+        if self.failure and (self.stopped or not self.whole):
             return Status(code="ABORTED" if self.stopped else "UNAVAILABLE", message=self.failure[:MESSAGE_CHARS])
         if self.shortage:
             return Status(code="RESOURCE_EXHAUSTED", message=self.shortage[:MESSAGE_CHARS])

@@ -19,7 +19,7 @@ from engine.fleet.last_words import without_folders
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.template import Template
-from engine.placement.port import REGION_UNSPECIFIED, Need, Placed
+from engine.placement.port import REGION_UNSPECIFIED, Need, Placed, Taken
 from engine.store.store import ReplicaRecord
 from engine.telemetry.deaths import DEATHS
 from engine.telemetry.replica_figures import ReplicaFigures
@@ -239,11 +239,22 @@ class ReplicaSet:
         if told and not replica.wedged and not replica.broken:
             how = ("Warning", "Preempted") if replica.reason == PREEMPTED else ("Normal", "ReplicaStopped")
             await self._announce(*how, replica.reason or "stopped", replica.id)
+        elif not replica.counted and (taken := self._taken(replica)) is not None:
+            await self._taken_away(replica, taken)
         else:
             serving = replica.stage in (Stage.READY, Stage.DRAINING)  # then its reason is not that of a failure
             reason = "" if serving else replica.reason
             await self._died(replica, reason or self._ending(replica), told=told)
         await self._drop(replica)
+
+    def _taken(self, replica: Replica) -> Taken | None:
+        return self._rooms.driver.taken(replica.placed) if replica.placed else None
+
+    async def _taken_away(self, replica: Replica, taken: Taken) -> None:
+        """That says nothing of its settings: it is no failure, and the next one starts at once."""
+        ending = self._ending(replica)
+        DEATHS.tell(replica.id, ending)
+        await self._announce("Warning", taken.value, f"its place was taken, it is replaced: {ending}", replica.id)
 
     async def _died(self, replica: Replica, why: str, *, told: bool) -> None:
         if replica.counted:
@@ -294,5 +305,5 @@ class ReplicaSet:
             self._rooms.driver.forget(replica.placed)
             self._rooms.line.lodgers.gone(replica.id)
             self._rooms.line.freed()
-        await self._rooms.store.drop_replica(replica.id)
+        await self._rooms.notes.replica_gone(replica.id)
         self._wake()

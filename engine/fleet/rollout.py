@@ -20,6 +20,7 @@ from engine.store.store import Store
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 10.0  # after the disk did not take the settings that serve
 REMEDY = "change the deployment again, or take the change back"
 
 
@@ -33,6 +34,7 @@ class Rollout:
         self._announce = announce
         self._served: Template | None = None
         self._declared: Template | None = None
+        self._write_at: float | None = None  # monotonic: there is something to write down, from then on
 
     @property
     def stopped(self) -> bool:
@@ -93,7 +95,9 @@ class Rollout:
         self.progress = former.after(declared, observed, replicas.starts, now)
         await self._tell(former, declared, replicas, observed)
         if self.progress.served != former.served:
-            await self._remember()
+            self._served, self._write_at = self._declared, now
+        if self._write_at is not None and now >= self._write_at:
+            await self._remember(now)
 
     async def _tell(self, former: Progress, declared: Declared, replicas: ReplicaSet, observed: list[Observed]) -> None:
         progress = self.progress
@@ -105,10 +109,13 @@ class Rollout:
         elif former.rolling and not progress.rolling and not declared.deleted:
             await self._announce("Normal", "RolloutDone", "all replicas have the declared settings")
 
-    async def _remember(self) -> None:
-        assert self._declared is not None
-        self._served = self._declared
+    async def _remember(self, now: float) -> None:
+        """Again until the disk takes it: an engine that does not know them could not go back to them."""
+        assert self._served is not None
+        self._write_at = now + RETRY_S
         try:
             await self._store.put_served_settings(self._name, self._served.written())
         except FiredeckError as error:
-            log.warning("%s: settings that serve were not written down: %s", self._name, error.text)
+            log.warning("%s: the settings that serve are not written down yet: %s", self._name, error.text)
+        else:
+            self._write_at = None

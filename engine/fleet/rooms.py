@@ -9,6 +9,7 @@ from typing import Protocol
 from engine.clock import Clock
 from engine.fleet.line import Line
 from engine.fleet.lived import Lived
+from engine.fleet.notes import Notes
 from engine.library import Library
 from engine.placement.port import Driver
 from engine.store.store import Store
@@ -30,7 +31,9 @@ class Rooms:
     clock: Clock
     line: Line = field(init=False)  # of the replicas that wait for a place by this driver
     lived: Lived = field(init=False)  # time that cannot be set
+    notes: Notes = field(init=False)  # of what the engine did, written as soon as the disk takes it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "line", Line(self.driver, self.clock))
         object.__setattr__(self, "lived", Lived(self.store, self.clock))
+        object.__setattr__(self, "notes", Notes(self.store, self.clock))

@@ -47,7 +47,7 @@ async def take_over(rooms: Rooms, keepers: Mapping[str, Keeper], records: Sequen
         else:
             if keeper and record.pid is None:
                 keeper.replicas.go_on_waiting(record.created_at)
-            await rooms.store.drop_replica(record.id)
+            await rooms.notes.replica_gone(record.id)
     for stray in rooms.driver.strays(frozenset(adopted)):
         log.warning("ending replica %s (pid %d): no record of it", stray.replica, stray.pid)
         rooms.driver.stop(stray, force=True)

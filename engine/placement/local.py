@@ -9,12 +9,14 @@ and the GPUs of this machine hold.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -31,6 +33,8 @@ from engine.placement.processes import (
     resident_bytes,
     runs_on,
 )
+
+log = logging.getLogger(__name__)
 
 LOGS_KEPT = 50  # log files of replicas that have ended, the newest
 LAST_WORDS_BYTES = 2000
@@ -175,6 +179,9 @@ class LocalDriver:
         code = None if self.alive(placed) else self._returncode(placed)
         return code is not None and (endings.by_own_fault(code) or self._ended_for_memory(placed.pid, code))
 
+    def taken(self, placed: Placed) -> None:
+        return  # this machine goes with its engine
+
     def _returncode(self, placed: Placed) -> int | None:
         child = self._children.get(placed.pid)
         return None if child is None else child.returncode
@@ -206,6 +213,14 @@ class LocalDriver:
 
     def _log(self, replica: str) -> Path:
         return self._log_dir / f"{replica}.log"
+
+    def _open_log(self, replica: str) -> BinaryIO:
+        """A replica serves without a log where the disk has no room for one."""
+        try:
+            return self._log(replica).open("wb")
+        except OSError as error:
+            log.warning("replica %s has no log: %s", replica, error)
+            return Path(os.devnull).open("wb")
 
     def _prune_logs(self) -> None:
         """Those of the living stay: who has served for long without a word may have the oldest."""
@@ -244,7 +259,7 @@ class LocalDriver:
             "--orphan-timeout", str(self._orphan_timeout_s), "--costs", str(self._costs_file),
             *options_of(launch),
         ]  # fmt: skip
-        with self._log(launch.replica).open("wb") as log:
+        with self._open_log(launch.replica) as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=_environment(launch) | self._promise(promise), cwd="/", start_new_session=True,

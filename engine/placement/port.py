@@ -7,6 +7,7 @@ driver must keep to is written down as tests: `tests/placement/conformance.py`.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,13 @@ class Placed:
     pid: int
 
 
+class Taken(enum.StrEnum):
+    """How its place was taken from a replica, as events name it: nothing of that is its deployment's fault."""
+
+    PREEMPTED = "Preempted"  # by the node's owner, who had lent it for as long as it could be spared
+    NODE_LOST = "NodeLost"
+
+
 class Driver(Protocol):
     """Where replicas run."""
 
@@ -170,6 +178,10 @@ class Driver(Protocol):
 
         False while it lives, and where nobody could see it; to be asked before `forget`.
         """
+        ...
+
+    def taken(self, placed: Placed) -> Taken | None:
+        """How its place was taken from it, where its process ended for that; to be asked before `forget`."""
         ...
 
     def last_words(self, replica: str) -> str:

@@ -19,9 +19,10 @@ BUSY_TIMEOUT_S = 5.0
 RESTORE = (
     "stop the engine and put a backup in its place (`firedeck backup` makes them); the damaged file was left as it is"
 )
+ROOM = "make room on the disk: an engine that runs goes on by itself, one that did not start can be started then"
 _PRIMARY = 0xFF  # the low byte of an extended result code (sqlite.org/rescode.html)
 _REMEDIES = {
-    sqlite3.SQLITE_FULL: "make room on the disk: nothing has to be restarted",
+    sqlite3.SQLITE_FULL: ROOM,
     sqlite3.SQLITE_READONLY: "make the disk and the file writable again",
     sqlite3.SQLITE_BUSY: "another program holds the database: let it finish",
     sqlite3.SQLITE_IOERR: "the disk fails: see the system's log, and take a copy with `firedeck backup` while it reads",
@@ -39,6 +40,12 @@ def remedy(error: sqlite3.DatabaseError) -> str:
     if isinstance(error, Replaced):
         return "put the file back, or restart the engine: it goes on with what lies there then"
     return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY, "is the disk full or read-only?")
+
+
+def remedy_at_start(error: sqlite3.DatabaseError) -> str:
+    """The same where the database could not even be opened."""
+    full = getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL
+    return ROOM if full else "it was left as it is: restore a copy, or move it away"
 
 
 class Disk:

@@ -80,16 +80,15 @@ DELETE FROM api_keys WHERE id = :id;
 INSERT INTO events (time, deployment, kind, reason, message, replica)
 VALUES (:time, :deployment, :kind, :reason, :message, :replica);
 
--- name: drop_events_of
-DELETE FROM events WHERE deployment = :deployment;
-
 -- name: prune_events
 DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - :keep;
 
 -- name: events_of
 SELECT * FROM (
     SELECT seq, time, deployment, kind, reason, message, replica FROM events
-    WHERE deployment = :deployment AND seq > :after ORDER BY seq DESC LIMIT :limit
+    WHERE deployment = :deployment AND seq > :after AND seq >= coalesce(
+        (SELECT max(seq) FROM events WHERE deployment = :deployment AND reason = 'Created'), 0
+    ) ORDER BY seq DESC LIMIT :limit
 ) ORDER BY seq;
 
 -- name: all_events

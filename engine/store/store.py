@@ -24,12 +24,13 @@ from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition, Unavailable
 from client.fleet_types import Event
 from client.types import Deployment, Model
-from engine.store.disk import Disk, remedy
+from engine.store.disk import Disk, remedy, remedy_at_start
 
 EVENTS_KEPT = 10_000  # rows
 
 T = TypeVar("T")
 Params = Mapping[str, Any]
+Statement = tuple[str, Params]  # the name of one, and what it is run with
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,7 @@ class Store:
             connection = await asyncio.get_running_loop().run_in_executor(thread, disk.connect)
         except sqlite3.DatabaseError as error:
             thread.shutdown()
-            raise FailedPrecondition(
-                f"{path} cannot be opened: {error}", hint="it was left as it is: restore a copy, or move it away"
-            ) from error
+            raise FailedPrecondition(f"{path} cannot be opened: {error}", hint=remedy_at_start(error)) from error
         return cls(disk, connection, thread)
 
     async def close(self) -> None:
@@ -124,14 +123,14 @@ class Store:
         ]
 
     async def drop_deployment(self, name: str) -> None:
-        """The deployment, its events and what was deployed on it: one made later under the same name must not inherit
-        them."""
+        """The deployment and what was deployed on it: one made later under the same name must not inherit them. Its
+        events stay for as long as all do, for whoever asks what became of it."""
         of, named = {"deployment": name}, {"name": name}
         await self._run(
             self._transact,
             [
-                ("drop_deployment", named), ("drop_events_of", of), ("drop_served_settings", named),
-                ("drop_deployed_models_of", of), ("drop_faults", named),
+                ("drop_deployment", named), ("drop_served_settings", named), ("drop_deployed_models_of", of),
+                ("drop_faults", named),
             ],
         )  # fmt: skip
 
@@ -170,10 +169,12 @@ class Store:
         await self._write("drop_deployed_model", {"name": name})
 
     async def signing_key(self, purpose: str) -> bytes:
-        """32 random bytes for this purpose, the same ever after."""
-        await self._write("add_signing_key", {"purpose": purpose, "key": secrets.token_bytes(32)})
-        [row] = await self._read("signing_key", {"purpose": purpose})
-        return bytes(row["key"])
+        """32 random bytes for this purpose, the same ever after. Those that are there ask nothing of a full disk."""
+        rows = await self._read("signing_key", {"purpose": purpose})
+        if not rows:
+            await self._write("add_signing_key", {"purpose": purpose, "key": secrets.token_bytes(32)})
+            rows = await self._read("signing_key", {"purpose": purpose})
+        return bytes(rows[0]["key"])
 
     async def put_replica(self, record: ReplicaRecord) -> None:
         await self._write("put_replica", asdict(record))
@@ -203,14 +204,12 @@ class Store:
     async def add_event(
         self, deployment: str, kind: str, reason: str, message: str, replica: str | None = None
     ) -> None:
-        row = {
-            "time": datetime.now(UTC).isoformat(), "deployment": deployment, "kind": kind, "reason": reason,
-            "message": message, "replica": replica,
-        }  # fmt: skip
-        await self._run(self._transact, [("add_event", row), ("prune_events", {"keep": EVENTS_KEPT})])
+        row = event_row(deployment, kind, reason, message, replica)
+        await self._run(self._transact, [("add_event", row), prune_events()])
 
     async def events_of(self, deployment: str, after: int, limit: int) -> list[Event]:
-        """The newest `limit` events of a deployment after `after`, oldest first."""
+        """The newest `limit` events of a deployment after `after`, oldest first: of the last one of this name, be it
+        gone. Those of former ones stand among its account's."""
         page = {"deployment": deployment, "after": after, "limit": limit}
         return [Event.model_validate(row) for row in await self._read("events_of", page)]
 
@@ -223,7 +222,7 @@ class Store:
         """The rows of a named statement. `where` takes the place of its /*where*/: column names and parameters only."""
         return await self._run(self._fetch, name, params or {}, where)
 
-    async def transact(self, statements: Sequence[tuple[str, Params]]) -> None:
+    async def transact(self, statements: Sequence[Statement]) -> None:
         """Named statements in one transaction."""
         await self._run(self._transact, statements)
 
@@ -250,7 +249,7 @@ class Store:
     def _fetch(self, name: str, params: Params, where: str = "") -> list[dict[str, Any]]:
         return [dict(row) for row in self._connected().execute(self._sql[name].replace("/*where*/", where), params)]
 
-    def _transact(self, statements: Iterable[tuple[str, Params]]) -> None:
+    def _transact(self, statements: Iterable[Statement]) -> None:
         self._disk.check()
         db = self._connected()
         db.execute("BEGIN IMMEDIATE")
@@ -274,6 +273,19 @@ def _row_of(deployment: Deployment) -> Params:
         "name": deployment.name, "account": deployment.name.split("/")[1], "doc": json.dumps(wire),
         "create_time": wire["createTime"], "delete_time": wire.get("deleteTime"),
     }  # fmt: skip
+
+
+def event_row(deployment: str, kind: str, reason: str, message: str, replica: str | None = None) -> Params:
+    """What happened now, as `add_event` takes it."""
+    return {
+        "time": datetime.now(UTC).isoformat(), "deployment": deployment, "kind": kind, "reason": reason,
+        "message": message, "replica": replica,
+    }  # fmt: skip
+
+
+def prune_events() -> Statement:
+    """After every one that is added."""
+    return "prune_events", {"keep": EVENTS_KEPT}
 
 
 def _instant(text: str | None) -> datetime | None:

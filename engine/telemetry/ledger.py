@@ -53,6 +53,7 @@ class Ledger:
         self._boot = boot or boot_id()
         self._book = Book(Axis.set_by(0, self._boot, 0.0))
         self._unwritten: dict[int, Interval] = {}
+        self._refused = ""  # why the disk did not take it the last time
         self._writing = asyncio.Lock()
         self._looked_at = self._beaten_at = clock.monotonic()
         self._month_ms = -1
@@ -132,8 +133,11 @@ class Ledger:
             try:
                 await self._store.transact([*(("put_interval", _row(one)) for one in going), ("put_beat", beat)])
             except FiredeckError as error:
-                log.warning("usage is not written and will be tried again: %s", error.text)
+                if error.text != self._refused:  # once, not with every look
+                    log.warning("usage is not written and will be tried again: %s", error.text)
+                self._refused = error.text
                 return
+            self._refused = ""
             self._beaten_at = self._looked_at
             for one in going:
                 if self._unwritten.get(one.number) is one:

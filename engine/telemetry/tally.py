@@ -71,6 +71,7 @@ class Tally:
         self._journal = UsageJournal(folder)
         self._number = 0  # of the newest request
         self._pending: Sums = {}
+        self._refused = ""  # why the disk did not take it the last time
         self._writing = asyncio.Lock()
         self._month_ms = self._hour_ms = -1
         self._charges: defaultdict[str, int] = defaultdict(int)  # this month's, by account
@@ -168,8 +169,11 @@ class Tally:
                     self._pending.setdefault(key, Spent()).add(spent)
                 if not isinstance(error, FiredeckError):
                     raise
-                log.warning("usage of requests is not written and will be tried again: %s", error.text)
+                if error.text != self._refused:  # once, not every second
+                    log.warning("usage of requests is not written and will be tried again: %s", error.text)
+                self._refused = error.text
             else:
+                self._refused = ""
                 self._hour_ms = self._now_ms() // HOUR_MS
                 self._journal.taken()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.clock import FakeClock
-from engine.placement.port import Launch, Need
+from engine.placement.port import Launch, Need, Taken
 from engine.placement.simulated import world
 from engine.placement.simulated.driver import SimulatedDriver
 from tests.placement.conformance import Conformance, Place
@@ -104,6 +104,36 @@ async def test_a_replica_is_as_old_as_it_is_after_a_restart_and_is_lost_when_it_
     assert not third.alive(placed)
     assert placed.socket not in {stray.socket for stray in third.strays(frozenset())}
     lose(third)
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "said"),
+    [
+        (WORLD.replace("threads = 8", "threads = 8\npreemptions_per_day = 10000"), Taken.PREEMPTED, "preempted"),
+        (WORLD + '\n[[outage]]\nfrom = "5s"\nuntil = "9s"\n', Taken.NODE_LOST, "went out of service"),
+    ],
+    ids=["preemption", "outage"],
+)
+async def test_how_the_place_of_a_replica_was_taken_is_told_over_a_kill_of_the_engine_too(tmp_path, text, how, said):
+    clock = FakeClock()
+    first = driver_of(text, clock, tmp_path)
+    await first.open()
+    placed = await first.start(launch_of("d-1"))
+    assert first.taken(placed) is None
+    lose(first)
+    second = driver_of(text, clock, tmp_path)
+    await second.open()
+    while second.alive(placed):
+        clock.advance(1)
+    assert second.taken(placed) == how
+    assert said in second.ending(placed)
+    second.forget(placed)
+    assert second.taken(placed) is None
+    killed = await second.start(launch_of("d-2")) if how == Taken.PREEMPTED else None
+    if killed is not None:
+        second.stop(killed, force=True)
+        assert second.taken(killed) is None, "an operator's kill is no preemption"
+    lose(second)
 
 
 async def test_the_time_of_stockouts_and_outages_goes_on_after_a_kill_and_begins_anew_after_a_clean_end(tmp_path):

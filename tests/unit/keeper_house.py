@@ -20,7 +20,7 @@ from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template, template_of
 from engine.library import Library
-from engine.placement.port import Launch, Node, Placed, Stockout
+from engine.placement.port import Launch, Node, Placed, Stockout, Taken
 from engine.store.store import Store
 
 NAME = "accounts/local/deployments/d"
@@ -48,6 +48,7 @@ class Still:
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
+        self.took: dict[str, Taken] = {}
         self.room, self.started = 0, set[str]()
 
     def nodes(self) -> list[Node]:
@@ -79,6 +80,9 @@ class Still:
 
     def crashed(self, placed: Placed) -> bool:
         return True
+
+    def taken(self, placed: Placed) -> Taken | None:
+        return self.took.get(placed.replica)
 
     def last_words(self, replica: str) -> str:
         return "it broke"

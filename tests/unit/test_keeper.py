@@ -17,7 +17,7 @@ from engine.fleet.checks import check_unused
 from engine.fleet.replica import Replica
 from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.template import Template, template_of
-from engine.placement.port import Placed
+from engine.placement.port import Placed, Taken
 from engine.telemetry.meter import Usage
 from tests.unit.keeper_house import NAME, House, house, started
 
@@ -134,6 +134,32 @@ async def test_a_replica_that_crashes_a_minute_after_every_start_makes_the_deplo
     shown = house.keeper.deployment
     assert (shown.state, shown.status.message) == ("FAILED", "ended with exit status 3; log: it broke")
     assert house.keeper.hopeless() is not None
+
+
+async def test_one_that_serves_as_it_is_declared_shows_no_error_of_starts_that_failed_before(house, started):
+    for _ in range(FAILURES_UNTIL_FAILED):
+        house.keeper.replicas.starts.failed(house.generation(), house.clock.monotonic(), "it cannot be loaded")
+    await house.look()
+    shown = house.keeper.deployment
+    assert (shown.state, shown.status.message) == ("FAILED", "it cannot be loaded")
+    house.add("r", house.generation())
+    await house.look()
+    shown = house.keeper.deployment
+    assert (shown.state, shown.status.message) == ("READY", "")
+
+
+async def test_one_whose_replicas_are_preempted_again_and_again_never_fails(house, started):
+    for n in range(2 * FAILURES_UNTIL_FAILED):
+        house.add(f"r{n}", house.generation())
+        await house.look()
+        started.clear()
+        house.driver.took[f"r{n}"] = Taken.PREEMPTED
+        house.driver.dead.add(f"r{n}")
+        await house.look(0.5)
+        await house.look(0.5)
+        assert len(started) == 1, "it is replaced by the next look"
+    assert house.keeper.deployment.state == "READY"
+    assert {"ReplicaDied", "ReplicaFailed"}.isdisjoint(await house.reasons())
 
 
 async def test_no_replica_of_settings_that_were_given_up_starts_after_the_roll_out_has_stopped(house, failing):

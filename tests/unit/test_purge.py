@@ -125,7 +125,8 @@ async def test_whoever_has_something_to_tell_of_one_that_is_gone_leaves_it_to_th
     keeper = made.fleet.get(D)
     await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
     await keeper.announce("Warning", "RequestQuarantined", "a request ended two replicas")  # it was still under way
-    assert await made.store.events_of(D, 0, 10) == []
+    reasons = [event.reason for event in await made.store.events_of(D, 0, 10)]
+    assert reasons[-1] == "Deleted", "what became of it can be read, and nothing comes after its end"
 
 
 async def test_what_cannot_be_purged_keeps_nothing_else_from_going(made, monkeypatch):
@@ -166,3 +167,14 @@ async def test_a_change_while_a_deployment_is_being_made_is_written_after_it_or_
     stored = [one.deployment.delete_time for one in await house.store.deployments()]
     assert [time is not None for time in stored] == ([True] if failure is None else [])
     assert isinstance(deleting.exception(), NotFound if failure else type(None))
+
+
+async def test_what_became_of_one_that_is_gone_can_be_read_and_is_not_told_of_one_made_later(made):
+    await made.fleet.delete(D, by="t", hard=True, ignore_checks=True)
+    gone = await made.store.events_of(D, 0, 50)
+    assert [gone[0].reason, gone[-1].reason] == ["Created", "Deleted"]
+    await make(made, "d")
+    [created, *_] = await made.store.events_of(D, 0, 50)
+    assert created.seq > gone[-1].seq
+    account = await made.store.events("local", 0, 50)
+    assert [event for event in account if event.seq <= gone[-1].seq] == gone

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from client.errors import Unavailable
 from engine.clock import FakeClock
 from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
@@ -19,7 +18,8 @@ from engine.fleet.replica_set import PREEMPTED, REASON_CHARS, ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.library import Library
-from engine.placement.port import Node, Placed
+from engine.placement.port import Node, Placed, Taken
+from engine.store.store import Statement
 from engine.telemetry.replica_figures import ReplicaFigures
 
 NEW, OLD = "new", "old"
@@ -49,12 +49,17 @@ class Nowhere:
     def crashed(self, placed: Placed) -> bool:
         return True
 
+    def taken(self, placed: Placed) -> Taken | None:
+        return None
+
     def last_words(self, replica: str) -> str:
         return "first line\nit broke"
 
 
 class Forgetful:
-    async def drop_replica(self, replica: str) -> None:
+    """A store that takes everything."""
+
+    async def transact(self, statements: list[Statement]) -> None:
         return
 
 
@@ -153,6 +158,17 @@ async def test_one_that_was_ended_from_outside_after_a_minute_has_not_failed(hou
     house.clock.advance(STANDING_AFTER_S)
     await bury(house, "taken")
     assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 1)
+
+
+@pytest.mark.parametrize("stage", [Stage.INITIALIZING, Stage.READY])
+@pytest.mark.parametrize("how", list(Taken))
+async def test_one_whose_place_was_taken_is_replaced_at_once_and_has_not_failed(house, monkeypatch, how, stage):
+    monkeypatch.setattr(Nowhere, "taken", lambda self, placed: how)
+    for _ in range(9):
+        add(house, "taken", stage).given_up = stage == Stage.INITIALIZING
+        await bury(house, "taken")
+    assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 0)
+    assert {reason for reason, _ in house.told} == {how.value}
 
 
 async def test_the_failures_of_some_settings_do_not_hold_up_others(house):
@@ -352,11 +368,11 @@ async def test_a_step_that_fails_is_told_once_the_others_are_done(house, monkeyp
     for name in ("a", "b"):
         add(house, name, Stage.STOPPING)
 
-    async def drop_replica(self: Forgetful, replica: str) -> None:
-        if replica == "a":
-            raise Unavailable("the disk is full")
+    def forget(self: Nowhere, placed: Placed) -> None:
+        if placed.replica == "a":
+            raise OSError("its socket cannot be removed")
 
-    monkeypatch.setattr(Forgetful, "drop_replica", drop_replica)
-    with pytest.raises(Unavailable):
+    monkeypatch.setattr(Nowhere, "forget", forget)
+    with pytest.raises(OSError, match="its socket"):
         await house.set.do_all([(Step(Do.BURY, name), TEMPLATE) for name in ("a", "b")])
     assert list(house.set) == []

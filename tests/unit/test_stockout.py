@@ -33,7 +33,7 @@ from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
 from engine.placement import fit
 from engine.placement.port import Driver, Launch, Node, Placed, Stockout
-from engine.store.store import ReplicaRecord, Store
+from engine.store.store import ReplicaRecord, Statement, Store
 from engine.telemetry.replica_figures import ReplicaFigures
 from tests.processes import PATIENCE_S, SMOLLM2
 
@@ -106,11 +106,8 @@ class Notebook:
     def __init__(self) -> None:
         self.records: list[ReplicaRecord] = []
 
-    async def put_replica(self, record: ReplicaRecord) -> None:
-        self.records.append(record)
-
-    async def drop_replica(self, replica: str) -> None:
-        return
+    async def transact(self, statements: list[Statement]) -> None:
+        self.records += [ReplicaRecord(**row) for name, row in statements if name == "put_replica"]
 
 
 @pytest.fixture
@@ -193,6 +190,23 @@ class Abroad(Full):
         finally:
             self.asked += 1
         return Placed(launch.replica, Path("/nowhere"), 1)
+
+
+async def test_replicas_that_wait_for_the_same_are_told_of_once_until_the_last_has_its_place(arrival, told):
+    clock = FakeClock()
+    coming = arrival(rooms_of(Empty(), clock))
+    replicas = [Replica(f"d-{n}", "now", "key", clock, ReplicaFigures()) for n in range(3)]
+    arriving = [asyncio.create_task(coming.of(replica, TEMPLATE)) for replica in replicas]
+    await turns()
+    assert [replica.stage for replica in replicas] == [Stage.PENDING_SCHEDULING] * 3
+    assert [reason for reason, _ in told] == ["Stockout"]
+    for one in arriving:
+        one.cancel()
+    await asyncio.gather(*arriving, return_exceptions=True)
+    again = asyncio.create_task(coming.of(Replica("d-9", "now", "key", clock, ReplicaFigures()), TEMPLATE))
+    await turns()
+    again.cancel()
+    assert [reason for reason, _ in told] == ["Stockout"] * 2, "it is short anew"
 
 
 async def test_a_replica_that_waits_takes_the_next_region_with_room_and_says_why(arrival, told):

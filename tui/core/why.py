@@ -34,11 +34,13 @@ def why(status: DeploymentStatus, *, explained: bool = True) -> str:
         return short or (NO_DECISION if explained else NOT_EXPLAINED)
     found = ordered(view.reasons)
     short = short or _short(found[0], status, view)
-    return " · ".join(text for text in (short, "; ".join(reason.text for reason in found)) if text)
+    lacking = next((one.message for one in status.conditions if one.type == CAPACITY_LIMITED), None)
+    texts = [lacking if reason.code == "STOCKOUT" and lacking else reason.text for reason in found]
+    return " · ".join(text for text in (short, "; ".join(texts)) if text)
 
 
 def _held_up(condition: Condition) -> str:
-    """`STOCKOUT 3 of 5 placed`, whose reason is among the autoscaler's; others with their message."""
+    """`STOCKOUT 3 of 5 placed`, whose message stands in place of the autoscaler's longer one; others with theirs."""
     if condition.type == CAPACITY_LIMITED:
         return f"{condition.reason} {condition.placed} of {condition.wanted} placed"
     short = condition.reason.removeprefix("MONTHLY_").replace("_", " ")  # the column is narrow

@@ -20,13 +20,15 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a replica stands: ready from `ready_at` on, taken away at `ends_at` (infinity: never)."""
+    """Where a replica stands: ready from `ready_at` on, taken away at `ends_at` (infinity: never), be it `preempted` or
+    its node out of service."""
 
     node: str
     need: Need
     placed_at: float
     ready_at: float
     ends_at: float
+    preempted: bool = False
 
 
 @dataclass(slots=True)
@@ -98,7 +100,9 @@ class Cloud:
         """A spot for a replica that has none; Stockout or FailedPrecondition as `Driver.start` has them."""
         node = fit.choose(fit.without(self.nodes(now), kept), need)
         spread = self.world.start_spread * (2 * self._chance.random() - 1)
-        spot = Spot(node.name, need, now, now + self.world.start_delay_s * (1 + spread), self._end(node.name, now))
+        ready_at, preempted_at = now + self.world.start_delay_s * (1 + spread), self._preempted_at(node.name, now)
+        ends_at = min(preempted_at, self._outage_at(node.name, now))
+        spot = Spot(node.name, need, now, ready_at, ends_at, preempted=ends_at == preempted_at < math.inf)
         self._usages[node.name].add(need, 1)
         self.spots[replica] = spot
         return spot
@@ -128,9 +132,11 @@ class Cloud:
     def _closed(self, name: str, now: float) -> str:
         return next(("out of service" if c.fatal else "out of stock" for c in self._closures[name] if c.holds(now)), "")
 
-    def _end(self, name: str, now: float) -> float:
-        """The first of a preemption and the next outage of the node."""
+    def _preempted_at(self, name: str, now: float) -> float:
         rate = self._usages[name].node.preemptions_per_day / DAY_S
-        preempted = now + self._chance.expovariate(rate) if rate else math.inf
+        return now + self._chance.expovariate(rate) if rate else math.inf
+
+    def _outage_at(self, name: str, now: float) -> float:
+        """When the node goes out of service next."""
         outages = [at for c in self._closures[name] if c.fatal and (at := c.next_begin(now)) is not None]
-        return min([preempted, *outages])
+        return min(outages, default=math.inf)

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from engine.clock import Clock
 from engine.placement import sockets
 from engine.placement.endings import UNSEEN
-from engine.placement.port import Launch, Need, Node, Placed
+from engine.placement.port import Launch, Need, Node, Placed, Taken
 from engine.placement.simulated import records
 from engine.placement.simulated.cloud import Cloud, Spot
 from engine.placement.simulated.records import Beat, Kept
@@ -66,6 +66,8 @@ class SimulatedDriver:
         self._running: dict[str, _Running] = {}
         self._words: dict[str, str] = {}
         self._endings: dict[str, str] = {}
+        self._taken: dict[str, Taken] = {}
+        self._unkept: dict[str, Kept] = {}  # by replica: what the disk has not taken yet
         self._started = 0
         self._run_dir = sockets.open_folder(data_dir)
         self._orphan_timeout_s = orphan_timeout_s
@@ -102,11 +104,11 @@ class SimulatedDriver:
         self._started += 1
         placed = Placed(launch.replica, self.socket_of(launch.replica), FIRST_PID + self._started)
         try:
-            records.write(placed.socket, Kept(launch, spot, placed.pid))
+            self._keep(placed.socket, Kept(launch, spot, placed.pid))
             await self._stand(launch, spot, placed)
         except BaseException:
             self.cloud.release(launch.replica)
-            records.drop(placed.socket)
+            self._drop(placed)
             raise
         return placed
 
@@ -127,7 +129,7 @@ class SimulatedDriver:
             return False
         now = self._now()
         if not self.cloud.living(placed.replica, now):
-            self._end(placed.replica, f"[simulated] {self.cloud.spots[placed.replica].node} took the replica away")
+            self._take_away(placed.replica, self.cloud.spots[placed.replica])
         elif running.app.draining and (not running.app.running or now >= running.stop_by):
             self._end(placed.replica, "[simulated] ended with exit status 0, as it was told")
         return placed.replica in self._running
@@ -143,7 +145,7 @@ class SimulatedDriver:
         if force:
             self._end(placed.replica, "[simulated] killed by signal 9 (SIGKILL)")
         elif not running.app.draining:
-            records.drop(placed.socket)  # what has been told to end ends, with or without an engine
+            self._drop(placed)  # what has been told to end ends, with or without an engine
             running.app.draining, running.stop_by = True, self._now() + DRAIN_S
 
     def forget(self, placed: Placed) -> None:
@@ -152,12 +154,16 @@ class SimulatedDriver:
             self._end(placed.replica, "[simulated] forgotten")
             self._words.pop(placed.replica, None)
             self._endings.pop(placed.replica, None)
+            self._taken.pop(placed.replica, None)
 
     def ending(self, placed: Placed) -> str:
         return "" if self.alive(placed) else self._endings.get(placed.replica, f"[simulated] {UNSEEN}")
 
     def crashed(self, placed: Placed) -> bool:
         return False  # virtual replicas have no faults of their own
+
+    def taken(self, placed: Placed) -> Taken | None:
+        return None if self.alive(placed) else self._taken.get(placed.replica)
 
     def last_words(self, replica: str) -> str:
         return self._words.get(replica, "")
@@ -169,19 +175,36 @@ class SimulatedDriver:
     def close(self) -> None:
         records.end(self._run_dir)
 
+    def _take_away(self, replica: str, spot: Spot) -> None:
+        self._taken[replica] = Taken.PREEMPTED if spot.preempted else Taken.NODE_LOST
+        how = "preempted the replica" if spot.preempted else "went out of service"
+        self._end(replica, f"[simulated] {spot.node} {how}")
+
     def _end(self, replica: str, ending: str) -> None:
         running = self._running.pop(replica, None)
         self.cloud.release(replica)
         if running is not None:
             self._endings[replica] = ending
-            records.drop(running.placed.socket)
+            self._drop(running.placed)
             running.cut()
+
+    def _keep(self, socket: Path, kept: Kept) -> None:
+        """For the next engine. A disk that is full keeps no replica from standing: it is tried again."""
+        if not records.write(socket, kept):
+            self._unkept[kept.launch.replica] = kept  # until it is written, a kill of this engine is its end
+
+    def _drop(self, placed: Placed) -> None:
+        self._unkept.pop(placed.replica, None)
+        records.drop(placed.socket)
 
     def _beat(self) -> None:
         """This engine is there: written down every second, while it is asked for its replicas."""
         if self._now() - self._beat_at >= BEAT_EVERY_S:
             self._beat_at = self._now()
             records.beat(self._run_dir, Beat(self._wall(), self._now()))
+            unkept, self._unkept = self._unkept, {}
+            for replica, kept in unkept.items():
+                self._keep(self.socket_of(replica), kept)
 
     def _wall(self) -> float:
         return self._clock.wall().timestamp()

@@ -34,11 +34,15 @@ class Beat:
     simulated: float
 
 
-def write(socket: Path, kept: Kept) -> None:
-    """Whole or not at all. It holds the replica's key, so nobody else may read it."""
-    spot = {name: getattr(kept.spot, name) for name in ("node", "placed_at", "ready_at", "ends_at")}
+def write(socket: Path, kept: Kept) -> bool:
+    """Whole or not at all: whether the disk took it. It holds the replica's key, so nobody else may read it."""
+    spot = {name: getattr(kept.spot, name) for name in ("node", "placed_at", "ready_at", "ends_at", "preempted")}
     doc = {"launch": asdict(kept.launch), "spot": spot, "pid": kept.pid}
-    write_whole(socket.with_suffix(SUFFIX), json.dumps(doc, default=_plain), durable=False)
+    try:
+        write_whole(socket.with_suffix(SUFFIX), json.dumps(doc, default=_plain), durable=False)
+    except OSError:
+        return False
+    return True
 
 
 def drop(socket: Path) -> None:
