@@ -27,7 +27,7 @@ class Watched(App[None], inherit_bindings=False):
     """Owns the picture, of several contexts that of all. Screens watch `picture` and `locked`; nothing but the pollers
     writes the former. `focus` is the context that is meant, empty of one alone; `locked` is its lock."""
 
-    picture: reactive[Picture] = reactive(Picture())
+    picture: reactive[Picture] = reactive(Picture(), repaint=False)  # pages paint what of it is another
     locked: reactive[bool] = reactive(False)
     focus: reactive[str] = reactive("")
 

@@ -26,6 +26,7 @@ from tests.bench import (
     gateway,
     listing,
     load,
+    painting,
     peer,
     reconcile,
     routing,
@@ -56,11 +57,13 @@ TABLES: dict[str, Callable[[], Awaitable[None]]] = {  # these print tables of th
     "dashboard": dashboard.main,
     "gateway": gateway.main,
     "load": load.main,
+    "painting": painting.main,
     "listing": listing.main,
     "reconcile": reconcile.main,
     "routing": routing.main,
     "watching": watching.main,
 }
+QUICKER: dict[str, Callable[[], Awaitable[None]]] = {"dashboard": dashboard.quickly, "painting": painting.quickly}
 AUTOSCALE = "autoscale"  # its table needs neither a model nor a peer
 ON_GPU_ONLY = frozenset({"widths"})
 ROUNDS, QUICK_ROUNDS = 4, 2
@@ -166,7 +169,7 @@ def main() -> None:
     for name in wanted:
         if name in TABLES:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_table(TABLES[name]))
+                runner.run(_table((QUICKER if options.quick else TABLES).get(name, TABLES[name])))
     if AUTOSCALE in wanted:
         autoscaling.main(options.traces, options.costs, options.start, quick=options.quick)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -42,6 +43,7 @@ from tui.core.facts import Facts
 from tui.core.journal import Journal
 from tui.core.snapshot import row_of
 from tui.messages import FleetSeen
+from tui.web.child import end_with
 
 DEPLOYMENTS, REPLICAS_EACH = 5000, 10
 CHANGED = DEPLOYMENTS // 10
@@ -181,6 +183,7 @@ class Stock(App[None]):
 
 
 def main(which: str, file: Path) -> None:
+    end_with(os.getppid())
     app: Timed | Stock
     if which == "ours":
         app = Timed(Fleet(), journal=Journal(None))  # type: ignore[arg-type]

@@ -7,13 +7,14 @@ told of again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from client.fleet_types import AlertView, FleetSnapshot
+from client.fleet_types import AlertView, DeploymentStatus, FleetSnapshot
 from tui.core.placed import context_of
+from tui.core.snapshot import changed
 from tui.core.states import Look
 
 SNOOZE = timedelta(hours=1)
@@ -56,6 +57,7 @@ class Inbox:
     snoozed: Mapping[Key, datetime] = field(default_factory=dict)
     ended: tuple[tuple[Alert, datetime], ...] = ()
     told: frozenset[Key] = frozenset()
+    read: Mapping[str, tuple[Sequence[DeploymentStatus], frozenset[int]]] = field(default_factory=dict, compare=False)
 
     def standing(self, alert: Alert, now: datetime) -> Standing:
         if alert.key in self.seen:
@@ -73,7 +75,8 @@ class Inbox:
         """The inbox after this picture, and the alerts of which nobody was told yet. `context`: of several contexts the
         one that the picture is of; what is known of the others stays."""
         others = {key: alert for key, alert in self.alerts.items() if context_of(key[1]) != context}
-        alerts = others | {alert.key: alert for alert in _found(snapshot)}
+        troubled = self._troubled(snapshot.deployments, context)
+        alerts = others | {alert.key: alert for alert in _found(snapshot, sorted(troubled))}
         gone = [alert for key, alert in self.alerts.items() if key not in alerts and not alert.pending]
         kept = [(alert, at) for alert, at in self.ended if now - at < KEPT and alert.key not in alerts]
         seen = {
@@ -83,10 +86,19 @@ class Inbox:
         }
         snoozed = {key: until for key, until in self.snoozed.items() if until > now}
         ended = (*kept, *((alert, now) for alert in gone))
-        after = replace(self, alerts=alerts, seen=seen, snoozed=snoozed, ended=ended)
+        read = {**self.read, context: (snapshot.deployments, troubled)}
+        after = replace(self, alerts=alerts, seen=seen, snoozed=snoozed, ended=ended, read=read)
         loud = after.new(now)
         unheard = tuple(alert for alert in loud if alert.key not in self.told)
         return replace(after, told=frozenset(alert.key for alert in loud)), unheard
+
+    def _troubled(self, found: Sequence[DeploymentStatus], context: str) -> frozenset[int]:
+        """The places of those that something is wrong with; what was handed on unchanged is not looked into."""
+        before, known = self.read.get(context, ((), frozenset()))
+        if len(before) != len(found):
+            return frozenset(n for n, one in enumerate(found) if _is_troubled(one))
+        renewed = list(changed(before, found))
+        return known.difference(renewed).union(n for n in renewed if _is_troubled(found[n]))
 
     def acknowledged(self, key: Key) -> Inbox:
         """Seen, or, when it was seen already, not seen any more."""
@@ -108,13 +120,17 @@ def _same(since: datetime | None, began: datetime | None) -> bool:
     return since is None or began is None or abs(since - began) < SAME
 
 
-def _found(snapshot: FleetSnapshot) -> Iterator[Alert]:
+def _is_troubled(status: DeploymentStatus) -> bool:
+    return status.deployment.state == "FAILED" or bool(status.conditions)
+
+
+def _found(snapshot: FleetSnapshot, troubled: Iterable[int]) -> Iterator[Alert]:
     for one in snapshot.alerts:
         yield Alert(
             one.name, one.deployment, one.severity, f"{one.summary}: {one.text}", one.action, one.since,
             one.state != "FIRING", one,
         )  # fmt: skip
-    for status in snapshot.deployments:
+    for status in (snapshot.deployments[n] for n in troubled):
         name, problem = status.deployment.name, status.deployment.status
         if status.deployment.state == "FAILED":
             told = problem.message if problem else ""

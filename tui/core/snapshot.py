@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 from client.fleet_types import DeploymentStatus, FleetSnapshot
@@ -43,7 +45,7 @@ class Row:
     why: str
     conditions: tuple[str, ...] = ()  # the types of those that hold
     simulated: bool = False
-    trend: tuple[float | None, ...] = ()
+    trend: tuple[float | None, ...] = ()  # of a row that is drawn: `Picture.trend` has it
     kv_share: float | None = None  # of the caches of all ready replicas, 0 to 1
     cached_share: float | None = None  # of all prompt tokens since the engine counts
     stages: tuple[int | None, ...] = ()  # replicas at each stage before READY
@@ -55,6 +57,7 @@ class Row:
     hidden: frozenset[str] = frozenset()  # the fields that its source does not tell
     context: str = ""  # whose it is, where there are several
     stale: str = ""  # how old all of it is, where its context is silent among others
+    requests: int = field(default=0, compare=False)  # since the engine counts; nothing of it is drawn
 
     def told(self, field: str, text: Callable[[Any], str]) -> str:
         """The figure of this name as `text` has it, or the sign for what is not exposed."""
@@ -93,25 +96,40 @@ class Picture:
     hidden: frozenset[str] = frozenset()
     prices: Prices = field(default_factory=dict)
     repriced: bool = False  # since the rows were made
-    sampled_at: datetime | None = None  # the trends' newest sample
+    samples: tuple[Mapping[str, float | None], ...] = ()  # tokens a second by name, the newest last
+    sampled_at: datetime | None = None  # the newest one
 
     def seen(self, snapshot: FleetSnapshot, now: datetime, hidden: frozenset[str] = frozenset()) -> Picture:
-        """This picture after `snapshot` arrived; the trends of known deployments go on."""
-        known = self._known() if hidden == self.hidden and not self.repriced else {}
-        rows = [known.get(id(one)) or row_of(one, hidden, self.prices) for one in snapshot.deployments]
-        due = self.sampled_at is None or now - self.sampled_at >= TREND_EVERY
-        trends = {row.name: row.trend for row in self.rows}
-        rows = [with_trend(row, trends) if due else _trend_kept(row, trends) for row in rows]
-        sampled_at = now if due else self.sampled_at
-        return replace(
-            self, snapshot=snapshot, received_at=now, link=Link(), rows=tuple(rows), hidden=hidden, repriced=False,
-            sampled_at=sampled_at,
-        )  # fmt: skip
+        """This picture after `snapshot` arrived."""
+        rows = self._renewed(snapshot, hidden)
+        after = replace(
+            self, snapshot=snapshot, received_at=now, link=Link(), rows=tuple(rows), hidden=hidden, repriced=False
+        )
+        return after if self.sampled_at is not None and now - self.sampled_at < TREND_EVERY else after._sampled(now)
 
-    def _known(self) -> dict[int, Row]:
-        """The rows by the identity of what they were made of: a source may hand on what has not changed as it is."""
-        found = self.snapshot.deployments if self.snapshot is not None else []
-        return {id(status): row for status, row in zip(found, self.rows, strict=False)}
+    def _sampled(self, now: datetime) -> Picture:
+        newest = {row.name: row.tps for row in self.rows}
+        return replace(self, samples=(*self.samples, newest)[-TREND_SAMPLES:], sampled_at=now)
+
+    def trend(self, name: str) -> tuple[float | None, ...]:
+        """Tokens a second of this deployment, a sample a second since it was first seen. Asked of what is drawn
+        alone: to have it in every row would make each of thousands anew at every sample."""
+        return tuple(sample[name] for sample in self.samples if name in sample)
+
+    def _renewed(self, snapshot: FleetSnapshot, hidden: frozenset[str]) -> list[Row]:
+        """A source may hand on what has not changed as it is: its row is not made anew."""
+        found, before = snapshot.deployments, self.snapshot.deployments if self.snapshot is not None else []
+        if hidden != self.hidden or self.repriced:
+            return [row_of(one, hidden, self.prices) for one in found]
+        rows = list(self.rows)
+        alike = len(found) == len(rows)
+        moved = list(changed(before, found)) if alike else range(len(before))
+        known = {id(before[n]): rows[n] for n in moved}
+        if not alike:
+            return [known.get(id(one)) or row_of(one, hidden, self.prices) for one in found]
+        for n in moved:
+            rows[n] = known.get(id(found[n])) or row_of(found[n], hidden, self.prices)
+        return rows
 
     def lost(self, reason: str, now: datetime, retry_at: datetime, attempt: int) -> Picture:
         """This picture, kept, after the link broke; a loss that goes on keeps its first instant."""
@@ -157,18 +175,13 @@ class Picture:
         return self.snapshot.time if self.stale(now) else self.snapshot.time + (now - self.received_at)
 
 
+def changed(before: Sequence[object], after: Sequence[object]) -> Iterable[int]:
+    """Where two sequences of one length hold other objects; none of them is looked into: there are thousands."""
+    return compress(range(len(after)), map(is_not, before, after))
+
+
 TREND_SAMPLES = 24
 TREND_EVERY = timedelta(seconds=0.9)  # a sample: pictures that come more often draw no finer trend
-
-
-def with_trend(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
-    return replace(row, trend=(*trends.get(row.name, ()), row.tps)[-TREND_SAMPLES:])
-
-
-def _trend_kept(row: Row, trends: dict[str, tuple[float | None, ...]]) -> Row:
-    """The row itself where it has its trend already."""
-    trend = trends.get(row.name, ())
-    return row if row.trend is trend or row.trend == trend else replace(row, trend=trend)
 
 
 def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), prices: Prices | None = None) -> Row:
@@ -211,6 +224,7 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
         cost_per_hour=_cost(status, prices or {}),
         hidden=hidden | unsent | _unexposed(status, ready),
         context=context_of(deployment.name),
+        requests=stats.requests_total,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 
 from textual import on
 from textual.app import ComposeResult
@@ -25,7 +26,7 @@ from tui.screens.marking import MarkingScreen
 from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
-from tui.widgets.fleet_summary import totals
+from tui.widgets.fleet_summary import Totals
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, as_of, tone
@@ -46,10 +47,13 @@ class FleetScreen(MarkingScreen):
         self.order = filters.FIRST
         self.show_deleted = False
         self._expected: str | None = None
+        self._ordered = filters.Ordered()
+        self._totals = Totals()
 
     def on_mount(self) -> None:
         self.order, self.show_deleted = self.deck.views.get("fleet", self.order), self.deck.last_view.show_deleted
         self.filter_box.value = self.order.text
+        self.table.trend_of = lambda name: self.deck.picture_of(context_of(name)).trend(name)
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
@@ -97,7 +101,7 @@ class FleetScreen(MarkingScreen):
 
     def draw(self) -> None:
         now = self.deck.clock()
-        rows = filters.select(self.deck.rows(), self.view, show_deleted=self.show_deleted)
+        rows = filters.select(self.deck.rows(), self.view, show_deleted=self.show_deleted, ordered=self._ordered)
         order, stale = self.order, self.picture.stale(now)
         self.table.colours = {one.name: one.colour for one in self.deck.fleets.standings(now, self.deck.config)}
         shown = grouping.grouped(rows, order.group)
@@ -117,28 +121,26 @@ class FleetScreen(MarkingScreen):
         """Until the user touches the table the cursor rests on the deployment asked most: its charts show life."""
         if self.table.pinned:
             return
-        found = self.picture.snapshot.deployments if self.picture.snapshot is not None else []
-        requests = {status.deployment.name: status.stats.requests_total for status in found}
-        asked = {row.name: requests.get(row.name, 0) for row in rows}
-        most = max(asked, key=lambda name: asked[name], default=None)
-        if most is not None and asked[most] > ASKED_MORE * asked.get(self.table.cursor or "", 0):
-            self.table.choose(most)
+        most = max(rows, key=attrgetter("requests"), default=None)
+        now = next((row.requests for row in rows if row.name == self.table.cursor), 0)
+        if most is not None and most.requests > ASKED_MORE * now:
+            self.table.choose(most.name)
 
     def _draw_summary(self, shown: int) -> None:
         if self.picture.snapshot is None:
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
         rows = self.picture.rows
-        pieces = totals([row for row in rows if not row.deleted])
+        pieces, gone = self._totals.of(rows)
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:
             pieces += ["  ", (f" {len(self.marked())} marked ", "bold $background on $tone-attention")]
         pieces += self.filter_box.told(shown)
         pieces += as_of(self.picture.received_at, self.picture.stale_age(self.deck.clock()))
-        if old := sum(bool(row.stale) for row in self.table.rows):
+        if self.deck.fleets.several and (old := sum(bool(row.stale) for row in self.table.rows)):
             pieces += [(f"  ▲ {old} as of a while ago", tone("attention", bold=True))]
-        if gone := sum(row.deleted for row in rows):
+        if gone:
             pieces += [(f"  +{gone} deleted", tone("dim"))]
         self.query_one("#summary", Text).show(pieces)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rich.style import Style
 
@@ -18,6 +19,11 @@ class FleetTable(KeyedTable[Row]):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__([column for column in FLEET if not column.optional], sort="id", id=id)
         self.colours: Mapping[str, str] = {}  # tones of contexts, by their names
+        self.trend_of: Callable[[str], tuple[float | None, ...]] = lambda name: ()
+
+    def whole(self, row: Row) -> Row:
+        """With its trend."""
+        return replace(row, trend=self.trend_of(row.name))
 
     def style_of(self, column: Column[Row], row: Row, chosen: bool) -> Style:
         """Rows of a context that is silent recede, but for the word that says so."""

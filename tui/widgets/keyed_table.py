@@ -23,6 +23,7 @@ from tui.core.columns import GAP, Column, Placed, R
 from tui.keymap import table_bindings
 from tui.widgets.paint import TONE_CLASSES, drawn, tone_style, within
 
+MEASURED = 200  # rows: of more only those on the screen are measured
 MARGIN = 2  # the cursor's mark and a blank
 
 
@@ -70,11 +71,14 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         self.sort = sort
         self.reverse = False
         self._hidden: str | None = None  # the pinned row, while it is out of sight
+        self._at = 0  # where a row was found last
         self._gone_at = 0  # where the chosen row was when it went away
-        self._cells: dict[str, tuple[R, tuple[str, ...]]] = {}
+        self._cells: dict[str, tuple[R, tuple[str, ...]]] = {}  # of rows that are measured or drawn
+        self._needs: dict[str, int] = {}
         self._placed: tuple[Placed[R], ...] = ()
         self._drawn: dict[str, _Drawn[R]] = {}
         self._head: Strip | None = None
+        self._lines: dict[int, R] = {}  # what each line of the screen was drawn of
 
     # What is shown.
 
@@ -82,12 +86,14 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         """Other columns, from the next `show` on."""
         if tuple(shown) != self.columns:
             self.columns, self._cells, self._placed, self._drawn, self._head = tuple(shown), {}, (), {}, None
+            self._needs = {}
 
     def show(self, rows: tuple[R, ...], sort: str = "", *, reverse: bool = False, stale: bool = False) -> None:
         """Put these rows on the screen; the cursor stays with its row."""
         before, self.rows = self.rows, rows
-        self._cells = {row.name: self._celled(row) for row in rows}
         ordered = (sort, reverse) == (self.sort, self.reverse)
+        if not ordered or len(before) != len(rows):
+            self._needs = {}
         relaid = self._lay_out() or not ordered or len(before) != len(rows) or stale != self.stale
         if stale != self.stale:
             self._drawn = {}
@@ -98,16 +104,31 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             self.virtual_size = Size(self.size.width, len(rows) + 1)
             self.refresh()
             return
-        self._refresh_changed(before)
+        self._refresh_changed()
+
+    def whole(self, row: R) -> R:
+        """The row as it is drawn, with what is not kept in those that nobody sees."""
+        return row
 
     def _celled(self, row: R) -> tuple[R, tuple[str, ...]]:
         known = self._cells.get(row.name)
         same = known is not None and (known[0] is row or known[0] == row)
         return known if known is not None and same else (row, columns.cells(self.columns, row))
 
+    def _seen(self) -> range:
+        """The indexes of the rows on the screen."""
+        top = self.scroll_offset.y
+        return range(top, min(len(self.rows), top + max(0, self.size.height - 1)))
+
     def _lay_out(self) -> bool:
-        """Place the columns anew; True if that moved anything."""
+        """Place the columns anew; True if that moved anything. Of many rows those on the screen are measured, and no
+        column gets narrower again while it scrolls or its numbers change."""
+        many = len(self.rows) > MEASURED
+        measured = (self.rows[n] for n in self._seen()) if many else self.rows
+        self._cells = {row.name: self._celled(self.whole(row)) for row in measured}
         needs = columns.measure(self.columns, (cells for _, cells in self._cells.values()))
+        if many:
+            self._needs = needs = {key: max(width, self._needs.get(key, 0)) for key, width in needs.items()}
         bar = self.styles.scrollbar_size_vertical if self.show_vertical_scrollbar else 0
         placed = columns.fit(self.columns, needs, max(1, self.size.width - MARGIN - 1 - bar))
         if placed == self._placed:
@@ -115,18 +136,17 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         self._placed, self._drawn, self._head = placed, {}, None
         return True
 
-    def _refresh_changed(self, before: tuple[R, ...]) -> None:
-        top = self.scroll_offset.y
-        lines = range(top, min(len(self.rows), top + max(0, self.size.height - 1)))
-        changed = (n for n in lines if self.rows[n] is not before[n] and self.rows[n] != before[n])
-        dirty = [Region(0, n - top + 1, self.size.width, 1) for n in changed]
+    def _refresh_changed(self) -> None:
+        """The lines that were drawn of other rows, or of these as they were."""
+        lines = enumerate((self.whole(self.rows[n]) for n in self._seen()), 1)
+        dirty = [Region(0, y, self.size.width, 1) for y, row in lines if self._lines.get(y) != row]
         if dirty:
             self.refresh(*dirty)
 
     def _keep_cursor(self, before: tuple[R, ...]) -> None:
-        names = [row.name for row in self.rows]
-        if self.cursor in names:
+        if self.index_of(self.cursor) is not None:
             return
+        names = [row.name for row in self.rows]
         if self.cursor is None and self.pinned:
             if self._hidden in names:  # a filter hid it: it is still what the user means
                 self.cursor, self._hidden = self._hidden, None
@@ -173,7 +193,11 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         self.post_message(self.Chosen(name, by_user))
 
     def index_of(self, name: str | None) -> int | None:
-        return next((n for n, row in enumerate(self.rows) if row.name == name), None)
+        if self._at < len(self.rows) and self.rows[self._at].name == name:
+            return self._at
+        found = next((n for n, row in enumerate(self.rows) if row.name == name), None)
+        self._at = self._at if found is None else found
+        return found
 
     def _into_view(self, index: int) -> bool:
         """Scroll so that row `index` shows; True if that was needed."""
@@ -243,7 +267,8 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self.rows):
             return Strip.blank(self.size.width, self.rich_style)
-        return self._render_row(self.rows[index])
+        row = self._lines[y] = self.whole(self.rows[index])
+        return self._render_row(row)
 
     def _render_row(self, row: R) -> Strip:
         chosen, marked = row.name == self.cursor, row.name in self.marked

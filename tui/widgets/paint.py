@@ -72,7 +72,17 @@ class Text(Static):
         pieces = tuple(tuple(line) for line in lines)
         if pieces != self._pieces:
             self._pieces = pieces
-            self.update(Content("\n").join([self._line(line) for line in pieces]))
+            before = self._wanted()
+            self.update(Content("\n").join([self._line(line) for line in pieces]), layout=False)
+            if before is None or self._wanted() != before:
+                self.refresh(layout=True)  # all of the screen is placed and painted anew: not for every new figure
+
+    def _wanted(self) -> int | None:
+        """How many lines it would fill; None while it has no room of its own, or as much as its words take."""
+        wide = self.styles.width
+        if not self.size.width or (wide is not None and wide.is_auto):
+            return None
+        return self.visual.get_height(self.styles.get_rules(), self.size.width)
 
     def render_line(self, y: int) -> Strip:
         """As Textual draws it; where there are more lines than rows the last row ends in an ellipsis."""
