@@ -14,6 +14,7 @@ from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
 from client.cli.options import dry_run_option, each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
+from client.dry_run import NotMade
 from client.errors import NotFound
 from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
@@ -55,11 +56,15 @@ def create(
 
     async def work(client: Client) -> None:
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
-        made = await client.deployments.create(
-            declared, deployment_id, skip_shape_validation=skip_shape_validation,
-            accept_shapeless_risk=accept_shapeless_risk, disable_auto_deploy=disable_auto_deploy,
-            disable_speculative_decoding=disable_speculative_decoding,
-        )  # fmt: skip
+        try:
+            made = await client.deployments.create(
+                declared, deployment_id, skip_shape_validation=skip_shape_validation,
+                accept_shapeless_risk=accept_shapeless_risk, disable_auto_deploy=disable_auto_deploy,
+                disable_speculative_decoding=disable_speculative_decoding,
+            )  # fmt: skip
+        except NotMade as rehearsed:
+            await _tell_missing(client, Deployment.model_validate(rehearsed.change.after or {}), output)
+            raise
         await _tell_missing(client, made, output)
         if patience is not None:
             made = await client.wait.ready(made.name, patience, teller(quiet=output == out.QUIET))

@@ -203,7 +203,7 @@ def test_a_refused_method_is_told_every_method_of_the_path(
     ("method", "path", "body", "status", "code"),
     [
         ("GET", "/nowhere", b"", 404, "NOT_FOUND"),
-        ("POST", "/responses", b"{}", 404, "NOT_FOUND"),
+        ("POST", "/responses", b"{}", 501, "UNIMPLEMENTED"),
         ("POST", "/chat/completions/", b"{}", 404, "NOT_FOUND"),
         ("POST", "/accountsandmore", b"{}", 404, "NOT_FOUND"),
         ("GET", "/models/nope", b"", 404, "NOT_FOUND"),
