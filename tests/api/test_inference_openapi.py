@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.transport import DEFAULT_MAX_STREAM_EVENTS
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -47,6 +49,7 @@ CHECKS = [no_failure({NOT_OFFERED}), status_code_conformance, content_type_confo
 MOST_TOKENS, MOST_CHOICES = 4, 2  # thousands are legal, and take minutes
 REQUESTS = (ChatRequest, CompletionRequest, EmbeddingRequest, RerankRequest, MessagesRequest, CountRequest)
 STREAMED = {"POST /chat/completions": "ChatCompletionChunk", "POST /completions": "CompletionChunk"}
+STREAM_EVENTS_MAX = 10_000  # schemathesis takes 20 and leaves, unless told: an answer's `[DONE]` may come after them
 TOO_LATE = {"x-request-timeout"}  # a 504 is what this asks for: other tests do
 MODELS = [MODEL, SMOLLM2]
 SOME_TEXT = {"type": "string", "minLength": 1}
@@ -88,7 +91,8 @@ def operation_of(http: httpx.Client, label: str, stream: bool) -> APIOperation:
     for operations in found["paths"].values():
         for operation in operations.values():
             operation["parameters"] = [one for one in operation["parameters"] if one["name"] not in TOO_LATE]
-    every = [result.ok() for result in schemathesis.openapi.from_dict(found).get_all_operations()]
+    config = SchemathesisConfig.from_dict({"max-stream-events": STREAM_EVENTS_MAX})
+    every = [result.ok() for result in schemathesis.openapi.from_dict(found, config=config).get_all_operations()]
     assert sorted(one.label for one in every) == sorted(LABELS)
     return next(one for one in every if one.label == label)
 
@@ -148,10 +152,8 @@ def fuzz(
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case) -> None:
         case.body = bounded(case.body, operation.label)
-        answer = case.call_and_validate(
-            base_url=f"{engine.context.base_url}/inference/v1", headers={"Authorization": f"Bearer {engine.key}"},
-            checks=CHECKS, timeout=PATIENCE_S,
-        )  # fmt: skip
+        answer = case.call_and_validate(checks=CHECKS, **way_to(engine))
+        assert not answer.stream_cut_short, f"it has not ended after {STREAM_EVENTS_MAX} events or {PATIENCE_S} s"
         check_headers(case.method, operation.path, answer.status_code, answer.headers)
         statuses.append(answer.status_code)
         kinds.append(answer.headers["content-type"][0].partition(";")[0])
@@ -161,6 +163,22 @@ def fuzz(
     with contextlib.suppress(Unsatisfiable):  # an operation that takes nothing cannot be asked wrongly
         send()
     return statuses
+
+
+def way_to(engine: EngineProcess) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {engine.key}"}
+    return {"base_url": f"{engine.context.base_url}/inference/v1", "headers": headers, "timeout": PATIENCE_S}
+
+
+@pytest.mark.parametrize("label", STREAMED)
+def test_a_generated_request_reads_its_stream_to_the_end_however_many_events_it_has(
+    engine: EngineProcess, http: httpx.Client, label: str
+) -> None:
+    operation = operation_of(http, label, stream=True)
+    body = GOOD[f"/inference/v1{operation.path}"] | {"stream": True, "n": 2, "max_tokens": 40, "ignore_eos": True}
+    answer = operation.Case(body=body, media_type="application/json").call(**way_to(engine))
+    assert answer.text.count("data: ") > DEFAULT_MAX_STREAM_EVENTS
+    check_stream(answer.text, validator(operation.schema.raw_schema, STREAMED[label]))
 
 
 def document(http: httpx.Client) -> dict[str, Any]:
