@@ -51,6 +51,7 @@ PRECISIONS = (
 AUTO = "AUTO"  # our own, where a precision is asked for: the engine chooses, and says why in this annotation
 PRECISION_LABEL = "firedeck.precision"
 SIMULATED_LABEL = "firedeck.simulated"  # annotation of what stands on virtual nodes
+SERVERLESS_UNTIL_LABEL = "firedeck.serverless-until"  # of a serverless deployment: the day on which it goes
 MULTI_REGIONS = ("MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC")
 REGIONS = (
     "REGION_UNSPECIFIED", "US_IOWA_1", "US_VIRGINIA_1", "US_VIRGINIA_2", "US_ILLINOIS_1", "AP_TOKYO_1", "EU_LONDON_1",

@@ -99,17 +99,23 @@ def part_of(folder: Path, file: str, version: str) -> Path:
 def is_whole(folder: Path, file: str, version: str, size_bytes: int) -> bool:
     """Whether just this version has come whole before."""
     there = folder / file
-    marked = (folder / f".{file}.{version}.{WHOLE}").exists()
-    return marked and there.is_file() and there.stat().st_size == size_bytes
+    return _mark(folder, file, version).exists() and there.is_file() and there.stat().st_size == size_bytes
 
 
 def settle(whole: Path, folder: Path, file: str, version: str | None) -> None:
     """Put what has come whole into its place. `version` None: it did not come in pieces."""
-    whole.replace(folder / file)
-    for old in _beside(folder, file, WHOLE):
+    if version is not None and not whole.exists() and _mark(folder, file, version).exists():
+        return  # the same pieces came twice, and the other was faster
+    for old in _beside(folder, file, WHOLE):  # first: a mark that outlives a kill would vouch for other bytes
         _remove(old)
+    whole.replace(folder / file)
     if version is not None:
-        (folder / f".{file}.{version}.{WHOLE}").touch()
+        _mark(folder, file, version).touch()
+
+
+def _mark(folder: Path, file: str, version: str) -> Path:
+    """Is there where just this version has come whole."""
+    return folder / f".{file}.{version}.{WHOLE}"
 
 
 def _remove(file: Path) -> None:

@@ -137,7 +137,8 @@ def _tell_clients(file: Path, url: str) -> None:
     try:
         file.write_text(url + "\n")
     except OSError as error:
-        file.unlink(missing_ok=True)  # better none than that of an earlier engine
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)  # better none than that of an earlier engine
         log.warning("%s cannot be written (%s): clients need --base-url %s", file, error.strerror, url)
 
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from client.enums import SERVERLESS_UNTIL_LABEL
 from client.errors import FailedPrecondition, InvalidArgument
 from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Deployment
 from engine.deprecation import NOTICE
 
 REQUESTS_PER_MINUTE = 6000  # of each account, as documented
-UNTIL_LABEL = "firedeck.serverless-until"  # annotation of such a deployment
 _PREFIX = f"accounts/{LIBRARY_ACCOUNT}/deployments/"
 
 
@@ -59,15 +59,18 @@ class Serverless:
 
 
 def until(deployment: Deployment) -> date | None:
-    """From when on it is not there any more; None: nothing was told."""
-    given = (deployment.annotations or {}).get(UNTIL_LABEL)
+    """From when on it is not there any more; None: nothing was told, or it is not one of these: what others annotate
+    is theirs."""
+    if not is_shared(deployment.name):
+        return None
+    given = (deployment.annotations or {}).get(SERVERLESS_UNTIL_LABEL)
     return date.fromisoformat(given) if given else None
 
 
 def told(deployment: Deployment, day: date | None) -> dict[str, str]:
     """The annotations of `deployment` that tell this day, or none."""
-    kept = {name: text for name, text in (deployment.annotations or {}).items() if name != UNTIL_LABEL}
-    return kept | ({UNTIL_LABEL: day.isoformat()} if day else {})
+    kept = {name: text for name, text in (deployment.annotations or {}).items() if name != SERVERLESS_UNTIL_LABEL}
+    return kept | ({SERVERLESS_UNTIL_LABEL: day.isoformat()} if day else {})
 
 
 def last_day(model: str, before: date | None, asked: date | None, today: date) -> date:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from client.cli.durations import DURATION
-from client.enums import PRECISION_LABEL, SIMULATED_LABEL
+from client.enums import PRECISION_LABEL, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
 from client.types import (
     MULTI_REGIONS,
     AutoscalingPolicy,
@@ -22,7 +22,9 @@ from client.types import (
 Given = dict[str, Any]
 OWN = ("cold_policy", "max_queue_wait", "panic", "forecast_floor", "response_cache", "response_cache_ttl")  # firedeck's
 
-_ENGINES_LABELS = frozenset({PRECISION_LABEL, SIMULATED_LABEL})  # annotations that nobody declared
+_ENGINES_LABELS = frozenset(
+    {PRECISION_LABEL, SIMULATED_LABEL, SERVERLESS_UNTIL_LABEL}
+)  # annotations that nobody declared
 
 
 def settings(command: Any) -> Any:

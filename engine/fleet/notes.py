@@ -61,7 +61,7 @@ class Notes:
 
         Whoever is cancelled here leaves the writing to its end: the store's thread would not stop half-way either.
         """
-        if not self.waiting or self._clock.monotonic() - self._refused_at < RETRY_S:
+        if not self.waiting or self._just_refused():
             return
         writer = asyncio.create_task(self._write(), name="write what the engine did")
         self._writers.add(writer)
@@ -70,7 +70,10 @@ class Notes:
 
     async def close(self) -> None:
         """The last try."""
-        await self._write()
+        await self._write(last=True)
+
+    def _just_refused(self) -> bool:
+        return self._clock.monotonic() - self._refused_at < RETRY_S
 
     async def _row(self, replica: str, statement: Statement) -> None:
         self._replicas.pop(replica, None)
@@ -79,8 +82,10 @@ class Notes:
             del self._replicas[next(iter(self._replicas))]
         await self.write()
 
-    async def _write(self) -> None:
+    async def _write(self, *, last: bool = False) -> None:
         async with self._writing:
+            if not last and self._just_refused():  # to who wrote while this one waited
+                return
             rows, events = dict(self._replicas), list(self._events)
             if not rows and not events:
                 return

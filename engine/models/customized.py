@@ -101,7 +101,7 @@ def conversation(style: Any, template: Any, system: Any, at: str) -> Conversatio
             hint='write it as a template: {"style": "jinja", ...}',
         )  # fmt: skip
     for name, value in (("template", template), ("system", system)):
-        if value is not None and not isinstance(value, str):
+        if value is not None and not _is_text(value):
             raise _bad(f"its {name} is no text", at)
     if (style == "jinja") != bool(template):
         raise _bad("a template goes with the style jinja, and with it alone", at)
@@ -131,10 +131,11 @@ def _read(whole: Any) -> Customized:
         _known(given, ("style", "args"), "conversation_config")
         _known(args, ("template", "system"), "conversation_config.args")
         talk = conversation(given.get("style"), args.get("template"), args.get("system"), "file")
-    return Customized(talk, _defaults(whole.get("defaults")))
+    return Customized(talk, defaults(whole.get("defaults")))
 
 
-def _defaults(given: Any) -> dict[str, Any]:
+def defaults(given: Any) -> dict[str, Any]:
+    """What a request may leave out: stop words, and how tokens are chosen. FiredeckError for anything else."""
     if given is None:
         return {}
     if not isinstance(given, dict):
@@ -155,9 +156,14 @@ def _stops(value: Any) -> list[str]:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or not 1 <= len(stops) <= STOPS_MAX:
         raise _bad(f"its default stop is not one to {STOPS_MAX} texts")
-    if not all(isinstance(one, str) and 1 <= len(one) <= STOP_CHARS_MAX for one in stops):
+    if not all(_is_text(one) and 1 <= len(one) <= STOP_CHARS_MAX for one in stops):
         raise _bad(f"a text of its default stop does not have 1 to {STOP_CHARS_MAX} characters")
     return list(stops)
+
+
+def _is_text(value: Any) -> bool:
+    """JSON can say half of a character, which no file can hold."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _known(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:

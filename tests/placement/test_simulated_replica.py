@@ -195,7 +195,7 @@ async def test_an_outage_breaks_streams_off_and_frees_the_room(stage: Stage):
         assert not stage.driver.alive(placed)
         with pytest.raises(httpx.HTTPError):
             await asking
-    assert "took the replica away" in stage.driver.ending(placed)
+    assert "went out of service" in stage.driver.ending(placed)
     assert all(node.free_threads == node.threads for node in stage.driver.nodes())
     assert not placed.socket.exists()
 

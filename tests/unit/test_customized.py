@@ -128,7 +128,19 @@ def test_a_requests_own_fields_go_before_the_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "{", "[]", '{"temperature": 9}', '{"prompt": "p"}', '{"stop": [1]}', "[" * 99999]
+    "text",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        '{"temperature": 9}',
+        '{"prompt": "p"}',
+        '{"stop": [1]}',
+        "[" * 99999,
+        '{"stream": true}',
+        '{"n": 2}',
+    ],
 )
 def test_defaults_that_no_request_could_say_are_left_out_whole(text: str | None) -> None:
     assert defaults.checked(text) == {}

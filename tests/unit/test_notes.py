@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -74,6 +75,8 @@ async def test_a_disk_that_refused_is_not_asked_again_with_every_event_and_is_to
             await notes.event(NAME, "Normal", "R", "m")
         clock.advance(RETRY_S)
     assert store.tries == 3
+    await asyncio.gather(*(notes.event(NAME, "Normal", "R", "m") for _ in range(5)))
+    assert store.tries == 4, "who waited for the one that was refused does not try at once again"
     assert len([one for one in caplog.records if one.levelname == "WARNING"]) == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.errors import FailedPrecondition, InvalidArgument, PayloadTooLarge
-from engine.resumed import Piece, check_version, piece_of
+from engine.resumed import Piece, check_version, is_whole, part_of, piece_of, settle
 from engine.uploads import Ticket, Uploads
 
 MODEL, VERSION, OTHER = "accounts/local/models/m", "0123456789abcdef", "fedcba9876543210"
@@ -118,6 +118,17 @@ def test_however_often_it_breaks_the_file_is_what_was_sent(tmp_path_factory: pyt
 
     asyncio.run(send())
     assert uploads.gguf_of(MODEL).read_bytes() == FILE
+
+
+def test_the_same_pieces_that_came_twice_are_put_into_place_once(tmp_path: Path) -> None:
+    whole = part_of(tmp_path, "a.gguf", VERSION)
+    whole.write_bytes(FILE)
+    for _ in range(2):
+        settle(whole, tmp_path, "a.gguf", VERSION)
+    assert (tmp_path / "a.gguf").read_bytes() == FILE
+    assert is_whole(tmp_path, "a.gguf", VERSION, len(FILE))
+    with pytest.raises(FileNotFoundError):
+        settle(part_of(tmp_path, "a.gguf", OTHER), tmp_path, "a.gguf", OTHER)
 
 
 @pytest.mark.parametrize(

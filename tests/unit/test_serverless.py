@@ -139,10 +139,11 @@ def test_a_day_that_comes_too_soon_is_refused_with_the_first_that_does_not(befor
 
 
 def test_the_day_stands_beside_what_else_the_deployment_is_annotated_with() -> None:
-    plain = Deployment(annotations={"a": "b"})
+    plain = Deployment(name=SHARED, annotations={"a": "b"})
     noted = plain.model_copy(update={"annotations": told(plain, LATER)})
     assert (until(plain), until(noted), told(noted, None)) == (None, LATER, {"a": "b"})
     assert until(Deployment()) is None
+    assert until(noted.model_copy(update={"name": "accounts/local/deployments/d"})) is None, "its owner wrote that"
 
 
 def test_days_are_of_models_that_are_offered() -> None:

@@ -134,6 +134,12 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0)
+
+
 async def test_a_replica_waits_for_room_and_the_event_is_told_once(arrival, told):
     clock = FakeClock()
     replica = Replica("d-1", "now", "key", clock, ReplicaFigures())
@@ -197,14 +203,15 @@ async def test_replicas_that_wait_for_the_same_are_told_of_once_until_the_last_h
     coming = arrival(rooms_of(Empty(), clock))
     replicas = [Replica(f"d-{n}", "now", "key", clock, ReplicaFigures()) for n in range(3)]
     arriving = [asyncio.create_task(coming.of(replica, TEMPLATE)) for replica in replicas]
-    await turns()
+    await until(lambda: all(replica.reason for replica in replicas))
     assert [replica.stage for replica in replicas] == [Stage.PENDING_SCHEDULING] * 3
     assert [reason for reason, _ in told] == ["Stockout"]
     for one in arriving:
         one.cancel()
     await asyncio.gather(*arriving, return_exceptions=True)
-    again = asyncio.create_task(coming.of(Replica("d-9", "now", "key", clock, ReplicaFigures()), TEMPLATE))
-    await turns()
+    anew = Replica("d-9", "now", "key", clock, ReplicaFigures())
+    again = asyncio.create_task(coming.of(anew, TEMPLATE))
+    await until(lambda: bool(anew.reason))
     again.cancel()
     assert [reason for reason, _ in told] == ["Stockout"] * 2, "it is short anew"
 

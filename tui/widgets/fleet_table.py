@@ -22,8 +22,8 @@ class FleetTable(KeyedTable[Row]):
         self.trend_of: Callable[[str], tuple[float | None, ...]] = lambda name: ()
 
     def whole(self, row: Row) -> Row:
-        """With its trend."""
-        return replace(row, trend=self.trend_of(row.name))
+        """With its trend; what sums up a group has none."""
+        return row if row.state == GROUP else replace(row, trend=self.trend_of(row.name))
 
     def style_of(self, column: Column[Row], row: Row, chosen: bool) -> Style:
         """Rows of a context that is silent recede, but for the word that says so."""
