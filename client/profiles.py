@@ -6,7 +6,8 @@ api_key = fw_...
 account_id = acme
 
 data   Profile               an engine, the key that goes to it, and the account there
-verbs  read, write, forget   of the file `auth.ini` in a folder, which its owner alone may read
+verbs  read, write, forget   of the file `auth.ini` in a folder, which its owner alone may read; a file that cannot be
+                             understood is passed over by `read` alone, and never written over
 near   `client.config.Context.resolve` chooses, `firedeck signin --profile NAME` writes
 """
 
@@ -18,7 +19,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.errors import InvalidArgument
+from client.errors import FailedPrecondition, InvalidArgument
 
 FILE = "auth.ini"
 DEFAULT = "default"  # the profile of who names none
@@ -43,7 +44,11 @@ def check_name(name: str) -> str:
 
 def read(folder: Path) -> dict[str, Profile]:
     """All that there are, by name; what is not whole, or no such file at all, is as if nobody had written it."""
-    found = {name: section for name, section in _parsed(folder).items() if section.get("base_url")}
+    try:
+        parser = _parsed(folder)
+    except FailedPrecondition:
+        return {}
+    found = {name: section for name, section in parser.items() if section.get("base_url")}
     return {
         name: Profile(name, section["base_url"], section.get("api_key", ""), section.get("account_id", ""))
         for name, section in found.items()
@@ -51,7 +56,7 @@ def read(folder: Path) -> dict[str, Profile]:
 
 
 def write(folder: Path, profile: Profile) -> Path:
-    """The others in the file stay."""
+    """The others in the file stay; FailedPrecondition where there is a file that cannot be understood."""
     parser = _parsed(folder)
     settings = {"base_url": profile.base_url, "api_key": profile.api_key, "account_id": profile.account}
     parser[check_name(profile.name)] = settings
@@ -59,7 +64,7 @@ def write(folder: Path, profile: Profile) -> Path:
 
 
 def forget(folder: Path, name: str) -> bool:
-    """Whether it was there."""
+    """Whether it was there; FailedPrecondition as in `write`."""
     parser = _parsed(folder)
     was = parser.remove_section(name)
     if was:
@@ -68,12 +73,20 @@ def forget(folder: Path, name: str) -> bool:
 
 
 def _parsed(folder: Path) -> configparser.ConfigParser:
+    """What the file says; without a file, nothing. FailedPrecondition where that cannot be told."""
     # Keys may have any character: nothing is interpolated. No section is every other's default.
     parser = configparser.ConfigParser(interpolation=None, default_section="")
+    file = folder / FILE
     try:
-        parser.read_string((folder / FILE).read_text())
-    except (OSError, ValueError, configparser.Error):
-        return configparser.ConfigParser(interpolation=None, default_section="")
+        parser.read_string(file.read_text(), source=FILE)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, configparser.Error) as error:
+        # An error in a line has that line, and the line may have a key: no more is told than where it is.
+        line = getattr(error, "lineno", None) or next((at for at, _ in getattr(error, "errors", ())), None)
+        why = error.strerror if isinstance(error, OSError) else f"line {line}" if line else "not as such a file is"
+        hint = "mend that file, or move it away, and try again; it is left as it is, for the keys in it"
+        raise FailedPrecondition(f"the profiles in {file} cannot be read: {why}", hint=hint) from None
     return parser
 
 

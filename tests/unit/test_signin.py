@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from client import profiles
 from client.cli.main import main
 from client.config import DEFAULT_BASE_URL, KEY_VARIABLES, PROFILE_VARIABLE, Context
-from client.errors import InvalidArgument
+from client.errors import FailedPrecondition, InvalidArgument
 from client.profiles import Profile
 
 FAR = "https://llm.example.com"
@@ -51,6 +52,29 @@ def test_its_key_goes_to_its_engine_alone_and_the_local_one_nowhere_else(folder:
 def test_a_file_that_is_none_is_as_if_nobody_had_signed_in(folder: Path, text: str) -> None:
     (folder / profiles.FILE).write_text(text)
     assert Context.resolve().base_url == DEFAULT_BASE_URL
+
+
+@pytest.mark.parametrize("slip", ["[default", "api_key", "[us]", "\xff"])
+def test_a_file_with_a_slip_in_it_is_never_written_over(folder: Path, slip: str) -> None:
+    file = profiles.write(folder, Profile("us", FAR, "far-key", "acme"))
+    file.write_bytes(file.read_bytes() + slip.encode("latin-1") + b"\n")
+    was = file.read_bytes()
+    assert profiles.read(folder) == {}
+    with pytest.raises(FailedPrecondition, match=re.escape(str(file))) as refused:
+        profiles.write(folder, Profile("default", FAR, "k", "acme"))
+    assert "mend that file" in refused.value.text
+    assert "far-key" not in refused.value.text
+    shown = CliRunner().invoke(main, ["signout", "-p", "us"])
+    assert (shown.exit_code, str(file) in shown.stderr, file.read_bytes() == was) == (1, True, True)
+
+
+def test_a_file_that_cannot_be_read_is_never_written_over(folder: Path) -> None:
+    (folder / profiles.FILE).mkdir()
+    assert profiles.read(folder) == {}
+    with pytest.raises(FailedPrecondition, match="cannot be read: Is a directory"):
+        profiles.write(folder, Profile("default", FAR, "k", "acme"))
+    with pytest.raises(FailedPrecondition):
+        profiles.forget(folder, "default")
 
 
 def test_a_key_that_is_refused_is_not_kept(folder: Path) -> None:
