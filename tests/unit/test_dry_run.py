@@ -76,8 +76,8 @@ NO_CHANGE = {
 
 
 class FakeEngine(BaseHTTPRequestHandler):
-    """Answers as an engine in which everything is there but what is called `new-one`, and which
-    has no route that the engine lacks; a change that is none of a dry run is remembered."""
+    """Answers as an engine in which everything is there but what is called `new-one`, which cannot say what `mute` is,
+    and which has no route that the engine lacks; a change that is none of a dry run is remembered."""
 
     changed: list[str]
 
@@ -92,6 +92,8 @@ class FakeEngine(BaseHTTPRequestHandler):
             self._answer(404, {"code": 5, "message": f"there is no route {self.command} {path}"})
         elif self.command == "GET" and name.endswith("new-one"):
             self._answer(404, {"code": 5, "message": f"there is no {name}"})
+        elif self.command == "GET" and name.endswith("mute"):
+            self._answer(503, {"code": 14, "message": "not now"})
         elif path.endswith(":scale"):
             self._answer(200, {})
         elif path.endswith("/deployedModels"):
@@ -215,6 +217,14 @@ def test_json_is_what_it_would_be_and_quiet_is_its_id(url):
         dry(url, "deployment update chat --max-replica-count 4", "-o", "flag").stdout.count("--max-replica-count=4")
         == 1
     )
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or_would_be(url, more):
+    model = "accounts/fireworks/models/mute"
+    words = ["deployment", "create", model, "--deployment-id", "new-one", "--base-url", url, "--api-key", "k", *more]
+    shown = CliRunner().invoke(main, [*words, "-a", "local"])
+    assert (shown.exit_code, "accounts/local/deployments/new-one" in shown.output) == (0, True), shown.output
 
 
 def test_a_change_to_what_is_so_already_says_so(url):
