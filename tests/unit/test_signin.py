@@ -127,3 +127,14 @@ def test_a_command_asks_the_engine_of_its_profile(folder: Path) -> None:
     profiles.write(folder, Profile("dead", "http://127.0.0.1:9", "k", ""))
     for words in (["-p", "dead", "list", "models"], ["model", "list", "--profile=dead"], ["whoami", "-p", "dead"]):
         assert "no answer from http://127.0.0.1:9" in CliRunner().invoke(main, words).output
+
+
+@pytest.mark.parametrize("words", [["model", "list"], ["model", "delete", "m", "--dry-run"]])
+def test_a_command_without_an_answer_tells_of_the_simulated_fleet_of_the_same_folder(
+    folder: Path, words: list[str]
+) -> None:
+    (folder / "simulated").mkdir()
+    (folder / "simulated" / "engine.url").write_text("http://127.0.0.1:9700\n")
+    (folder / "engine.url").write_text("http://127.0.0.1:9\n")
+    shown = CliRunner().invoke(main, words)
+    assert f"http://127.0.0.1:9700: FIREDECK_DATA_DIR={folder}/simulated" in shown.stderr
