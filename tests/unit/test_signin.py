@@ -20,7 +20,8 @@ FAR = "https://llm.example.com"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (*KEY_VARIABLES, PROFILE_VARIABLE, "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID"):
+    others = ("FIREDECK_CONTEXT", "FIREWORKS_BASE_URL", "FIREWORKS_ACCOUNT_ID")
+    for name in (*KEY_VARIABLES, PROFILE_VARIABLE, *others):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
     (tmp_path / "admin.key").write_text("the-local-key\n")
@@ -110,6 +111,16 @@ def test_a_profile_that_is_named_goes_before_the_environment_and_others_stay(
     assert Context.resolve(profile="default").base_url == "http://env"
     assert profiles.forget(folder, "prod-eu")
     assert list(profiles.read(folder)) == ["default"]
+
+
+def test_either_name_that_starts_with_prod_makes_it_read_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("prod-eu", "test"):
+        profiles.write(folder, Profile(name, FAR, "far-key", "acme"))
+    monkeypatch.setenv("FIREDECK_CONTEXT", "eu")
+    assert [Context.resolve(profile=name).prod for name in ("prod-eu", "test", None)] == [True, False, False]
+    assert Context.resolve(profile="prod-eu").name == "eu"
+    monkeypatch.setenv("FIREDECK_CONTEXT", "prod")
+    assert [Context.resolve(profile=name).prod for name in ("prod-eu", "test", None)] == [True, True, True]
 
 
 def test_a_profile_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
