@@ -14,6 +14,7 @@ near   `client.config.Context.resolve` chooses, `firedeck signin --profile NAME`
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pathlib import Path
 from client.errors import FailedPrecondition, InvalidArgument
 
 FILE = "auth.ini"
+FORMER = "signin.json"  # what signin kept before there were profiles: `default`, as long as there is no auth.ini
 DEFAULT = "default"  # the profile of who names none
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -69,6 +71,10 @@ def forget(folder: Path, name: str) -> bool:
     was = parser.remove_section(name)
     if was:
         _written(folder, parser)
+    former = folder / FORMER
+    if name == DEFAULT and former.exists():
+        former.unlink()
+        return True
     return was
 
 
@@ -80,7 +86,7 @@ def _parsed(folder: Path) -> configparser.ConfigParser:
     try:
         parser.read_string(file.read_text(), source=FILE)
     except FileNotFoundError:
-        pass
+        parser.read_dict(_former(folder))
     except (OSError, ValueError, configparser.Error) as error:
         # An error in a line has that line, and the line may have a key: no more is told than where it is.
         line = getattr(error, "lineno", None) or next((at for at, _ in getattr(error, "errors", ())), None)
@@ -88,6 +94,16 @@ def _parsed(folder: Path) -> configparser.ConfigParser:
         hint = "mend that file, or move it away, and try again; it is left as it is, for the keys in it"
         raise FailedPrecondition(f"the profiles in {file} cannot be read: {why}", hint=hint) from None
     return parser
+
+
+def _former(folder: Path) -> dict[str, dict[str, str]]:
+    """What the former file says, as sections; nothing where there is none, or none that signin wrote."""
+    try:
+        kept = json.loads((folder / FORMER).read_text())
+        settings = {"base_url": kept["base_url"], "api_key": kept["api_key"], "account_id": kept["account"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return {DEFAULT: settings} if all(isinstance(value, str) for value in settings.values()) else {}
 
 
 def _written(folder: Path, parser: configparser.ConfigParser) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from pathlib import Path
@@ -53,6 +54,38 @@ def test_its_key_goes_to_its_engine_alone_and_the_local_one_nowhere_else(folder:
 def test_a_file_that_is_none_is_as_if_nobody_had_signed_in(folder: Path, text: str) -> None:
     (folder / profiles.FILE).write_text(text)
     assert Context.resolve().base_url == DEFAULT_BASE_URL
+
+
+def _keep_as_formerly(folder: Path) -> Path:
+    file = folder / "signin.json"
+    file.write_text(json.dumps({"base_url": FAR, "api_key": "50%-old-key", "account": "acme"}))
+    return file
+
+
+def test_what_was_kept_before_there_were_profiles_is_the_default_one(folder: Path) -> None:
+    file, former = _keep_as_formerly(folder), Profile("default", FAR, "50%-old-key", "acme")
+    assert Context.resolve() == Context(FAR, "50%-old-key", "acme")
+    us = Profile("us", FAR, "k", "acme")
+    profiles.write(folder, us)
+    assert profiles.read(folder) == {"default": former, "us": us}
+    assert CliRunner().invoke(main, ["signout", "-p", "us"]).output == "signed out of us\n"
+    assert file.exists()
+    assert CliRunner().invoke(main, ["signout"]).output == "signed out of default\n"
+    assert (file.exists(), profiles.read(folder)) == (False, {})
+
+
+def test_signout_leaves_no_former_key_behind(folder: Path) -> None:
+    file = _keep_as_formerly(folder)
+    assert CliRunner().invoke(main, ["signout"]).output == "signed out of default\n"
+    assert (file.exists(), Context.resolve().base_url) == (False, DEFAULT_BASE_URL)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "{}", '{"base_url": 1, "api_key": "k", "account": "a"}'])
+def test_a_former_file_that_is_none_is_as_if_nobody_had_signed_in(folder: Path, text: str) -> None:
+    (folder / "signin.json").write_text(text)
+    assert Context.resolve().base_url == DEFAULT_BASE_URL
+    assert profiles.forget(folder, "default")
+    assert not (folder / "signin.json").exists()
 
 
 @pytest.mark.parametrize("slip", ["[default", "api_key", "[us]", "\xff"])
