@@ -55,8 +55,8 @@ class Context:
         A key that anybody has given is the one used, wherever it goes: who asks as somebody must never be answered as
         the admin. Of the environment, `FIREDECK_API_KEY` goes before `FIREWORKS_API_KEY`; an empty one is none.
         `FIREDECK_PROFILE` names a profile too; InvalidArgument where there is none of the name.
-        `FIREDECK_CONTEXT` names the engine on the screen, or else the profile does; a name that starts with `prod`
-        makes it a `prod` context.
+        `FIREDECK_CONTEXT` names the engine on the screen, or else the profile does; either name makes it a `prod`
+        context by starting with `prod`.
         """
         env, folder = os.environ, default_data_dir()
         local_url = _line(folder / URL_FILE) or DEFAULT_BASE_URL
@@ -77,7 +77,7 @@ class Context:
             key, note = mine.api_key, f"the key is that of the profile {mine.name}; firedeck signin keeps another"
         name = env.get("FIREDECK_CONTEXT") or named or "local"
         absent = _simulated_beside(folder) if url == local_url else ""
-        prod = name.startswith("prod")
+        prod = any(one.startswith("prod") for one in (name, named or ""))
         return cls(url, key, account or LOCAL_ACCOUNT, name, prod, key_note=note, absent_note=absent)
 
 

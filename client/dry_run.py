@@ -47,6 +47,7 @@ _DONE = {
 }  # fmt: skip
 _IDS = {"models": "modelId", "secrets": "name"}  # the field of a body that names what is to be made
 _INNER = {"models": "model", "apiKeys": "apiKey"}  # the field of a body that holds what is to be made
+_BELOW_FIREDECK = ("guards", "routers")  # collections that are read below /firedeck, too: /v1 has none of them
 _REFERENCES: dict[str, Collection] = {"model": "models", "deployment": "deployments", "baseModel": "models"}
 _HIDDEN = "(not shown)"
 _SECRET = "value"  # a field that is never shown, of secrets alone
@@ -113,8 +114,9 @@ class DryRun(Transport):
         if collection == "apiKeys":  # what is deleted is named in the body
             before = await self._key(one, str(body.get("keyId")))
             return Change(_DONE[verb], f"{_name_of(one)}/{body.get('keyId')}", before, None, checked=False)
-        before = await self.get(one)
-        after = None if method == "DELETE" else _over(before, _given(body, verb, one))
+        before = await self.get(path.partition(":")[0] if one.split("/")[-2] in _BELOW_FIREDECK else one)
+        given = _released(before, body) if verb == "release" else _given(body, verb, one)
+        after = None if method == "DELETE" else _over(before, given)
         done = _DONE.get(verb or method, f"changed by {verb}")
         return Change(done, str(before.get("name") or _name_of(one)), before, after, checked=False)
 
@@ -176,6 +178,20 @@ def _given(body: Fields, verb: str, path: str) -> Fields:
     if verb == "undelete":
         return {"deleteTime": None, "purgeTime": None}
     return _shown(body, path)
+
+
+def _released(guard: Fields, body: Fields) -> Fields:
+    """The keys that the guard still refuses then. NotFound, as the engine has it, where it refuses no such key."""
+    refused = guard.get("refusedKeys") or []
+    left = [key for key in refused if key.get("keyId") != body.get("keyId")]
+    if len(left) == len(refused):
+        hint = "firedeck guard get shows whom"
+        raise NotFound(f"guard {_id_of(guard)!r} refuses no key of that id", field="keyId", hint=hint)
+    return {"refusedKeys": left}
+
+
+def _id_of(fields: Fields) -> str:
+    return str(fields.get("name", "")).rpartition("/")[2]
 
 
 def _over(before: Fields, given: Fields) -> Fields:

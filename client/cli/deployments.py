@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from client.cli.nouns import Noun
 from client.cli.options import dry_run_option, each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.dry_run import NotMade
-from client.errors import NotFound
+from client.errors import FiredeckError, NotFound
 from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
@@ -201,15 +202,16 @@ def undelete(
 
 
 async def _tell_missing(client: Client, made: Deployment, output: str) -> None:
-    """Which models of the library are still to be fetched: a replica that starts does so."""
+    """Which models of the library are still to be fetched: a replica that starts does so. A hint, as far as it is to be
+    had: what was made is told all the same."""
     own, draft = made.base_model if not made.precision else None, made.draft_model if made.draft_token_count else None
     asked = [name for name in (own, draft) if name and name.startswith(f"accounts/{LIBRARY_ACCOUNT}/")]
     for name in asked if output != out.QUIET and not made.simulated else ():
-        model = await client.models.get(name)
-        if model.firedeck is not None and not model.firedeck.on_disk:
-            out.tell(
-                f"{model.id} is not here yet: a replica fetches it first, or: firedeck model pull {model.id}", output
-            )
+        with suppress(FiredeckError):
+            model = await client.models.get(name)
+            if model.firedeck is not None and not model.firedeck.on_disk:
+                told = f"{model.id} is not here yet: a replica fetches it first, or: firedeck model pull {model.id}"
+                out.tell(told, output)
 
 
 async def _settled(client: Client, changed: Deployment, patience: timedelta | None) -> Deployment:

@@ -88,7 +88,8 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     async def main() -> None:
         context = context_of(base_url, api_key, account)
         kind = DryRun if rehearsal.is_wanted() else Transport
-        async with Client(context, kind(context.base_url, context.api_key, key_note=context.key_note)) as client:
+        transport = kind(context.base_url, context.api_key, key_note=context.key_note, absent_note=context.absent_note)
+        async with Client(context, transport) as client:
             try:
                 with _told():
                     await work(client)

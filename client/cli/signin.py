@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 
 import click
 
 from client import profiles
+from client.cli import exits
 from client.cli import output as out
 from client.cli.nouns import Noun
 from client.cli.options import run
 from client.config import PROFILE_VARIABLE, Context, default_data_dir
-from client.errors import InvalidArgument
+from client.errors import FiredeckError, InvalidArgument
 from client.profiles import Profile
 from client.resources import Client
 
@@ -59,7 +61,11 @@ def signin(profile: str, base_url: str | None, api_key: str | None) -> None:
 @named
 def signout(profile: str) -> None:
     """Forget what `signin` kept; the key itself stays good until it is deleted."""
-    was = profiles.forget(default_data_dir(), profile)
+    try:
+        was = profiles.forget(default_data_dir(), profile)
+    except FiredeckError as error:
+        click.echo(f"error: {error.text}", err=True)
+        sys.exit(exits.status_of(error))
     out.say(f"signed out of {profile}" if was else f"nobody was signed in as {profile}")
 
 

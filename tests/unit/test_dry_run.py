@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from fastapi.routing import APIRoute
 
 from client.cli.main import main
 from client.dry_run import CHECKED
@@ -20,6 +21,7 @@ from engine.app import ROUTERS
 
 ADAPTER = "accounts/local/models/adapter"
 KEY = {"keyId": "k1", "displayName": "laptop", "prefix": "fd_1"}
+REFUSED = {"refusedKeys": [{"user": "ada", "keyId": "k1", "until": "2026-01-01T00:00:00Z"}]}
 THERE = {
     "maxReplicaCount": 1, "minReplicaCount": 0, "replicaCount": 1, "displayName": "old", "state": "READY",
     "role": "user", "value": "10", "maxValue": "100", "breaker": {"hits": 3, "window": "60s", "refuseFor": "60s"},
@@ -37,7 +39,7 @@ COMMANDS = {
     "deployment update chat --max-replica-count 4": "Max Replica Count: 1 -> 4",
     "guard create new-one --keyword x": "Keywords: x",
     "guard delete g": "Breaker Hits: 3",
-    "guard release g --key-id k1": "Key Id: unset -> k1",
+    "guard release g --key-id k1": "Refused Keys: user=ada keyId=k1 until=2026-01-01T00:00:00Z -> none",
     "guard update g --breaker-hits 5": "Breaker Hits: 3 -> 5",
     "load-lora adapter --deployment chat --wait": f"Model: {ADAPTER}",
     "model create new-one ./m.gguf --display-name New": "Display Name: New",
@@ -59,6 +61,12 @@ COMMANDS = {
     "user delete ada": "Role: user",
     "user update ada --role admin": "Role: user -> admin",
 }  # fmt: skip
+ROUTES = [
+    (route.methods or set(), route.path_regex)
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute)
+]
 READ = {"list", "get", "verify", "download", "pull"}
 # They read, run something of their own, or keep something on this machine alone.
 NO_CHANGE = {
@@ -68,8 +76,8 @@ NO_CHANGE = {
 
 
 class FakeEngine(BaseHTTPRequestHandler):
-    """Answers as an engine in which everything is there but what is called `new-one`; a change that is none of a dry
-    run is remembered."""
+    """Answers as an engine in which everything is there but what is called `new-one`, which cannot say what `mute` is,
+    and which has no route that the engine lacks; a change that is none of a dry run is remembered."""
 
     changed: list[str]
 
@@ -80,8 +88,12 @@ class FakeEngine(BaseHTTPRequestHandler):
         name = re.split(r"[:]", path.partition("/v1/")[2])[0]
         if self.command != "GET" and "validateOnly=true" not in query:
             type(self).changed.append(f"{self.command} {self.path}")
-        if self.command == "GET" and name.endswith("new-one"):
+        if not any(self.command in methods and pattern.fullmatch(path) for methods, pattern in ROUTES):
+            self._answer(404, {"code": 5, "message": f"there is no route {self.command} {path}"})
+        elif self.command == "GET" and name.endswith("new-one"):
             self._answer(404, {"code": 5, "message": f"there is no {name}"})
+        elif self.command == "GET" and name.endswith("mute"):
+            self._answer(503, {"code": 14, "message": "not now"})
         elif path.endswith(":scale"):
             self._answer(200, {})
         elif path.endswith("/deployedModels"):
@@ -92,7 +104,8 @@ class FakeEngine(BaseHTTPRequestHandler):
         else:
             made = re.search(r"(?:deployment|user|router|guard)Id=([\w-]+)", query)
             name = f"{name}/{made[1]}" if made else name
-            self._answer(200, {"name": name} | THERE | body if self.command != "DELETE" else {})
+            own = REFUSED if "/guards/" in name else {}
+            self._answer(200, {"name": name} | THERE | own | body if self.command != "DELETE" else {})
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _handle
 
@@ -176,6 +189,7 @@ def test_what_may_be_told_that_nothing_is_to_change_are_the_engines_routes_that_
         ("load-lora adapter --deployment new-one", "error: there is no accounts/local/deployments/new-one"),
         ("model delete new-one", "error: there is no accounts/local/models/new-one"),
         ("api-key delete k2 --user ada", "error: there is no key k2"),
+        ("guard release g --key-id k2", "error: guard 'g' refuses no key of that id (firedeck guard get shows whom)"),
     ],
 )
 def test_what_cannot_be_done_is_refused_as_it_would_be_then(url, words, told):
@@ -203,6 +217,14 @@ def test_json_is_what_it_would_be_and_quiet_is_its_id(url):
         dry(url, "deployment update chat --max-replica-count 4", "-o", "flag").stdout.count("--max-replica-count=4")
         == 1
     )
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or_would_be(url, more):
+    model = "accounts/fireworks/models/mute"
+    words = ["deployment", "create", model, "--deployment-id", "new-one", "--base-url", url, "--api-key", "k", *more]
+    shown = CliRunner().invoke(main, [*words, "-a", "local"])
+    assert (shown.exit_code, "accounts/local/deployments/new-one" in shown.output) == (0, True), shown.output
 
 
 def test_a_change_to_what_is_so_already_says_so(url):
