@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
 import signal
@@ -22,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
-from engine import descriptors, prices, shape_files
+from engine import collector, descriptors, prices, shape_files
 from engine.app import Engine
 from engine.fleet.serverless import offer
 from engine.fleet.settings import Settings
@@ -42,7 +41,6 @@ BACKLOG = 2048
 UNSENT_BYTES = 64 << 10  # for each client, before its stream has to wait
 STUCK_S = 60  # a client that takes nothing of what it is sent for so long is cut off
 BREAK_OFF_S = 1  # before the end of the drain, streams are ended with an error event
-FULL_COLLECTION_EVERY = 50  # collections of the younger: some 2,000 requests
 DRAIN_S = 10  # how long requests under way may take once the engine was told to end
 
 
@@ -236,16 +234,6 @@ async def _serve(engine: Engine, listener: socket.socket, url: str, started: Sta
     async with _calls(engine.settings, url), asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve([listener]))
         await server.listening.wait()
-        _spare_the_collector()
+        collector.spare()
         _tell_clients(engine.settings.data_dir / URL_FILE, url)
         await started(engine, url)
-
-
-def _spare_the_collector() -> None:
-    """Take what there is by now out of what the collector looks through, and let it look through all else more rarely.
-
-    Each full collection held up every stream: for 80 ms with what is there at the start, which goes by its count of
-    references alone where it goes at all, and for 70 ms more with 1,000 streams."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_EVERY)

@@ -122,6 +122,8 @@ class Lobby:
 
     def serve(self) -> None:
         """Give free places to those who wait longest. Call whenever a place may have become free."""
+        if not self._waiting:
+            return  # as nearly always: every look at a fleet comes by here
         passed_over: list[Waiter] = []  # no free place is one for them
         while self._waiting:
             waiter = self._waiting[0]

@@ -225,23 +225,12 @@ class Replica:
 
     def observed(self, now: float, *, alive: bool) -> Observed:
         """What `control.reconcile` needs to know."""
-        ages = self.vitals.ages(now)
-        return Observed(
-            id=self.id,
-            stage=self.stage,
-            generation=self.generation,
-            alive=alive,
-            in_flight=self.in_flight,
-            started_at=self.started_at,
-            stage_since=self.stage_since,
-            silent_s=ages.silent_s,
-            stalled_s=ages.stalled_s,
-            call_s=self.vitals.call_s,
-            unanswered_s=ages.unanswered_s,
-            wedged=self.wedged,
-            short=self.short_since is not None,
-            cached_tokens=self.report.cached_tokens,
-        )
+        silent_s, stalled_s, unanswered_s = self.vitals.ages(now)
+        return Observed(  # by place: ten thousand of them a look, and by name each takes twice as long
+            self.id, self.stage, self.generation, alive, self.in_flight, self.started_at, self.stage_since,
+            silent_s, stalled_s, self.vitals.call_s, unanswered_s, self.wedged, self.short_since is not None,
+            self.report.cached_tokens,
+        )  # fmt: skip
 
     def view(self, restarts: int, *, whole: bool = True) -> ReplicaView:
         """What the dashboard shows; `whole`: with its process."""

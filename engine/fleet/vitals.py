@@ -63,10 +63,13 @@ class Vitals:
 
     def ages(self, now: float) -> Ages:
         heard_at = self._heard_at if self._heard_at > self._spared_at else self._spared_at
+        silent_s = now - heard_at if self.heard else 0.0
+        if not self._reported_age_s and not self._unanswered:
+            return Ages(silent_s, 0.0, 0.0)  # as nearly always: every look asks it of every replica
         stalled_s = unanswered_s = 0.0
         if self._reported_age_s:
             stalled_s = min(self._reported_age_s, now - max(self.moved_at, self._spared_at))
         if self._unanswered and self._idle_since is not None:
             oldest = next(iter(self._unanswered.values()))
             unanswered_s = now - max(self._idle_since, oldest, self._spared_at)
-        return Ages(now - heard_at if self.heard else 0.0, stalled_s, unanswered_s)
+        return Ages(silent_s, stalled_s, unanswered_s)

@@ -43,10 +43,13 @@ class Ring:
         self._values = array("f")
 
     def add(self, at: float, values: Values) -> None:
-        row, start = self._next, self._next * _WIDTH
-        self._times[row : row + 1] = array("d", (at,))
-        known = array("f", (math.nan if value is None else value for value in values))
-        self._values[start : start + _WIDTH] = known
+        row, known = self._next, [math.nan if value is None else value for value in values]
+        if row == len(self._times):
+            self._times.append(at)
+            self._values.extend(known)
+        else:
+            self._times[row] = at
+            self._values[row * _WIDTH : (row + 1) * _WIDTH] = array("f", known)
         self._next = (row + 1) % self._most
 
     @property

@@ -90,8 +90,13 @@ class Lately:
 _DRAFTS = ((DRAFTED, "drafted"), (ACCEPTED, "accepted"))
 
 
+_COSTS = frozenset({"step_cost_ms", "verify_cost_ms", "draft_token_ms"})
+
+
 def _costs(body: Body) -> SpeculationView | None:
-    """What this replica measured; None of one that tells it in a way that cannot be read."""
+    """What this replica measured; None of one that measured nothing, or tells it in a way that cannot be read."""
+    if _COSTS.isdisjoint(body):
+        return None
     try:
         return SpeculationView(
             step_ms=body.get("step_cost_ms", {}).get("1"),

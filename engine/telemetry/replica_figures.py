@@ -32,6 +32,7 @@ class ReplicaFigures:
     _totals: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
     _added: dict[str, tuple[Body | None, dict[Key, float]]] = field(default_factory=dict)  # of each living replica
     _unreadable: set[str] = field(default_factory=set)  # the living ones whose counts are left out
+    _unread: dict[str, None] = field(default_factory=dict)  # the living ones with a report not added up yet, in order
 
     def take(self, replica: str, body: Body, *, from_birth: bool) -> None:
         """Take over a report. `from_birth`: this engine started the replica, so that its first report is all new;
@@ -41,18 +42,21 @@ class ReplicaFigures:
         if replica not in self._added:
             self._added[replica] = (None, {}) if from_birth else (body, self._counts(replica, body))
         self.living[replica] = body
+        self._unread[replica] = None
 
     def gone(self, replica: str) -> None:
         """It exists no more: its counts stay, its gauges go."""
         if replica in self.living:
             self._add(replica)
+            self._unread.pop(replica, None)
             del self.living[replica], self._added[replica]
             self._unreadable.discard(replica)
 
     def totals(self) -> Mapping[Key, float]:
         """All that was ever counted, by key."""
-        for replica in self.living:
+        for replica in self._unread:
             self._add(replica)
+        self._unread.clear()
         return self._totals
 
     def gauges(self, *path: str) -> list[float]:

@@ -16,7 +16,7 @@ import httpx
 
 from client.names import Name
 from client.types import Deployment
-from engine import declare
+from engine import collector, declare
 from engine.control.windows import PRODUCT
 from tests.house import home
 from tests.processes import SMOLLM2
@@ -50,6 +50,7 @@ async def main() -> None:
         async with home(Path(folder) / "data") as there, there.http(there.admin_key) as http:
             for number in range(DEPLOYMENTS):
                 there.engine.house.fleet.keep(_deployment(number))
+            collector.spare()  # as an engine does once it has started
             for what, query in QUERIES.items():
                 await _row(http, what, query)
 

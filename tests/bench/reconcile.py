@@ -1,6 +1,7 @@
 """One look at a whole fleet: 1,000 deployments with 10 replicas each, without a single process.
 
-`decide`: the pure function alone. `whole look`: what a keeper does twice a second with that many replicas: sample,
+`decide`: the pure function alone. `reconcile`: a pass over all replicas, from what is seen of them to what is to be
+done. `whole look`: what a keeper does twice a second with that many replicas: sample,
 autoscale, decide, show, record; `at rest` nobody asks anything, `at work` each replica has two requests and makes
 tokens. The least, the median and the worst of several looks, in time of one core, which a busy machine does not
 stretch (much). Reports of replicas are made between the looks, and are not timed.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from client.types import AutoscalingPolicy, Deployment
+from engine import collector
 from engine.clock import FakeClock
 from engine.control.backoff import Backoff
 from engine.control.reconcile import Declared, Observed, Stage, steps
@@ -57,6 +59,10 @@ async def main() -> None:
         store = await Store.open(Path(folder) / "state.db")
         clock = FakeClock()
         keepers = [_keeper(i, store, clock) for i in range(DEPLOYMENTS)]
+        collector.spare()  # as an engine does once it has started
+        for _ in range(2):  # what is seen first is new
+            await _look(keepers, clock, 0)
+        _told("reconcile", [await _pass(keepers, clock) for _ in range(PASSES)])
         for what, requests in (("whole look, at rest", 0), ("whole look, at work", 2)):
             took = [await _look(keepers, clock, requests) for _ in range(WARM_UP + PASSES)]
             _told(what, took[WARM_UP:])
@@ -72,6 +78,14 @@ async def _look(keepers: list[Keeper], clock: FakeClock, requests: int) -> float
     began = time.process_time()
     for keeper in keepers:
         await keeper.tick()
+    return (time.process_time() - began) * 1000
+
+
+async def _pass(keepers: list[Keeper], clock: FakeClock) -> float:
+    """Milliseconds of the reconciling of all of them."""
+    began = time.process_time()
+    for keeper in keepers:
+        await keeper._reconcile(clock.monotonic())
     return (time.process_time() - began) * 1000
 
 
