@@ -82,7 +82,7 @@ class AutoscalerView(Wire):
     targets: list[TargetView] = []
     next_change_at: Timestamp | None = Field(None, description="the earliest instant at which the count can change")
     next_change: str = Field("", description="what would happen then, as a sentence")
-    decided_at: Timestamp | None = None
+    decided_at: Timestamp | None = Field(None, description="the last time; only where one deployment is asked for")
     auto_delete_at: Timestamp | None = Field(None, description="when it is deleted for idleness if nobody asks it")
 
 
@@ -255,6 +255,22 @@ class FleetSnapshot(Wire):
     engine: EngineInfo
     deployments: list[DeploymentStatus] = []
     alerts: list[AlertView] = []
+
+
+class FleetChanges(Wire):
+    """What a later instant has other than the snapshot or the changes told just before; the deployments are the same
+    ones."""
+
+    time: Timestamp
+    engine: EngineInfo
+    changed: list[DeploymentStatus] = []
+    alerts: list[AlertView] = Field([], description="all that there are")
+
+    def on(self, former: FleetSnapshot) -> FleetSnapshot:
+        """The whole fleet at this instant. What has not changed is the very object of the former snapshot."""
+        changed = {one.deployment.name: one for one in self.changed}
+        deployments = [changed.get(one.deployment.name, one) for one in former.deployments]
+        return FleetSnapshot(time=self.time, engine=self.engine, deployments=deployments, alerts=self.alerts)
 
 
 class Event(Wire):

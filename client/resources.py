@@ -16,7 +16,17 @@ from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secret
 from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.files import Progress
-from client.fleet_types import AlertPage, DeploymentStatus, Event, EventPage, FleetSnapshot, History, NodePage, NodeView
+from client.fleet_types import (
+    AlertPage,
+    DeploymentStatus,
+    Event,
+    EventPage,
+    FleetChanges,
+    FleetSnapshot,
+    History,
+    NodePage,
+    NodeView,
+)
 from client.guard_resources import Guards
 from client.http import Transport
 from client.inference import Inference
@@ -225,10 +235,18 @@ class Fleet(_Resource):
         return FleetSnapshot.model_validate(await self._transport.get("/firedeck/v1/fleet"))
 
     async def watch(self, interval_s: float = 1.0) -> AsyncIterator[FleetSnapshot]:
-        """A snapshot now and one every `interval_s` seconds; ends with the connection."""
-        stream = self._transport.events("GET", "/firedeck/v1/fleet:watch", query={"interval": str(interval_s)})
-        async for event in stream:
-            yield FleetSnapshot.model_validate(event)
+        """A snapshot now and one every `interval_s` seconds; ends with the connection.
+
+        A deployment that has not changed is the same object as before: only changes travel.
+        """
+        last: FleetSnapshot | None = None
+        query = {"interval": str(interval_s), "changes": "true"}
+        async for event in self._transport.events("GET", "/firedeck/v1/fleet:watch", query=query):
+            if last is not None and "changed" in event:
+                last = FleetChanges.model_validate(event).on(last)
+            else:
+                last = FleetSnapshot.model_validate(event)
+            yield last
 
     async def status(self, deployment: str) -> DeploymentStatus:
         return DeploymentStatus.model_validate(await self._transport.get(self._own(deployment)))

@@ -33,6 +33,13 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+def wall_at(clock: Clock, at: float) -> datetime:
+    """A monotonic instant as UTC, to a tenth of a second: the two clocks are never read at once, and what is told again
+    should be the same."""
+    told = clock.wall() + timedelta(seconds=at - clock.monotonic())
+    return told.replace(microsecond=told.microsecond // 100_000 * 100_000)
+
+
 STEP_S = 2.0  # a wall clock that is off by more has been set: smeared leap seconds and slewing stay below
 BELIEVED_AFTER_S = 3600.0
 

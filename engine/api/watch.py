@@ -13,8 +13,9 @@ from fastapi.responses import StreamingResponse
 from client.access_types import ADMIN
 from client.fleet_types import AlertPage, DeploymentStatus, FleetSnapshot, History, NodePage, NodeView
 from engine.api.common import Caller, HouseDep, Listing, deployment_name, listed
+from engine.clock import wall_at
 from engine.fleet import views
-from engine.fleet.frames import written
+from engine.fleet.frames import Frame, seen
 from engine.house import House
 from engine.keys import Principal
 
@@ -28,8 +29,8 @@ async def fleet(house: HouseDep, caller: Caller) -> Response:
     """Every deployment that this key may see, soft-deleted ones included, with numbers, replicas and reasons."""
     quotas_of = house.access.quotas.holding_up
     whole = caller.role == ADMIN
-    snapshot = await written(house.fleet, quotas_of, house.started_at, caller.account, whole=whole)
-    return Response(snapshot, media_type="application/json")
+    frame = await seen(house.fleet, quotas_of, house.started_at, caller.account, whole=whole)
+    return Response(frame.snapshot(), media_type="application/json")
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -37,25 +38,29 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 
 @router.get("/fleet:watch", response_class=StreamingResponse, responses=_STREAM)
 async def watch(
-    house: HouseDep, caller: Caller, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
+    house: HouseDep,
+    caller: Caller,
+    interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0,
+    changes: Annotated[bool, Query(description="after the first snapshot FleetChanges, where they say all")] = False,
 ) -> StreamingResponse:
     """Server-sent events: a FleetSnapshot now and every `interval` seconds, as long as the key is good.
 
-    A watcher that reads slowly misses snapshots; the next one it gets is the newest.
+    A watcher that reads slowly misses some; what it gets next is the newest. With `changes` a whole snapshot comes
+    again when there are other deployments than before, or one was missed.
     """
-    return StreamingResponse(_snapshots(house, caller, interval), media_type="text/event-stream")
+    return StreamingResponse(_frames(house, caller, interval, changes=changes), media_type="text/event-stream")
 
 
-async def _snapshots(house: House, caller: Principal, interval_s: float) -> AsyncIterator[bytes]:
-    clock, quotas_of, sent = house.fleet.rooms.clock, house.access.quotas.holding_up, b""
+async def _frames(house: House, caller: Principal, interval_s: float, *, changes: bool) -> AsyncIterator[bytes]:
+    clock, quotas_of = house.fleet.rooms.clock, house.access.quotas.holding_up
+    sent: Frame | None = None
     while not house.closing.is_set() and house.keyring.stands(caller):
-        max_age_s = interval_s / 2
-        event = await house.frames.latest(
-            house.fleet, quotas_of, house.started_at, caller.account, max_age_s, whole=caller.role == ADMIN
+        frame = await house.frames.latest(
+            house.fleet, quotas_of, house.started_at, caller.account, interval_s / 2, whole=caller.role == ADMIN
         )
-        if event is not sent:
-            yield event
-        sent = event
+        if frame is not sent:
+            yield frame.event_since(sent) if changes else frame.event
+        sent = frame
         # At multiples of the interval, whenever they began: all who watch share one frame.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(interval_s - clock.monotonic() % interval_s):
@@ -77,8 +82,11 @@ async def alerts(account: str, house: HouseDep, caller: Caller) -> AlertPage:
 @router.get(_ONE, **_SHOW)
 async def status(account: str, deployment_id: str, house: HouseDep, caller: Caller) -> DeploymentStatus:
     """One deployment as the dashboard shows it: numbers, replicas, the autoscaler's reasons, conditions."""
-    keeper = house.fleet.get(deployment_name(account, deployment_id))
-    return views.status(house.fleet, keeper, house.access.quotas.holding_up, whole=caller.role == ADMIN)
+    keeper, clock = house.fleet.get(deployment_name(account, deployment_id)), house.fleet.rooms.clock
+    shown = views.status(house.fleet, keeper, house.access.quotas.holding_up, whole=caller.role == ADMIN)
+    if shown.autoscaler is not None:
+        shown.autoscaler.decided_at = wall_at(clock, keeper.autoscaler.decided_at)
+    return shown
 
 
 @router.get(_ONE + "/history", **_SHOW)

@@ -6,11 +6,10 @@ A condition stands beside the state and lasts as long as its cause: a READY depl
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, ROLLOUT_STOPPED_REASON, STOCKOUT_REASON, Condition
 from client.types import Deployment
-from engine.clock import Clock
+from engine.clock import Clock, wall_at
 from engine.control.stockout import Shortage
 from engine.fleet.keeper import Keeper
 from engine.fleet.record import MESSAGE_CHARS
@@ -38,7 +37,7 @@ def rollout_stopped(keeper: Keeper, clock: Clock) -> Condition | None:
         type=ROLLOUT_STOPPED,
         reason=ROLLOUT_STOPPED_REASON,
         message=keeper.rollout.stopped_because(keeper.replicas)[:MESSAGE_CHARS],
-        since=clock.wall() + timedelta(seconds=since - clock.monotonic()),
+        since=wall_at(clock, since),
     )
 
 
@@ -46,7 +45,6 @@ def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Cloc
     """The condition to show while there is no room for all that is wanted."""
     if short is None:
         return None
-    wall, now = clock.wall(), clock.monotonic()
     return Condition(
         type=CAPACITY_LIMITED,
         reason=STOCKOUT_REASON,
@@ -55,6 +53,6 @@ def capacity_limited(deployment: Deployment, short: Shortage | None, clock: Cloc
         placed=short.placed,
         accelerator_type=deployment.accelerator_type,
         placement=deployment.placement,
-        since=wall + timedelta(seconds=short.since - now),
-        retry_at=wall + timedelta(seconds=short.retry_at - now),
+        since=wall_at(clock, short.since),
+        retry_at=wall_at(clock, short.retry_at),
     )

@@ -18,12 +18,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Protocol
 
 from client.errors import FailedPrecondition
 from client.fleet_types import QuarantinedRequest
-from engine.clock import Clock
+from engine.clock import Clock, wall_at
 from engine.control.quarantine import MARKS_MAX, Mark, Quarantine
 from engine.control.reconcile import Stage
 from engine.fleet.replica import Replica
@@ -78,9 +77,10 @@ class Suspects:
         """Raises FailedPrecondition for a request that has ended replicas."""
         mark = self.quarantine.mark(digest, self._clock.monotonic())
         if mark is not None and mark.quarantined:
+            until = wall_at(self._clock, mark.ends_at())
             raise FailedPrecondition(
                 f"this very request ended {len(mark.replicas)} replicas ({', '.join(mark.replicas)}) and is not tried"
-                f" again before {self._instant(mark.ends_at()):%H:%M:%S} UTC; body sha256 {digest[:SHOWN_DIGITS]}",
+                f" again before {until:%H:%M:%S} UTC; body sha256 {digest[:SHOWN_DIGITS]}",
                 hint="change the request; `firedeck --once --json` lists what is quarantined",
             ).because("quarantined")
 
@@ -145,7 +145,6 @@ class Suspects:
         return [self._view(mark) for mark in self.quarantine.quarantined(self._clock.monotonic())]
 
     def _view(self, mark: Mark) -> QuarantinedRequest:
-        return QuarantinedRequest(digest=mark.digest, replicas=list(mark.replicas), until=self._instant(mark.ends_at()))
-
-    def _instant(self, at: float) -> datetime:
-        return self._clock.wall() + timedelta(seconds=at - self._clock.monotonic())
+        return QuarantinedRequest(
+            digest=mark.digest, replicas=list(mark.replicas), until=wall_at(self._clock, mark.ends_at())
+        )

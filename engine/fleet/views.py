@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from client.fleet_types import (
     AlertRule,
@@ -15,6 +15,7 @@ from client.fleet_types import (
     Reason,
     TargetView,
 )
+from engine.clock import wall_at
 from engine.control.alerts import FIRING, RULES, WARNING, Alert
 from engine.fleet.conditions import QuotasOf, conditions
 from engine.fleet.expiry import auto_delete_at
@@ -65,12 +66,7 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
     decision = keeper.decision
     if decision is None or keeper.deleted:
         return None
-    clock = fleet.rooms.clock
-    wall, now = clock.wall(), clock.monotonic()
-
-    def instant(at: float) -> datetime:
-        return wall + timedelta(seconds=at - now)
-
+    clock, next_change_at = fleet.rooms.clock, decision.next_change_at
     return AutoscalerView(
         desired=decision.desired,
         current=sum(r.stage == "READY" for r in keeper.replicas),
@@ -78,10 +74,9 @@ def _autoscaler(fleet: Fleet, keeper: Keeper) -> AutoscalerView | None:
         targets=[
             TargetView(name=t.name, observed=t.observed, target=t.target, wanted=t.wanted) for t in decision.targets
         ],
-        next_change_at=None if decision.next_change_at is None else instant(decision.next_change_at),
+        next_change_at=None if next_change_at is None else wall_at(clock, next_change_at),
         next_change=decision.next_change,
-        decided_at=instant(keeper.autoscaler.decided_at),
-        auto_delete_at=auto_delete_at(keeper, wall),
+        auto_delete_at=auto_delete_at(keeper, clock.wall()),
     )
 
 
@@ -94,7 +89,6 @@ def alerts(fleet: Fleet, account: str | None, *, whole: bool = False) -> list[Al
 
 def _alert(fleet: Fleet, alert: Alert) -> AlertView:
     clock, rule = fleet.rooms.clock, alert.rule
-    wall, now = clock.wall(), clock.monotonic()
     return AlertView(
         name=rule.name,
         deployment=alert.deployment,
@@ -105,8 +99,8 @@ def _alert(fleet: Fleet, alert: Alert) -> AlertView:
         text=rule.text(alert.value),
         summary=rule.summary,
         action=rule.action,
-        since=wall + timedelta(seconds=alert.since - now),
-        fired_at=None if alert.fired_at is None else wall + timedelta(seconds=alert.fired_at - now),
+        since=wall_at(clock, alert.since),
+        fired_at=None if alert.fired_at is None else wall_at(clock, alert.fired_at),
     )
 
 

@@ -126,6 +126,6 @@ async def test_watchers_of_either_kind_get_frames_of_their_own(here: Home) -> No
     house = here.engine.house
     quotas_of = house.access.quotas.holding_up
     for whole in (True, False, True, False):
-        event = await house.frames.latest(house.fleet, quotas_of, house.started_at, "local", 60.0, whole=whole)
-        shown = json.loads(event.removeprefix(b"data: "))["engine"]
+        frame = await house.frames.latest(house.fleet, quotas_of, house.started_at, "local", 60.0, whole=whole)
+        shown = json.loads(frame.snapshot())["engine"]
         assert ("dataDir" in shown, "pid" in shown) == (whole, whole)

@@ -21,8 +21,8 @@ from tests.processes import PATIENCE_S
 
 async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = []
-    written = frames.written
-    monkeypatch.setattr(frames, "written", lambda *of, **around: made.append(of) or written(*of, **around))
+    seen = frames.seen
+    monkeypatch.setattr(frames, "seen", lambda *of, **how: made.append(of) or seen(*of, **how))
 
     async def watch(context: Context) -> list:
         async with Client(context) as client:
@@ -38,6 +38,28 @@ async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: P
         seen = await asyncio.gather(*(watch(context) for _ in range(10)))
     assert all(times == sorted(set(times)) for times in seen)
     assert len(made) < 3 * len(seen)
+
+
+async def test_a_client_that_watches_gets_what_changed_alone_and_keeps_the_rest(tmp_path: Path):
+    async with served(tmp_path / "data") as (url, home):
+        for number in range(3):
+            home.engine.house.fleet.keep(_resting(number))
+        async with Client(Context(base_url=url, api_key=home.admin_key)) as client:
+            watching = client.fleet.watch(0.2)
+            before = await anext(watching)
+            home.engine.house.fleet.get(_resting(1).name).meter.began(synthetic=False)
+            after = await anext(watching)
+            home.engine.house.fleet.keep(_resting(3))
+            later = await anext(watching)
+            assert later == (await client.fleet.snapshot()).model_copy(update={"time": later.time})
+    same = [new is old for new, old in zip(after.deployments, before.deployments, strict=True)]
+    assert same == [True, False, True]
+    assert after.deployments[1].stats.requests_total == 1
+    assert [one.deployment.name for one in later.deployments] == [_resting(number).name for number in range(4)]
+
+
+def _resting(number: int) -> Deployment:
+    return Deployment(name=f"accounts/local/deployments/d{number}", base_model="m", state="READY")
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux cuts such connections off by itself")

@@ -20,11 +20,10 @@ from engine.clock import FakeClock
 from engine.control.ledger import Terms
 from engine.control.price import Totals
 from engine.control.reconcile import Stage
-from engine.fleet import alarms, views
+from engine.fleet import alarms, frames, views
 from engine.fleet.accounting import Accounting
 from engine.fleet.alarms import SLICE
 from engine.fleet.fleet import Fleet
-from engine.fleet.frames import written
 from engine.fleet.keeper import Keeper
 from engine.fleet.monitor import Monitor
 from engine.fleet.rooms import Rooms
@@ -116,14 +115,14 @@ async def test_errors_that_last_are_an_alert_and_an_event_and_their_end_is_one_t
 async def test_an_alert_is_in_the_snapshot_of_its_account_alone(watched: Watched):
     await watched.minutes(1)
     await watched.minutes(6, failing=True)
-    seen = FleetSnapshot.model_validate(json.loads(await written(watched.fleet, free, BEGAN, "local")))
+    seen = FleetSnapshot.model_validate(json.loads((await frames.seen(watched.fleet, free, BEGAN, "local")).snapshot()))
     [alert] = seen.alerts
     assert (alert.name, alert.state, alert.deployment) == ("FiredeckErrors", "FIRING", watched.keeper.name)
     assert alert.fired_at is not None
     assert (alert.fired_at - alert.since).total_seconds() == 300
     assert "above 0.1 %" in alert.text
-    assert json.loads(await written(watched.fleet, free, BEGAN, "elsewhere"))["alerts"] == []
-    assert len(json.loads(await written(watched.fleet, free, BEGAN, None))["alerts"]) == 1
+    assert json.loads((await frames.seen(watched.fleet, free, BEGAN, "elsewhere")).snapshot())["alerts"] == []
+    assert len(json.loads((await frames.seen(watched.fleet, free, BEGAN, None)).snapshot())["alerts"]) == 1
 
 
 async def test_a_deleted_deployment_has_no_alerts(watched: Watched):
