@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from client.addon_types import DeploymentShapeVersion
@@ -19,6 +20,8 @@ from engine.placement.port import Driver
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions, check_served, completed, judged, reshaped
 from engine.units import gib
+
+SLICE = 16  # versions of shapes; one takes 0.2 ms to judge
 
 
 class Plans:
@@ -45,18 +48,21 @@ class Plans:
         where it is given, because to ask it of the whole library takes a while. Whether a node has room for it is seen
         when it is deployed."""
         await self._shape_files.look()
-        return self._judged_versions(base_model)
-
-    def _judged_versions(self, base_model: str | None) -> list[DeploymentShapeVersion]:
-        """As they were seen last."""
-
-        def fits(version: DeploymentShapeVersion) -> bool:
-            return base_model in (None, version.snapshot.base_model) and self._could_be(version)
-
-        return judged(self._shape_files.versions, fits)
+        versions, could_be = self._shape_files.versions, set[str]()
+        for number, version in enumerate(versions):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # streams have their turn
+            if base_model in (None, version.snapshot.base_model) and self._could_be(version):
+                could_be.add(version.name)
+        return judged(versions, lambda version: version.name in could_be)
 
     def _versions_for(self, spec: Deployment) -> list[DeploymentShapeVersion]:
-        return self._judged_versions(spec.base_model or "") if spec.deployment_shape else []
+        """The same for its model, as they were seen last."""
+        if not spec.deployment_shape:
+            return []
+        return judged(
+            self._shape_files.versions, lambda v: v.snapshot.base_model == (spec.base_model or "") and self._could_be(v)
+        )
 
     def _could_be(self, version: DeploymentShapeVersion) -> bool:
         spec = Deployment(base_model=version.snapshot.base_model, deployment_shape=version.name)

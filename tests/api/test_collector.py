@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.serve import FULL_COLLECTION_EVERY
+from engine.collector import FULL_EVERY
 from tests.processes import PATIENCE_S
 
 SERVES = """
@@ -33,4 +33,4 @@ def test_what_is_there_at_the_start_is_not_looked_through_again(tmp_path: Path) 
     frozen, left, threshold = json.loads(done.stdout)
     assert frozen > 50_000
     assert left < 1_000
-    assert threshold[2] == FULL_COLLECTION_EVERY
+    assert threshold[2] == FULL_EVERY
