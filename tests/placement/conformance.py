@@ -152,6 +152,13 @@ class Conformance:
         assert not place.driver.crashed(placed)
         place.driver.forget(placed)
 
+    async def test_a_place_is_taken_neither_from_one_that_lives_nor_from_one_that_was_told_to_end(self, place: Place):
+        async with place.running(place.launch()) as placed:
+            assert place.driver.taken(placed) is None
+            place.driver.stop(placed, force=True)
+            await place.until(lambda: not place.driver.alive(placed))
+            assert place.driver.taken(placed) is None
+
     async def test_one_that_is_told_to_end_when_it_serves_ends_with_exit_status_0(self, place: Place):
         launch = place.launch()
         placed = await place.driver.start(launch)
