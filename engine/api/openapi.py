@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from client.access_types import CreateApiKeyBody, DeleteApiKeyBody, Quota, Secret, UserSpec
 from client.addon_types import DeployedModelSpec
+from client.fleet_types import FleetChanges
 from client.guard_types import GuardSpec, ReleaseKeyBody
 from client.model_types import ModelSpec
 from client.router_types import RouterShiftSpec, RouterSpec
@@ -64,6 +65,7 @@ _ERROR = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
 
+_EVENTS: tuple[type[BaseModel], ...] = (FleetChanges,)  # of streams; no other answer has them
 _SMALL_BODIES: dict[str, Any] = {
     "ScaleBody": {
         "type": "object", "required": ["replicaCount"], "additionalProperties": False,
@@ -150,4 +152,8 @@ def _add_bodies(schemas: dict[str, Any]) -> None:
         for name, schema in found.pop("$defs", {}).items():
             schemas.setdefault(name, schema)
         schemas[body.__name__] = found | {"additionalProperties": False}
+    for event in _EVENTS:
+        found = event.model_json_schema(by_alias=True, mode="serialization", ref_template=_REF)
+        found.pop("$defs", None)  # all of it is in a FleetSnapshot too
+        schemas[event.__name__] = found
     schemas |= _SMALL_BODIES

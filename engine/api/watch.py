@@ -33,7 +33,16 @@ async def fleet(house: HouseDep, caller: Caller) -> Response:
     return Response(frame.snapshot(), media_type="application/json")
 
 
-_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+_DATA = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("FleetSnapshot", "FleetChanges")]}
+_EVENT = {
+    "type": "object",
+    "description": "Each event: a FleetSnapshot first.",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": _DATA},
+    },
+}
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": _EVENT}}}}
 
 
 @router.get("/fleet:watch", response_class=StreamingResponse, responses=_STREAM)

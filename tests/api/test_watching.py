@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from jsonschema import Draft202012Validator
 
 from client.config import Context
 from client.resources import Client
 from client.types import Deployment
 from engine import serve
 from engine.fleet import frames
-from tests.house import served
+from tests.house import Home, home, served
 from tests.processes import PATIENCE_S
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Home]:
+    async with home(tmp_path / "data") as one:
+        yield one
 
 
 async def test_ten_watchers_get_every_snapshot_and_each_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -56,6 +65,23 @@ async def test_a_client_that_watches_gets_what_changed_alone_and_keeps_the_rest(
     assert same == [True, False, True]
     assert after.deployments[1].stats.requests_total == 1
     assert [one.deployment.name for one in later.deployments] == [_resting(number).name for number in range(4)]
+
+
+async def test_the_events_are_as_the_document_says(here: Home):
+    async with here.http(here.admin_key) as http:
+        document = (await http.get("/firedeck/v1/openapi.json")).json()
+    events = document["paths"]["/firedeck/v1/fleet:watch"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    kinds = [kind["$ref"] for kind in events["schema"]["properties"]["data"]["contentSchema"]["anyOf"]]
+    fleet, quotas_of = here.engine.house.fleet, here.engine.house.access.quotas.holding_up
+    fleet.keep(_resting(0))
+    first = await frames.seen(fleet, quotas_of, here.engine.house.started_at, "local")
+    fleet.get(_resting(0).name).meter.began(synthetic=False)
+    second = await frames.seen(fleet, quotas_of, here.engine.house.started_at, "local", first)
+    for kind, event in zip(kinds, (first.event, second.event_since(first)), strict=True):
+        schema = {"$ref": kind, "components": document["components"]}
+        told = json.loads(event.removeprefix(b"data: "))
+        assert told["deployments" if kind.endswith("Snapshot") else "changed"]
+        Draft202012Validator(schema).validate(told)
 
 
 def _resting(number: int) -> Deployment:
