@@ -14,7 +14,7 @@ from client.types import AutoscalingPolicy, Deployment
 from engine.clock import FakeClock
 from engine.fleet import views
 from engine.fleet.fleet import Fleet
-from engine.fleet.frames import SLICE, Frame, Frames, seen
+from engine.fleet.frames import RAREST_S, SLICE, SPARED, Frame, Frames, seen
 from engine.fleet.rooms import Rooms
 from engine.fleet.settings import Settings
 from engine.library import Library
@@ -69,6 +69,24 @@ async def test_all_who_watch_an_account_get_the_same_bytes_until_they_are_too_ol
     assert await frames.latest(fleet, free, BEGAN, "ada", 0.1) is not first
     fleet.rooms.clock.advance(0.6)
     assert await frames.latest(fleet, free, BEGAN, "ada", 0.5) is not first
+
+
+async def test_frames_that_take_long_come_more_rarely(fleet: Fleet, monkeypatch: pytest.MonkeyPatch):
+    status = views.status
+
+    def slowly(*of, **how):
+        fleet.rooms.clock.advance(took_s / 2)
+        return status(*of, **how)
+
+    monkeypatch.setattr(views, "status", slowly)
+    for took_s, good_for_s in ((0.5, (1 + SPARED) * 0.5), (3.0, RAREST_S)):
+        frames = Frames()
+        first = await frames.latest(fleet, free, BEGAN, None, 0.5)
+        assert first.took_s == took_s
+        fleet.rooms.clock.advance(good_for_s - took_s)
+        assert await frames.latest(fleet, free, BEGAN, None, 0.5) is first
+        fleet.rooms.clock.advance(0.5)
+        assert await frames.latest(fleet, free, BEGAN, None, 0.5) is not first
 
 
 async def test_an_account_is_never_sent_what_was_made_for_another(fleet: Fleet):
