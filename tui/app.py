@@ -278,6 +278,7 @@ class Deck(Watched, inherit_bindings=False):
             mouse.report(self, on=False)
 
     def _back_at_terminal(self, _: object = None) -> None:
+        self.shown.forget()
         mouse.report(self, on=self.has_mouse)
 
     def action_command_palette(self) -> None:

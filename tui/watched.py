@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from textual.app import App
 from textual.reactive import reactive
 
 from client.config import Context
+from tui.cells import Sparing
 from tui.core import contexts, cost
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
@@ -23,7 +23,7 @@ from tui.screens.page import Page
 from tui.sources.base import FleetSource
 
 
-class Watched(App[None], inherit_bindings=False):
+class Watched(Sparing, inherit_bindings=False):
     """Owns the picture, of several contexts that of all. Screens watch `picture` and `locked`; nothing but the pollers
     writes the former. `focus` is the context that is meant, empty of one alone; `locked` is its lock."""
 
