@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from client.errors import DeadlineExceeded, FiredeckError, Unimplemented
+from client.errors import FiredeckError, Unimplemented
+from client.waiting import WaitedTooLong
 
 DONE, FAILED, USAGE, NOT_HERE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -19,4 +20,4 @@ def status_of(error: FiredeckError) -> int:
     """The exit status that an error means."""
     if isinstance(error, Unimplemented):
         return NOT_HERE
-    return TIMED_OUT if isinstance(error, DeadlineExceeded) else FAILED
+    return TIMED_OUT if isinstance(error, WaitedTooLong) else FAILED

@@ -9,13 +9,15 @@ from client.cli import exits
 from client.cli.main import main
 from client.errors import DeadlineExceeded, NotFound, PermissionDenied, Unimplemented
 from client.resources import Deployments
+from client.waiting import WaitedTooLong
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
         (NotFound("x"), exits.FAILED), (PermissionDenied("x"), exits.FAILED), (Unimplemented("x"), exits.NOT_HERE),
-        (DeadlineExceeded("x"), exits.TIMED_OUT), (KeyboardInterrupt(), exits.INTERRUPTED),
+        (WaitedTooLong("x"), exits.TIMED_OUT), (DeadlineExceeded("a proxy's 504"), exits.FAILED),
+        (KeyboardInterrupt(), exits.INTERRUPTED),
     ],
 )  # fmt: skip
 def test_a_command_ends_with_the_status_of_what_ended_it(monkeypatch, error, status):
