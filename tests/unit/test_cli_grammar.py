@@ -261,7 +261,9 @@ def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
     assert len(shown.output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:notaport", "http://[", "nonsense", "http://:99", "http://h:99999", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:notaport", "http://[", "nonsense", "http://:99", "http://h:99999", "ftp://x"]
+)
 def test_a_base_url_that_is_none_is_one_sentence_too(url):
     shown = CliRunner().invoke(main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", url])
     assert shown.exit_code == 2
