@@ -114,6 +114,7 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     except KeyboardInterrupt:
         click.echo("interrupted: what was asked for is not taken back", err=True)
         sys.exit(exits.INTERRUPTED)
+    rehearsal.finish()
     errors = _failed.get()
     _failed.reset(failed)
     if errors:
