@@ -14,6 +14,7 @@ from client.errors import InvalidArgument
 from client.names import LOCAL_ACCOUNT
 from client.profiles import Profile
 
+FIREWORKS_HOST = "api.fireworks.ai"
 DEFAULT_PORT = 8700
 DEFAULT_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 ADMIN_KEY_FILE = "admin.key"

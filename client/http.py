@@ -29,6 +29,7 @@ from client.errors import (
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
+PORT_MAX = 65535
 RETRIES = 2
 RETRY_FIRST_WAIT_S = 0.2
 _RETRIED = (Unavailable, DeadlineExceeded)  # connection errors and 502, 503, 504
@@ -51,6 +52,7 @@ class Transport:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:  # fmt: skip
         self.base_url = base_url.rstrip("/")
+        self.asked = False  # whether anything was sent
         self.simulated = False  # whether an answer said that nothing real is behind it
         self._key_note, self._absent_note = key_note, absent_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
@@ -61,12 +63,12 @@ class Transport:
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
                 transport=transport,
-                event_hooks={"response": [self._noted]},
+                event_hooks={"request": [self._sent], "response": [self._noted]},
                 # A company's proxy has no business between us and this machine.
                 trust_env=not _is_loopback(self.base_url),
             )
-            if self._http.base_url.scheme not in ("http", "https"):
-                raise httpx.InvalidURL("it begins with neither http:// nor https://")
+            if fault := _fault_of(self._http.base_url):
+                raise httpx.InvalidURL(fault)
         except httpx.InvalidURL as error:
             raise InvalidArgument(f"{self.base_url!r} is not a URL: {error}", hint="write http://HOST:PORT") from None
         except UnicodeEncodeError:
@@ -177,6 +179,9 @@ class Transport:
         except httpx.HTTPError as error:
             raise self.unreachable(error) from error
 
+    async def _sent(self, request: httpx.Request) -> None:
+        self.asked = True
+
     async def _noted(self, response: httpx.Response) -> None:
         self.simulated = self.simulated or "x-firedeck-simulated" in response.headers
 
@@ -231,6 +236,15 @@ def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
         body = None
     retry_after = response.headers.get("retry-after", "")
     return from_response(response.status_code, body, float(retry_after) if retry_after.isdecimal() else None)
+
+
+def _fault_of(url: httpx.URL) -> str:
+    """Why nobody can be reached by it, though it may be written so; "" where nothing is wrong."""
+    if url.scheme not in ("http", "https"):
+        return "it begins with neither http:// nor https://"
+    if url.host in ("", "%5B"):  # of a bracket that nothing closes
+        return "it names no host"
+    return "there is no such port" if (url.port or 0) > PORT_MAX else ""
 
 
 def _is_loopback(url: str) -> bool:

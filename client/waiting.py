@@ -1,12 +1,13 @@
 """Waiting for what was asked for: `Client.wait.ready("chat")` returns when it has come about.
 
     data   Tell, Look     who is told each new stage; one look at how far it is
+           WaitedTooLong  patience ended before that had come about
     verbs  until          look again and again until that is all, or patience ends
            Waits          ready, scaled, settled, deleted: deployments; prepared: models;
                           loaded, unloaded: adapters; shifted: routers
     near   `client.stages` has the words, the command line's `--wait` tells them on standard error
 
-Each looks once at least, raises DeadlineExceeded when `patience` ends before, and gives nothing up by that.
+Each looks once at least, raises WaitedTooLong when `patience` ends before, and gives nothing up by that.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ Look = Callable[[], Awaitable[tuple[str, bool]]]  # how far it is, and whether t
 Tell = Callable[[str], object]
 
 
+class WaitedTooLong(DeadlineExceeded):
+    """What was asked for had not come about in time: said here, where a DeadlineExceeded may be any gateway's 504."""
+
+
 def untold(stage: str) -> None:
     """For who wants no stage told."""
 
@@ -41,7 +46,7 @@ def untold(stage: str) -> None:
 async def until(look: Look, patience: timedelta, unmet: str, hint: str, tell: Tell = untold) -> None:
     """Look, once at least, until that is all, telling each new stage.
 
-    DeadlineExceeded, with `unmet`, the last stage and `hint`, when `patience` ends before.
+    WaitedTooLong, with `unmet`, the last stage and `hint`, when `patience` ends before.
     """
     told, end = "", time.monotonic() + patience.total_seconds()
     while True:
@@ -52,7 +57,7 @@ async def until(look: Look, patience: timedelta, unmet: str, hint: str, tell: Te
         if done:
             return
         if time.monotonic() >= end:
-            raise DeadlineExceeded(
+            raise WaitedTooLong(
                 f"{unmet} within {durations.to_go(patience)}: {stage}", hint=f"it is not given up; {hint}"
             )
         await asyncio.sleep(POLL_S)

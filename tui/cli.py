@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from client.cli import exits
 from client.cli.examples import epilog
 from client.errors import FiredeckError, InvalidArgument, PermissionDenied, Unauthenticated
 from tui import printed, sought
@@ -54,14 +55,16 @@ def dashboard(
 ) -> None:
     """Watch and operate a fleet of deployments in the terminal; where output is none, print it once as text."""
     shown_once = not lines and (as_json or once or not _has_screen())
+    settings = _settings()
     try:
-        settings = load(config_path())
-        keys.remapped(settings.keys)
         if record is not None and shown_once:
             raise InvalidArgument("one picture is no recording", hint="record with --watch, or in a terminal")
         fleet = sought.sought(settings, sought.Options(**asked))
         page = sought.page(deployment, fleet.contexts()) if deployment else None
         made = fleet.made()
+    except FiredeckError as error:
+        _end(error, asked=False)
+    try:
         answers, facts = asyncio.run(printed.first(made))
         sources = {} if shown_once else _opened(made, record)
     except FiredeckError as error:
@@ -86,9 +89,19 @@ def _opened(made: sought.Made, record: Path | None) -> dict[str, FleetSource]:
     return recorded(sources, record)
 
 
-def _end(error: FiredeckError) -> NoReturn:
+def _settings() -> Config:
+    """What the config file says; a slip in it ends the process."""
+    try:
+        settings = load(config_path())
+        keys.remapped(settings.keys)
+    except FiredeckError as error:
+        _end(error)
+    return settings
+
+
+def _end(error: FiredeckError, *, asked: bool = True) -> NoReturn:
     click.echo(f"firedeck: {sentence(error)}", err=True)
-    sys.exit(1)
+    sys.exit(exits.status_of(error, asked=asked))
 
 
 def _has_screen() -> bool:

@@ -13,7 +13,7 @@ import click
 import httpx
 
 from client.cli.connection import context_of, profile_named, profile_option
-from client.config import Context
+from client.config import FIREWORKS_HOST, Context
 from client.errors import InvalidArgument
 from client.names import Name
 from client.resources import Client
@@ -21,7 +21,7 @@ from tui.core.config import Config
 from tui.core.placed import SIGN, check, join
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
-from tui.sources.fireworks import HOST, FireworksSource
+from tui.sources.fireworks import FireworksSource
 from tui.sources.rehearsal import RehearsalSource
 
 MakeSource = Callable[[], FleetSource]
@@ -77,7 +77,7 @@ class Place:
 
     @property
     def is_fireworks(self) -> bool:
-        return httpx.URL(self.context.base_url).host == HOST
+        return httpx.URL(self.context.base_url).host == FIREWORKS_HOST
 
     def source(self) -> FleetSource:
         if self.is_fireworks:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from client.bench.wire import Endpoint
 from client.config import Context
-from client.errors import FiredeckError, InvalidArgument
+from client.errors import FailedPrecondition, FiredeckError
 from client.http import Transport
 from client.resources import Client
 
@@ -14,7 +14,7 @@ SHOWN = 5
 
 
 async def only_model(endpoint: Endpoint, key_note: str = "") -> str:
-    """The one deployment that `GET /models` lists, or the one model. Raises InvalidArgument when there are several."""
+    """The one deployment that `GET /models` lists, or the one model. FailedPrecondition when there are several."""
     async with Transport(endpoint.url, endpoint.key, key_note=key_note) as transport:
         listed = await transport.get("/models")
     items = listed.get("data") if isinstance(listed, dict) else None
@@ -23,8 +23,12 @@ async def only_model(endpoint: Endpoint, key_note: str = "") -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise InvalidArgument(f"{endpoint.url} serves no model", hint="create a deployment, or name one with --model")
-    raise InvalidArgument(f"{endpoint.url} serves several: {', '.join(found[:SHOWN])}", hint="choose one with --model")
+        raise FailedPrecondition(
+            f"{endpoint.url} serves no model", hint="create a deployment, or name one with --model"
+        )
+    raise FailedPrecondition(
+        f"{endpoint.url} serves several: {', '.join(found[:SHOWN])}", hint="choose one with --model"
+    )
 
 
 async def ready_replicas(context: Context, endpoint: Endpoint, model: str) -> int:

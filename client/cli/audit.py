@@ -18,6 +18,7 @@ from client.listing import ListOptions
 from client.resources import Client
 
 HEADER = ("TIMESTAMP", "PRINCIPAL", "CODE", "MESSAGE", "RESOURCE", "DETAIL")
+SHOWN = 50  # unless a limit or a page says how many
 
 
 @click.group(cls=Noun, name="audit-logs")
@@ -29,16 +30,18 @@ def audit_logs() -> None:
 @list_options('\'message="CreateDeployment" AND resource:"chat"\'', "timestamp")
 @click.option("--start", "--start-time", "start", type=INSTANT, help="This machine's time unless it has an offset.")
 @click.option("--end", "--end-time", "end", type=INSTANT, help="The same; not included.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="So many.  [default: 50]")
 @shared
 def list_logs(
-    asked: ListOptions, start: datetime | None, end: datetime | None, limit: int,
+    asked: ListOptions, start: datetime | None, end: datetime | None, limit: int | None,
     output: str, base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Records, newest first (admins)."""
 
-    paged = asked.get("page_size") or asked.get("page_token")
-    most = limit if "page_size" in asked and not paged else None  # its absence is --no-paginate
+    paged = bool(asked.get("page_size") or asked.get("page_token")) or "page_size" not in asked  # --no-paginate
+    if paged and limit is not None:
+        raise click.UsageError("--limit goes not with pages")
+    most = None if paged else limit or SHOWN
 
     async def work(client: Client) -> None:
         found = await client.audit_logs.list(start=start, end=end, limit=most, **asked)

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.cli import exits
 from client.cli import output as out
 from client.cli.connection import context_of
 from client.cli.durations import DURATION
 from client.cli.options import shared
 from client.config import Context
-from client.errors import FiredeckError, InvalidArgument
+from client.errors import FiredeckError
 
 if TYPE_CHECKING:  # the generator itself is imported when it is used: `firedeck --help` must stay quick
     from client.bench.session import Session, Setting
     from client.bench.sizing import Sizing
+    from client.bench.wire import Endpoint
 
 DEFAULT_SWEEP = (1, 2, 4, 8)
 DEFAULT_SECONDS = timedelta(seconds=15)
 SIZING_CLIENTS = 8
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,15 @@ def bench(output: str, account: str | None, api_key: str | None, base_url: str |
     request was due. Percentiles interpolate between neighbours. Rates are of all requests that a setting started, over
     the time from its first start to its last end. A setting in which every request fails is the last; exit status 1.
     """
+    options, asked = _checked(given, output), False
     try:
-        options = _checked(given, output)
         context = context_of(base_url, api_key, account)
-        status = _run(_bench(context, base_url, options, given))
+        endpoint = _endpoint(context, base_url)
+        asked = True
+        status = _run(_bench(context, endpoint, options, given))
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
-        sys.exit(1)
+        sys.exit(exits.status_of(error, asked=asked))
     sys.exit(status)
 
 
@@ -116,7 +119,7 @@ def _checked(given: dict[str, Any], output: str) -> BenchOptions:
         clients, rates = (SIZING_CLIENTS,), ()
     else:
         if given["replicas"] is not None:
-            raise InvalidArgument("--replicas says on how many --size measures", hint="add --size, or leave it out")
+            raise click.UsageError("--replicas says on how many --size measures: add --size, or leave it out")
         clients = clients or (() if rates else DEFAULT_SWEEP)
     settings = (*(Setting(concurrency=c) for c in clients), *(Setting(rate=r) for r in rates))
     return BenchOptions(settings, target, given["replicas"], ttft, given["json_too"] or output == "json")
@@ -129,18 +132,18 @@ def _check_sizing(clients: tuple[int, ...], rates: tuple[float, ...], ttft: time
     if ttft is None:
         missing.append("--ttft (what the p95 of the time to first token may be)")
     if missing:
-        raise InvalidArgument(f"--size needs {' and '.join(missing)}")
+        raise click.UsageError(f"--size needs {' and '.join(missing)}")
     if len(rates) > 1:
-        raise InvalidArgument("--size takes one --rate", hint="run it once for each")
+        raise click.UsageError("--size takes one --rate: run it once for each")
     if clients:
-        raise InvalidArgument("--size chooses its own load: --concurrency has no meaning with it")
+        raise click.UsageError("--size chooses its own load: --concurrency has no meaning with it")
 
 
-async def _bench(context: Context, base_url: str | None, options: BenchOptions, given: dict[str, Any]) -> int:
+async def _bench(context: Context, endpoint: Endpoint, options: BenchOptions, given: dict[str, Any]) -> int:
     """Measure and print; the exit status."""
     from client.bench import report
 
-    session = await _session(context, base_url, given)
+    session = await _session(context, endpoint, given)
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, session.stop.set)
     sizing = await (_sweep(session, options) if options.target_rate is None else _size(session, context, options))
     if options.as_json:
@@ -154,7 +157,7 @@ async def _bench(context: Context, base_url: str | None, options: BenchOptions, 
         if sizing and not session.stop.is_set():
             out.say(f"replicas: {sizing.replicas if sizing.replicas is not None else 'no number is enough'}")
     if session.stop.is_set():
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     if _nothing_works(session):
         why = f" ({context.key_note})" if _key_refused(session) and context.key_note else ""
         click.echo(
@@ -173,15 +176,19 @@ def _key_refused(session: Session) -> bool:
     return any(kind.startswith("HTTP 401") for kind in session.measured[-1].figures.errors)
 
 
-async def _session(context: Context, base_url: str | None, given: dict[str, Any]) -> Session:
+def _endpoint(context: Context, base_url: str | None) -> Endpoint:
+    from client.bench.wire import Endpoint
+
+    return Endpoint.of(base_url or f"{context.base_url}/inference/v1", context.api_key)
+
+
+async def _session(context: Context, endpoint: Endpoint, given: dict[str, Any]) -> Session:
     from client.bench.discover import only_model
     from client.bench.figures import Objective
     from client.bench.load import Limit
     from client.bench.prompts import Workload
     from client.bench.session import Session
-    from client.bench.wire import Endpoint
 
-    endpoint = Endpoint.of(base_url or f"{context.base_url}/inference/v1", context.api_key)
     seed = given["seed"] if given["seed"] is not None else random.SystemRandom().getrandbits(31)
     workload = Workload(
         model=given["model"] or await only_model(endpoint, context.key_note),

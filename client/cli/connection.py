@@ -9,7 +9,7 @@ import click
 
 from client import profiles
 from client.config import Context, default_data_dir
-from client.errors import Unauthenticated
+from client.errors import InvalidArgument
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROFILE = "firedeck.profile"  # in a context's `meta`
@@ -37,9 +37,9 @@ def profile_named() -> str | None:
 
 
 def context_of(base_url: str | None, api_key: str | None, account: str | None) -> Context:
-    """Of the command that runs; raises as `Context.resolve` does, and Unauthenticated for a key that is empty."""
+    """Of the command that runs; raises as `Context.resolve` does, and InvalidArgument for a key that is empty."""
     if api_key == "":  # a variable that was not set, in a script
-        raise Unauthenticated(
+        raise InvalidArgument(
             "no API key was given: --api-key is empty", hint="give a key, or leave --api-key out for the usual one"
         )
     return Context.resolve(base_url, api_key, account, profile_named())

@@ -11,9 +11,9 @@ from client.addon_types import DeployedModel, DeployedModelSpec
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import dry_run_option, quiet_option, run, shared
+from client.cli.options import check_given, dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
-from client.errors import InvalidArgument, NotFound
+from client.errors import FailedPrecondition, NotFound
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -63,6 +63,7 @@ def update(
 ) -> None:  # fmt: skip
     """Change what is given, nothing else."""
     given = {"default": default, "public": public, "display_name": display_name}
+    check_given(given.values())
     changes = DeployedModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
@@ -114,7 +115,7 @@ def unload_lora(
             raise NotFound(f"{model} is not deployed{f' on {deployment}' if deployment else ''}", field="model")
         if len(found) > 1:
             places = ", ".join(str(one.deployment) for one in found)
-            raise InvalidArgument(f"{model} is on {places}", field="deployment", hint="say which with --deployment")
+            raise FailedPrecondition(f"{model} is on {places}", field="deployment", hint="say which with --deployment")
         await client.deployed_models.unload(found[0].name)
         out.tell(f"unloading {found[0].model} from {found[0].deployment}", output)
         if patience is not None:

@@ -13,7 +13,7 @@ from client.cli import output as out
 from client.cli.deployment_settings import settings, settings_of, spec
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import dry_run_option, each, names_argument, quiet_option, run, shared
+from client.cli.options import check_given, dry_run_option, each, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.dry_run import NotMade
 from client.errors import FiredeckError, NotFound
@@ -120,8 +120,7 @@ def update(
 ) -> None:  # fmt: skip
     """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
 
-    if all(value in (None, ()) for value in given.values()):
-        raise click.UsageError("nothing to change was given")
+    check_given(given.values())
 
     async def work(client: Client) -> None:
         changed = await client.deployments.update(name, spec(given), skip_shape_validation=skip_shape_validation)

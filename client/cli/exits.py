@@ -10,13 +10,16 @@
 
 from __future__ import annotations
 
-from client.errors import DeadlineExceeded, FiredeckError, Unimplemented
+from client.errors import FailedPrecondition, FiredeckError, InvalidArgument, Unimplemented
+from client.waiting import WaitedTooLong
 
 DONE, FAILED, USAGE, NOT_HERE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
-def status_of(error: FiredeckError) -> int:
-    """The exit status that an error means."""
+def status_of(error: FiredeckError, *, asked: bool = True) -> int:
+    """The exit status that an error means. `asked`: whether an engine was; a word that is refused before is a slip."""
     if isinstance(error, Unimplemented):
         return NOT_HERE
-    return TIMED_OUT if isinstance(error, DeadlineExceeded) else FAILED
+    if not asked and isinstance(error, InvalidArgument) and not isinstance(error, FailedPrecondition):
+        return USAGE
+    return TIMED_OUT if isinstance(error, WaitedTooLong) else FAILED

@@ -13,8 +13,7 @@ from client.cli import output as out
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
-from client.errors import InvalidArgument
+from client.cli.options import check_given, delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.guard_types import ANSWER, REQUEST, WHOLE, WINDOW, BreakerSpec, Guard, GuardSpec
 from client.listing import ListOptions
 from client.resources import Client
@@ -116,14 +115,13 @@ def update(
     """Change what is given, nothing else. Keywords, patterns and phases that are given take the place of all."""
     if no_breaker and any(given[option] is not None for option in _BREAKER):
         raise click.UsageError("--no-breaker and --breaker-... exclude each other")
+    check_given([no_breaker or None, *given.values()])
 
     async def work(client: Client) -> None:
         before = (await client.guards.get(name)).breaker
         changes = _spec(given, before)
         if no_breaker:
             changes.breaker = None
-        if not changes.model_fields_set:
-            raise InvalidArgument("nothing to change was given", hint="firedeck guard update --help")
         changed = await client.guards.update(name, changes)
         out.show(changed, HEADER, _row, output)
 

@@ -16,7 +16,7 @@ from client.cli import precisions, rehearsal
 from client.cli.grammar import Announced
 from client.cli.instants import DATE
 from client.cli.lists import list_options, show
-from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
+from client.cli.options import check_given, delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import NotFound
 from client.files import Progress, unwatched
 from client.listing import ListOptions
@@ -113,9 +113,8 @@ def update(
     name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: Any
 ) -> None:
     """Change what is given, nothing else."""
+    check_given(given.values())
     changes = ModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
-    if not changes.model_fields_set:
-        raise click.UsageError("nothing to change was given")
 
     async def work(client: Client) -> None:
         out.show(await client.models.update(name, changes), out.MODEL_HEADER, out.model_row, output)

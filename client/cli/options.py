@@ -78,6 +78,12 @@ def quiet_option(text: str) -> Callable[[F], F]:
     return decorate
 
 
+def check_given(changes: Iterable[object]) -> None:
+    """A command that is to change something needs to be told what."""
+    if all(one is None or one == () for one in changes):
+        raise click.UsageError("nothing to change was given")
+
+
 Work = Callable[[Client], Awaitable[None]]
 
 
@@ -85,7 +91,10 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     """Do `work` with an open client, or with `--dry-run` show the change that it would make. What fails is told in one
     sentence, and the process ends with the exit status of `client.cli.exits`."""
 
+    asked = False
+
     async def main() -> None:
+        nonlocal asked
         context = context_of(base_url, api_key, account)
         kind = DryRun if rehearsal.is_wanted() else Transport
         transport = kind(context.base_url, context.api_key, key_note=context.key_note, absent_note=context.absent_note)
@@ -94,6 +103,7 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
                 with _told():
                     await work(client)
             finally:
+                asked = client.transport.asked
                 if client.transport.simulated:
                     note_simulated()
 
@@ -104,10 +114,11 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     except KeyboardInterrupt:
         click.echo("interrupted: what was asked for is not taken back", err=True)
         sys.exit(exits.INTERRUPTED)
+    rehearsal.finish()
     errors = _failed.get()
     _failed.reset(failed)
     if errors:
-        sys.exit(exits.status_of(errors[0]))
+        sys.exit(exits.status_of(errors[0], asked=asked))
 
 
 async def each(items: Iterable[T], act: Callable[[T], Awaitable[R]]) -> list[R]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from client.cli import output as out
-from client.dry_run import Change, Fields
+from client.cli import rehearsal_flags
+from client.cli.rehearsal_flags import Path, flat
+from client.dry_run import PREPARED, Change, Fields
 from client.types import UPDATING
 
-Path = tuple[str, ...]
-_DRY_RUN = "firedeck.dry_run"  # in a context's `meta`
+_DRY_RUN, _SHOWN = "firedeck.dry_run", "firedeck.shown"  # in a context's `meta`
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What the engine fills in, and changes by itself between two looks.
 FILLED_IN = frozenset(
@@ -50,18 +50,32 @@ def is_wanted() -> bool:
 
 
 def show(change: Change, output: str) -> None:
-    """That it is a dry run is said on standard error, because JSON has to stay JSON."""
-    doubt = "" if change.checked else " (worked out here: the engine may still refuse it)"
-    out.tell(f"dry run: nothing was changed; {change}{doubt}", output)
+    """That it is a dry run is said on standard error, because JSON has to stay JSON; `finish` prints that."""
+    out.tell(f"dry run: nothing was changed; {change}{f' ({change.doubt})' if change.doubt else ''}", output)
     fields = (change.before if change.after is None else change.after) or {}
+    if output == "json":
+        click.get_current_context().meta.setdefault(_SHOWN, []).append(fields)
+    elif told := _told_of(change, fields, output):
+        out.say(told)
+
+
+def finish() -> None:
+    """JSON is one document: a list, where the command takes several names."""
+    running = click.get_current_context(silent=True)
+    shown = running.meta.pop(_SHOWN, None) if running else None
+    if running and shown:
+        several = any(one.nargs == -1 for one in running.command.params)
+        out.say(json.dumps(shown if several else shown[0], indent=2))
+
+
+def _told_of(change: Change, fields: Fields, output: str) -> str:
+    """What the command itself would print then: quiet, no more than the name of what is made or changed, if it has one
+    already."""
     if output == out.QUIET:
-        out.say(change.name.rpartition("/")[2])
-    elif output == "json":
-        out.say(json.dumps(fields, indent=2))
-    elif output == "flag":
-        out.say(" ".join(_flag(path[-1], value) for path, value in _flat(fields)))
-    else:
-        out.say(text(change))
+        named = change.after is not None and change.done != PREPARED and change.name.count("/") % 2
+        whole = "/models/" in change.name
+        return (change.name if whole else change.name.rpartition("/")[2]) if named else ""
+    return rehearsal_flags.text(change.name, fields) if output == "flag" else text(change)
 
 
 def text(change: Change) -> str:
@@ -70,11 +84,11 @@ def text(change: Change) -> str:
         told = [*_differing(change, change.before, change.after), *_replicas(change, change.before, change.after)]
         return out.lines(told) if told else "all of it is so already"
     fields = (change.before if change.after is None else change.after) or {}
-    return out.lines((_title(path), _told(value)) for path, value in _flat(fields) if not FILLED_IN & set(path))
+    return out.lines((_title(path), _told(value)) for path, value in flat(fields) if not FILLED_IN & set(path))
 
 
 def _differing(change: Change, before: Fields, after: Fields) -> Iterator[tuple[str, str]]:
-    old, new = dict(_flat(before)), dict(_flat(after))
+    old, new = dict(flat(before)), dict(flat(after))
     for path in {**old, **new}:
         drifts = change.done == "changed" and change.checked and FILLED_IN & set(path)  # two looks, the rest are one
         if old.get(path) != new.get(path) and not drifts:
@@ -88,19 +102,6 @@ def _replicas(change: Change, before: Fields, after: Fields) -> Iterator[tuple[s
     count = before.get("replicaCount") or 0
     replaced = "to be replaced by new ones" if after.get("state") == UPDATING else "none is replaced"
     yield "Replicas", f"{count} running, {replaced}" if count else "0 running"
-
-
-def _flat(fields: Fields, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Settings below messages by their paths."""
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from _flat(value, (*above, name))
-        else:
-            yield (*above, name), value
-
-
-def _flag(name: str, value: Any) -> str:
-    return f"--{_words(name, '-').lower()}={shlex.quote(_told(value))}"
 
 
 def _title(path: Path) -> str:

@@ -13,7 +13,7 @@ from client.cli import router_text
 from client.cli.durations import DURATION
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
+from client.cli.options import check_given, delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.listing import ListOptions
 from client.resources import Client
@@ -122,8 +122,7 @@ def update(
     **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else; --target replaces all targets."""
-    if all(value is None for value in given.values()):
-        raise click.UsageError("nothing to change was given")
+    check_given(given.values())
 
     async def work(client: Client) -> None:
         changed = await client.routers.update(name, _spec(given))

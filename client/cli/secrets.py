@@ -12,7 +12,7 @@ from client.access_types import Secret
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
+from client.cli.options import check_given, delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.errors import InvalidArgument
 from client.listing import ListOptions
 from client.resources import Client
@@ -89,6 +89,7 @@ def update(
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Give a secret another value."""
+    check_given((key_name, value, from_file))
 
     async def work(client: Client) -> None:
         out.show(

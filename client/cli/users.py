@@ -13,7 +13,7 @@ from client.cli import output as out
 from client.cli.instants import INSTANT
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
-from client.cli.options import delete_each, dry_run_option, names_argument, quiet_option, run, shared
+from client.cli.options import check_given, delete_each, dry_run_option, names_argument, quiet_option, run, shared
 from client.listing import ListOptions
 from client.resources import Client
 
@@ -89,6 +89,7 @@ def update(
 ) -> None:  # fmt: skip
     """Change what is given; a new role holds at once for all keys of the user."""
     given = {"role": role, "display_name": display_name, "email": email}
+    check_given(given.values())
     changes = UserSpec(**{key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:

@@ -47,14 +47,14 @@ def test_numbers_that_mean_nothing_are_refused(words: tuple[str, ...]) -> None:
 )
 def test_sizing_names_the_option_that_is_missing_or_too_much(words: tuple[str, ...], told: str, not_told: str) -> None:
     code, said = run("--size", *words)
-    assert code == 1
+    assert code == 2
     assert told in said
     assert not_told not in said
 
 
 def test_replicas_without_size_are_refused() -> None:
     code, said = run("--replicas", "2")
-    assert code == 1
+    assert code == 2
     assert "--replicas" in said
     assert "--size" in said
 
@@ -86,7 +86,7 @@ def test_progress_tells_warm_up_and_how_long_a_setting_takes() -> None:
 
 def test_a_url_that_is_none_is_refused_in_one_sentence() -> None:
     result = CliRunner().invoke(main, ["bench", "--base-url", "nonsense", "--model", "m"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "is no http(s) URL" in result.output
 
 

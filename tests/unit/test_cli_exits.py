@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -9,13 +10,15 @@ from client.cli import exits
 from client.cli.main import main
 from client.errors import DeadlineExceeded, NotFound, PermissionDenied, Unimplemented
 from client.resources import Deployments
+from client.waiting import WaitedTooLong
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
         (NotFound("x"), exits.FAILED), (PermissionDenied("x"), exits.FAILED), (Unimplemented("x"), exits.NOT_HERE),
-        (DeadlineExceeded("x"), exits.TIMED_OUT), (KeyboardInterrupt(), exits.INTERRUPTED),
+        (WaitedTooLong("x"), exits.TIMED_OUT), (DeadlineExceeded("a proxy's 504"), exits.FAILED),
+        (KeyboardInterrupt(), exits.INTERRUPTED),
     ],
 )  # fmt: skip
 def test_a_command_ends_with_the_status_of_what_ended_it(monkeypatch, error, status):
@@ -26,6 +29,38 @@ def test_a_command_ends_with_the_status_of_what_ended_it(monkeypatch, error, sta
     shown = CliRunner().invoke(main, ["get", "deployment", "x", "--base-url", "http://127.0.0.1:9"])
     assert shown.exit_code == status
     assert len(shown.stderr.splitlines()) == 1
+
+
+NOWHERE = ["--base-url", "http://127.0.0.1:9", "--api-key", "k"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "get deployment a/b/c", "get deployment accounts/local/models/m",
+        "create secret --name X", "update secret x --value a --from-file b", "create secret --name X --from-file /no",
+        "update guard g", "update user ada", "update deployed-model x", "update secret x", "update router r",
+        "update model m", "update deployment d", "list audit-logs --limit 2 --page-size 3",
+        "list quotas --user-id ada", "delete deployment a/b/c", "bench --size",
+    ],
+)  # fmt: skip
+def test_words_that_are_refused_before_anything_is_asked_are_a_slip(words):
+    shown = CliRunner().invoke(main, [*words.split(), *NOWHERE])
+    assert (shown.exit_code, "no answer" in shown.output) == (exits.USAGE, False), shown.output
+
+
+def test_a_slip_in_one_of_several_names_is_a_failure_because_the_others_were_asked_about():
+    shown = CliRunner().invoke(main, ["delete", "model", "a/b/c", "chat", *NOWHERE])
+    assert (shown.exit_code, len(shown.stderr.splitlines())) == (exits.FAILED, 2), shown.output
+
+
+def test_what_the_engine_refuses_is_no_slip(monkeypatch):
+    async def answer(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"code": 3, "message": "not so"})
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
+    shown = CliRunner().invoke(main, ["get", "deployment", "chat", *NOWHERE])
+    assert (shown.exit_code, shown.stderr) == (exits.FAILED, "error: not so\n")
 
 
 def test_the_first_of_several_errors_decides(monkeypatch):

@@ -248,7 +248,7 @@ def test_a_verb_before_what_cannot_have_it_done_is_told_what_can(words, told):
 
 def test_a_key_option_that_is_empty_is_told_as_that_and_asks_nobody():
     shown = CliRunner().invoke(main, ["list", "deployments", "--api-key", "", "--base-url", "http://127.0.0.1:9"])
-    assert shown.exit_code == 1
+    assert shown.exit_code == 2
     assert shown.output.startswith("error: no API key was given: --api-key is empty")
 
 
@@ -261,10 +261,12 @@ def test_an_engine_that_does_not_answer_is_one_sentence_and_exit_code_1():
     assert len(shown.output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:notaport", "http://[", "nonsense", "http://:99999999", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:notaport", "http://[", "nonsense", "http://:99", "http://h:99999", "ftp://x"]
+)
 def test_a_base_url_that_is_none_is_one_sentence_too(url):
     shown = CliRunner().invoke(main, ["scale", "deployment", "x", "--replica-count", "1", "--base-url", url])
-    assert shown.exit_code == 1
+    assert shown.exit_code == 2
     assert shown.output.startswith("error: ")
     assert len(shown.output.splitlines()) == 1
 

@@ -15,10 +15,10 @@ from client import waiting
 from client.cli.options import quiet_option, shared
 from client.cli.waiting import teller, wait_options
 from client.config import Context
-from client.errors import DeadlineExceeded, Unavailable
+from client.errors import Unavailable
 from client.http import Transport
 from client.resources import Client
-from client.waiting import until
+from client.waiting import WaitedTooLong, until
 
 LONG = timedelta(days=365)
 
@@ -58,14 +58,14 @@ async def test_quiet_waits_as_long_and_tells_nothing(capsys: pytest.CaptureFixtu
 
 async def test_the_end_of_patience_says_what_was_not_reached_and_how_far_it_was() -> None:
     stages = Stages(("half", False))
-    with pytest.raises(DeadlineExceeded, match=r"^it was not READY within 50ms: half$") as late:
+    with pytest.raises(WaitedTooLong, match=r"^it was not READY within 50ms: half$") as late:
         await until(stages.look, timedelta(milliseconds=50), "it was not READY", "look again")
     assert late.value.hint == "it is not given up; look again"
 
 
 async def test_who_has_no_patience_looks_once() -> None:
     await until(Stages(("done", True)).look, timedelta(0), "never", "look")
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(WaitedTooLong):
         await until(Stages(("a", False), ("done", True)).look, timedelta(0), "never", "look")
 
 

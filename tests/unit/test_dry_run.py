@@ -7,15 +7,22 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 from fastapi.routing import APIRoute
 
+from client import files
 from client.cli.main import main
-from client.dry_run import CHECKED
+from client.config import FIREWORKS_HOST, Context
+from client.dry_run import CHECKED, NOT_ASKED, DryRun, NotMade
+from client.errors import Unimplemented
+from client.resources import Client
+from client.types import DeploymentSpec
 from engine.api.query import names_of
 from engine.app import ROUTERS
 
@@ -44,7 +51,7 @@ COMMANDS = {
     "load-lora adapter --deployment chat --wait": f"Model: {ADAPTER}",
     "model create new-one ./m.gguf --display-name New": "Display Name: New",
     "model delete m": "Display Name: old",
-    "model prepare m --precision FP8 --wait": "Precision: unset -> FP8",
+    "model prepare m --precision FP8 --wait": "Prepared: unset -> precision=FP8 state=PREPARING",
     "model update m --display-name New": "Display Name: old -> New",
     "model upload new-one FILE": "to be sent: model.gguf, 0 MiB",
     "quota delete replica-count": "Value: 10",
@@ -209,14 +216,46 @@ def test_who_answers_is_told_whether_the_engine_was_asked(url):
     assert "the engine may still refuse it" not in dry(url, "user delete ada").stderr
 
 
-def test_json_is_what_it_would_be_and_quiet_is_its_id(url):
+def test_json_is_one_document_that_has_what_would_be_where_the_resource_has_it(url):
     shown = dry(url, "model update m --display-name New", "-o", "json")
     assert json.loads(shown.stdout)["displayName"] == "New"
-    assert dry(url, "deployment create m --deployment-id new-one -q").stdout == "new-one\n"
-    assert (
-        dry(url, "deployment update chat --max-replica-count 4", "-o", "flag").stdout.count("--max-replica-count=4")
-        == 1
-    )
+    several = json.loads(dry(url, "model delete m new-one n", "-o", "json").stdout)
+    assert [one["name"].rpartition("/")[2] for one in several] == ["m", "n"]
+    prepared = json.loads(dry(url, "model prepare m --precision FP8", "-o", "json").stdout)["firedeck"]["prepared"]
+    assert prepared == [{"precision": "FP8", "state": "PREPARING"}]
+    made = json.loads(dry(url, "model create new-one ./m.gguf --base-model m", "-o", "json").stdout)
+    assert (made["peftDetails"], Path(made["firedeck"]["file"]).name) == ({"baseModel": "m"}, "m.gguf")
+    assert "name" not in json.loads(dry(url, "load-lora adapter --deployment chat", "-o", "json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("deployment create m --deployment-id new-one", "new-one"), ("model update m --display-name New", "model m"),
+        ("model delete m", ""), ("deployment delete chat other", ""), ("load-lora adapter --deployment chat", ""),
+        ("unload-lora adapter", ""), ("model prepare m --precision FP8", ""),
+    ],
+)  # fmt: skip
+def test_quiet_is_what_the_command_itself_would_print_then(url, words, name):
+    shown = dry(url, words, "-q")
+    assert shown.output.strip() == name.replace("model ", "accounts/local/models/")
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ("deployment scale chat --replica-count 3", "--display-name=old --min-replica-count=0 --max-replica-count=1"),
+        (
+            "guard create new-one --keyword x --keyword y",
+            "--breaker-hits=3 --breaker-window=60s --breaker-refuse-for=60s --keyword=x --keyword=y",
+        ),
+        ("router create new-one --target a=1", "--display-name=old --target=a=1.0"),
+        ("api-key create --display-name laptop --user ada", "--display-name=laptop"),
+        ("secret update s --value hush", ""), ("user delete ada", "--display-name=old --role=user"),
+    ],
+)  # fmt: skip
+def test_flags_are_those_alone_that_commands_of_the_noun_take(url, words, flags):
+    assert dry(url, words, "-o", "flag").stdout.strip() == flags
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], []])
@@ -229,3 +268,56 @@ def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or
 
 def test_a_change_to_what_is_so_already_says_so(url):
     assert dry(url, "user update ada --role user").stdout == "all of it is so already\n"
+
+
+def fireworks(asked: list[str]) -> Client:
+    """A dry run at Fireworks' own host, where every model and deployment but `new-one` is there."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        if request.url.path.endswith("new-one"):
+            return httpx.Response(404, json={"code": 5, "message": "no"})
+        return httpx.Response(200, json={"name": request.url.path.removeprefix("/v1/")} | THERE)
+
+    url = f"https://{FIREWORKS_HOST}"
+    return Client(Context(url, "k", "local"), DryRun(url, "k", transport=httpx.MockTransport(answer)))
+
+
+@pytest.mark.parametrize(
+    ("change", "done"),
+    [
+        (
+            lambda c: c.deployments.create(DeploymentSpec(base_model="m"), "new-one"),
+            "deployments/new-one would be created",
+        ),
+        (lambda c: c.deployments.update("chat", DeploymentSpec(max_replica_count=3)), "chat would be changed"),
+        (lambda c: c.deployments.scale("chat", 3), "chat would be scaled"),
+        (lambda c: c.deployments.delete("chat"), "chat would be deleted"),
+    ],
+)
+async def test_fireworks_itself_is_sent_no_change_and_what_is_not_known_is_said(change, done):
+    asked: list[str] = []
+    async with fireworks(asked) as client:
+        with pytest.raises(NotMade) as rehearsed:
+            await change(client)
+    assert {one.partition(" ")[0] for one in asked} == {"GET"}
+    assert (str(rehearsed.value).endswith(done), rehearsed.value.change.doubt) == (True, NOT_ASKED)
+
+
+async def test_what_fireworks_has_not_is_not_rehearsed_there():
+    async with fireworks([]) as client:
+        with pytest.raises(Unimplemented, match="nothing of that kind"):
+            await client.guards.delete("g")
+
+
+async def test_no_file_is_sent_and_no_upload_is_called_whole(url, tmp_path):
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"GGUF")
+    FakeEngine.changed = []
+    async with Client(Context(url, "k", "local"), DryRun(url, "k")) as client:
+        with pytest.raises(NotMade, match="a file would be sent"):
+            await files.put(client.transport, f"{url}/firedeck/v1/files/signed", file)
+        with pytest.raises(NotMade, match="models/m would be made READY"):
+            await client.models.validate_upload("m")
+        assert await client.models.validate_upload("m", config_only=True)
+    assert FakeEngine.changed == []

@@ -162,7 +162,7 @@ def test_a_profile_that_is_not_there_is_refused_with_those_that_are(folder: Path
     assert "firedeck signin --profile eu makes it" in refused.value.text
     profiles.write(folder, Profile("us", FAR, "k", ""))
     shown = CliRunner().invoke(main, ["-p", "eu", "list", "deployments"])
-    assert (shown.exit_code, "there are us" in shown.output) == (1, True)
+    assert (shown.exit_code, "there are us" in shown.output) == (2, True)
     shown = CliRunner().invoke(main, ["signin", "-p", "[x]", "--api-key", "k"])
     assert (shown.exit_code, "no name for a profile" in shown.output) == (2, True)
 

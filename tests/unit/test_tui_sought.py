@@ -121,7 +121,7 @@ def test_the_page_that_is_opened_may_be_of_one_context_of_a_recording(tmp_path):
 
 def test_one_picture_is_no_recording(settings, tmp_path):
     ended = run("--rehearse", "--json", "--record", str(tmp_path / "t"))
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert "record with --watch" in ended.stderr
     assert not (tmp_path / "t").exists()
 
@@ -164,5 +164,5 @@ def test_fireworks_among_others_bounds_the_tabs(settings):
 )
 def test_a_browser_is_refused_what_makes_no_sense_there_with_a_remedy(settings, words, told):
     ended = CliRunner().invoke(web.web, words)
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert told in ended.stderr

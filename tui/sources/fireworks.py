@@ -28,7 +28,6 @@ from tui.core import account_metrics
 from tui.core.facts import TAPE, Budget, Facts
 from tui.sources.engine import EngineSource
 
-HOST = "api.fireworks.ai"
 EVERY_S = 10.0
 METRICS_EVERY_S = 30.0  # they have new values each 30 s
 METRICS_A_MINUTE = 6  # more are answered with 429

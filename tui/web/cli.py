@@ -7,12 +7,13 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from client.cli import exits
 from client.cli.examples import epilog
-from client.errors import FiredeckError, InvalidArgument
+from client.errors import FiredeckError
 from tui import sought
 from tui.core.config import config_path, load
 from tui.web.child import KEYS, SETTINGS
@@ -28,20 +29,27 @@ FIREWORKS_TABS = 3  # each asks for metrics twice a minute, of the six times tha
 @click.option("--record", type=click.Path(path_type=Path), hidden=True)
 def web(port: int, writable: bool, tabs: int, record: Path | None, **asked: Any) -> None:
     """Show the dashboard in a browser on this machine, read-only unless asked."""
+    if record is not None:
+        told = f"every tab of a browser would write a recording of its own: firedeck --watch --record {record}"
+        raise click.UsageError(told)
     try:
-        if record is not None:
-            told = "every tab of a browser would write a recording of its own"
-            raise InvalidArgument(told, hint=f"record beside it: firedeck --watch --record {record}")
         settings = load(config_path())
+    except FiredeckError as error:
+        _end(error)
+    try:
         fleet = sought.sought(settings, sought.Options(**asked))
         fleet.made()  # what is wrong with a recording is told here
         asyncio.run(_serve(handed_on(fleet, readonly=not writable), port, most_tabs(fleet, tabs)))
     except FiredeckError as error:
-        click.echo(f"firedeck web: {error.text}", err=True)
-        sys.exit(1)
+        _end(error, asked=False)
     except OSError as error:
         click.echo(f"firedeck web: port {port} cannot be had: {error.strerror} (take another with --port)", err=True)
         sys.exit(1)
+
+
+def _end(error: FiredeckError, *, asked: bool = True) -> NoReturn:
+    click.echo(f"firedeck web: {error.text}", err=True)
+    sys.exit(exits.status_of(error, asked=asked))
 
 
 def handed_on(fleet: sought.Sought, *, readonly: bool) -> dict[str, str]:
