@@ -272,6 +272,10 @@ class Deck(Watched, inherit_bindings=False):
         left = f"the mouse is the terminal's: select text with it; {key} takes it back"
         self.notify("the mouse is the dashboard's" if self.has_mouse else left, timeout=4)
 
+    def action_redraw(self) -> None:
+        """What something else has written there stays until then: cells that do not change are not sent."""
+        self.refresh()
+
     def _leave_terminal(self, _: object = None) -> None:
         """Textual takes back only what it has asked for at its start."""
         if self.has_mouse:

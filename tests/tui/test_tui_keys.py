@@ -216,6 +216,16 @@ async def test_a_key_leaves_the_mouse_to_the_terminal_and_takes_it_back(written)
         assert MOUSE_ON in written
 
 
+async def test_a_key_draws_the_whole_screen_anew(written, monkeypatch):
+    monkeypatch.setattr(HeadlessDriver, "is_headless", False)  # pictures are sent as well
+    async with open_deck() as stage:
+        shown = [word for line in stage.text.splitlines() for word in line.split() if word.isascii() and len(word) > 5]
+        written.clear()
+        await stage.press("ctrl+l")
+        assert shown
+        assert [word for word in shown if word not in "".join(written)] == []
+
+
 @pytest.mark.parametrize(
     ("starts_with", "on_stop", "on_return", "at_end"),
     [(True, [], [MOUSE_OFF], []), (False, [MOUSE_OFF], [MOUSE_ON], [MOUSE_OFF])],

@@ -146,6 +146,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
     Action("context", ("K",), "context", "Turn to another of several contexts; a name after it", "App", footer=34),
     Action("mouse", ("T",), "mouse", "Leave the mouse to the terminal, to select text, or not", "App", footer=35),
+    Action("redraw", ("ctrl+l",), "redraw", "Draw the whole screen anew, should it be garbled", "App", footer=36),
     Action("read_only", ("L",), "lock", "Lock or unlock changes", "App", footer=14),
     Action("help", ("question_mark", "f1"), "help", "What has the focus, and all keys, searchable", "App", footer=1),
     Action(
