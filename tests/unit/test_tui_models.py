@@ -220,3 +220,17 @@ def test_one_that_leaves_serverless_says_so_and_that_it_can_be_deployed():
 )  # fmt: skip
 def test_a_models_page_shows_its_file_without_the_machines_folders(file, shown):
     assert model_page._path(file) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "state", "told"),
+    [
+        (BASE, ModelFile(file="/m.gguf"), "○ NOT FETCHED", "a replica fetches it first, or: firedeck model pull base"),
+        (BASE, ModelFile(file="/m.gguf", on_disk=True), "● READY", "on disk"),
+        (VOICE, ModelFile(file="/m.gguf"), "✖ NO FILE", "not on disk"), (BASE, None, "● READY", ""),
+    ],
+)  # fmt: skip
+def test_a_model_whose_file_is_not_here_says_so_in_its_state(name, file, state, told):
+    (row,) = model_page.models([Model(name=name, state="READY", firedeck=file)], [], picture())
+    assert cells(model_page.MODELS, row)["state"] == state
+    assert told in " ".join(model_page.MODELS.detail(row, NOW))
