@@ -129,7 +129,7 @@ MODELS: Listing[Used] = Listing(
         Column("model", "MODEL", lambda r: r.what.model.id, 0, 14, 40, "left"),
         Column("from", "FROM", _own, 2, 7, align="left"),
         Column("kind", "KIND", _kind, 1, 6, 40, "left"),
-        Column("state", "STATE", lambda r: standing(r.what.model).text, 0, 7, 13, "left", _model_tone,
+        Column("state", "STATE", lambda r: standing(r.what.model).text, 0, 7, None, "left", _model_tone,
                lambda r: standing(r.what.model).rank),
         Column("size", "SIZE", _size, 0, 7, value=_bytes),
         Column("precision", "PRECISION", _precision, 3, 9, 12, "left"),
@@ -159,9 +159,7 @@ def _path(file: str | None) -> str:
 def _here(model: Model) -> str:
     if model.firedeck is not None and model.firedeck.on_disk:
         return "on disk"
-    if standing(model) is _NOT_FETCHED:
-        return f"not here yet: a replica fetches it first, or: firedeck model pull {model.id}"
-    return "not on disk"
+    return "not here yet" if standing(model) is _NOT_FETCHED else "not on disk"
 
 
 def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
@@ -170,8 +168,10 @@ def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     where = "" if file is None else f"{_path(file.file)}, {_here(model)}"
     licence = f", licence {file.licence}" if file is not None and file.licence else ""
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
+    fetch = f"a replica fetches it first, or: firedeck model pull {model.id}" if standing(model) is _NOT_FETCHED else ""
     lines = (
-        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), precisions.told(model),
+        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), fetch,
+        precisions.told(model),
         precisions.end_told(precisions.ends(model), row.what.today, serverless=bool(model.supports_serverless)), deploy,
     )  # fmt: skip
     return tuple(line for line in lines if line)
