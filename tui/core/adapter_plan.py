@@ -47,8 +47,8 @@ def _why_not(adapter: Adapter, deployment: Deployment, *, there: bool) -> str:
 def unload(one: DeployedModel, rate: float | None) -> Plan:
     """`rate`: requests a second that name it now, None where that is not known."""
     place = short(one.deployment)
-    change = Change("adapters", f"{short(one.model)} on {place} ({one.state})", "unloaded")
-    asked = "requests for it are not counted" if rate is None else f"{units.rate(rate)} req/s ask for it now"
+    change = Change("adapters", f"{short(one.model)} on {place}", "unloaded")
+    asked = "how often it is asked for now is not known" if rate is None else f"{units.rate(rate)} req/s ask for it now"
     blast = (asked, f"requests that name it will be refused; those for {place} itself go on")
     command = shlex.join(["firedeck", "unload-lora", one.id])
     return Plan("unload", one.name, (change,), command, blast, model=one.model or "", seen_created=one.create_time)
@@ -57,7 +57,7 @@ def unload(one: DeployedModel, rate: float | None) -> Plan:
 def back(plan: Plan, one: DeployedModel) -> Plan:
     """What takes a load or an unload of `one` back."""
     if plan.verb == "load":
-        return unload(one, 0.0)
+        return unload(one, None)
     command = shlex.join(["firedeck", "load-lora", short(one.model), "--deployment", short(one.deployment)])
     change = Change("adapters", "", f"+ {short(one.model)} on {short(one.deployment)}")
     return Plan("load", one.deployment or "", (change,), command, model=one.model or "")
