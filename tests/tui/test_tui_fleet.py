@@ -444,3 +444,33 @@ async def test_an_account_whose_budget_is_used_up_is_told_on_every_page_and_amon
         stage.app.post_message(AccountSeen(Account(suspend_state="UNSUSPENDED")))
         await stage.settle()
         assert "SUSPENDED" not in stage.text
+
+
+async def test_what_came_next_and_whom_a_change_touches_are_dated_while_nobody_answers():
+    async with open_deck((120, 40)) as stage:
+        chat = stage.source.fleet[CHAT]
+        chat.load = lambda second: 0.0
+        await stage.later(3)
+        stage.source.fault = Unavailable("gone")
+        await stage.later(42)
+        (following,) = [line for line in stage.text.splitlines() if line.startswith(" → ")]
+        assert following.startswith(" → 42s ago: "), "by now it may have come about"
+        await stage.press("s")
+        assert "no answer: all of this is as of 42s ago" in stage.text
+
+
+async def test_a_span_of_the_past_without_data_is_not_waited_for():
+    async with open_deck((120, 40)) as stage:
+        await stage.press(*["less_than_sign"] * 40)
+        await stage.settle()
+        assert "no data of that time" in stage.text
+        assert "no data yet" not in stage.text
+
+
+async def test_the_legend_says_what_every_curve_is_before_it_gives_values():
+    async with open_deck((120, 40)) as stage:
+        await stage.later(30)
+        await stage.press("v")
+        await stage.settle()
+        (titles,) = [line for line in stage.text.splitlines() if "TTFT" in line and "━" in line]
+        assert "p95 1h ago" in titles

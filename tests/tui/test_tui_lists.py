@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 from textual import events
 
-from client.errors import PermissionDenied
+from client.access_types import Quota
+from client.errors import PermissionDenied, Unavailable
 from client.fleet_types import Condition, QuarantinedRequest
 from tests.tui.conftest import REST_S, open_deck
-from tui.core import router_page
+from tui.core import columns, list_pages, router_page
+from tui.core.lists import Entry
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.listing import ListScreen
@@ -153,3 +155,30 @@ def answered(what):
         return what
 
     return answer
+
+
+async def test_a_page_opened_while_nobody_answers_says_so_and_not_that_it_asks():
+    async with open_deck() as stage:
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press("6")
+        assert "not known: no connection" in stage.text
+        assert "asking" not in stage.text
+
+
+async def test_sorting_goes_round_the_columns_that_are_seen():
+    async with open_deck((80, 24)) as stage:
+        seen = [column.key for column in stage.app.screen.table.seen_columns]
+        assert "model" not in seen
+        for _ in seen:
+            await stage.press("o")
+            assert stage.app.screen.order.sort in seen
+            assert "▼" in stage.text or "▲" in stage.text, "the heading shows it"
+
+
+def test_the_longest_quota_is_told_whole_where_there_is_room():
+    name = "cache-adjusted-prompt-tokens-per-minute"
+    row = Entry(name, Quota(name=f"accounts/local/quotas/{name}"))
+    needs = columns.measure(list_pages.QUOTAS.columns, [columns.cells(list_pages.QUOTAS.columns, row)])
+    first = columns.fit(list_pages.QUOTAS.columns, needs, 118)[0]
+    assert (first.column.key, first.width) == ("quota", len(name))

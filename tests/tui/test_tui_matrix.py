@@ -32,8 +32,9 @@ async def test_an_adapter_is_loaded_and_that_is_taken_back():
         await stage.settle()
         assert "load_adapter" in stage.source.calls
         assert len(stage.source.loaded) == 2
-        await stage.press("1", "U")
-        assert "firedeck unload-lora support-tone-chat" in stage.text
+        await stage.press("U")
+        assert "firedeck unload-lora support-tone-chat" in stage.text, "from the page that says so"
+        assert "how often it is asked for now is not known" in stage.text, "nobody has counted: not zero"
         stage.app.screen.confirm.press()
         await stage.settle()
         assert len(stage.source.loaded) == 1
@@ -45,6 +46,8 @@ async def test_an_adapter_is_taken_off_and_brought_back():
         assert isinstance(stage.app.screen, UnloadDialog)
         assert "0.5 req/s ask for it now" in stage.text
         assert stage.app.screen.confirm.label.plain == "Unload"
+        assert "brand-voice on chat → unloaded" in stage.text, "what goes, and where, uncut"
+        assert "no dry run: checked when it is sent" in stage.text
         stage.app.screen.confirm.press()
         await stage.settle()
         assert stage.source.loaded == []

@@ -137,7 +137,10 @@ async def test_another_deployments_curves_lie_beside_until_they_are_taken_away()
         stage.app.screen.query_one("LineInput").value = "nosuch"
         await stage.press("enter")
         assert "no such deployment: nosuch" in stage.text
-        stage.app.screen.query_one("LineInput").value = "summarise"
+        stage.app.screen.query_one("LineInput").value = ""
+        await stage.press("enter")
+        assert "type one of: " in stage.text
+        stage.app.screen.query_one("LineInput").value = "summ"
         await stage.press("enter")
         await stage.later()
         assert [line.label for line in chart(stage).lines] == ["p50", "p95", "p99", "p95 summarise"]

@@ -93,3 +93,8 @@ def test_the_usual_columns_until_others_are_chosen(chosen, shown):
     some = [column for column in columns.FLEET if column.key in ("id", "rps", "why")]
     some[-1] = replace(some[-1], optional=True)
     assert " ".join(one.key for one in query.chosen(View(columns=chosen), some)) == shown
+
+
+def test_those_without_a_region_are_a_group_that_says_so():
+    (line, _) = grouping.grouped([row("a")], "region")
+    assert (line.id, line.why) == ("no region (1)", "no region")

@@ -111,7 +111,7 @@ def test_who_asks_for_an_adapter_is_told_before_it_goes():
     plan = adapter_plan.unload(on_chat(), 1.5)
     assert plan.ready
     assert plan.blast[0] == "1.5 req/s ask for it now"
-    assert adapter_plan.unload(on_chat(), None).blast[0] == "requests for it are not counted"
+    assert adapter_plan.unload(on_chat(), None).blast[0] == "how often it is asked for now is not known"
     assert (plan.command, plan.target) == ("firedeck unload-lora v1", "accounts/local/deployedModels/v1")
 
 

@@ -12,7 +12,7 @@ from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, Fl
 from client.model_types import BaseModelDetails, ModelFile, PeftDetails, PreparedPrecision, TypeDate
 from client.types import Deployment, Model, Status
 from client.usage_tokens_types import TokenRow
-from tui.core import model_page, precisions, speculation_page, units
+from tui.core import columns, model_page, precisions, speculation_page, units
 from tui.core.snapshot import Picture
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -220,3 +220,20 @@ def test_one_that_leaves_serverless_says_so_and_that_it_can_be_deployed():
 )  # fmt: skip
 def test_a_models_page_shows_its_file_without_the_machines_folders(file, shown):
     assert model_page._path(file) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "state", "told"),
+    [
+        (BASE, ModelFile(file="/m.gguf"), "○ NOT FETCHED", "a replica fetches it first, or: firedeck model pull base"),
+        (BASE, ModelFile(file="/m.gguf", on_disk=True), "● READY", "on disk"),
+        (VOICE, ModelFile(file="/m.gguf"), "✖ NO FILE", "not on disk"), (BASE, None, "● READY", ""),
+    ],
+)  # fmt: skip
+def test_a_model_whose_file_is_not_here_says_so_in_its_state(name, file, state, told):
+    (row,) = model_page.models([Model(name=name, state="READY", firedeck=file)], [], picture())
+    assert cells(model_page.MODELS, row)["state"] == state
+    assert told in " ".join(model_page.MODELS.detail(row, NOW))
+    needs = columns.measure(model_page.MODELS.columns, [tuple(cells(model_page.MODELS, row).values())])
+    widths = {one.column.key: one.width for one in columns.fit(model_page.MODELS.columns, needs, 78)}
+    assert widths["state"] >= units.width(state), "uncut on the narrowest screen"

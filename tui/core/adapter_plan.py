@@ -26,7 +26,7 @@ def load(adapter: Adapter, wanted: str, statuses: Mapping[str, DeploymentStatus]
     cell = adapter.cells.get(deployment.name)
     why = _why_not(adapter, deployment, there=cell is not None and cell.one is not None)
     problems = (Problem("deployment", why),) if why else ()
-    change = Change(f"adapters of {deployment.id}", "", f"+ {short(adapter.name)}")
+    change = Change("adapters", "", f"+ {short(adapter.name)} on {deployment.id}")
     blast = (*traffic(status), "each replica loads it beside the model; other requests go on")
     return Plan(
         "load", deployment.name, (change,), command, blast, problems, model=adapter.name,
@@ -47,8 +47,8 @@ def _why_not(adapter: Adapter, deployment: Deployment, *, there: bool) -> str:
 def unload(one: DeployedModel, rate: float | None) -> Plan:
     """`rate`: requests a second that name it now, None where that is not known."""
     place = short(one.deployment)
-    change = Change(f"adapters of {place}", f"{short(one.model)} ({one.state})", "unloaded")
-    asked = "requests for it are not counted" if rate is None else f"{units.rate(rate)} req/s ask for it now"
+    change = Change("adapters", f"{short(one.model)} on {place}", "unloaded")
+    asked = "how often it is asked for now is not known" if rate is None else f"{units.rate(rate)} req/s ask for it now"
     blast = (asked, f"requests that name it will be refused; those for {place} itself go on")
     command = shlex.join(["firedeck", "unload-lora", one.id])
     return Plan("unload", one.name, (change,), command, blast, model=one.model or "", seen_created=one.create_time)
@@ -57,7 +57,7 @@ def unload(one: DeployedModel, rate: float | None) -> Plan:
 def back(plan: Plan, one: DeployedModel) -> Plan:
     """What takes a load or an unload of `one` back."""
     if plan.verb == "load":
-        return unload(one, 0.0)
+        return unload(one, None)
     command = shlex.join(["firedeck", "load-lora", short(one.model), "--deployment", short(one.deployment)])
-    change = Change(f"adapters of {short(one.deployment)}", "", f"+ {short(one.model)}")
+    change = Change("adapters", "", f"+ {short(one.model)} on {short(one.deployment)}")
     return Plan("load", one.deployment or "", (change,), command, model=one.model or "")

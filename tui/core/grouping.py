@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tui.core import units
 from tui.core.snapshot import Row
 
 GROUP = "GROUP"  # the state of a line that sums up
@@ -27,7 +26,7 @@ def grouped(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
         return tuple(rows)
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(BY[by](row) or units.UNKNOWN, []).append(row)
+        groups.setdefault(BY[by](row) or f"no {by}", []).append(row)
     return tuple(one for name in sorted(groups) for one in (_sum(by, name, groups[name]), *groups[name]))
 
 
@@ -40,7 +39,8 @@ def _sum(by: str, name: str, rows: Sequence[Row]) -> Row:
         minimum=_whole(row.minimum for row in rows), maximum=_whole(row.maximum for row in rows),
         rps=_total(row.rps for row in rows), queue=_whole(row.queue for row in rows),
         running=_whole(row.running for row in rows), error_rate=None, ttft_p50_ms=None, ttft_p95_ms=None,
-        tps=_total(row.tps for row in rows), why=f"{by} {name}", stages=_stages([row.stages for row in rows]),
+        tps=_total(row.tps for row in rows), why=name if name == f"no {by}" else f"{by} {name}",
+        stages=_stages([row.stages for row in rows]),
         cost_per_hour=_total(row.cost_per_hour for row in rows),
         hidden=frozenset.intersection(*(row.hidden for row in rows)),
     )  # fmt: skip

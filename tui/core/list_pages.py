@@ -235,7 +235,7 @@ KEYS: Listing[tuple[str, ApiKey]] = Listing(
 QUOTAS: Listing[Quota] = Listing(
     "quotas", "quotas",
     (
-        Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 28, "left"),
+        Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 40, "left"),
         Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6, value=lambda r: r.what.usage),
         Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6, value=lambda r: _float(r.what.value)),
         Column("share", "USED", _quota_bar, 1, 15, tone=_quota_tone, value=_quota_share, unit="share"),

@@ -42,6 +42,18 @@ class OnDeployment:
     asked: TokenRow | None
 
 
+_NOT_FETCHED = Look("○", "NOT FETCHED", "neutral", 40)
+_NO_FILE = Look("✖", "NO FILE", "failed", 1)
+
+
+def standing(model: Model) -> Look:
+    """A READY model whose file is not here is no surprise in the library: a replica fetches it. One's own is lost."""
+    file = model.firedeck
+    if model.state != "READY" or file is None or not file.file or file.on_disk:
+        return look(model.state)
+    return _NOT_FETCHED if model.name.startswith(f"accounts/{LIBRARY_ACCOUNT}/") else _NO_FILE
+
+
 def look(state: str) -> Look:
     return _LOOKS.get(state) or Look("?", state.removeprefix("STATE_"), "neutral", 60)
 
@@ -108,7 +120,7 @@ def _ends_tone(row: Entry[Used]) -> Tone | None:
 
 
 def _model_tone(row: Entry[Used]) -> Tone | None:
-    return look(row.what.model.state).tone
+    return standing(row.what.model).tone
 
 
 MODELS: Listing[Used] = Listing(
@@ -117,8 +129,8 @@ MODELS: Listing[Used] = Listing(
         Column("model", "MODEL", lambda r: r.what.model.id, 0, 14, 40, "left"),
         Column("from", "FROM", _own, 2, 7, align="left"),
         Column("kind", "KIND", _kind, 1, 6, 40, "left"),
-        Column("state", "STATE", lambda r: look(r.what.model.state).text, 0, 7, 11, "left", _model_tone,
-               lambda r: look(r.what.model.state).rank),
+        Column("state", "STATE", lambda r: standing(r.what.model).text, 0, 7, None, "left", _model_tone,
+               lambda r: standing(r.what.model).rank),
         Column("size", "SIZE", _size, 0, 7, value=_bytes),
         Column("precision", "PRECISION", _precision, 3, 9, 12, "left"),
         Column("prepared", "PREPARED", lambda r: precisions.prepared(r.what.model), 4, 8, 24, "left",
@@ -144,14 +156,22 @@ def _path(file: str | None) -> str:
     return str(PurePath("…", *path.parts[-2:])) if len(path.parts) > 3 else file
 
 
+def _here(model: Model) -> str:
+    if model.firedeck is not None and model.firedeck.on_disk:
+        return "on disk"
+    return "not here yet" if standing(model) is _NOT_FETCHED else "not on disk"
+
+
 def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     model = row.what.model
     file = model.firedeck
-    where = "" if file is None else f"{_path(file.file)}, {'on disk' if file.on_disk else 'not on disk'}"
+    where = "" if file is None else f"{_path(file.file)}, {_here(model)}"
     licence = f", licence {file.licence}" if file is not None and file.licence else ""
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
+    fetch = f"a replica fetches it first, or: firedeck model pull {model.id}" if standing(model) is _NOT_FETCHED else ""
     lines = (
-        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), precisions.told(model),
+        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), fetch,
+        precisions.told(model),
         precisions.end_told(precisions.ends(model), row.what.today, serverless=bool(model.supports_serverless)), deploy,
     )  # fmt: skip
     return tuple(line for line in lines if line)
@@ -221,4 +241,4 @@ def _adapter_detail(row: Entry[OnDeployment]) -> Iterator[str]:
     one = row.what.one
     yield f"ask it as {one.model}#{one.deployment}"
     problem = one.status.message if one.status else ""
-    yield problem or f"take it off with: firedeck unload-lora {one.id}"
+    yield problem or f"take it off in the matrix (:matrix), or with: firedeck unload-lora {one.id}"

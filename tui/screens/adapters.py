@@ -23,7 +23,7 @@ class AdapterDialog(PlanDialog):
     """Of a plan that is made already. What takes an adapter away in production needs its name typed."""
 
     AUTO_FOCUS = "#deployment, #cancel"
-    no_dry_run = "the API has no dry run of this: it is checked when it is sent"
+    no_dry_run = "no dry run: checked when it is sent"
 
     def __init__(self, plan: Plan, context: str = "") -> None:
         super().__init__(context=plan.context or context)

@@ -117,10 +117,6 @@ class DeckScreen(ChartedPage):
     def action_scale(self) -> None:
         self._begin("scale")
 
-    def action_undo(self) -> None:
-        """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
-        self.deck.begin_undo()
-
     def action_update(self) -> None:
         self._begin("update")
 

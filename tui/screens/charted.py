@@ -142,8 +142,8 @@ class ChartedPage(Page):
         curves = self._curves if self._curves.deployment == name else Curves(name)
         stale_age = self.part.stale_age(self.deck.clock())
         note = curves.note if name is not None else "no deployment is chosen"
-        if curves.history is None and self.part.link.lost_at is not None:
-            note = note or "not known: no connection"
+        if curves.history is None:
+            note = note or ("asking" if self.part.link.lost_at is None else "not known: no connection")
         marks = self.marks()
         for kind in series.ALL_CHARTS:
             for view in self.query(f"#chart-{kind.key}").results(ChartView):  # not every page has all of them

@@ -154,7 +154,8 @@ class PlanDialog(ModalScreen[bool]):
         """Show the plan as the form stands; the button works only when it can be sent."""
         planned = self.planned()
         problems = (*self.problems(planned), *((self.problem,) if self.problem else ()))
-        self.query_one(PlanView).show_plan(self._addressed(planned), self.filled_in(planned), self.cost(planned))
+        shown = self._dated(self._addressed(planned))
+        self.query_one(PlanView).show_plan(shown, self.filled_in(planned), self.cost(planned))
         self.query_one("#verdict", Text).show([self._verdict(planned)])
         unasked = self.asks_first and self.verdict is None
         self.confirm.disabled = not planned.ready or unasked or self._sending or not self.named
@@ -170,6 +171,12 @@ class PlanDialog(ModalScreen[bool]):
             return planned
         url = shlex.quote(self.deck.fleets.context(self.context).base_url)
         return replace(planned, command=f"{planned.command} --base-url {url}")
+
+    def _dated(self, planned: Plan) -> Plan:
+        """While nobody answers, whom it touches is what was so when somebody last did."""
+        age = self.deck.picture_of(self.context).stale_age(self.deck.clock())
+        told = f"no answer: all of this is as of {age} ago"
+        return replace(planned, blast=(told, *planned.blast)) if age else planned
 
     def _verdict(self, planned: Plan) -> str:
         if self._sending:

@@ -65,10 +65,13 @@ class CompareDialog(ModalScreen[str]):
     def _entered(self, event: Input.Submitted) -> None:
         wanted = event.value.strip()
         found = [name for name in self._names if wanted in (name, name.rpartition("/")[2])]
-        if found:
-            self.dismiss(found[0])
+        begun = [name for name in self._names if wanted and name.rpartition("/")[2].startswith(wanted)]
+        if found or len(begun) == 1:
+            self.dismiss((found or begun)[0])
         else:
-            self.notify(f"no such deployment: {wanted}", severity="warning", markup=False)
+            known = ", ".join(name.rpartition("/")[2] for name in begun or self._names)
+            told = f"no such deployment: {wanted}" if wanted and not begun else f"type one of: {known}"
+            self.notify(told, severity="warning", markup=False)
 
     def action_close(self) -> None:
         self.dismiss("")

@@ -14,7 +14,7 @@ from tui.core import filter as filters
 from tui.core import grouping, query
 from tui.core.actions import Place
 from tui.core.columns import FLEET, SEVERAL, Column
-from tui.core.explain import headline, next_change
+from tui.core.explain import headline
 from tui.core.placed import context_of, short
 from tui.core.query import View
 from tui.core.snapshot import Picture, Row
@@ -30,7 +30,7 @@ from tui.widgets.fleet_summary import Totals
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, as_of, tone
-from tui.widgets.reasons import Reasons, pipeline, stale_mark, troubles
+from tui.widgets.reasons import Reasons, coming, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
 
 LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
@@ -154,7 +154,7 @@ class FleetScreen(MarkingScreen):
         now, stale_age = self.part.engine_now(local), self.part.stale_age(local)
         first: list[Piece] = [(f" {short(row.name)}", "bold"), (" · ", tone("dim"))]
         first += [*stale_mark(stale_age), row.why]
-        following = next_change(status.autoscaler, now)
+        following = coming(status, now, stale_age)
         second: list[Piece] = [" ", ("→ ", tone("attention", bold=True)), (following, tone("attention"))]
         if found := troubles(status, now):
             second = [" ", ("▲ ", tone("attention", bold=True)), (found[0], tone("attention"))]
@@ -241,7 +241,7 @@ class FleetScreen(MarkingScreen):
         self.filter_box.open()
 
     def action_sort(self) -> None:
-        self.order = query.next_sort(self.order, self.table.columns)
+        self.order = query.next_sort(self.order, self.table.seen_columns)
         self.draw()
 
     def action_reverse(self) -> None:

@@ -109,7 +109,9 @@ class ListScreen(Page):
         pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " ", *self._whose()]
         found = self.found(now)
         if found is None:
-            return [*pieces, (self._note or "asking", tone("attention" if self._note else "dim"))]
+            lost = self.picture.link.lost_at is not None and self.side.local is None
+            why = self._note or ("not known: no connection" if lost else "")
+            return [*pieces, (why or "asking", tone("attention" if why else "dim"))]
         none = listing.empty.partition(";")[0]  # the rest of it is what can be done, told below
         pieces.append((self.counted(len(found), now), "bold") if found else none)
         if self.side.ask_all and not self._reads:
@@ -229,7 +231,7 @@ class ListScreen(Page):
         self.view = query.sorted_by(self.view, message.key)
 
     def action_sort(self) -> None:
-        self.view = query.next_sort(self.view, self.table.columns)
+        self.view = query.next_sort(self.view, self.table.seen_columns)
 
     def action_reverse(self) -> None:
         self.view = replace(self.view, reverse=not self.view.reverse)

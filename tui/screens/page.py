@@ -138,3 +138,7 @@ class Page(Screen[None]):
 
     def action_visit(self, page: str) -> None:
         self.deck.visit(page)
+
+    def action_undo(self) -> None:
+        """The dialog of the change that takes the last one back; it is reviewed and confirmed like any other."""
+        self.deck.begin_undo()

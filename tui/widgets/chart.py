@@ -21,7 +21,7 @@ from tui.widgets import plot
 from tui.widgets.paint import SERIES_TONES, TONE_CLASSES, drawn, symbols, tone_style, within
 
 LEAST_ROWS, LEAST_COLUMNS = 6, 24
-NO_DATA, NOT_EXPOSED = "no data yet", "not exposed by this source"
+NO_DATA, NO_DATA_THEN, NOT_EXPOSED = "no data yet", "no data of that time", "not exposed by this source"
 LEGEND = (("  ", " "), (" ", ""), ("", ""))  # blanks before and behind a line's sign: fewer where room is short
 _Key = tuple[Chart, int, int, str]
 
@@ -94,7 +94,7 @@ class ChartView(Widget):
         if y == 0:
             segments = self._title(self.chart, base)[0]
         elif self.note or self.chart.empty:
-            segments = self._centred(y, self.note or (NO_DATA if self.chart.exposed else NOT_EXPOSED), base)
+            segments = self._centred(y, self.note or _nothing(self.chart), base)
         elif self.with_axes:
             segments = self._plot_row(y - 1, base)
         else:
@@ -119,19 +119,21 @@ class ChartView(Widget):
             legend = self._legend(chart, base, *spaces)
             if sum(segment.cell_length for segment in legend) <= room:
                 break
+        else:  # what each line is says more than the last values of the first ones
+            legend = self._legend(chart, base, "", "", valued=False)
         segments += legend
         room = self.size.width - sum(segment.cell_length for segment in segments)
         if len(limit) > room:
             return segments, limit
         return [*segments, Segment(limit, base + tone_style(self, "failed"))], ""
 
-    def _legend(self, chart: Chart, base: Style, before: str, behind: str) -> list[Segment]:
-        """The lines' signs with what they are and their last values."""
+    def _legend(self, chart: Chart, base: Style, before: str, behind: str, *, valued: bool = True) -> list[Segment]:
+        """The lines' signs with what they are and, `valued`, their last values."""
         dim, segments = base + tone_style(self, "dim"), []
         for index, line in enumerate(chart.lines):
             sign = plot.curve("ascii", index) if symbols(self) == "ascii" else "━"
             label = "" if len(chart.lines) == 1 else f"{behind}{line.label}"
-            latest = "" if self.stale_age else f" {chart.latest(line)}"  # nobody knows the value now
+            latest = f" {chart.latest(line)}" if valued and not self.stale_age else ""  # stale: nobody knows it now
             blanks = before[:1] if self.stale_age else before or " " * (index == 0)
             segments.append(Segment(f"{blanks}{sign}", self._line_style(index, base)))
             segments += [Segment(label, dim), Segment(drawn(self, latest), base + Style(bold=True))]
@@ -174,3 +176,10 @@ class ChartView(Widget):
             return []
         values = list(fold(chart.lines[row].values, self.size.width))
         return [Segment(drawn(self, units.spark(values, self.size.width)), self._line_style(row, base))]
+
+
+def _nothing(chart: Chart) -> str:
+    """Why there is no curve."""
+    if not chart.exposed:
+        return NOT_EXPOSED
+    return NO_DATA_THEN if chart.back_s else NO_DATA

@@ -29,7 +29,7 @@ class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):
         self.border_title = "events"
         self._of_one = of_one
         self._events: tuple[Event, ...] = ()
-        self._note = ""
+        self._note = "asking"
 
     def show(self, events: list[Event] | None, note: str = "") -> None:
         """None keeps what is there; `note` says why it could not be renewed."""

@@ -88,6 +88,11 @@ class KeyedTable(ScrollView, Generic[R], can_focus=True, inherit_bindings=False)
             self.columns, self._cells, self._placed, self._drawn, self._head = tuple(shown), {}, (), {}, None
             self._needs = {}
 
+    @property
+    def seen_columns(self) -> tuple[Column[R], ...]:
+        """Those that have room on the screen."""
+        return tuple(placed.column for placed in self._placed) or self.columns
+
     def show(self, rows: tuple[R, ...], sort: str = "", *, reverse: bool = False, stale: bool = False) -> None:
         """Put these rows on the screen; the cursor stays with its row."""
         before, self.rows = self.rows, rows

@@ -35,7 +35,7 @@ class PlanView(Text):
 
 
 def _change(change: Change, colour: str) -> list[Piece]:
-    field = units.fitted(_NAMES.get(change.field, change.field), FIELD_CELLS)
+    field = units.fitted(_NAMES.get(change.field, change.field), FIELD_CELLS - 1) + " "
     if not change.before:
         return [field, (change.after, tone(colour, bold=colour != "dim"))]
     before = change.before.rjust(BEFORE_CELLS)  # never cut: it may hold a number

@@ -26,8 +26,7 @@ class Reasons(Text):
             lines.append([("✖ ", tone("failed")), (failure.message, tone("failed"))])
         lines += [[("▲ ", tone("attention", bold=True)), (text, tone("attention"))] for text in troubles(status, now)]
         lines += [[("· ", tone("healthy")), text] for text in explain.reasons(status.autoscaler, explained=explained)]
-        following = explain.next_change(status.autoscaler, now)
-        if following:
+        if following := coming(status, now, stale_age):
             lines.append([("→ ", tone("attention", bold=True)), (following, tone("attention"))])
         self.show(*lines, *_targets(status))
 
@@ -35,6 +34,12 @@ class Reasons(Text):
 def troubles(status: DeploymentStatus, now: datetime) -> tuple[str, ...]:
     """What keeps the deployment from being as declared, and what it refuses."""
     return (*explain.conditions(status, now), *explain.quarantine(status, now))
+
+
+def coming(status: DeploymentStatus, now: datetime, stale_age: str) -> str:
+    """What the autoscaler does next; of stale data what it was about to do: by now it may have."""
+    following = explain.next_change(status.autoscaler, now)
+    return f"{stale_age} ago: {following}" if stale_age and following else following
 
 
 def stale_mark(age: str) -> list[Piece]:
