@@ -266,6 +266,14 @@ def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or
     assert (shown.exit_code, "accounts/local/deployments/new-one" in shown.output) == (0, True), shown.output
 
 
+@pytest.mark.parametrize(
+    "words", ["deployment create m --kv-cache-fraction 0.5", "update deployment d --kv-cache-memory-pct=9"]
+)
+def test_a_share_of_memory_for_the_cache_is_told_to_have_no_effect_here_and_why(url, words):
+    told = "warning: --kv-cache-memory-pct has no effect on this engine: the cache has just room for"
+    assert told in dry(url, words).stderr
+
+
 def test_a_change_to_what_is_so_already_says_so(url):
     assert dry(url, "user update ada --role user").stdout == "all of it is so already\n"
 
