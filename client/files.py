@@ -118,7 +118,7 @@ async def _fetch(transport: Transport, url: str, part: Path, progress: Progress)
     async with transport.signed("GET", url, headers=headers) as answer:
         if answer.status_code != PARTIAL_CONTENT:
             done = 0  # the whole file comes
-        tag.write_text(answer.headers["etag"]) if "etag" in answer.headers else tag.unlink(missing_ok=True)
+        _keep(tag, answer.headers.get("etag"))
         left = answer.headers.get("content-length", "")
         total = done + int(left) if left.isdecimal() else None
         with part.open("r+b" if done else "wb") as out:
@@ -151,6 +151,14 @@ def _part_of(file: Path) -> Path:
 def _tag_of(part: Path) -> Path:
     """Where it is kept which state of the file the part is of: its ETag."""
     return part.with_name(part.name + ".etag")
+
+
+def _keep(tag: Path, etag: str | None) -> None:
+    """None of what came before is left where the answer has none."""
+    if etag is None:
+        tag.unlink(missing_ok=True)
+    else:
+        tag.write_text(etag)
 
 
 async def _read(file: Path, first: int, size: int, progress: Progress) -> AsyncIterator[bytes]:

@@ -53,6 +53,7 @@ class Transport:
     ) -> None:  # fmt: skip
         self.base_url = base_url.rstrip("/")
         self.asked = False  # whether anything was sent
+        self.changing = False  # whether anything but a read was
         self.simulated = False  # whether an answer said that nothing real is behind it
         self._key_note, self._absent_note = key_note, absent_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
@@ -181,6 +182,7 @@ class Transport:
 
     async def _sent(self, request: httpx.Request) -> None:
         self.asked = True
+        self.changing = self.changing or request.method != "GET"
 
     async def _noted(self, response: httpx.Response) -> None:
         self.simulated = self.simulated or "x-firedeck-simulated" in response.headers

@@ -10,14 +10,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal, overload
 
 from client import inference_resources
 from client.chat_types import ChatCompletion, ChatCompletionChunk
+from client.llm_options import BadArgument
 from client.portal import Portal
 from client.retries import Retry
 
 Messages = Sequence[Mapping[str, Any]]
+LONGEST_S = 24 * 3600  # of one answer
+_ELSEWHERE = {  # arguments of other methods that ask, and would reach the model as fields of the request
+    "extra_query": "requests take no query",
+    "retry": "give max_retries to LLM, and timeout here",
+    "max_retries": "give it to LLM",
+    "headers": "they are extra_headers here",
+    "deadline": "it is timeout here",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request's `body`, its own `headers`, and how often and how long it is tried."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str] | None
+    retry: Retry
 
 
 class Completions:
@@ -41,9 +61,11 @@ class Completions:
     def create(
         self, *, messages: Messages, stream: bool | None = None, **fields: Any
     ) -> ChatCompletion | Iterator[ChatCompletionChunk]:
-        """Fields are those of the API (`max_tokens`, `tools`, ...)."""
-        body = self._body(messages, fields)
-        return self._portal.each(self._streamed(body)) if stream else self._portal.run(self._whole(body))
+        """Fields are those of the API (`max_tokens`, `tools`, ...), and three of OpenAI's SDK: `extra_headers`,
+        `extra_body` (fields that go before the others) and `timeout`, seconds for the whole answer, tries included.
+        BadArgument for its others."""
+        asked = self._request(messages, fields)
+        return self._portal.each(self._streamed(asked)) if stream else self._portal.run(self._whole(asked))
 
     @overload
     async def acreate(
@@ -59,20 +81,35 @@ class Completions:
         self, *, messages: Messages, stream: bool | None = None, **fields: Any
     ) -> ChatCompletion | AsyncIterator[ChatCompletionChunk]:
         """As `create`; a stream is awaited first, and then iterated with `async for`."""
-        body = self._body(messages, fields)
-        return self._portal.items(self._streamed(body)) if stream else await self._portal.awaited(self._whole(body))
+        asked = self._request(messages, fields)
+        return self._portal.items(self._streamed(asked)) if stream else await self._portal.awaited(self._whole(asked))
 
-    def _body(self, messages: Messages, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._always, "model": self._model(), **fields, "messages": [dict(one) for one in messages]}
+    def _request(self, messages: Messages, fields: dict[str, Any]) -> _Request:
+        for name in _ELSEWHERE.keys() & fields.keys():
+            raise BadArgument(f"{name} is no field of a request", field=name, hint=_ELSEWHERE[name])
+        headers, extra = fields.pop("extra_headers", None), fields.pop("extra_body", None) or {}
+        retry = _within(self._retry, fields.pop("timeout", None))
+        own = {"model": self._model(), **fields, "messages": [dict(one) for one in messages]}
+        return _Request({**self._always, **own, **extra}, headers, retry)
 
-    async def _whole(self, body: dict[str, Any]) -> ChatCompletion:
+    async def _whole(self, asked: _Request) -> ChatCompletion:
         began = time.monotonic()
-        answer = await self._asked.create(**body, retry=self._retry)
+        answer = await self._asked.create(**asked.body, headers=asked.headers, retry=asked.retry)
         self._took(time.monotonic() - began)
         return answer
 
-    def _streamed(self, body: dict[str, Any]) -> AsyncIterator[ChatCompletionChunk]:
-        return self._asked.stream(**body, retry=self._retry)
+    def _streamed(self, asked: _Request) -> AsyncIterator[ChatCompletionChunk]:
+        return self._asked.stream(**asked.body, headers=asked.headers, retry=asked.retry)
+
+
+def _within(retry: Retry, timeout: Any) -> Retry:
+    """BadArgument unless `timeout` is None, or more than 0 seconds."""
+    if timeout is None:
+        return retry
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_S:
+        hint = f"write seconds, more than 0 and at most {LONGEST_S}"
+        raise BadArgument(f"timeout {timeout!r} is no length of time", field="timeout", hint=hint)
+    return replace(retry, deadline=timedelta(seconds=timeout))
 
 
 class Chat:

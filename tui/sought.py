@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +14,10 @@ import click
 import httpx
 
 from client.cli.connection import context_of, profile_named, profile_option
-from client.config import FIREWORKS_HOST, Context
+from client.config import FIREWORKS_HOST, PROFILE_VARIABLE, Context
 from client.errors import InvalidArgument
 from client.names import Name
+from client.profiles import DEFAULT
 from client.resources import Client
 from tui.core.config import Config
 from tui.core.placed import SIGN, check, join
@@ -138,9 +140,14 @@ def _same(source: FleetSource) -> FleetSource:
 
 def sought(settings: Config, asked: Options) -> Sought:
     """Raises InvalidArgument, with what to write instead, for what cannot be shown together."""
-    if asked.replay is not None and (asked.named or asked.every or asked.prometheus or asked.base_url):
+    given = asked.base_url, asked.api_key, asked.account, profile_named()
+    if asked.replay is not None and (asked.named or asked.every or asked.prometheus or any(given)):
         told = "a recording has its own contexts, and the history of their charts"
-        raise InvalidArgument(told, hint="name nothing beside --replay FILE")
+        raise InvalidArgument(told, hint="name nothing beside --replay FILE: no engine, key, account or profile")
+    if (asked.named or asked.every) and (asked.base_url or profile_named()):
+        other = "--base-url" if asked.base_url else "--profile"
+        told = f"{'--context' if asked.named else '--all-contexts'} and {other} each say which engine is meant"
+        raise InvalidArgument(told, hint="give one of them")
     if asked.replay is not None:
         return Sought((), asked.replay)
     found = [Place(one) for one in _contexts(settings, asked)]
@@ -154,16 +161,19 @@ def _contexts(settings: Config, asked: Options) -> list[Context]:
         raise InvalidArgument("there are no contexts in the config file", hint="write [contexts.NAME]: see the manual")
     if len(names) < 2:
         return [_context(settings, names[0] if names else None, asked)]
-    if asked.base_url or asked.api_key or asked.account or profile_named():
-        told = "--base-url, --api-key, --account and --profile are of one context"
+    if asked.api_key or asked.account:
+        told = "--api-key and --account are of one context"
         raise InvalidArgument(told, hint="write them in the file")
     check(names)
     return [settings.context_of(name) for name in names]
 
 
 def _context(settings: Config, named: str | None, asked: Options) -> Context:
-    """The context that is named, here or in the file; one that is pointed at by its URL is nobody else's."""
-    name = named or ("" if asked.base_url or profile_named() else settings.context)
+    """The context that is named, here or in the file; one that is pointed at by its URL, or by a profile, which the
+    environment may name too, is nobody else's."""
+    profile = profile_named() or os.environ.get(PROFILE_VARIABLE, DEFAULT)
+    elsewhere = asked.base_url or profile not in ("", DEFAULT)
+    name = named or ("" if elsewhere else settings.context)
     found = settings.context_of(name) if name else context_of(asked.base_url, asked.api_key, asked.account)
     return replace(found, api_key=asked.api_key or found.api_key, account=asked.account or found.account)
 

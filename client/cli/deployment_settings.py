@@ -17,6 +17,7 @@ from client.types import (
     Deployment,
     DeploymentSpec,
     Placement,
+    kept_because,
 )
 
 Given = dict[str, Any]
@@ -25,64 +26,6 @@ OWN = ("cold_policy", "max_queue_wait", "panic", "forecast_floor", "response_cac
 _ENGINES_LABELS = frozenset(
     {PRECISION_LABEL, SIMULATED_LABEL, SERVERLESS_UNTIL_LABEL}
 )  # annotations that nobody declared
-
-
-def settings(command: Any) -> Any:
-    """What `create` and `update` can set."""
-    for option in reversed(
-        (
-            click.option("--display-name"),
-            click.option("--description"),
-            click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
-            click.option("--max-replica-count", type=int),
-            click.option("--scale-up-window", help="e.g. 30s", type=DURATION),
-            click.option("--scale-down-window", help="e.g. 10m", type=DURATION),
-            click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", type=DURATION),
-            click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
-            click.option("--max-context-length", type=int, help="Tokens a sequence."),
-            click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
-            click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
-            click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
-            click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
-            click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
-            click.option(
-                "--enable-hot-reload-latest-addon/--no-enable-hot-reload-latest-addon",
-                default=None,
-                help="One LoRA adapter for all requests, replaced by the next.",
-            ),
-            click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
-            click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
-            click.option("--kv-cache-fraction", type=click.FloatRange(0, 0.9), help="Of memory; no effect here."),
-            click.option("--kv-cache-memory-pct", type=int, help="The same in percent."),
-            click.option("--accelerator-count", type=int, help="GPUs a replica; 1 is the CPU where no node has any."),
-            click.option(
-                "--enable-session-affinity/--no-enable-session-affinity",
-                default=None,
-                help="Keep a session on one replica (on).",
-            ),
-            click.option(
-                "--long-prompt",
-                type=bool,
-                is_flag=False,
-                flag_value=True,
-                help="For prompts past 3000 tokens: long context, two GPUs or more.",
-            ),
-            click.option(
-                "--disable-deployment-size-validation/--no-disable-deployment-size-validation",
-                default=None,
-                help="Take what no node has room for yet.",
-            ),
-            click.option("--annotations", help="e.g. team=search,tier=gold", callback=_labels),
-            click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
-            click.option("--max-queue-wait", help="e.g. 2s: who would wait longer gets 429 at once.", type=DURATION),
-            click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
-            click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
-            click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
-            click.option("--response-cache-ttl", help="How long an answer is kept, e.g. 5m", type=DURATION),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 def _targets(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
@@ -106,6 +49,71 @@ def _labels(ctx: click.Context, param: click.Parameter, value: str | None) -> di
     return {name: text for name, _, text in parts}
 
 
+_SCALE = (  # how it is called, and how many replicas it has
+    click.option("--display-name"),
+    click.option("--description"),
+    click.option("--min-replica-count", type=int, help="0 allows scaling to zero."),
+    click.option("--max-replica-count", type=int),
+    click.option("--scale-up-window", help="e.g. 30s", type=DURATION),
+    click.option("--scale-down-window", help="e.g. 10m", type=DURATION),
+    click.option("--scale-to-zero-window", help="e.g. 1h, at least 5m", type=DURATION),
+    click.option("--load-targets", help="e.g. default=0.8,concurrent_requests=4", callback=_targets),
+)
+_MODEL = (  # what each replica holds
+    click.option("--max-context-length", type=int, help="Tokens a sequence."),
+    click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
+    click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
+    click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
+    click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
+    click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
+    click.option(
+        "--enable-hot-reload-latest-addon/--no-enable-hot-reload-latest-addon",
+        default=None,
+        help="One LoRA adapter for all requests, replaced by the next.",
+    ),
+    click.option("--max-peft-batch-size", type=int, help="Sequences with an adapter at once."),
+    click.option("--num-peft-device-cached", type=int, help="Adapters in a replica's memory at once."),
+)
+_MACHINE = (  # where each runs, and who comes to it
+    click.option("--kv-cache-fraction", type=click.FloatRange(0, 0.9), help="Of memory; no effect here."),
+    click.option("--kv-cache-memory-pct", type=int, help="The same in percent."),
+    click.option("--accelerator-count", type=int, help="GPUs a replica; 1 is the CPU where no node has any."),
+    click.option(
+        "--enable-session-affinity/--no-enable-session-affinity",
+        default=None,
+        help="Keep a session on one replica (on).",
+    ),
+    click.option(
+        "--long-prompt",
+        type=bool,
+        is_flag=False,
+        flag_value=True,
+        help="For prompts past 3000 tokens: long context, two GPUs or more.",
+    ),
+    click.option(
+        "--disable-deployment-size-validation/--no-disable-deployment-size-validation",
+        default=None,
+        help="Take what no node has room for yet.",
+    ),
+    click.option("--annotations", help="e.g. team=search,tier=gold", callback=_labels),
+)
+_OWN_SETTINGS = (  # firedeck's own
+    click.option("--cold-policy", type=click.Choice(["hold", "reject"]), help="Requests at zero replicas."),
+    click.option("--max-queue-wait", help="e.g. 2s: who would wait longer gets 429 at once.", type=DURATION),
+    click.option("--panic/--no-panic", default=None, help="Whether a burst may skip the scale-up window."),
+    click.option("--forecast-floor/--no-forecast-floor", default=None, help="Keep up with the expected load."),
+    click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
+    click.option("--response-cache-ttl", help="How long an answer is kept, e.g. 5m", type=DURATION),
+)
+
+
+def settings(command: Any) -> Any:
+    """What `create` and `update` can set."""
+    for option in reversed((*_SCALE, *_MODEL, *_MACHINE, *_OWN_SETTINGS)):
+        command = option(command)
+    return command
+
+
 def spec(given: Given) -> DeploymentSpec:
     """The declared fields; what was not given stays unset, so that an update leaves it alone."""
     set_fields = {key: value for key, value in given.items() if value is not None}
@@ -126,6 +134,12 @@ def spec(given: Given) -> DeploymentSpec:
     if "region" in set_fields:
         set_fields["placement"] = _placement(set_fields.pop("region"))
     return DeploymentSpec.model_construct(_fields_set=set(set_fields), **set_fields)
+
+
+def without_effect(declared: DeploymentSpec) -> list[str]:
+    """What of it an engine of one's own keeps and does nothing with, each with the reason."""
+    given = ((name, kept_because(name)) for name in sorted(declared.model_fields_set))
+    return [f"warning: --{name.replace('_', '-')} has no effect on this engine: {why}" for name, why in given if why]
 
 
 def settings_of(d: Deployment) -> DeploymentSpec:

@@ -10,7 +10,7 @@ import click
 
 from client.cli import deployment_text
 from client.cli import output as out
-from client.cli.deployment_settings import settings, settings_of, spec
+from client.cli.deployment_settings import settings, settings_of, spec, without_effect
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
 from client.cli.options import check_given, dry_run_option, each, names_argument, quiet_option, run, shared
@@ -20,7 +20,7 @@ from client.errors import FiredeckError, NotFound
 from client.listing import ListOptions
 from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
-from client.types import Deployment
+from client.types import Deployment, DeploymentSpec
 
 skip_shape_validation = click.option("--skip-shape-validation", is_flag=True, help="Depart from the shape.")
 
@@ -57,6 +57,7 @@ def create(
 
     async def work(client: Client) -> None:
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
+        _tell_kept(declared, output)
         try:
             made = await client.deployments.create(
                 declared, deployment_id, skip_shape_validation=skip_shape_validation,
@@ -123,7 +124,9 @@ def update(
     check_given(given.values())
 
     async def work(client: Client) -> None:
-        changed = await client.deployments.update(name, spec(given), skip_shape_validation=skip_shape_validation)
+        declared = spec(given)
+        _tell_kept(declared, output)
+        changed = await client.deployments.update(name, declared, skip_shape_validation=skip_shape_validation)
         settled = await _settled(client, changed, patience)
         _show(settled, output, hits=await _hits(client, settled, output))
 
@@ -211,6 +214,11 @@ async def _tell_missing(client: Client, made: Deployment, output: str) -> None:
             if model.firedeck is not None and not model.firedeck.on_disk:
                 told = f"{model.id} is not here yet: a replica fetches it first, or: firedeck model pull {model.id}"
                 out.tell(told, output)
+
+
+def _tell_kept(declared: DeploymentSpec, output: str) -> None:
+    for told in without_effect(declared):
+        out.tell(told, output)
 
 
 async def _settled(client: Client, changed: Deployment, patience: timedelta | None) -> Deployment:

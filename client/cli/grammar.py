@@ -147,6 +147,11 @@ class Fireworks(Announced):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as error:
+            if not isinstance(error.__context__ if isinstance(error, click.Abort) else error, KeyboardInterrupt):
+                raise  # at a question, whose answer was to come from what has ended
+            click.echo("interrupted", err=True)
+            ctx.exit(exits.INTERRUPTED)
         except click.NoSuchOption as error:
             raise click.NoSuchOption(
                 error.option_name, possibilities=near(error.option_name, error.possibilities or ()), ctx=error.ctx

@@ -91,10 +91,10 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
     """Do `work` with an open client, or with `--dry-run` show the change that it would make. What fails is told in one
     sentence, and the process ends with the exit status of `client.cli.exits`."""
 
-    asked = False
+    asked = changing = False
 
     async def main() -> None:
-        nonlocal asked
+        nonlocal asked, changing
         context = context_of(base_url, api_key, account)
         kind = DryRun if rehearsal.is_wanted() else Transport
         transport = kind(context.base_url, context.api_key, key_note=context.key_note, absent_note=context.absent_note)
@@ -104,6 +104,7 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
                     await work(client)
             finally:
                 asked = client.transport.asked
+                changing = client.transport.changing and not rehearsal.is_wanted()
                 if client.transport.simulated:
                     note_simulated()
 
@@ -112,7 +113,7 @@ def run(work: Work, base_url: str | None, api_key: str | None, account: str | No
         with _told():
             asyncio.run(main())
     except KeyboardInterrupt:
-        click.echo("interrupted: what was asked for is not taken back", err=True)
+        click.echo(f"interrupted{': what was asked for is not taken back' if changing else ''}", err=True)
         sys.exit(exits.INTERRUPTED)
     rehearsal.finish()
     errors = _failed.get()

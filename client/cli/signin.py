@@ -30,19 +30,22 @@ def _name(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 named = click.option(
     "-p", "--profile", envvar=PROFILE_VARIABLE, default=profiles.DEFAULT, show_default=True, metavar="NAME",
-    callback=_name, help="Under which name it is kept.",
+    show_envvar=True, callback=_name, help="Under which name it is kept.",
 )  # fmt: skip
 
 
 @click.command()
 @named
-@click.option("--base-url", help="Engine.  [default: that of the profile, or the local one]")
+@click.option(
+    "--base-url",
+    help="Engine.  [default: the profile's, FIREWORKS_BASE_URL, or that of the profile default, or the local one]",
+)
 @click.option("--api-key", help="Key.  [default: it is asked for]")
 def signin(profile: str, base_url: str | None, api_key: str | None) -> None:
     """Keep an engine and a key for all commands that are given no others; the key is tried first.
 
-    Kept under a name, they are those of `--profile NAME` (or FIREDECK_PROFILE=NAME) of every command; `default` needs
-    no naming.
+    Kept under a name, they are those of `--profile NAME` (or FIREDECK_PROFILE=NAME) of every command and the dashboard.
+    `default` needs no naming: it holds where neither options nor variables say which engine and which key.
     """
     kept = profiles.read(default_data_dir()).get(profile)
     url = Context.resolve(base_url or (kept.base_url if kept else None), "", profile=profiles.DEFAULT).base_url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner
@@ -61,6 +62,35 @@ def test_what_the_engine_refuses_is_no_slip(monkeypatch):
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
     shown = CliRunner().invoke(main, ["get", "deployment", "chat", *NOWHERE])
     assert (shown.exit_code, shown.stderr) == (exits.FAILED, "error: not so\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("list deployments", "interrupted"), ("--once", "interrupted"), ("signin", "interrupted"),
+        ("delete model m --dry-run", "interrupted"),
+        ("delete model m", "interrupted: what was asked for is not taken back"),
+    ],
+)  # fmt: skip
+def test_who_interrupts_is_told_in_one_line_whether_anything_was_asked_for(monkeypatch, tmp_path, words, told):
+    async def interrupted(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET" and words.startswith("delete"):
+            return httpx.Response(200, json={"name": "accounts/local/models/m"})
+        raise KeyboardInterrupt
+
+    def asked(text: str, **options: bool) -> str:  # as click has it
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", interrupted)
+    monkeypatch.setattr("client.cli.signin.click.prompt", asked)
+    more = ["--base-url", "http://127.0.0.1:9"] if words == "signin" else NOWHERE
+    shown = CliRunner().invoke(main, [*words.split(), *more])
+    assert (shown.exit_code, shown.stderr.splitlines()[-1]) == (exits.INTERRUPTED, told), shown.output
+    assert "Aborted" not in shown.output
 
 
 def test_the_first_of_several_errors_decides(monkeypatch):

@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 import pytest
 from click.testing import CliRunner, Result
 from fastapi.routing import APIRoute
 
 from client import files
 from client.cli.main import main
-from client.config import FIREWORKS_HOST, Context
-from client.dry_run import CHECKED, NOT_ASKED, DryRun, NotMade
-from client.errors import Unimplemented
+from client.config import Context
+from client.dry_run import CHECKED, DryRun, NotMade
 from client.resources import Client
-from client.types import DeploymentSpec
 from engine.api.query import names_of
 from engine.app import ROUTERS
 
@@ -266,48 +263,16 @@ def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or
     assert (shown.exit_code, "accounts/local/deployments/new-one" in shown.output) == (0, True), shown.output
 
 
+@pytest.mark.parametrize(
+    "words", ["deployment create m --kv-cache-fraction 0.5", "update deployment d --kv-cache-memory-pct=9"]
+)
+def test_a_share_of_memory_for_the_cache_is_told_to_have_no_effect_here_and_why(url, words):
+    told = "warning: --kv-cache-memory-pct has no effect on this engine: the cache has just room for"
+    assert told in dry(url, words).stderr
+
+
 def test_a_change_to_what_is_so_already_says_so(url):
     assert dry(url, "user update ada --role user").stdout == "all of it is so already\n"
-
-
-def fireworks(asked: list[str]) -> Client:
-    """A dry run at Fireworks' own host, where every model and deployment but `new-one` is there."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(f"{request.method} {request.url.path}")
-        if request.url.path.endswith("new-one"):
-            return httpx.Response(404, json={"code": 5, "message": "no"})
-        return httpx.Response(200, json={"name": request.url.path.removeprefix("/v1/")} | THERE)
-
-    url = f"https://{FIREWORKS_HOST}"
-    return Client(Context(url, "k", "local"), DryRun(url, "k", transport=httpx.MockTransport(answer)))
-
-
-@pytest.mark.parametrize(
-    ("change", "done"),
-    [
-        (
-            lambda c: c.deployments.create(DeploymentSpec(base_model="m"), "new-one"),
-            "deployments/new-one would be created",
-        ),
-        (lambda c: c.deployments.update("chat", DeploymentSpec(max_replica_count=3)), "chat would be changed"),
-        (lambda c: c.deployments.scale("chat", 3), "chat would be scaled"),
-        (lambda c: c.deployments.delete("chat"), "chat would be deleted"),
-    ],
-)
-async def test_fireworks_itself_is_sent_no_change_and_what_is_not_known_is_said(change, done):
-    asked: list[str] = []
-    async with fireworks(asked) as client:
-        with pytest.raises(NotMade) as rehearsed:
-            await change(client)
-    assert {one.partition(" ")[0] for one in asked} == {"GET"}
-    assert (str(rehearsed.value).endswith(done), rehearsed.value.change.doubt) == (True, NOT_ASKED)
-
-
-async def test_what_fireworks_has_not_is_not_rehearsed_there():
-    async with fireworks([]) as client:
-        with pytest.raises(Unimplemented, match="nothing of that kind"):
-            await client.guards.delete("g")
 
 
 async def test_no_file_is_sent_and_no_upload_is_called_whole(url, tmp_path):

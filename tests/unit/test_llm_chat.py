@@ -14,7 +14,7 @@ from client.config import Context
 from client.errors import InvalidArgument, Unavailable
 from client.http import Transport
 from client.llm import LLM
-from client.llm_options import LLMOptions
+from client.llm_options import BadArgument, LLMOptions
 from client.sync import SyncClient
 
 MODEL = "accounts/fireworks/models/m"
@@ -42,7 +42,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def llm_of() -> Iterator[Callable[..., tuple[LLM, list[dict[str, Any]]]]]:
     """An LLM of a serverless model, whose requests get these answers in turn (the last one for ever), and the bodies
     that it has sent."""
-    opened = []
+    opened, headers = [], list[httpx.Headers]()
 
     def make(*answers: httpx.Response, **options: Any) -> tuple[LLM, list[dict[str, Any]]]:
         sent: list[dict[str, Any]] = []
@@ -51,6 +51,7 @@ def llm_of() -> Iterator[Callable[..., tuple[LLM, list[dict[str, Any]]]]]:
             if request.method == "GET":
                 return httpx.Response(200, json=SERVERLESS)
             sent.append(json.loads(request.content))
+            headers.append(request.headers)
             chosen = answers[min(len(sent), len(answers)) - 1]
             return httpx.Response(chosen.status_code, content=chosen.content, headers=dict(chosen.headers))
 
@@ -60,6 +61,7 @@ def llm_of() -> Iterator[Callable[..., tuple[LLM, list[dict[str, Any]]]]]:
         opened.append(client)
         return LLM(MODEL, "serverless", client=client, **LLMOptions(**options)), sent
 
+    make.headers = headers  # type: ignore[attr-defined]
     yield make
     for client in opened:
         client.close()
@@ -101,6 +103,31 @@ def test_what_may_pass_is_tried_again_as_often_as_was_said(llm_of: Any, stream: 
     with pytest.raises(Unavailable):
         list(llm.chat.completions.create(messages=HELLO, stream=stream))
     assert len(sent) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_headers_fields_and_a_timeout_are_given_as_openais_sdk_takes_them(llm_of: Any, stream: bool) -> None:
+    llm, sent, headers = *llm_of(streamed("Good day") if stream else httpx.Response(200, json=WHOLE)), llm_of.headers
+    made = llm.chat.completions.create(
+        messages=HELLO, stream=stream, top_k=3, timeout=60, extra_headers={"x-session": "s"}, extra_body={"top_k": 4}
+    )
+    assert (next(made) if stream else made).id == "1"
+    assert (headers[-1]["x-session"], sent[0]["top_k"]) == ("s", 4)
+    assert not {"extra_headers", "extra_body", "timeout"} & sent[0].keys()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"extra_query": {"a": "b"}}, {"retry": 3}, {"headers": {}}, {"max_retries": 1}, {"timeout": 0},
+        {"timeout": float("nan")}, {"timeout": "1s"}, {"timeout": True},
+    ],
+)  # fmt: skip
+def test_what_is_no_field_of_a_request_is_refused_by_name(llm_of: Any, wrong: dict[str, Any]) -> None:
+    llm, sent = llm_of(httpx.Response(200, json=WHOLE))
+    with pytest.raises(BadArgument) as refused:
+        llm.chat.completions.create(messages=HELLO, **wrong)
+    assert (next(iter(wrong)) in refused.value.text, bool(refused.value.hint), sent) == (True, True, [])
 
 
 def test_what_is_wrong_is_not_tried_again(llm_of: Any) -> None:

@@ -186,11 +186,12 @@ def test_scripts_get_all_contexts_in_one_table_or_object():
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--deployment", "chat"], "write eu:chat"), (["--base-url", "http://x"], "are of one context"),
+        (["--deployment", "chat"], "write eu:chat"), (["--base-url", "http://x"], "each say which engine"),
+        (["--api-key", "x"], "are of one context"),
         (["--prometheus", "http://x"], "of which context"), (["--context", "eu", "--all-contexts"], ""),
     ],
 )  # fmt: skip
 def test_options_of_one_context_are_refused_for_several(more, told):
     ended = CliRunner().invoke(cli.dashboard, ["--rehearse", "--all-contexts", "--once", *more])
-    assert (ended.exit_code == 1) == bool(told)
+    assert (ended.exit_code == 2) == bool(told)
     assert told in ended.stderr

@@ -8,7 +8,9 @@ import os
 import pytest
 from click.testing import CliRunner
 
+from client import profiles
 from client.errors import InvalidArgument
+from client.profiles import Profile
 from tests.unit.test_tui_tape import snapshots, together
 from tui import cli, sought
 from tui.core import config
@@ -79,12 +81,39 @@ def test_the_labels_of_a_context_are_asked_for_with_every_series():
         ({"named": ["eu", "us"], "api_key": "k"}, "are of one context", "in the file"),
         ({"replay": "x", "named": ["eu"]}, "has its own contexts", "nothing beside"),
         ({"replay": "x", "prometheus": ["http://h:1"]}, "has its own contexts", "nothing beside"),
+        ({"replay": "x", "api_key": "k"}, "has its own contexts", "no engine, key"),
+        ({"replay": "x", "account": "mine"}, "has its own contexts", "no engine, key"),
+        ({"named": ["eu"], "base_url": "http://h:1"}, "--context and --base-url each say", "one of them"),
+        ({"every": True, "base_url": "http://h:1"}, "--all-contexts and --base-url each say", "one of them"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_what_to_write(settings, asked, told, remedy):
     with pytest.raises(InvalidArgument, match=told) as refused:
         find(settings, **asked)
     assert remedy is None or remedy in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("--context", "eu"), "--context and --profile each say"), (("--replay", os.devnull), "has its own contexts")],
+)
+def test_a_profile_beside_what_names_a_fleet_already_is_refused(settings, words, told):
+    ended = run(*words, "--profile", "far", "--once")
+    assert (ended.exit_code, told in ended.stderr) == (2, True), ended.output
+
+
+def test_a_profile_of_the_environment_goes_before_the_files_own_context(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    profiles.write(tmp_path, Profile("far", "http://127.0.0.1:3", "f", ""))
+    for variable, engine in (
+        ("far", "http://127.0.0.1:3"),
+        ("default", "http://127.0.0.1:1"),
+        ("", "http://127.0.0.1:1"),
+    ):
+        monkeypatch.setenv("FIREDECK_PROFILE", variable)
+        assert find(settings).places[0].context.base_url == engine
+    monkeypatch.setenv("FIREDECK_PROFILE", "far")
+    assert find(settings, named=["us"]).places[0].context.name == "us"
 
 
 def test_two_contexts_whose_series_cannot_be_told_apart_are_refused(settings):
