@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,49 +49,78 @@ DEPLOYMENTS, REPLICAS_EACH = 5000, 10
 CHANGED = DEPLOYMENTS // 10
 EVERY_S = 0.1
 DAY_S = 86_400
+KINDS = 97  # of figures: a deployment has others each time
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STATES = ("READY",) * 18 + ("CREATING", "FAILED")
 
 
-def status(number: int, turn: int) -> DeploymentStatus:
-    """Of the deployment of this number when it changed for the `turn`-th time."""
-    name, busy = f"accounts/acme/deployments/d{number:04}", (number * 7 + turn * 13) % 97
-    made = Deployment(
-        name=name, base_model=f"accounts/fireworks/models/model-{number % 12}", state=STATES[number % 20],
-        min_replica_count=1, max_replica_count=16, replica_count=REPLICAS_EACH, desired_replica_count=REPLICAS_EACH,
-        create_time=START,
-    )  # fmt: skip
+def busy(number: int, turn: int) -> int:
+    """Requests under way at the deployment of this number when it changed for the `turn`-th time."""
+    return (number * 7 + turn * 13) % KINDS
+
+
+def figures(running: int) -> tuple[DeploymentStats, AutoscalerView]:
     stats = DeploymentStats(
-        window_s=60, queue=busy % 5, running=busy, requests_per_second=busy / 3, tokens_per_second=busy * 11.0,
-        ttft_p50_ms=80.0 + busy, ttft_p95_ms=180.0 + 2 * busy, ttft_p99_ms=300.0 + 3 * busy, error_rate=0.0,
-        requests_total=turn, prompt_tokens_total=100, cached_tokens_total=busy,
+        window_s=60, queue=running % 5, running=running, requests_per_second=running / 3, error_rate=0.0,
+        tokens_per_second=running * 11.0, ttft_p50_ms=80.0 + running, ttft_p95_ms=180.0 + 2 * running,
+        ttft_p99_ms=300.0 + 3 * running, requests_total=0, prompt_tokens_total=100, cached_tokens_total=running,
     )  # fmt: skip
-    reasons = [Reason(code="HELD", text=f"{busy} concurrent requests, target 8 a replica: {REPLICAS_EACH} wanted")]
+    reasons = [Reason(code="HELD", text=f"{running} concurrent requests, target 8 a replica: {REPLICAS_EACH} wanted")]
+    return stats, AutoscalerView(current=REPLICAS_EACH, desired=REPLICAS_EACH, reasons=reasons)
+
+
+def status(number: int, stats: DeploymentStats, scaler: AutoscalerView) -> DeploymentStatus:
+    made = Deployment(
+        name=f"accounts/acme/deployments/d{number:04}", base_model=f"accounts/fireworks/models/model-{number % 12}",
+        state=STATES[number % 20], min_replica_count=1, max_replica_count=16, replica_count=REPLICAS_EACH,
+        desired_replica_count=REPLICAS_EACH, create_time=START,
+    )  # fmt: skip
+    running = stats.running
     replicas = [
-        ReplicaView(id=f"d{number:04}-{n}", stage="READY", node="n1", running=busy % 8, slots=8, kv_used_tokens=busy,
-                    kv_capacity_tokens=8192, started_at=START)
+        ReplicaView(id=f"d{number:04}-{n}", stage="READY", node="n1", running=running % 8, slots=8,
+                    kv_used_tokens=running, kv_capacity_tokens=8192, started_at=START)
         for n in range(REPLICAS_EACH)
     ]  # fmt: skip
-    scaler = AutoscalerView(current=REPLICAS_EACH, desired=REPLICAS_EACH, reasons=reasons)
     return DeploymentStatus(deployment=made, stats=stats, autoscaler=scaler, replicas=replicas, simulated=True)
 
 
 class Fleet:
-    """A `FleetSource`, as far as the first page asks it."""
+    """A `FleetSource`, as far as the first page asks it. What making it and its turns costs is noted: that is not the
+    dashboard's work."""
 
     def __init__(self) -> None:
         self.context = Context(base_url="bench:", account="acme", name="bench")
         self.facts = Facts("simulated")
-        self._found = [status(number, 0) for number in range(DEPLOYMENTS)]
+        began = time.perf_counter()
+        self._figures = [figures(running) for running in range(KINDS)]
+        self._found = [status(number, *self._figures[busy(number, 0)]) for number in range(DEPLOYMENTS)]
+        self.made_s, self.turned_s = time.perf_counter() - began, 0.0
         self._turn = 0
+
+    @property
+    def load_share(self) -> float:
+        """Of a core, what its turns take at ten a second."""
+        return self.turned_s / (self._turn * EVERY_S) if self._turn else 0.0
 
     def step(self) -> list[int]:
         """The numbers of those that changed."""
+        began = time.thread_time()
         self._turn += 1
         changed = [(self._turn + n * 10) % DEPLOYMENTS for n in range(CHANGED)]
         for number in changed:
-            self._found[number] = status(number, self._turn)
+            self._found[number] = self._renewed(number, self._found[number])
+        self.turned_s += time.thread_time() - began
         return changed
+
+    def _renewed(self, number: int, before: DeploymentStatus) -> DeploymentStatus:
+        """All its figures, and one of its replicas."""
+        running = busy(number, self._turn)
+        stats, scaler = self._figures[running]
+        replicas = list(before.replicas)
+        at = self._turn // 10 % REPLICAS_EACH
+        replicas[at] = replicas[at].model_copy(update={"running": running % 8, "kv_used_tokens": 80 * running})
+        counted = stats.model_copy(update={"requests_total": self._turn})
+        return before.model_copy(update={"stats": counted, "autoscaler": scaler, "replicas": replicas})
 
     async def snapshot(self) -> FleetSnapshot:
         engine = EngineInfo(version="0", started_at=START, cores=1, simulated=True)
@@ -132,8 +161,12 @@ class Timed(Deck):
     """Notes how long each picture takes from its coming to the last of its painting."""
 
     CSS_PATH = [str(Path(tui.__file__).parent / path) for path in Deck.CSS_PATH]
-    took_ms: list[float]
-    cpu_ms: list[float]
+
+    def __init__(self, fleet: Fleet, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        super().__init__(fleet, journal=Journal(None), clock=clock)  # type: ignore[arg-type]  # of its first page alone
+        self.fleet = fleet
+        self.took_ms: list[float] = []
+        self.cpu_ms: list[float] = []
 
     def on_fleet_seen(self, message: FleetSeen) -> None:
         """Before the one of the class above, which Textual calls itself."""
@@ -149,7 +182,7 @@ class Stock(App[None]):
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__()
-        self._fleet = fleet
+        self.fleet = fleet
         self.took_ms: list[float] = []
         self.cpu_ms: list[float] = []
         self._columns = [one for one in columns.FLEET if not one.optional]
@@ -161,17 +194,17 @@ class Stock(App[None]):
         table = self.query_one(DataTable)
         for column in self._columns:
             table.add_column(column.title, key=column.key, width=max(8, column.least))
-        for one in self._fleet._found:
+        for one in self.fleet._found:
             row = row_of(one)
             table.add_row(*columns.cells(self._columns, row), key=row.name)
         table.focus()
         self.set_interval(EVERY_S, self._tick)
 
     def _tick(self) -> None:
+        table, changed = self.query_one(DataTable), self.fleet.step()
         began, cpu = time.perf_counter(), time.thread_time()
-        table = self.query_one(DataTable)
-        for number in self._fleet.step():
-            row = row_of(self._fleet._found[number])
+        for number in changed:
+            row = row_of(self.fleet._found[number])
             for column, cell in zip(self._columns, columns.cells(self._columns, row), strict=True):
                 if table.get_cell(row.name, column.key) != cell:
                     table.update_cell(row.name, column.key, cell)
@@ -184,14 +217,10 @@ class Stock(App[None]):
 
 def main(which: str, file: Path) -> None:
     end_with(os.getppid())
-    app: Timed | Stock
-    if which == "ours":
-        app = Timed(Fleet(), journal=Journal(None))  # type: ignore[arg-type]
-        app.took_ms, app.cpu_ms = [], []
-    else:
-        app = Stock(Fleet())
+    app = Timed(Fleet()) if which == "ours" else Stock(Fleet())
     app.run()
-    file.write_text(json.dumps({"took_ms": app.took_ms, "cpu_ms": app.cpu_ms}))
+    fleet, took = app.fleet, {"took_ms": app.took_ms, "cpu_ms": app.cpu_ms}
+    file.write_text(json.dumps(took | {"made_s": fleet.made_s, "load_share": fleet.load_share}))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import cProfile
 import pstats
 import statistics
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,12 +23,14 @@ from textual.driver import Driver
 from textual.geometry import Size
 
 from client.fleet_types import FleetSnapshot
-from tests.bench.dashboarded import EVERY_S, START, Fleet, Timed
-from tui.core.journal import Journal
+from tests.bench.dashboarded import DAY_S, EVERY_S, START, Fleet, Timed
 from tui.messages import FleetSeen
+from tui.screens.fleet import FleetScreen
+from tui.widgets.chart import ChartView
 
 SIZE = (160, 50)
 TURNS, QUICK_TURNS, UNCOUNTED = 40, 12, 5
+LOOK_EVERY_S = 0.005
 
 
 class Void(Driver):
@@ -70,7 +73,10 @@ class Painted(Timed):
     """Says when a picture is on the screen."""
 
     CSS_PATH = Timed.CSS_PATH
-    painted: asyncio.Event
+
+    def __init__(self, fleet: Fleet, clock: Callable[[], datetime]) -> None:
+        super().__init__(fleet, clock)
+        self.painted = asyncio.Event()
 
     def _painted(self, began: float, cpu: float) -> None:
         super()._painted(began, cpu)
@@ -87,8 +93,8 @@ class Cost:
 
 async def cost(turns: int, profile: cProfile.Profile | None = None) -> Cost:
     fleet, found = Still(), Cost()
-    app = Painted(fleet, journal=Journal(None), clock=fleet.clock)  # type: ignore[arg-type]
-    app.driver_class, app.took_ms, app.cpu_ms, app.painted = Void, [], [], asyncio.Event()
+    app = Painted(fleet, fleet.clock)
+    app.driver_class = Void
     running = asyncio.create_task(app.run_async(mouse=False))
     await app.painted.wait()
     for number in range(-UNCOUNTED, turns):
@@ -110,6 +116,39 @@ async def cost(turns: int, profile: cProfile.Profile | None = None) -> Cost:
     return found
 
 
+async def day_opened_s() -> float:
+    """Seconds from asking for the last day beside the present until its curves are painted."""
+    fleet = Still()
+    app = Painted(fleet, fleet.clock)
+    app.driver_class = Void
+    running = asyncio.create_task(app.run_async(mouse=False))
+    await app.painted.wait()
+    page = app.screen
+    assert isinstance(page, FleetScreen)
+    while page.target_name is None or not _drawn(page):
+        await asyncio.sleep(LOOK_EVERY_S)
+    page.window = replace(page.window, compared_s=DAY_S)
+    began = time.perf_counter()
+    page.ask_anew()
+    while not _drawn(page, "1d ago"):
+        await asyncio.sleep(LOOK_EVERY_S)
+    painted = asyncio.Event()
+    page.call_after_refresh(painted.set)
+    await painted.wait()
+    took = time.perf_counter() - began
+    app.exit()
+    await running
+    return took
+
+
+def _drawn(page: FleetScreen, label: str = "") -> bool:
+    """All charts show the curves of the newest data; one of them is called so."""
+    views = list(page.query(ChartView))
+    charts = [view.chart for view in views if view.chart is not None and not view.chart.empty]
+    named = all(any(label in line.label for line in chart.lines) for chart in charts)
+    return bool(charts) and named and not any(view.is_drawing for view in views)
+
+
 def _told(found: Cost) -> str:
     worst, middle = max(found.cpu_ms), statistics.median(found.cpu_ms)
     mean, sent = statistics.mean(found.cpu_ms), statistics.mean(found.sent)
@@ -119,6 +158,7 @@ def _told(found: Cost) -> str:
 async def main(*, turns: int = TURNS) -> None:
     print(f"\npictures of 5,000 deployments, {turns} of them, a tenth changed in each, {SIZE[0]}x{SIZE[1]}")
     print(_told(await cost(turns)))
+    print(f"a day of history: {await day_opened_s():.2f} s from asking for it to its paint")
 
 
 async def quickly() -> None:

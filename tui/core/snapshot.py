@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import compress
 from operator import is_not
 from typing import Any
@@ -190,14 +191,15 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
     ready, desired = ready_count(status), deployment.desired_replica_count
     if desired is None and scaler is not None:
         desired = scaler.desired
-    parts = deployment.name.split("/")
+    identity, account, context = _named(deployment.name)
     kv_share, region = _placed(status)
     unsent = _COUNTS - stats.model_fields_set
+    unexposed = (*unsent, *_unexposed(status, ready))
     return Row(
         name=deployment.name,
-        id=deployment.id,
-        account=parts[1] if len(parts) > 1 else "",
-        model=(deployment.base_model or "").rpartition("/")[2],
+        id=identity,
+        account=account,
+        model=_last(deployment.base_model or ""),
         state=deployment.state,
         look=states.phase(deployment.state, ready, desired, held_up=bool(status.conditions)),
         ready=ready,
@@ -212,7 +214,7 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
         ttft_p95_ms=stats.ttft_p95_ms,
         tps=stats.tokens_per_second,
         why=why(status, explained="why" not in hidden),
-        conditions=tuple(one.type for one in status.conditions),
+        conditions=tuple([one.type for one in status.conditions]) if status.conditions else (),
         simulated=status.simulated,
         kv_share=kv_share,
         cached_share=stats.cached_tokens_total / stats.prompt_tokens_total if stats.prompt_tokens_total else None,
@@ -222,13 +224,25 @@ def row_of(status: DeploymentStatus, hidden: frozenset[str] = frozenset(), price
         acceptance=drafts.accepted / drafts.drafted if drafts is not None and drafts.drafted else None,
         shape=(deployment.deployment_shape or "").partition("/versions/")[0].rpartition("/")[2],
         cost_per_hour=_cost(status, prices or {}),
-        hidden=hidden | unsent | _unexposed(status, ready),
-        context=context_of(deployment.name),
+        hidden=hidden.union(unexposed) if unexposed else hidden,
+        context=context,
         requests=stats.requests_total,
     )
 
 
 _COUNTS = frozenset({"queue", "running"})
+
+
+@lru_cache(maxsize=1 << 14)  # the fleet's: they are asked for anew whenever a figure changes
+def _named(name: str) -> tuple[str, str, str]:
+    """Id, account and context of the deployment of this name."""
+    parts = name.split("/")
+    return parts[-1], parts[1] if len(parts) > 1 else "", context_of(name)
+
+
+@lru_cache(maxsize=1 << 10)
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _placed(status: DeploymentStatus) -> tuple[float | None, str]:
@@ -254,11 +268,13 @@ def _cost(status: DeploymentStatus, prices: Prices) -> float | None:
     return sum(known) * (status.deployment.accelerator_count or 1) if len(known) == len(standing) else None
 
 
-def _unexposed(status: DeploymentStatus, ready: int | None) -> frozenset[str]:
+def _unexposed(status: DeploymentStatus, ready: int | None) -> Iterator[str]:
     """Who tells one percentile knows the other, and a replica that serves knows what it drafts: if they may say so."""
     stats = status.stats
-    found = {"ttft_p99_ms"} if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None else set()
-    return frozenset(found | ({"acceptance"} if ready and status.speculation is None else set()))
+    if stats.ttft_p95_ms is not None and stats.ttft_p99_ms is None:
+        yield "ttft_p99_ms"
+    if ready and status.speculation is None:
+        yield "acceptance"
 
 
 def _stages(status: DeploymentStatus) -> tuple[int | None, ...]:
@@ -276,5 +292,5 @@ def ready_count(status: DeploymentStatus) -> int | None:
     if status.deployment.replica_stats is not None:
         return status.deployment.replica_stats.ready_replica_count
     if status.replicas:
-        return sum(replica.stage == "READY" for replica in status.replicas)
+        return [replica.stage for replica in status.replicas].count("READY")
     return status.deployment.replica_count

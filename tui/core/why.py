@@ -10,33 +10,35 @@ from tui.core import units
 NO_DECISION = "the autoscaler has not decided yet"
 NOT_EXPLAINED = "the reasons are not exposed by this source"
 _BINDING = ("STOCKOUT", "AT_MAX", "AT_MIN")  # keep the count from what the load asks for: the first thing to know
+_RANK = {code: n for n, code in enumerate(_BINDING)}
 _LOAD = ("STEADY", "LOAD_ABOVE_TARGET", "LOAD_BELOW_TARGET")
 
 
 def ordered(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     """What binds, in order of its weight, then the rest as the autoscaler has it."""
-    rank = {code: n for n, code in enumerate(_BINDING)}
-    return tuple(sorted(reasons, key=lambda reason: rank.get(reason.code, len(rank))))
+    if len(reasons) == 1:  # most have one: it is asked for thousands of deployments a picture
+        return (reasons[0],)
+    return tuple(sorted(reasons, key=lambda reason: _RANK.get(reason.code, len(_RANK))))
 
 
 def why(status: DeploymentStatus, *, explained: bool = True) -> str:
     """One line: the words that fit a narrow column, then every reason in full. `explained`: the source has reasons."""
-    problem = status.deployment.status
-    if status.deployment.state == "FAILED" and problem and problem.message:
+    state, problem = status.deployment.state, status.deployment.status
+    if state == "FAILED" and problem and problem.message:
         return problem.message
-    if status.deployment.state == "DELETING":
+    if state == "DELETING":
         return "is being deleted: its replicas are drained"
-    if status.deployment.state == "DELETED":
+    if state == "DELETED":
         return "deleted; undelete brings it back"
-    view = status.autoscaler
-    short = next(iter(_held_up(one) for one in status.conditions), "")
+    view, held = status.autoscaler, status.conditions
+    short = _held_up(held[0]) if held else ""
     if view is None or not view.reasons:
         return short or (NO_DECISION if explained else NOT_EXPLAINED)
     found = ordered(view.reasons)
     short = short or _short(found[0], status, view)
-    lacking = next((one.message for one in status.conditions if one.type == CAPACITY_LIMITED), None)
-    texts = [lacking if reason.code == "STOCKOUT" and lacking else reason.text for reason in found]
-    return " · ".join(text for text in (short, "; ".join(texts)) if text)
+    lacking = next((one.message for one in held if one.type == CAPACITY_LIMITED), None) if held else None
+    told = "; ".join([lacking if lacking and reason.code == "STOCKOUT" else reason.text for reason in found])
+    return f"{short} · {told}" if short and told else short or told
 
 
 def _held_up(condition: Condition) -> str:
@@ -49,7 +51,7 @@ def _held_up(condition: Condition) -> str:
 
 def _short(reason: Reason, status: DeploymentStatus, view: AutoscalerView) -> str:
     """At most about two dozen characters; nothing where the sentence is short enough by itself."""
-    load = _most(view.targets)
+    load = _most(view.targets) if view.targets else None
     wants = f", load wants {load.wanted}" if load else ""
     if reason.code == "AT_MAX":
         return f"AT MAX {units.count(status.deployment.max_replica_count)}{wants}"

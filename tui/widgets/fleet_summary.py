@@ -41,9 +41,10 @@ def totals(live: Sequence[Row]) -> list[Piece]:
 def _counts(rows: Sequence[Row]) -> list[Piece]:
     """`● 2 READY  ◌ 1 ZERO  ✖ 1 FAILED`, in order of the states."""
     found = list(map(attrgetter("look"), rows))
-    distinct = {id(look): look for look in found}  # most share one: it is not looked into for each
+    keys = list(map(id, found))
+    distinct = dict(zip(keys, found, strict=True))  # most share one: it is not looked into for each
     looks: Counter[tuple[int, str, str, str]] = Counter()
-    for key, number in Counter(map(id, found)).items():
+    for key, number in Counter(keys).items():
         look = distinct[key]
         looks[look.rank, look.glyph, look.word.split()[0], look.tone] += number
     pieces: list[Piece] = []
@@ -54,7 +55,8 @@ def _counts(rows: Sequence[Row]) -> list[Piece]:
 
 def total(rows: Sequence[Row], field: str, text: Callable[[Any], str]) -> str:
     """The sum of what is known; the sign for what no row has or no source tells."""
-    known = [value for value in map(attrgetter(field), rows) if value is not None]
+    values = list(map(attrgetter(field), rows))
+    known = values if None not in values else [value for value in values if value is not None]
     if not known and rows and all(field in row.hidden for row in rows):
         return units.NOT_EXPOSED
     return text(sum(known) if known else None)
