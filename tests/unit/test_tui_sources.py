@@ -201,7 +201,7 @@ def test_an_engine_that_is_not_there_is_one_sentence_and_exit_code_1():
 
 def test_a_bad_deployment_name_is_refused_before_anything_is_asked():
     result = CliRunner().invoke(cli.dashboard, ["--rehearse", "--deployment", "Not Valid"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "not a valid id" in result.stderr
 
 
