@@ -19,9 +19,10 @@ from pathlib import Path
 import uvicorn
 from filelock import FileLock, Timeout
 
+from client import collector
 from client.config import URL_FILE
 from client.errors import FailedPrecondition, FiredeckError
-from engine import collector, descriptors, prices, shape_files
+from engine import descriptors, prices, shape_files
 from engine.app import Engine
 from engine.fleet.serverless import offer
 from engine.fleet.settings import Settings

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual.reactive import reactive
 
+from client import collector
 from client.config import Context
 from tui.cells import Sparing
 from tui.core import contexts, cost
@@ -91,6 +92,8 @@ class Watched(Sparing, inherit_bindings=False):
         picture = self.fleets.whole(message.context, part, now)
         self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
         self.picture = picture
+        if before.snapshot is None:
+            self.call_after_refresh(collector.spare)  # most of what is kept is there by now
         if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
             self._ring(unheard)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.collector import FULL_EVERY
+from client.collector import FULL_EVERY
 from tests.processes import PATIENCE_S
 
 SERVES = """

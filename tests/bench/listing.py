@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 
+from client import collector
 from client.names import Name
 from client.types import Deployment
-from engine import collector, declare
+from engine import declare
 from engine.control.windows import PRODUCT
 from tests.house import home
 from tests.processes import SMOLLM2

@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+from client import collector
 from client.types import AutoscalingPolicy, Deployment
-from engine import collector
 from engine.clock import FakeClock
 from engine.control.backoff import Backoff
 from engine.control.reconcile import Declared, Observed, Stage, steps

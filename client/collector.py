@@ -1,5 +1,7 @@
-"""Python's collector of cycles, in a process that must not stand still: each full collection held up every stream, for
-80 ms with what is there when an engine has started, and for 70 ms more with 1,000 streams.
+"""Python's collector of cycles, in a process that must not stand still.
+
+Each full collection held up every stream of an engine for 80 ms with what is there at its start, for 70 ms more with
+1,000 streams, and the dashboard of 5,000 deployments for 285 ms.
 """
 
 from __future__ import annotations
