@@ -375,7 +375,7 @@ async def test_a_key_is_limited_from_the_command_line(tmp_path: Path) -> None:
         assert "is not set: it is at its maximum" in again.stderr
         for verb in ("get", "delete", "update --value 5"):
             no_key = await firedeck(f"quota {verb} generated-tokens-per-minute --user ada")
-            assert no_key.exit_code == 1, "it would be the account's"
+            assert no_key.exit_code == 2, "it would be the account's"
             assert "--key-id" in no_key.stderr
         part = await firedeck("quota update monthly-spend-usd --value 0.2")
         assert part.exit_code == 2

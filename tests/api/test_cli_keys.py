@@ -83,5 +83,5 @@ async def test_our_own_variable_goes_before_the_real_services_and_an_option_befo
 
 async def test_an_option_that_is_empty_by_a_slip_is_no_key_rather_than_the_admins(local: Home) -> None:
     refused = await asyncio.to_thread(CliRunner().invoke, main, ["whoami", "--api-key", ""])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "no API key was given" in refused.stderr
