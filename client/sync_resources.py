@@ -247,7 +247,9 @@ class SyncFleet:
         return self._portal.run(self._origin.snapshot())
 
     def watch(self, interval_s: float = 1.0) -> Iterator[FleetSnapshot]:
-        """A snapshot now and one every `interval_s` seconds; ends with the connection."""
+        """A snapshot now and one every `interval_s` seconds; ends with the connection.
+
+        A deployment that has not changed is the same object as before: only changes travel."""
         return self._portal.each(self._origin.watch(interval_s))
 
     def status(self, deployment: str) -> DeploymentStatus:
