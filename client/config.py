@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -44,6 +45,11 @@ class Context:
     prod: bool = False
     key_note: str = field(default="", repr=False, compare=False)
     absent_note: str = field(default="", repr=False, compare=False)
+
+    @property
+    def is_fireworks(self) -> bool:
+        """Fireworks' own API, and no engine of one's own."""
+        return urlsplit(self.base_url).hostname == FIREWORKS_HOST
 
     @classmethod
     def resolve(

@@ -233,8 +233,9 @@ def _given(before: Fields, body: Fields, verb: str, path: str) -> Fields:
     if verb == "release":
         return _released(before, body)
     if verb == "prepare":
-        there = (before.get("firedeck") or {}).get("prepared") or []
-        return {"firedeck": {"prepared": [*there, {"precision": body.get("precision"), "state": "PREPARING"}]}}
+        there, wanted = (before.get("firedeck") or {}).get("prepared") or [], body.get("precision")
+        others = [one for one in there if one.get("precision") != wanted]
+        return {"firedeck": {"prepared": [*others, {"precision": wanted, "state": "PREPARING"}]}}
     if verb == "validateUpload":
         return {"state": READY}
     if verb == "scale":

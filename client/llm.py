@@ -128,7 +128,8 @@ class LLM:
             return self._loaded(self.get_model(), wait, tell, patience)
         plan = self.plan()
         if plan.action != "nothing":
-            tell("\n".join((str(plan), *without_effect(self._options))))
+            kept = () if self._client.context.is_fireworks else without_effect(self._options)
+            tell("\n".join((str(plan), *kept)))
         done = self._done(plan)
         if wait:
             done = self._client.wait.settled(done.name, patience)

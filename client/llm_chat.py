@@ -85,9 +85,11 @@ class Completions:
         return self._portal.items(self._streamed(asked)) if stream else await self._portal.awaited(self._whole(asked))
 
     def _request(self, messages: Messages, fields: dict[str, Any]) -> _Request:
-        for name in _ELSEWHERE.keys() & fields.keys():
-            raise BadArgument(f"{name} is no field of a request", field=name, hint=_ELSEWHERE[name])
         headers, extra = fields.pop("extra_headers", None), fields.pop("extra_body", None) or {}
+        for name in _ELSEWHERE.keys() & (fields.keys() | extra.keys()):
+            raise BadArgument(f"{name} is no field of a request", field=name, hint=_ELSEWHERE[name])
+        if "stream" in extra:
+            raise BadArgument("stream is no part of extra_body", field="stream", hint="it is an argument of its own")
         retry = _within(self._retry, fields.pop("timeout", None))
         own = {"model": self._model(), **fields, "messages": [dict(one) for one in messages]}
         return _Request({**self._always, **own, **extra}, headers, retry)

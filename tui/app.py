@@ -71,6 +71,7 @@ class Deck(Watched, inherit_bindings=False):
     BINDINGS = [
         Binding("colon", "command_palette", "commands", id="command_palette", show=False),
         Binding("ctrl+c", "help_quit", id="app.help_quit", show=False, system=True),
+        Binding("ctrl+l", "redraw", id="redraw", show=False, priority=True),  # in dialogs too
     ]
 
     def __init__(

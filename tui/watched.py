@@ -92,7 +92,7 @@ class Watched(Sparing, inherit_bindings=False):
         picture = self.fleets.whole(message.context, part, now)
         self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
         self.picture = picture
-        if before.snapshot is None:
+        if before.snapshot is None and not self.is_headless:  # in a process of its own
             self.call_after_refresh(collector.spare)  # most of what is kept is there by now
         if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
             self._ring(unheard)

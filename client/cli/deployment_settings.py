@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import click
+from pydantic.alias_generators import to_camel
 
 from client.cli.durations import DURATION
 from client.enums import PRECISION_LABEL, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
@@ -139,7 +140,7 @@ def spec(given: Given) -> DeploymentSpec:
 def without_effect(declared: DeploymentSpec) -> list[str]:
     """What of it an engine of one's own keeps and does nothing with, each with the reason."""
     given = ((name, kept_because(name)) for name in sorted(declared.model_fields_set))
-    return [f"warning: --{name.replace('_', '-')} has no effect on this engine: {why}" for name, why in given if why]
+    return [f"warning: {to_camel(name)} has no effect on this engine: {why}" for name, why in given if why]
 
 
 def settings_of(d: Deployment) -> DeploymentSpec:

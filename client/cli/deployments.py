@@ -57,7 +57,7 @@ def create(
 
     async def work(client: Client) -> None:
         declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
-        _tell_kept(declared, output)
+        _tell_kept(client, declared, output)
         try:
             made = await client.deployments.create(
                 declared, deployment_id, skip_shape_validation=skip_shape_validation,
@@ -125,7 +125,7 @@ def update(
 
     async def work(client: Client) -> None:
         declared = spec(given)
-        _tell_kept(declared, output)
+        _tell_kept(client, declared, output)
         changed = await client.deployments.update(name, declared, skip_shape_validation=skip_shape_validation)
         settled = await _settled(client, changed, patience)
         _show(settled, output, hits=await _hits(client, settled, output))
@@ -216,7 +216,9 @@ async def _tell_missing(client: Client, made: Deployment, output: str) -> None:
                 out.tell(told, output)
 
 
-def _tell_kept(declared: DeploymentSpec, output: str) -> None:
+def _tell_kept(client: Client, declared: DeploymentSpec, output: str) -> None:
+    if client.context.is_fireworks:
+        return
     for told in without_effect(declared):
         out.tell(told, output)
 

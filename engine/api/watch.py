@@ -55,8 +55,7 @@ async def watch(
     """Server-sent events: a FleetSnapshot now and every `interval` seconds, as long as the key is good.
 
     A watcher that reads slowly misses some; what it gets next is the newest. Of a very large fleet they come more
-    rarely. With `changes` a whole snapshot comes
-    again when there are other deployments than before, or one was missed.
+    rarely. With `changes` a whole snapshot comes again when there are other deployments than before, or one was missed.
     """
     return StreamingResponse(_frames(house, caller, interval, changes=changes), media_type="text/event-stream")
 

@@ -25,7 +25,7 @@ from engine.fleet.conditions import QuotasOf
 from engine.fleet.fleet import Fleet
 
 SLICE = 4  # deployments; one takes about 0.25 ms with ten replicas
-SPARED = 3  # times as long as a frame took no other is made: however large a fleet is, a quarter of the loop at most
+SPARED = 3  # times as long as a frame took no other is made: a quarter of the loop, while one takes a second at most
 RAREST_S = 4.0  # between two all the same: watchers take a stream for dead that is silent for six seconds
 
 
@@ -86,9 +86,10 @@ class Frames:
         """A frame begun no longer ago than `max_age_s`, or than such frames may come; who asks meanwhile waits for the
         same."""
         clock, kind = fleet.rooms.clock, (account, whole)
+        asked_at = clock.monotonic()
         async with self._making[kind]:
             last = self._frames.get(kind)
-            if last is not None and clock.monotonic() - last.made_at <= max(max_age_s, last.good_for_s):
+            if last is not None and asked_at - last.made_at <= max(max_age_s, last.good_for_s):
                 return last
             frame = self._frames[kind] = await seen(fleet, quotas_of, started_at, account, last, whole=whole)
         return frame

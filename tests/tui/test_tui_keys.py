@@ -220,10 +220,14 @@ async def test_a_key_draws_the_whole_screen_anew(written, monkeypatch):
     monkeypatch.setattr(HeadlessDriver, "is_headless", False)  # pictures are sent as well
     async with open_deck() as stage:
         shown = [word for line in stage.text.splitlines() for word in line.split() if word.isascii() and len(word) > 5]
+        assert shown
         written.clear()
         await stage.press("ctrl+l")
-        assert shown
         assert [word for word in shown if word not in "".join(written)] == []
+        await stage.press("question_mark")
+        written.clear()
+        await stage.press("ctrl+l")
+        assert "HERE" in "".join(written), "in a dialog as well"
 
 
 @pytest.mark.parametrize(

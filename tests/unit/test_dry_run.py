@@ -267,7 +267,7 @@ def test_a_model_that_nothing_can_be_told_of_hides_no_deployment_that_is_made_or
     "words", ["deployment create m --kv-cache-fraction 0.5", "update deployment d --kv-cache-memory-pct=9"]
 )
 def test_a_share_of_memory_for_the_cache_is_told_to_have_no_effect_here_and_why(url, words):
-    told = "warning: --kv-cache-memory-pct has no effect on this engine: the cache has just room for"
+    told = "warning: kvCacheMemoryPct has no effect on this engine: the cache has just room for"
     assert told in dry(url, words).stderr
 
 

@@ -155,3 +155,11 @@ def test_metrics_are_the_mean_of_whole_answers_and_only_where_they_are_wanted(ll
         llm.chat.completions.create(messages=HELLO)
         mean = llm.get_time_to_last_token_mean()
         assert (mean is not None and mean > 0) is wanted
+
+
+@pytest.mark.parametrize("name", ["retry", "headers", "stream"])
+def test_an_extra_body_has_fields_of_the_request_alone(llm_of: Any, name: str) -> None:
+    llm, sent = llm_of(httpx.Response(200, json=WHOLE))
+    with pytest.raises(BadArgument, match=name) as refused:
+        llm.chat.completions.create(messages=HELLO, extra_body={name: True})
+    assert (bool(refused.value.hint), sent) == (True, [])

@@ -118,7 +118,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("update", ("e",), "edit", "Edit limits, windows and load target", "Change", _BOTH, True, 5),
     Action("delete", ("D",), "delete", "Delete a deployment (asks first)", "Change", _BOTH, True, 4, destructive=True),
     Action("undelete", ("u",), "undelete", "Bring a deleted deployment back", "Change", _BOTH, True, 13),
-    Action("undo", ("U",), "undo", "Take back the last change (asks first)", "Change", changes=True, footer=12),
+    Action(
+        "undo", ("U",), "undo", "Take back the last change that can be (asks first)", "Change", changes=True, footer=12
+    ),
     Action("visit('alerts')", ("0",), "alerts", "What is wrong, for how long, seen or not", "Pages", footer=15),
     Action("visit('fleet')", ("1",), "fleet", "Every deployment: the first page", "Pages", _BELOW, footer=15),
     Action("visit('nodes')", ("2",), "nodes", "Machines: regions, accelerators, what is free", "Pages", footer=15),
