@@ -35,8 +35,10 @@ class PlanView(Text):
 
 
 def _change(change: Change, colour: str) -> list[Piece]:
-    field = units.fitted(_NAMES.get(change.field, change.field), FIELD_CELLS - 1) + " "
+    label = _NAMES.get(change.field, change.field)
     if not change.before:
+        field = units.fitted(label, FIELD_CELLS - 1) + " "  # else the text would stand close to it
         return [field, (change.after, tone(colour, bold=colour != "dim"))]
+    field = units.fitted(label, FIELD_CELLS)
     before = change.before.rjust(BEFORE_CELLS)  # never cut: it may hold a number
     return [field, (before, tone("dim")), (" → ", tone("dim")), (change.after, tone(colour, bold=colour != "dim"))]
