@@ -30,6 +30,14 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("FIREDECK_DATA_DIR") or platformdirs.user_data_dir("firedeck"))
 
 
+def is_fireworks(base_url: str) -> bool:
+    """Whether it leads to Fireworks' own API, and not to an engine of one's own."""
+    try:
+        return urlsplit(base_url).hostname == FIREWORKS_HOST
+    except ValueError:
+        return False  # no URL at all: whoever connects says so
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """One engine and one identity there. `prod` contexts are read-only until unlocked.
@@ -48,8 +56,7 @@ class Context:
 
     @property
     def is_fireworks(self) -> bool:
-        """Fireworks' own API, and no engine of one's own."""
-        return urlsplit(self.base_url).hostname == FIREWORKS_HOST
+        return is_fireworks(self.base_url)
 
     @classmethod
     def resolve(

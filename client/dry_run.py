@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from client.config import FIREWORKS_HOST
+from client.config import FIREWORKS_HOST, is_fireworks
 from client.errors import AlreadyExists, NotFound, Unimplemented
 from client.http import READ_TIMEOUT_S, Query, Transport
 from client.names import LIBRARY_ACCOUNT, Collection, Name
@@ -130,7 +130,7 @@ class DryRun(Transport):
 
     @property
     def _is_fireworks(self) -> bool:
-        return httpx.URL(self.base_url).host == FIREWORKS_HOST
+        return is_fireworks(self.base_url)
 
     @property
     def _doubt(self) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import httpx
 
 from client.cli.connection import context_of, profile_named, profile_option
-from client.config import FIREWORKS_HOST, PROFILE_VARIABLE, Context
+from client.config import PROFILE_VARIABLE, Context
 from client.errors import InvalidArgument
 from client.names import Name
 from client.profiles import DEFAULT
@@ -79,7 +78,7 @@ class Place:
 
     @property
     def is_fireworks(self) -> bool:
-        return httpx.URL(self.context.base_url).host == FIREWORKS_HOST
+        return self.context.is_fireworks
 
     def source(self) -> FleetSource:
         if self.is_fireworks:

@@ -52,3 +52,11 @@ async def test_what_fireworks_has_not_is_not_rehearsed_there():
     async with fireworks([]) as client:
         with pytest.raises(Unimplemented, match="nothing of that kind"):
             await client.guards.delete("g")
+
+
+@pytest.mark.parametrize(
+    ("url", "theirs"),
+    [("https://api.fireworks.ai/inference", True), ("http://127.0.0.1:8700", False), ("http://[", False), ("", False)],
+)
+def test_fireworks_own_api_is_told_by_its_host(url: str, theirs: bool) -> None:
+    assert Context(base_url=url).is_fireworks is theirs
