@@ -17,7 +17,8 @@ from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
 from tui.core.placed import short
 from tui.core.plan import Verb
-from tui.core.snapshot import Picture, Row
+from tui.core.row import Row
+from tui.core.snapshot import Picture
 from tui.fleets import Fleets
 from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.screens.page import Page

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,12 +37,12 @@ from client.fleet_types import (
     Reason,
     ReplicaView,
 )
-from client.types import Account, Deployment
+from client.types import Account, Deployment, ReplicaStats
 from tui.app import Deck
 from tui.core import columns
 from tui.core.facts import Facts
 from tui.core.journal import Journal
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 from tui.messages import FleetSeen
 from tui.web.child import end_with
 
@@ -74,6 +75,7 @@ def status(number: int, stats: DeploymentStats, scaler: AutoscalerView) -> Deplo
         name=f"accounts/acme/deployments/d{number:04}", base_model=f"accounts/fireworks/models/model-{number % 12}",
         state=STATES[number % 20], min_replica_count=1, max_replica_count=16, replica_count=REPLICAS_EACH,
         desired_replica_count=REPLICAS_EACH, create_time=START,
+        replica_stats=ReplicaStats(ready_replica_count=REPLICAS_EACH),
     )  # fmt: skip
     running = stats.running
     replicas = [
@@ -118,7 +120,7 @@ class Fleet:
         stats, scaler = self._figures[running]
         replicas = list(before.replicas)
         at = self._turn // 10 % REPLICAS_EACH
-        replicas[at] = replicas[at].model_copy(update={"running": running % 8, "kv_used_tokens": 80 * running})
+        replicas[at] = replace(replicas[at], running=running % 8, kv_used_tokens=80 * running)
         counted = stats.model_copy(update={"requests_total": self._turn})
         return before.model_copy(update={"stats": counted, "autoscaler": scaler, "replicas": replicas})
 
@@ -195,7 +197,7 @@ class Stock(App[None]):
         for column in self._columns:
             table.add_column(column.title, key=column.key, width=max(8, column.least))
         for one in self.fleet._found:
-            row = row_of(one)
+            row = Row(one)
             table.add_row(*columns.cells(self._columns, row), key=row.name)
         table.focus()
         self.set_interval(EVERY_S, self._tick)
@@ -204,7 +206,7 @@ class Stock(App[None]):
         table, changed = self.query_one(DataTable), self.fleet.step()
         began, cpu = time.perf_counter(), time.thread_time()
         for number in changed:
-            row = row_of(self.fleet._found[number])
+            row = Row(self.fleet._found[number])
             for column, cell in zip(self._columns, columns.cells(self._columns, row), strict=True):
                 if table.get_cell(row.name, column.key) != cell:
                     table.update_cell(row.name, column.key, cell)

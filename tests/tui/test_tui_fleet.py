@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from client.config import Context
 from client.errors import Unavailable
-from client.fleet_types import Condition
+from client.fleet_types import Condition, DeploymentStats
 from client.types import Account, Deployment
-from tests.tui.conftest import REST_S, START, open_deck
+from tests.tui.conftest import REST_S, open_deck
 from tui.core import units
+from tui.core.row import Row
 from tui.core.snapshot import Picture
+from tui.core.totals import Totals
 from tui.messages import AccountSeen
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
-from tui.widgets.fleet_summary import total
 
 CHAT, SUMMARISE = (f"accounts/local/deployments/{name}" for name in ("chat", "summarise"))
 
@@ -181,7 +181,8 @@ async def test_only_rows_that_changed_are_drawn_again(monkeypatch):
         regions = []
         monkeypatch.setattr(table, "refresh", lambda *dirty, **_: regions.extend(dirty))
         rows = list(table.rows)
-        rows[2] = replace(rows[2], queue=7)
+        busy = rows[2].status.stats.model_copy(update={"queue": 7})
+        rows[2] = Row(rows[2].status.model_copy(update={"stats": busy}))
         table.show(tuple(rows), table.sort)
         assert [region.y for region in regions] == [3]
 
@@ -425,10 +426,17 @@ async def test_the_key_that_opened_the_help_closes_it():
 
 
 async def test_a_queue_that_is_not_known_is_not_counted_as_zero():
-    row = Picture().seen(await RehearsalSource().snapshot(), START).rows[0]
-    assert total([replace(row, queue=None)], "queue", units.count) == "–"
-    assert total([replace(row, queue=None, hidden=frozenset({"queue"}))], "queue", units.count) == "n/e"
-    assert total([replace(row, queue=None), replace(row, queue=3)], "queue", units.count) == "3"
+    snapshot = await RehearsalSource().snapshot()
+    first = snapshot.deployments[0]
+
+    def queued(*stats):
+        totals = Totals()
+        totals.take([Row(first.model_copy(update={"stats": one})) for one in stats])
+        return totals.told("queue", units.count)
+
+    unsent, three = DeploymentStats(window_s=60), DeploymentStats(window_s=60, queue=3)
+    assert queued(unsent) == "n/e"
+    assert queued(unsent, three, three) == "6"
 
 
 async def test_an_account_whose_budget_is_used_up_is_told_on_every_page_and_among_the_conditions():

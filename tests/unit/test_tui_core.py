@@ -24,7 +24,8 @@ from tui.core.filter import select
 from tui.core.follow import news
 from tui.core.plain import fleet_text
 from tui.core.query import View
-from tui.core.snapshot import Picture, row_of
+from tui.core.row import Row
+from tui.core.snapshot import Picture
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -74,8 +75,8 @@ def test_a_state_has_a_glyph_a_word_and_a_tone(state, ready, desired, text, tone
 def test_what_looks_well_asks_for_attention_while_a_condition_holds(state, ready, desired, text):
     assert states.phase(state, ready, desired, held_up=True).text == text
     found = status(ready=1, desired=1)
-    held = row_of(found.model_copy(update={"conditions": [Condition(type="New", reason="NEWER")]}))
-    assert (held.look.tone, held.look.rank < row_of(found).look.rank) == ("attention", True)
+    held = Row(found.model_copy(update={"conditions": [Condition(type="New", reason="NEWER")]}))
+    assert (held.look.tone, held.look.rank < Row(found).look.rank) == ("attention", True)
 
 
 @given(st.text(max_size=20), st.one_of(st.none(), st.integers(0, 1000)), st.one_of(st.none(), st.integers(0, 1000)))
@@ -135,7 +136,7 @@ def test_what_a_source_hands_on_unchanged_is_not_made_anew_unless_prices_or_what
 
 @pytest.mark.parametrize("sort", [column.key for column in columns.FLEET])
 def test_sorting_loses_no_row_and_puts_the_unknown_last(sort):
-    rows = [row_of(status("a")), row_of(status("b", requests_per_second=2.0)), row_of(status("c", ready=None))]
+    rows = [Row(status("a")), Row(status("b", requests_per_second=2.0)), Row(status("c", ready=None))]
     ordered = select(rows, View(sort=sort))
     assert {row.name for row in ordered} == {row.name for row in rows}
     if sort == "rps":
@@ -156,13 +157,13 @@ def test_sorts_go_round():
     [("", "a b"), ("a", "a b"), ("id:a", "a"), ("!id:a", "b"), ("state:zero", "b"), ("state:ready", "a"), ("nope", "")],
 )
 def test_filters(text, ids):
-    rows = [row_of(status("a")), row_of(status("b", ready=0, desired=0)), row_of(status("gone", "DELETED"))]
+    rows = [Row(status("a")), Row(status("b", ready=0, desired=0)), Row(status("gone", "DELETED"))]
     assert " ".join(row.id for row in select(rows, View(text, "id"))) == ids
 
 
 @given(st.integers(20, 250))
 def test_columns_never_exceed_the_width_and_numbers_get_all_they_need(width):
-    rows = [row_of(status("x" * 40, ready=1000, desired=1000, requests_per_second=123_456.0))]
+    rows = [Row(status("x" * 40, ready=1000, desired=1000, requests_per_second=123_456.0))]
     needs = columns.measure(columns.FLEET, [columns.cells(columns.FLEET, row) for row in rows])
     placed = columns.fit(columns.FLEET, needs, width)
     for place in placed:
@@ -257,18 +258,16 @@ def test_help_finds_actions_by_any_word():
 
 def test_a_change_is_told_once_the_fleet_has_got_there():
     later = timedelta(seconds=14)
-    assert news(row_of(status(ready=1, desired=2)), "scale", later) is None
-    assert news(row_of(status(ready=2, desired=2)), "scale", timedelta(seconds=1)) is None
-    assert (
-        news(row_of(status(ready=2, desired=2)), "scale", later).text == "2 of 2 replicas ready, 14s after the change"
-    )
-    assert news(row_of(status(state="FAILED")), "scale", later).severity == "error"
+    assert news(Row(status(ready=1, desired=2)), "scale", later) is None
+    assert news(Row(status(ready=2, desired=2)), "scale", timedelta(seconds=1)) is None
+    assert news(Row(status(ready=2, desired=2)), "scale", later).text == "2 of 2 replicas ready, 14s after the change"
+    assert news(Row(status(state="FAILED")), "scale", later).severity == "error"
 
 
 def test_a_stopped_roll_out_is_the_failure_of_the_update_and_not_of_a_scale_that_succeeded():
     later = timedelta(seconds=14)
     stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="no such file")
-    row = row_of(status(ready=2, desired=2).model_copy(update={"conditions": [stopped]}))
+    row = Row(status(ready=2, desired=2).model_copy(update={"conditions": [stopped]}))
     for verb in ("scale", "undelete"):
         assert news(row, verb, later).text == "2 of 2 replicas ready, 14s after the change"
     found = news(row, "update", later)

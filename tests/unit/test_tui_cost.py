@@ -9,7 +9,7 @@ import pytest
 from client.fleet_types import DeploymentStats, DeploymentStatus, NodeView, ReplicaView
 from client.types import Deployment, DeploymentSpec, Placement
 from tui.core import columns, cost, plan
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 
 
 def node(name, price, kind="NVIDIA_H100_80GB", region="US_IOWA_1", accelerators=8):
@@ -56,11 +56,11 @@ def test_a_node_without_accelerators_or_price_has_none_to_give():
 
 def test_a_row_costs_what_its_replicas_nodes_do_and_nothing_is_guessed():
     prices = cost.by_node(NODES)
-    both = row_of(status("iowa", "frankfurt", "", accelerator_count=2), prices=prices)
+    both = Row(status("iowa", "frankfurt", "", accelerator_count=2), prices=prices)
     assert both.cost_per_hour == 14.0, "one waits for a node"
-    assert row_of(status(), prices=prices).cost_per_hour == 0.0
-    assert row_of(status("iowa", "cpu"), prices=prices).cost_per_hour is None, "a node without a price"
-    assert row_of(status("iowa")).cost_per_hour is None, "nobody has asked yet"
+    assert Row(status(), prices=prices).cost_per_hour == 0.0
+    assert Row(status("iowa", "cpu"), prices=prices).cost_per_hour is None, "a node without a price"
+    assert Row(status("iowa")).cost_per_hour is None, "nobody has asked yet"
     (column,) = (one for one in columns.FLEET if one.key == "cost")
     assert column.cell(both) == "$14.00"
 

@@ -15,7 +15,7 @@ from client.resources import Client
 from tui.core import account_metrics, series, units
 from tui.core.facts import Budget
 from tui.core.plain import fleet_text
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 from tui.sources.fireworks import FireworksSource
 
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ class Account:
 
 async def test_figures_come_from_the_metrics_and_what_they_lack_is_not_known():
     (status,) = (await Account().source().snapshot()).deployments
-    row = row_of(status)
+    row = Row(status)
     assert (row.rps, row.error_rate, row.running) == (4.0, 0.25, 3)
     assert (row.ttft_p50_ms, row.ttft_p95_ms) == (100.0, 190.0)
     assert (row.queue, row.tps) == (None, None), "the endpoint has neither: not zero"
@@ -88,11 +88,11 @@ async def test_what_is_never_told_is_not_exposed_and_what_may_come_is_no_data_ye
     assert [charts["load"].latest(line) for line in charts["load"].lines] == ["4", "n/e", "3"]
     account.metrics_text = ""
     account.now += timedelta(minutes=1)
-    row = row_of((await source.snapshot()).deployments[0], source.facts.hidden)
+    row = Row((await source.snapshot()).deployments[0], source.facts.hidden)
     assert row.told("ttft_p50_ms", units.milliseconds) == units.UNKNOWN
     account.metrics_status = 404
     account.now += timedelta(minutes=1)
-    row = row_of((await source.snapshot()).deployments[0], source.facts.hidden)
+    row = Row((await source.snapshot()).deployments[0], source.facts.hidden)
     assert {row.told(name, str) for name in ("rps", "ttft_p50_ms", "running")} == {units.NOT_EXPOSED}
 
 

@@ -14,18 +14,18 @@ from client.types import Deployment, Placement, ReplicaStats
 from tui.core import columns, grouping, query, units
 from tui.core.grouping import GROUP
 from tui.core.query import View
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def row(name="chat", state="READY", replicas=(), spec=None, speculation=None, **stats):
+def row(name="chat", state="READY", replicas=(), spec=None, speculation=None, model="base", **stats):
     deployment = Deployment(
-        name=f"accounts/local/deployments/{name}", state=state, base_model="a/m/base",
+        name=f"accounts/local/deployments/{name}", state=state, base_model=f"a/m/{model}",
         replica_stats=ReplicaStats(ready_replica_count=1, pending_scheduling_replica_count=2), desired_replica_count=3,
         **(spec or {}),
     )  # fmt: skip
-    return row_of(
+    return Row(
         DeploymentStatus(
             deployment=deployment, stats=DeploymentStats(window_s=60, **stats), replicas=list(replicas),
             speculation=speculation,
@@ -39,7 +39,7 @@ def cells(one):
 
 @given(st.lists(st.sampled_from(["x", "y", ""]), max_size=12), st.sampled_from(list(grouping.BY)))
 def test_a_group_has_each_of_its_rows_once_below_its_line(models, by):
-    rows = [replace(row(f"d{n}"), model=model) for n, model in enumerate(models)]
+    rows = [row(f"d{n}", model=model) for n, model in enumerate(models)]
     found = grouping.grouped(rows, by)
     assert sorted(one.name for one in found if one.state != GROUP) == sorted(one.name for one in rows)
     assert len({one.name for one in found}) == len(found)

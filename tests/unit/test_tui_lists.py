@@ -77,7 +77,9 @@ def test_counting_the_replicas_of_a_node_does_not_look_at_every_replica_again():
             return str.__eq__(self, other)
 
     names = [Named(f"n{i}") for i in range(100)]
-    replicas = [ReplicaView(id=name, stage="READY").model_copy(update={"node": Named(name)}) for name in names]
+    replicas = [ReplicaView(id=name, stage="READY") for name in names]
+    for one, name in zip(replicas, names, strict=True):
+        one.node = Named(name)  # past what reads it, which would make a plain one of it
     seen = picture(replicas=[])
     seen.snapshot.deployments[0].replicas += [*replicas, *replicas]
     rows = lists.nodes([node().model_copy(update={"name": name}) for name in names], seen)

@@ -15,7 +15,7 @@ from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, Fl
 from client.types import Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.facts import Facts
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 from tui.core.tape import WHOLE_EVERY, Tape, Writer
 from tui.sources.recording import Recorder, RecordFile, recorded
 from tui.sources.rehearsal import RehearsalSource
@@ -114,8 +114,8 @@ def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
     bare = DeploymentStatus(deployment=Deployment(name="accounts/a/deployments/x"), stats=DeploymentStats(window_s=60))
     snapshot = snapshots(1)[0].model_copy(update={"deployments": [bare]})
     (again,) = read(lines([snapshot])).snapshot(0).deployments
-    assert row_of(again).queue is None
-    assert row_of(again).told("queue", str) == units.NOT_EXPOSED
+    assert Row(again).queue is None
+    assert Row(again).told("queue", str) == units.NOT_EXPOSED
 
 
 async def test_a_recording_of_what_is_not_exposed_says_so_again(tmp_path):

@@ -17,7 +17,7 @@ from client.fleet_types import (
 )
 from client.types import Deployment, Status
 from tui.core import columns, explain
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 from tui.core.why import why
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_the_panel_has_the_same_order():
 
 
 def test_at_120_columns_the_binding_reason_is_whole():
-    rows = [row_of(status(LOAD, AT_MIN))]
+    rows = [Row(status(LOAD, AT_MIN))]
     cells = [columns.cells(columns.FLEET, row) for row in rows]
     placed = {p.column.key: p.width for p in columns.fit(columns.FLEET, columns.measure(columns.FLEET, cells), 117)}
     assert placed["why"] >= len("AT MIN 2, load wants 0")

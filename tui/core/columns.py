@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from tui.core import units
-from tui.core.snapshot import Row
+from tui.core.row import Row
 from tui.core.states import Tone
 
 KV_FULL = 0.9  # of the cache: requests will soon wait for room

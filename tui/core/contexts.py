@@ -9,7 +9,8 @@ from datetime import datetime
 from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
 from tui.core.placed import context_of, short
-from tui.core.snapshot import Link, Picture, Row
+from tui.core.row import Row
+from tui.core.snapshot import Link, Picture, placed
 from tui.core.states import Tone
 
 
@@ -34,11 +35,13 @@ def whole(parts: Mapping[str, Picture], now: datetime) -> Picture:
     known = [part for part in parts.values() if part.snapshot is not None]
     lost = [part.link for part in parts.values() if part.link.lost_at is not None]
     link = min(lost, key=lambda link: link.lost_at or now) if len(lost) == len(parts) else Link()
+    rows = tuple(row for part in parts.values() for row in part.rows)
     return Picture(
         snapshot=merged([part.snapshot for part in known if part.snapshot is not None], now) if known else None,
         link=link,
         received_at=max((part.received_at for part in known if part.received_at is not None), default=None),
-        rows=tuple(row for part in parts.values() for row in part.rows),
+        rows=rows,
+        places=placed(rows),
         stale_after=max(part.stale_after for part in parts.values()),
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, DeploymentStatus, TargetView
 from tui.core import states, units
-from tui.core.snapshot import ready_count
+from tui.core.row import ready_count
 from tui.core.states import Look
 from tui.core.why import NO_DECISION, NOT_EXPLAINED, ordered
 

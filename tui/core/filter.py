@@ -11,7 +11,8 @@ from dataclasses import replace
 from tui.core import query
 from tui.core.columns import SEVERAL
 from tui.core.query import View
-from tui.core.snapshot import Row, changed
+from tui.core.row import Row
+from tui.core.snapshot import changed
 
 FIRST = View(sort="id")
 
@@ -35,7 +36,7 @@ class Ordered:
 def _same_ones(before: Sequence[Row], after: Sequence[Row]) -> bool:
     if len(before) != len(after):
         return False
-    return all((before[n].name, before[n].deleted) == (after[n].name, after[n].deleted) for n in changed(before, after))
+    return all(before[n].same_one(after[n]) for n in changed(before, after))
 
 
 def select(

@@ -10,7 +10,7 @@ from client.fleet_types import ROLLOUT_STOPPED
 from tui.core import units
 from tui.core.placed import short
 from tui.core.plan import Verb
-from tui.core.snapshot import Row
+from tui.core.row import Row
 
 SETTLING = timedelta(seconds=2)  # the first pictures after a change may still show the state before it
 

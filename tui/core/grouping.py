@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from tui.core.snapshot import Row
+from tui.core.row import Row
 
 GROUP = "GROUP"  # the state of a line that sums up
 BY: dict[str, Callable[[Row], str]] = {
@@ -33,16 +33,16 @@ def grouped(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
 def _sum(by: str, name: str, rows: Sequence[Row]) -> Row:
     """Its look is that of the member that asks most for attention; what is not known of any member is not known."""
     worst = min(rows, key=lambda row: row.look.rank)
-    return Row(
-        name=f"{GROUP} {by} {name}", id=f"{name} ({len(rows)})", account="", model="", state=GROUP, look=worst.look,
-        ready=_whole(row.ready for row in rows), desired=_whole(row.desired for row in rows),
+    return Row.summed(
+        name=f"{GROUP} {by} {name}", id=f"{name} ({len(rows)})", account="", model="", context="", state=GROUP,
+        look=worst.look, ready=_whole(row.ready for row in rows), desired=_whole(row.desired for row in rows),
         minimum=_whole(row.minimum for row in rows), maximum=_whole(row.maximum for row in rows),
         rps=_total(row.rps for row in rows), queue=_whole(row.queue for row in rows),
-        running=_whole(row.running for row in rows), error_rate=None, ttft_p50_ms=None, ttft_p95_ms=None,
-        tps=_total(row.tps for row in rows), why=name if name == f"no {by}" else f"{by} {name}",
-        stages=_stages([row.stages for row in rows]),
+        running=_whole(row.running for row in rows), tps=_total(row.tps for row in rows),
+        why=name if name == f"no {by}" else f"{by} {name}", stages=_stages([row.stages for row in rows]),
         cost_per_hour=_total(row.cost_per_hour for row in rows),
         hidden=frozenset.intersection(*(row.hidden for row in rows)),
+        trend=(), conditions=(), simulated=False, region="", shape="", stale="",
     )  # fmt: skip
 
 

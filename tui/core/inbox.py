@@ -7,7 +7,7 @@ told of again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -49,6 +49,31 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What is wrong with the deployments of a picture, by their places; of most it is nothing."""
+
+    deployments: Sequence[DeploymentStatus] = ()
+    troubles: Mapping[int, tuple[Alert, ...]] = field(default_factory=dict)
+
+    def again(self, found: Sequence[DeploymentStatus]) -> Read:
+        """Of the next picture; what was handed on unchanged is not looked into."""
+        alike = len(self.deployments) == len(found)
+        renewed = changed(self.deployments, found) if alike else range(len(found))
+        troubles = dict(self.troubles) if alike else {}
+        for n in renewed:
+            status = found[n]
+            if status.conditions or status.deployment.state == "FAILED":
+                troubles[n] = tuple(_of_deployment(status))
+            else:
+                troubles.pop(n, None)
+        return Read(found, troubles)
+
+    def alerts(self) -> Iterator[Alert]:
+        for n in sorted(self.troubles):
+            yield from self.troubles[n]
+
+
+@dataclass(frozen=True, slots=True)
 class Inbox:
     """`seen`: when the alerts that were acknowledged began, so that a later one of the same name is new again."""
 
@@ -57,7 +82,7 @@ class Inbox:
     snoozed: Mapping[Key, datetime] = field(default_factory=dict)
     ended: tuple[tuple[Alert, datetime], ...] = ()
     told: frozenset[Key] = frozenset()
-    read: Mapping[str, tuple[Sequence[DeploymentStatus], frozenset[int]]] = field(default_factory=dict, compare=False)
+    read: Mapping[str, Read] = field(default_factory=dict, compare=False)  # by the contexts' names
 
     def standing(self, alert: Alert, now: datetime) -> Standing:
         if alert.key in self.seen:
@@ -75,8 +100,8 @@ class Inbox:
         """The inbox after this picture, and the alerts of which nobody was told yet. `context`: of several contexts the
         one that the picture is of; what is known of the others stays."""
         others = {key: alert for key, alert in self.alerts.items() if context_of(key[1]) != context}
-        troubled = self._troubled(snapshot.deployments, context)
-        alerts = others | {alert.key: alert for alert in _found(snapshot, sorted(troubled))}
+        read = self.read.get(context, Read()).again(snapshot.deployments)
+        alerts = others | {alert.key: alert for alert in (*_of_rules(snapshot), *read.alerts())}
         gone = [alert for key, alert in self.alerts.items() if key not in alerts and not alert.pending]
         kept = [(alert, at) for alert, at in self.ended if now - at < KEPT and alert.key not in alerts]
         seen = {
@@ -86,19 +111,10 @@ class Inbox:
         }
         snoozed = {key: until for key, until in self.snoozed.items() if until > now}
         ended = (*kept, *((alert, now) for alert in gone))
-        read = {**self.read, context: (snapshot.deployments, troubled)}
-        after = replace(self, alerts=alerts, seen=seen, snoozed=snoozed, ended=ended, read=read)
+        after = replace(self, alerts=alerts, seen=seen, snoozed=snoozed, ended=ended, read={**self.read, context: read})
         loud = after.new(now)
         unheard = tuple(alert for alert in loud if alert.key not in self.told)
         return replace(after, told=frozenset(alert.key for alert in loud)), unheard
-
-    def _troubled(self, found: Sequence[DeploymentStatus], context: str) -> frozenset[int]:
-        """The places of those that something is wrong with; what was handed on unchanged is not looked into."""
-        before, known = self.read.get(context, ((), frozenset()))
-        if len(before) != len(found):
-            return frozenset(n for n, one in enumerate(found) if _is_troubled(one))
-        renewed = list(changed(before, found))
-        return known.difference(renewed).union(n for n in renewed if _is_troubled(found[n]))
 
     def acknowledged(self, key: Key) -> Inbox:
         """Seen, or, when it was seen already, not seen any more."""
@@ -120,21 +136,19 @@ def _same(since: datetime | None, began: datetime | None) -> bool:
     return since is None or began is None or abs(since - began) < SAME
 
 
-def _is_troubled(status: DeploymentStatus) -> bool:
-    return status.deployment.state == "FAILED" or bool(status.conditions)
-
-
-def _found(snapshot: FleetSnapshot, troubled: Iterable[int]) -> Iterator[Alert]:
+def _of_rules(snapshot: FleetSnapshot) -> Iterator[Alert]:
     for one in snapshot.alerts:
         yield Alert(
             one.name, one.deployment, one.severity, f"{one.summary}: {one.text}", one.action, one.since,
             one.state != "FIRING", one,
         )  # fmt: skip
-    for status in (snapshot.deployments[n] for n in troubled):
-        name, problem = status.deployment.name, status.deployment.status
-        if status.deployment.state == "FAILED":
-            told = problem.message if problem else ""
-            yield Alert("FAILED", name, "critical", told or "it cannot serve", "see its events; mend it", None)
-        for held in status.conditions:
-            room = f"{held.placed} of {held.wanted} replicas placed; " if held.wanted is not None else ""
-            yield Alert(held.reason, name, "warning", room + held.message, "see why on its page", held.since)
+
+
+def _of_deployment(status: DeploymentStatus) -> Iterator[Alert]:
+    name, problem = status.deployment.name, status.deployment.status
+    if status.deployment.state == "FAILED":
+        told = problem.message if problem else ""
+        yield Alert("FAILED", name, "critical", told or "it cannot serve", "see its events; mend it", None)
+    for held in status.conditions:
+        room = f"{held.placed} of {held.wanted} replicas placed; " if held.wanted is not None else ""
+        yield Alert(held.reason, name, "warning", room + held.message, "see why on its page", held.since)

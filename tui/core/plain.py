@@ -9,7 +9,7 @@ from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
 from tui.core.facts import ENGINE, Facts
 from tui.core.filter import select
-from tui.core.snapshot import Row, row_of
+from tui.core.row import Row
 
 _HEAD = (
     "STATE", "DEPLOYMENT", "MODEL", "READY/DESIRED", "MIN-MAX", "REQ/S", "QUEUE", "TTFT-P50", "TTFT-P95", "TOK/S",
@@ -29,7 +29,7 @@ def labels(engine: EngineInfo) -> tuple[str, ...]:
 
 def fleet_text(snapshot: FleetSnapshot, now: datetime, facts: Facts = ENGINE) -> str:
     """The whole fleet, deleted deployments left out; ends without a newline."""
-    rows = select(row_of(status, facts.hidden) for status in snapshot.deployments)
+    rows = select(Row(status, facts.hidden) for status in snapshot.deployments)
     found = [_HEAD, *(_cells(row) for row in rows)]
     if any(row.context for row in rows):
         named = ["CONTEXT", *(row.context for row in rows)]

@@ -19,7 +19,7 @@ from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, Deploym
 from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
 from tui.core.placed import context_of, join, plain
-from tui.core.snapshot import ready_count
+from tui.core.row import ready_count
 
 # Of a deployment; the last three of a router and of an adapter.
 Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back", "load", "unload"]

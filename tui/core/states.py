@@ -7,6 +7,7 @@ States travel as open strings; one that this version does not know is shown as i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 Tone = Literal["healthy", "working", "attention", "failed", "idle", "neutral"]
@@ -54,6 +55,7 @@ def stage(name: str) -> Look:
     return _STAGES.get(name) or _unknown(name)
 
 
+@lru_cache(maxsize=1 << 10)  # asked for thousands of deployments, which look in a few ways
 def phase(state: str, ready: int | None, desired: int | None, *, held_up: bool = False) -> Look:
     """The look of a deployment: its state, refined by what its replicas are doing.
 

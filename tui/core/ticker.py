@@ -8,7 +8,7 @@ from datetime import datetime
 from client.fleet_types import FleetSnapshot
 from tui.core import units
 from tui.core.placed import short
-from tui.core.snapshot import Row, row_of
+from tui.core.row import Row
 
 
 def changes(before: FleetSnapshot | None, after: FleetSnapshot) -> Iterator[str]:
@@ -24,7 +24,7 @@ def changes(before: FleetSnapshot | None, after: FleetSnapshot) -> Iterator[str]
 
 
 def _rows(snapshot: FleetSnapshot) -> list[Row]:
-    return [row_of(status) for status in snapshot.deployments]
+    return [Row(status) for status in snapshot.deployments]
 
 
 def _telling(row: Row) -> tuple[object, ...]:

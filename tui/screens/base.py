@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
@@ -18,6 +19,8 @@ from tui.widgets.events_log import EventsLog
 
 class DeckScreen(ChartedPage):
     """A page about a deployment. Subclasses say which one is meant and draw the picture."""
+
+    details_every = timedelta(seconds=0.9)  # pictures may come ten times a second; a curve has a point a second
 
     def __init__(self) -> None:
         super().__init__()

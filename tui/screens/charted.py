@@ -46,6 +46,28 @@ class Limits:
     context: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What charts were drawn of. Curves, limits and window are never changed in place: others are another object."""
+
+    name: str | None
+    note: str
+    stale_age: str
+    span_s: int
+    marks: tuple[Mark, ...]
+    curves: Curves = field(compare=False)
+    limits: Limits = field(compare=False)
+    window: Window = field(compare=False)
+
+    def same_as(self, other: Drawn | None) -> bool:
+        """Without a look into the curves, which may be a day long."""
+        return (
+            self == other
+            and other is not None
+            and (self.curves is other.curves and self.limits is other.limits and self.window is other.window)
+        )
+
+
 class ChartedPage(Page):
     """Subclasses say of which deployment the curves are, and ask for them."""
 
@@ -55,6 +77,7 @@ class ChartedPage(Page):
         self.events: list[Event] = []
         self.limits = Limits()
         self._curves = Curves()
+        self._drawn: Drawn | None = None
 
     def compose_charts(self) -> ComposeResult:
         with Horizontal(id="charts"):
@@ -144,10 +167,13 @@ class ChartedPage(Page):
         note = curves.note if name is not None else "no deployment is chosen"
         if curves.history is None:
             note = note or ("asking" if self.part.link.lost_at is None else "not known: no connection")
-        marks = self.marks()
+        drawn = Drawn(name, note, stale_age, self.span_s, self.marks(), curves, self.limits, self.window)
+        if drawn.same_as(self._drawn):
+            return
         for kind in series.ALL_CHARTS:
             for view in self.query(f"#chart-{kind.key}").results(ChartView):  # not every page has all of them
-                view.show(self.chart_of(kind, live=not stale_age, marks=marks), note, stale_age)
+                view.show(self.chart_of(kind, live=not stale_age, marks=drawn.marks), note, stale_age)
+                self._drawn = drawn
 
     def marks(self) -> tuple[Mark, ...]:
         """What happened to the target, for the axis."""

@@ -9,7 +9,7 @@ from client.fleet_types import DeploymentStatus
 from tui.core import plan, units
 from tui.core.actions import Place
 from tui.core.placed import context_of, short
-from tui.core.snapshot import row_of
+from tui.core.row import Row
 from tui.keymap import bindings
 from tui.screens.base import DeckScreen
 from tui.widgets.events_log import EventsLog
@@ -75,7 +75,7 @@ class DeploymentScreen(DeckScreen):
 def facts(status: DeploymentStatus, width: int, hidden: frozenset[str] = frozenset()) -> list[list[Piece]]:
     """Two lines: state and model; traffic now and, as far as there is room, the scaling settings. `hidden`: the figures
     that the source does not tell."""
-    row, known = row_of(status, hidden), plan.flat(status.deployment)
+    row, known = Row(status, hidden), plan.flat(status.deployment)
     first: list[Piece] = [
         (f" {short(row.name)} ", "bold $background on $tone-working"), " ",
         (row.look.text, tone(row.look.tone, bold=True)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 from textual import on
@@ -17,7 +18,9 @@ from tui.core.columns import FLEET, SEVERAL, Column
 from tui.core.explain import headline
 from tui.core.placed import context_of, short
 from tui.core.query import View
-from tui.core.snapshot import Picture, Row
+from tui.core.row import Row
+from tui.core.snapshot import Picture
+from tui.core.totals import Totals
 from tui.keymap import bindings
 from tui.screens.columns import ColumnsDialog
 from tui.screens.create import CreateDialog
@@ -26,7 +29,7 @@ from tui.screens.marking import MarkingScreen
 from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
-from tui.widgets.fleet_summary import Totals
+from tui.widgets.fleet_summary import summary
 from tui.widgets.fleet_table import FleetTable
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, as_of, tone
@@ -34,6 +37,7 @@ from tui.widgets.reasons import Reasons, coming, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
 
 LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
+REST = timedelta(seconds=0.9)
 ASKED_MORE = 1.5  # times as many requests as where the cursor is: below that it stays, it must not flutter
 
 
@@ -49,6 +53,7 @@ class FleetScreen(MarkingScreen):
         self._expected: str | None = None
         self._ordered = filters.Ordered()
         self._totals = Totals()
+        self._rested_at: datetime | None = None  # when the cursor last looked for a busier deployment
 
     def on_mount(self) -> None:
         self.order, self.show_deleted = self.deck.views.get("fleet", self.order), self.deck.last_view.show_deleted
@@ -119,11 +124,14 @@ class FleetScreen(MarkingScreen):
 
     def _choose_a_busy_one(self, rows: tuple[Row, ...]) -> None:
         """Until the user touches the table the cursor rests on the deployment asked most: its charts show life."""
-        if self.table.pinned:
+        now = self.picture.snapshot.time if self.picture.snapshot is not None else None
+        if self.table.pinned or now is None or (self._rested_at is not None and abs(now - self._rested_at) < REST):
             return
+        self._rested_at = now
         most = max(rows, key=attrgetter("requests"), default=None)
-        now = next((row.requests for row in rows if row.name == self.table.cursor), 0)
-        if most is not None and most.requests > ASKED_MORE * now:
+        chosen = self.picture.row(self.table.cursor or "")
+        least = ASKED_MORE * chosen.requests if chosen is not None else 0
+        if most is not None and most.requests > least:
             self.table.choose(most.name)
 
     def _draw_summary(self, shown: int) -> None:
@@ -131,7 +139,8 @@ class FleetScreen(MarkingScreen):
             self.query_one("#summary", Text).show([" waiting for the first picture of the fleet"])
             return
         rows = self.picture.rows
-        pieces, gone = self._totals.of(rows)
+        self._totals.take(rows)
+        pieces, gone = summary(self._totals), self._totals.deleted
         if self.order.group:
             pieces += ["  ", (f" by {self.order.group} ", "bold $background on $tone-working")]
         if self.table.marked:

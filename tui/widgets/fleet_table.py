@@ -10,9 +10,11 @@ from rich.style import Style
 from tui.core import units
 from tui.core.columns import FLEET, Column
 from tui.core.grouping import GROUP
-from tui.core.snapshot import Row
+from tui.core.row import Row
 from tui.widgets.keyed_table import KeyedTable
 from tui.widgets.paint import tone_style
+
+FEW = 1000  # rows that were seen: more are forgotten
 
 
 class FleetTable(KeyedTable[Row]):
@@ -20,10 +22,21 @@ class FleetTable(KeyedTable[Row]):
         super().__init__([column for column in FLEET if not column.optional], sort="id", id=id)
         self.colours: Mapping[str, str] = {}  # tones of contexts, by their names
         self.trend_of: Callable[[str], tuple[float | None, ...]] = lambda name: ()
+        self._wholes: dict[str, Row] = {}
 
     def whole(self, row: Row) -> Row:
-        """With its trend; what sums up a group has none."""
-        return row if row.state == GROUP else replace(row, trend=self.trend_of(row.name))
+        """With its trend; what sums up a group has none. The last one is kept: what it has worked out with it."""
+        if row.state == GROUP:
+            return row
+        trend, known = self.trend_of(row.name), self._wholes.get(row.name)
+        if known is None or known.trend != trend or not known.of_the_same(row):
+            known = self._wholes[row.name] = replace(row, trend=trend)
+        return known
+
+    def show(self, rows: tuple[Row, ...], sort: str = "", *, reverse: bool = False, stale: bool = False) -> None:
+        if len(self._wholes) > FEW:
+            self._wholes = {}
+        super().show(rows, sort, reverse=reverse, stale=stale)
 
     def style_of(self, column: Column[Row], row: Row, chosen: bool) -> Style:
         """Rows of a context that is silent recede, but for the word that says so."""
