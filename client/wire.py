@@ -22,7 +22,10 @@ _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 class Wire(BaseModel):
     """A message of the control plane: camelCase on the wire, snake_case accepted too, unset fields left out."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", protected_namespaces=(), defer_build=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", protected_namespaces=(),
+        defer_build=True,  # hundreds of messages, of which a command or a page uses a few
+    )  # fmt: skip
 
     def to_wire(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
 from tui.core import equivalents
 from tui.core.placed import context_of, plain, plain_model, short
 from tui.core.plan import Verb
+from tui.core.snapshot import Picture
 from tui.screens import verbs
 from tui.screens.charted import ChartedPage
 from tui.screens.equivalents import EquivalentsDialog
 from tui.screens.verbs import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 
+DETAILS_EVERY = timedelta(seconds=0.9)
+
 
 class DeckScreen(ChartedPage):
     """A page about a deployment. Subclasses say which one is meant and draw the picture."""
 
-    details_every = timedelta(seconds=0.9)  # pictures may come ten times a second; a curve has a point a second
-
     def __init__(self) -> None:
         super().__init__()
         self._asking = False
+        self._asked_of: datetime | None = None  # by the clock of the pictures, which may be a recording's
 
     def target(self) -> DeploymentStatus | None:
         """The deployment that the user means now."""
@@ -52,6 +54,14 @@ class DeckScreen(ChartedPage):
         if not self._asking and self.picture.snapshot is not None and self.picture.link.lost_at is None:
             self._asking = True
             self.run_worker(self._ask(), group="details", exit_on_error=True)
+
+    def is_due(self, part: Picture) -> bool:
+        """Pictures may come ten times a second; a curve has a point a second."""
+        now = part.snapshot.time if part.snapshot is not None else None
+        due = now is None or self._asked_of is None or abs(now - self._asked_of) >= DETAILS_EVERY
+        if due:
+            self._asked_of = now
+        return due
 
     def ask_anew(self) -> None:
         self.ask_details()

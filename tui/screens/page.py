@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
@@ -26,12 +25,10 @@ class Page(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-mid"), (48, "-tall")]
     turns = True  # it may show another context; False of what belongs to one
-    details_every = timedelta(0)  # by the clock of the pictures: no more often is asked for what they do not have
 
     def __init__(self) -> None:
         super().__init__()
         self._last_part: Picture | None = None
-        self._asked_at: datetime | None = None  # by the clock of the pictures
 
     @property
     def topic(self) -> str:
@@ -81,7 +78,7 @@ class Page(Screen[None]):
         self.call_after_refresh(self.tick)
 
     def on_screen_resume(self) -> None:
-        self._last_part = self._asked_at = None
+        self._last_part = None
         if self.app.screen is self:  # on the way to another page it only lies open for a moment
             self.deck.look_at(self.context)
         self._on_picture()
@@ -93,19 +90,16 @@ class Page(Screen[None]):
         self._last_part = part
         self.tick()
         silent = part.snapshot is None or part.link.lost_at is not None
-        if silent or (part is not last and self._is_due(part)):  # of the pictures of other contexts nothing is asked
+        if silent or last is None or (part is not last and self.is_due(part)):  # nothing for other contexts' pictures
             self.ask_details()
 
-    def _is_due(self, part: Picture) -> bool:
-        at, last = part.snapshot.time if part.snapshot is not None else None, self._asked_at
-        due = at is None or last is None or abs(at - last) >= self.details_every
-        if due:
-            self._asked_at = at
-        return due
+    def is_due(self, part: Picture) -> bool:
+        """Whether what the picture does not have is asked for again."""
+        return True
 
     def turned(self) -> None:
         """Another context is meant."""
-        self._asked_at = None
+        self._last_part = None
         self._on_picture()
 
     @property
