@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -17,7 +18,10 @@ from typing import Any
 from tui.core.series import Chart, Values, fold, time_ticks
 from tui.core.states import Tone
 
-POOL = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plotext")
+SWITCH_INTERVAL_S = 0.0005  # so long a key waits for the interpreter while a chart is drawn; else ten times that
+POOL = ThreadPoolExecutor(
+    max_workers=1, thread_name_prefix="plotext", initializer=sys.setswitchinterval, initargs=(SWITCH_INTERVAL_S,)
+)
 AXIS = -1
 GUTTER = 6  # the labels of the y axis, and the axis
 _FIRST_COLOUR = 1  # lines are drawn in palette colours 1, 2, …: only to find them again in the answer
