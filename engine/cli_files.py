@@ -49,8 +49,8 @@ def _sha256(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     epilog=epilog(
         "firedeck model pull smollm2-135m-instruct",
         "firedeck model pull hf:ORG/REPO/FILE.gguf",
-        "firedeck model pull https://example.com/model.gguf --sha256 SHA256",
-        "firedeck model create my-model --file $(firedeck model pull -q hf:ORG/REPO@REVISION/FILE.gguf)",
+        f"firedeck model pull https://example.com/model.gguf --sha256 {'0123456789abcdef' * 4}",
+        "firedeck model pull -q hf:ORG/REPO@REVISION/FILE.gguf",
     )
 )
 @click.argument("model")

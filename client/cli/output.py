@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-from client import durations
+from client.cli import flags
 from client.stages import known as known
 from client.stages import local_time as local_time
 from client.types import Model, Wire
@@ -19,7 +17,6 @@ Rows = Sequence[Sequence[str]]
 W = TypeVar("W", bound=Wire)
 QUIET = "quiet"  # the output of `--quiet`: what names each thing in other commands, and no more
 SIMULATED = "SIMULATED: no model answers here"
-_PLACES = {"multi-region": "region", "regions": "region"}  # one flag for the three forms of a placement
 _GIB_FROM = 1024 * 2**20  # bytes from which GiB read better than MiB
 
 
@@ -28,54 +25,8 @@ def machine_form(found: Wire | Sequence[Wire], output: str) -> str | None:
     if output == "json":
         return as_json(found)
     if output == "flag":
-        return "\n".join(as_flags(one) for one in ([found] if isinstance(found, Wire) else found))
+        return "\n".join(flags.of(one) for one in ([found] if isinstance(found, Wire) else found))
     return None
-
-
-def as_flags(found: Wire, only: Container[str] | None = None) -> str:
-    """`--display-name=chat --max-replica-count=2`: every setting as the flag that a command takes it by, for a shell.
-
-    `only`: no other flags than these; what is off is then `--no-...` where there is such a flag."""
-    told = []
-    settings: dict[str, str] = {}
-    for flag, text in _flags(found):
-        settings.setdefault(flag, text)  # a placement comes before the region that it led to
-    for flag, text in settings.items():
-        off = flag.replace("--", "--no-", 1)
-        if text == "false" and only is not None and off in only:
-            told.append(off)
-        elif only is None or flag in only:
-            told.append(flag if text == "true" else f"{flag}={shlex.quote(text)}")
-    return " ".join(told)
-
-
-def _flags(found: Wire) -> Iterator[tuple[str, str]]:
-    """What lies below a message has its own name; a list of messages is no flag."""
-    wire = found.to_wire()
-    for name, field in type(found).model_fields.items():
-        value = getattr(found, name)
-        if isinstance(value, Wire):
-            yield from _flags(value)
-        elif isinstance(value, timedelta):
-            yield _flag(name), durations.to_go(value)
-        elif text := _as_text(wire.get(field.alias or name)):
-            yield _flag(name), text
-
-
-def _as_text(value: Any) -> str:
-    """Lists have commas, maps `key=value` between them; "" for what is unset, or no text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return ",".join(f"{key}={_as_text(one)}" for key, one in value.items())
-    if isinstance(value, list):
-        return "" if any(isinstance(one, dict | list) for one in value) else ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value if value is not None else "")
-
-
-def _flag(name: str) -> str:
-    plain = name.replace("_", "-")
-    return f"--{_PLACES.get(plain, plain)}"
 
 
 def as_json(items: Wire | Sequence[Wire]) -> str:

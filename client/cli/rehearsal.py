@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from client.cli import flags
 from client.cli import output as out
-from client.cli import rehearsal_flags
-from client.cli.rehearsal_flags import Path, flat
+from client.cli.flags import Path, flat
 from client.dry_run import PREPARED, Change, Fields
 from client.types import UPDATING
 
@@ -75,7 +75,7 @@ def _told_of(change: Change, fields: Fields, output: str) -> str:
         named = change.after is not None and change.done != PREPARED and change.name.count("/") % 2
         whole = "/models/" in change.name
         return (change.name if whole else change.name.rpartition("/")[2]) if named else ""
-    return rehearsal_flags.text(change.name, fields) if output == "flag" else text(change)
+    return flags.text(change.name, fields) if output == "flag" else text(change)
 
 
 def text(change: Change) -> str:

@@ -244,7 +244,7 @@ def test_quiet_is_what_the_command_itself_would_print_then(url, words, name):
         ("deployment scale chat --replica-count 3", "--display-name=old --min-replica-count=0 --max-replica-count=1"),
         (
             "guard create new-one --keyword x --keyword y",
-            "--breaker-hits=3 --breaker-window=60s --breaker-refuse-for=60s --keyword=x --keyword=y",
+            "--breaker-hits=3 --breaker-window=1m0s --breaker-refuse-for=1m0s --keyword=x --keyword=y",
         ),
         ("router create new-one --target a=1", "--display-name=old --target=a=1.0"),
         ("api-key create --display-name laptop --user ada", "--display-name=laptop"),
