@@ -19,6 +19,8 @@ from engine.precision import own as own_precisions
 def listed(entry: Entry) -> Model:
     """A model of the library, whether its file is here yet or not."""
     kept = fetch.origin_of(entry)
+    expected = entry.expected_bytes or None
+    size = entry.size_bytes or (kept.size_bytes if kept else None)
     return Model(
         name=entry.name,
         display_name=entry.display_name,
@@ -35,7 +37,7 @@ def listed(entry: Entry) -> Model:
             moe=entry.moe,
         ),
         firedeck=ModelFile(
-            file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes or (kept.size_bytes if kept else None),
+            file=str(fetch.path_of(entry)), size_bytes=size, expected_size_bytes=None if size else expected,
             digest=entry.sha256 or (kept.sha256 if kept else None),
             quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
             on_disk=fetch.is_present(entry), recommended_drafts=list(entry.recommended_drafts) or None,

@@ -164,4 +164,6 @@ def _one_text(value: Any) -> str:
     """A list has commas, a message of a list its values with `=` between them, as `DEPLOYMENT=WEIGHT`."""
     if isinstance(value, list):
         return ",".join(map(_one_text, value))
-    return "=".join(map(_one_text, value.values())) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return "=".join(map(_one_text, value.values()))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -164,8 +164,9 @@ class Fireworks(Announced):
         except NoSuchCommand as error:
             if meant := SYNONYMS.get(error.command_name):  # nothing like it by its letters, which click goes by
                 raise click.UsageError(f"{error.message} Did you mean {meant!r}?", error.ctx) from None
+            known = {*(error.possibilities or ()), *(VERBS if error.ctx is ctx else ())}
             raise NoSuchCommand(
-                error.command_name, possibilities=near(error.command_name, error.possibilities or ()), ctx=error.ctx
+                error.command_name, possibilities=near(error.command_name, known), ctx=error.ctx
             ) from None
         except ValidationError as error:
             raise _told(error, ctx) from None

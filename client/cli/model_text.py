@@ -37,12 +37,11 @@ def _life(m: Model) -> Iterator[tuple[str, str]]:
 
 
 def _weights(m: Model, file: ModelFile, details: BaseModelDetails) -> Iterator[tuple[str, str]]:
-    parameters = int(details.parameter_count or 0)
-    yield "Parameters", f"{parameters / 1e6:.0f}M" if parameters else ""
+    yield "Parameters", out.parameters(details)
     yield "Architecture", f"{file.architecture}, a mixture of experts" if details.moe else file.architecture or ""
     yield "Precision", file.quantization or ""
     yield "Supported Precisions", ", ".join(m.supported_precisions or ())
-    yield "Size", out.size(file.size_bytes)
+    yield "Size", out.file_size(file)
     yield "Context", str(m.context_length or "")
 
 

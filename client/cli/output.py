@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from client.cli import flags
+from client.model_types import BaseModelDetails, ModelFile
 from client.stages import known as known
 from client.stages import local_time as local_time
 from client.types import Model, Wire
@@ -80,12 +81,12 @@ MODEL_HEADER = ("NAME", "PARAMETERS", "PRECISION", "SIZE", "CONTEXT", "CHAT", "L
 
 def model_row(m: Model) -> Sequence[str]:
     file, details = m.firedeck, m.base_model_details
-    parameters = int(details.parameter_count) if details and details.parameter_count else 0
+    rank = f"LoRA, rank {m.peft_details.r}" if m.is_adapter and m.peft_details and m.peft_details.r else ""
     return (
         m.name,
-        f"{parameters / 1e6:.0f}M" if parameters else "-",
+        rank or parameters(details) or "-",
         (file.quantization if file else None) or "-",
-        size(file.size_bytes if file else None),
+        file_size(file),
         str(m.context_length or "-"),
         "yes" if m.use_hf_apply_chat_template else "no",
         (file.licence if file else None) or "-",
@@ -112,8 +113,23 @@ def tell(text: str, output: str) -> None:
         click.echo(text, err=True)
 
 
+def parameters(details: BaseModelDetails | None) -> str:
+    """`135M`, `96K`; "" where nothing is known."""
+    count = int(details.parameter_count or 0) if details else 0
+    return f"{count / 1e6:.0f}M" if count >= 1e6 else f"{count / 1e3:.0f}K" if count else ""
+
+
+def file_size(file: ModelFile | None) -> str:
+    """That of a file which is not here yet and whose size nobody has told is about: `~4.5 GiB`."""
+    if file is None or file.size_bytes is not None or file.expected_size_bytes is None:
+        return size(file.size_bytes if file else None)
+    return f"~{size(file.expected_size_bytes)}"
+
+
 def size(count: int | None) -> str:
-    """Bytes as `94 MiB`, `14.9 GiB`; `-` where nothing is known, which zero is not."""
+    """Bytes as `512 B`, `94 KiB`, `94 MiB`, `14.9 GiB`; `-` where nothing is known, which zero is not."""
     if count is None:
         return "-"
+    if 0 < count < 2**20:
+        return f"{count / 2**10:.0f} KiB" if count >= 2**10 else f"{count} B"
     return f"{count / 2**20:.0f} MiB" if count < _GIB_FROM else f"{count / 2**30:.1f} GiB"

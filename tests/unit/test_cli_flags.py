@@ -142,7 +142,7 @@ MODEL = Model(
             "--phase=request --keyword='two words' --keyword=x --timeout=2s --breaker-hits=3 --breaker-window=10m0s "
             "--breaker-refuse-for=1m0s --disabled",
         ),
-        ("router", ROUTER, "--description=both --target=a=90.0 --target=b=10.0 --no-sticky"),
+        ("router", ROUTER, "--description=both --target=a=90 --target=b=10 --no-sticky"),
         (
             "model", MODEL,
             "--display-name=L --base-model=accounts/fireworks/models/b --file=/m/lora.gguf --no-public "
