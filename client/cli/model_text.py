@@ -57,6 +57,8 @@ def _use(m: Model) -> Iterator[tuple[str, str]]:
         yield "Chat", "yes" if m.use_hf_apply_chat_template else "no"
     yield "Public", "yes" if m.public else "no"
     yield "Serverless", "yes" if m.supports_serverless else ""
+    day = m.deprecation_date
+    yield "Deprecation Date", f"{day.year}-{day.month or 1:02}-{day.day or 1:02}" if day and day.year else ""
     yield "Draft Model", m.default_draft_model or ""
     yield "Deployed As", ", ".join(ref.name for ref in m.deployed_model_refs or ())
 
