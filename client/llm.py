@@ -33,7 +33,7 @@ from client.llm_plan import Plan, plan_of
 from client.names import LIBRARY_ACCOUNT, Name
 from client.sync import SyncClient
 from client.types import Deployment, Model
-from client.waiting import PATIENCE
+from client.waiting import PATIENCE, untold
 
 DISPLAY_NAME_MAX = 63
 IN_REQUESTS = frozenset({"temperature", "perf_metrics_in_response"})  # fields of every request that sets no others
@@ -116,7 +116,8 @@ class LLM:
 
     def apply(self, wait: bool = True, *, tell: Tell = _told, patience: timedelta = PATIENCE) -> Deployment | None:
         """Make it so, and return the deployment: what differs is changed, what does not is left alone, and what is
-        about to be done is told first (on standard error). `wait`: until it is READY, at most for `patience`.
+        about to be done is told first (on standard error), and then how far it is. `wait`: until it is READY, at most
+        for `patience`.
 
         None for serverless models, which have no deployment of one's own.
         """
@@ -132,7 +133,7 @@ class LLM:
             tell("\n".join((str(plan), *kept)))
         done = self._done(plan)
         if wait:
-            done = self._client.wait.settled(done.name, patience)
+            done = self._client.wait.settled(done.name, patience, tell if plan.action != "nothing" else untold)
         self._served_as = done.model_string
         return done
 

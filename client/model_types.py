@@ -101,16 +101,21 @@ class PreparedPrecision(Wire):
 
 
 class ModelFile(Wire):
-    """firedeck's own: the file behind a model. `prepared`: the other precisions that were asked for."""
+    """firedeck's own: the file behind a model. `expected_size_bytes`: about, while its size is not known; `digest`:
+    its SHA-256; `source`: where it is fetched from; `revision`: the commit of the hub's repository that it is of, once
+    it is here; `prepared`: the other precisions that were asked for."""
 
     file: str | None = None
     size_bytes: int | None = None
+    expected_size_bytes: int | None = None
     digest: str | None = None
     quantization: str | None = None
     architecture: str | None = None
     licence: str | None = None
     on_disk: bool = False
     recommended_drafts: list[str] | None = None
+    source: str | None = None
+    revision: str | None = None
     prepared: list[PreparedPrecision] | None = None
 
 

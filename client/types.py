@@ -63,7 +63,7 @@ class AutoscalingPolicy(Wire):
     load_targets: dict[str, Annotated[float, Field(strict=True)]] | None = None
 
 
-_KEPT = "kept as declared, without effect: "
+_KEPT, _REFUSED = "kept as declared, without effect: ", "refused where it is set: "
 
 
 def _kept(why: str) -> Any:
@@ -73,7 +73,7 @@ def _kept(why: str) -> Any:
 
 def _refused(why: str) -> Any:
     """A field that must not be set: ignored, it would change answers, cost or access behind its user's back."""
-    return Field(None, description=f"refused where it is set: {why}")
+    return Field(None, description=_REFUSED + why)
 
 
 def _only_one(why: str) -> Any:
@@ -203,8 +203,17 @@ class DeploymentSpec(Wire):
 
 def kept_because(field: str) -> str:
     """Why a field of a DeploymentSpec decides nothing here; "" of one that does."""
+    return _because(field, _KEPT)
+
+
+def refused_because(field: str) -> str:
+    """Why a field of a DeploymentSpec must not be set here; "" of one that may."""
+    return _because(field, _REFUSED)
+
+
+def _because(field: str, said: str) -> str:
     told = DeploymentSpec.model_fields[field].description or ""
-    return told.removeprefix(_KEPT) if told.startswith(_KEPT) else ""
+    return told.removeprefix(said) if told.startswith(said) else ""
 
 
 class Deployment(DeploymentSpec):

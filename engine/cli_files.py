@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
 import shlex
 import sys
 from pathlib import Path
 
 import click
 
+from client.cli import exits
 from client.cli.examples import epilog
 from client.config import default_data_dir
-from client.errors import FiredeckError
+from client.errors import FiredeckError, InvalidArgument
 
 
 @click.command(epilog=epilog("firedeck backup ~/firedeck-backup"))
@@ -36,26 +39,42 @@ def backup(folder: Path, data_dir: Path | None) -> None:
         click.echo(f"not copied: {file}", err=True)
 
 
+def _sha256(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch("[0-9a-f]{64}", value.lower()):
+        raise click.BadParameter("a SHA-256 is 64 hexadecimal digits")
+    return value.lower() if value else None
+
+
 @click.command(
     epilog=epilog(
         "firedeck model pull smollm2-135m-instruct",
         "firedeck model pull hf:ORG/REPO/FILE.gguf",
-        "firedeck model pull https://example.com/model.gguf --sha256 SHA256",
+        f"firedeck model pull https://example.com/model.gguf --sha256 {'0123456789abcdef' * 4}",
+        "firedeck model pull -q hf:ORG/REPO@REVISION/FILE.gguf",
     )
 )
 @click.argument("model")
-@click.option("--sha256", help="What the file has to be, of hf: and addresses.")
-def pull(model: str, sha256: str | None) -> None:
+@click.option("--sha256", callback=_sha256, help="What the file has to be; one that is here already is read for it.")
+@click.option("-q", "--quiet", is_flag=True, help="The file's path alone.")
+def pull(model: str, sha256: str | None, quiet: bool) -> None:
     """Fetch MODEL into the cache folder: a library model, hf:ORG/REPO/FILE.gguf (Hugging Face hub), or an address.
 
-    One that was interrupted goes on where it was. The file of a hub or an address is then made a model of your own with
-    `firedeck model create ID --file PATH`.
+    One that was interrupted goes on where it was. Of a hub's file the commit is kept: fetched again, it is of that one.
+    The file of a hub or an address is then made a model of your own with `firedeck model create ID --file PATH`.
     """
     from engine.models import catalogue
     from engine.models.__main__ import fetch_one
 
     try:
-        fetch_one(catalogue.sourced(model, sha256), sys.stderr)
+        entry = catalogue.sourced(model, sha256)
+    except InvalidArgument as error:
+        raise click.UsageError(error.text) from None
+    except FiredeckError as error:
+        raise click.ClickException(error.text) from None
+    try:
+        path = fetch_one(entry, io.StringIO() if quiet else sys.stderr, verified=sha256 is not None)
     except FiredeckError as error:
         click.echo(f"error: {error.text}", err=True)
-        sys.exit(1)
+        sys.exit(exits.FAILED)
+    if quiet:
+        click.echo(path)

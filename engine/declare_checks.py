@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pydantic.alias_generators import to_camel
+
 from client import durations
 from client.errors import FailedPrecondition, InvalidArgument
-from client.types import LOAD_TARGETS, ColdOptions, Deployment
+from client.types import LOAD_TARGETS, ColdOptions, Deployment, DeploymentSpec, refused_because
 from engine.control import windows
 from engine.control.windows import Limits
 
@@ -114,18 +116,10 @@ def _check_served(deployment: Deployment) -> None:
 
     Wishes about hardware, placement and shapes are kept as they were declared; this machine has what it has.
     """
-    asked = {
-        "enableMtp": deployment.enable_mtp,
-        "enableHotLoad": deployment.enable_hot_load,
-        "directRouteApiKeys": deployment.direct_route_api_keys,
-        "extraArgs": deployment.extra_args,
-        "extraValues": deployment.extra_values,
-    }
-    for field, given in asked.items():
-        if given:
-            raise FailedPrecondition(
-                f"{field} is not served by this version of the engine", field=field, hint="leave it out"
-            )
+    for name in DeploymentSpec.model_fields:
+        if getattr(deployment, name) and (why := refused_because(name)):
+            field = to_camel(name)
+            raise FailedPrecondition(f"{field} is not served by this engine: {why}", field=field, hint="leave it out")
     parts = {
         "worldSize": deployment.world_size,
         "generatorCount": deployment.generator_count,

@@ -11,13 +11,16 @@ from client.errors import InvalidArgument
 from client.model_types import ConversationConfig
 from client.types import READY, BaseModelDetails, Model, ModelFile, PreparedPrecision
 from engine.model_rules import LORA
-from engine.models import fetch, gguf, own_adapters, own_models
+from engine.models import fetch, gguf, origin, own_adapters, own_models
 from engine.models.catalogue import Entry
 from engine.precision import own as own_precisions
 
 
 def listed(entry: Entry) -> Model:
     """A model of the library, whether its file is here yet or not."""
+    kept = fetch.origin_of(entry)
+    expected = entry.expected_bytes or None
+    size = entry.size_bytes or (kept.size_bytes if kept else None)
     return Model(
         name=entry.name,
         display_name=entry.display_name,
@@ -34,9 +37,11 @@ def listed(entry: Entry) -> Model:
             moe=entry.moe,
         ),
         firedeck=ModelFile(
-            file=str(fetch.path_of(entry)), size_bytes=entry.size_bytes, digest=entry.sha256,
+            file=str(fetch.path_of(entry)), size_bytes=size, expected_size_bytes=None if size else expected,
+            digest=entry.sha256 or (kept.sha256 if kept else None),
             quantization=entry.quantization, architecture=entry.architecture, licence=entry.license,
             on_disk=fetch.is_present(entry), recommended_drafts=list(entry.recommended_drafts) or None,
+            source=entry.origin_text, revision=kept.revision or None if kept else None,
         ),
     )  # fmt: skip
 
@@ -61,7 +66,7 @@ def with_prepared(model: Model, made: list[PreparedPrecision]) -> Model:
 
 def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Model:
     """`declared` with what its checked file says."""
-    info = checked.info
+    info, kept = checked.info, origin.of(checked.path)
     return declared.model_copy(
         update={
             "display_name": declared.display_name or info.name or declared.id,
@@ -80,6 +85,7 @@ def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Mod
             "firedeck": ModelFile(
                 file=str(checked.path), size_bytes=info.size_bytes, digest=checked.sha256,
                 quantization=info.quantization, architecture=info.architecture, licence=info.license, on_disk=True,
+                revision=kept.revision or None if kept and kept.sha256 == checked.sha256 else None,
             ),
         }
     )  # fmt: skip

@@ -93,7 +93,7 @@ class ModelFiles:
         """The full name of the base that an adapter is said to be for, which the account may use."""
         if base_model is None:
             raise InvalidArgument(
-                f"{file} is a LoRA adapter", field="baseModel", hint="say which model it was trained on"
+                f"{file} is a LoRA adapter", field="baseModel", hint="name the model that it was trained on: baseModel"
             )
         base = self._models.resolve(base_model, account)
         check_owner(self._models.get(base), account, "baseModel")

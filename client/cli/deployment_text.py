@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from client import durations
+from client.cli.deployment_settings import settings_of
 from client.cli.output import SIMULATED, lines
 from client.enums import PRECISION_LABEL
 from client.fleet_types import DeploymentStats
@@ -117,6 +118,7 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Accelerator Type", known(d.accelerator_type)),
         ("Accelerator Count", _number(d.accelerator_count or None)),
         ("Placement", placement(d.placement)),
+        ("Long Prompt", "true" if d.auto_tune and d.auto_tune.long_prompt else ""),
         ("Preemptible", "true" if d.preemptible or d.spot else ""),
         ("Precision", known(d.precision)),
         ("Chosen By AUTO", (d.annotations or {}).get(PRECISION_LABEL)),
@@ -126,13 +128,21 @@ def _model(d: Deployment) -> Iterator[tuple[str, str]]:
         ("Draft Token Count", _number(d.draft_token_count)),  # 0 says that nothing drafts
         ("Ngram Speculation Length", _number(d.ngram_speculation_length)),
         ("Enable Addons", "true" if d.enable_addons else ""),
+        ("Enable Hot Reload Latest Addon", "true" if d.enable_hot_reload_latest_addon else ""),
         ("Max Peft Batch Size", _number(d.max_peft_batch_size)),
         ("Num Peft Device Cached", _number(d.num_peft_device_cached)),
+        ("Enable Session Affinity", "false" if d.enable_session_affinity is False else ""),
         ("Response Cache", _cache(d)),
         ("Cold Policy", (d.firedeck.cold_policy if d.firedeck else None)),
         ("Max Queue Wait", _window(d.firedeck.max_queue_wait if d.firedeck else None)),
+        ("Annotations", _labels(d)),
     )
     yield from ((key, value) for key, value in declared if value)
+
+
+def _labels(d: Deployment) -> str:
+    """Those that somebody declared, as the flag takes them."""
+    return ",".join(f"{name}={text}" for name, text in (settings_of(d).annotations or {}).items())
 
 
 def _cache(d: Deployment) -> str:

@@ -10,7 +10,7 @@ import click
 
 from client.cli import deployment_text
 from client.cli import output as out
-from client.cli.deployment_settings import settings, settings_of, spec, without_effect
+from client.cli.deployment_settings import settings, spec, without_effect
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
 from client.cli.options import check_given, dry_run_option, each, names_argument, quiet_option, run, shared
@@ -253,8 +253,4 @@ def _show(d: Deployment, output: str, *, held_up: str = "", hits: str = "") -> N
     if output == out.QUIET:
         out.say(d.id)
         return
-    if output == "flag":
-        taken = {flag for option in create.params for flag in (*option.opts, *option.secondary_opts)}
-        out.say(out.as_flags(settings_of(d), only=taken))
-        return
-    out.say(out.as_json(d) if output == "json" else deployment_text.text(d, held_up, hits))
+    out.say(out.machine_form(d, output) or deployment_text.text(d, held_up, hits))

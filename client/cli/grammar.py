@@ -144,12 +144,17 @@ class Fireworks(Announced):
             if command is not None:
                 yield noun, command.get_short_help_str(LINE)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            raise click.exceptions.Exit(exits.INTERRUPTED) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort) as error:
-            if not isinstance(error.__context__ if isinstance(error, click.Abort) else error, KeyboardInterrupt):
-                raise  # at a question, whose answer was to come from what has ended
+        except (KeyboardInterrupt, click.Abort):  # click has the latter for the former at a question
             click.echo("interrupted", err=True)
             ctx.exit(exits.INTERRUPTED)
         except click.NoSuchOption as error:
@@ -159,8 +164,9 @@ class Fireworks(Announced):
         except NoSuchCommand as error:
             if meant := SYNONYMS.get(error.command_name):  # nothing like it by its letters, which click goes by
                 raise click.UsageError(f"{error.message} Did you mean {meant!r}?", error.ctx) from None
+            known = {*(error.possibilities or ()), *(VERBS if error.ctx is ctx else ())}
             raise NoSuchCommand(
-                error.command_name, possibilities=near(error.command_name, error.possibilities or ()), ctx=error.ctx
+                error.command_name, possibilities=near(error.command_name, known), ctx=error.ctx
             ) from None
         except ValidationError as error:
             raise _told(error, ctx) from None

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from client import files
+from client.cli import finding, model_text, precisions, rehearsal
 from client.cli import output as out
-from client.cli import precisions, rehearsal
 from client.cli.grammar import Announced
 from client.cli.instants import DATE
 from client.cli.lists import list_options, show
@@ -56,8 +56,8 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
     """One model, with the precisions that it was prepared in."""
 
     async def work(client: Client) -> None:
-        found = await client.models.get(name)
-        out.show(found, out.MODEL_HEADER, out.model_row, output, precisions.text(found))
+        found = await finding.model(client, name)
+        model_text.show(found, output)
         _tell_deprecated([found], output)
 
     run(work, base_url, api_key, account)
@@ -90,7 +90,7 @@ def create(
 
     async def work(client: Client) -> None:
         made = await client.models.create_from_file(model_id, whole, display_name, base_model)
-        out.show(made, out.MODEL_HEADER, out.model_row, output)
+        model_text.show(made, output)
 
     run(work, base_url, api_key, account)
 
@@ -117,7 +117,7 @@ def update(
     changes = ModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
 
     async def work(client: Client) -> None:
-        out.show(await client.models.update(name, changes), out.MODEL_HEADER, out.model_row, output)
+        model_text.show(await client.models.update(name, changes), output)
 
     run(work, base_url, api_key, account)
 
@@ -159,7 +159,7 @@ def upload(
         checked = await client.models.upload(found.name, path, _watched(output))
         for warning in checked.warnings:
             out.tell(f"warning: {warning}", output)
-        out.show(await client.models.get(found.name), out.MODEL_HEADER, out.model_row, output)
+        model_text.show(await client.models.get(found.name), output)
 
     run(work, base_url, api_key, account)
 
@@ -176,7 +176,8 @@ def download(
     folder.mkdir(parents=True, exist_ok=True)
 
     async def work(client: Client) -> None:
-        for file in await client.models.download(name, folder, _watched(output)):
+        found = await finding.model(client, name)
+        for file in await client.models.download(found.name, folder, _watched(output)):
             out.say(str(file))
 
     run(work, base_url, api_key, account)

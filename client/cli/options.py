@@ -33,7 +33,11 @@ _OWN_TERMS = {
     "ngramSpeculationLength": "--ngram-speculation-length", "deploymentShape": "--deployment-shape",
     "skipShapeValidation=true": "--skip-shape-validation", "acceptShapelessRisk": "--accept-shapeless-risk",
     "autoTune.longPrompt": "--long-prompt", "enableHotReloadLatestAddon": "--enable-hot-reload-latest-addon",
-    "numPeftDeviceCached": "--num-peft-device-cached",
+    "numPeftDeviceCached": "--num-peft-device-cached", "replaceMergedAddon=true": "--replace-merged-addon",
+    "placement.region": "--region", "multiRegion": "--region",
+    "autoscalingPolicy.scaleUpWindow": "--scale-up-window", "pageToken": "--page-token", "orderBy": "--order-by",
+    "autoscalingPolicy.scaleDownWindow": "--scale-down-window", "autoscalingPolicy.loadTargets": "--load-targets",
+    "autoscalingPolicy.scaleToZeroWindow": "--scale-to-zero-window",
 }  # fmt: skip
 _TERM = re.compile("|".join(rf"(?<![\w./-]){re.escape(term)}(?![\w-])" for term in _OWN_TERMS))
 

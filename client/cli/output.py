@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-from client import durations
+from client.cli import flags
+from client.model_types import BaseModelDetails, ModelFile
 from client.stages import known as known
 from client.stages import local_time as local_time
 from client.types import Model, Wire
@@ -19,7 +18,6 @@ Rows = Sequence[Sequence[str]]
 W = TypeVar("W", bound=Wire)
 QUIET = "quiet"  # the output of `--quiet`: what names each thing in other commands, and no more
 SIMULATED = "SIMULATED: no model answers here"
-_PLACES = {"multi-region": "region", "regions": "region"}  # one flag for the three forms of a placement
 _GIB_FROM = 1024 * 2**20  # bytes from which GiB read better than MiB
 
 
@@ -28,54 +26,8 @@ def machine_form(found: Wire | Sequence[Wire], output: str) -> str | None:
     if output == "json":
         return as_json(found)
     if output == "flag":
-        return "\n".join(as_flags(one) for one in ([found] if isinstance(found, Wire) else found))
+        return "\n".join(flags.of(one) for one in ([found] if isinstance(found, Wire) else found))
     return None
-
-
-def as_flags(found: Wire, only: Container[str] | None = None) -> str:
-    """`--display-name=chat --max-replica-count=2`: every setting as the flag that a command takes it by, for a shell.
-
-    `only`: no other flags than these; what is off is then `--no-...` where there is such a flag."""
-    told = []
-    settings: dict[str, str] = {}
-    for flag, text in _flags(found):
-        settings.setdefault(flag, text)  # a placement comes before the region that it led to
-    for flag, text in settings.items():
-        off = flag.replace("--", "--no-", 1)
-        if text == "false" and only is not None and off in only:
-            told.append(off)
-        elif only is None or flag in only:
-            told.append(flag if text == "true" else f"{flag}={shlex.quote(text)}")
-    return " ".join(told)
-
-
-def _flags(found: Wire) -> Iterator[tuple[str, str]]:
-    """What lies below a message has its own name; a list of messages is no flag."""
-    wire = found.to_wire()
-    for name, field in type(found).model_fields.items():
-        value = getattr(found, name)
-        if isinstance(value, Wire):
-            yield from _flags(value)
-        elif isinstance(value, timedelta):
-            yield _flag(name), durations.to_go(value)
-        elif text := _as_text(wire.get(field.alias or name)):
-            yield _flag(name), text
-
-
-def _as_text(value: Any) -> str:
-    """Lists have commas, maps `key=value` between them; "" for what is unset, or no text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return ",".join(f"{key}={_as_text(one)}" for key, one in value.items())
-    if isinstance(value, list):
-        return "" if any(isinstance(one, dict | list) for one in value) else ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value if value is not None else "")
-
-
-def _flag(name: str) -> str:
-    plain = name.replace("_", "-")
-    return f"--{_PLACES.get(plain, plain)}"
 
 
 def as_json(items: Wire | Sequence[Wire]) -> str:
@@ -129,12 +81,12 @@ MODEL_HEADER = ("NAME", "PARAMETERS", "PRECISION", "SIZE", "CONTEXT", "CHAT", "L
 
 def model_row(m: Model) -> Sequence[str]:
     file, details = m.firedeck, m.base_model_details
-    parameters = int(details.parameter_count) if details and details.parameter_count else 0
+    rank = f"LoRA, rank {m.peft_details.r}" if m.is_adapter and m.peft_details and m.peft_details.r else ""
     return (
         m.name,
-        f"{parameters / 1e6:.0f}M" if parameters else "-",
+        rank or parameters(details) or "-",
         (file.quantization if file else None) or "-",
-        size(file.size_bytes if file else None),
+        file_size(file),
         str(m.context_length or "-"),
         "yes" if m.use_hf_apply_chat_template else "no",
         (file.licence if file else None) or "-",
@@ -161,8 +113,23 @@ def tell(text: str, output: str) -> None:
         click.echo(text, err=True)
 
 
+def parameters(details: BaseModelDetails | None) -> str:
+    """`135M`, `96K`; "" where nothing is known."""
+    count = int(details.parameter_count or 0) if details else 0
+    return f"{count / 1e6:.0f}M" if count >= 1e6 else f"{count / 1e3:.0f}K" if count else ""
+
+
+def file_size(file: ModelFile | None) -> str:
+    """That of a file which is not here yet and whose size nobody has told is about: `~4.5 GiB`."""
+    if file is None or file.size_bytes is not None or file.expected_size_bytes is None:
+        return size(file.size_bytes if file else None)
+    return f"~{size(file.expected_size_bytes)}"
+
+
 def size(count: int | None) -> str:
-    """Bytes as `94 MiB`, `14.9 GiB`; `-` where nothing is known, which zero is not."""
+    """Bytes as `512 B`, `94 KiB`, `94 MiB`, `14.9 GiB`; `-` where nothing is known, which zero is not."""
     if count is None:
         return "-"
+    if 0 < count < 2**20:
+        return f"{count / 2**10:.0f} KiB" if count >= 2**10 else f"{count} B"
     return f"{count / 2**20:.0f} MiB" if count < _GIB_FROM else f"{count / 2**30:.1f} GiB"

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import click
 
+from client.cli import finding
 from client.cli import output as out
 from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
@@ -37,11 +38,12 @@ def prepare(
     """
 
     async def work(client: Client) -> None:
-        await client.models.prepare(name, precision)
+        asked = (await finding.model(client, name)).name
+        await client.models.prepare(asked, precision)
         if patience is not None:
             wanted = None if precision == AUTO else precision
-            await client.wait.prepared(name, wanted, patience, teller(quiet=output != "text"))
-        found = await client.models.get(name)
+            await client.wait.prepared(asked, wanted, patience, teller(quiet=output != "text"))
+        found = await client.models.get(asked)
         if output == "json":
             out.say(out.as_json(found))
         elif output != out.QUIET:

@@ -9,13 +9,16 @@ from typing import Any
 
 import click
 
+from client import durations
+from client.cli import flags
 from client.cli import output as out
-from client.cli import rehearsal_flags
-from client.cli.rehearsal_flags import Path, flat
+from client.cli.flags import Path, flat
 from client.dry_run import PREPARED, Change, Fields
 from client.types import UPDATING
 
 _DRY_RUN, _SHOWN = "firedeck.dry_run", "firedeck.shown"  # in a context's `meta`
+_SECONDS = re.compile(r"-?[0-9]+(\.[0-9]+)?s")
+_LENGTHS = ("window", "timeout", "wait", "ttl", "for", "over", "p95")  # how fields that are lengths of time end
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What the engine fills in, and changes by itself between two looks.
 FILLED_IN = frozenset(
@@ -75,7 +78,7 @@ def _told_of(change: Change, fields: Fields, output: str) -> str:
         named = change.after is not None and change.done != PREPARED and change.name.count("/") % 2
         whole = "/models/" in change.name
         return (change.name if whole else change.name.rpartition("/")[2]) if named else ""
-    return rehearsal_flags.text(change.name, fields) if output == "flag" else text(change)
+    return flags.text(change.name, fields) if output == "flag" else text(change)
 
 
 def text(change: Change) -> str:
@@ -84,15 +87,16 @@ def text(change: Change) -> str:
         told = [*_differing(change, change.before, change.after), *_replicas(change, change.before, change.after)]
         return out.lines(told) if told else "all of it is so already"
     fields = (change.before if change.after is None else change.after) or {}
-    return out.lines((_title(path), _told(value)) for path, value in flat(fields) if not FILLED_IN & set(path))
+    return out.lines((_title(path), _value(path, value)) for path, value in flat(fields) if not FILLED_IN & set(path))
 
 
 def _differing(change: Change, before: Fields, after: Fields) -> Iterator[tuple[str, str]]:
     old, new = dict(flat(before)), dict(flat(after))
     for path in {**old, **new}:
         drifts = change.done == "changed" and change.checked and FILLED_IN & set(path)  # two looks, the rest are one
-        if old.get(path) != new.get(path) and not drifts:
-            yield _title(path), f"{_told(old.get(path))} -> {_told(new.get(path))}"
+        was, is_then = (None if fields.get(path) == "" else fields.get(path) for fields in (old, new))
+        if was != is_then and not drifts:
+            yield _title(path), f"{_value(path, was)} -> {_value(path, is_then)}"
 
 
 def _replicas(change: Change, before: Fields, after: Fields) -> Iterator[tuple[str, str]]:
@@ -116,11 +120,22 @@ def _words(name: str, between: str = " ") -> str:
     return _CAPITAL.sub(between, name[:1].upper() + name[1:])
 
 
+def _value(path: Path, value: Any) -> str:
+    """A length of time as everywhere in text: `10m0s`."""
+    if isinstance(value, str) and _SECONDS.fullmatch(value) and path[-1].lower().endswith(_LENGTHS):
+        return durations.to_go(durations.parse(value))
+    return _told(value)
+
+
 def _told(value: Any) -> str:
     """As on the wire: `true`, not `True`; a list of messages has `name=value` for each field."""
     if isinstance(value, list):
         return ", ".join(_told_message(one) if isinstance(one, dict) else _told(one) for one in value) or "none"
-    return "unset" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return "unset" if value is None else value if isinstance(value, str) else _number(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _told_message(fields: Fields) -> str:

@@ -49,7 +49,7 @@ def signin(profile: str, base_url: str | None, api_key: str | None) -> None:
     """
     kept = profiles.read(default_data_dir()).get(profile)
     url = Context.resolve(base_url or (kept.base_url if kept else None), "", profile=profiles.DEFAULT).base_url
-    key: str = api_key or click.prompt(f"API key of {url}", hide_input=True, err=True)
+    key = api_key or _typed(url)
 
     async def work(client: Client) -> None:
         found = await client.users.whoami()
@@ -58,6 +58,17 @@ def signin(profile: str, base_url: str | None, api_key: str | None) -> None:
         click.echo(f"kept in {file} as the profile {profile}", err=True)
 
     run(work, url, key, None)
+
+
+def _typed(url: str) -> str:
+    try:
+        key: str = click.prompt(f"API key of {url}", hide_input=True, err=True)
+    except click.Abort as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        click.echo("error: no key was typed (give it with --api-key where nobody can type it)", err=True)
+        sys.exit(exits.FAILED)
+    return key
 
 
 @click.command()

@@ -8,6 +8,7 @@ signed, and belong to one query (https://google.aip.dev/158).
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import hmac
 import json
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+from pydantic.alias_generators import to_camel
 
 from client.errors import InvalidArgument
 from client.types import Wire
@@ -92,7 +95,9 @@ def _order(part: str, kind: type[Wire]) -> By:
         raise InvalidArgument(f"orderBy {part[:60]!r} cannot be read", field="orderBy", hint="e.g. 'name desc'")
     leaf = find(kind, words[0])
     if leaf is None:
-        raise InvalidArgument(f"orderBy names an unknown field {words[0][:60]!r}", field="orderBy")
+        near = difflib.get_close_matches(words[0], map(to_camel, kind.model_fields), n=1)
+        hint = f"did you mean {near[0]}?" if near else "fields are named as in the JSON of an item"
+        raise InvalidArgument(f"orderBy names an unknown field {words[0][:60]!r}", field="orderBy", hint=hint)
     if leaf.kind in (list, dict) or leaf.is_message:
         raise InvalidArgument(
             f"orderBy cannot use {words[0]!r}", field="orderBy", hint="name a number, a text or a time below it"

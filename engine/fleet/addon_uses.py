@@ -109,6 +109,11 @@ class AddonUses:
         if self._why_back(use):
             self.stirred.set()
 
+    def running(self, record: DeployedModel) -> int:
+        """Requests that are under way with it."""
+        use = self._uses.get((record.deployment or "", record.model or ""))
+        return use.running if use is not None else 0
+
     def touch(self, record: DeployedModel) -> None:
         """Its idle time begins anew, if it is an adapter."""
         use = self._uses.get((record.deployment or "", record.model or ""))

@@ -24,12 +24,20 @@ def check_living(deployment: Deployment) -> None:
         raise FailedPrecondition(f"deployment {deployment.name!r} is deleted", field="name", hint="undelete it first")
 
 
-def check_takes_its_addons(changed: Deployment, hosted: Sequence[DeployedModel], adapters: Sequence[Model]) -> None:
-    """FailedPrecondition when a changed deployment would take no adapters any more and has some, or has no room for
-    those that it has."""
+def check_takes_its_addons(
+    changed: Deployment, hosted: Sequence[DeployedModel], adapters: Sequence[Model], *, was_merged: bool
+) -> None:
+    """FailedPrecondition when a changed deployment would take no adapters any more and has some, or only one and has
+    more, or has no room for those that it has. `was_merged`: it took only one before, too."""
     if hosted and not (changed.enable_addons or changed.enable_hot_reload_latest_addon):
         raise FailedPrecondition(
             f"{changed.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
+        )
+    if changed.enable_hot_reload_latest_addon and not was_merged and len(hosted) > 1:
+        raise FailedPrecondition(
+            f"{changed.name} has {len(hosted)} adapters, and with enableHotReloadLatestAddon it takes one at a time",
+            field="enableHotReloadLatestAddon",
+            hint=f"unload all but one first: firedeck unload-lora {hosted[0].model}",
         )
     check_room_for(changed, adapters)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from client.addon_types import DeployedModel, DeployedModelSpec
 from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 0.2  # while something is being undeployed
 RETRY_AFTER_S = 1.0
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
 
 
@@ -47,7 +49,7 @@ class DeployedModels:
         self.uses = AddonUses(rooms)
         self.care = AddonCare(self.uses, self.book, keeper_of, self._put_back, self._unload_if, idle_s)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
-        self._withdrawn = asyncio.Event()
+        self._unsettled = asyncio.Event()  # something is withdrawn or replaced, and not gone yet
         self._sweeping: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
@@ -127,10 +129,11 @@ class DeployedModels:
             check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
             check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
             merged = self._merged(keeper, replace=replace_merged)
+            former = next((r for r in merged if r.model == self._merged_on(keeper)), merged[0] if merged else None)
             record = await self._add(account, keeper, model.name, spec, by)
-            self.uses.add(record, self._former(merged[0]) if watched and merged else None)
-        for former in merged:
-            await self.delete(former.name, by=by)
+            self.uses.add(record, self._former(former) if watched and former else None)
+            if merged:
+                self._unsettled.set()  # they go once it is there
         return self.get(record.name)
 
     def _check_absent(self, model: str, keeper: Keeper) -> None:
@@ -180,35 +183,65 @@ class DeployedModels:
         return True
 
     async def _withdraw(self, record: DeployedModel, keeper: Keeper) -> None:
+        """Nobody finds it from now on; who has asked for it already is answered with it."""
         await self.book.withdraw(record)
-        keeper.addons.wanted.pop(record.model or "", None)
-        keeper.look_soon()
-        self._withdrawn.set()
+        self._release(record, keeper)
+        self._unsettled.set()
+
+    def _release(self, record: DeployedModel, keeper: Keeper) -> None:
+        """Replicas let go of what was withdrawn once no request is under way with it, be it one that waits in line."""
+        if not self.uses.running(record) and keeper.addons.wanted.pop(record.model or "", None) is not None:
+            keeper.look_soon()
 
     async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
         by = "nobody, for the errors of the one that took its place"
         return await self.create(account, spec, by=by, replace_merged=True, watched=False)
 
     async def _sweep(self) -> None:
-        self._withdrawn.set()
+        self._unsettled.set()
         while True:
-            await self._withdrawn.wait()
+            await self._unsettled.wait()
             try:
-                await self._forget_withdrawn()
+                async with self._changing:
+                    self._unsettled.clear()
+                    if not (await self._retire_replaced() & await self._forget_withdrawn()):
+                        self._unsettled.set()
             except Exception:
+                self._unsettled.set()
                 log.exception("what was undeployed is not forgotten yet")
             await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def _forget_withdrawn(self) -> None:
-        """Forget what was withdrawn and is on no replica any more, and hand on defaults."""
-        async with self._changing:
-            withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
-            if not withdrawn:
-                self._withdrawn.clear()
-            for record in withdrawn:
-                if not self.book.is_held(record):
-                    await self.book.drop(record)
-                    self.uses.drop(record)
+    async def _retire_replaced(self) -> bool:
+        """Withdraw what a newer one, which is there, has taken the place of; whether there is none that waits for that.
+
+        Until then requests run with the former: with neither they would be answered by the base."""
+        settled = True
+        for keeper in {k.name: k for k in map(self._keeper_of_living, self.book) if k}.values():
+            if not keeper.deployment.enable_hot_reload_latest_addon:
+                continue
+            standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
+            there = [i for i, record in enumerate(standing) if state_of(record, keeper)[0] == DEPLOYED]
+            newest = there[-1] if there else 0
+            for record in standing[:newest]:
+                await self._withdraw(record, keeper)
+                told = f"{record.model}: {standing[newest].model} has taken its place"
+                await keeper.announce("Normal", "AddonWithdrawn", told)
+            settled &= len(standing) - newest <= 1
+        return settled
+
+    def _keeper_of_living(self, record: DeployedModel) -> Keeper | None:
+        return self._keeper_of(record.deployment or "") if self.book.lives(record) else None
+
+    async def _forget_withdrawn(self) -> bool:
+        """Forget what was withdrawn and is on no replica any more, and hand on defaults; whether none is left."""
+        withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
+        for record in withdrawn:
+            if (keeper := self._keeper_of_living(record)) is not None:
+                self._release(record, keeper)
+            if not (self.uses.running(record) or self.book.is_held(record)):
+                await self.book.drop(record)
+                self.uses.drop(record)
+        return not withdrawn
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
@@ -260,8 +293,9 @@ class DeployedModels:
             return None
         usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
         there = self.book.offered_on(keeper.name)
-        loaded = (r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable)
-        return next((r.model for r in loaded), None)
+        loaded = [r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable]
+        newest = max(loaded, key=lambda r: r.create_time or BEFORE_ALL, default=None)  # others are being replaced by it
+        return newest.model if newest else None
 
     def _former(self, record: DeployedModel) -> Former:
         """What another one takes the place of now."""

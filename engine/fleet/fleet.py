@@ -174,7 +174,8 @@ class Fleet:
         def changed(current: Deployment) -> Deployment:
             check_living(current)  # it may have been deleted meanwhile
             new = self.plans.changed(current, changes, mask, options)
-            check_takes_its_addons(new, self.deployed.addons_on(name), self.deployed.adapters_on(name))
+            hosted, merged = self.deployed.addons_on(name), bool(current.enable_hot_reload_latest_addon)
+            check_takes_its_addons(new, hosted, self.deployed.adapters_on(name), was_merged=merged)
             return new.model_copy(update={"update_time": self.rooms.clock.wall()})
 
         if validate_only:

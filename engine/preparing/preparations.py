@@ -120,7 +120,12 @@ class Preparations:
     async def _make(self, name: str, record: Record) -> None:
         async with self._turn:
             try:
-                done = await self._made(name, record)
+                self._stage(name, record, "its own file is fetched")
+                source = await self._bring(name)
+                # Of a library's model the digest may not be known before its file is here.
+                record = record.model_copy(update={"source_digest": _digest(self._get(name))})
+                self._records.keep(name, record)
+                done = await self._made(name, record, source)
             except FiredeckError as error:
                 done = self._failed(record, error)
             except (OSError, ValueError) as error:
@@ -134,13 +139,11 @@ class Preparations:
         with contextlib.suppress(OSError):  # a full disk: an engine that is started later makes it again
             await asyncio.to_thread(self._records.write, name, record)
 
-    async def _made(self, name: str, record: Record) -> Record:
+    async def _made(self, name: str, record: Record, source: Path) -> Record:
         """The record of a file that is there and measured."""
-        self._stage(name, record, "its own file is fetched")
-        source = await self._bring(name)
         model = self._get(name)
         target = self._records.path(name, record.shown.precision)
-        size = source.stat().st_size
+        size = (await asyncio.to_thread(source.stat)).st_size
         layers = self._gpu_layers(size)
         limits = Limits(
             file_bytes=_file_bytes(model, record.shown.quantization),

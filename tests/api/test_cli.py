@@ -60,7 +60,7 @@ def test_a_dry_run_says_that_nothing_was_changed_and_nothing_was(engine: EngineP
         ("--max-context-length 512", {"Max Context Length": "-> 512", "Replicas": "to be replaced by new ones"}),
         ("--scale-up-window 1m", {"Scale Up Window": "-> ", "Replicas": "none is replaced"}),
         ("--load-targets concurrent_requests=2",
-         {"Load Targets concurrent_requests": "-> 2.0", "Load Targets default": "-> unset", "Replicas": ""}),
+         {"Load Targets concurrent_requests": "-> 2", "Load Targets default": "-> unset", "Replicas": ""}),
         ("--description x", {"Description": "unset -> x", "Replicas": "none is replaced"}),
     ],
 )  # fmt: skip

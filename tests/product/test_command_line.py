@@ -178,7 +178,7 @@ async def test_long_prompts_are_turned_off_by_an_update_as_the_page_has_it(here:
         (["--draft-model", DRAFT], "draft-token-count must be set"),
         (["--ngram-speculation-length=3"], "draft-token-count must be set"),
         (["--draft-model", DRAFT, "--ngram-speculation-length=3", "--draft-token-count=4"], "cannot be used together"),
-        (["--scale-to-zero-window=4m"], "scaleToZeroWindow"),
+        (["--scale-to-zero-window=4m"], "--scale-to-zero-window must be at least 5 minutes"),
         (["--kv-cache-fraction=0.5", "--kv-cache-memory-pct=50"], "one setting"),
         (["--kv-cache-fraction=0.95"], "0<=x<=0.9"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import httpx
 import pytest
@@ -106,3 +109,41 @@ def test_the_first_of_several_errors_decides(monkeypatch):
     monkeypatch.setattr(Deployments, "get", get)
     shown = CliRunner().invoke(main, ["delete", "deployment", "a", "b", "--base-url", "http://127.0.0.1:9"])
     assert (shown.exit_code, len(shown.stderr.splitlines())) == (exits.NOT_HERE, 2)
+
+
+def test_a_question_that_nobody_answers_is_told_with_what_to_give_instead(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIREDECK_DATA_DIR", str(tmp_path))
+    shown = CliRunner().invoke(main, ["signin", "--base-url", "http://127.0.0.1:9"], input="")
+    assert shown.exit_code == exits.FAILED
+    assert shown.stderr.splitlines()[-1] == "error: no key was typed (give it with --api-key where nobody can type it)"
+    assert "Aborted" not in shown.output
+
+
+# Ctrl-C as soon as a module of this name is looked for.
+INTERRUPTING = """
+import sys
+hit = sys.argv[1]
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == hit:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["version"]
+from client.cli.__main__ import start
+start()
+"""
+
+
+@pytest.mark.parametrize("module", ["client.cli.main", "click", "client.errors"])
+def test_who_interrupts_while_the_command_is_still_being_read_is_told_the_same(module):
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTING, module], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (exits.INTERRUPTED, "", "interrupted\n")
+
+
+def test_who_interrupts_while_words_are_read_is_told_the_same(monkeypatch):
+    def interrupted(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("client.cli.grammar.reorder", interrupted)
+    shown = CliRunner().invoke(main, ["list", "deployments"])
+    assert (shown.exit_code, shown.stderr) == (exits.INTERRUPTED, "interrupted\n")

@@ -452,3 +452,8 @@ def test_what_a_shell_reads_asks_firedeck_back(shell):
     shown = CliRunner().invoke(main, ["completion", shell], prog_name="firedeck")
     assert shown.exit_code == 0
     assert f"_FIREDECK_COMPLETE={shell}_complete" in shown.output
+
+
+def test_a_slip_in_a_verb_before_a_noun_is_told_with_the_verb():
+    slip = CliRunner().invoke(main, ["creat", "deployment", "m"])
+    assert (slip.exit_code, "Did you mean 'create'?" in slip.output) == (2, True), slip.output

@@ -240,6 +240,7 @@ def test_what_this_version_would_store_but_not_do_is_refused_as_not_served(body,
     error = refusal(body)
     assert isinstance(error, FailedPrecondition)
     assert error.field == field
+    assert error.message.partition(f"{field} is not served by this engine: ")[2], "the reason"
 
 
 @pytest.mark.parametrize("body", [[], "x", 5, None, True])

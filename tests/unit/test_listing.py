@@ -146,6 +146,7 @@ def test_an_order_that_cannot_be_read_is_refused(text):
     with pytest.raises(InvalidArgument) as refused:
         listed([Deployment(autoscaling_policy=AutoscalingPolicy())], order=text)
     assert refused.value.field == "orderBy"
+    assert refused.value.hint
 
 
 def token_of(items, size=1, **query):

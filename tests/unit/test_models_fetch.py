@@ -208,40 +208,6 @@ def web(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
-def hub(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, etag: str) -> None:
-    """huggingface_hub's way to ask where a file is: on `web`, of this entity tag."""
-    package = tmp_path / "site" / "huggingface_hub"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(
-        "import types\n"
-        "def hf_hub_url(repo_id, filename):\n"
-        f"    return {web!r} + '/' + repo_id + '/' + filename\n"
-        "def get_hf_file_metadata(url):\n"
-        f"    return types.SimpleNamespace(location=url, etag={etag!r}, size={len(MODEL)})\n"
-    )
-    monkeypatch.syspath_prepend(str(package.parent))
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
-
-
-def test_a_hub_file_is_found_by_huggingface_hub_and_is_what_the_hub_says(
-    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub(web, tmp_path, monkeypatch, hashlib.sha256(MODEL).hexdigest())
-    path = fetch.fetch(catalogue.from_hf("accounts/local/models/x", "hf:org/repo/x.gguf"))
-    assert path.name == "org--repo--x.gguf"
-    assert path.read_bytes() == MODEL
-
-
-def test_a_hub_file_of_other_bytes_than_the_hub_says_is_refused(
-    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub(web, tmp_path, monkeypatch, "0" * 64)
-    entry = catalogue.from_hf("accounts/local/models/x", "hf:org/repo/x.gguf")
-    with pytest.raises(Internal, match="not the recorded ones"):
-        fetch.fetch(entry)
-    assert files_left(entry) == set()
-
-
 def test_what_was_interrupted_goes_on_where_it_was(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = catalogue.from_url("accounts/local/models/x", f"{web}/a/x.gguf", hashlib.sha256(MODEL).hexdigest())
     monkeypatch.setattr(Web, "breaks_after", 10)

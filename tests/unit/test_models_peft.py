@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from client.errors import FailedPrecondition, FiredeckError, InvalidArgument
 from engine.models import adapter, gguf_writer, peft, safetensors
 from engine.models.header import Tensor
-from tests import peft_files
+from tests import peft_files, seeds
 from tests.peft_files import named
 
 Q4_1 = 3
@@ -229,7 +229,7 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_no_mutated_file_does_more_than_be_refused(tmp_path: Path, count: int) -> None:
-    seed = random.randrange(1 << 32)
+    seed = seeds.of_run()
     print(f"seed {seed}")
     chance = random.Random(seed)
     folder = peft_files.folder(tmp_path, {name: tensors()[name] for name in (named(Q, "A"), named(Q, "B"))})

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.access_types import User
-from client.cli import deployment_text, fleet, output
+from client.cli import deployment_text, fleet, model_text, output
 from client.cli.main import main
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus, NodeView
+from client.model_types import PeftDetails
 from client.types import (
     AutoscalingPolicy,
+    AutoTune,
     BaseModelDetails,
     Deployment,
     Model,
@@ -169,6 +171,31 @@ def test_a_model_shows_its_size_and_a_dash_for_what_is_not_known():
     rows = output.listing(output.MODEL_HEADER, [output.model_row(m) for m in (known, Model(name="n"))]).splitlines()
     assert rows[1].split() == ["m", "135M", "Q4_1", "91", "MiB", "8192", "yes", "Apache-2.0", "yes"]
     assert rows[2].split() == ["n", "-", "-", "-", "-", "no", "-", "no"]
+
+
+def test_a_size_that_nobody_has_told_yet_is_about_and_a_small_one_is_no_zero():
+    about = ModelFile(expected_size_bytes=5 * 2**30)
+    assert output.file_size(about) == "~5.0 GiB"
+    assert output.file_size(about.model_copy(update={"size_bytes": 96_608})) == "94 KiB"
+    assert output.parameters(BaseModelDetails(parameter_count="96608")) == "97K"
+
+
+def test_an_adapter_shows_its_rank_where_a_base_has_its_parameters():
+    details = PeftDetails(base_model="b", r=8, target_modules=["q_proj", "v_proj"])
+    adapter = Model(name="accounts/local/models/a", kind="HF_PEFT_ADDON", peft_details=details)
+    assert output.model_row(adapter)[1] == "LoRA, rank 8"
+    assert "Base Model: b\nRank: 8\nTarget Modules: q_proj, v_proj\n" in model_text.text(adapter)
+
+
+def test_of_a_deployment_what_was_declared_of_prompts_sessions_and_labels_is_shown():
+    told = deployment_text.text(
+        Deployment(
+            name="accounts/local/deployments/d", auto_tune=AutoTune(long_prompt=True), enable_session_affinity=False,
+            enable_hot_reload_latest_addon=True, annotations={"team": "a", "firedeck.precision": "why"},
+        )
+    ).splitlines()  # fmt: skip
+    assert {"Long Prompt: true", "Enable Session Affinity: false", "Annotations: team=a"} <= {*told}
+    assert "Enable Hot Reload Latest Addon: true" in told
 
 
 CELLS = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=8)

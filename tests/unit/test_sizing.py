@@ -99,7 +99,17 @@ def test_a_change_that_leaves_no_room_for_the_adapters_that_are_loaded_is_refuse
     record = DeployedModel(name="accounts/local/deployedModels/a", model=adapter(512).name)
     shrunk = Deployment(name="accounts/local/deployments/d", enable_addons=True, num_peft_device_cached=4)
     with pytest.raises(FailedPrecondition, match="512 in all"):
-        check_takes_its_addons(shrunk, [record], [adapter(512)])
+        check_takes_its_addons(shrunk, [record], [adapter(512)], was_merged=False)
+
+
+def test_a_deployment_with_several_adapters_cannot_become_one_that_takes_one_at_a_time():
+    records = [DeployedModel(name=f"accounts/local/deployedModels/{one}", model=f"m-{one}") for one in "ab"]
+    merged = Deployment(name="accounts/local/deployments/d", enable_hot_reload_latest_addon=True)
+    with pytest.raises(FailedPrecondition, match="has 2 adapters") as refused:
+        check_takes_its_addons(merged, records, [], was_merged=False)
+    assert "firedeck unload-lora m-a" in (refused.value.hint or "")
+    check_takes_its_addons(merged, records, [], was_merged=True)  # while one takes the other's place
+    check_takes_its_addons(merged, records[:1], [], was_merged=False)
 
 
 def test_what_is_not_checked_at_creation_is_counted_all_the_same():

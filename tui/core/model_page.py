@@ -91,12 +91,15 @@ def _own(row: Entry[Used]) -> str:
 
 def _bytes(row: Entry[Used]) -> float | None:
     file = row.what.model.firedeck
-    return None if file is None else file.size_bytes
+    return None if file is None else file.size_bytes or file.expected_size_bytes
 
 
 def _size(row: Entry[Used]) -> str:
-    size = _bytes(row)
-    return units.UNKNOWN if size is None else units.size(int(size))
+    """That of a file which is not here yet, and whose size nobody has told, is about."""
+    size, file = _bytes(row), row.what.model.firedeck
+    if size is None or file is None:
+        return units.UNKNOWN
+    return f"{'' if file.size_bytes else '~'}{units.size(int(size))}"
 
 
 def _precision(row: Entry[Used]) -> str:
