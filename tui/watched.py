@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.reactive import reactive
 
@@ -15,6 +16,7 @@ from tui.core import contexts, cost
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
+from tui.core.lists import Answer
 from tui.core.placed import short
 from tui.core.plan import Verb
 from tui.core.snapshot import Picture, Row
@@ -22,6 +24,9 @@ from tui.fleets import Fleets
 from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.screens.page import Page
 from tui.sources.base import FleetSource
+
+if TYPE_CHECKING:
+    from tui.screens.charted import Curves
 
 
 class Watched(Sparing, inherit_bindings=False):
@@ -46,6 +51,8 @@ class Watched(Sparing, inherit_bindings=False):
         self.inbox_file = InboxFile(inbox, self.fleets.known_as)
         self.inbox: Inbox = self.inbox_file.read()
         self._followed: dict[str, tuple[Verb, datetime]] = {}
+        self.curves: dict[str, tuple[Curves, datetime]] = {}  # what charts have had last, by deployments
+        self.answers: dict[tuple[str, str], Answer] = {}  # what lists have had last, by pages and contexts
 
     def at(self, context: str) -> FleetSource:
         """The source of this context alone."""

@@ -140,7 +140,8 @@ class Banner(Text):
         width = self.size.width or self.app.size.width  # none yet before it is shown the first time
         for name, (account, picture) in parts.items():
             told = _lost(name, picture, now, width)
-            lines += told if len(parts) == 1 else [f" {_hinted(' · '.join(map(str.strip, told)), width - 1)}"] if told else []
+            one = _hinted(" · ".join(line.strip() for line in told), width - 1)
+            lines += told if len(parts) == 1 or not told else [f" {one}"]
             if picture.suspended:
                 where = f"{name}: " if name else ""
                 lines.append(f" ✖ {where}ACCOUNT {account} SUSPENDED: {explain.suspension(picture.suspended)}")
