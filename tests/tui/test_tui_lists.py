@@ -12,7 +12,7 @@ from client.access_types import Quota
 from client.errors import PermissionDenied, Unavailable
 from client.fleet_types import Condition, QuarantinedRequest
 from tests.tui.conftest import REST_S, open_deck
-from tui.core import columns, list_pages, router_page
+from tui.core import columns, quota_page, router_page
 from tui.core.lists import Entry
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
@@ -228,6 +228,6 @@ async def test_sorting_goes_round_the_columns_that_are_seen():
 def test_the_longest_quota_is_told_whole_where_there_is_room():
     name = "cache-adjusted-prompt-tokens-per-minute"
     row = Entry(name, Quota(name=f"accounts/local/quotas/{name}"))
-    needs = columns.measure(list_pages.QUOTAS.columns, [columns.cells(list_pages.QUOTAS.columns, row)])
-    first = columns.fit(list_pages.QUOTAS.columns, needs, 118)[0]
+    needs = columns.measure(quota_page.QUOTAS.columns, [columns.cells(quota_page.QUOTAS.columns, row)])
+    first = columns.fit(quota_page.QUOTAS.columns, needs, 118)[0]
     assert (first.column.key, first.width) == ("quota", len(name))

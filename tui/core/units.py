@@ -52,6 +52,12 @@ def exact(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def grouped(number: str | None) -> str:
+    """A number to read digit by digit: `1,000,000,000`, `1,234.50`."""
+    whole, point, rest = (number or "").partition(".")
+    return f"{int(whole):,}{point}{rest}" if number else UNKNOWN
+
+
 def money(value: float | None) -> str:
     """US dollars: `$0.80`, `$24.50`, `$1.2k`."""
     if value is None:
