@@ -215,6 +215,14 @@ async def test_what_needs_no_answer_is_shown_while_nobody_answers(key, told):
         assert "asking" not in stage.text
 
 
+async def test_while_a_filter_is_typed_the_bottom_line_has_the_keys_that_are_no_letters():
+    async with open_deck() as stage:
+        await stage.press("3", "slash")
+        assert stage.text.splitlines()[-1] == " enter keep the filter  esc clear it  f1 help"
+        await stage.press("x", "enter")
+        assert "/ filter" in stage.text.splitlines()[-1]
+
+
 async def test_sorting_goes_round_the_columns_that_are_seen():
     async with open_deck((80, 24)) as stage:
         seen = [column.key for column in stage.app.screen.table.seen_columns]

@@ -17,8 +17,8 @@ NOTHING_KNOWN = (UNKNOWN, NOT_EXPOSED)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 # One ASCII character for each sign that we draw (`--ascii`): same width, so that nothing moves.
-_SIGNS = "–—·…→●◌◐▲▼✖⊘↵○◆✔█░▌│─┤├┬┴└┘┌┐┼▏▁▂▃▄▅▆▇⚠↑↓━■▖▗▘▝▀▐▙▟▛▜▚▞"
-_PLAIN = "--.~>*o%^vX/<o#+#.||-+++++++++|__--==#!^v-#############"
+_SIGNS = "–—·…→●◌◐▲▼✖⊘○◆✔█░▌│─┤├┬┴└┘┌┐┼▏▁▂▃▄▅▆▇⚠↑↓━■▖▗▘▝▀▐▙▟▛▜▚▞"
+_PLAIN = "--.~>*o%^vX/o#+#.||-+++++++++|__--==#!^v-#############"
 _ASCII = str.maketrans(_SIGNS, _PLAIN)
 
 
