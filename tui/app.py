@@ -66,6 +66,7 @@ class Deck(Watched, inherit_bindings=False):
     ]  # fmt: skip
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
+    SUSPENDED_SCREEN_CLASS = "-behind"  # a dialog shows the toasts that the page below it has, too
     COMMANDS = {PrefixCommands}
     # Textual's own would end the dashboard at ctrl+q, which terminals take for themselves.
     BINDINGS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.reactive import reactive
 
@@ -15,6 +16,7 @@ from tui.core import contexts, cost
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
+from tui.core.lists import Answer
 from tui.core.placed import short
 from tui.core.plan import Verb
 from tui.core.row import Row
@@ -23,6 +25,11 @@ from tui.fleets import Fleets
 from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.screens.page import Page
 from tui.sources.base import FleetSource
+
+if TYPE_CHECKING:
+    from tui.screens.charted import Curves
+
+CURVES = 8  # deployments
 
 
 class Watched(Sparing, inherit_bindings=False):
@@ -47,6 +54,16 @@ class Watched(Sparing, inherit_bindings=False):
         self.inbox_file = InboxFile(inbox, self.fleets.known_as)
         self.inbox: Inbox = self.inbox_file.read()
         self._followed: dict[str, tuple[Verb, datetime]] = {}
+        self.curves: dict[str, tuple[Curves, datetime]] = {}  # what charts have had last, by deployments
+        self.answers: dict[tuple[str, str], Answer] = {}  # what lists have had last, by pages and contexts
+
+    def keep_curves(self, curves: Curves) -> None:
+        """For pages that are opened while nobody answers; of a day each may take megabytes."""
+        name = curves.deployment or ""
+        self.curves.pop(name, None)
+        self.curves[name] = curves, self.clock()
+        if len(self.curves) > CURVES:
+            del self.curves[next(iter(self.curves))]
 
     def at(self, context: str) -> FleetSource:
         """The source of this context alone."""

@@ -106,3 +106,25 @@ async def test_a_scale_of_several_goes_back_to_the_count_that_each_had():
         assert not stage.app.screen.query("#replica_count")
         await stage.press("tab", "enter")
         assert {name: stage.source.fleet[name].desired for name in former} == former
+
+
+async def test_the_same_as_commands_is_told_and_enter_goes_on_to_the_button():
+    async with open_deck() as stage:
+        await mark(stage, CHAT, SUMMARISE)
+        await stage.press("s", "1")
+        assert "$ firedeck deployment scale chat --replica-count 1" in stage.text
+        assert "scale summarise" not in stage.text, "one replica it has"
+        await stage.press("enter")
+        assert stage.app.focused.id == "confirm"
+        await stage.press("enter")
+        assert "scale" in stage.source.calls
+
+
+async def test_the_plans_of_many_are_scrolled_by_keys():
+    async with open_deck((80, 24)) as stage:
+        await mark(stage, CHAT, BASE, JUDGE, SUMMARISE)
+        await stage.press("D")
+        assert "delete summarise" not in stage.text
+        await stage.press("pagedown", "pagedown", "pagedown")
+        assert "$ firedeck deployment delete summarise" in stage.text
+        assert "Delete 4 deployments" in stage.text

@@ -7,11 +7,10 @@ from datetime import timedelta
 
 from tests.tui.conftest import REST_S, START, FakeClock, open_deck
 from tests.tui.screen_text import screen_text
-from tests.unit.test_tui_tape import lines, snapshots, source_of, together
+from tests.unit.test_tui_tape import frame, lines, snapshots, source_of, tapes_of, together
 from tui.app import Deck
 from tui.core.facts import Facts
 from tui.core.journal import Journal
-from tui.core.tape import Tape
 from tui.screens.fleet import FleetScreen
 from tui.sources.joined import joined
 from tui.sources.replay import Reel, ReplaySource
@@ -82,7 +81,7 @@ async def test_a_recording_is_wound_and_paused_by_keys_and_says_where_it_stands(
 
 
 async def test_a_recording_of_two_contexts_is_one_fleet_that_is_wound_together_and_cannot_be_changed(tmp_path):
-    tapes = Tape.read(together(eu=snapshots(100), us=snapshots(100, seed=9)))
+    tapes = tapes_of(together(eu=snapshots(100), us=snapshots(100, seed=9)))
     reel = Reel.of(tapes.values(), lambda: 0.0)
     app = Deck(
         joined({name: ReplaySource(tape, reel) for name, tape in tapes.items()}), journal=Journal(tmp_path / "j")
@@ -94,7 +93,7 @@ async def test_a_recording_of_two_contexts_is_one_fleet_that_is_wound_together_a
             await shows(
                 pilot, lambda name=name: app.fleets.pictures[name].snapshot.time == START + timedelta(seconds=30)
             )
-            assert len(app.fleets.pictures[name].rows) == len(tape.deployments(30))
+            assert len(app.fleets.pictures[name].rows) == len(tape.deployments(frame(tape, 30)))
         await pilot.press("s")
         await shows(pilot, lambda: "scale is not possible here" in screen_text(app))
         assert not app.screen.is_modal

@@ -175,6 +175,17 @@ async def test_many_deployments_and_a_banner_leave_the_keys_on_the_smallest_scre
         assert "events" in stage.text
 
 
+async def test_a_lost_connection_takes_two_lines_of_the_smallest_screen_and_says_whole_what_to_do():
+    async with open_deck((80, 24)) as stage:
+        why = "no answer from http://127.0.0.1:8700: all attempts to connect to it have failed (is the engine running?)"
+        stage.app.picture = stage.app.picture.lost(why, stage.clock.now, stage.clock.now + timedelta(seconds=75), 1)
+        await stage.settle()
+        lines = stage.text.splitlines()
+        assert lines[1] == " ✖ CONNECTION LOST since 12:00:00, 0s ago · trying again in 1m15s"
+        assert lines[2].endswith("… (is the engine running?)")
+        assert "FAILED" in lines[3], "the fleet's own line"
+
+
 async def test_only_rows_that_changed_are_drawn_again(monkeypatch):
     async with open_deck() as stage:
         table = stage.app.screen.table

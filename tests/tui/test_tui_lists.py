@@ -12,11 +12,12 @@ from client.access_types import Quota
 from client.errors import PermissionDenied, Unavailable
 from client.fleet_types import Condition, QuarantinedRequest
 from tests.tui.conftest import REST_S, open_deck
-from tui.core import columns, list_pages, router_page
+from tui.core import columns, quota_page, router_page
 from tui.core.lists import Entry
 from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
 from tui.screens.listing import ListScreen
+from tui.widgets.chart import ChartView
 
 CHAT = "accounts/local/deployments/chat"
 
@@ -166,6 +167,62 @@ async def test_a_page_opened_while_nobody_answers_says_so_and_not_that_it_asks()
         assert "asking" not in stage.text
 
 
+async def test_a_page_opened_again_while_nobody_answers_has_the_last_known_rows_with_their_age():
+    async with open_deck() as stage:
+        await stage.press("6")
+        assert "as of" not in stage.text
+        await stage.press("escape")
+        stage.clock.now += timedelta(seconds=30)
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press("6")
+        assert "ci-bot" in stage.text
+        assert "as of 12:00:00, 31s ago" in stage.text
+        assert stage.app.screen.table.stale
+
+
+async def test_the_matrix_opened_again_while_nobody_answers_has_its_columns():
+    async with open_deck() as stage:
+        await stage.press("M")
+        before = [column.title for column in stage.app.screen.table.columns]
+        await stage.press("escape")
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press("M")
+        assert [column.title for column in stage.app.screen.table.columns] == before
+        assert len(stage.app.screen.table.rows) > 0
+
+
+@pytest.mark.parametrize("key", ["enter", "t"])
+async def test_charts_opened_while_nobody_answers_have_what_another_page_knew_of_the_deployment(key):
+    async with open_deck() as stage:
+        stage.clock.now += timedelta(seconds=30)
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press(key)
+        chart = stage.app.screen.query_one("#chart-ttft", ChartView)
+        assert not chart.chart.empty
+        assert (chart.note, chart.stale_age) == ("", "31s")
+
+
+@pytest.mark.parametrize(("key", "told"), [("J", "nothing was changed from here yet"), ("4", "FAILED")])
+async def test_what_needs_no_answer_is_shown_while_nobody_answers(key, told):
+    async with open_deck() as stage:
+        stage.source.fault = Unavailable("gone")
+        await stage.later()
+        await stage.press(key)
+        assert told in stage.text
+        assert "asking" not in stage.text
+
+
+async def test_while_a_filter_is_typed_the_bottom_line_has_the_keys_that_are_no_letters():
+    async with open_deck() as stage:
+        await stage.press("3", "slash")
+        assert stage.text.splitlines()[-1] == " enter keep the filter  esc clear it  f1 help"
+        await stage.press("x", "enter")
+        assert "/ filter" in stage.text.splitlines()[-1]
+
+
 async def test_sorting_goes_round_the_columns_that_are_seen():
     async with open_deck((80, 24)) as stage:
         seen = [column.key for column in stage.app.screen.table.seen_columns]
@@ -179,6 +236,6 @@ async def test_sorting_goes_round_the_columns_that_are_seen():
 def test_the_longest_quota_is_told_whole_where_there_is_room():
     name = "cache-adjusted-prompt-tokens-per-minute"
     row = Entry(name, Quota(name=f"accounts/local/quotas/{name}"))
-    needs = columns.measure(list_pages.QUOTAS.columns, [columns.cells(list_pages.QUOTAS.columns, row)])
-    first = columns.fit(list_pages.QUOTAS.columns, needs, 118)[0]
+    needs = columns.measure(quota_page.QUOTAS.columns, [columns.cells(quota_page.QUOTAS.columns, row)])
+    first = columns.fit(quota_page.QUOTAS.columns, needs, 118)[0]
     assert (first.column.key, first.width) == ("quota", len(name))

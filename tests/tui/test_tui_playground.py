@@ -91,3 +91,13 @@ async def test_what_was_said_is_there_again_after_another_page():
         await stage.press("escape", "2", "A")
         assert "Remember this" in stage.text
         stage.matches("playground-80x24")
+
+
+async def test_while_a_prompt_is_typed_the_bottom_line_has_the_keys_that_are_no_letters():
+    async with open_deck((80, 24)) as stage:
+        await stage.press("A")
+        assert stage.text.splitlines()[-1] == " enter send  esc to the keys  f1 help"
+        await stage.press("escape")
+        assert "o left side" in stage.text.splitlines()[-1]
+        await stage.press("enter")
+        assert stage.text.splitlines()[-1] == " enter send  esc to the keys  f1 help"

@@ -102,3 +102,12 @@ async def test_a_chart_without_data_says_so():
         await stage.press("up")
         assert stage.app.screen.table.cursor.endswith("/base")
         assert "no data yet" in stage.text
+
+
+async def test_a_toast_is_on_the_screen_once_when_a_dialog_opens_over_it():
+    async with open_deck() as stage:
+        stage.app.notify("something has happened")
+        await stage.press("h")
+        assert stage.text.count("something has happened") == 1
+        await stage.press("escape")
+        assert stage.text.count("something has happened") == 1

@@ -24,7 +24,7 @@ from client.fleet_types import (
 from client.http import Transport
 from client.resources import Client
 from client.types import Deployment, Status
-from tui.core import columns, list_pages, lists, units
+from tui.core import columns, list_pages, lists, quota_page, units
 from tui.core.query import View
 from tui.core.snapshot import Picture
 from tui.sources.engine import EngineSource
@@ -150,7 +150,7 @@ SAMPLES = {
     ),
     "users": (list_pages.USERS, lists.users([User(name="accounts/local/users/ada", role="admin", create_time=NOW)])),
     "keys": (list_pages.KEYS, lists.keys([("ada", ApiKey(key_id="k1", prefix="fd_a", create_time=NOW))])),
-    "quotas": (list_pages.QUOTAS, lists.quotas([Quota(name="a/q", value="8", max_value="100", usage=4)])),
+    "quotas": (quota_page.QUOTAS, lists.quotas([Quota(name="a/q", value="8", max_value="100", usage=4)])),
     "audit": (list_pages.AUDIT, lists.audit([AuditLogEntry(id="1", timestamp=NOW, status=Status(code="OK"))])),
 }  # fmt: skip
 
@@ -197,7 +197,17 @@ def test_bytes_are_short(size, text):
 def test_hours_and_money_of_a_quota_keep_their_cents_and_what_is_not_known_is_not_zero(quota_id, usage, cli, dashboard):
     quota = Quota(name=f"accounts/local/quotas/{quota_id}", value="8", usage=usage)
     assert dict(zip(quotas.HEADER, quotas._row(quota), strict=True))["USAGE"] == cli
-    assert shown(list_pages.QUOTAS, lists.quotas([quota])[0])["usage"] == dashboard
+    assert shown(quota_page.QUOTAS, lists.quotas([quota])[0])["usage"] == dashboard
+
+
+def test_a_quota_is_read_digit_by_digit_and_one_that_limits_nothing_is_off():
+    name = "accounts/local/quotas/generated-tokens-per-minute"
+    quota = Quota(name=name, value="2500000", max_value="1000000000", usage=1234567)
+    row = shown(quota_page.QUOTAS, lists.quotas([quota])[0])
+    assert (row["usage"], row["value"], row["max"]) == ("1,234,567", "2,500,000", "1,000,000,000")
+    (off,) = lists.quotas([quota.model_copy(update={"value": "1000000000"})])
+    assert shown(quota_page.QUOTAS, off)["value"] == "off"
+    assert quota_page.QUOTAS.detail(off, NOW)[0] == "off: at its maximum it limits nothing"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +224,9 @@ def test_hours_and_money_of_a_quota_keep_their_cents_and_what_is_not_known_is_no
 )
 def test_a_quota_that_is_used_up_is_marked_and_says_what_that_stops(quota_id, value, usage, share, says):
     (row,) = lists.quotas([Quota(name=f"accounts/local/quotas/{quota_id}", value=value, usage=usage)])
-    assert shown(list_pages.QUOTAS, row)["share"] == share
-    column = next(column for column in list_pages.QUOTAS.columns if column.key == "share")
-    *stops, change = list_pages.QUOTAS.detail(row, NOW)
+    assert shown(quota_page.QUOTAS, row)["share"] == share
+    column = next(column for column in quota_page.QUOTAS.columns if column.key == "share")
+    *stops, change = quota_page.QUOTAS.detail(row, NOW)
     assert (column.tone(row) == "attention", bool(stops)) == (says is not None,) * 2
     assert says is None or says in stops[0]
     assert change == f"change it with: firedeck quota update {quota_id} --value N"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,9 @@ from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, Fl
 from client.types import Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.facts import Facts
+from tui.core.played import Tape
 from tui.core.row import Row
-from tui.core.tape import WHOLE_EVERY, Tape, Writer
+from tui.core.tape import WHOLE_EVERY, Writer
 from tui.sources.recording import Recorder, RecordFile, recorded
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.replay import Reel, ReplaySource, replayed
@@ -63,8 +65,17 @@ def lines(found):
 
 def read(written):
     """The recording of one context alone."""
-    (tape,) = Tape.read(written).values()
+    (tape,) = tapes_of(written).values()
     return tape
+
+
+def tapes_of(written):
+    return Tape.read("".join(written).encode())
+
+
+def frame(tape, second):
+    """Where the frame of this second is."""
+    return tape.position(START + timedelta(seconds=second))
 
 
 def by_name(snapshot):
@@ -75,15 +86,49 @@ def test_every_frame_comes_back_as_it_was_whatever_changed_between():
     found = snapshots(3 * WHOLE_EVERY)
     tape = read(lines(found))
     for index, snapshot in enumerate(found):
-        again = tape.snapshot(index)
+        again = tape.snapshot(frame(tape, index))
         assert (again.time, by_name(again)) == (snapshot.time, by_name(snapshot))
+
+
+def test_frames_may_be_looked_at_in_any_order():
+    found = snapshots(3 * WHOLE_EVERY)
+    tape = read(lines(found))
+    for index in random.Random(3).choices(range(len(found)), k=60):
+        assert by_name(tape.snapshot(frame(tape, index))) == by_name(found[index])
+
+
+def test_of_a_long_recording_only_what_is_looked_at_is_read(monkeypatch):
+    written = lines(snapshots(20 * WHOLE_EVERY))
+    looked = []
+    monkeypatch.setattr("tui.core.played._record", lambda line: looked.append(line) or json.loads(line))
+    tape = read(written)
+    assert len(looked) == 2, "the head, and what follows it"
+    tape.snapshot(frame(tape, 19.5 * WHOLE_EVERY))
+    assert len(looked) <= 3 + WHOLE_EVERY
+
+
+def test_a_history_of_hours_has_a_value_for_each_of_its_steps():
+    still = snapshots(1)[0].deployments[0]
+    found = [
+        snapshot.model_copy(
+            update={"deployments": [still.model_copy(update={"stats": DeploymentStats(window_s=60, queue=n)})]}
+        )
+        for n, snapshot in enumerate(snapshots(3000))
+    ]
+    tape = read(lines(found))
+    history = tape.history(still.deployment.name, frame(tape, 2999), 2880)
+    assert history.step_s == 4
+    queue = history.series["queue"]
+    assert None not in queue
+    assert max(abs(value - (2999 - 4 * (719 - slot))) for slot, value in enumerate(queue)) <= 2
 
 
 def test_an_instant_shows_the_picture_that_was_the_newest_then():
     tape = read(lines(snapshots(10)))
-    assert tape.index(START + timedelta(seconds=3.9)) == 3
-    assert tape.index(START - timedelta(days=1)) == 0
-    assert tape.index(START + timedelta(days=1)) == 9
+    for moment, second in (
+        (START + timedelta(seconds=3.9), 3), (START - timedelta(days=1), 0), (START + timedelta(days=1), 9),
+    ):  # fmt: skip
+        assert tape.time(tape.position(moment)) == START + timedelta(seconds=second)
 
 
 def test_what_does_not_change_is_written_once_between_whole_pictures():
@@ -96,7 +141,7 @@ def test_what_does_not_change_is_written_once_between_whole_pictures():
 def test_a_torn_last_line_is_left_out():
     written = lines(snapshots(5))
     tape = read([*written[:-1], written[-1][:40]])
-    assert len(tape.frames) == 4
+    assert tape.last == START + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +158,8 @@ def test_what_is_no_recording_is_refused_with_a_remedy(tmp_path, text):
 def test_what_a_source_did_not_send_is_not_known_in_its_recording_either():
     bare = DeploymentStatus(deployment=Deployment(name="accounts/a/deployments/x"), stats=DeploymentStats(window_s=60))
     snapshot = snapshots(1)[0].model_copy(update={"deployments": [bare]})
-    (again,) = read(lines([snapshot])).snapshot(0).deployments
+    tape = read(lines([snapshot]))
+    (again,) = tape.snapshot(frame(tape, 0)).deployments
     assert Row(again).queue is None
     assert Row(again).told("queue", str) == units.NOT_EXPOSED
 
@@ -122,7 +168,7 @@ async def test_a_recording_of_what_is_not_exposed_says_so_again(tmp_path):
     source = RehearsalSource(clock=Clock())
     source.facts = Facts("Fireworks", hidden=frozenset({"tps"}))
     await recorded({"": source}, tmp_path / "tape")[""].close()
-    head = (tmp_path / "tape").read_text().splitlines()
+    head = (tmp_path / "tape").read_text().splitlines(keepends=True)
     frames = lines(snapshots(1))
     assert read([*head, *frames[1:]]).hidden == {"tps"}
 
@@ -131,7 +177,7 @@ def test_a_history_has_the_recorded_values_and_gaps_before_them():
     found = snapshots(20)
     tape = read(lines(found))
     name = "accounts/a/deployments/d0"
-    history = tape.history(name, 19, 60)
+    history = tape.history(name, frame(tape, 19), 60)
     rps = history.series["requests_per_second"]
     assert len(rps) == len(history.times) == 60
     assert rps[:40] == [None] * 40
@@ -294,27 +340,31 @@ async def test_two_contexts_are_recorded_into_one_file_and_each_is_shown_again_a
     again = replayed(file)
     assert {name: one.context.name for name, one in again.items()} == {"eu": "eu", "us": "us"}
     for name, source in again.items():
-        assert by_name(source.tape.snapshot(0)) == by_name(shown[name][0])
-        assert {e.deployment for e in source.tape.events}, name
-    assert by_name(again["eu"].tape.snapshot(2)) != by_name(again["us"].tape.snapshot(2))
+        tape = source.tape
+        assert by_name(tape.snapshot(tape.position(tape.first))) == by_name(shown[name][0])
+        assert {e.deployment for e in tape.events(tape.last)}, name
+    ends = [by_name(one.tape.snapshot(one.tape.position(one.tape.last))) for one in again.values()]
+    assert ends[0] != ends[1]
 
 
 def test_engines_whose_clocks_differ_are_laid_beside_each_other_by_the_recorders_clock():
     found = snapshots(20)
-    tapes = Tape.read(together(eu=found, us=shifted(found, -3600)))
+    tapes = tapes_of(together(eu=found, us=shifted(found, -3600)))
     reel = Reel.of(tapes.values(), Ticks())
     assert (reel.end - reel.start).total_seconds() == 19, "not an hour"
     sources = [ReplaySource(tape, reel) for tape in tapes.values()]
     reel.wind(7)
-    assert [source.index for source in sources] == [7, 7]
+    shown = [source.tape.time(source.position) - source.tape.first for source in sources]
+    assert shown == [timedelta(seconds=7)] * 2
     sources[1].wind(5)
-    assert [source.index for source in sources] == [12, 12], "there is one time"
+    shown = [source.tape.time(source.position) - source.tape.first for source in sources]
+    assert shown == [timedelta(seconds=12)] * 2, "there is one time"
 
 
 async def test_a_context_that_was_silent_shows_no_picture_until_it_was_heard_of_again():
     ticks, found = Ticks(), snapshots(60)
     gap = [one if n < 10 or n >= 40 else None for n, one in enumerate(found)]
-    tapes = Tape.read(together(eu=found, us=gap))
+    tapes = tapes_of(together(eu=found, us=gap))
     reel = Reel.of(tapes.values(), ticks)
     pictures = ReplaySource(tapes["us"], reel).watch()
     assert (await anext(pictures)).time == START
@@ -335,7 +385,7 @@ async def test_a_context_that_was_silent_shows_no_picture_until_it_was_heard_of_
 async def test_before_a_context_was_first_heard_of_nothing_is_made_up():
     found = snapshots(30)
     late = [None] * 20 + found[20:]
-    tapes = Tape.read(together(eu=found, us=late))
+    tapes = tapes_of(together(eu=found, us=late))
     source = ReplaySource(tapes["us"], Reel.of(tapes.values(), Ticks()))
     for asked in (source.snapshot(), source.history("accounts/a/deployments/d0", 60)):
         with pytest.raises(Unavailable, match="nothing had been recorded of us by then"):
@@ -345,12 +395,13 @@ async def test_before_a_context_was_first_heard_of_nothing_is_made_up():
 
 
 def test_a_context_that_never_answered_is_in_the_recording_without_a_picture():
-    tapes = Tape.read(together(eu=snapshots(3), us=[]))
-    assert (len(tapes["eu"].frames), tapes["us"].frames) == (3, [])
+    tapes = tapes_of(together(eu=snapshots(3), us=[]))
+    assert tapes["eu"].last == START + timedelta(seconds=2)
+    assert tapes["us"].first is None
     with pytest.raises(InvalidArgument):
-        Tape.read(together(eu=[], us=[]))
+        tapes_of(together(eu=[], us=[]))
 
 
 def test_a_recording_of_the_first_version_is_still_read():
     old = [line.replace('"tape":2', '"tape":1') for line in lines(snapshots(3))]
-    assert len(read(old).frames) == 3
+    assert read(old).last == START + timedelta(seconds=2)

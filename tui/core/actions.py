@@ -55,7 +55,7 @@ class Action:
 
 
 SHOWN = {
-    "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "↵", "up": "↑", "down": "↓",
+    "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "enter", "up": "↑", "down": "↓",
     "pageup": "pgup", "pagedown": "pgdn", "full_stop": ".", "comma": ",", "semicolon": ";", "minus": "-", "plus": "+",
     "asterisk": "*", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "left_square_bracket": "[",
     "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "dollar_sign": "$", "space": "space",
@@ -212,6 +212,18 @@ def footer_fit(place: Place, width: int, *, locked: bool, table: Sequence[Action
             kept.append(action)
             left -= _cells(action)
     return tuple(a for a in shown if a in kept)
+
+
+def typed_keys(place: Place, table: Sequence[Action] = ACTIONS) -> tuple[tuple[str, str], ...]:
+    """The hints while an input has the focus, as keys and labels: `place` is the page that it is on."""
+    enter, leave = ("send", "to the keys") if place == "playground" else ("keep the filter", "clear it")
+    free = [key for action in table if action.name == "help" for key in action.keys if not _types(key)]
+    return (SHOWN["enter"], enter), (SHOWN["escape"], leave), *((key, "help") for key in free[:1])
+
+
+def _types(key: str) -> bool:
+    """Whether an input takes it for itself: signs and letters, and what moves in it."""
+    return len(key) == 1 or key in SHOWN
 
 
 def _cells(hint: Action) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from client.access_types import GPU_HOURS, SPEND, ApiKey, AuditLogEntry, Quota, User
+from client.access_types import ApiKey, AuditLogEntry, User
 from client.fleet_types import Event, NodeView, QuarantinedRequest
 from tui.core import units
 from tui.core.columns import Column
@@ -43,14 +43,6 @@ def _threads(row: Entry[NodeView]) -> float:
 
 def _hourly(row: Entry[NodeView]) -> float | None:
     return row.what.price_per_hour
-
-
-def _most(row: Entry[Quota]) -> float | None:
-    return _float(row.what.max_value)
-
-
-def _float(text: str | None) -> float | None:
-    return None if text is None else float(text)
 
 
 def _instant(moment: datetime | None) -> float | None:
@@ -104,39 +96,6 @@ def _warns(row: Entry[Event]) -> Tone | None:
 def _refused(row: Entry[AuditLogEntry]) -> Tone | None:
     status = row.what.status
     return None if status is None or status.code == "OK" else "attention"
-
-
-def _used_up(quota: Quota) -> bool:
-    return quota.usage is not None and quota.value is not None and quota.usage >= float(quota.value)
-
-
-def _quota_share(row: Entry[Quota]) -> float | None:
-    usage, limit = row.what.usage, _float(row.what.value)
-    return None if usage is None or limit is None else usage / limit if limit else 1.0
-
-
-def _quota_bar(row: Entry[Quota]) -> str:
-    share = _quota_share(row)
-    mark = "▲ " if _used_up(row.what) else ""
-    return f"{units.bar(share, 10)} {mark}{units.percent(share):>4}"
-
-
-def _quota_tone(row: Entry[Quota]) -> Tone | None:
-    return "attention" if _used_up(row.what) else None
-
-
-_AT_THE_LIMIT = {
-    SPEND: "every inference request is answered with 402, and no replica is added, until next month (UTC)",
-    GPU_HOURS: "requests to deployments with accelerators are answered with 429, and no replica is added to them, "
-    "until next month (UTC)",
-}
-
-
-def _quota_detail(row: Entry[Quota]) -> tuple[str, ...]:
-    """What it means that it is used up, and how it is changed."""
-    change = f"change it with: firedeck quota update {row.what.id} --value N"
-    stops = _AT_THE_LIMIT.get(row.what.id, "what needs more of it is refused")
-    return (f"used up: {stops}", change) if _used_up(row.what) else (change,)
 
 
 def _key_detail(row: Entry[tuple[str, ApiKey]]) -> tuple[str, ...]:
@@ -231,17 +190,6 @@ KEYS: Listing[tuple[str, ApiKey]] = Listing(
         Column("id", "KEY ID", lambda r: r.what[1].key_id, 2, 8, 24, "left"),
     ),
     "no keys", lambda r, now: _key_detail(r), 10.0,
-)  # fmt: skip
-QUOTAS: Listing[Quota] = Listing(
-    "quotas", "quotas",
-    (
-        Column("quota", "QUOTA", lambda r: r.what.id, 0, 10, 40, "left"),
-        Column("usage", "USAGE", lambda r: r.what.used or units.UNKNOWN, 0, 6, value=lambda r: r.what.usage),
-        Column("value", "LIMIT", lambda r: r.what.value or units.UNKNOWN, 0, 6, value=lambda r: _float(r.what.value)),
-        Column("share", "USED", _quota_bar, 1, 15, tone=_quota_tone, value=_quota_share, unit="share"),
-        Column("max", "MAXIMUM", lambda r: r.what.max_value or units.UNKNOWN, 2, 7, value=_most),
-    ),
-    "no quotas", lambda r, now: _quota_detail(r), 10.0,
 )  # fmt: skip
 AUDIT: Listing[AuditLogEntry] = Listing(
     "audit", "audit log",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
@@ -28,6 +28,17 @@ class Entry(Generic[T]):
     deployment: str = ""
     replicas: int = 0  # of nodes: how many stand there
     note: str = ""  # of nodes: what would fit on all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last one that a page has had, for when it is opened again and nobody answers. `total`: how many rows the
+    source has, where it says so; `besides`: what a page knows beside its rows."""
+
+    entries: tuple[Entry[Any], ...]
+    at: datetime
+    total: int | None = None
+    besides: Any = None
 
 
 @dataclass(frozen=True, slots=True)

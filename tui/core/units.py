@@ -17,8 +17,8 @@ NOTHING_KNOWN = (UNKNOWN, NOT_EXPOSED)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 # One ASCII character for each sign that we draw (`--ascii`): same width, so that nothing moves.
-_SIGNS = "–—·…→●◌◐▲▼✖⊘↵○◆✔█░▌│─┤├┬┴└┘┌┐┼▏▁▂▃▄▅▆▇⚠↑↓━■▖▗▘▝▀▐▙▟▛▜▚▞"
-_PLAIN = "--.~>*o%^vX/<o#+#.||-+++++++++|__--==#!^v-#############"
+_SIGNS = "–—·…→●◌◐▲▼✖⊘○◆✔█░▌│─┤├┬┴└┘┌┐┼▏▁▂▃▄▅▆▇⚠↑↓━■▖▗▘▝▀▐▙▟▛▜▚▞"
+_PLAIN = "--.~>*o%^vX/o#+#.||-+++++++++|__--==#!^v-#############"
 _ASCII = str.maketrans(_SIGNS, _PLAIN)
 
 
@@ -50,6 +50,12 @@ def exact(value: float) -> str:
     """All digits of a number that is read back, without an exponent: `0.8`, `3`, `1234567`, `0.00001`."""
     text = format(Decimal(repr(value)), "f")
     return text.removesuffix(".0")
+
+
+def grouped(number: str | None) -> str:
+    """A number to read digit by digit: `1,000,000,000`, `1,234.50`."""
+    whole, point, rest = (number or "").partition(".")
+    return f"{int(whole):,}{point}{rest}" if number else UNKNOWN
 
 
 def money(value: float | None) -> str:

@@ -19,7 +19,7 @@ from tui.core import cost, plan
 from tui.core.form import Problem
 from tui.core.placed import context_of, short
 from tui.core.plan import Plan, Verb
-from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED
+from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED, addressed
 from tui.widgets.line_input import LineInput, NameInput
 from tui.widgets.paint import Piece, Text, tone
 
@@ -38,6 +38,8 @@ class BulkDialog(ModalScreen[bool]):
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="bulk.cancel", tooltip="Change nothing"),
         Binding("f1", "app.help", show=False, id="bulk.help", tooltip="What the field is"),
+        Binding("pageup", "scroll_plans(-1)", show=False, id="bulk.up", tooltip="Scroll the plans up"),
+        Binding("pagedown", "scroll_plans(1)", show=False, id="bulk.down", tooltip="Scroll the plans down"),
     ]
     AUTO_FOCUS = "#replica_count, #cancel"
 
@@ -148,12 +150,25 @@ class BulkDialog(ModalScreen[bool]):
         lines: list[list[Piece]] = []
         for planned, _ in found:
             lines += _lines(planned, self._refused(planned))
-        lines += [[""], [("COST ", tone("head", bold=True)), price]]
+        lines += [[""], [("COST ", tone("head", bold=True)), price], *self._commands()]
         self.query_one("#plans", Text).show(*lines)
         self.query_one("#verdict", Text).show([self._verdict()])
         typed = [box.value for box in self.query(".-name").results(Input)]
         named = typed == self._prod_names()
         self.query_one("#confirm", Button).disabled = not named or self._asking or not self._sendable()
+
+    def _commands(self) -> list[list[Piece]]:
+        """What would do the same to those that can be sent."""
+        found = [addressed(self.deck, planned.command, planned.context) for planned, _ in self._sendable()]
+        head: list[list[Piece]] = [[""], [("THE SAME AS COMMANDS", tone("head", bold=True))]]
+        return head + [[("$ ", tone("dim")), command] for command in found] if found else []
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        """On to the button, once it works."""
+        confirm = self.query_one("#confirm", Button)
+        if not confirm.disabled:
+            confirm.focus()
 
     @property
     def _asking(self) -> bool:
@@ -168,6 +183,10 @@ class BulkDialog(ModalScreen[bool]):
             return f"○ {UNASKED}"
         refused = sum(problem is not None for problem in self._refusals.values())
         return f"✖ the server refuses {refused} of {len(self._seen)}" if refused else "✔ the server would accept this"
+
+    def action_scroll_plans(self, direction: int) -> None:
+        content = self.query_one("#content", VerticalScroll)
+        content.scroll_relative(y=direction * max(1, content.size.height - 1), animate=False)
 
     @on(Button.Pressed, "#confirm")
     def _confirm(self) -> None:

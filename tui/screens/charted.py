@@ -130,6 +130,8 @@ class ChartedPage(Page):
         if curves.unlike and curves.unlike != known.unlike:
             self.notify(f"nothing to compare with: {curves.unlike}", severity="warning", markup=False)
         self._curves = curves
+        if curves.deployment is not None and curves.history is not None:
+            self.deck.keep_curves(curves)
         if curves.window != self.window:
             self.ask_anew()
 
@@ -161,9 +163,9 @@ class ChartedPage(Page):
 
     def draw_charts(self) -> None:
         """The target's own curves or none: never those of the deployment that was chosen before."""
-        name = self.target_name
-        curves = self._curves if self._curves.deployment == name else Curves(name)
-        stale_age = self.part.stale_age(self.deck.clock())
+        name, now = self.target_name, self.deck.clock()
+        curves, at = self._known()
+        stale_age = self.part.stale_age(now) and (units.since(at, now) if at is not None else self.part.stale_age(now))
         note = curves.note if name is not None else "no deployment is chosen"
         if curves.history is None:
             note = note or ("asking" if self.part.link.lost_at is None else "not known: no connection")
@@ -175,13 +177,22 @@ class ChartedPage(Page):
                 view.show(self.chart_of(kind, live=not stale_age, marks=drawn.marks), note, stale_age)
                 self._drawn = drawn
 
+    def _known(self) -> tuple[Curves, datetime | None]:
+        """The target's curves; while nobody answers those that another page has had, and since when they are known."""
+        name = self.target_name
+        if self._curves.deployment == name:
+            return self._curves, None
+        if name is None or self.part.link.lost_at is None:
+            return Curves(name), None
+        return self.deck.curves.get(name, (Curves(name), None))
+
     def marks(self) -> tuple[Mark, ...]:
         """What happened to the target, for the axis."""
         return incident.marks(incident.moments(self.target_name or "", self.events, (), self.deck.inbox, None, {}))
 
     def chart_of(self, kind: ChartKind, *, live: bool, marks: tuple[Mark, ...] | None = None) -> Chart:
         """One chart of the target, as the window has it; an empty one while its curves have not come."""
-        curves = self._curves if self._curves.deployment == self.target_name else Curves()
+        curves, _ = self._known()
         chart = series.chart(
             kind, curves.history, self.span_s, live=live, back_s=curves.window.back_s,
             marks=self.marks() if marks is None else marks, compared=curves.compared,

@@ -54,6 +54,16 @@ class CostsScreen(ListScreen):
             return await source.usage(start, end, by)
         return await source.token_usage(start, end, by)
 
+    @property
+    def keeps(self) -> bool:
+        return self.by == DEPLOYMENT
+
+    def besides(self) -> Books:
+        return self._books
+
+    def take_besides(self, kept: Books) -> None:
+        self._books = kept
+
     def counted(self, count: int, now: datetime) -> str:
         if self._by_time:
             return f"time of replicas and tokens of requests by {self.by}"

@@ -28,7 +28,7 @@ from tui.core.placed import context_of
 from tui.core.plan import Change, Plan, Verb
 from tui.sources.base import FleetSource
 from tui.widgets.paint import Text, tone
-from tui.widgets.plan_view import PlanView
+from tui.widgets.plan_view import PlanView, label_of
 
 if TYPE_CHECKING:
     from tui.app import Deck
@@ -154,7 +154,7 @@ class PlanDialog(ModalScreen[bool]):
         """Show the plan as the form stands; the button works only when it can be sent."""
         planned = self.planned()
         problems = (*self.problems(planned), *((self.problem,) if self.problem else ()))
-        shown = self._dated(self._addressed(planned))
+        shown = self._dated(replace(planned, command=addressed(self.deck, planned.command, self.context)))
         self.query_one(PlanView).show_plan(shown, self.filled_in(planned), self.cost(planned))
         self.query_one("#verdict", Text).show([self._verdict(planned)])
         unasked = self.asks_first and self.verdict is None
@@ -164,13 +164,6 @@ class PlanDialog(ModalScreen[bool]):
             control.set_class(control.id in marked, "-wrong")
         self.query_one("#error", Text).show(*_problem_lines(problems))
         return planned
-
-    def _addressed(self, planned: Plan) -> Plan:
-        """Of several contexts the command says which engine it is for."""
-        if not self.context:
-            return planned
-        url = shlex.quote(self.deck.fleets.context(self.context).base_url)
-        return replace(planned, command=f"{planned.command} --base-url {url}")
 
     def _dated(self, planned: Plan) -> Plan:
         """While nobody answers, whom it touches is what was so when somebody last did."""
@@ -275,8 +268,11 @@ class PlanDialog(ModalScreen[bool]):
         self.review()
 
 
+def addressed(deck: Deck, command: str, context: str) -> str:
+    """Of several contexts the command says which engine it is for."""
+    return f"{command} --base-url {shlex.quote(deck.fleets.context(context).base_url)}" if context else command
+
+
 def _problem_lines(problems: tuple[Problem, ...]) -> list[list[tuple[str, str]]]:
-    return [
-        [("✖ ", tone("failed", bold=True)), (f"{p.field.replace('_', ' ')}: " if p.field else "", "bold"), (p.text, "")]
-        for p in problems
-    ]
+    named = [(f"{label_of(p.field.replace('_', ' '))}: " if p.field else "", p.text) for p in problems]
+    return [[("✖ ", tone("failed", bold=True)), (name, "bold"), (text, "")] for name, text in named]

@@ -15,7 +15,7 @@ from client.errors import FiredeckError
 from client.listing import Listed
 from tui.core import keys, lists, query, units
 from tui.core.actions import Place
-from tui.core.lists import Entry
+from tui.core.lists import Answer, Entry
 from tui.core.query import View
 from tui.keymap import bindings
 from tui.screens.columns import ColumnsDialog
@@ -46,6 +46,8 @@ class ListScreen(Page):
         self._asking = False
         self._note = ""
         self._reads = False
+        self._page = page
+        self._renewed = False  # what is shown has been answered since the page was opened
         self._of: str | None = None  # the context that the rows are of
         self._total: int | None = None  # where the source has said how many there are besides
 
@@ -89,7 +91,8 @@ class ListScreen(Page):
 
     def draw(self) -> None:
         if self._of != self.context:  # another one's rows are not shown for its own
-            self._of, self.entries, self._asked_at, self._answered_at, self._note = self.context, None, None, None, ""
+            self._of, self._asked_at, self._note = self.context, None, ""
+            self._show_kept(self.deck.answers.get(self.kept_as))
         now = self.deck.clock()
         view = self.view
         self.table.show_columns(query.chosen(view, self.side.listing.columns))
@@ -98,9 +101,32 @@ class ListScreen(Page):
         self.query_one("#summary", Text).show(self._summary(len(rows), now))
         self._draw_detail()
 
+    def _show_kept(self, kept: Answer | None) -> None:
+        """What was answered when the page was open before, until there is news."""
+        self._renewed, self._total = False, kept.total if kept else None
+        self.entries, self._answered_at = (kept.entries, kept.at) if kept else (None, None)
+        if kept is not None:
+            self.take_besides(kept.besides)
+
+    @property
+    def kept_as(self) -> tuple[str, str]:
+        """What the answers are about: the page, and of several contexts the one."""
+        return self._page, self.context
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the rows are those that the page begins with."""
+        return not self._reads
+
+    def besides(self) -> Any:
+        """What the page knows beside its rows."""
+
+    def take_besides(self, kept: Any) -> None:
+        """That again, of an answer which was kept."""
+
     def _age(self, now: datetime) -> str:
-        """How old the rows are, once they are not renewed any more; else nothing."""
-        if self.picture.link.lost_at is None and not self._note:
+        """How old the rows are, until they are renewed and once they are not any more; else nothing."""
+        if self.side.local is not None or (self._renewed and self.picture.link.lost_at is None and not self._note):
             return ""
         return units.since(self._answered_at, now) if self._answered_at else ""
 
@@ -161,9 +187,17 @@ class ListScreen(Page):
     def ask_details(self) -> None:
         now, every = self.deck.clock(), self.side.listing.every_s
         due = self._asked_at is None or (now - self._asked_at).total_seconds() >= every
-        if due and not self._asking and self.picture.snapshot is not None and self.picture.link.lost_at is None:
+        if due and not self._asking and self._answerable:
             self._asking, self._asked_at = True, now
             self.run_worker(self._ask(), group="details", exit_on_error=True)
+
+    @property
+    def _answerable(self) -> bool:
+        """Somebody is there to be asked, or nobody need be: of what this machine or the picture has."""
+        if self.side.local is not None:
+            return True
+        reached = self.picture.link.lost_at is None or not self.side.listing.every_s
+        return reached and self.picture.snapshot is not None
 
     async def ask_rows(self) -> Sequence[Entry[Any]]:
         ask = self.side.ask_all if self._reads and self.side.ask_all else self.side.ask
@@ -194,10 +228,18 @@ class ListScreen(Page):
             self.ask_anew()
             return
         if not note:
-            self.entries, self._answered_at = tuple(entries), self.deck.clock()
-            self._total = entries.total_size if isinstance(entries, Listed) else None
+            self._take(tuple(entries), entries.total_size if isinstance(entries, Listed) else None)
         self._note = note
         self.draw()
+
+    def _take(self, entries: tuple[Entry[Any], ...], total: int | None) -> None:
+        """An answer. What is made of the picture is as old as that is."""
+        of_picture = self.side.local is None and not self.side.listing.every_s
+        at = self.picture.received_at if of_picture else None
+        self.entries, self._total, self._answered_at = entries, total, at or self.deck.clock()
+        self._renewed = True
+        if self.keeps:
+            self.deck.answers[self.kept_as] = Answer(entries, self._answered_at, total, self.besides())
 
     # What the user does.
 

@@ -38,9 +38,16 @@ class MatrixScreen(ListScreen):
         if context != self.context:  # its columns would be another's
             return ()
         adapters = matrix_page.placed(self.picture, loaded)
-        self._deployments = matrix_page.takers(self.picture, adapters)
-        self.side = replace(self.side, listing=matrix_page.listing(self._deployments))
+        self.take_besides(matrix_page.takers(self.picture, adapters))
         return matrix_page.rows(models, adapters, asked, seconds, self._deployments)
+
+    def besides(self) -> tuple[Deployment, ...]:
+        return self._deployments
+
+    def take_besides(self, kept: tuple[Deployment, ...]) -> None:
+        """The columns are theirs."""
+        self._deployments = kept
+        self.side = replace(self.side, listing=matrix_page.listing(kept))
 
     async def _asked(self, source: FleetSource, now: datetime) -> tuple[list[TokenRow], float]:
         """What was asked of each adapter lately, and in how many seconds; in none where nobody counts that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from textual import events, on
 from textual.screen import Screen
 
 from tui.core.actions import Place
@@ -73,6 +74,13 @@ class Page(Screen[None]):
         self.watch(self.app, "picture", self._on_picture)
         self.watch(self.app, "locked", self.tick)
         self.set_interval(TICK_S, self.tick)
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _keys_changed(self) -> None:
+        """An input takes the letters for itself."""
+        if self.is_visible:
+            self.query_one(KeyBar).show_keys(locked=self.deck.is_locked(self.context))
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.tick)

@@ -65,6 +65,16 @@ class TimelineScreen(ListScreen, ChartedPage):
     def context(self) -> str:
         return context_of(self.deployment)
 
+    @property
+    def kept_as(self) -> tuple[str, str]:
+        return "timeline", self.deployment
+
+    def besides(self) -> tuple[Moment, ...]:
+        return self.moments
+
+    def take_besides(self, kept: tuple[Moment, ...]) -> None:
+        self.moments = kept
+
     def counted(self, count: int, now: datetime) -> str:
         return f"{short(self.deployment)}: {count} moments"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from client.errors import FailedPrecondition, InvalidArgument, NotFound, Unavail
 from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.types import Account, Deployment
 from tui.core.facts import CHANGES, Facts
-from tui.core.tape import Tape
+from tui.core.played import Tape
 from tui.sources.base import FleetSource
 
 TICK_S = 1.0
@@ -34,10 +35,11 @@ def replayed(path: Path) -> dict[str, FleetSource]:
     """The contexts of this recording by their names, one alone by an empty one. Raises InvalidArgument where it is no
     recording."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            tapes = Tape.read(file)
-    except OSError as error:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+    except (OSError, ValueError) as error:
         raise InvalidArgument(f"{path} cannot be read: {error}", hint="name a file made with --record") from None
+    tapes = Tape.read(data)
     reel = Reel.of(tapes.values())
     return {name: cast(FleetSource, ReplaySource(tape, reel)) for name, tape in tapes.items()}
 
@@ -54,7 +56,7 @@ class Reel:
     @classmethod
     def of(cls, tapes: Iterable[Tape], clock: Callable[[], float] = time.monotonic) -> Reel:
         """As long as all of them together."""
-        moments = [moment + tape.skew for tape in tapes if tape.times for moment in (tape.times[0], tape.times[-1])]
+        moments = [moment + tape.skew for tape in tapes for moment in (tape.first, tape.last) if moment is not None]
         return cls(min(moments), max(moments), clock)
 
     def moved(self) -> asyncio.Event:
@@ -114,21 +116,22 @@ class ReplaySource:
 
     @property
     def _begun(self) -> bool:
-        return bool(self.tape.times) and self._at >= self.tape.times[0]
+        return self.tape.first is not None and self._at >= self.tape.first
 
     @property
-    def index(self) -> int:
-        return self.tape.index(self._at)
+    def position(self) -> int:
+        """Of the frame that is shown."""
+        return self.tape.position(self._at)
 
     def _silent(self) -> bool:
         """The context has not been heard of for longer than it is when it lives."""
-        return self._at - self.tape.times[self.index] > self.facts.stale_after
+        return self._at - self.tape.time(self.position) > self.facts.stale_after
 
     def _known(self) -> int:
         """The frame of now. Raises Unavailable before the first one."""
         if not self._begun:
             raise Unavailable(f"nothing had been recorded of {self.context.name} by then", hint="wind the recording")
-        return self.index
+        return self.position
 
     async def snapshot(self) -> FleetSnapshot:
         return self.tape.snapshot(self._known())
@@ -140,7 +143,7 @@ class ReplaySource:
         jumped = True
         while True:
             if self._begun and (jumped or self._reel.paused or not self._silent()):
-                yield self.tape.snapshot(self.index)
+                yield self.tape.snapshot(self.position)
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._moved.wait()
@@ -148,14 +151,14 @@ class ReplaySource:
             self._moved.clear()
 
     async def history(self, deployment: str, seconds: int) -> History:
-        return self.tape.history(deployment, self._known(), seconds)
+        return await asyncio.to_thread(self.tape.history, deployment, self._known(), seconds)
 
     async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
-        found = [e for e in self.tape.events if e.time <= self._at and deployment in (None, e.deployment)]
+        found = [event for event in self.tape.events(self._at) if deployment in (None, event.deployment)]
         return found[-limit:]
 
     async def nodes(self) -> list[NodeView]:
-        return self.tape.nodes_at(self.index)
+        return self.tape.nodes_at(self.position) if self._begun else []
 
     async def alerts(self) -> AlertPage:
         """Those of now, in its own time; rules are not recorded."""

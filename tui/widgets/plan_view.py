@@ -11,9 +11,15 @@ BEFORE_CELLS = 14
 _NAMES = {
     "min replica count": "min replicas", "max replica count": "max replicas", "scale up window": "scale-up window",
     "scale down window": "scale-down window", "scale to zero window": "to-zero window", "load targets": "load target",
-    "cold policy": "when at zero",
+    "cold policy": "when at zero", "base model": "model", "deployment id": "id",
+    "load target value": "target a replica",
 }  # fmt: skip
 FIELD_CELLS = max(map(len, _NAMES.values())) + 1
+
+
+def label_of(field: str) -> str:
+    """What the forms call it."""
+    return _NAMES.get(field, field)
 
 
 class PlanView(Text):
@@ -35,7 +41,7 @@ class PlanView(Text):
 
 
 def _change(change: Change, colour: str) -> list[Piece]:
-    label = _NAMES.get(change.field, change.field)
+    label = label_of(change.field)
     if not change.before:
         field = units.fitted(label, FIELD_CELLS - 1) + " "  # else the text would stand close to it
         return [field, (change.after, tone(colour, bold=colour != "dim"))]

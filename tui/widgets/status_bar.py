@@ -137,9 +137,11 @@ class Banner(Text):
     def show_troubles(self, parts: Mapping[str, tuple[str, Picture]], now: datetime) -> None:
         """`parts`: accounts and pictures by the contexts' names, one alone by an empty one."""
         lines: list[str] = []
+        width = self.size.width or self.app.size.width  # none yet before it is shown the first time
         for name, (account, picture) in parts.items():
-            told = _lost(name, picture, now)
-            lines += told if len(parts) == 1 else [" · ".join(line.strip() for line in told)] if told else []
+            told = _lost(name, picture, now, width)
+            one = _hinted(" · ".join(line.strip() for line in told), width - 1)
+            lines += told if len(parts) == 1 or not told else [f" {one}"]
             if picture.suspended:
                 where = f"{name}: " if name else ""
                 lines.append(f" ✖ {where}ACCOUNT {account} SUSPENDED: {explain.suspension(picture.suspended)}")
@@ -150,7 +152,8 @@ class Banner(Text):
             self.show(*([line] for line in lines))
 
 
-def _lost(name: str, picture: Picture, now: datetime) -> tuple[str, ...]:
+def _lost(name: str, picture: Picture, now: datetime, width: int) -> tuple[str, ...]:
+    """Two lines at most: since when and what is done about it, and why."""
     link = picture.link
     if link.lost_at is None:
         return ()
@@ -159,4 +162,15 @@ def _lost(name: str, picture: Picture, now: datetime) -> tuple[str, ...]:
     kept = "showing the last picture" if picture.snapshot is not None else "nothing was received yet"
     since = f"since {units.clock(link.lost_at)}, {units.since(link.lost_at, now)} ago"
     where = f"{name}: " if name else ""
-    return f" ✖ {where}CONNECTION LOST {since} · {again} · {kept}", f"   {link.reason}"
+    short = f" ✖ {where}CONNECTION LOST {since} · {again}"
+    whole = f"{short} · {kept}"
+    return whole if units.width(whole) <= width else short, f"   {_hinted(link.reason, width - 3)}"
+
+
+def _hinted(reason: str, width: int) -> str:
+    """In one line: what is in brackets at its end, which says what to do, stays longest."""
+    text, bracket, hint = reason.rpartition(" (")
+    room = width - units.width(bracket + hint)
+    if units.width(reason) <= width or not text or room < 1:
+        return units.shorten(reason, width)
+    return units.shorten(text, room) + bracket + hint
