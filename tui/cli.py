@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from client import collector
 from client.cli import exits
 from client.cli.examples import epilog
 from client.errors import FiredeckError, InvalidArgument, PermissionDenied, Unauthenticated
@@ -111,7 +112,8 @@ def _has_screen() -> bool:
 
 
 def _run(source: FleetSource, settings: Config, *, readonly: bool, page: str | None, symbols: Symbols | None) -> None:
-    from tui.app import Deck  # Textual: not needed for --once and --json
+    with collector.paused():
+        from tui.app import Deck  # Textual: not needed for --once and --json
 
     deck = Deck(
         source,

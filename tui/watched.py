@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tui.screens.charted import Curves
 
 CURVES = 8  # deployments
+SETTLED_S = 2.0
 
 
 class Watched(Sparing, inherit_bindings=False):
@@ -111,7 +112,7 @@ class Watched(Sparing, inherit_bindings=False):
         self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
         self.picture = picture
         if before.snapshot is None and not self.is_headless:  # in a process of its own
-            self.call_after_refresh(collector.spare)  # most of what is kept is there by now
+            self.set_timer(SETTLED_S, collector.spare)  # most of what is kept is there by then, and painted
         if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
             self._ring(unheard)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import sys
 
+from client import collector
+
 INTERRUPTED = 130  # as in `client.cli.exits`, which is among what is imported within
 
 
 def start() -> None:
     """The command line, to its end: SystemExit has the status."""
     try:
-        from client.cli.main import main
+        with collector.paused():
+            from client.cli.main import main
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(INTERRUPTED)  # half of the modules are there: nothing of them is to run

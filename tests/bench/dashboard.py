@@ -28,6 +28,15 @@ import psutil
 
 from tests.bench import painting
 
+# As `firedeck` starts it.
+START = """
+import sys
+from pathlib import Path
+from client import collector
+with collector.paused():
+    from tests.bench.dashboarded import main
+main(sys.argv[1], Path(sys.argv[2]))
+"""
 COLUMNS, ROWS = 160, 50
 SECONDS, ROUNDS, KEYS, KEY_EVERY_S = 8.0, 2, 30, 0.25
 PATIENCE_S = 90.0
@@ -65,8 +74,8 @@ class Terminal:
         os.set_blocking(self._master, False)
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.dashboarded", which, str(result)], stdin=slave, stdout=slave,
-            stderr=slave, env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            [sys.executable, "-c", START, which, str(result)], stdin=slave, stdout=slave, stderr=slave,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
