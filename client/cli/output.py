@@ -40,10 +40,14 @@ def show(
     total: int | None = None, counted: bool = True, page: str = "",
 ) -> None:  # fmt: skip
     """One thing as lines, several as a table with their number (`total` of a part), unless they are a part and nobody
-    has `counted` the whole; `page`: which of how many they are; `note` is a last line of text.
+    has `counted` the whole, or as flags, each behind its name; `page`: which of how many they are; `note` is a last
+    line of text.
 
     The first cell of a row is what names the thing in other commands.
     """
+    if output == "flag" and not isinstance(found, Wire) and flags.are_settings():
+        say("\n".join(f"{row(one)[0]} {flags.of(one)}".rstrip() for one in found))
+        return
     if (told := machine_form(found, output)) is not None:
         say(told)
         return
