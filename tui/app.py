@@ -214,6 +214,7 @@ class Deck(Watched, inherit_bindings=False):
         """Changes were made, all of one kind: they are told, followed, and can be taken back together."""
         self.undo = aftermath.ways_back(self.undo, outcomes)
         aftermath.tell(self, outcomes)
+        self.follow_no_more(one.name for one in outcomes)
         self._followed |= {one.name: (one.verb, self.clock()) for one in outcomes if one.follow}
         made = next((one.name for one in outcomes if one.verb == "create"), None)
         for screen in self.screen_stack:

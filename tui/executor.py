@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
-from client.fleet_types import DeploymentStatus
+from client.fleet_types import DeploymentStats, DeploymentStatus
 from client.router_types import SHIFTING
 from client.types import DeploymentSpec
 from tui.core import adapter_plan
 from tui.core.journal import Entry, Journal, known_as
 from tui.core.placed import plain, short
-from tui.core.plan import Plan, Verb, undo
+from tui.core.plan import Plan, Verb, delete, undo
 from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
@@ -82,7 +82,8 @@ class Executor:
         source = self._at(plan.context)
         if plan.verb == "create":
             made = await source.create(plan.spec or DeploymentSpec(), plan.id or None)
-            return made.name, None
+            unheard = DeploymentStatus(deployment=made, stats=DeploymentStats(window_s=0))
+            return made.name, delete(unheard, self._clock(), None)
         if plan.verb == "roll_back":
             await self._roll_back(source, plan)
             return plan.target, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +122,11 @@ class Watched(Sparing, inherit_bindings=False):
             if told := news(picture.row(name), verb, now - since):
                 del self._followed[name]
                 self.notify(told.text, title=short(name), severity=told.severity, markup=False)
+
+    def follow_no_more(self, names: Iterable[str]) -> None:
+        """Other changes of these are sent: the former ones do not come about any more."""
+        for name in names:
+            self._followed.pop(name, None)
 
     @property
     def following(self) -> str:

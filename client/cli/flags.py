@@ -40,6 +40,11 @@ def of(found: Wire) -> str:
     return _told(taken, found.to_wire()) if taken else as_flags(found)
 
 
+def are_settings() -> bool:
+    """Whether the noun of the command that runs has commands that take flags for what it shows."""
+    return bool(_taken())
+
+
 def text(name: str, fields: Fields) -> str:
     """`--display-name=New`; of a deployment what `firedeck deployment get -o flag` has."""
     if "/deployments/" in name:

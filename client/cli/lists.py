@@ -53,9 +53,19 @@ def list_options(
 def show(
     found: Listed[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = ""
 ) -> None:
-    """The rows, how many there are on all pages, and on standard error how to get the next page."""
-    out.show(found, header, row, output, note, total=found.total_size)
+    """The rows, which page of how many this is, how many there are on all of them, and on standard error how to get the
+    next page."""
+    out.show(found, header, row, output, note, total=found.total_size, page=_page(found.total_size))
     tell_more(found.next_page_token)
+
+
+def _page(total: int) -> str:
+    """firectl's `Page 1 of 3`; "" after a token, which does not say how many pages came before."""
+    asked = click.get_current_context().params
+    if asked.get("page_token"):
+        return ""
+    size = total if asked.get("no_paginate") else asked.get("page_size") or total
+    return f"Page 1 of {max(1, -(-total // max(1, size)))}"
 
 
 def tell_more(page_token: str) -> None:

@@ -37,13 +37,17 @@ def as_json(items: Wire | Sequence[Wire]) -> str:
 
 def show(
     found: W | Sequence[W], header: Sequence[str], row: Callable[[W], Sequence[str]], output: str, note: str = "",
-    total: int | None = None, counted: bool = True,
+    total: int | None = None, counted: bool = True, page: str = "",
 ) -> None:  # fmt: skip
     """One thing as lines, several as a table with their number (`total` of a part), unless they are a part and nobody
-    has `counted` the whole; `note` is a last line of text.
+    has `counted` the whole, or as flags, each behind its name; `page`: which of how many they are; `note` is a last
+    line of text.
 
     The first cell of a row is what names the thing in other commands.
     """
+    if output == "flag" and not isinstance(found, Wire) and flags.are_settings():
+        say("\n".join(f"{row(one)[0]} {flags.of(one)}".rstrip() for one in found))
+        return
     if (told := machine_form(found, output)) is not None:
         say(told)
         return
@@ -55,7 +59,7 @@ def show(
         text = lines(zip((title.title() for title in header), row(found), strict=True))
     else:
         rows = [row(one) for one in found]
-        text = listing(header, rows, total) if counted else table(header, rows)
+        text = listing(header, rows, total, page) if counted else table(header, rows)
     say(text + (f"\n{note}" if note else ""))
 
 
@@ -64,9 +68,10 @@ def lines(pairs: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"{key}: {value}".rstrip() for key, value in pairs)
 
 
-def listing(header: Sequence[str], rows: Rows, total: int | None = None) -> str:
-    """firectl's `list`: a table, and how many there are."""
-    return f"{table(header, rows)}\nTotal size: {len(rows) if total is None else total}"
+def listing(header: Sequence[str], rows: Rows, total: int | None = None, page: str = "Page 1 of 1") -> str:
+    """firectl's `list`: a table, which page of how many it is, and how many there are."""
+    size = f"Total size: {len(rows) if total is None else total}"
+    return "\n".join(filter(None, (table(header, rows), page, size)))
 
 
 def table(header: Sequence[str], rows: Rows) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from client.addon_types import DeployedModel, DeployedModelSpec
@@ -236,8 +237,8 @@ class DeployedModels:
         """Forget what was withdrawn and is on no replica any more, and hand on defaults; whether none is left."""
         withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
         for record in withdrawn:
-            if (keeper := self._keeper_of_living(record)) is not None:
-                self._release(record, keeper)
+            with suppress(NotFound):
+                self._release(record, self._keeper_of(record.deployment or ""))
             if not (self.uses.running(record) or self.book.is_held(record)):
                 await self.book.drop(record)
                 self.uses.drop(record)

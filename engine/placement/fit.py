@@ -54,7 +54,9 @@ def able_nodes(nodes: Sequence[Node], need: Need) -> list[Node]:
     labelled = labelled_nodes(nodes, need)
     if not labelled:
         raise FailedPrecondition(
-            f"there is no node{wish_text(need)}", field=_field(nodes, need), hint=f"what there is: {stock_text(nodes)}"
+            f"there is no node{wish_text(need)}",
+            field=_field(nodes, need),
+            hint=f"ask for what there is: {stock_text(nodes)}",
         )
     able = [node for node in labelled if not short_ever(node, need)]
     if not able:
@@ -62,7 +64,7 @@ def able_nodes(nodes: Sequence[Node], need: Need) -> list[Node]:
         raise FailedPrecondition(
             f"no node can hold such a replica: {largest.name} {short_ever(largest, need)}",
             field=_size_field(largest, need),
-            hint=f"what there is: {stock_text(nodes)}",
+            hint=f"ask for what there is: {stock_text(nodes)}",
         )
     return able
 

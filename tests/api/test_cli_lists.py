@@ -54,9 +54,23 @@ async def test_without_a_page_size_or_with_no_paginate_all_come_in_the_order_ask
         assert shown.stderr == ""
 
 
-async def test_a_page_says_how_many_there_are_altogether(firedeck: Firedeck) -> None:
-    shown = await firedeck("user list --filter serviceAccount=true --page-size 2")
-    assert shown.stdout.splitlines()[-1] == "Total size: 5"
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [("", "Page 1 of 1"), ("--page-size 2", "Page 1 of 3"), ("--page-size 2 --no-paginate", "Page 1 of 1")],
+)
+async def test_a_page_says_of_how_many_it_is_and_how_many_there_are_altogether(
+    firedeck: Firedeck, words: str, page: str
+) -> None:
+    shown = await firedeck(f"user list --filter serviceAccount=true {words}")
+    assert shown.stdout.splitlines()[-2:] == [page, "Total size: 5"]
+
+
+async def test_a_page_after_a_token_does_not_say_which_it_is(firedeck: Firedeck) -> None:
+    first = await firedeck("user list --filter serviceAccount=true --page-size 2")
+    token = first.stderr.split()[-1]
+    second = await firedeck(f"user list --filter serviceAccount=true --page-size 2 --page-token {token}")
+    assert len(second.stdout.splitlines()) == 1 + 2 + 1
+    assert second.stdout.splitlines()[-1] == "Total size: 5"
 
 
 async def test_the_library_and_the_accounts_own_models_come_together_and_a_page_is_of_one_account(

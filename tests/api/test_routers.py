@@ -431,7 +431,7 @@ async def test_a_shift_and_its_steps_outlive_the_engine(tmp_path: Path) -> None:
 async def test_the_command_line_has_both_word_orders_and_dry_runs_that_say_so(stage: Stage) -> None:
     dry = await stage.cli("router create r --target blue=90 --target green=10 --dry-run")
     assert dry.stderr == f"dry run: nothing was changed; {NAME} would be created\nSIMULATED: no model answers here\n"
-    assert "/deployments/blue weight=90.0, deployment=" in dry.stdout
+    assert "/deployments/blue weight=90, deployment=" in dry.stdout
     assert (await stage.cli("router list -q")).stdout == ""
     made = await stage.cli("create router r --target blue=90 --target green=10 -o json")
     assert json.loads(made.stdout)["name"] == NAME
@@ -445,7 +445,7 @@ async def test_the_command_line_has_both_word_orders_and_dry_runs_that_say_so(st
     assert got.stdout.endswith("\n\nSIMULATED: no model answers here\n")
     planned = await stage.cli("router shift r --to green --over 40m --step 30 --dry-run")
     assert "\nShift Steps: unset -> 3\n" in planned.stdout
-    assert "\nShift Over: unset -> 2400s\n" in planned.stdout
+    assert "\nShift Over: unset -> 40m0s\n" in planned.stdout
     assert (await stage.client.routers.get("r")).shift is None
     began = await stage.cli("shift router r --to green --over 40m --step 30 --max-ttft-p95 500ms")
     assert (

@@ -436,6 +436,32 @@ async def test_the_last_change_is_what_is_taken_back():
         assert stage.app.screen.query_one("#scale_down_window").value == "10m"
 
 
+async def test_a_create_is_taken_back_by_a_delete_which_asks_first():
+    async with open_deck() as stage:
+        await stage.press("c")
+        form(stage, base_model="accounts/fireworks/models/gemma-3-270m", deployment_id="night")
+        await stage.settle()
+        await dry_run(stage)
+        await stage.pilot.click("#confirm")
+        await stage.later()
+        assert "U takes it back: firedeck deployment delete night" in " ".join(stage.text.split())
+        await stage.press("U")
+        assert "Delete night" in stage.text
+        assert stage.app.focused.id == "cancel"
+
+
+async def test_a_change_that_is_sent_ends_the_following_of_the_former_one():
+    async with open_deck() as stage:
+        await ask_to_scale(stage, "1")
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert "chat scale" in stage.app.following
+        await stage.press("D")
+        await stage.pilot.click("#confirm")
+        await stage.settle()
+        assert not stage.app.following
+
+
 async def test_an_undelete_is_offered_once():
     async with open_deck() as stage:
         await stage.press("D")

@@ -169,3 +169,13 @@ def test_a_list_of_deployments_has_the_flags_that_one_has() -> None:
 
 def test_of_what_no_command_makes_or_changes_every_field_is_told() -> None:
     assert "--state=READY" in shown("account", "get", Account(name="accounts/local", state="READY"))
+
+
+def test_in_a_list_the_name_that_commands_take_comes_before_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    quotas = [Quota(name=f"accounts/local/quotas/{name}", value="60") for name in ("a", "b")]
+    group = main.commands["quota"]
+    assert isinstance(group, click.Group)
+    top = click.Context(main)
+    with click.Context(group.commands["list"], parent=click.Context(group, parent=top)):
+        output.show(quotas, ("ID",), lambda q: (q.id,), "flag")
+    assert capsys.readouterr().out == "a --value=60\nb --value=60\n"

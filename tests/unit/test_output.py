@@ -85,10 +85,10 @@ def listed(deployments):
 
 def test_the_list_shows_ready_of_desired_what_starts_what_waits_and_the_total():
     busy = CHAT.model_copy(update={"desired_replica_count": 10, "replica_stats": STAGES})
-    header, row, total = listed([busy]).splitlines()
+    header, row, page, total = listed([busy]).splitlines()
     assert header.split()[:7] == ["NAME", "STATE", "READY", "STARTING", "WAITING", "MIN", "MAX"]
     assert row.split()[:7] == ["chat", "READY", "4/10", "4", "2", "0", "2"]
-    assert total == "Total size: 1"
+    assert (page, total) == ("Page 1 of 1", "Total size: 1")
     assert listed([]).splitlines()[-1] == "Total size: 0"
 
 

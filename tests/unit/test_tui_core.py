@@ -264,6 +264,13 @@ def test_a_change_is_told_once_the_fleet_has_got_there():
     assert news(Row(status(state="FAILED")), "scale", later).severity == "error"
 
 
+def test_what_was_deleted_or_never_comes_is_not_followed_for_ever():
+    later = timedelta(seconds=14)
+    assert news(row_of(status(state="DELETED")), "scale", later).text == "it is not there any more"
+    assert news(None, "create", later) is None, "it may come yet"
+    assert news(None, "create", 10 * later).text == "it is not there any more"
+
+
 def test_a_stopped_roll_out_is_the_failure_of_the_update_and_not_of_a_scale_that_succeeded():
     later = timedelta(seconds=14)
     stopped = Condition(type="RolloutStopped", reason="ROLLOUT_STOPPED", message="no such file")

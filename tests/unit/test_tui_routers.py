@@ -53,10 +53,18 @@ def test_the_detail_has_a_bar_a_target_thresholds_figures_and_verdicts_newest_fi
     assert all(units.width(line) <= 40 for line in router_page.detail(router(), NOW, 40))
 
 
+def test_rolling_back_to_a_share_says_how_many_requests_still_go_there():
+    going = router()
+    shift = going.shift.model_copy(update={"start_share": 0.1})
+    planned = router_page.roll_back(going.model_copy(update={"shift": shift}))
+    assert planned.blast[0].startswith("of new requests 10% go to summarise")
+
+
 def test_only_a_shift_that_goes_on_can_be_rolled_back():
     planned = router_page.roll_back(router())
     assert planned.ready
     assert (planned.changes[0].before, planned.changes[0].after) == ("30%", "0%")
     assert planned.command == "firedeck router shift canary --abort"
+    assert planned.blast[0].startswith("new requests no longer go to summarise")
     assert not router_page.roll_back(router("COMPLETED")).ready
     assert not router_page.roll_back(Router(name="accounts/local/routers/new")).ready

@@ -254,6 +254,14 @@ async def test_a_replay_goes_at_its_own_pace_stands_when_paused_and_shows_a_jump
     await pictures.aclose()
 
 
+def test_a_recording_that_ends_on_another_day_says_on_which():
+    head, first, last = lines(snapshots(2))
+    later = last.replace('"at":"2026-11-20T12:00:01', '"at":"2026-11-21T14:30:01')
+    assert later != last
+    end = (START + timedelta(days=1, hours=2, minutes=30, seconds=1)).astimezone()
+    assert source_of(head, first, later).facts.note.endswith(f"of {end:%m-%d %H:%M:%S}")
+
+
 async def test_a_recording_refuses_every_change_and_says_what_it_has_not():
     replay = source_of(*lines(snapshots(2)))
     with pytest.raises(FailedPrecondition, match="nothing can be changed"):

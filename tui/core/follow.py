@@ -13,6 +13,7 @@ from tui.core.plan import Verb
 from tui.core.row import Row
 
 SETTLING = timedelta(seconds=2)  # the first pictures after a change may still show the state before it
+UNSEEN = timedelta(seconds=30)  # so long a new one may take to show: pictures of a remote fleet are seldom
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ def news(row: Row | None, verb: Verb, after: timedelta) -> News | None:
     """What to say `after` the change was sent, or None while it is under way (the fleet's page shows the stages).
 
     A stopped roll-out is the failure of an update alone: all else is done with the former settings."""
-    if row is None or after < SETTLING:
+    if after < SETTLING or (row is None and after < UNSEEN):
         return None
+    if row is None or row.deleted:
+        return News("it is not there any more")
     if row.state == "FAILED" or (verb == "update" and ROLLOUT_STOPPED in row.conditions):
         return News(f"failed: {row.why}", "error")
     if row.state == "READY" and row.ready is not None and row.ready == row.desired:

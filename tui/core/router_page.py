@@ -131,5 +131,6 @@ def roll_back(router: Router) -> Plan:
     to, seen = short(shift.to), shift.figures
     share = Change(f"share of {to}", units.percent(shift.share), units.percent(shift.start_share))
     counted = f": {seen.requests} requests in this step, {seen.failed} failed" if seen is not None else ""
-    blast = (f"new requests no longer go to {to}{counted}", "requests under way are not cut off")
+    left = f"of new requests {units.percent(shift.start_share)} go to {to}" if shift.start_share else ""
+    blast = (f"{left or f'new requests no longer go to {to}'}{counted}", "requests under way are not cut off")
     return Plan("roll_back", router.name, (share,), command, blast, seen_created=shift.start_time)

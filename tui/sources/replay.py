@@ -105,8 +105,9 @@ class ReplaySource:
 
     @property
     def facts(self) -> Facts:
-        sign, last = "‖" if self._reel.paused else "▶", self._reel.end.astimezone()
-        where = f"{sign} {self._reel.at.astimezone():%Y-%m-%d %H:%M:%S} of {last:%H:%M:%S}"
+        sign, now, last = "‖" if self._reel.paused else "▶", self._reel.at.astimezone(), self._reel.end.astimezone()
+        end = f"{last:%H:%M:%S}" if last.date() == now.date() else f"{last:%m-%d %H:%M:%S}"
+        where = f"{sign} {now:%Y-%m-%d %H:%M:%S} of {end}"
         return Facts("recording", LACKS, every=self.tape.every, note=where, hidden=self.tape.hidden)
 
     @property
