@@ -266,7 +266,7 @@ def test_a_change_is_told_once_the_fleet_has_got_there():
 
 def test_what_was_deleted_or_never_comes_is_not_followed_for_ever():
     later = timedelta(seconds=14)
-    assert news(row_of(status(state="DELETED")), "scale", later).text == "it is not there any more"
+    assert news(Row(status(state="DELETED")), "scale", later).text == "it is not there any more"
     assert news(None, "create", later) is None, "it may come yet"
     assert news(None, "create", 10 * later).text == "it is not there any more"
 
