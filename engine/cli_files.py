@@ -57,7 +57,7 @@ def _sha256(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @click.option("--sha256", callback=_sha256, help="What the file has to be; one that is here already is read for it.")
 @click.option("-q", "--quiet", is_flag=True, help="The file's path alone.")
 def pull(model: str, sha256: str | None, quiet: bool) -> None:
-    """Fetch MODEL into the cache folder: a library model, hf:ORG/REPO/FILE.gguf (Hugging Face hub), or an address.
+    """Fetch MODEL into the cache folder: a library model, hf:ORG/REPO/FILE.gguf (of the hub), an address or a path.
 
     One that was interrupted goes on where it was. Of a hub's file the commit is kept: fetched again, it is of that one.
     The file of a hub or an address is then made a model of your own with `firedeck model create ID --file PATH`.

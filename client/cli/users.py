@@ -143,10 +143,10 @@ def create_key(
 
     async def work(client: Client) -> None:
         made = await client.api_keys.create(await whose(client, user_id), key_name, expire_time)
-        if output != "text":
-            out.say(out.machine_form(made, output) or "")
+        if output == "json":
+            out.say(out.as_json(made))
             return
-        out.say(made.key or "")
+        out.say(made.key or "")  # no flag takes it, and it is shown this once
         click.echo(f"key {made.key_id}: shown this once, keep it", err=True)
 
     run(work, base_url, api_key, account)

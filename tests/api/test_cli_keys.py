@@ -85,3 +85,11 @@ async def test_an_option_that_is_empty_by_a_slip_is_no_key_rather_than_the_admin
     refused = await asyncio.to_thread(CliRunner().invoke, main, ["whoami", "--api-key", ""])
     assert refused.exit_code == 2
     assert "no API key was given" in refused.stderr
+
+
+@pytest.mark.parametrize("form", ["text", "flag"])
+async def test_a_key_that_is_made_is_shown_in_every_form_because_it_is_shown_once(local: Home, form: str) -> None:
+    made = await firedeck(f"create api-key --key-name laptop -o {form}")
+    assert made.exit_code == 0, made.output
+    asked = await firedeck("whoami", FIREDECK_API_KEY=made.stdout.strip())
+    assert (asked.exit_code, asked.stdout) == (0, "admin (admin) of account local\n")

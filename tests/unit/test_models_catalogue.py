@@ -107,3 +107,36 @@ def test_an_hf_source_makes_an_entry_whose_facts_are_unknown() -> None:
 def test_a_text_that_is_no_hf_source_is_refused(source: str) -> None:
     with pytest.raises(InvalidArgument, match="not a Hugging Face source"):
         catalogue.HfSource.parse(source)
+
+
+PLAIN = """
+[[model]]
+name = "accounts/fireworks/models/m"
+display_name = "M"
+description = "d"
+license = "MIT"
+license_note = "n"
+license_url = "u"
+file = "m.gguf"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+size_bytes = 1
+architecture = "llama"
+quantization = "F16"
+parameter_count = 1
+context_length = 1
+supports_chat = true
+sizes = { layers = 1, embedding = 1, feed_forward = 1, heads = 1, kv_heads = 1, head_size = 1, vocabulary = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('path = "/disk/m.gguf"', "/disk/m.gguf"), ('url = "https://host/m.gguf"', "https://host/m.gguf"),
+        ('hf = "hf:org/repo/m.gguf"', "hf:org/repo/m.gguf"), ('hf = "hf:org/repo@v1/m.gguf"', "hf:org/repo@v1/m.gguf"),
+        ('[[model.pypi]]\nrequirement = "m==1"\nmember = "m/m.gguf"\ndownload_bytes = 1', "pypi:m==1"),
+    ],
+)  # fmt: skip
+def test_an_entry_comes_from_a_package_a_hub_an_address_or_a_path(line: str, told: str) -> None:
+    [entry] = catalogue.parse(PLAIN + line)
+    assert entry.origin_text == told

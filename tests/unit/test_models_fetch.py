@@ -239,7 +239,29 @@ def test_an_address_without_the_file_is_said_and_leaves_nothing(web: str) -> Non
     assert files_left(entry) == set()
 
 
-@pytest.mark.parametrize("url", ["ftp://h/x.gguf", "https://h/x.bin", "https://user:pass@h/x.gguf", "https:///x.gguf"])
+def test_a_file_of_this_machine_is_copied_and_held_to_its_sha256(index: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(MODEL)
+    entry = catalogue.sourced(str(file), hashlib.sha256(MODEL).hexdigest())
+    assert fetch.fetch(entry).read_bytes() == MODEL
+    assert fetch.path_of(entry).name.endswith("--mine.gguf")
+    file.unlink()
+    assert fetch.fetch(entry).read_bytes() == MODEL, "it is here"
+    file.write_bytes(MODEL)
+    fetch.path_of(entry).unlink()
+    with pytest.raises(Internal, match="not the recorded ones"):
+        fetch.fetch(dataclasses.replace(entry, sha256="0" * 64))
+    assert files_left(entry) == set()
+
+
+@pytest.mark.parametrize("name", ["gone.gguf", "folder.gguf"])
+def test_a_path_that_cannot_be_read_is_said(index: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.gguf").mkdir()
+    with pytest.raises(NotFound, match=f"{name} cannot be read"):
+        fetch.fetch(catalogue.sourced(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("url", ["/a/x.bin", "ftp://h/x.gguf", "https://h/x.bin", "https://user:pass@h/x.gguf", "https:///x.gguf"])
 def test_what_is_no_address_of_a_model_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument):
         catalogue.sourced(url)
