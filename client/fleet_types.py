@@ -18,28 +18,17 @@ REPLICA_STAGES = (
 
 # The series of `History`, with their units.
 HISTORY_SERIES = {
-    "ttft_p50_ms": "ms",
-    "ttft_p95_ms": "ms",
-    "ttft_p99_ms": "ms",
-    "inter_token_p50_ms": "ms",
-    "inter_token_p95_ms": "ms",
-    "tokens_per_second": "tok/s",
-    "requests_per_second": "req/s",
-    "queue": "requests",
-    "concurrency": "requests",
-    "ready": "replicas",
-    "desired": "replicas",
-    "kv_share": "0 to 1",
+    "ttft_p50_ms": "ms", "ttft_p95_ms": "ms", "ttft_p99_ms": "ms", "inter_token_p50_ms": "ms",
+    "inter_token_p95_ms": "ms", "tokens_per_second": "tok/s", "requests_per_second": "req/s", "queue": "requests",
+    "concurrency": "requests", "ready": "replicas", "desired": "replicas", "kv_share": "0 to 1",
     "draft_acceptance": "0 to 1",
-}
+}  # fmt: skip
 
 
+# A fleet has tens of thousands: as a model each would take 1.4 KB, with slots alone it takes a sixth of that.
 @dataclass(slots=True, kw_only=True, config=Wire.model_config)
 class ReplicaView:
-    """One replica process as the engine sees it now.
-
-    A fleet has tens of thousands: as a model each would take 1.4 KB, with slots alone it takes a sixth of that.
-    """
+    """One replica process as the engine sees it now."""
 
     id: str
     stage: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.reactive import reactive
 
@@ -17,7 +17,7 @@ from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
 from tui.core.lists import Answer
-from tui.core.placed import short
+from tui.core.placed import context_of, short
 from tui.core.plan import Verb
 from tui.core.row import Row
 from tui.core.snapshot import Picture
@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from tui.screens.charted import Curves
 
 CURVES = 8  # deployments
+ANSWERS = 64  # pages
 SETTLED_S = 2.0
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _keep(known: dict[K, V], key: K, value: V, most: int) -> None:
+    """The `most` that were had last."""
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > most:
+        del known[next(iter(known))]
 
 
 class Watched(Sparing, inherit_bindings=False):
@@ -61,10 +72,10 @@ class Watched(Sparing, inherit_bindings=False):
     def keep_curves(self, curves: Curves) -> None:
         """For pages that are opened while nobody answers; of a day each may take megabytes."""
         name = curves.deployment or ""
-        self.curves.pop(name, None)
-        self.curves[name] = curves, self.clock()
-        if len(self.curves) > CURVES:
-            del self.curves[next(iter(self.curves))]
+        _keep(self.curves, name, (curves, self.clock()), CURVES)
+
+    def keep_answer(self, page: tuple[str, str], answer: Answer) -> None:
+        _keep(self.answers, page, answer, ANSWERS)
 
     def at(self, context: str) -> FleetSource:
         """The source of this context alone."""
@@ -109,17 +120,18 @@ class Watched(Sparing, inherit_bindings=False):
         self.inbox, unheard = self.inbox.taken(message.snapshot, now, message.context)
         part = before.seen(message.snapshot, now, self.at(message.context).facts.hidden)
         picture = self.fleets.whole(message.context, part, now)
-        self._settle(picture, now)  # first: what has come about is no longer in the bottom line of this picture
+        # First: what has come about is no longer in the bottom line of this picture.
+        self._settle(message.context, picture, now)
         self.picture = picture
         if before.snapshot is None and not self.is_headless:  # in a process of its own
             self.set_timer(SETTLED_S, collector.spare)  # most of what is kept is there by then, and painted
         if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
             self._ring(unheard)
 
-    def _settle(self, picture: Picture, now: datetime) -> None:
-        """Tell of the changes that have come about."""
+    def _settle(self, context: str, picture: Picture, now: datetime) -> None:
+        """Tell of the changes that have come about in this context, whose picture has come."""
         for name, (verb, since) in list(self._followed.items()):
-            if told := news(picture.row(name), verb, now - since):
+            if context_of(name) == context and (told := news(picture.row(name), verb, now - since)):
                 del self._followed[name]
                 self.notify(told.text, title=short(name), severity=told.severity, markup=False)
 

@@ -533,6 +533,14 @@ async def test_without_prices_the_cost_is_not_known_and_not_zero():
         assert "$0" not in stage.text
 
 
+async def test_the_delete_dialog_takes_the_smallest_screen_for_its_plan_and_not_for_blanks():
+    async with open_deck((80, 24)) as stage:
+        await stage.press("D")
+        lines = stage.text.splitlines()
+        assert "undelete brings all of it back" in stage.text
+        assert "Cancel" in lines[21], "the last line of the dialog"
+
+
 async def test_in_production_a_delete_needs_the_name_typed_and_the_focus_is_on_cancel():
     async with open_deck(context=Context(base_url="rehearsal:", name="prod-eu", prod=True)) as stage:
         stage.app.locked = False

@@ -117,6 +117,30 @@ async def test_a_context_that_dies_keeps_its_rows_with_their_age_and_hides_no_ot
         assert "LOST" not in stage.text
 
 
+async def test_curves_of_a_silent_context_do_not_grow_younger_with_the_pictures_of_others(monkeypatch):
+    monkeypatch.setattr("tui.poller.wait_s", lambda attempt: 0.02)
+    async with opened() as stage:
+        await choose(stage, US)
+        await stage.until(lambda: US in stage.app.curves)
+        stage.us.fault = Unavailable("no answer from us")
+        await stage.all_later()
+        await stage.until(lambda: stage.app.fleets.pictures["prod-us"].link.lost_at is not None)
+        known = stage.app.curves[US]
+        for _ in range(2):
+            await stage.all_later(21)
+        assert stage.app.curves[US] is known
+
+
+async def test_a_change_is_told_of_by_pictures_of_its_own_context():
+    async with opened() as stage:
+        app, now = stage.app, stage.app.clock()
+        app._followed[US] = ("scale", now - timedelta(seconds=10))
+        app._settle("eu", app.picture, now)
+        assert US in app._followed
+        app._settle("prod-us", app.picture, now)
+        assert US not in app._followed
+
+
 async def test_a_change_goes_to_its_own_context_is_journalled_there_and_taken_back_there(tmp_path):
     async with opened(journal=tmp_path / "journal.jsonl") as stage:
         await choose(stage, EU)

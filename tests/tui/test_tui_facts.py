@@ -80,6 +80,15 @@ async def test_a_recording_is_wound_and_paused_by_keys_and_says_where_it_stands(
         assert not app.screen.is_modal
 
 
+async def test_a_long_recording_is_wound_by_minutes_too():
+    replay = source_of(*lines(snapshots(1300)))
+    async with Deck(replay, journal=Journal(None)).run_test(size=(80, 24)) as pilot:
+        for key, second in (("right_curly_bracket", 600), ("right_square_bracket", 630), ("left_curly_bracket", 30)):
+            await pilot.press(key)
+            moment = START + timedelta(seconds=second)
+            await shows(pilot, lambda moment=moment: pilot.app.picture.snapshot.time == moment)
+
+
 async def test_a_recording_of_two_contexts_is_one_fleet_that_is_wound_together_and_cannot_be_changed(tmp_path):
     tapes = tapes_of(together(eu=snapshots(100), us=snapshots(100, seed=9)))
     reel = Reel.of(tapes.values(), lambda: 0.0)

@@ -26,6 +26,7 @@ from tui.core.plain import fleet_text
 from tui.core.query import View
 from tui.core.row import Row
 from tui.core.snapshot import Picture
+from tui.widgets.status_bar import marks
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -287,6 +288,12 @@ def test_plain_text_has_one_line_a_deployment_and_the_labels():
     assert len(text.splitlines()) == 3
     assert "\x1b" not in text
     assert "gone" not in text
+
+
+def test_a_label_loses_its_last_word_where_the_context_has_a_long_name():
+    picture = Picture().seen(snapshot(synthetic_traffic=True, rehearsal=True), NOW)
+    assert marks(picture, 80 - len(" firedeck  local")) == ("SYNTHETIC TRAFFIC", "REHEARSAL LIMITS")
+    assert marks(picture, 80 - len(" firedeck   prod-eu   PROD ")) == ("SYNTHETIC TRAFFIC", "REHEARSAL")
 
 
 def test_plain_text_of_an_empty_fleet_says_what_to_do():

@@ -84,3 +84,10 @@ def test_every_kind_of_change_says_its_cost():
     assert cost.of_plans([], {"": NODES}) == cost.NO_PRICE
     made = plan.create({"base_model": "m", "max_replica_count": "2"}, [], "a")
     assert cost.of_plan(made, None, NODES) == "$0.00 to $1.60 an hour by its limits; $0.80 a replica"
+
+
+def test_a_machine_without_accelerators_that_has_a_price_is_not_said_to_have_none():
+    cores = [node("local", 2.0, None, accelerators=0)]
+    scaled = plan.scale(status("local"), {"replica_count": "2"})
+    assert cost.of_plan(scaled, status("local"), cores) == cost.BY_CORES
+    assert cost.of_plans([(scaled, status("local"))], {"": cores}) == cost.BY_CORES

@@ -58,7 +58,8 @@ SHOWN = {
     "slash": "/", "question_mark": "?", "colon": ":", "escape": "esc", "enter": "enter", "up": "↑", "down": "↓",
     "pageup": "pgup", "pagedown": "pgdn", "full_stop": ".", "comma": ",", "semicolon": ";", "minus": "-", "plus": "+",
     "asterisk": "*", "equals_sign": "=", "less_than_sign": "<", "greater_than_sign": ">", "left_square_bracket": "[",
-    "right_square_bracket": "]", "exclamation_mark": "!", "number_sign": "#", "dollar_sign": "$", "space": "space",
+    "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "exclamation_mark": "!", "number_sign": "#", "dollar_sign": "$", "space": "space",
 }  # fmt: skip
 
 _BOTH: tuple[Place, ...] = ("fleet", "deployment")
@@ -145,6 +146,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("export", ("E",), "export", "The timeline as Markdown with SVGs", "View", ("timeline",), footer=2),
     Action("wind(-30)", ("left_square_bracket",), "rewind", "Recording: 30 seconds back", "View", footer=4),
     Action("wind(30)", ("right_square_bracket",), "forward", "Recording: 30 seconds on", "View", footer=4),
+    Action("wind(-600)", ("left_curly_bracket",), "far back", "Recording: 10 minutes back", "View", footer=37),
+    Action("wind(600)", ("right_curly_bracket",), "far on", "Recording: 10 minutes on", "View", footer=37),
     Action("wind(0)", ("p",), "pause", "Recording: stand still, or go on", "View", footer=4),
     Action("context", ("K",), "context", "Turn to another of several contexts; a name after it", "App", footer=34),
     Action("mouse", ("T",), "mouse", "Leave the mouse to the terminal, to select text, or not", "App", footer=35),

@@ -10,6 +10,7 @@ from tui.core.plan import Plan
 from tui.core.units import money
 
 NO_PRICE = "not known: no node that it may stand on has a price"
+BY_CORES = "not known: without accelerators a replica costs its part of its node's cores"
 
 
 def hourly(deployment: DeploymentSpec, nodes: Sequence[NodeView], standing: Sequence[str] = ()) -> float | None:
@@ -22,6 +23,10 @@ def hourly(deployment: DeploymentSpec, nodes: Sequence[NodeView], standing: Sequ
         return sum(here) / len(here)
     may = [price for node in nodes if _fits(deployment, node) and (price := _part(deployment, node)) is not None]
     return min(may, default=None)
+
+
+def _unpriced(nodes: Sequence[NodeView]) -> str:
+    return BY_CORES if any(node.price_per_hour is not None and not node.accelerators for node in nodes) else NO_PRICE
 
 
 def _fits(deployment: DeploymentSpec, node: NodeView) -> bool:
@@ -53,7 +58,7 @@ def of_plan(plan: Plan, status: DeploymentStatus | None, nodes: Sequence[NodeVie
     standing = [replica.node for replica in status.replicas if replica.node] if status is not None else []
     price = hourly(declared, nodes, standing)
     if price is None:
-        return NO_PRICE
+        return _unpriced(nodes)
     if plan.verb == "scale" or plan.verb == "delete":
         now = _standing(status) if status is not None else 0
         return _difference(price, now, 0 if plan.verb == "delete" else plan.replica_count)
@@ -69,7 +74,7 @@ def of_plans(found: Sequence[tuple[Plan, DeploymentStatus]], nodes: Mapping[str,
         if (bill := _bill(planned, status, nodes.get(planned.context, ())))
     ]
     if not priced:
-        return NO_PRICE
+        return _unpriced([node for there in nodes.values() for node in there])
     now, least, most = (sum(bill[part] for bill, _ in priced) for part in range(3))
     then = money(least) if least == most else f"{money(least)} to {money(most)}"
     without = len(found) - len(priced)

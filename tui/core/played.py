@@ -6,6 +6,7 @@ An instant is found by halves: frames are in the order of their times. A *positi
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from mmap import mmap
@@ -51,6 +52,7 @@ class Tape:
         self._events: list[Event] = []
         self._nodes: list[tuple[int, list[NodeView]]] = []
         self._noted_to = 0
+        self._noting = threading.Lock()
 
     @classmethod
     def read(cls, data: bytes | mmap) -> dict[str, Tape]:
@@ -157,6 +159,10 @@ class Tape:
         return found if found >= 0 else self._lines.end
 
     def _note(self, stop: int) -> None:
+        with self._noting:  # each is noted once, whoever asks
+            self._read_to(stop)
+
+    def _read_to(self, stop: int) -> None:
         for _, record in self._between(b'"events":[', self._noted_to, stop):
             self._events += [Event.model_validate(one) for one in record["events"]]
         for at, record in self._between(b'"nodes":[', self._noted_to, stop):

@@ -213,7 +213,6 @@ def _lines(planned: Plan, refused: Problem | None) -> list[list[Piece]]:
 async def _send(deck: Deck, ready: Sequence[tuple[Plan, DeploymentStatus]]) -> None:
     """A worker of the app: closing the dialog does not end it. Each is journalled; all together can be taken back."""
     done: list[Outcome] = []
-    deck.follow_no_more(planned.target for planned, _ in ready)
     for planned, status in ready:
         try:
             done.append(await deck.executor.run(planned, status))

@@ -130,7 +130,7 @@ class ChartedPage(Page):
         if curves.unlike and curves.unlike != known.unlike:
             self.notify(f"nothing to compare with: {curves.unlike}", severity="warning", markup=False)
         self._curves = curves
-        if curves.deployment is not None and curves.history is not None:
+        if curves is not known and curves.deployment is not None and curves.history is not None:
             self.deck.keep_curves(curves)
         if curves.window != self.window:
             self.ask_anew()

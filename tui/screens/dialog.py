@@ -249,7 +249,6 @@ class PlanDialog(ModalScreen[bool]):
 
     async def _send(self, planned: Plan, deck: Deck) -> None:
         """A worker of the app: closing this dialog does not end it."""
-        deck.follow_no_more([planned.target])
         try:
             outcome = await deck.executor.run(planned, self.seen)
         except FiredeckError as error:

@@ -239,7 +239,7 @@ class ListScreen(Page):
         self.entries, self._total, self._answered_at = entries, total, at or self.deck.clock()
         self._renewed = True
         if self.keeps:
-            self.deck.answers[self.kept_as] = Answer(entries, self._answered_at, total, self.besides())
+            self.deck.keep_answer(self.kept_as, Answer(entries, self._answered_at, total, self.besides()))
 
     # What the user does.
 

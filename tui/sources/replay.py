@@ -36,7 +36,8 @@ def replayed(path: Path) -> dict[str, FleetSource]:
     recording."""
     try:
         with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+            # A pipe has no size, and cannot be mapped.
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else file.read()
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"{path} cannot be read: {error}", hint="name a file made with --record") from None
     tapes = Tape.read(data)
@@ -155,11 +156,12 @@ class ReplaySource:
         return await asyncio.to_thread(self.tape.history, deployment, self._known(), seconds)
 
     async def events(self, deployment: str | None = None, limit: int = 100) -> list[Event]:
-        found = [event for event in self.tape.events(self._at) if deployment in (None, event.deployment)]
+        known = await asyncio.to_thread(self.tape.events, self._at)  # gigabytes may lie before it
+        found = [event for event in known if deployment in (None, event.deployment)]
         return found[-limit:]
 
     async def nodes(self) -> list[NodeView]:
-        return self.tape.nodes_at(self.position) if self._begun else []
+        return await asyncio.to_thread(self.tape.nodes_at, self.position) if self._begun else []
 
     async def alerts(self) -> AlertPage:
         """Those of now, in its own time; rules are not recorded."""

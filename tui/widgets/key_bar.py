@@ -25,7 +25,7 @@ class KeyBar(Text):
         told = f" ◐ {deck.following} " if deck.following else ""
         pieces: list[Piece] = [(told, tone("working", bold=True))] if told else []
         left = (self.size.width or 80) - units.width(told)
-        if isinstance(deck.screen.focused, Input):
+        if isinstance(self.screen.focused, Input):
             self.show([*pieces, *_while_typing(self._place, deck.actions)])
             return
         table = [action for action in deck.actions if action.changes or not deck.lacking(action.name)]

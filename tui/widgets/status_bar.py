@@ -14,7 +14,7 @@ from tui.core.snapshot import Picture
 from tui.widgets.paint import Piece, Text, tone
 
 MOST_LINES = 3  # of the banner, over several contexts
-CROWDED_BESIDE = 40  # cells for the name, the context and the age of the data
+CROWDED_BESIDE = 24  # cells for the alerts and the age of the data
 
 
 class StatusBar(Text):
@@ -47,7 +47,8 @@ class StatusBar(Text):
         left.append((5, [(f"  account {context.account}", tone("dim"))]))
         left += self._engine(picture, now) if facts.kind in ("engine", "rehearsal") else [(2, [f"  {facts.kind}"])]
         right: list[tuple[int, list[Piece]]] = [
-            (0, [(f" {label} ", "bold $background on $tone-attention"), " "]) for label in marks(picture, self.width)
+            (0, [(f" {label} ", "bold $background on $tone-attention"), " "])
+            for label in marks(picture, self.width - _cells([part for part in left if not part[0]]))
         ]
         loud = tone("attention", bold=True)
         right.append((0, [(f"▲ {alerts} ", loud)] if alerts else []))
@@ -85,7 +86,7 @@ def _other(one: Standing) -> tuple[int, list[Piece]]:
 
 
 def marks(picture: Picture, width: int) -> tuple[str, ...]:
-    """The labels, never left out; when all of them meet a narrow screen the last word of one goes."""
+    """The labels, never left out; when all of them have too few cells beside the names the last word of one goes."""
     found = labels(picture.snapshot.engine) if picture.snapshot is not None else ()
     crowded = sum(len(label) + 3 for label in found) + CROWDED_BESIDE > width
     return tuple(label.removesuffix(" LIMITS") if crowded else label for label in found)
