@@ -190,7 +190,7 @@ class FleetScreen(MarkingScreen):
             self.deck.look_at(self.context)
         self._draw_why()
         self.draw_charts()
-        self.ask_details()
+        self.call_after_refresh(self.ask_details)  # the cursor is seen first: curves take a while to draw
 
     @on(FleetTable.Opened)
     def _opened(self, message: FleetTable.Opened) -> None:
