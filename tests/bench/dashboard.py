@@ -3,7 +3,7 @@
 A stock DataTable with the same load is measured beside it, turn about. Both draw on a pseudo terminal of 160 by 50
 cells; the time of a picture is taken inside (`tests.bench.dashboarded`), all else out here. The fleet is simulated in
 the measured process: what making it and its turns take is noted there and told apart. A day of history is opened on a
-terminal that keeps nothing (`tests.bench.painting`).
+terminal that keeps nothing (`tests.bench.painting`); a day's recording is opened without one (`tests.bench.taped`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import painting
+from tests.bench import painting, taped
 
 # As `firedeck` starts it.
 START = """
@@ -43,10 +43,11 @@ PATIENCE_S = 90.0
 HOME, DOWN, UP, QUIT = b"\x1b[H", b"\x1b[B", b"\x1b[A", b"q\x11"
 CURSOR = {"ours": "▌".encode(), "stock": b""}
 HISTORY = "start of a day's history to its paint, s"
+RECORDING = "a day's recording to its picture, s"
 WANTED: dict[str, float | None] = {  # None: told for comparison alone
     "tick and paint, median ms": 15, "tick and paint, median ms of CPU": 15, "key to paint, p95 ms": 50,
     "% of a core": 25, "% of a core, the load included": None, "resident MiB": 120, "bytes a frame": 2048,
-    "start to first paint, s": 0.5, "start to first paint, fleet made, s": None, HISTORY: 0.5,
+    "start to first paint, s": 0.5, "start to first paint, fleet made, s": None, HISTORY: 0.5, RECORDING: 0.5,
 }  # fmt: skip
 
 
@@ -164,6 +165,7 @@ async def main(*, rounds: int = ROUNDS) -> None:
             found.append(await measured(which))
     for run in runs["ours"]:
         run[HISTORY] = await painting.day_opened_s()
+        run[RECORDING], _, _ = await asyncio.to_thread(taped.opened_s)
     print(f"\nthe dashboard, 5,000 deployments, 10 pictures a second, a tenth changed, {COLUMNS}x{ROWS}")
     print(f"{'':<42} {'ours':>9} {'stock':>9} {'ratio':>6} {'wanted':>7}")
     for name, wanted in WANTED.items():
