@@ -17,6 +17,7 @@ from tests.processes import PATIENCE_S, EngineProcess
 pytestmark = pytest.mark.model
 CONTENTS = ("messages", "prompt", "suffix", "input", "query", "documents", "dimensions", "encoding_format", "top_n")
 FIELDS = [*RANGES, *SWITCHES, *TEXTS, *WORDS, *OTHERS, *CONTENTS, "reasoning_effort", "thinking", "functions"]
+ENDS = ("data: [DONE]\n\n", 'data: {"type":"message_stop"}\n\n')  # OpenAI's streams, and Anthropic's
 ASKED = frozenset({200, 400, 404, 413})  # 404 of a model of another kind; no more than a little text is asked for
 SCALARS = st.none() | st.booleans() | st.integers(-5, 130) | st.integers() | st.floats() | st.text(max_size=20)
 VALUES: Any = st.recursive(
@@ -59,7 +60,7 @@ def _whole(value: object) -> int:
 def _whole_answer(answer: httpx.Response) -> httpx.Response:
     """A stream that began ends as it should: no error event."""
     if answer.headers.get("content-type", "").startswith("text/event-stream"):
-        assert answer.text.endswith("data: [DONE]\n\n"), answer.text[-500:]
+        assert answer.text.endswith(ENDS), answer.text[-500:]
     return answer
 
 
