@@ -7,9 +7,7 @@ too, made with its deployment, so that `default` says where a bare model name go
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from client.addon_types import DeployedModel, DeployedModelSpec
@@ -26,12 +24,10 @@ from engine.fleet.deployed_book import Book, account_of
 from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
+from engine.fleet.leaving import Leaving
 from engine.fleet.rooms import Rooms
 from engine.serverless import is_shared
 
-log = logging.getLogger(__name__)
-
-SWEEP_EVERY_S = 0.2  # while something is being undeployed
 RETRY_AFTER_S = 1.0
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
@@ -50,8 +46,7 @@ class DeployedModels:
         self.uses = AddonUses(rooms)
         self.care = AddonCare(self.uses, self.book, keeper_of, self._put_back, self._unload_if, idle_s)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
-        self._unsettled = asyncio.Event()  # something is withdrawn or replaced, and not gone yet
-        self._sweeping: asyncio.Task[None] | None = None
+        self.leaving = Leaving(self.book, self.uses, keeper_of, self._changing)
 
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
@@ -61,14 +56,12 @@ class DeployedModels:
             self._want(record)
         for deployment in {record.deployment or "" for record in self.book if not self.book.lives(record)}:
             await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
-        self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
+        self.leaving.start()
         self.care.start()
 
     async def close(self) -> None:
         await self.care.close()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self.leaving.close()
 
     def all(self, account: str | None = None) -> list[DeployedModel]:
         """What is deployed on living deployments, as it is now, in the order in which it was made."""
@@ -88,14 +81,13 @@ class DeployedModels:
         return [record for record in self.all() if record.model == model]
 
     def addons_on(self, deployment: str) -> list[DeployedModel]:
-        """The adapters on a deployment; the base is none."""
-        base = self._keeper_of(deployment).deployment.base_model
-        return [r for r in self.book.of(deployment) if r.model != base]
+        """The adapters on a deployment, be they being unloaded; the base is none."""
+        return self.book.addons_on(deployment)
 
     def adapters_on(self, deployment: str, account: str | None = None) -> list[Model]:
         """The models of those adapters, or of those that an account loaded, but for what is no adapter any more."""
-        library, standing = self._rooms.library, [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
-        standing = [r for r in standing if account in (None, account_of(r.name))]
+        library = self._rooms.library
+        standing = [r for r in self.book.standing_on(deployment) if account in (None, account_of(r.name))]
         models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
         return [model for model in models if model.is_adapter]
 
@@ -134,7 +126,7 @@ class DeployedModels:
             record = await self._add(account, keeper, model.name, spec, by)
             self.uses.add(record, self._former(former) if watched and former else None)
             if merged:
-                self._unsettled.set()  # they go once it is there
+                self.leaving.unsettled.set()  # they go once it is there
         return self.get(record.name)
 
     def _check_absent(self, model: str, keeper: Keeper) -> None:
@@ -171,7 +163,7 @@ class DeployedModels:
             )
         async with self._changing:
             self.get(name)  # somebody else may have been quicker
-            await self._withdraw(self.book.records[name], keeper)
+            await self.leaving.withdraw(self.book.records[name], keeper)
         await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
 
     async def _unload_if(self, name: str, still: Callable[[], bool]) -> bool:
@@ -180,69 +172,12 @@ class DeployedModels:
             record = self.book.records.get(name)
             if record is None or not still():
                 return False
-            await self._withdraw(record, self._keeper_of(record.deployment or ""))
+            await self.leaving.withdraw(record, self._keeper_of(record.deployment or ""))
         return True
-
-    async def _withdraw(self, record: DeployedModel, keeper: Keeper) -> None:
-        """Nobody finds it from now on; who has asked for it already is answered with it."""
-        await self.book.withdraw(record)
-        self._release(record, keeper)
-        self._unsettled.set()
-
-    def _release(self, record: DeployedModel, keeper: Keeper) -> None:
-        """Replicas let go of what was withdrawn once no request is under way with it, be it one that waits in line."""
-        if not self.uses.running(record) and keeper.addons.wanted.pop(record.model or "", None) is not None:
-            keeper.look_soon()
 
     async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
         by = "nobody, for the errors of the one that took its place"
         return await self.create(account, spec, by=by, replace_merged=True, watched=False)
-
-    async def _sweep(self) -> None:
-        self._unsettled.set()
-        while True:
-            await self._unsettled.wait()
-            try:
-                async with self._changing:
-                    self._unsettled.clear()
-                    if not (await self._retire_replaced() & await self._forget_withdrawn()):
-                        self._unsettled.set()
-            except Exception:
-                self._unsettled.set()
-                log.exception("what was undeployed is not forgotten yet")
-            await asyncio.sleep(SWEEP_EVERY_S)
-
-    async def _retire_replaced(self) -> bool:
-        """Withdraw what a newer one, which is there, has taken the place of; whether there is none that waits for that.
-
-        Until then requests run with the former: with neither they would be answered by the base."""
-        settled = True
-        for keeper in {k.name: k for k in map(self._keeper_of_living, self.book) if k}.values():
-            if not keeper.deployment.enable_hot_reload_latest_addon:
-                continue
-            standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
-            there = [i for i, record in enumerate(standing) if state_of(record, keeper)[0] == DEPLOYED]
-            newest = there[-1] if there else 0
-            for record in standing[:newest]:
-                await self._withdraw(record, keeper)
-                told = f"{record.model}: {standing[newest].model} has taken its place"
-                await keeper.announce("Normal", "AddonWithdrawn", told)
-            settled &= len(standing) - newest <= 1
-        return settled
-
-    def _keeper_of_living(self, record: DeployedModel) -> Keeper | None:
-        return self._keeper_of(record.deployment or "") if self.book.lives(record) else None
-
-    async def _forget_withdrawn(self) -> bool:
-        """Forget what was withdrawn and is on no replica any more, and hand on defaults; whether none is left."""
-        withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
-        for record in withdrawn:
-            with suppress(NotFound):
-                self._release(record, self._keeper_of(record.deployment or ""))
-            if not (self.uses.running(record) or self.book.is_held(record)):
-                await self.book.drop(record)
-                self.uses.drop(record)
-        return not withdrawn
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
@@ -326,7 +261,7 @@ class DeployedModels:
         """The adapters that a new one pushes out of a hot-reload deployment, which takes one at a time."""
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return ()
-        standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
+        standing = self.book.standing_on(keeper.name)
         if standing and not replace:
             raise FailedPrecondition(
                 f"{keeper.name} takes one adapter at a time and has {standing[0].model}",

@@ -37,6 +37,15 @@ class Book:
     def of(self, deployment: str) -> list[DeployedModel]:
         return [record for record in self if record.deployment == deployment]
 
+    def addons_on(self, deployment: str) -> list[DeployedModel]:
+        """The adapters beside its base, be they being unloaded."""
+        base = self._keeper_of(deployment).deployment.base_model
+        return [r for r in self.of(deployment) if r.model != base]
+
+    def standing_on(self, deployment: str) -> list[DeployedModel]:
+        """Those of them that are to stay, the newest last."""
+        return [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
+
     def offered_on(self, deployment: str) -> list[DeployedModel]:
         """What can be asked for there: by the index, for requests ask this."""
         return [self.records[name] for name in self._directory.names_on(deployment)]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
-from engine.fleet import deployed as module
+from engine.fleet import leaving as module
 from tests.processes import PATIENCE_S
 from tests.unit.test_addon_care import ADAPTER, HOST, RECORD, host, put, want
 from tests.unit.test_idle_delete import house
@@ -45,11 +45,11 @@ def standing(house) -> list[str]:
 async def settled(house) -> None:
     """Nothing is being replaced or forgotten any more."""
     deployed = house.fleet.deployed
-    deployed._unsettled.set()
+    deployed.leaving.unsettled.set()
     async with asyncio.timeout(PATIENCE_S):
         while True:
             async with deployed._changing:
-                if not deployed._unsettled.is_set():
+                if not deployed.leaving.unsettled.is_set():
                     return
             await asyncio.sleep(0.001)
 
@@ -58,7 +58,7 @@ async def looked(house) -> None:
     """The deployment was looked at twice, whether that settled anything or not."""
     for _ in range(2):
         async with house.fleet.deployed._changing:
-            await house.fleet.deployed._retire_replaced()
+            await house.fleet.deployed.leaving.retire_replaced()
 
 
 @pytest.mark.parametrize("newer", [DEPLOYING, FAILED])
@@ -88,7 +88,7 @@ async def test_replicas_keep_what_was_taken_off_until_the_last_request_with_it_h
     await deployed.delete(RECORD.format("old"), by="t")
     await looked(house)
     async with deployed._changing:
-        assert not await deployed._forget_withdrawn()
+        assert not await deployed.leaving.forget_withdrawn()
     assert house.fleet.directory.named(RECORD.format("old"), "local") is None, "no new request finds it"
     assert model in keeper.addons.wanted
     deployed.uses.ended(use, failed=False)
