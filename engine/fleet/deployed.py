@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from client.addon_types import DeployedModel, DeployedModelSpec
-from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, random_id
 from client.types import Deployment, Model
 from engine import deployed_rules
-from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
+from engine.control.addons import DEPLOYED, DEPLOYING, UNDEPLOYING
+from engine.fleet import addon_route
 from engine.fleet.addon_care import AddonCare
 from engine.fleet.addon_uses import AddonUses, Former
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for, check_share
 from engine.fleet.deployed_book import Book, account_of
-from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
 from engine.fleet.leaving import Leaving
 from engine.fleet.rooms import Rooms
 from engine.serverless import is_shared
 
-RETRY_AFTER_S = 1.0
-BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
 
 
@@ -102,11 +99,33 @@ class DeployedModels:
         """Whether a deployment's own model has its record."""
         return any(r.model == keeper.deployment.base_model for r in self.book.of(keeper.name))
 
-    async def create(
-        self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool, watched: bool = True
-    ) -> DeployedModel:
+    async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
         """Load an adapter onto a deployment of the account, or onto a serverless one, for the account alone: DEPLOYING,
-        then DEPLOYED or FAILED. `watched`: the one whose place it takes may have it back."""
+        then DEPLOYED or FAILED. On a deployment that takes one at a time the former may have its place back."""
+        keeper, model = await self._checked(account, spec)
+        async with self._changing:
+            merged = self._merged(keeper, replace=replace_merged)
+            former = next(
+                (r for r in merged if r.model == addon_route.merged_on(self.book, keeper)),
+                merged[0] if merged else None,
+            )
+            record = await self._load(account, keeper, model, spec, by)
+            self._take_place(record, merged, self._former(former) if former else None)
+        return self.get(record.name)
+
+    async def _put_back(self, account: str, spec: DeployedModel, still: Callable[[], bool]) -> bool:
+        """`AddonCare`'s way: what somebody does meanwhile goes before it."""
+        keeper, model = await self._checked(account, spec)
+        async with self._changing:
+            if not still():
+                return False
+            merged = self._merged(keeper, replace=True)
+            by = "nobody, for the errors of the one that took its place"
+            self._take_place(await self._load(account, keeper, model, spec, by), merged, None)
+        return True
+
+    async def _checked(self, account: str, spec: DeployedModel) -> tuple[Keeper, Model]:
+        """Where an adapter is to be loaded, and its model, if that may be."""
         deployed_rules.check_new(spec)
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
@@ -117,21 +136,37 @@ class DeployedModels:
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
         await self._rooms.library.files.check_adapter(model)
-        async with self._changing:
-            self._check_absent(model.name, keeper)
-            check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
-            check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
-            merged = self._merged(keeper, replace=replace_merged)
-            former = next((r for r in merged if r.model == self._merged_on(keeper)), merged[0] if merged else None)
-            record = await self._add(account, keeper, model.name, spec, by)
-            self.uses.add(record, self._former(former) if watched and former else None)
-            if merged:
-                self.leaving.unsettled.set()  # they go once it is there
-        return self.get(record.name)
+        return keeper, model
 
-    def _check_absent(self, model: str, keeper: Keeper) -> None:
-        if any(r.model == model for r in self.book.of(keeper.name)):
+    async def _load(
+        self, account: str, keeper: Keeper, model: Model, spec: DeployedModel, by: str
+    ) -> DeployedModel:  # fmt: skip
+        withdrawn = self._check_absent(model.name, keeper)
+        check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
+        check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
+        return await self._add(account, keeper, model.name, spec, by, gone=withdrawn)
+
+    def _take_place(self, record: DeployedModel, merged: Sequence[DeployedModel], former: Former | None) -> None:
+        """What `merged` took the place of has none to come back to any more: whoever loaded this one chose it."""
+        self.uses.add(record, former)
+        for replaced in merged:
+            self.uses.of(replaced).former = None
+        if merged:
+            self.leaving.unsettled.set()  # they go once it is there
+
+    def _check_absent(self, model: str, keeper: Keeper) -> DeployedModel | None:
+        """AlreadyExists if it is on the deployment; its record if it is being unloaded and replicas still keep it for
+        the requests that run with it: then it can stay."""
+        there = next((r for r in self.book.of(keeper.name) if r.model == model), None)
+        if there is None:
+            return None
+        if there.state != UNDEPLOYING:
             raise AlreadyExists(f"{model} is on {keeper.name} already", field="model", hint="unload it first")
+        if model not in keeper.addons.wanted:
+            raise AlreadyExists(
+                f"{model} is being unloaded from {keeper.name}", field="model", hint="load it again in a moment"
+            )
+        return there
 
     async def update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
         """Change `default`, `public`, `displayName` or `description`."""
@@ -175,10 +210,6 @@ class DeployedModels:
             await self.leaving.withdraw(record, self._keeper_of(record.deployment or ""))
         return True
 
-    async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
-        by = "nobody, for the errors of the one that took its place"
-        return await self.create(account, spec, by=by, replace_merged=True, watched=False)
-
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
         async with self._changing:
@@ -212,26 +243,8 @@ class DeployedModels:
         return [r for r in self.all(account) if r.state == DEPLOYED and not self.book.is_base(r)]
 
     def route(self, offer: str | None, keeper: Keeper) -> str | None:
-        """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
-        record = self.book.records[offer] if offer is not None else None
-        if record is None or record.model == keeper.deployment.base_model:
-            return self._merged_on(keeper)
-        state, why = state_of(record, keeper)
-        if state == FAILED:
-            raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
-        if state != DEPLOYED and keeper.serves():
-            raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
-        return record.model
-
-    def _merged_on(self, keeper: Keeper) -> str | None:
-        """The one adapter that every request to a hot-reload deployment runs with, None while there is none."""
-        if not keeper.deployment.enable_hot_reload_latest_addon:
-            return None
-        usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
-        there = self.book.offered_on(keeper.name)
-        loaded = [r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable]
-        newest = max(loaded, key=lambda r: r.create_time or BEFORE_ALL, default=None)  # others are being replaced by it
-        return newest.model if newest else None
+        """The adapter that a request for this record runs with, as `addon_route` has it."""
+        return addon_route.route(self.book, offer, keeper)
 
     def _former(self, record: DeployedModel) -> Former:
         """What another one takes the place of now."""
@@ -239,11 +252,12 @@ class DeployedModels:
         return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
 
     async def _add(
-        self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str, made: Deployment | None = None
-    ) -> DeployedModel:
+        self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str,
+        made: Deployment | None = None, gone: DeployedModel | None = None,
+    ) -> DeployedModel:  # fmt: skip
         now = self._rooms.clock.wall()
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
-        others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
+        others = any(r.default for r in self.book.same(model, account) if self.book.lives(r) and r is not gone)
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
@@ -252,7 +266,9 @@ class DeployedModels:
                 "created_by": by, "create_time": now, "update_time": now,
             }
         )  # fmt: skip
-        await (self.book.put_default(record, made) if record.default else self.book.put(record, of=made))
+        await (self.book.put_default if record.default else self.book.put)(record, of=made, gone=gone)
+        if gone is not None:
+            await self.book.hand_on(gone)
         self._want(record)
         keeper.look_soon()
         return record

@@ -92,9 +92,13 @@ class Book:
             return False
         return keeper.addons.holds(record.model or "", keeper.replicas)
 
-    async def put(self, *records: DeployedModel, of: Deployment | None = None) -> None:
-        """All of them or none, on disk first; `of`: the deployment that is made with them."""
-        await self._store.put_deployed_models(*records, of=of)
+    async def put(
+        self, *records: DeployedModel, of: Deployment | None = None, gone: DeployedModel | None = None
+    ) -> None:
+        """All of them or none, on disk first; `of`: the deployment that is made with them, `gone`: what goes by it."""
+        await self._store.put_deployed_models(*records, of=of, gone=gone)
+        if gone is not None:
+            self.strike(gone)
         self._take(*records)
 
     async def withdraw(self, record: DeployedModel) -> None:
@@ -117,11 +121,13 @@ class Book:
         self.strike(record)
         await self.hand_on(record)
 
-    async def put_default(self, record: DeployedModel, of: Deployment | None = None) -> None:
-        """It becomes the default of its model, and the former one is none any more; `of` as in `put`."""
-        same = self.same(record.model or "", account_of(record.name))
-        demoted = [r.model_copy(update={"default": False}) for r in same if r.default and r.name != record.name]
-        await self.put(record, *demoted, of=of)
+    async def put_default(
+        self, record: DeployedModel, of: Deployment | None = None, gone: DeployedModel | None = None
+    ) -> None:
+        """It becomes the default of its model, and the former one is none any more; `of` and `gone` as in `put`."""
+        same = [r for r in self.same(record.model or "", account_of(record.name)) if r.name != record.name]
+        demoted = [r.model_copy(update={"default": False}) for r in same if r.default and r is not gone]
+        await self.put(record, *demoted, of=of, gone=gone)
 
     async def hand_on(self, gone: DeployedModel) -> None:
         """The oldest of those that can be asked becomes the default in place of one that went."""
