@@ -105,10 +105,10 @@ class DeployedModels:
         keeper, model = await self._checked(account, spec)
         async with self._changing:
             merged = self._merged(keeper, replace=replace_merged)
-            former = next(
-                (r for r in merged if r.model == addon_route.merged_on(self.book, keeper)),
-                merged[0] if merged else None,
-            )
+            serving = (
+                addon_route.merged_on(self.book, keeper) if keeper.serves() else None
+            )  # else the oldest has served
+            former = next((r for r in merged if r.model == serving), merged[0] if merged else None)
             record = await self._load(account, keeper, model, spec, by)
             self._take_place(record, merged, self._former(former) if former else None)
         return self.get(record.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from client.addon_types import DeployedModel
@@ -88,13 +88,24 @@ class Leaving:
 
     async def _retire_on(self, keeper: Keeper) -> bool:
         standing = self._book.standing_on(keeper.name)
+        replaced, newest = self._replaced(standing, keeper)
+        for record in replaced:
+            await self.withdraw(record, keeper)
+            told = f"{record.model}: {newest.model} has taken its place"
+            await keeper.announce("Normal", "AddonWithdrawn", told)
+        return len(standing) - len(replaced) <= 1
+
+    @staticmethod
+    def _replaced(standing: Sequence[DeployedModel], keeper: Keeper) -> tuple[Sequence[DeployedModel], DeployedModel]:
+        """Those whose place a newer one has taken, and that one. With no replica that could show that it loads the
+        newest, the oldest stays: it has served. Those between have not, and would only take up room."""
+        if not standing:
+            return (), DeployedModel()
+        if not keeper.serves():
+            return standing[1:-1], standing[-1]
         there = [i for i, record in enumerate(standing) if state_of(record, keeper)[0] == DEPLOYED]
         newest = there[-1] if there else 0
-        for record in standing[:newest]:
-            await self.withdraw(record, keeper)
-            told = f"{record.model}: {standing[newest].model} has taken its place"
-            await keeper.announce("Normal", "AddonWithdrawn", told)
-        return len(standing) - newest <= 1
+        return standing[:newest], standing[newest]
 
     def _release(self, record: DeployedModel, keeper: Keeper) -> None:
         """Replicas let go of what was withdrawn once no request is under way with it, be it one that waits in line."""

@@ -233,3 +233,23 @@ async def test_one_that_replicas_let_go_of_is_not_said_to_be_there(house, states
     with pytest.raises(AlreadyExists, match="is being unloaded from") as refused:
         await load(house, "old")
     assert refused.value.hint == "load it again in a moment"
+
+
+async def test_at_zero_replicas_the_one_that_has_served_stays_until_a_replica_has_loaded_the_newest(
+    house, states, loadable
+):
+    keeper, uses = house.fleet.get(HOST), house.fleet.deployed.uses
+    keeper.serves = lambda: False
+    states.update(new=DEPLOYED, newest=DEPLOYED)  # as at rest all are said to be
+    await looked(house)
+    assert standing(house) == ["old", "new"]
+    record = await load(house, "newest")
+    assert uses.of(record).former.spec.model == ADAPTER.format("old")
+    await looked(house)
+    assert standing(house) == ["old", "newest"], "what no replica ever had only takes up room"
+    states["newest"], keeper.serves = FAILED, lambda: True
+    await looked(house)
+    assert (served_by(house), standing(house)) == ("old", ["old", "newest"])
+    states["newest"] = DEPLOYED
+    await settled(house)
+    assert (served_by(house), standing(house)) == ("newest", ["newest"])
