@@ -261,7 +261,9 @@ def test_a_path_that_cannot_be_read_is_said(index: Path, tmp_path: Path, name: s
         fetch.fetch(catalogue.sourced(str(tmp_path / name)))
 
 
-@pytest.mark.parametrize("url", ["/a/x.bin", "ftp://h/x.gguf", "https://h/x.bin", "https://user:pass@h/x.gguf", "https:///x.gguf"])
+@pytest.mark.parametrize(
+    "url", ["/a/x.bin", "ftp://h/x.gguf", "https://h/x.bin", "https://user:pass@h/x.gguf", "https:///x.gguf"]
+)
 def test_what_is_no_address_of_a_model_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument):
         catalogue.sourced(url)
