@@ -96,7 +96,7 @@ def list_profiles() -> None:
         (one.name, one.base_url, one.account or "-", "yes" if one.api_key else "no", "*" if one.name == used else "")
         for one in sorted(profiles.read(default_data_dir()).values(), key=lambda one: one.name)
     ]
-    out.say(out.listing(HEADER, rows))
+    out.say(out.listing(HEADER, rows, page=""))
 
 
 @click.command()

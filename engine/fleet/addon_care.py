@@ -26,9 +26,9 @@ PAUSE_S = 1.0  # between two looks
 
 
 class Load(Protocol):
-    """Load an adapter in the place of the one that a deployment has, for good."""
+    """Load an adapter in the place of the one that a deployment has, for good, if `still` holds; whether it does."""
 
-    def __call__(self, account: str, spec: DeployedModel) -> Awaitable[DeployedModel]: ...
+    def __call__(self, account: str, spec: DeployedModel, still: Callable[[], bool]) -> Awaitable[bool]: ...
 
 
 class Unload(Protocol):
@@ -118,24 +118,40 @@ class AddonCare:
         keeper = self._keeper_of(record.deployment or "")
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return True
+        if self._is_replaced(record, former, keeper):
+            return True
+        stands = self._stands(former, keeper)
         try:
-            await self._load(account_of(record.name), former.spec)
-        except AlreadyExists:
-            if not self._stands(former, keeper):  # a replica still has it from before
+            if not await self._give_place(use, former, record, keeper):
                 self._uses.stirred.set()
                 return False
-            await self._unload(record.name, lambda: True)  # an engine ended between the two
         except FiredeckError as error:
             told = f"{record.model}: {why}; {former.spec.model} cannot have its place back: {error.text}"
             await keeper.announce("Warning", "AddonNotRolledBack", told)
             return True
         again = f"firedeck load-lora {_said(record)} --deployment {_deployment(record, keeper)} --replace-merged-addon"
-        told = f"{record.model}: {why}: {former.spec.model} has its place back; to load it again: {again}"
+        so = "keeps its place" if stands else "has its place back"
+        told = f"{record.model}: {why}: {former.spec.model} {so}; to load it again: {again}"
         await keeper.announce("Warning", "AddonRolledBack", told)
         return True
 
+    async def _give_place(self, use: Use, former: Former, record: DeployedModel, keeper: Keeper) -> bool:
+        """Whether it was done: not where a replica still lets go of the former one, or somebody was quicker."""
+        if self._stands(former, keeper):  # the ordinary way of one that no replica could load: it never left
+            return await self._unload(record.name, lambda: self._stands(former, keeper))
+        try:
+            return await self._load(account_of(record.name), former.spec, lambda: use.former is former)
+        except AlreadyExists:
+            return False
+
+    def _is_replaced(self, record: DeployedModel, former: Former, keeper: Keeper) -> bool:
+        """Whether somebody has chosen another version since: that one goes before the former one."""
+        standing = self._book.standing_on(keeper.name)
+        newest = standing[-1] if standing else record
+        return newest.name != record.name and newest.model != former.spec.model
+
     def _stands(self, former: Former, keeper: Keeper) -> bool:
-        return any(r.model == former.spec.model and r.state != UNDEPLOYING for r in self._book.of(keeper.name))
+        return any(r.model == former.spec.model for r in self._book.standing_on(keeper.name))
 
 
 def _said(record: DeployedModel) -> str:

@@ -79,9 +79,10 @@ class AddonUses:
                     log.warning("%s: how it was used before cannot be read any more", record.name)
 
     def add(self, record: DeployedModel, former: Former | None = None) -> Use:
-        """It was loaded now."""
-        use = Use(record.name, self._clock.monotonic(), former=former)
-        self._uses[record.deployment or "", record.model or ""] = use
+        """It was loaded now. Requests that run with it from before, while it was being unloaded, still do."""
+        use = self._uses.setdefault((record.deployment or "", record.model or ""), Use("", 0.0))
+        use.name, use.used_at, use.former = record.name, self._clock.monotonic(), former
+        use.outcomes, use.returning, use.written, use.written_at = Outcomes(), False, None, float("-inf")
         return use
 
     def drop(self, record: DeployedModel) -> None:

@@ -9,6 +9,7 @@ from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition, ResourceExhausted
 from client.types import Deployment, Model
 from engine.control import capacity
+from engine.control.addons import UNDEPLOYING
 from engine.fleet.keeper import Keeper
 from engine.fleet.template import places
 from engine.serverless import is_shared
@@ -33,11 +34,12 @@ def check_takes_its_addons(
         raise FailedPrecondition(
             f"{changed.name} has the adapter {hosted[0].model}", field="enableAddons", hint="unload it first"
         )
-    if changed.enable_hot_reload_latest_addon and not was_merged and len(hosted) > 1:
+    standing = [record for record in hosted if record.state != UNDEPLOYING]
+    if changed.enable_hot_reload_latest_addon and not was_merged and len(standing) > 1:
         raise FailedPrecondition(
-            f"{changed.name} has {len(hosted)} adapters, and with enableHotReloadLatestAddon it takes one at a time",
+            f"{changed.name} has {len(standing)} adapters, and with enableHotReloadLatestAddon it takes one at a time",
             field="enableHotReloadLatestAddon",
-            hint=f"unload all but one first: firedeck unload-lora {hosted[0].model}",
+            hint=f"unload all but one first: firedeck unload-lora {standing[0].model}",
         )
     check_room_for(changed, adapters)
 

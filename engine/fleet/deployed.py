@@ -7,33 +7,26 @@ too, made with its deployment, so that `default` says where a bare model name go
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 
 from client.addon_types import DeployedModel, DeployedModelSpec
-from client.errors import AddonNotLoaded, AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import Name, random_id
 from client.types import Deployment, Model
 from engine import deployed_rules
-from engine.control.addons import DEPLOYED, DEPLOYING, FAILED, UNDEPLOYING
+from engine.control.addons import DEPLOYED, DEPLOYING, UNDEPLOYING
+from engine.fleet import addon_route
 from engine.fleet.addon_care import AddonCare
 from engine.fleet.addon_uses import AddonUses, Former
 from engine.fleet.addons import Addon
 from engine.fleet.checks import check_room_for, check_share
 from engine.fleet.deployed_book import Book, account_of
-from engine.fleet.deployed_state import state_of
 from engine.fleet.directory import Directory
 from engine.fleet.keeper import Keeper
+from engine.fleet.leaving import Leaving
 from engine.fleet.rooms import Rooms
 from engine.serverless import is_shared
 
-log = logging.getLogger(__name__)
-
-SWEEP_EVERY_S = 0.2  # while something is being undeployed
-RETRY_AFTER_S = 1.0
-BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 MODEL_ID_CHARS = 54  # of a generated id; the rest is a hyphen and eight random characters
 
 
@@ -50,8 +43,7 @@ class DeployedModels:
         self.uses = AddonUses(rooms)
         self.care = AddonCare(self.uses, self.book, keeper_of, self._put_back, self._unload_if, idle_s)
         self._changing = asyncio.Lock()  # from what a change is made of until it is written: none undoes another
-        self._unsettled = asyncio.Event()  # something is withdrawn or replaced, and not gone yet
-        self._sweeping: asyncio.Task[None] | None = None
+        self.leaving = Leaving(self.book, self.uses, keeper_of, self._changing)
 
     async def load(self) -> None:
         """What an earlier engine wrote; their deployments must be there already."""
@@ -61,14 +53,12 @@ class DeployedModels:
             self._want(record)
         for deployment in {record.deployment or "" for record in self.book if not self.book.lives(record)}:
             await self.withdraw(deployment)  # an engine may have ended between a delete and what follows from it
-        self._sweeping = asyncio.create_task(self._sweep(), name="forget what was undeployed")
+        self.leaving.start()
         self.care.start()
 
     async def close(self) -> None:
         await self.care.close()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self.leaving.close()
 
     def all(self, account: str | None = None) -> list[DeployedModel]:
         """What is deployed on living deployments, as it is now, in the order in which it was made."""
@@ -88,14 +78,13 @@ class DeployedModels:
         return [record for record in self.all() if record.model == model]
 
     def addons_on(self, deployment: str) -> list[DeployedModel]:
-        """The adapters on a deployment; the base is none."""
-        base = self._keeper_of(deployment).deployment.base_model
-        return [r for r in self.book.of(deployment) if r.model != base]
+        """The adapters on a deployment, be they being unloaded; the base is none."""
+        return self.book.addons_on(deployment)
 
     def adapters_on(self, deployment: str, account: str | None = None) -> list[Model]:
         """The models of those adapters, or of those that an account loaded, but for what is no adapter any more."""
-        library, standing = self._rooms.library, [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
-        standing = [r for r in standing if account in (None, account_of(r.name))]
+        library = self._rooms.library
+        standing = [r for r in self.book.standing_on(deployment) if account in (None, account_of(r.name))]
         models = [library.get(r.model, "model") for r in standing if r.model and library.has(r.model)]
         return [model for model in models if model.is_adapter]
 
@@ -110,11 +99,33 @@ class DeployedModels:
         """Whether a deployment's own model has its record."""
         return any(r.model == keeper.deployment.base_model for r in self.book.of(keeper.name))
 
-    async def create(
-        self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool, watched: bool = True
-    ) -> DeployedModel:
+    async def create(self, account: str, spec: DeployedModel, *, by: str, replace_merged: bool) -> DeployedModel:
         """Load an adapter onto a deployment of the account, or onto a serverless one, for the account alone: DEPLOYING,
-        then DEPLOYED or FAILED. `watched`: the one whose place it takes may have it back."""
+        then DEPLOYED or FAILED. On a deployment that takes one at a time the former may have its place back."""
+        keeper, model = await self._checked(account, spec)
+        async with self._changing:
+            merged = self._merged(keeper, replace=replace_merged)
+            serving = (
+                addon_route.merged_on(self.book, keeper) if keeper.serves() else None
+            )  # else the oldest has served
+            former = next((r for r in merged if r.model == serving), merged[0] if merged else None)
+            record = await self._load(account, keeper, model, spec, by)
+            self._take_place(record, merged, self._former(former) if former else None)
+        return self.get(record.name)
+
+    async def _put_back(self, account: str, spec: DeployedModel, still: Callable[[], bool]) -> bool:
+        """`AddonCare`'s way: what somebody does meanwhile goes before it."""
+        keeper, model = await self._checked(account, spec)
+        async with self._changing:
+            if not still():
+                return False
+            merged = self._merged(keeper, replace=True)
+            by = "nobody, for the errors of the one that took its place"
+            self._take_place(await self._load(account, keeper, model, spec, by), merged, None)
+        return True
+
+    async def _checked(self, account: str, spec: DeployedModel) -> tuple[Keeper, Model]:
+        """Where an adapter is to be loaded, and its model, if that may be."""
         deployed_rules.check_new(spec)
         model = self._rooms.library.get(self._rooms.library.resolve(spec.model or "", account, "model"), "model")
         deployed_rules.check_owner(model, account, "model")
@@ -125,21 +136,37 @@ class DeployedModels:
         deployed_rules.check_fits(model, keeper.deployment)
         self._check_absent(model.name, keeper)
         await self._rooms.library.files.check_adapter(model)
-        async with self._changing:
-            self._check_absent(model.name, keeper)
-            check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
-            check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
-            merged = self._merged(keeper, replace=replace_merged)
-            former = next((r for r in merged if r.model == self._merged_on(keeper)), merged[0] if merged else None)
-            record = await self._add(account, keeper, model.name, spec, by)
-            self.uses.add(record, self._former(former) if watched and former else None)
-            if merged:
-                self._unsettled.set()  # they go once it is there
-        return self.get(record.name)
+        return keeper, model
 
-    def _check_absent(self, model: str, keeper: Keeper) -> None:
-        if any(r.model == model for r in self.book.of(keeper.name)):
+    async def _load(
+        self, account: str, keeper: Keeper, model: Model, spec: DeployedModel, by: str
+    ) -> DeployedModel:  # fmt: skip
+        withdrawn = self._check_absent(model.name, keeper)
+        check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
+        check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
+        return await self._add(account, keeper, model.name, spec, by, gone=withdrawn)
+
+    def _take_place(self, record: DeployedModel, merged: Sequence[DeployedModel], former: Former | None) -> None:
+        """What `merged` took the place of has none to come back to any more: whoever loaded this one chose it."""
+        self.uses.add(record, former)
+        for replaced in merged:
+            self.uses.of(replaced).former = None
+        if merged:
+            self.leaving.unsettled.set()  # they go once it is there
+
+    def _check_absent(self, model: str, keeper: Keeper) -> DeployedModel | None:
+        """AlreadyExists if it is on the deployment; its record if it is being unloaded and replicas still keep it for
+        the requests that run with it: then it can stay."""
+        there = next((r for r in self.book.of(keeper.name) if r.model == model), None)
+        if there is None:
+            return None
+        if there.state != UNDEPLOYING:
             raise AlreadyExists(f"{model} is on {keeper.name} already", field="model", hint="unload it first")
+        if model not in keeper.addons.wanted:
+            raise AlreadyExists(
+                f"{model} is being unloaded from {keeper.name}", field="model", hint="load it again in a moment"
+            )
+        return there
 
     async def update(self, name: str, changes: DeployedModel, paths: frozenset[str] | None) -> DeployedModel:
         """Change `default`, `public`, `displayName` or `description`."""
@@ -171,7 +198,7 @@ class DeployedModels:
             )
         async with self._changing:
             self.get(name)  # somebody else may have been quicker
-            await self._withdraw(self.book.records[name], keeper)
+            await self.leaving.withdraw(self.book.records[name], keeper)
         await keeper.announce("Normal", "AddonWithdrawn", f"by {by}: {shown.model}")
 
     async def _unload_if(self, name: str, still: Callable[[], bool]) -> bool:
@@ -180,69 +207,8 @@ class DeployedModels:
             record = self.book.records.get(name)
             if record is None or not still():
                 return False
-            await self._withdraw(record, self._keeper_of(record.deployment or ""))
+            await self.leaving.withdraw(record, self._keeper_of(record.deployment or ""))
         return True
-
-    async def _withdraw(self, record: DeployedModel, keeper: Keeper) -> None:
-        """Nobody finds it from now on; who has asked for it already is answered with it."""
-        await self.book.withdraw(record)
-        self._release(record, keeper)
-        self._unsettled.set()
-
-    def _release(self, record: DeployedModel, keeper: Keeper) -> None:
-        """Replicas let go of what was withdrawn once no request is under way with it, be it one that waits in line."""
-        if not self.uses.running(record) and keeper.addons.wanted.pop(record.model or "", None) is not None:
-            keeper.look_soon()
-
-    async def _put_back(self, account: str, spec: DeployedModel) -> DeployedModel:
-        by = "nobody, for the errors of the one that took its place"
-        return await self.create(account, spec, by=by, replace_merged=True, watched=False)
-
-    async def _sweep(self) -> None:
-        self._unsettled.set()
-        while True:
-            await self._unsettled.wait()
-            try:
-                async with self._changing:
-                    self._unsettled.clear()
-                    if not (await self._retire_replaced() & await self._forget_withdrawn()):
-                        self._unsettled.set()
-            except Exception:
-                self._unsettled.set()
-                log.exception("what was undeployed is not forgotten yet")
-            await asyncio.sleep(SWEEP_EVERY_S)
-
-    async def _retire_replaced(self) -> bool:
-        """Withdraw what a newer one, which is there, has taken the place of; whether there is none that waits for that.
-
-        Until then requests run with the former: with neither they would be answered by the base."""
-        settled = True
-        for keeper in {k.name: k for k in map(self._keeper_of_living, self.book) if k}.values():
-            if not keeper.deployment.enable_hot_reload_latest_addon:
-                continue
-            standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
-            there = [i for i, record in enumerate(standing) if state_of(record, keeper)[0] == DEPLOYED]
-            newest = there[-1] if there else 0
-            for record in standing[:newest]:
-                await self._withdraw(record, keeper)
-                told = f"{record.model}: {standing[newest].model} has taken its place"
-                await keeper.announce("Normal", "AddonWithdrawn", told)
-            settled &= len(standing) - newest <= 1
-        return settled
-
-    def _keeper_of_living(self, record: DeployedModel) -> Keeper | None:
-        return self._keeper_of(record.deployment or "") if self.book.lives(record) else None
-
-    async def _forget_withdrawn(self) -> bool:
-        """Forget what was withdrawn and is on no replica any more, and hand on defaults; whether none is left."""
-        withdrawn = [r for r in self.book if r.state == UNDEPLOYING]
-        for record in withdrawn:
-            with suppress(NotFound):
-                self._release(record, self._keeper_of(record.deployment or ""))
-            if not (self.uses.running(record) or self.book.is_held(record)):
-                await self.book.drop(record)
-                self.uses.drop(record)
-        return not withdrawn
 
     async def forget(self, deployment: str) -> None:
         """A deployment is gone for good, and its records with it."""
@@ -277,26 +243,8 @@ class DeployedModels:
         return [r for r in self.all(account) if r.state == DEPLOYED and not self.book.is_base(r)]
 
     def route(self, offer: str | None, keeper: Keeper) -> str | None:
-        """The adapter that a request for this record runs with, None for a base. Raises while it cannot."""
-        record = self.book.records[offer] if offer is not None else None
-        if record is None or record.model == keeper.deployment.base_model:
-            return self._merged_on(keeper)
-        state, why = state_of(record, keeper)
-        if state == FAILED:
-            raise AddonNotLoaded(f"the adapter {record.model} could not be loaded: {why}", field="model")
-        if state != DEPLOYED and keeper.serves():
-            raise Unavailable(f"the adapter {record.model} is being loaded", retry_after_s=RETRY_AFTER_S)
-        return record.model
-
-    def _merged_on(self, keeper: Keeper) -> str | None:
-        """The one adapter that every request to a hot-reload deployment runs with, None while there is none."""
-        if not keeper.deployment.enable_hot_reload_latest_addon:
-            return None
-        usable = {DEPLOYED} if keeper.serves() else {DEPLOYED, DEPLOYING}
-        there = self.book.offered_on(keeper.name)
-        loaded = [r for r in there if r.model != keeper.deployment.base_model and state_of(r, keeper)[0] in usable]
-        newest = max(loaded, key=lambda r: r.create_time or BEFORE_ALL, default=None)  # others are being replaced by it
-        return newest.model if newest else None
+        """The adapter that a request for this record runs with, as `addon_route` has it."""
+        return addon_route.route(self.book, offer, keeper)
 
     def _former(self, record: DeployedModel) -> Former:
         """What another one takes the place of now."""
@@ -304,11 +252,12 @@ class DeployedModels:
         return Former(DeployedModel(**said), self.uses.of(record).outcomes, self._rooms.clock.monotonic())
 
     async def _add(
-        self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str, made: Deployment | None = None
-    ) -> DeployedModel:
+        self, account: str, keeper: Keeper, model: str, spec: DeployedModel, by: str,
+        made: Deployment | None = None, gone: DeployedModel | None = None,
+    ) -> DeployedModel:  # fmt: skip
         now = self._rooms.clock.wall()
         new_id = f"{model.rpartition('/')[2][:MODEL_ID_CHARS]}-{random_id()}"
-        others = any(r.default for r in self.book.same(model, account) if self.book.lives(r))
+        others = any(r.default for r in self.book.same(model, account) if self.book.lives(r) and r is not gone)
         record = spec.model_copy(
             update={
                 "name": f"accounts/{account}/deployedModels/{new_id}", "model": model, "deployment": keeper.name,
@@ -317,7 +266,9 @@ class DeployedModels:
                 "created_by": by, "create_time": now, "update_time": now,
             }
         )  # fmt: skip
-        await (self.book.put_default(record, made) if record.default else self.book.put(record, of=made))
+        await (self.book.put_default if record.default else self.book.put)(record, of=made, gone=gone)
+        if gone is not None:
+            await self.book.hand_on(gone)
         self._want(record)
         keeper.look_soon()
         return record
@@ -326,7 +277,7 @@ class DeployedModels:
         """The adapters that a new one pushes out of a hot-reload deployment, which takes one at a time."""
         if not keeper.deployment.enable_hot_reload_latest_addon:
             return ()
-        standing = [r for r in self.addons_on(keeper.name) if r.state != UNDEPLOYING]
+        standing = self.book.standing_on(keeper.name)
         if standing and not replace:
             raise FailedPrecondition(
                 f"{keeper.name} takes one adapter at a time and has {standing[0].model}",

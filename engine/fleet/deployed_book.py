@@ -37,6 +37,15 @@ class Book:
     def of(self, deployment: str) -> list[DeployedModel]:
         return [record for record in self if record.deployment == deployment]
 
+    def addons_on(self, deployment: str) -> list[DeployedModel]:
+        """The adapters beside its base, be they being unloaded."""
+        base = self._keeper_of(deployment).deployment.base_model
+        return [r for r in self.of(deployment) if r.model != base]
+
+    def standing_on(self, deployment: str) -> list[DeployedModel]:
+        """Those of them that are to stay, the newest last."""
+        return [r for r in self.addons_on(deployment) if r.state != UNDEPLOYING]
+
     def offered_on(self, deployment: str) -> list[DeployedModel]:
         """What can be asked for there: by the index, for requests ask this."""
         return [self.records[name] for name in self._directory.names_on(deployment)]
@@ -83,9 +92,13 @@ class Book:
             return False
         return keeper.addons.holds(record.model or "", keeper.replicas)
 
-    async def put(self, *records: DeployedModel, of: Deployment | None = None) -> None:
-        """All of them or none, on disk first; `of`: the deployment that is made with them."""
-        await self._store.put_deployed_models(*records, of=of)
+    async def put(
+        self, *records: DeployedModel, of: Deployment | None = None, gone: DeployedModel | None = None
+    ) -> None:
+        """All of them or none, on disk first; `of`: the deployment that is made with them, `gone`: what goes by it."""
+        await self._store.put_deployed_models(*records, of=of, gone=gone)
+        if gone is not None:
+            self.strike(gone)
         self._take(*records)
 
     async def withdraw(self, record: DeployedModel) -> None:
@@ -108,11 +121,13 @@ class Book:
         self.strike(record)
         await self.hand_on(record)
 
-    async def put_default(self, record: DeployedModel, of: Deployment | None = None) -> None:
-        """It becomes the default of its model, and the former one is none any more; `of` as in `put`."""
-        same = self.same(record.model or "", account_of(record.name))
-        demoted = [r.model_copy(update={"default": False}) for r in same if r.default and r.name != record.name]
-        await self.put(record, *demoted, of=of)
+    async def put_default(
+        self, record: DeployedModel, of: Deployment | None = None, gone: DeployedModel | None = None
+    ) -> None:
+        """It becomes the default of its model, and the former one is none any more; `of` and `gone` as in `put`."""
+        same = [r for r in self.same(record.model or "", account_of(record.name)) if r.name != record.name]
+        demoted = [r.model_copy(update={"default": False}) for r in same if r.default and r is not gone]
+        await self.put(record, *demoted, of=of, gone=gone)
 
     async def hand_on(self, gone: DeployedModel) -> None:
         """The oldest of those that can be asked becomes the default in place of one that went."""

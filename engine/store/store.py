@@ -153,9 +153,12 @@ class Store:
     async def drop_model(self, name: str) -> None:
         await self._write("drop_model", {"name": name})
 
-    async def put_deployed_models(self, *records: DeployedModel, of: Deployment | None = None) -> None:
-        """All of them or none, and with them the new deployment that they are `of`."""
+    async def put_deployed_models(
+        self, *records: DeployedModel, of: Deployment | None = None, gone: DeployedModel | None = None
+    ) -> None:
+        """All of them or none, and with them the new deployment that they are `of`; `gone` goes with that."""
         rows: list[tuple[str, Params]] = [] if of is None else [("put_deployment", _row_of(of))]
+        rows += [("drop_deployed_model", {"name": gone.name})] if gone is not None else []
         for r in records:
             doc = r.model_dump_json(by_alias=True, exclude_none=True)
             rows.append(("put_deployed_model", {"name": r.name, "deployment": r.deployment, "doc": doc}))

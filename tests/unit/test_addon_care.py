@@ -235,8 +235,9 @@ async def test_a_version_that_no_replica_could_load_gives_its_place_back_at_the_
     keeper = house.fleet.get(HOST)
     keeper.record.deployment = keeper.deployment.model_copy(update={"enable_hot_reload_latest_addon": True})
 
-    async def load(account, spec):
+    async def load(account, spec, still):
         asked.append(spec.model)
+        return True
 
     deployed.care._load = load
     spec = DeployedModel(model=ADAPTER.format("old"), deployment=HOST)
@@ -252,7 +253,7 @@ async def test_the_former_version_comes_back_only_to_a_deployment_that_still_tak
     record = await put(house, "new")
     deployed, asked = house.fleet.deployed, []
 
-    async def load(account, spec):
+    async def load(account, spec, still):
         asked.append(spec.model)
         raise NotFound("gone")
 
@@ -290,7 +291,7 @@ async def test_an_engine_that_ends_while_the_former_version_comes_back_does_it_w
     former = await failing_version(house)
     care, uses = house.fleet.deployed.care, house.fleet.deployed.uses
 
-    async def load(account, spec):
+    async def load(account, spec, still):
         await uses.write()
         raise ended_by
 
@@ -309,7 +310,7 @@ async def test_where_both_stand_after_a_kill_the_one_that_fails_goes(house, host
     await put(house, "old")
     care, uses = house.fleet.deployed.care, house.fleet.deployed.uses
 
-    async def load(account, spec):
+    async def load(account, spec, still):
         raise AlreadyExists("it is there")
 
     care._load = load

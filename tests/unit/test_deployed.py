@@ -64,7 +64,7 @@ async def after(slow, *changes):
 
 async def test_a_change_and_a_withdrawal_at_once_are_both_kept(house, slow):
     deployed, name = house.fleet.deployed, RECORD.format("a")
-    deployed._unsettled.clear()
+    deployed.leaving.unsettled.clear()
     deployed.book.is_held = lambda _record: True
     await after(
         slow, deployed.update(name, DeployedModel(display_name="new"), frozenset({"display_name"})),

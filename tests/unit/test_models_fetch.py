@@ -294,9 +294,16 @@ def test_a_cache_that_cannot_be_written_names_the_variable(entry: Entry, monkeyp
 
 
 def test_pip_s_output_never_shows_an_index_password() -> None:
-    error = download._explain("ERROR: cannot use https://me:secret@index.example/simple today")
+    error = download._explain_pip("ERROR: cannot use https://me:secret@index.example/simple today")
     assert "secret" not in error.text
     assert "https://***@index.example" in error.text
+
+
+def test_an_index_that_refuses_is_told_in_its_own_words_and_not_as_a_hub() -> None:
+    told = "ERROR: HTTP error 403 while getting x\nERROR: 403 Client Error: Forbidden for url: https://index.example/x"
+    error = download._explain_pip(told)
+    assert error.text.endswith("403 Client Error: Forbidden for url: https://index.example/x")
+    assert "hub" not in f"{error.text} {error.hint}"
 
 
 def test_cancelling_ends_the_download_and_leaves_nothing(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_a_record_that_cannot_be_read_is_none(hub: Hub, entry: Entry) -> None:
         record.write_text(text_of_it)
         origin._read.cache_clear()
         assert fetch.origin_of(entry) is None
+
+
+def test_a_record_that_could_not_be_read_once_is_read_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, kept = tmp_path / "x.gguf", origin.Origin(FIRST, DIGEST, len(OLD))
+    origin.keep(file, kept)
+
+    def no_more_files(*_: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", no_more_files)
+        assert origin.of(file) is None
+    assert origin.of(file) == kept
 
 
 def test_a_revision_that_is_named_is_fetched_beside_what_main_is(hub: Hub, entry: Entry) -> None:

@@ -140,13 +140,9 @@ def test_one_thing_is_lines_and_an_object_several_are_a_table_and_a_list(capsys)
 
 def test_sizes_from_1024_mib_on_are_in_gib():
     sizes = {
-        0: "0 MiB",
-        None: "-",
-        94 * 2**20: "94 MiB",
-        1023 * 2**20: "1023 MiB",
-        2**30: "1.0 GiB",
+        0: "0 MiB", None: "-", 94 * 2**20: "94 MiB", 1023 * 2**20: "1023 MiB", 2**30: "1.0 GiB",
         141 * 10**9: "131.3 GiB",
-    }
+    }  # fmt: skip
     assert {given: output.size(given) for given in sizes} == sizes
 
 
@@ -289,10 +285,8 @@ def test_a_server_without_firedecks_own_paths_shows_a_deployment_all_the_same():
 
 
 def test_the_description_is_shown_where_there_is_one():
-    assert (
-        "Description: for the shop"
-        in deployment_text.text(CHAT.model_copy(update={"description": "for the shop"})).splitlines()
-    )
+    described = CHAT.model_copy(update={"description": "for the shop"})
+    assert "Description: for the shop" in deployment_text.text(described).splitlines()
     assert "Description" not in deployment_text.text(CHAT)
 
 

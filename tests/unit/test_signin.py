@@ -125,6 +125,7 @@ def test_nothing_shown_of_it_has_the_key(folder: Path) -> None:
     profiles.write(folder, kept)
     shown = CliRunner().invoke(main, ["list", "profiles"]).output
     assert [FAR in shown, "far-key" in shown, shown.endswith("Total size: 1\n")] == [True, False, True]
+    assert "Page" not in shown, "it is a list without pages"
 
 
 def test_a_profile_that_is_named_goes_before_the_environment_and_others_stay(

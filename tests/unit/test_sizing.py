@@ -10,6 +10,7 @@ from client.addon_types import DeployedModel
 from client.errors import FailedPrecondition
 from client.model_types import Model, PeftDetails
 from client.types import Deployment
+from engine.control.addons import UNDEPLOYING
 from engine.fleet.checks import check_room_for, check_takes_its_addons
 from engine.fleet.sizing import Sizing
 from engine.fleet.template import Template
@@ -110,6 +111,8 @@ def test_a_deployment_with_several_adapters_cannot_become_one_that_takes_one_at_
     assert "firedeck unload-lora m-a" in (refused.value.hint or "")
     check_takes_its_addons(merged, records, [], was_merged=True)  # while one takes the other's place
     check_takes_its_addons(merged, records[:1], [], was_merged=False)
+    leaving = records[0].model_copy(update={"state": UNDEPLOYING})
+    check_takes_its_addons(merged, [leaving, records[1]], [], was_merged=False)
 
 
 def test_what_is_not_checked_at_creation_is_counted_all_the_same():
