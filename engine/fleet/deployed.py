@@ -105,10 +105,9 @@ class DeployedModels:
         keeper, model = await self._checked(account, spec)
         async with self._changing:
             merged = self._merged(keeper, replace=replace_merged)
-            serving = (
-                addon_route.merged_on(self.book, keeper) if keeper.serves() else None
-            )  # else the oldest has served
-            former = next((r for r in merged if r.model == serving), merged[0] if merged else None)
+            serving = addon_route.merged_on(self.book, keeper) if keeper.serves() else None
+            oldest = merged[0] if merged else None  # the one that has served, where no replica does now
+            former = next((r for r in merged if r.model == serving), oldest)
             record = await self._load(account, keeper, model, spec, by)
             self._take_place(record, merged, self._former(former) if former else None)
         return self.get(record.name)
@@ -138,9 +137,7 @@ class DeployedModels:
         await self._rooms.library.files.check_adapter(model)
         return keeper, model
 
-    async def _load(
-        self, account: str, keeper: Keeper, model: Model, spec: DeployedModel, by: str
-    ) -> DeployedModel:  # fmt: skip
+    async def _load(self, account: str, keeper: Keeper, model: Model, spec: DeployedModel, by: str) -> DeployedModel:
         withdrawn = self._check_absent(model.name, keeper)
         check_share(keeper.deployment, account, [*self.adapters_on(keeper.name, account), model])
         check_room_for(keeper.deployment, [*self.adapters_on(keeper.name), model])
