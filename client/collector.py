@@ -13,13 +13,13 @@ from contextlib import contextmanager
 FULL_EVERY = 50  # collections of the younger: some 2,000 requests
 
 
-def spare(*, look_once: bool = True) -> None:
+def spare(*, look_once: bool = True, full_every: int = FULL_EVERY) -> None:
     """Take what there is by now out of what is looked through, and look through all else more rarely. What is there at
     the start goes by its count of references alone, where it goes at all. `look_once`: for what could go before."""
     if look_once:
         gc.collect()
     gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], FULL_EVERY)
+    gc.set_threshold(*gc.get_threshold()[:2], full_every)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CURVES = 8  # deployments
 ANSWERS = 64  # pages
 SETTLED_S = 2.0
+FULL_EVERY = 1000  # collections of the younger: one that looks through 5,000 deployments is a tenth of a second
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -126,7 +127,7 @@ class Watched(Sparing, inherit_bindings=False):
         self.picture = picture
         if before.snapshot is None and not self.is_headless:  # in a process of its own
             # Most of what is kept is there by then. To look through it once takes a third of a second with 5,000.
-            self.set_timer(SETTLED_S, partial(collector.spare, look_once=False))
+            self.set_timer(SETTLED_S, partial(collector.spare, look_once=False, full_every=FULL_EVERY))
         if unheard and before.snapshot is not None:  # those of the first picture are counted in the top line
             self._ring(unheard)
 

@@ -32,6 +32,7 @@ from tests.bench import painting, taped
 START = """
 import sys
 from pathlib import Path
+import tui
 from client import collector
 with collector.paused():
     from tests.bench.dashboarded import main

@@ -188,9 +188,12 @@ class FleetScreen(MarkingScreen):
         if message.by_user:
             self._expected = None
             self.deck.look_at(self.context)
+        self.call_after_refresh(self._look_at_chosen)  # the cursor is seen first: all else takes a while to draw
+
+    def _look_at_chosen(self) -> None:
         self._draw_why()
         self.draw_charts()
-        self.call_after_refresh(self.ask_details)  # the cursor is seen first: curves take a while to draw
+        self.ask_details()
 
     @on(FleetTable.Opened)
     def _opened(self, message: FleetTable.Opened) -> None:
