@@ -2,5 +2,5 @@
 
 import os
 
-# A key's answer waits for the next frame: Textual's own 60 a second cost it 17 ms. Frames without changes are not made.
+# A key's answer waits for the next frame: with Textual's 60 a second up to 17 ms. Frames without changes are not made.
 os.environ.setdefault("TEXTUAL_FPS", "120")

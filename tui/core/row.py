@@ -112,11 +112,8 @@ class Row:
 
     def of_the_same(self, other: Row) -> bool:
         """Both tell the same, but for their trends."""
-        return (
-            self.status is other.status
-            and (self.untold, self.stale) == (other.untold, other.stale)
-            and (self.prices is other.prices)
-        )
+        alike = (self.untold, self.stale) == (other.untold, other.stale)
+        return alike and self.status is other.status and self.prices is other.prices
 
     @property
     def deleted(self) -> bool:

@@ -1,7 +1,8 @@
 """One dialog for every change of a deployment that exists: scale, edit, delete, undelete.
 
-It shows what will differ, whom that touches and the same as a command; Cancel has the focus. The target is held by
-name: what is sent is what was shown, and the executor checks that the deployment is still the one that was seen.
+It shows what will differ, whom that touches and the same as a command; the focus is in the first field, and without one
+on Cancel. The target is held by name: what is sent is what was shown, and the executor checks that the deployment is
+still the one that was seen.
 """
 
 from __future__ import annotations

@@ -61,11 +61,9 @@ class Drawn:
 
     def same_as(self, other: Drawn | None) -> bool:
         """Without a look into the curves, which may be a day long."""
-        return (
-            self == other
-            and other is not None
-            and (self.curves is other.curves and self.limits is other.limits and self.window is other.window)
-        )
+        if other is None or self != other:
+            return False
+        return self.curves is other.curves and self.limits is other.limits and self.window is other.window
 
 
 class ChartedPage(Page):
