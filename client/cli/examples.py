@@ -184,10 +184,9 @@ def epilog(*commands: str) -> str:
     return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))
 
 
-def attach(group: click.Group, path: str = "") -> None:
-    """Give every command below `group` its examples."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            attach(command, f"{path}{name} ")
-        elif path + name in EXAMPLES:
-            command.epilog = epilog(*EXAMPLES[path + name])
+def attach(path: str, command: click.Command) -> None:
+    """Give the command at `path` its examples, and each below it."""
+    if path in EXAMPLES:
+        command.epilog = epilog(*EXAMPLES[path])
+    for name, one in command.commands.items() if isinstance(command, click.Group) else ():
+        attach(f"{path} {name}", one)

@@ -6,18 +6,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Iterable, Iterator, Sequence, Set
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from difflib import SequenceMatcher
-from typing import Any, NoReturn
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
 from pydantic import ValidationError
 
-from client.cli import absent, exits
+from client.cli import absent, examples, exits
 from client.cli.nouns import LINE, SECTIONS, SYNONYMS, Noun
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 VERBS = frozenset(
     "create list ls get update scale delete undelete pull verify shift release upload download prepare".split()  # noqa: SIM905
@@ -43,21 +48,34 @@ OWN_OPTIONS = frozenset({"-h", "--help", "--version"})
 
 
 class Announced(Noun):
-    """A group that also has the commands announced under `entry_points`; each is imported when it is asked for."""
+    """A group that also has the commands at `places`, `module:name` by what each is called, and those announced under
+    `entry_points`; each is imported when it is asked for."""
 
-    def __init__(self, *args: Any, entry_points: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, entry_points: str, places: Mapping[str, str] = MappingProxyType({}), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=entry_points)}
+        self._announced = entry_points
+        self.places = places
+
+    @cached_property
+    def _entries(self) -> Mapping[str, EntryPoint]:
+        from importlib.metadata import entry_points  # slow to import, and to look through all that is installed
+
+        return {entry.name: entry for entry in entry_points(group=self._announced)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._entries})
+        return sorted({*super().list_commands(ctx), *self.places, *self._entries})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name not in self._entries:
+        if (own := super().get_command(ctx, cmd_name)) is not None:
             return own
-        command: click.Command = self._entries[cmd_name].load()
-        return command
+        if cmd_name in self.places:
+            self.add_command(pkgutil.resolve_name(self.places[cmd_name]), cmd_name)
+            examples.attach(cmd_name, self.commands[cmd_name])
+        elif cmd_name in self._entries:
+            self.add_command(self._entries[cmd_name].load(), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
 
 class Fireworks(Announced):
@@ -138,9 +156,10 @@ class Fireworks(Announced):
 
     def _nouns(self, ctx: click.Context, verb: str) -> Iterator[tuple[str, str]]:
         """What the verb can be done to, each with what it then does."""
-        for noun, group in sorted(self.commands.items()):
+        for noun in sorted(self.places):
+            group = self.get_command(ctx, noun)
             of_group = group.get_command(ctx, verb) if isinstance(group, click.Group) else None
-            command = of_group or self.commands.get(PHRASES.get((noun, verb), ""))
+            command = of_group or self.get_command(ctx, PHRASES.get((noun, verb), ""))
             if command is not None:
                 yield noun, command.get_short_help_str(LINE)
 
