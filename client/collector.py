@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 FULL_EVERY = 50  # collections of the younger: some 2,000 requests
+YOUNGER = 700, 10  # Python's own
+AT_FIRST = 50_000  # objects more than went
 
 
 def spare(*, look_once: bool = True, full_every: int = FULL_EVERY) -> None:
@@ -19,15 +21,18 @@ def spare(*, look_once: bool = True, full_every: int = FULL_EVERY) -> None:
     if look_once:
         gc.collect()
     gc.freeze()
-    gc.set_threshold(*gc.get_threshold()[:2], full_every)
+    gc.set_threshold(*YOUNGER, full_every)
 
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """While modules are imported: what they make stays, and to look through it again and again takes a tenth of the
-    time that a command or the dashboard needs to start."""
+    """While modules are imported: what they make stays, and to look through it again and again, then or later, takes
+    more than a tenth of the time that a command or the dashboard needs to start. So does what is read first, the page
+    of a list or the picture of a fleet: until `spare` it is looked for less often."""
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
+        gc.set_threshold(AT_FIRST)
         gc.enable()

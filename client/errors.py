@@ -184,6 +184,10 @@ class DeadlineExceeded(FiredeckError):
     grpc, name, status = 4, "DEADLINE_EXCEEDED", 504
 
 
+class WaitedTooLong(DeadlineExceeded):
+    """What was asked for had not come about in time: said here, where a DeadlineExceeded may be any gateway's 504."""
+
+
 _BY_STATUS: dict[int, type[FiredeckError]] = {
     400: InvalidArgument,
     401: Unauthenticated,

@@ -26,6 +26,7 @@ from client.errors import (
     Unavailable,
     from_response,
 )
+from client.tls import Later
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -58,15 +59,19 @@ class Transport:
         self._key_note, self._absent_note = key_note, absent_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
         try:
+            local = _is_loopback(self.base_url)
+            plain = local and transport is None and self.base_url.startswith("http:")
             self._http = httpx.AsyncClient(
                 base_url=self.base_url,
                 headers=identity | {"User-Agent": "firedeck"},
                 timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
                 limits=httpx.Limits(max_connections=1000, max_keepalive_connections=100),
                 transport=transport,
+                verify=not plain,
+                mounts={"https://": Later()} if plain else None,
                 event_hooks={"request": [self._sent], "response": [self._noted]},
                 # A company's proxy has no business between us and this machine.
-                trust_env=not _is_loopback(self.base_url),
+                trust_env=not local,
             )
             if fault := _fault_of(self._http.base_url):
                 raise httpx.InvalidURL(fault)

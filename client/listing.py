@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict, TypeVar
 
-from client.http import Query, Transport
+if TYPE_CHECKING:
+    from client.http import Query, Transport
 
 PAGE_SIZE_MAX = 200  # the most that a list answers at once
 T = TypeVar("T")

@@ -5,15 +5,15 @@ Ids may be bare (`chat`, in the client's account) or full names (`accounts/local
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import pkgutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from client import durations, files
-from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
-from client.addon_resources import DeployedModels, Shapes
 from client.config import Context
 from client.files import Progress
 from client.fleet_types import (
@@ -27,52 +27,71 @@ from client.fleet_types import (
     NodePage,
     NodeView,
 )
-from client.guard_resources import Guards
 from client.http import Transport
 from client.inference import Inference
-from client.inference_resources import Chat, Completions, Embeddings, Messages
 from client.listing import Listed, ListOptions, listed
 from client.model_types import DownloadEndpoint, Model, ModelPage, ModelSpec, UploadEndpoint, UploadValidation
 from client.names import Name
-from client.router_resources import Routers
-from client.trace_resources import Requests
 from client.types import Deployment, DeploymentMetrics, DeploymentPage, DeploymentSpec
-from client.usage_resources import UsageReports
-from client.waiting import Waits
 from client.wire import Wire
+
+if TYPE_CHECKING:
+    from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
+    from client.addon_resources import DeployedModels, Shapes
+    from client.guard_resources import Guards
+    from client.inference_resources import Chat, Completions, Embeddings, Messages
+    from client.router_resources import Routers
+    from client.trace_resources import Requests
+    from client.usage_resources import UsageReports
+    from client.waiting import Waits
 
 HASHING_TIMEOUT_S = 3600.0  # a file of hundreds of gigabytes takes minutes
 
 
+def _account(client: Client) -> tuple[object, ...]:
+    return client.transport, client.context.account
+
+
+def _inference(client: Client) -> tuple[object, ...]:
+    return (client.inference,)
+
+
+def _from(place: str, of: Callable[[Client], tuple[object, ...]] = _account) -> Any:
+    """The resource at `module:name`, made `of` these. It is imported when it is asked for first: nobody who opens the
+    dashboard or types a command asks for more than two or three."""
+    return cached_property(lambda client: pkgutil.resolve_name(place)(*of(client)))
+
+
 class Client:
     """An engine, seen with one key. Use as `async with Client(context) as fleet:`."""
+
+    accounts: Accounts = _from("client.access_resources:Accounts")
+    users: Users = _from("client.access_resources:Users")
+    api_keys: ApiKeys = _from("client.access_resources:ApiKeys")
+    secrets: Secrets = _from("client.access_resources:Secrets")
+    quotas: Quotas = _from("client.access_resources:Quotas")
+    audit_logs: AuditLogs = _from("client.access_resources:AuditLogs")
+    deployed_models: DeployedModels = _from("client.addon_resources:DeployedModels")
+    shapes: Shapes = _from("client.addon_resources:Shapes")
+    guards: Guards = _from("client.guard_resources:Guards")
+    usage: UsageReports = _from("client.usage_resources:UsageReports")
+    requests: Requests = _from("client.trace_resources:Requests")
+    routers: Routers = _from("client.router_resources:Routers")
+    chat: Chat = _from("client.inference_resources:Chat", _inference)
+    completions: Completions = _from("client.inference_resources:Completions", _inference)
+    embeddings: Embeddings = _from("client.inference_resources:Embeddings", _inference)
+    messages: Messages = _from("client.inference_resources:Messages", _inference)
+    wait: Waits = _from("client.waiting:Waits", lambda client: (client,))
 
     def __init__(self, context: Context, transport: Transport | None = None) -> None:
         self.context = context
         self.transport = transport or Transport(
             context.base_url, context.api_key, key_note=context.key_note, absent_note=context.absent_note
         )
-        self.accounts = Accounts(self.transport, context.account)
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
-        self.deployed_models = DeployedModels(self.transport, context.account)
-        self.shapes = Shapes(self.transport, context.account)
         self.fleet = Fleet(self.transport, context.account)
-        self.users = Users(self.transport, context.account)
-        self.api_keys = ApiKeys(self.transport, context.account)
-        self.secrets = Secrets(self.transport, context.account)
-        self.quotas = Quotas(self.transport, context.account)
-        self.guards = Guards(self.transport, context.account)
-        self.audit_logs = AuditLogs(self.transport, context.account)
-        self.usage = UsageReports(self.transport, context.account)
-        self.requests = Requests(self.transport, context.account)
-        self.routers = Routers(self.transport, context.account)
         self.inference = Inference(self.transport)
-        self.chat = Chat(self.inference)
-        self.completions = Completions(self.inference)
-        self.embeddings = Embeddings(self.inference)
-        self.messages = Messages(self.inference)
-        self.wait = Waits(self)
 
     async def __aenter__(self) -> Client:
         return self

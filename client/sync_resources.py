@@ -36,23 +36,6 @@ from client.usage_types import DEPLOYMENT, Usage
 from client.waiting import ADAPTER_PATIENCE, PATIENCE, Tell, Waits, untold
 
 
-class SyncAccounts:
-    def __init__(self, origin: Accounts, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def get(self, account: str | None = None) -> Account:
-        """The client's own account unless another is named."""
-        return self._portal.run(self._origin.get(account))
-
-    def list(self, **options: Unpack[ListOptions]) -> Listed[Account]:
-        """The accounts that this client's key can see."""
-        return self._portal.run(self._origin.list(**options))
-
-    def metrics(self) -> str:
-        """What Prometheus would read of the account, six times a minute at most."""
-        return self._portal.run(self._origin.metrics())
-
-
 class SyncDeployments:
     def __init__(self, origin: Deployments, portal: Portal) -> None:
         self._origin, self._portal = origin, portal
@@ -179,64 +162,6 @@ class SyncModels:
         self._portal.run(self._origin.delete(model))
 
 
-class SyncDeployedModels:
-    """LoRA adapters and base models on deployments."""
-
-    def __init__(self, origin: DeployedModels, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def load(self, model: str, deployment: str, *, replace_merged: bool = False) -> DeployedModel:
-        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
-        return self._portal.run(self._origin.load(model, deployment, replace_merged=replace_merged))
-
-    def get(self, name: str) -> DeployedModel:
-        return self._portal.run(self._origin.get(name))
-
-    def of_model(self, model: str, deployment: str | None = None) -> list[DeployedModel]:
-        """Where a model is deployed, on one deployment or on all."""
-        return self._portal.run(self._origin.of_model(model, deployment))
-
-    def list(self, **options: Unpack[ListOptions]) -> Listed[DeployedModel]:
-        return self._portal.run(self._origin.list(**options))
-
-    def update(self, name: str, changes: DeployedModelSpec) -> DeployedModel:
-        """Only the fields set in `changes` change."""
-        return self._portal.run(self._origin.update(name, changes))
-
-    def unload(self, name: str) -> None:
-        self._portal.run(self._origin.unload(name))
-
-
-class SyncShapes:
-    """Deployment shapes: those of the library's models, and with `own` those of the account's."""
-
-    def __init__(self, origin: Shapes, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def versions(
-        self, shape: str = "-", *, own: bool = False, **options: Unpack[ListOptions]
-    ) -> Listed[DeploymentShapeVersion]:
-        """A shape's versions; all shapes' for `-`."""
-        return self._portal.run(self._origin.versions(shape, own=own, **options))
-
-    def list(
-        self, model: str | None = None, *, own: bool = False, **options: Unpack[ListOptions]
-    ) -> Listed[DeploymentShape]:
-        """All, or those for one base model."""
-        return self._portal.run(self._origin.list(model, own=own, **options))
-
-    def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
-        """The versions that a deployment of this base could have."""
-        return self._portal.run(self._origin.match(base_model, enable_addons=enable_addons))
-
-    def get(self, name: str) -> DeploymentShape:
-        return self._portal.run(self._origin.get(name))
-
-    def version(self, name: str) -> DeploymentShapeVersion:
-        """One version: `SHAPE/versions/ID`, or its full name."""
-        return self._portal.run(self._origin.version(name))
-
-
 class SyncFleet:
     """firedeck's own additions: everything the dashboard watches."""
 
@@ -275,6 +200,72 @@ class SyncFleet:
     def alerts(self) -> AlertPage:
         """What is wrong with the account's deployments now, and the rules that say so."""
         return self._portal.run(self._origin.alerts())
+
+
+class SyncInference:
+    def __init__(self, origin: Inference, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._portal.run(self._origin.chat(body, headers))
+
+    def complete(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._portal.run(self._origin.complete(body, headers))
+
+    def embed(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._portal.run(self._origin.embed(body, headers))
+
+    def models(self) -> list[dict[str, Any]]:
+        """What a request's `model` may be."""
+        return self._portal.run(self._origin.models())
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One of them; NotFound where nothing of that name is served."""
+        return self._portal.run(self._origin.model(name))
+
+    def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        return self._portal.run(self._origin.rerank(body, headers))
+
+    def message(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """In the shape of Anthropic's Messages API."""
+        return self._portal.run(self._origin.message(body, headers))
+
+    def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> int:
+        """Of the prompt that a message's body makes; nothing is generated."""
+        return self._portal.run(self._origin.count_tokens(body, headers))
+
+    def stream_chat(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        return self._portal.each(self._origin.stream_chat(body, headers))
+
+    def stream_completion(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        return self._portal.each(self._origin.stream_completion(body, headers))
+
+    def stream_message(
+        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Events in the shape of Anthropic's Messages API."""
+        return self._portal.each(self._origin.stream_message(body, headers))
+
+
+class SyncAccounts:
+    def __init__(self, origin: Accounts, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def get(self, account: str | None = None) -> Account:
+        """The client's own account unless another is named."""
+        return self._portal.run(self._origin.get(account))
+
+    def list(self, **options: Unpack[ListOptions]) -> Listed[Account]:
+        """The accounts that this client's key can see."""
+        return self._portal.run(self._origin.list(**options))
+
+    def metrics(self) -> str:
+        """What Prometheus would read of the account, six times a minute at most."""
+        return self._portal.run(self._origin.metrics())
 
 
 class SyncUsers:
@@ -377,6 +368,84 @@ class SyncQuotas:
         self._portal.run(self._origin.delete(quota, validate_only=validate_only))
 
 
+class SyncAuditLogs:
+    def __init__(self, origin: AuditLogs, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def list(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = PAGE_SIZE_MAX,
+        **options: Unpack[ListOptions],
+    ) -> Listed[AuditLogEntry]:
+        """At most `limit` records of the last 30 days, newest first unless `order_by` is `timestamp`."""
+        return self._portal.run(self._origin.list(start=start, end=end, limit=limit, **options))
+
+    def verify(self) -> AuditVerification:
+        """Whether the engine's whole audit log is as it was written (firedeck's own)."""
+        return self._portal.run(self._origin.verify())
+
+
+class SyncDeployedModels:
+    """LoRA adapters and base models on deployments."""
+
+    def __init__(self, origin: DeployedModels, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def load(self, model: str, deployment: str, *, replace_merged: bool = False) -> DeployedModel:
+        """Load an adapter onto a deployment: DEPLOYING, then DEPLOYED or FAILED."""
+        return self._portal.run(self._origin.load(model, deployment, replace_merged=replace_merged))
+
+    def get(self, name: str) -> DeployedModel:
+        return self._portal.run(self._origin.get(name))
+
+    def of_model(self, model: str, deployment: str | None = None) -> list[DeployedModel]:
+        """Where a model is deployed, on one deployment or on all."""
+        return self._portal.run(self._origin.of_model(model, deployment))
+
+    def list(self, **options: Unpack[ListOptions]) -> Listed[DeployedModel]:
+        return self._portal.run(self._origin.list(**options))
+
+    def update(self, name: str, changes: DeployedModelSpec) -> DeployedModel:
+        """Only the fields set in `changes` change."""
+        return self._portal.run(self._origin.update(name, changes))
+
+    def unload(self, name: str) -> None:
+        self._portal.run(self._origin.unload(name))
+
+
+class SyncShapes:
+    """Deployment shapes: those of the library's models, and with `own` those of the account's."""
+
+    def __init__(self, origin: Shapes, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def versions(
+        self, shape: str = "-", *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShapeVersion]:
+        """A shape's versions; all shapes' for `-`."""
+        return self._portal.run(self._origin.versions(shape, own=own, **options))
+
+    def list(
+        self, model: str | None = None, *, own: bool = False, **options: Unpack[ListOptions]
+    ) -> Listed[DeploymentShape]:
+        """All, or those for one base model."""
+        return self._portal.run(self._origin.list(model, own=own, **options))
+
+    def match(self, base_model: str, *, enable_addons: bool = False) -> Listed[DeploymentShapeVersion]:
+        """The versions that a deployment of this base could have."""
+        return self._portal.run(self._origin.match(base_model, enable_addons=enable_addons))
+
+    def get(self, name: str) -> DeploymentShape:
+        return self._portal.run(self._origin.get(name))
+
+    def version(self, name: str) -> DeploymentShapeVersion:
+        """One version: `SHAPE/versions/ID`, or its full name."""
+        return self._portal.run(self._origin.version(name))
+
+
 class SyncGuards:
     def __init__(self, origin: Guards, portal: Portal) -> None:
         self._origin, self._portal = origin, portal
@@ -402,26 +471,6 @@ class SyncGuards:
     def release(self, guard: str, key_id: str) -> Guard:
         """Let a key in again that its breaker refuses."""
         return self._portal.run(self._origin.release(guard, key_id))
-
-
-class SyncAuditLogs:
-    def __init__(self, origin: AuditLogs, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def list(
-        self,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = PAGE_SIZE_MAX,
-        **options: Unpack[ListOptions],
-    ) -> Listed[AuditLogEntry]:
-        """At most `limit` records of the last 30 days, newest first unless `order_by` is `timestamp`."""
-        return self._portal.run(self._origin.list(start=start, end=end, limit=limit, **options))
-
-    def verify(self) -> AuditVerification:
-        """Whether the engine's whole audit log is as it was written (firedeck's own)."""
-        return self._portal.run(self._origin.verify())
 
 
 class SyncUsageReports:
@@ -507,55 +556,6 @@ class SyncRouters:
 
     def delete(self, router: str, *, validate_only: bool = False) -> None:
         self._portal.run(self._origin.delete(router, validate_only=validate_only))
-
-
-class SyncInference:
-    def __init__(self, origin: Inference, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def chat(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return self._portal.run(self._origin.chat(body, headers))
-
-    def complete(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return self._portal.run(self._origin.complete(body, headers))
-
-    def embed(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return self._portal.run(self._origin.embed(body, headers))
-
-    def models(self) -> list[dict[str, Any]]:
-        """What a request's `model` may be."""
-        return self._portal.run(self._origin.models())
-
-    def model(self, name: str) -> dict[str, Any]:
-        """One of them; NotFound where nothing of that name is served."""
-        return self._portal.run(self._origin.model(name))
-
-    def rerank(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        return self._portal.run(self._origin.rerank(body, headers))
-
-    def message(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """In the shape of Anthropic's Messages API."""
-        return self._portal.run(self._origin.message(body, headers))
-
-    def count_tokens(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> int:
-        """Of the prompt that a message's body makes; nothing is generated."""
-        return self._portal.run(self._origin.count_tokens(body, headers))
-
-    def stream_chat(
-        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        return self._portal.each(self._origin.stream_chat(body, headers))
-
-    def stream_completion(
-        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        return self._portal.each(self._origin.stream_completion(body, headers))
-
-    def stream_message(
-        self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Events in the shape of Anthropic's Messages API."""
-        return self._portal.each(self._origin.stream_message(body, headers))
 
 
 class SyncChat:
@@ -727,22 +727,22 @@ class SyncResources:
     """What `Client` has, by the same names."""
 
     def __init__(self, client: Client, portal: Portal) -> None:
-        self.accounts = SyncAccounts(client.accounts, portal)
         self.deployments = SyncDeployments(client.deployments, portal)
         self.models = SyncModels(client.models, portal)
-        self.deployed_models = SyncDeployedModels(client.deployed_models, portal)
-        self.shapes = SyncShapes(client.shapes, portal)
         self.fleet = SyncFleet(client.fleet, portal)
+        self.inference = SyncInference(client.inference, portal)
+        self.accounts = SyncAccounts(client.accounts, portal)
         self.users = SyncUsers(client.users, portal)
         self.api_keys = SyncApiKeys(client.api_keys, portal)
         self.secrets = SyncSecrets(client.secrets, portal)
         self.quotas = SyncQuotas(client.quotas, portal)
-        self.guards = SyncGuards(client.guards, portal)
         self.audit_logs = SyncAuditLogs(client.audit_logs, portal)
+        self.deployed_models = SyncDeployedModels(client.deployed_models, portal)
+        self.shapes = SyncShapes(client.shapes, portal)
+        self.guards = SyncGuards(client.guards, portal)
         self.usage = SyncUsageReports(client.usage, portal)
         self.requests = SyncRequests(client.requests, portal)
         self.routers = SyncRouters(client.routers, portal)
-        self.inference = SyncInference(client.inference, portal)
         self.chat = SyncChat(client.chat, portal)
         self.completions = SyncCompletions(client.completions, portal)
         self.embeddings = SyncEmbeddings(client.embeddings, portal)

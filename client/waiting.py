@@ -1,10 +1,9 @@
 """Waiting for what was asked for: `Client.wait.ready("chat")` returns when it has come about.
 
-    data   Tell, Look     who is told each new stage; one look at how far it is
-           WaitedTooLong  patience ended before that had come about
-    verbs  until          look again and again until that is all, or patience ends
-           Waits          ready, scaled, settled, deleted: deployments; prepared: models;
-                          loaded, unloaded: adapters; shifted: routers
+    data   Tell, Look  who is told each new stage; one look at how far it is
+    verbs  until       look again and again until that is all, or patience ends
+           Waits       ready, scaled, settled, deleted: deployments; prepared: models;
+                       loaded, unloaded: adapters; shifted: routers
     near   `client.stages` has the words, the command line's `--wait` tells them on standard error
 
 Each looks once at least, raises WaitedTooLong when `patience` ends before, and gives nothing up by that.
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from client import durations, stages
 from client.addon_types import DeployedModel
-from client.errors import DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from client.errors import FailedPrecondition, NotFound, Unavailable, WaitedTooLong
 from client.fleet_types import ROLLOUT_STOPPED, DeploymentStatus
 from client.router_types import ABORTED, COMPLETED, ROLLED_BACK, Router
 from client.types import DELETED, FAILED, READY, Deployment, Model
@@ -33,10 +32,6 @@ SETTLING_S = 2.0  # after a change, within which a look may still find the state
 PATIENCE, ADAPTER_PATIENCE = timedelta(hours=1), timedelta(minutes=30)
 Look = Callable[[], Awaitable[tuple[str, bool]]]  # how far it is, and whether that is all
 Tell = Callable[[str], object]
-
-
-class WaitedTooLong(DeadlineExceeded):
-    """What was asked for had not come about in time: said here, where a DeadlineExceeded may be any gateway's 504."""
 
 
 def untold(stage: str) -> None:

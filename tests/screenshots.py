@@ -88,7 +88,7 @@ async def _furnished(client: Client, folder: Path) -> None:
 
 async def _pictures(engine: EngineProcess, size: tuple[int, int]) -> None:
     journal = Journal(engine.data_dir / "journal.jsonl")  # of what is changed for the pictures' sake
-    app = Deck(EngineSource(Client(engine.context)), journal=journal)
+    app = Deck(EngineSource(engine.context), journal=journal)
     async with app.run_test(size=size) as pilot:
         await _shows(pilot, "chat", "events")
         app.screen.table.choose(DEPLOYMENT, by_user=True)

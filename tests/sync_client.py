@@ -59,7 +59,11 @@ def resources_of(client: Client) -> dict[str, type]:
     """What has the verbs, by the names that the client has for it."""
     modules = {f"client.{file.stem}" for file in FILE.parent.glob("*resources.py")}
     modules |= {"client.inference", "client.waiting"}
-    return {name: type(value) for name, value in vars(client).items() if type(value).__module__ in modules}
+    return {
+        name: kind
+        for name in (*vars(client), *Client.__annotations__)
+        if (kind := type(getattr(client, name))).__module__ in modules
+    }
 
 
 def _class(kind: type) -> tuple[str, dict[str, str]]:

@@ -31,7 +31,7 @@ JOB = "accounts/local/deployments/job"
 
 @pytest.fixture
 async def deck(own_engine: EngineProcess, tmp_path: Path) -> AsyncIterator[Pilot[None]]:
-    app = Deck(EngineSource(Client(own_engine.context)), journal=Journal(tmp_path / "journal.jsonl"))
+    app = Deck(EngineSource(own_engine.context), journal=Journal(tmp_path / "journal.jsonl"))
     async with app.run_test(size=(160, 45)) as pilot:
         yield pilot
 

@@ -4,52 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from tui import mouse, theme
+from tui import mouse, screens, theme
 from tui.core import keys
 from tui.core.config import Config
 from tui.core.journal import Journal, default_path
 from tui.core.last_view import LastView, LastViews
-from tui.core.plan import Plan
-from tui.core.playground import Seat
 from tui.core.query import View
 from tui.core.series import Symbols
-from tui.executor import Executor, Outcome
-from tui.screens import aftermath, obey
-from tui.screens.alerts import AlertsScreen
-from tui.screens.contexts import ContextDialog
-from tui.screens.costs import CostsScreen
-from tui.screens.deployment import DeploymentScreen
 from tui.screens.fleet import FleetScreen
-from tui.screens.help import HelpDialog
-from tui.screens.listing import ListScreen
-from tui.screens.matrix import MatrixScreen
 from tui.screens.page import Page
-from tui.screens.palette import Palette, PrefixCommands
-from tui.screens.playground import PlaygroundScreen
-from tui.screens.requests import RequestsScreen
-from tui.screens.routers import RoutersScreen
-from tui.screens.timeline import TimelineScreen
-from tui.screens.unlock import UnlockDialog
+from tui.sheet import Sheet
 from tui.sources.base import FleetSource, Windable
 from tui.watched import Watched
-from tui.widgets.ascii_filter import AsciiFilter
 
-PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
-    "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
-    "matrix": MatrixScreen,
-}  # fmt: skip
-
+if TYPE_CHECKING:
+    from tui.core.plan import Plan
+    from tui.core.playground import Seat
+    from tui.executor import Executor, Outcome
+    from tui.screens import ListScreen
 
 PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
+
+
+def _listing(page: str) -> type[ListScreen]:
+    """Some do more than list."""
+    kinds = {
+        "alerts": "AlertsScreen", "requests": "RequestsScreen", "routers": "RoutersScreen", "costs": "CostsScreen",
+        "matrix": "MatrixScreen",
+    }  # fmt: skip
+    return cast("type[ListScreen]", getattr(screens, kinds.get(page, "ListScreen")))
 
 
 def _now() -> datetime:
@@ -60,14 +52,11 @@ class Deck(Watched, inherit_bindings=False):
     """What can be seen and done: pages, changes, help and commands."""
 
     TITLE = "firedeck"
-    CSS_PATH = [
-        "app.tcss", "screens/fleet.tcss", "screens/deployment.tcss", "screens/dialogs.tcss", "screens/create.tcss",
-        "screens/help.tcss", "screens/listing.tcss", "screens/playground.tcss",
-    ]  # fmt: skip
+    CSS_PATH = ["app.tcss", "screens/fleet.tcss", "screens/dialogs.tcss"]  # other pages bring their own
     MODES = {"fleet": FleetScreen}
     DEFAULT_MODE = "fleet"
     SUSPENDED_SCREEN_CLASS = "-behind"  # a dialog shows the toasts that the page below it has, too
-    COMMANDS = {PrefixCommands}
+    COMMANDS = {lambda: screens.PrefixCommands}
     # Textual's own would end the dashboard at ctrl+q, which terminals take for themselves.
     BINDINGS = [
         Binding("colon", "command_palette", "commands", id="command_palette", show=False),
@@ -86,48 +75,66 @@ class Deck(Watched, inherit_bindings=False):
         symbols: Symbols = "block",
         config: Config | None = None,
         last_views: LastViews | None = None,
+        patient: bool = True,
     ) -> None:
         journal = journal if journal is not None else Journal(default_path())
         kept = journal.path is not None and source.facts.kind != "recording"  # its alerts were dealt with then
         inbox = journal.path.with_name("inbox.json") if journal.path is not None and kept else None
-        super().__init__(source, clock, inbox, readonly=readonly)
+        super().__init__(source, clock, inbox, readonly=readonly, patient=patient)
         self.config = config or Config()
         self.has_mouse = self.config.mouse
         self._last_views = last_views
         self.last_view = last_views.of(self.fleets.view_key) if last_views is not None else LastView()
         self.actions = keys.remapped(self.config.keys)
         self.set_keymap(keys.keymap(self.actions))
-        self.executor = Executor(self.at, journal, clock, self.is_locked)
+        self._journal = journal
         self._first_page = deployment
         self.undo: tuple[Plan, ...] = ()
         self.talk: list[Seat] = []  # what was said in the playground
         self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
+        self._dress()
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
+
+    def _dress(self) -> None:
+        """Before the style sheets are parsed: with another theme they are parsed again."""
+        for one in theme.THEMES:
+            self.register_theme(one)
+        wanted = (self.last_view.theme, self.config.theme, theme.FIREDECK.name)
+        self.set_reactive(Deck.theme, next(name for name in wanted if name in self.available_themes))
+        self.stylesheet = Sheet(variables=self.get_css_variables())
+
+    @cached_property
+    def executor(self) -> Executor:
+        from tui.executor import Executor
+
+        return Executor(self.at, self._journal, self.clock, self.is_locked)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.tones(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        ours = (AsciiFilter(),) if self.has_class("-ascii") else ()
-        return [*super().get_line_filters(), *ours]
+        if not self.has_class("-ascii"):
+            return super().get_line_filters()
+        from tui.widgets.ascii_filter import AsciiFilter
+
+        return [*super().get_line_filters(), AsciiFilter()]
 
     def on_mount(self) -> None:
-        for one in theme.THEMES:
-            self.register_theme(one)
-        wanted = (self.last_view.theme, self.config.theme, theme.FIREDECK.name)
-        self.theme = next(name for name in wanted if name in self.available_themes)
         if self.config.theme and self.config.theme not in self.available_themes:
             self.notify(f"there is no theme {self.config.theme}", severity="warning", markup=False)
         self.app_suspend_signal.subscribe(self, self._leave_terminal, immediate=True)
         self.app_resume_signal.subscribe(self, self._back_at_terminal, immediate=True)
-        for poller in self.fleets.pollers(self.post_message, self.clock):
-            self.run_worker(poller.run(), group="poller")
+        self.call_after_refresh(self._watch_fleets)  # the first request takes a while to make: the page is seen first
         if first := self._first_page or self.last_view.deployment:
-            self.push_screen(DeploymentScreen(first))
+            self.push_screen(screens.DeploymentScreen(first))
         elif self.last_view.page in PAGE_NAMES and not self.lacking(self.last_view.page):
             self.visit(self.last_view.page)
+
+    def _watch_fleets(self) -> None:
+        for poller in self.fleets.pollers(self.post_message, self.clock):
+            self.run_worker(poller.run(), group="poller")
 
     def now_shown(self) -> LastView:
         """What is looked at: for the next run."""
@@ -135,8 +142,8 @@ class Deck(Watched, inherit_bindings=False):
         fleet = next((page for page in pages if isinstance(page, FleetScreen)), None)
         top = pages[-1] if pages else None
         return LastView(
-            page=top.side.listing.id if isinstance(top, ListScreen) and top.side.listing.id in PAGE_NAMES else "",
-            deployment=top.deployment if isinstance(top, DeploymentScreen) else "",
+            page=top.listed if top is not None and top.listed in PAGE_NAMES else "",
+            deployment=top.shown_deployment if top is not None else "",
             show_deleted=fleet.show_deleted if fleet is not None else False,
             theme=self.theme if self.theme != (self.config.theme or theme.FIREDECK.name) else "",
             tables=self.views | ({"fleet": fleet.view} if fleet is not None else {}),
@@ -158,7 +165,7 @@ class Deck(Watched, inherit_bindings=False):
             self.notify(reason, severity="warning", markup=False)
         else:
             found = self.fleets.standings(self.clock(), self.config)
-            self.push_screen(ContextDialog(found, self.focus), self.choose_context)
+            self.push_screen(screens.ContextDialog(found, self.focus), self.choose_context)
 
     @property
     def context_names(self) -> tuple[str, ...]:
@@ -212,8 +219,8 @@ class Deck(Watched, inherit_bindings=False):
 
     def carried_out(self, *outcomes: Outcome) -> None:
         """Changes were made, all of one kind: they are told, followed, and can be taken back together."""
-        self.undo = aftermath.ways_back(self.undo, outcomes)
-        aftermath.tell(self, outcomes)
+        self.undo = screens.aftermath.ways_back(self.undo, outcomes)
+        screens.aftermath.tell(self, outcomes)
         self.follow_no_more(one.name for one in outcomes)
         self._followed |= {one.name: (one.verb, self.clock()) for one in outcomes if one.follow}
         made = next((one.name for one in outcomes if one.verb == "create"), None)
@@ -222,7 +229,7 @@ class Deck(Watched, inherit_bindings=False):
                 screen.expect(made)
 
     def begin_undo(self) -> None:
-        aftermath.begin_undo(self)
+        screens.aftermath.begin_undo(self)
 
     def action_read_only(self) -> None:
         self.turn_to_page()
@@ -231,7 +238,7 @@ class Deck(Watched, inherit_bindings=False):
         elif self.readonly:
             self.notify("started with --readonly: start again without it to make changes", severity="warning")
         elif self.context.prod:
-            self.push_screen(UnlockDialog(self.context.name), partial(self._unlocked, self.focus))
+            self.push_screen(screens.UnlockDialog(self.context.name), partial(self._unlocked, self.focus))
         else:
             self.locked = False
 
@@ -252,18 +259,18 @@ class Deck(Watched, inherit_bindings=False):
             self.pop_screen()
         if page == "playground":
             below = self.screen.target_name if isinstance(self.screen, FleetScreen) else None
-            self.push_screen(PlaygroundScreen(below or "", self.talk))
+            self.push_screen(screens.PlaygroundScreen(below or "", self.talk))
         elif page != "fleet":
-            self.push_screen(PAGES.get(page, ListScreen)(page))
+            self.push_screen(_listing(page)(page))
 
     def show_timeline(self, deployment: str, around: datetime | None = None) -> None:
         """What happened to the deployment; with `around` in the middle of the charts."""
-        self.push_screen(TimelineScreen(deployment, around))
+        self.push_screen(screens.TimelineScreen(deployment, around))
 
     # Help and commands.
 
     def action_help(self) -> None:
-        self.push_screen(HelpDialog(self.focused))
+        self.push_screen(screens.HelpDialog(self.focused))
 
     def action_mouse(self) -> None:
         if not mouse.report(self, on=not self.has_mouse):
@@ -289,12 +296,12 @@ class Deck(Watched, inherit_bindings=False):
         mouse.report(self, on=self.has_mouse)
 
     def action_command_palette(self) -> None:
-        if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+        if not isinstance(self.screen, screens.Palette):
+            self.push_screen(screens.Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The actions of the page below, then Textual's own commands that make sense here."""
         if isinstance(screen, Page):
-            yield from obey.system_commands(self, screen)
+            yield from screens.obey.system_commands(self, screen)
         yield SystemCommand("theme", "Change colours", self.action_change_theme)
         yield SystemCommand("screenshot", "Save an SVG of this screen", self.deliver_screenshot)

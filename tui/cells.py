@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import repeat
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -22,6 +23,7 @@ from textual.strip import Strip
 
 NEAR = 6  # cells: to move over fewer takes more bytes than to send them once more
 Cell = tuple[str, Style | None] | tuple[str, Style | None, int]  # one of a text with wide signs: its n-th cell
+T = TypeVar("T")
 Piece = tuple[int, int, Strip]  # line, column, what begins there
 
 
@@ -141,7 +143,7 @@ class Spared(CompositorUpdate):
         return rendered(self._shown.changes(pieces_of(self._update)), console)
 
 
-class Sparing(App[None], inherit_bindings=False):
+class Sparing(App[T], inherit_bindings=False):
     """An app that sends the cells that changed."""
 
     def __init__(self) -> None:

@@ -66,22 +66,29 @@ def dashboard(
     except FiredeckError as error:
         _end(error, asked=False)
     try:
-        answers, facts = asyncio.run(printed.first(made))
-        sources = {} if shown_once else _opened(made, record)
+        if shown_once:
+            _print(made, as_json=as_json)
+        sources = _opened(made, record, lines=lines)
     except FiredeckError as error:
         _end(error)
     if lines:
         with suppress(KeyboardInterrupt):
             asyncio.run(printed.watch(sources, in_json=as_json, tell=sentence))
-    elif shown_once:
-        click.echo(printed.as_json(answers) if as_json else printed.as_text(answers, facts))
-        sys.exit(any(isinstance(one, FiredeckError) for one in answers.values()))
     else:
         _run(sought.whole(sources), settings, readonly=readonly, page=page, symbols=symbols)
 
 
-def _opened(made: sought.Made, record: Path | None) -> dict[str, FleetSource]:
-    """Anew, for the loop that runs from now on; with what writes down all that they show."""
+def _print(made: sought.Made, *, as_json: bool) -> NoReturn:
+    answers, facts = asyncio.run(printed.first(made))
+    click.echo(printed.as_json(answers) if as_json else printed.as_text(answers, facts))
+    sys.exit(any(isinstance(one, FiredeckError) for one in answers.values()))
+
+
+def _opened(made: sought.Made, record: Path | None, *, lines: bool) -> dict[str, FleetSource]:
+    """With what writes down all that they show. Raises where nobody answers, as lines tell it and before a file is
+    written; the screen is there at once, and asks itself."""
+    if lines or record is not None:
+        asyncio.run(printed.first(made))
     sources = {name: make() for name, make in made.items()}
     if record is None:
         return sources
@@ -122,8 +129,10 @@ def _run(source: FleetSource, settings: Config, *, readonly: bool, page: str | N
         symbols=symbols or settings.symbols,
         config=settings,
         last_views=LastViews(last_view.default_path()) if settings.remember else None,
+        patient=False,
     )
-    deck.run(mouse=settings.mouse)
+    if (error := deck.run(mouse=settings.mouse)) is not None:
+        _end(error, asked=False)
 
 
 def sentence(error: FiredeckError) -> str:

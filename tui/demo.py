@@ -109,7 +109,7 @@ def _with_screen(context: Context) -> None:
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        Deck(EngineSource(Client(context))).run()
+        Deck(EngineSource(context)).run()
     finally:
         traffic.terminate()
         traffic.wait()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from textual.message import Message
 
+from client.errors import FiredeckError
 from client.fleet_types import FleetSnapshot, NodeView
 from client.types import Account
 
@@ -24,7 +25,7 @@ class FleetSeen(Message):
 class FleetLost(Message):
     """The connection broke (again); the next try is at `retry_at`, by the local clock."""
 
-    reason: str
+    error: FiredeckError
     attempt: int
     retry_at: datetime
     context: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.app import App
 
 MODES = (1000, 1003, 1015, 1006)  # clicks, moves, and two ways to write down where (xterm's control sequences)
 
 
-def report(app: App[None], *, on: bool) -> bool:
+def report(app: App[Any], *, on: bool) -> bool:
     """Ask the terminal to send what the mouse does, or not to; False where it cannot be asked.
 
     Textual decides this once, at its start, and has no public way to its driver, which alone may write to the terminal:

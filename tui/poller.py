@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from textual.message import Message
 
-from client.errors import FiredeckError
+from client.errors import FiredeckError, Unavailable
 from tui.core.retry import wait_s
 from tui.messages import AccountSeen, FleetLost, FleetSeen, NodesSeen
 from tui.sources.base import FleetSource
@@ -35,12 +35,12 @@ class Poller:
         while True:
             try:
                 await self._watch()
-                reason = "the source ended"
+                lost: FiredeckError = Unavailable("the source ended")
             except FiredeckError as error:
-                reason = error.text
+                lost = error
             self._attempt += 1
             pause = wait_s(self._attempt)
-            self._post(FleetLost(reason, self._attempt, self._clock() + timedelta(seconds=pause), self._context))
+            self._post(FleetLost(lost, self._attempt, self._clock() + timedelta(seconds=pause), self._context))
             await self._sleep(pause)
 
     async def _watch(self) -> None:

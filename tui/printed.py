@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import click
 
-from client.errors import FiredeckError, Unavailable
+from client.errors import FiredeckError
 from client.fleet_types import FleetSnapshot
-from tui.core.contexts import merged
+from tui.core.contexts import merged, refusal
 from tui.core.facts import Facts
 from tui.core.placed import placed_snapshot
 from tui.core.plain import fleet_text
@@ -24,8 +24,7 @@ Sources = Mapping[str, Callable[[], FleetSource]]
 
 
 async def first(sources: Sources) -> tuple[Answers, Facts]:
-    """One picture of each: proof that an engine answers and takes the key, before the screen is taken over. Raises
-    where none does."""
+    """One picture of each. Raises where none answers, or none takes the key."""
     opened = [make() for make in sources.values()]
     try:
         found = await asyncio.gather(*(one.snapshot() for one in opened), return_exceptions=True)
@@ -39,12 +38,8 @@ async def first(sources: Sources) -> tuple[Answers, Facts]:
         answers[name] = one
     refused = {name: one for name, one in answers.items() if isinstance(one, FiredeckError)}
     if len(refused) == len(answers):
-        raise next(iter(refused.values())) if len(refused) == 1 else Unavailable(_told(refused))
+        raise refusal(refused)
     return answers, facts
-
-
-def _told(refused: Mapping[str, FiredeckError]) -> str:
-    return "; ".join(f"{name}: {error.text}" for name, error in refused.items())
 
 
 def as_text(answers: Answers, facts: Facts) -> str:

@@ -17,13 +17,10 @@ from client.config import PROFILE_VARIABLE, Context
 from client.errors import InvalidArgument
 from client.names import Name
 from client.profiles import DEFAULT
-from client.resources import Client
 from tui.core.config import Config
 from tui.core.placed import SIGN, check, join
 from tui.sources.base import FleetSource
 from tui.sources.engine import EngineSource
-from tui.sources.fireworks import FireworksSource
-from tui.sources.rehearsal import RehearsalSource
 
 MakeSource = Callable[[], FleetSource]
 Made = dict[str, MakeSource]  # how each context is made, by their names; one alone has an empty one
@@ -82,15 +79,20 @@ class Place:
 
     def source(self) -> FleetSource:
         if self.is_fireworks:
+            from client.resources import Client  # it and the next: slow to import, of no use to most
+            from tui.sources.fireworks import FireworksSource
+
             return FireworksSource(Client(self.context))
         if not self.prometheus:
-            return EngineSource(Client(self.context))
-        from tui.sources.prometheus import PrometheusHistory  # slow to import, seldom asked for
+            return EngineSource(self.context)
+        from tui.sources.prometheus import PrometheusHistory
 
-        return EngineSource(Client(self.context), PrometheusHistory(self.prometheus, self.labels))
+        return EngineSource(self.context, PrometheusHistory(self.prometheus, self.labels))
 
     def rehearsal(self, several: bool) -> MakeSource:
         """One in its place; alone it goes by its own name."""
+        from tui.sources.rehearsal import RehearsalSource
+
         return partial(RehearsalSource, context=self.context if several else None)
 
 

@@ -12,14 +12,13 @@ from textual.reactive import reactive
 
 from client import collector
 from client.config import Context
+from client.errors import FiredeckError
 from tui.cells import Sparing
 from tui.core import contexts, cost
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
-from tui.core.lists import Answer
 from tui.core.placed import context_of, short
-from tui.core.plan import Verb
 from tui.core.row import Row
 from tui.core.snapshot import Picture
 from tui.fleets import Fleets
@@ -28,6 +27,8 @@ from tui.screens.page import Page
 from tui.sources.base import FleetSource
 
 if TYPE_CHECKING:
+    from tui.core.lists import Answer
+    from tui.core.plan import Verb
     from tui.screens.charted import Curves
 
 CURVES = 8  # deployments
@@ -46,7 +47,7 @@ def _keep(known: dict[K, V], key: K, value: V, most: int) -> None:
         del known[next(iter(known))]
 
 
-class Watched(Sparing, inherit_bindings=False):
+class Watched(Sparing[FiredeckError], inherit_bindings=False):
     """Owns the picture, of several contexts that of all. Screens watch `picture` and `locked`; nothing but the pollers
     writes the former. `focus` is the context that is meant, empty of one alone; `locked` is its lock."""
 
@@ -55,10 +56,19 @@ class Watched(Sparing, inherit_bindings=False):
     focus: reactive[str] = reactive("")
 
     def __init__(
-        self, source: FleetSource, clock: Callable[[], datetime], inbox: Path | None, *, readonly: bool
+        self,
+        source: FleetSource,
+        clock: Callable[[], datetime],
+        inbox: Path | None,
+        *,
+        readonly: bool,
+        patient: bool = True,
     ) -> None:
-        """`inbox`: the file that alerts are kept in, None for none."""
+        """`inbox`: the file that alerts are kept in, None for none. `patient`: False ends the run with the error where
+        nobody answers from the start on."""
         super().__init__()
+        self._patient = patient
+        self._refused: dict[str, FiredeckError] = {}  # who has not answered yet, by contexts
         self.source, self.clock, self.readonly = source, clock, readonly
         self.fleets = Fleets(source, readonly=readonly)
         first = self.fleets.first
@@ -119,6 +129,7 @@ class Watched(Sparing, inherit_bindings=False):
 
     def on_fleet_seen(self, message: FleetSeen) -> None:
         now, before = self.clock(), self.picture_of(message.context)
+        self._patient = True
         self.inbox, unheard = self.inbox.taken(message.snapshot, now, message.context)
         part = before.seen(message.snapshot, now, self.at(message.context).facts.hidden)
         picture = self.fleets.whole(message.context, part, now)
@@ -164,7 +175,10 @@ class Watched(Sparing, inherit_bindings=False):
 
     def on_fleet_lost(self, message: FleetLost) -> None:
         part = self.picture_of(message.context)
-        self._show(message.context, part.lost(message.reason, self.clock(), message.retry_at, message.attempt))
+        self._show(message.context, part.lost(message.error.text, self.clock(), message.retry_at, message.attempt))
+        self._refused[message.context] = message.error
+        if not self._patient and len(self._refused) == len(self.fleets.members):
+            self.exit(contexts.refusal(self._refused))
 
     def on_account_seen(self, message: AccountSeen) -> None:
         self._show(message.context, self.picture_of(message.context).account(message.account.suspend_state))

@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-from client.errors import FailedPrecondition, FiredeckError, InvalidArgument, Unimplemented
-from client.waiting import WaitedTooLong
+from client.errors import FailedPrecondition, FiredeckError, InvalidArgument, Unimplemented, WaitedTooLong
 
 DONE, FAILED, USAGE, NOT_HERE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 

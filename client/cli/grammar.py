@@ -60,7 +60,7 @@ class Announced(Noun):
 
     @cached_property
     def _entries(self) -> Mapping[str, EntryPoint]:
-        from importlib.metadata import entry_points  # slow to import, and to look through all that is installed
+        from importlib.metadata import entry_points  # slow to import
 
         return {entry.name: entry for entry in entry_points(group=self._announced)}
 

@@ -83,7 +83,7 @@ def is_there(table: KeyedTable[Entry[Adapter]]) -> bool:
 
 
 async def test_an_adapter_is_loaded_from_the_dashboard_answers_and_is_taken_off(client: Client) -> None:
-    app = Deck(EngineSource(Client(client.context)), journal=Journal(None))
+    app = Deck(EngineSource(client.context), journal=Journal(None))
     async with app.run_test(size=(160, 45)) as pilot:
         await until(pilot, lambda: app.picture.row(HOST) is not None, "the deployment is in the fleet")
         await pilot.press("M")

@@ -96,7 +96,7 @@ async def test_the_dashboard_shows_refused_reads_although_it_leaves_reads_out(ow
         assert (await weak.get("/v1/accounts/local/auditLogs")).status_code == 403
         assert (await weak.get(f"{CONTROL}/none")).status_code == 404
         assert (await weak.get(CONTROL)).status_code == 200
-    source = EngineSource(admin)
+    source = EngineSource.of(admin)
     shown = [(e.message, e.status.code if e.status else "") for e in await source.audit_logs(200, reads=False)]
     assert shown[:2] == [("ListAuditLogs", "PERMISSION_DENIED"), (WRONG_KEY, "UNAUTHENTICATED")]
     assert {code for _, code in shown[2:]} == {"OK"}

@@ -12,9 +12,8 @@ from click.testing import CliRunner
 
 from client.cli import exits
 from client.cli.main import main
-from client.errors import DeadlineExceeded, NotFound, PermissionDenied, Unimplemented
+from client.errors import DeadlineExceeded, NotFound, PermissionDenied, Unimplemented, WaitedTooLong
 from client.resources import Deployments
-from client.waiting import WaitedTooLong
 
 
 @pytest.mark.parametrize(

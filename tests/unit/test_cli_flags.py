@@ -31,6 +31,12 @@ CHAT = Deployment(
 )  # fmt: skip
 
 
+def of_noun(noun: str) -> click.Group:
+    group = main.get_command(click.Context(main), noun)
+    assert isinstance(group, click.Group)
+    return group
+
+
 def test_every_setting_is_a_flag_quoted_for_a_shell() -> None:
     assert shlex.split(flags.as_flags(CHAT)) == [
         "--base-model=m", "--display-name=it's mine", "--min-replica-count=0", "--max-replica-count=2",
@@ -41,7 +47,7 @@ def test_every_setting_is_a_flag_quoted_for_a_shell() -> None:
 
 
 def test_of_a_deployment_there_are_those_that_make_another_one_like_it() -> None:
-    create = main.commands["deployment"].commands["create"]  # type: ignore[attr-defined]
+    create = of_noun("deployment").commands["create"]
     taken = {flag for option in create.params for flag in (*option.opts, *option.secondary_opts)}
     shown = flags.as_flags(settings_of(CHAT), only=taken)
     seen: list[dict[str, Any]] = []
@@ -105,8 +111,7 @@ def test_labels_are_written_as_they_are_shown() -> None:
 
 def shown(noun: str, verb: str, found: Wire) -> list[str]:
     """What `-o flag` of this command prints, as a shell has it."""
-    group = main.commands[noun]
-    assert isinstance(group, click.Group)
+    group = of_noun(noun)
     with click.Context(main) as top, click.Context(group, parent=top) as above:
         command = group.get_command(above, verb)
         assert command is not None
@@ -154,7 +159,7 @@ MODEL = Model(
     ],
 )  # fmt: skip
 def test_of_every_noun_there_are_those_that_make_another_one_or_change_it(noun: str, found: Wire, told: str) -> None:
-    taken = {verb: main.commands[noun].commands.get(verb) for verb in ("create", "update")}  # type: ignore[attr-defined]
+    taken = {verb: of_noun(noun).commands.get(verb) for verb in ("create", "update")}
     known = {flag for command in filter(None, taken.values()) for one in command.params for flag in one.opts}
     known |= {flag for command in filter(None, taken.values()) for one in command.params for flag in one.secondary_opts}
     flags_of_it = shown(noun, "get", found)
@@ -173,8 +178,7 @@ def test_of_what_no_command_makes_or_changes_every_field_is_told() -> None:
 
 def test_in_a_list_the_name_that_commands_take_comes_before_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
     quotas = [Quota(name=f"accounts/local/quotas/{name}", value="60") for name in ("a", "b")]
-    group = main.commands["quota"]
-    assert isinstance(group, click.Group)
+    group = of_noun("quota")
     top = click.Context(main)
     with click.Context(group.commands["list"], parent=click.Context(group, parent=top)):
         output.show(quotas, ("ID",), lambda q: (q.id,), "flag")

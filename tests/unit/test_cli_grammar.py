@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -17,7 +19,7 @@ from client import profiles
 from client.cli import exits
 from client.cli.deployment_settings import spec
 from client.cli.grammar import ALIASES, OWN_OPTIONS, SHARED_OPTIONS, VERBS, options_last, reorder
-from client.cli.main import main
+from client.cli.main import COMMANDS, main
 from client.cli.nouns import SECTIONS
 from client.cli.options import in_own_terms, shared
 from client.http import Transport
@@ -351,6 +353,23 @@ def test_every_list_of_the_platform_takes_firectls_options_of_a_list(path, comma
     assert (params["order_by"], params["page_size"], params["page_token"]) == ("name desc", 7, "t")
     refused = CliRunner().invoke(main, [*path, "--no-paginate", "--page-token", "t"])
     assert (refused.exit_code, "exclude each other" in refused.output) == (2, True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_where_its_name_leads(name):
+    command = main.get_command(click.Context(main), name)
+    assert (command.name, main.commands[name]) == (name, command)
+
+
+def test_of_what_was_not_typed_nothing_is_imported():
+    others = [place.partition(":")[0] for name, place in COMMANDS.items()]
+    code = (
+        "import sys; from click.testing import CliRunner; from client.cli.main import main;"
+        "CliRunner().invoke(main, ['docs', 'cli'], catch_exceptions=False);"
+        f"print(*sorted({{'textual', 'engine', *{others!r}}} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["client.cli.docs"]
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])

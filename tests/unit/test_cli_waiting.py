@@ -15,10 +15,10 @@ from client import waiting
 from client.cli.options import quiet_option, shared
 from client.cli.waiting import teller, wait_options
 from client.config import Context
-from client.errors import Unavailable
+from client.errors import Unavailable, WaitedTooLong
 from client.http import Transport
 from client.resources import Client
-from client.waiting import WaitedTooLong, until
+from client.waiting import until
 
 LONG = timedelta(days=365)
 

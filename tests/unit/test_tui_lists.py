@@ -244,7 +244,7 @@ async def test_an_admin_sees_everybodys_keys_and_others_their_own(role, owners):
 
     context = Context(base_url="http://e", api_key="k")
     transport = Transport("http://e", "k", transport=httpx.MockTransport(answer))
-    found = await EngineSource(Client(context, transport)).api_keys()
+    found = await EngineSource.of(Client(context, transport)).api_keys()
     assert [(user, key.key_id) for user, key in found] == [(owner, owner) for owner in owners]
 
 

@@ -39,7 +39,7 @@ SNAPSHOT = FleetSnapshot(
 
 def engine(handler):
     context = Context(base_url="http://engine", api_key="k")
-    return EngineSource(Client(context, Transport(context.base_url, "k", transport=httpx.MockTransport(handler))))
+    return EngineSource.of(Client(context, Transport(context.base_url, "k", transport=httpx.MockTransport(handler))))
 
 
 async def collect(source, wanted):
@@ -326,4 +326,4 @@ async def test_a_whole_engine_is_asked_for_them_in_words_that_it_knows(tmp_path)
     async with home(tmp_path) as own, own.client() as client:
         made = await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "chat")
         assert [one.model for one in await client.deployed_models.list()] == [SMOLLM2]
-        assert await EngineSource(client).adapters(made) == []
+        assert await EngineSource.of(client).adapters(made) == []

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from client.errors import FiredeckError, Unavailable
 from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
 from tui.core.placed import context_of, short
@@ -28,6 +29,13 @@ def merged(found: Sequence[FleetSnapshot], now: datetime) -> FleetSnapshot:
             "alerts": [alert for one in found for alert in one.alerts],
         }
     )
+
+
+def refusal(refused: Mapping[str, FiredeckError]) -> FiredeckError:
+    """Of contexts of which none answers; one alone has its own error."""
+    if len(refused) == 1:
+        return next(iter(refused.values()))
+    return Unavailable("; ".join(f"{name}: {error.text}" for name, error in refused.items()))
 
 
 def whole(parts: Mapping[str, Picture], now: datetime) -> Picture:

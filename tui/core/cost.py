@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from client.fleet_types import DeploymentStatus, NodeView
 from client.types import DeploymentSpec
-from tui.core.plan import Plan
 from tui.core.units import money
+
+if TYPE_CHECKING:
+    from tui.core.plan import Plan
 
 NO_PRICE = "not known: no node that it may stand on has a price"
 BY_CORES = "not known: without accelerators a replica costs its part of its node's cores"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from client.fleet_types import ROLLOUT_STOPPED
 from tui.core import units
 from tui.core.placed import short
-from tui.core.plan import Verb
 from tui.core.row import Row
+
+if TYPE_CHECKING:
+    from tui.core.plan import Verb
 
 SETTLING = timedelta(seconds=2)  # the first pictures after a change may still show the state before it
 UNSEEN = timedelta(seconds=30)  # so long a new one may take to show: pictures of a remote fleet are seldom

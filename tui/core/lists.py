@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from client.access_types import ApiKey, AuditLogEntry, Quota, User
 from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
 from tui.core import capacity, explain, query
 from tui.core import journal as journals
 from tui.core.columns import Column
 from tui.core.query import View
 from tui.core.snapshot import Picture
+
+if TYPE_CHECKING:
+    from client.access_types import ApiKey, AuditLogEntry, Quota, User
 
 T = TypeVar("T")
 

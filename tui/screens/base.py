@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, Event
+from tui import screens
 from tui.core import equivalents
 from tui.core.placed import context_of, plain, plain_model, short
-from tui.core.plan import Verb
 from tui.core.snapshot import Picture
-from tui.screens import verbs
 from tui.screens.charted import ChartedPage
-from tui.screens.equivalents import EquivalentsDialog
-from tui.screens.verbs import CHOOSE_FIRST
+from tui.screens.page import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
+
+if TYPE_CHECKING:
+    from tui.core.plan import Verb
 
 DETAILS_EVERY = timedelta(seconds=0.9)
 
@@ -110,7 +112,7 @@ class DeckScreen(ChartedPage):
             name = status.deployment.name
             own = status.deployment.model_copy(update={"name": plain(name)})
             found = equivalents.lines(own, self.deck.fleets.context(context_of(name)))
-            self.app.push_screen(EquivalentsDialog(short(name), found), self._copy)
+            self.app.push_screen(screens.EquivalentsDialog(short(name), found), self._copy)
 
     def _copy(self, line: str | None) -> None:
         if line:
@@ -141,4 +143,4 @@ class DeckScreen(ChartedPage):
 
     def _begin(self, verb: Verb) -> None:
         self.pin()
-        verbs.begin(self.deck, verb, self.target())
+        screens.verbs.begin(self.deck, verb, self.target())

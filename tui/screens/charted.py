@@ -11,11 +11,11 @@ from textual.containers import Horizontal
 
 from client.errors import FiredeckError
 from client.fleet_types import Event, History
+from tui import screens
 from tui.core import incident, keys, series, units
 from tui.core.placed import context_of, short
 from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
-from tui.screens.equivalents import CompareDialog
 from tui.screens.page import Page
 from tui.widgets.chart import ChartView
 
@@ -224,7 +224,7 @@ class ChartedPage(Page):
 
     def action_compare_with(self) -> None:
         others = [row.name for row in self.deck.picture.rows if row.name != self.target_name and not row.deleted]
-        self.app.push_screen(CompareDialog(others), self._compare_with)
+        self.app.push_screen(screens.CompareDialog(others), self._compare_with)
 
     def _compare_with(self, name: str | None) -> None:
         if name:

@@ -24,6 +24,7 @@ COLD = (("hold requests until ready", "hold"), ("reject with 503", "reject"))
 
 
 class CreateDialog(PlanDialog):
+    CSS_PATH = "create.tcss"
     AUTO_FOCUS = "#base_model"
     asks_first = True
 

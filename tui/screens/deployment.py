@@ -21,6 +21,7 @@ from tui.widgets.status_bar import Banner, StatusBar
 
 
 class DeploymentScreen(DeckScreen):
+    CSS_PATH = "deployment.tcss"
     place: Place = "deployment"
     BINDINGS = bindings("deployment")
     turns = False
@@ -45,6 +46,10 @@ class DeploymentScreen(DeckScreen):
 
     def target(self) -> DeploymentStatus | None:
         return self.picture.status(self.deployment)
+
+    @property
+    def shown_deployment(self) -> str:
+        return self.deployment
 
     @property
     def context(self) -> str:

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from client.fleet_types import DeploymentStatus
+from tui import screens
 from tui.core import filter as filters
 from tui.core import grouping, query
 from tui.core.actions import Place
@@ -22,11 +23,8 @@ from tui.core.row import Row
 from tui.core.snapshot import Picture
 from tui.core.totals import Totals
 from tui.keymap import bindings
-from tui.screens.columns import ColumnsDialog
-from tui.screens.create import CreateDialog
-from tui.screens.deployment import DeploymentScreen
 from tui.screens.marking import MarkingScreen
-from tui.screens.verbs import CHOOSE_FIRST
+from tui.screens.page import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 from tui.widgets.filter_box import FilterBox
 from tui.widgets.fleet_summary import summary
@@ -233,7 +231,7 @@ class FleetScreen(MarkingScreen):
         self._expected = name
 
     def open(self, name: str) -> None:
-        self.app.push_screen(DeploymentScreen(name))
+        self.app.push_screen(screens.DeploymentScreen(name))
 
     def action_open(self) -> None:
         self.pin()
@@ -268,7 +266,7 @@ class FleetScreen(MarkingScreen):
 
     def action_columns(self) -> None:
         shown = [one.key for one in self.table.columns]
-        self.app.push_screen(ColumnsDialog(self.all_columns, shown), self._columns_chosen)
+        self.app.push_screen(screens.ColumnsDialog(self.all_columns, shown), self._columns_chosen)
 
     def _columns_chosen(self, keys: tuple[str, ...] | None) -> None:
         self.order = replace(self.order, columns=keys or ())
@@ -280,4 +278,4 @@ class FleetScreen(MarkingScreen):
 
     def action_create(self) -> None:
         if not self.deck.refuses("create", self.context):
-            self.app.push_screen(CreateDialog(context=self.context))
+            self.app.push_screen(screens.CreateDialog(context=self.context))

@@ -47,6 +47,7 @@ def about(widget: Widget | None) -> str:
 class HelpDialog(ModalScreen[None]):
     """`focused`: what had the focus when help was asked for; the help begins with it."""
 
+    CSS_PATH = "help.tcss"
     BINDINGS = [
         Binding("f1", "dismiss", show=False, id="help.toggle", tooltip="Close the help"),
         Binding("escape", "dismiss", "close", id="help.close", tooltip="Close the help"),

@@ -33,6 +33,7 @@ class ListScreen(Page):
     """Asks its source as often as the listing says, keeps what it has when that fails, and says why and how old."""
 
     place: Place = "list"
+    CSS_PATH = "listing.tcss"
     BINDINGS = bindings("audit")
     AUTO_FOCUS = "KeyedTable"
 
@@ -61,8 +62,12 @@ class ListScreen(Page):
         yield KeyBar(self.place)
 
     @property
-    def topic(self) -> str:
+    def listed(self) -> str:
         return str(self.side.listing.id)
+
+    @property
+    def topic(self) -> str:
+        return self.listed
 
     @property
     def table(self) -> KeyedTable[Entry[Any]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from client.fleet_types import DeploymentStatus
+from tui import screens
 from tui.core.placed import context_of
-from tui.core.plan import Verb
 from tui.screens.base import DeckScreen
-from tui.screens.bulk import BulkDialog
 from tui.widgets.fleet_table import FleetTable
+
+if TYPE_CHECKING:
+    from tui.core.plan import Verb
 
 
 class MarkingScreen(DeckScreen):
@@ -35,7 +39,7 @@ class MarkingScreen(DeckScreen):
             return False
         found = self.marked()
         if not any(self.deck.refuses(verb, context) for context in dict.fromkeys(map(_of, found))):
-            self.app.push_screen(BulkDialog(verb, found), self._bulk_done)
+            self.app.push_screen(screens.BulkDialog(verb, found), self._bulk_done)
         return True
 
     def _bulk_done(self, sent: bool | None) -> None:

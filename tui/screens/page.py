@@ -16,6 +16,7 @@ from tui.widgets.status_bar import Banner, StatusBar
 if TYPE_CHECKING:
     from tui.app import Deck
 
+CHOOSE_FIRST = "choose a deployment first"
 TICK_S = 1.0
 
 
@@ -35,6 +36,16 @@ class Page(Screen[None]):
     def topic(self) -> str:
         """What the help calls it."""
         return self.place
+
+    @property
+    def listed(self) -> str:
+        """What list it is, by its action; empty of a page that is none."""
+        return ""
+
+    @property
+    def shown_deployment(self) -> str:
+        """The one that the page is of, by its full name; empty of a page of many."""
+        return ""
 
     @property
     def deck(self) -> Deck:

@@ -44,6 +44,7 @@ class RequestsScreen(ListScreen):
 
 
 class ExplainScreen(Page):
+    CSS_PATH = "listing.tcss"
     """One request: what `firedeck explain` tells, asked again until the request has ended."""
 
     place: Place = "request"

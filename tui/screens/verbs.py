@@ -10,11 +10,11 @@ from tui.core import keys, plan
 from tui.core.placed import context_of, short
 from tui.core.plan import Verb
 from tui.screens.change import ChangeDialog, Field
+from tui.screens.page import CHOOSE_FIRST
 
 if TYPE_CHECKING:
     from tui.app import Deck
 
-CHOOSE_FIRST = "choose a deployment first"
 _LABELS = {
     "min_replica_count": "min replicas", "max_replica_count": "max replicas", "scale_up_window": "scale-up window",
     "scale_down_window": "scale-down window", "scale_to_zero_window": "scale-to-zero window",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from client.access_types import ApiKey, AuditLogEntry, Quota, User
-from client.addon_types import DeployedModel
 from client.config import Context
 from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
-from client.listing import Listed
-from client.router_types import Router
-from client.trace_types import RequestPage, RequestTrace
 from client.types import Account, Deployment, DeploymentSpec, Model
-from client.usage_tokens_types import TokenUsage
-from client.usage_types import Usage
 from tui.core.facts import Facts
+
+if TYPE_CHECKING:  # what pages that are not open yet ask for
+    from client.access_types import ApiKey, AuditLogEntry, Quota, User
+    from client.addon_types import DeployedModel
+    from client.listing import Listed
+    from client.router_types import Router
+    from client.trace_types import RequestPage, RequestTrace
+    from client.usage_tokens_types import TokenUsage
+    from client.usage_types import Usage
 
 
 class HistorySource(Protocol):

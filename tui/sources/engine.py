@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from client.access_types import ADMIN, ApiKey, AuditLogEntry, Quota, User
-from client.addon_types import DeployedModel
 from client.errors import Internal, NotFound, Unavailable
-from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
 from client.listing import Listed
 from client.names import LIBRARY_ACCOUNT
-from client.resources import Client
-from client.router_types import Router, RouterShiftSpec
-from client.trace_types import RequestPage, RequestTrace
-from client.types import Account, Deployment, DeploymentSpec, Model
-from client.usage_tokens_types import TokenUsage
-from client.usage_types import Usage
 from tui.core.facts import ENGINE, Facts
-from tui.sources.base import HistorySource
+
+if TYPE_CHECKING:
+    from client.access_types import ApiKey, AuditLogEntry, Quota, User
+    from client.addon_types import DeployedModel
+    from client.config import Context
+    from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
+    from client.resources import Client
+    from client.router_types import Router
+    from client.trace_types import RequestPage, RequestTrace
+    from client.types import Account, Deployment, DeploymentSpec, Model
+    from client.usage_tokens_types import TokenUsage
+    from client.usage_types import Usage
+    from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
 SILENCE_S = 6.0  # a stream that says nothing for this long is taken for dead: the laptop slept, a proxy hangs
@@ -32,11 +36,25 @@ _REFUSED_READS = 'method="GET" AND status.code!="OK" AND status.code!="NOT_FOUND
 class EngineSource:
     """Watches over server-sent events; where the engine or a proxy has no stream, by asking once a second."""
 
-    def __init__(self, client: Client, history: HistorySource | None = None) -> None:
-        self.context = client.context
-        self._client = client
+    def __init__(self, context: Context, history: HistorySource | None = None) -> None:
+        self.context = context
         self._history = history
         self._streams = True
+
+    @classmethod
+    def of(cls, client: Client) -> EngineSource:
+        """Through this client."""
+        source = cls(client.context)
+        source._client = client
+        return source
+
+    @cached_property
+    def _client(self) -> Client:
+        """Made when the engine is asked first: what speaks HTTP takes a tenth of a second to import, and until then the
+        page can be seen."""
+        from client.resources import Client
+
+        return Client(self.context)
 
     @property
     def facts(self) -> Facts:
@@ -99,6 +117,8 @@ class EngineSource:
             return await self._client.users.list()
 
     async def api_keys(self) -> list[tuple[str, ApiKey]]:
+        from client.access_types import ADMIN
+
         with self._readable():
             me = await self._client.users.whoami()
             owners = [user.id for user in await self._client.users.list()] if me.role == ADMIN else [me.user]
@@ -146,6 +166,8 @@ class EngineSource:
             return await self._client.routers.get(name)
 
     async def abort_shift(self, router: str) -> None:
+        from client.router_types import RouterShiftSpec
+
         with self._readable():
             await self._client.routers.shift(router, RouterShiftSpec(abort=True))
 
@@ -230,4 +252,5 @@ class EngineSource:
             return await self._client.deployments.undelete(deployment)
 
     async def close(self) -> None:
-        await self._client.transport.close()
+        if "_client" in vars(self):
+            await self._client.transport.close()

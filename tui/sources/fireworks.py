@@ -61,7 +61,8 @@ class FireworksSource(EngineSource):
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        super().__init__(client)
+        super().__init__(client.context)
+        self._client = client
         self._clock, self._sleep = clock, sleep
         self._budget = Budget(METRICS_A_MINUTE)
         self._figures: dict[str, DeploymentStats] = {}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from client.addon_types import DeployedModel
 from client.config import Context
 from client.errors import FiredeckError, NotFound, Unavailable
-from client.fleet_types import Event, FleetSnapshot
-from client.types import Deployment
 from tui.core import contexts
 from tui.core.facts import Facts
 from tui.core.placed import check, context_of
 from tui.sources.base import FleetSource
 from tui.sources.placed import PlacedSource
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.fleet_types import Event, FleetSnapshot
+    from client.types import Deployment
 
 INTERVAL_S = 1.0
 EVENTS_WITHIN_S = 3.0  # who is slower is left out: one context that hangs must not keep back the others

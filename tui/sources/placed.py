@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from client.addon_types import DeployedModel
-from client.fleet_types import AlertPage, Event, FleetSnapshot, History
-from client.router_types import Router
-from client.trace_types import RequestPage, RequestTrace
-from client.types import Deployment, DeploymentSpec
-from client.usage_tokens_types import TokenUsage
-from client.usage_types import Usage
 from tui.core.placed import join, placed, placed_snapshot, plain, plain_model
-from tui.sources.base import FleetSource
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.fleet_types import AlertPage, Event, FleetSnapshot, History
+    from client.router_types import Router
+    from client.trace_types import RequestPage, RequestTrace
+    from client.types import Deployment, DeploymentSpec
+    from client.usage_tokens_types import TokenUsage
+    from client.usage_types import Usage
+    from tui.sources.base import FleetSource
 
 
 class PlacedSource:
