@@ -12,6 +12,7 @@ from pathlib import Path
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from client.errors import FailedPrecondition
+from tui.web.page import PAGE, SCRIPT, STYLE
 from tui.web.seat import Seat
 
 COOKIE = "firedeck"
@@ -23,18 +24,6 @@ HEADERS = {
     "connect-src 'self' ws:; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 }  # fmt: skip
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>firedeck</title>
-<link rel="stylesheet" href="/static/css/xterm.css"><link rel="stylesheet" href="/page.css">
-<script src="/static/js/textual.js"></script></head>
-<body><div id="terminal" class="textual-terminal" data-session-websocket-url="WEBSOCKET" data-font-size="16"></div>
-<p class="ended">The dashboard has ended. Load the page again to open another.</p></body></html>
-"""
-STYLE = """body { margin: 0; background: #0d1117; color: #d5dbe5; font-family: monospace; }
-#terminal { position: absolute; inset: 0; }
-.ended { display: none; position: absolute; top: 40%; width: 100%; text-align: center; }
-body.-closed .ended { display: block; } body.-closed #terminal { opacity: 0.3; }
-"""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -57,7 +46,8 @@ class WebDeck:
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
-        app.add_routes([web.get("/", self._page), web.get("/page.css", _style), web.get("/ws", self._socket)])
+        app.add_routes([web.get("/", self._page), web.get("/ws", self._socket)])
+        app.add_routes([web.get("/page.css", _style), web.get("/page.js", _script)])
         app.router.add_static("/static", assets())
         app.on_shutdown.append(self._end_all)
         return app
@@ -162,6 +152,10 @@ async def _obey(envelope: list[object], socket: web.WebSocketResponse, seat: Sea
 
 async def _style(request: web.Request) -> web.StreamResponse:
     return web.Response(text=STYLE, content_type="text/css")
+
+
+async def _script(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=SCRIPT, content_type="text/javascript")
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
