@@ -25,6 +25,7 @@ from tui.screens.page import Page
 from tui.sheet import Sheet
 from tui.sources.base import FleetSource, Windable
 from tui.watched import Watched
+from tui.widgets.ascii_filter import AsciiFilter
 
 if TYPE_CHECKING:
     from tui.core.plan import Plan
@@ -32,16 +33,11 @@ if TYPE_CHECKING:
     from tui.executor import Executor, Outcome
     from tui.screens import ListScreen
 
+LISTS = {  # those that do more than list
+    "alerts": "AlertsScreen", "requests": "RequestsScreen", "routers": "RoutersScreen", "costs": "CostsScreen",
+    "matrix": "MatrixScreen",
+}  # fmt: skip
 PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
-
-
-def _listing(page: str) -> type[ListScreen]:
-    """Some do more than list."""
-    kinds = {
-        "alerts": "AlertsScreen", "requests": "RequestsScreen", "routers": "RoutersScreen", "costs": "CostsScreen",
-        "matrix": "MatrixScreen",
-    }  # fmt: skip
-    return cast("type[ListScreen]", getattr(screens, kinds.get(page, "ListScreen")))
 
 
 def _now() -> datetime:
@@ -115,11 +111,8 @@ class Deck(Watched, inherit_bindings=False):
         return theme.tones(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        if not self.has_class("-ascii"):
-            return super().get_line_filters()
-        from tui.widgets.ascii_filter import AsciiFilter
-
-        return [*super().get_line_filters(), AsciiFilter()]
+        ours = (AsciiFilter(),) if self.has_class("-ascii") else ()
+        return [*super().get_line_filters(), *ours]
 
     def on_mount(self) -> None:
         if self.config.theme and self.config.theme not in self.available_themes:
@@ -261,7 +254,8 @@ class Deck(Watched, inherit_bindings=False):
             below = self.screen.target_name if isinstance(self.screen, FleetScreen) else None
             self.push_screen(screens.PlaygroundScreen(below or "", self.talk))
         elif page != "fleet":
-            self.push_screen(_listing(page)(page))
+            listing: type[ListScreen] = getattr(screens, LISTS.get(page, "ListScreen"))
+            self.push_screen(listing(page))
 
     def show_timeline(self, deployment: str, around: datetime | None = None) -> None:
         """What happened to the deployment; with `around` in the middle of the charts."""
