@@ -80,11 +80,6 @@ class AutoscalerView(Wire):
     auto_delete_at: Timestamp | None = Field(None, description="when it is deleted for idleness if nobody asks it")
 
 
-# The types of `Condition`.
-CAPACITY_LIMITED, ROLLOUT_STOPPED, QUOTA_EXCEEDED = "CapacityLimited", "RolloutStopped", "QuotaExceeded"
-STOCKOUT_REASON, ROLLOUT_STOPPED_REASON = "STOCKOUT", "ROLLOUT_STOPPED"  # the one reason that each of these types has
-
-
 class Condition(Wire):
     """Something that keeps a deployment from being as declared, while it lasts; `message` says why, and what to do.
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from client import durations, stages
 from client.addon_types import DeployedModel
+from client.conditions import ROLLOUT_STOPPED
 from client.errors import FailedPrecondition, NotFound, Unavailable, WaitedTooLong
-from client.fleet_types import ROLLOUT_STOPPED, DeploymentStatus
+from client.fleet_types import DeploymentStatus
 from client.router_types import ABORTED, COMPLETED, ROLLED_BACK, Router
 from client.types import DELETED, FAILED, READY, Deployment, Model
 

@@ -15,7 +15,7 @@ from client import collector
 from client.cli import exits
 from client.cli.examples import epilog
 from client.errors import FiredeckError, InvalidArgument, PermissionDenied, Unauthenticated
-from tui import printed, sought
+from tui import sought
 from tui.core import keys, last_view
 from tui.core.config import Config, config_path, load
 from tui.core.last_view import LastViews
@@ -72,22 +72,32 @@ def dashboard(
     except FiredeckError as error:
         _end(error)
     if lines:
-        with suppress(KeyboardInterrupt):
-            asyncio.run(printed.watch(sources, in_json=as_json, tell=sentence))
+        _watch(sources, as_json=as_json)
     else:
         _run(sought.whole(sources), settings, readonly=readonly, page=page, symbols=symbols)
 
 
 def _print(made: sought.Made, *, as_json: bool) -> NoReturn:
+    from tui import printed  # with what the wire is made of, which the screen needs only when somebody has answered
+
     answers, facts = asyncio.run(printed.first(made))
     click.echo(printed.as_json(answers) if as_json else printed.as_text(answers, facts))
     sys.exit(any(isinstance(one, FiredeckError) for one in answers.values()))
+
+
+def _watch(sources: dict[str, FleetSource], *, as_json: bool) -> None:
+    from tui import printed
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(printed.watch(sources, in_json=as_json, tell=sentence))
 
 
 def _opened(made: sought.Made, record: Path | None, *, lines: bool) -> dict[str, FleetSource]:
     """With what writes down all that they show. Raises where nobody answers, as lines tell it and before a file is
     written; the screen is there at once, and asks itself."""
     if lines or record is not None:
+        from tui import printed
+
         asyncio.run(printed.first(made))
     sources = {name: make() for name, make in made.items()}
     if record is None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from client.errors import FiredeckError
-from client.fleet_types import FleetSnapshot, NodeView
-from client.types import Account
+
+if TYPE_CHECKING:
+    from client.fleet_types import FleetSnapshot, NodeView
+    from client.types import Account
 
 
 @dataclass

@@ -13,7 +13,7 @@ from client.errors import FiredeckError
 from client.fleet_types import FleetSnapshot
 from tui.core.contexts import merged, refusal
 from tui.core.facts import Facts
-from tui.core.placed import placed_snapshot
+from tui.core.placing import placed_snapshot
 from tui.core.plain import fleet_text
 from tui.core.retry import wait_s
 from tui.core.ticker import changes

@@ -14,7 +14,7 @@ from client import collector
 from client.config import Context
 from client.errors import FiredeckError
 from tui.cells import Sparing
-from tui.core import contexts, cost
+from tui.core import contexts, prices
 from tui.core.follow import news, progress
 from tui.core.inbox import Alert, Inbox
 from tui.core.inbox_file import InboxFile
@@ -184,7 +184,7 @@ class Watched(Sparing[FiredeckError], inherit_bindings=False):
         self._show(message.context, self.picture_of(message.context).account(message.account.suspend_state))
 
     def on_nodes_seen(self, message: NodesSeen) -> None:
-        self._show(message.context, self.picture_of(message.context).priced(cost.by_node(message.nodes)))
+        self._show(message.context, self.picture_of(message.context).priced(prices.by_node(message.nodes)))
 
     def _show(self, context: str, part: Picture) -> None:
         self.picture = self.fleets.whole(context, part, self.clock())

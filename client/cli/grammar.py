@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.exceptions import NoSuchCommand
 from click.shell_completion import CompletionItem
-from pydantic import ValidationError
 
 from client.cli import absent, examples, exits
 from client.cli.nouns import LINE, SECTIONS, SYNONYMS, Noun
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from pydantic import ValidationError
 
 VERBS = frozenset(
     "create list ls get update scale delete undelete pull verify shift release upload download prepare".split()  # noqa: SIM905
@@ -187,7 +188,11 @@ class Fireworks(Announced):
             raise NoSuchCommand(
                 error.command_name, possibilities=near(error.command_name, known), ctx=error.ctx
             ) from None
-        except ValidationError as error:
+        except ValueError as error:
+            from pydantic import ValidationError  # slow to import, and there where one was raised
+
+            if not isinstance(error, ValidationError):
+                raise
             raise _told(error, ctx) from None
 
 

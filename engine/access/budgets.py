@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from client.access_types import GPU_HOURS, SPEND
+from client.conditions import QUOTA_EXCEEDED
 from client.errors import ResourceExhausted, SpendLimitExceeded
-from client.fleet_types import QUOTA_EXCEEDED, Condition
+from client.fleet_types import Condition
 from engine.control.price import Totals
 
 CEILINGS = {GPU_HOURS: 100_000_000, SPEND: 1_000_000_000}  # at the ceiling a quota is off

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, ROLLOUT_STOPPED_REASON, STOCKOUT_REASON, Condition
+from client.conditions import CAPACITY_LIMITED, ROLLOUT_STOPPED, ROLLOUT_STOPPED_REASON, STOCKOUT_REASON
+from client.fleet_types import Condition
 from client.types import Deployment
 from engine.clock import Clock, wall_at
 from engine.control.stockout import Shortage

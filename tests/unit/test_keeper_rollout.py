@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from client.fleet_types import CAPACITY_LIMITED, ROLLOUT_STOPPED, Condition
+from client.conditions import CAPACITY_LIMITED, ROLLOUT_STOPPED
+from client.fleet_types import Condition
 from engine.control.backoff import FAILURES_UNTIL_FAILED, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.arrival import Arrival

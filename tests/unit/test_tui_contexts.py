@@ -17,7 +17,7 @@ from client.fleet_types import Event
 from client.router_types import Router, RouterTarget, WeightedRoutes
 from tests.unit.test_tui_core import snapshot, status
 from tui import cli
-from tui.core import commands, contexts, grouping, placed
+from tui.core import commands, contexts, grouping, placed, placing
 from tui.core import filter as filters
 from tui.core.actions import ACTIONS
 from tui.core.inbox import Inbox
@@ -64,18 +64,18 @@ def test_contexts_whose_names_cannot_tell_them_apart_are_refused(names):
 def test_every_deployment_in_a_record_is_called_as_it_is_held_and_nothing_else_is():
     routes = WeightedRoutes(targets=[RouterTarget(deployment=CHAT, weight=1.0)])
     router = Router(name="accounts/local/routers/canary", weighted=routes)
-    held = placed.placed(router, "eu")
+    held = placing.placed(router, "eu")
     assert held.name == "eu:accounts/local/routers/canary"
     assert held.weighted.targets[0].deployment == f"eu:{CHAT}"
     assert router.weighted.targets[0].deployment == CHAT, "what came is not changed"
     told = Event(seq=1, time=NOW, deployment=CHAT, kind="Normal", reason="R", message=f"{CHAT} was made")
-    assert placed.placed(told, "eu").message == f"{CHAT} was made"
+    assert placing.placed(told, "eu").message == f"{CHAT} was made"
 
 
 def pictures(*lost):
     found = {}
     for name in ("eu", "us"):
-        seen = Picture().seen(placed.placed_snapshot(snapshot(status("chat"), status(f"own-{name}")), name), NOW)
+        seen = Picture().seen(placing.placed_snapshot(snapshot(status("chat"), status(f"own-{name}")), name), NOW)
         found[name] = seen.lost("gone", NOW, NOW, 1) if name in lost else seen
     return found
 

@@ -9,6 +9,7 @@ import pytest
 from client.fleet_types import DeploymentStats, DeploymentStatus, NodeView, ReplicaView
 from client.types import Deployment, DeploymentSpec, Placement
 from tui.core import columns, cost, plan
+from tui.core.prices import by_node, hourly
 from tui.core.row import Row
 
 
@@ -45,17 +46,17 @@ def status(*standing, **settings):
     ],
 )
 def test_a_replicas_hour_is_its_part_of_where_it_stands_or_may_stand(settings, standing, price):
-    assert cost.hourly(DeploymentSpec(**settings), NODES, standing) == price
+    assert hourly(DeploymentSpec(**settings), NODES, standing) == price
 
 
 def test_a_node_without_accelerators_or_price_has_none_to_give():
-    assert cost.hourly(DeploymentSpec(), [node("cpu", 2.0, accelerators=0), node("free", None)]) is None
+    assert hourly(DeploymentSpec(), [node("cpu", 2.0, accelerators=0), node("free", None)]) is None
     scaled = plan.scale(status("cpu"), {"replica_count": "2"})
     assert cost.of_plan(scaled, status("cpu"), []) == cost.NO_PRICE
 
 
 def test_a_row_costs_what_its_replicas_nodes_do_and_nothing_is_guessed():
-    prices = cost.by_node(NODES)
+    prices = by_node(NODES)
     both = Row(status("iowa", "frankfurt", "", accelerator_count=2), prices=prices)
     assert both.cost_per_hour == 14.0, "one waits for a node"
     assert Row(status(), prices=prices).cost_per_hour == 0.0

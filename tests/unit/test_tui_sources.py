@@ -21,7 +21,7 @@ from client.types import Deployment, DeploymentSpec
 from tests.house import home
 from tests.processes import SMOLLM2
 from tui import cli
-from tui.core import cost, plan
+from tui.core import plan, prices
 from tui.core.journal import Journal
 from tui.core.retry import wait_s
 from tui.executor import Executor
@@ -292,7 +292,7 @@ async def test_the_account_and_the_nodes_are_asked_about_again_and_again_and_a_f
     with pytest.raises(asyncio.CancelledError):
         await AccountPoller(source, told.append, pause).run()
     assert [type(message) for message in told] == [AccountSeen, NodesSeen]
-    assert cost.by_node(told[1].nodes) == {"n": 2.0}
+    assert prices.by_node(told[1].nodes) == {"n": 2.0}
 
 
 @pytest.mark.parametrize(("reads", "asked"), [(True, {None}), (False, {'method!="GET"', _REFUSED_READS})])

@@ -125,8 +125,8 @@ def test_the_terminal_is_given_back_before_the_reason_is_told(url: str, status: 
     assert told in text
 
 
-def test_the_first_page_needs_no_other_page_no_dialog_no_charts_and_no_http() -> None:
-    others = "httpx plotext tui.executor tui.screens.dialog tui.screens.listing tui.screens.obey client.router_types"
+def test_the_first_page_needs_no_other_page_no_dialog_no_charts_and_no_wire() -> None:
+    others = "httpx plotext pydantic tui.executor tui.screens.dialog tui.screens.listing tui.screens.obey"
     code = f"import client.cli.main, tui.cli, tui.app, sys; print(*sorted(set({others.split()!r}) & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from client.addon_types import DeployedModel
-from client.fleet_types import DeploymentStatus
-from client.types import Deployment
 from tui.core import units
 from tui.core.form import Problem
 from tui.core.matrix_page import Adapter, takes
 from tui.core.model_page import short
 from tui.core.plan import Change, Plan, traffic
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.fleet_types import DeploymentStatus
+    from client.types import Deployment
 
 
 def load(adapter: Adapter, wanted: str, statuses: Mapping[str, DeploymentStatus]) -> Plan:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from client.fleet_types import Event
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.inbox import LOOKS, Alert, Inbox, Standing
 from tui.core.lists import Entry, Listing
 from tui.core.placed import short
 from tui.core.states import Look, Tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import Event
 
 BEFORE = timedelta(minutes=15)  # a cause lies at most so long before its alert began
 CAUSES = 2

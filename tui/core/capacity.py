@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from client.fleet_types import DeploymentStatus, NodeView
-from client.types import Deployment
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus, NodeView
+    from client.types import Deployment
+
 
 # What the wire's multi-regions mean; GLOBAL is everywhere. Source: https://docs.fireworks.ai.
 PREFIXES = {"US": "US_", "EUROPE": "EU_", "APAC": "AP_"}

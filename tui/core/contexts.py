@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from client.errors import FiredeckError, Unavailable
-from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
 from tui.core.placed import context_of, short
 from tui.core.row import Row
 from tui.core.snapshot import Link, Picture, placed
 from tui.core.states import Tone
 
+if TYPE_CHECKING:
+    from client.fleet_types import FleetSnapshot
+
 
 def merged(found: Sequence[FleetSnapshot], now: datetime) -> FleetSnapshot:
     """One picture of all; its engine has what must be said of any of them, and the youngest one's age."""
+    from client.fleet_types import EngineInfo, FleetSnapshot  # what the wire is made of is slow to import
+
     engines = [one.engine for one in found]
     engine = EngineInfo(
         version="", started_at=max((one.started_at for one in engines), default=now), cores=0,

@@ -11,8 +11,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from client.fleet_types import SpeculationView
+if TYPE_CHECKING:
+    from client.fleet_types import SpeculationView
+
 
 FEW_DRAFTS = 50  # that had a token at a position: fewer say nothing of it yet
 _STEPS = 60  # of bisection

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import TYPE_CHECKING
 
 from client.config import Context
-from client.types import Deployment
+
+if TYPE_CHECKING:
+    from client.types import Deployment
 
 
 def lines(deployment: Deployment, context: Context) -> tuple[tuple[str, str], ...]:

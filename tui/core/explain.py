@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, DeploymentStatus, TargetView
+from client.conditions import CAPACITY_LIMITED
 from tui.core import states, units
 from tui.core.row import ready_count
 from tui.core.states import Look
 from tui.core.why import NO_DECISION, NOT_EXPLAINED, ordered
+
+if TYPE_CHECKING:
+    from client.fleet_types import AutoscalerView, Condition, DeploymentStatus, TargetView
 
 
 @dataclass(frozen=True, slots=True)

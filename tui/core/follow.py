@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from client.fleet_types import ROLLOUT_STOPPED
+from client.conditions import ROLLOUT_STOPPED
 from tui.core import units
 from tui.core.placed import short
 from tui.core.row import Row

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from client.fleet_types import AlertView, DeploymentStatus, FleetSnapshot
 from tui.core.placed import context_of
 from tui.core.snapshot import changed
 from tui.core.states import Look
+
+if TYPE_CHECKING:
+    from client.fleet_types import AlertView, DeploymentStatus, FleetSnapshot
 
 SNOOZE = timedelta(hours=1)
 KEPT = timedelta(hours=1)  # what has ended is told of for so long

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from client.fleet_types import Event, History
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.inbox import Inbox
@@ -19,6 +18,9 @@ from tui.core.journal import Entry as Done
 from tui.core.lists import Entry, Listing
 from tui.core.series import ALL_CHARTS, SLOW, Mark
 from tui.core.states import Look, Tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import Event, History
 
 Tell = Callable[[float], str]
 Kind = Literal["warning", "event", "action", "alert", "limit"]

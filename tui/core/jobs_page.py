@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from client.addon_types import DeployedModel
-from client.fleet_types import DeploymentStatus, ReplicaView
-from client.model_types import Model, PreparedPrecision
 from tui.core import states, units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
@@ -19,6 +17,11 @@ from tui.core.model_page import look, short
 from tui.core.precisions import asked_for
 from tui.core.snapshot import Picture
 from tui.core.states import Look, Tone
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.fleet_types import DeploymentStatus, ReplicaView
+    from client.model_types import Model, PreparedPrecision
 
 KEPT = timedelta(days=1)  # what is ready, or has failed, is told of for so long
 BAR_CELLS = 10

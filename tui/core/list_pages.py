@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.access_types import ApiKey, AuditLogEntry, User
-from client.fleet_types import Event, NodeView, QuarantinedRequest
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.journal import Entry as Journalled
 from tui.core.lists import Entry, Listing, Trouble
 from tui.core.states import Tone
+
+if TYPE_CHECKING:
+    from client.access_types import ApiKey, AuditLogEntry, User
+    from client.fleet_types import Event, NodeView, QuarantinedRequest
 
 
 def _named(name: str | None) -> str:

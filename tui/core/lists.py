@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
 from tui.core import capacity, explain, query
 from tui.core import journal as journals
 from tui.core.columns import Column
@@ -17,6 +16,7 @@ from tui.core.snapshot import Picture
 
 if TYPE_CHECKING:
     from client.access_types import ApiKey, AuditLogEntry, Quota, User
+    from client.fleet_types import Condition, DeploymentStatus, Event, NodeView, QuarantinedRequest
 
 T = TypeVar("T")
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from client.addon_types import DeployedModel
-from client.types import Deployment, Model
-from client.usage_tokens_types import TokenRow
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
 from tui.core.model_page import look, short
 from tui.core.snapshot import Picture
 from tui.core.states import Tone
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.types import Deployment, Model
+    from client.usage_tokens_types import TokenRow
 
 OVER = timedelta(minutes=5)  # what rates are of
 MAY, NO = "+", ""

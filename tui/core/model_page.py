@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-from client.addon_types import DeployedModel
 from client.names import LIBRARY_ACCOUNT
-from client.types import Model
-from client.usage_tokens_types import TokenRow
 from tui.core import precisions, units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
 from tui.core.snapshot import Picture
 from tui.core.states import Look, Tone
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.types import Model
+    from client.usage_tokens_types import TokenRow
 
 _LOOKS = {
     "READY": Look("●", "READY", "healthy", 30), "UPLOADING": Look("◐", "UPLOADING", "working", 10),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import EngineInfo, FleetSnapshot
 from tui.core import units
 from tui.core.facts import ENGINE, Facts
 from tui.core.filter import select
 from tui.core.row import Row
+
+if TYPE_CHECKING:
+    from client.fleet_types import EngineInfo, FleetSnapshot
 
 _HEAD = (
     "STATE", "DEPLOYMENT", "MODEL", "READY/DESIRED", "MIN-MAX", "REQ/S", "QUEUE", "TTFT-P50", "TTFT-P95", "TOK/S",

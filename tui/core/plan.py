@@ -9,17 +9,20 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from client import durations
+from client.conditions import CAPACITY_LIMITED
 from client.errors import FiredeckError
-from client.fleet_types import CAPACITY_LIMITED, DeploymentStatus
 from client.names import check_id
 from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
 from tui.core.placed import context_of, join, plain
 from tui.core.row import ready_count
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus
 
 # Of a deployment; the last three of a router and of an adapter.
 Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back", "load", "unload"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from client.addon_types import DeployedModel
-from client.fleet_types import DeploymentStatus
 from tui.core import units
 from tui.core.placed import short
+
+if TYPE_CHECKING:
+    from client.addon_types import DeployedModel
+    from client.fleet_types import DeploymentStatus
 
 MOST_TOKENS = 512
 SHOWN = 20  # of the conversation's last messages

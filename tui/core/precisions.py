@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 from client.enums import AUTO
-from client.model_types import Model, PreparedPrecision
 from tui.core.states import Tone
+
+if TYPE_CHECKING:
+    from client.model_types import Model, PreparedPrecision
 
 _SIGNS = {"READY": "", "PREPARING": "◐", "FAILED": "✖"}
 _UNSPECIFIED = "PRECISION_UNSPECIFIED"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.trace_types import RequestSummary, RequestTrace, TraceSpan
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.lists import Entry, Listing
 from tui.core.states import Look, Tone
+
+if TYPE_CHECKING:
+    from client.trace_types import RequestSummary, RequestTrace, TraceSpan
 
 CLIENT_LEFT = 499
 LEAST_BAR, MOST_BAR = 10, 60

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from client.fleet_types import DeploymentStatus
 from tui.core import states, units
 from tui.core.placed import context_of
 from tui.core.states import Look
 from tui.core.why import why
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus
 
 NOWHERE = "REGION_UNSPECIFIED"
 Prices = Mapping[str, float]  # US dollars an hour of one accelerator, by the node that has it

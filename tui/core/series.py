@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from client.fleet_types import History
 from tui.core import units
 from tui.core.states import Tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import History
 
 Values = tuple[float | None, ...]
 Symbols = Literal["block", "braille", "ascii"]  # what curves are drawn with

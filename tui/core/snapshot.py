@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import compress
 from operator import is_not
+from typing import TYPE_CHECKING
 
-from client.fleet_types import DeploymentStatus, FleetSnapshot
 from tui.core import units
 from tui.core.row import Prices, Row
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus, FleetSnapshot
 
 NOT_SUSPENDED = ("", "UNSUSPENDED", "SUSPEND_STATE_UNSPECIFIED")
 STALE_AFTER = timedelta(seconds=5)

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import DeploymentStatus, SpeculationView
-from client.types import Deployment, Model
-from client.usage_tokens_types import TokenRow
 from tui.core import drafting, units
 from tui.core.columns import Column
 from tui.core.drafting import Costs
 from tui.core.lists import Entry, Listing
 from tui.core.states import Tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus, SpeculationView
+    from client.types import Deployment, Model
+    from client.usage_tokens_types import TokenRow
 
 FEW_TOKENS = 200  # drafted: fewer say nothing yet
 WORTH = 1.05  # times as fast: what is less is not told of

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from client.usage_tokens_types import TokenRow
 from client.usage_types import UsageRow
 from tui.core import units
 from tui.core.columns import Column
 from tui.core.cost_page import usd
 from tui.core.lists import Entry, Listing
+
+if TYPE_CHECKING:
+    from client.usage_tokens_types import TokenRow
 
 HOUR, DAY = "hour", "day"
 COUNTS = {HOUR: (24, timedelta(hours=1)), DAY: (14, timedelta(days=1))}

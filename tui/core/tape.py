@@ -15,10 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from client.config import Context
-from client.fleet_types import DeploymentStatus, Event, FleetSnapshot, NodeView
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus, Event, FleetSnapshot, NodeView
 
 VERSION = 2
 READABLE = (1, 2)  # 1: of one context, without `heard`

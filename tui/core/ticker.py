@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import FleetSnapshot
 from tui.core import units
 from tui.core.placed import short
 from tui.core.row import Row
+
+if TYPE_CHECKING:
+    from client.fleet_types import FleetSnapshot
 
 
 def changes(before: FleetSnapshot | None, after: FleetSnapshot) -> Iterator[str]:

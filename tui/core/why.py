@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from client.fleet_types import CAPACITY_LIMITED, AutoscalerView, Condition, DeploymentStatus, Reason, TargetView
+from client.conditions import CAPACITY_LIMITED
 from tui.core import units
+
+if TYPE_CHECKING:
+    from client.fleet_types import AutoscalerView, Condition, DeploymentStatus, Reason, TargetView
 
 NO_DECISION = "the autoscaler has not decided yet"
 NOT_EXPLAINED = "the reasons are not exposed by this source"

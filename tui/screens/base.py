@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from client.errors import FiredeckError
-from client.fleet_types import DeploymentStatus, Event
 from tui import screens
 from tui.core import equivalents
 from tui.core.placed import context_of, plain, plain_model, short
@@ -17,6 +16,7 @@ from tui.screens.page import CHOOSE_FIRST
 from tui.widgets.events_log import EventsLog
 
 if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus, Event
     from tui.core.plan import Verb
 
 DETAILS_EVERY = timedelta(seconds=0.9)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from client.errors import FiredeckError
-from client.fleet_types import Event, History
 from tui import screens
 from tui.core import incident, keys, series, units
 from tui.core.placed import context_of, short
@@ -18,6 +18,9 @@ from tui.core.series import Chart, ChartKind, Compared, Mark
 from tui.core.window import FIRST, SPANS_S, Window
 from tui.screens.page import Page
 from tui.widgets.chart import ChartView
+
+if TYPE_CHECKING:
+    from client.fleet_types import Event, History
 
 YOUNG_S = 240
 EVENTS = 200

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from client.fleet_types import DeploymentStatus
 from tui import screens
 from tui.core import filter as filters
 from tui.core import grouping, query
@@ -33,6 +33,9 @@ from tui.widgets.key_bar import KeyBar
 from tui.widgets.paint import Piece, Text, as_of, tone
 from tui.widgets.reasons import Reasons, coming, pipeline, stale_mark, troubles
 from tui.widgets.status_bar import Banner, StatusBar
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus
 
 LEAST_TABLE, TABLE_SHARE = 3, 0.3  # rows, and the share of the screen that it may take from the charts
 REST = timedelta(seconds=0.9)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from client.fleet_types import DeploymentStatus
 from tui import screens
 from tui.core.placed import context_of
 from tui.screens.base import DeckScreen
 from tui.widgets.fleet_table import FleetTable
 
 if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus
     from tui.core.plan import Verb
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from client.config import Context
-from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
-from client.types import Account, Deployment, DeploymentSpec, Model
 from tui.core.facts import Facts
 
 if TYPE_CHECKING:  # what pages that are not open yet ask for
     from client.access_types import ApiKey, AuditLogEntry, Quota, User
     from client.addon_types import DeployedModel
+    from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
     from client.listing import Listed
     from client.router_types import Router
     from client.trace_types import RequestPage, RequestTrace
+    from client.types import Account, Deployment, DeploymentSpec, Model
     from client.usage_tokens_types import TokenUsage
     from client.usage_types import Usage
 
@@ -39,6 +39,13 @@ class Windable(Protocol):
     def pause(self) -> None:
         """Stand still, or go on."""
         ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A source of several fleets, each by its name."""
+
+    members: Mapping[str, FleetSource]
 
 
 class FleetSource(HistorySource, Protocol):

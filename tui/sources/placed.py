@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from tui.core.placed import join, placed, placed_snapshot, plain, plain_model
+from tui.core.placed import join, plain, plain_model
+from tui.core.placing import placed, placed_snapshot
 
 if TYPE_CHECKING:
     from client.addon_types import DeployedModel

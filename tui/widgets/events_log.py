@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding
@@ -9,10 +11,12 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from client.fleet_types import Event
 from tui.core import units
 from tui.core.placed import short
 from tui.widgets.paint import TONE_CLASSES, drawn, tone_style, within
+
+if TYPE_CHECKING:
+    from client.fleet_types import Event
 
 
 class EventsLog(ScrollView, can_focus=True, inherit_bindings=False):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import DeploymentStatus
 from tui.core import explain, units
 from tui.widgets.paint import Piece, Text, tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import DeploymentStatus
 
 
 class Reasons(Text):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from client.fleet_types import ReplicaView
 from tui.core import states, units
 from tui.widgets.paint import Piece, Text, tone
+
+if TYPE_CHECKING:
+    from client.fleet_types import ReplicaView
 
 _HEAD = f"{'STAGE':<14}{'PID':>7}  {'AGE':>6}  {'SLOTS':>6}  {'WAIT':>4}  {'CACHE':>5}  {'TOK/S':>5}"
 _MORE = "  RESTARTS  "
