@@ -41,7 +41,7 @@ main(sys.argv[1], Path(sys.argv[2]))
 """
 COLUMNS, ROWS = 160, 50
 NOBODY = "http://127.0.0.1:9"
-SECONDS, ROUNDS, KEYS, KEY_EVERY_S = 8.0, 2, 30, 0.25
+SECONDS, ROUNDS, KEYS, KEY_EVERY_S, STARTS = 8.0, 2, 30, 0.25, 5
 PATIENCE_S = 90.0
 HOME, DOWN, UP, QUIT = b"\x1b[H", b"\x1b[B", b"\x1b[A", b"q\x11"
 CURSOR = {"ours": "▌".encode(), "stock": b""}
@@ -179,7 +179,7 @@ async def main(*, rounds: int = ROUNDS) -> None:
         for which, found in runs.items():
             found.append(await measured(which))
     for run in runs["ours"]:
-        run[PAINT] = await painted_s()
+        run[PAINT] = statistics.median([await painted_s() for _ in range(STARTS)])
         run[HISTORY] = await painting.day_opened_s()
         run[RECORDING], _, _ = await asyncio.to_thread(taped.opened_s)
     print(f"\nthe dashboard, 5,000 deployments, 10 pictures a second, a tenth changed, {COLUMNS}x{ROWS}")
