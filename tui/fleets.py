@@ -15,14 +15,15 @@ from tui.core.journal import Entry, known_as
 from tui.core.placed import join
 from tui.core.snapshot import Picture
 from tui.poller import AccountPoller, Poller
-from tui.sources.base import FleetSource, Several
+from tui.sources.base import FleetSource
+from tui.sources.joined import JoinedSource
 
 
 class Fleets:
     """One context alone is called by an empty name, and its picture is the app's own."""
 
     def __init__(self, source: FleetSource, *, readonly: bool) -> None:
-        self.members: dict[str, FleetSource] = dict(source.members) if isinstance(source, Several) else {"": source}
+        self.members: dict[str, FleetSource] = source.members if isinstance(source, JoinedSource) else {"": source}
         self.pictures = {name: Picture(stale_after=one.facts.stale_after) for name, one in self.members.items()}
         self.locks = {name: readonly or one.context.prod for name, one in self.members.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from client.config import Context
 from tui.core.facts import Facts
@@ -39,13 +39,6 @@ class Windable(Protocol):
     def pause(self) -> None:
         """Stand still, or go on."""
         ...
-
-
-@runtime_checkable
-class Several(Protocol):
-    """A source of several fleets, each by its name."""
-
-    members: Mapping[str, FleetSource]
 
 
 class FleetSource(HistorySource, Protocol):

@@ -13,7 +13,6 @@ from tui.core import contexts
 from tui.core.facts import Facts
 from tui.core.placed import check, context_of
 from tui.sources.base import FleetSource
-from tui.sources.placed import PlacedSource
 
 if TYPE_CHECKING:
     from client.addon_types import DeployedModel
@@ -41,6 +40,8 @@ class JoinedSource:
     one is meant is for the caller to say."""
 
     def __init__(self, sources: Mapping[str, FleetSource]) -> None:
+        from tui.sources.placed import PlacedSource  # with what the wire is made of: one context alone needs it later
+
         check(list(sources))
         self.members: dict[str, FleetSource] = {
             name: cast(FleetSource, PlacedSource(source, name)) for name, source in sources.items()
