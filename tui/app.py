@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
@@ -25,6 +26,7 @@ from tui.core.series import Symbols
 from tui.executor import Executor, Outcome
 from tui.screens import aftermath, obey
 from tui.screens.alerts import AlertsScreen
+from tui.screens.careful import CarefulDialog
 from tui.screens.contexts import ContextDialog
 from tui.screens.costs import CostsScreen
 from tui.screens.deployment import DeploymentScreen
@@ -47,13 +49,8 @@ PAGES: dict[str, type[ListScreen]] = {  # those that do more than list
     "alerts": AlertsScreen, "requests": RequestsScreen, "routers": RoutersScreen, "costs": CostsScreen,
     "matrix": MatrixScreen,
 }  # fmt: skip
-
-
 PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_now = partial(datetime.now, UTC)
 
 
 class Deck(Watched, inherit_bindings=False):
@@ -105,6 +102,11 @@ class Deck(Watched, inherit_bindings=False):
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and isinstance(self.screen, CarefulDialog):
+            self.screen.expect(event)
+        await super().on_event(event)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.tones(self.current_theme)

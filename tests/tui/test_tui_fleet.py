@@ -219,7 +219,7 @@ async def test_a_production_context_is_locked_until_its_name_is_typed():
         assert stage.app.screen.query_one("#confirm").disabled
         stage.app.screen.query_one("#name").value = "prod-eu"
         await stage.settle()
-        await stage.press("enter")
+        await stage.press("tab", "enter")
         assert not stage.app.locked
 
 

@@ -22,7 +22,6 @@ from tui.widgets.plan_view import PlanView
 class AdapterDialog(PlanDialog):
     """Of a plan that is made already. What takes an adapter away in production needs its name typed."""
 
-    AUTO_FOCUS = "#deployment, #cancel"
     no_dry_run = "no dry run: checked when it is sent"
 
     def __init__(self, plan: Plan, context: str = "") -> None:
@@ -70,7 +69,7 @@ class _PlacedDialog(AdapterDialog):
     def compose_fields(self) -> ComposeResult:
         with Horizontal(classes="field"):
             yield Label("deployment", classes="label")
-            yield LineInput(self._wanted, id="deployment", classes="-value", compact=True)
+            yield LineInput(self._wanted, id="deployment", compact=True)
 
     @property
     def typed(self) -> str:

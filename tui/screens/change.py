@@ -1,8 +1,7 @@
 """One dialog for every change of a deployment that exists: scale, edit, delete, undelete.
 
-It shows what will differ, whom that touches and the same as a command; the focus is in the first field, and without one
-on Cancel. The target is held by name: what is sent is what was shown, and the executor checks that the deployment is
-still the one that was seen.
+It shows what will differ, whom that touches and the same as a command. The target is held by name: what is sent is what
+was shown, and the executor checks that the deployment is still the one that was seen.
 """
 
 from __future__ import annotations
@@ -35,8 +34,6 @@ class Field:
 
 
 class ChangeDialog(PlanDialog):
-    AUTO_FOCUS = "Input.-value, #cancel"  # where a value is to be typed, there; else nothing happens by a slip
-
     def __init__(self, verb: Verb, seen: DeploymentStatus, fields: tuple[Field, ...] = ()) -> None:
         super().__init__(seen)
         self.verb: Verb = verb
@@ -55,7 +52,7 @@ class ChangeDialog(PlanDialog):
                 for field in self.fields:
                     with Horizontal(classes="field"):
                         yield Label(field.label, classes="label")
-                        yield LineInput(field.value, id=field.key, classes="-value", compact=True)
+                        yield LineInput(field.value, id=field.key, compact=True)
                 yield PlanView(id="plan")
             if self._wants_name:
                 with Horizontal(classes="field"):

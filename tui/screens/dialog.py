@@ -15,7 +15,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Select
 
@@ -26,6 +25,7 @@ from tui.core import cost, plan
 from tui.core.form import Problem
 from tui.core.placed import context_of
 from tui.core.plan import Change, Plan, Verb
+from tui.screens.careful import CarefulDialog
 from tui.sources.base import FleetSource
 from tui.widgets.paint import Text, tone
 from tui.widgets.plan_view import PlanView, label_of
@@ -50,9 +50,9 @@ class Verdict:
     unasked: str = ""
 
 
-class PlanDialog(ModalScreen[bool]):
+class PlanDialog(CarefulDialog):
     """Dismissed with True once the change was made. `asks_first`: the button works only after a dry run went well;
-    `no_dry_run` says why nobody is asked where it does not."""
+    `no_dry_run` says why nobody is asked where it does not; `begin_hint` what to do while nothing can be sent."""
 
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Close the dialog"),
@@ -63,6 +63,7 @@ class PlanDialog(ModalScreen[bool]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium")]
     asks_first = False
     no_dry_run = ""
+    begin_hint = "○ nothing to send yet: just type, or tab to a field"
 
     def __init__(self, seen: DeploymentStatus | None = None, context: str = "") -> None:
         """`context`: of several the one that is meant; that of `seen` where there is one."""
@@ -174,18 +175,16 @@ class PlanDialog(ModalScreen[bool]):
     def _verdict(self, planned: Plan) -> str:
         if self._sending:
             return "◐ sending…"
-        if not self.asks_first:
-            return f"○ {self.no_dry_run}" if self.no_dry_run and planned.ready else ""
-        if self.problem is not None:
+        if self.asks_first and self.problem is not None:
             return "✖ the server refuses this"
+        if not planned.ready:
+            return "" if self.problems(planned) else self.begin_hint  # those are told above
+        if not self.asks_first:
+            return f"○ {self.no_dry_run}" if self.no_dry_run else ""
         if self.verdict is not None:
             accepted = f"○ {self.verdict.unasked}" if self.verdict.unasked else "✔ the server would accept this"
             return accepted if self.named else "○ type its name to go on"
-        if planned.ready:
-            return "◐ asking the server…"
-        if planned.problems:
-            return ""  # they are told above
-        return "○ nothing to send" if not planned.changes else "○ not complete yet"
+        return "◐ asking the server…"
 
     @on(Input.Changed)
     @on(Select.Changed)

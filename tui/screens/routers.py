@@ -46,7 +46,6 @@ class RoutersScreen(ListScreen):
 class RollBackDialog(PlanDialog):
     """What a shift's abort does; sent only while it is still the shift that was looked at."""
 
-    AUTO_FOCUS = "#cancel"
     no_dry_run = NO_DRY_RUN
 
     def __init__(self, router: Router) -> None:
