@@ -15,7 +15,8 @@ from client.types import DeploymentSpec
 from tui.core import adapter_plan
 from tui.core.journal import Entry, Journal, known_as
 from tui.core.placed import plain, short
-from tui.core.plan import Plan, Verb, delete, undo
+from tui.core.plan import Plan, Verb, delete
+from tui.core.way_back import undo
 from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"

@@ -20,7 +20,7 @@ from tui.widgets.plan_view import PlanView
 
 
 class AdapterDialog(PlanDialog):
-    """Of a plan that is made already. What takes an adapter away in production needs its name typed."""
+    """Of a plan that is made already."""
 
     no_dry_run = "no dry run: checked when it is sent"
 
@@ -35,22 +35,10 @@ class AdapterDialog(PlanDialog):
             with VerticalScroll(id="content", can_focus=False):
                 yield from self.compose_fields()
                 yield PlanView(id="plan")
-            if self._wants_name:
-                with Horizontal(classes="field"):
-                    yield Label("type its name", classes="label")
-                    yield LineInput(id="name", placeholder=short(self._plan.model), compact=True)
             yield from self.compose_foot(verb)
 
     def compose_fields(self) -> ComposeResult:
         yield from ()
-
-    @property
-    def _wants_name(self) -> bool:
-        return self._plan.verb == "unload" and self.is_prod
-
-    @property
-    def named(self) -> bool:
-        return not self._wants_name or self.query_one("#name", Input).value == short(self._plan.model)
 
     def planned(self) -> Plan:
         return self._plan
