@@ -64,7 +64,7 @@ class PlanDialog(CarefulDialog):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium")]
     asks_first = False
     no_dry_run = NO_DRY_RUN
-    begin_hint = "○ nothing to send yet: just type, or tab to a field"
+    begin_hint = "○ nothing to send yet: just type, or tab"
 
     def __init__(self, seen: DeploymentStatus | None = None, context: str = "") -> None:
         """`context`: of several the one that is meant; that of `seen` where there is one."""
