@@ -87,8 +87,10 @@ async def test_several_deletes_say_what_they_save_and_what_the_server_says_and_a
         assert "Bring back 2 deployments" in stage.text
         await stage.press("tab", "enter")
         assert {stage.source.fleet[name].deployment.state for name in (BASE, JUDGE)} == {"READY"}
+        await stage.later()
         await stage.press("U")
-        assert "nothing to undo" in stage.text
+        assert "Delete 2 deployments" in stage.text, "that is taken back as well, and asks first"
+        assert stage.app.focused.id == "cancel"
 
 
 async def test_a_scale_of_several_goes_back_to_the_count_that_each_had():

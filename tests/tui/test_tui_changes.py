@@ -461,7 +461,7 @@ async def test_a_change_that_is_sent_ends_the_following_of_the_former_one():
         assert not stage.app.following
 
 
-async def test_an_undelete_is_offered_once():
+async def test_an_undelete_is_taken_back_by_a_delete_which_asks_first():
     async with open_deck() as stage:
         await stage.press("D")
         await stage.pilot.click("#confirm")
@@ -469,7 +469,12 @@ async def test_an_undelete_is_offered_once():
         await stage.press("U")
         await stage.pilot.click("#confirm")
         await stage.later()
-        assert not stage.app.undo
+        assert "U takes it back: firedeck deployment delete chat" in " ".join(stage.text.split())
+        await stage.press("U")
+        assert "Delete chat" in stage.text
+        assert stage.app.focused.id == "cancel"
+        await stage.press("enter")
+        assert stage.source.fleet[CHAT].deployment.state == "READY"
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

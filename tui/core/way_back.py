@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from client.fleet_types import DeploymentStatus
-from tui.core.plan import UNSET, Plan, scale, undelete, update
+from tui.core.plan import UNSET, Plan, delete, scale, undelete, update
 
 
-def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
+def undo(plan: Plan, after: DeploymentStatus, now: datetime) -> Plan | None:
     """The change that takes `plan` back, or None when there is none worth offering."""
     if plan.verb == "delete":
         return undelete(after)
+    if plan.verb == "undelete":
+        return delete(after, now, None)
     former = {change.field: change.before for change in plan.changes if change.before not in ("", UNSET)}
     found: Plan | None = None
     if plan.verb == "scale" and former.get("replicas", "").isdigit():
