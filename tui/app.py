@@ -8,10 +8,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 
 from tui import mouse, screens, theme
 from tui.core import keys
@@ -22,7 +23,6 @@ from tui.core.query import View
 from tui.core.series import Symbols
 from tui.screens.fleet import FleetScreen
 from tui.screens.page import Page
-from tui.sheet import Sheet
 from tui.sources.base import FleetSource, Windable
 from tui.watched import Watched
 from tui.widgets.ascii_filter import AsciiFilter
@@ -38,10 +38,7 @@ LISTS = {  # those that do more than list
     "matrix": "MatrixScreen",
 }  # fmt: skip
 PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_now = partial(datetime.now, UTC)
 
 
 class Deck(Watched, inherit_bindings=False):
@@ -89,23 +86,24 @@ class Deck(Watched, inherit_bindings=False):
         self.talk: list[Seat] = []  # what was said in the playground
         self.exports = Path.cwd()  # where reports are written
         self.views: dict[str, View] = dict(self.last_view.tables)  # of all tables, by their pages' names
-        self._dress()
+        theme.dress(self, self.last_view.theme, self.config.theme)
         self.set_class(symbols == "ascii", "-ascii")
         self.set_class(symbols == "braille", "-braille")
-
-    def _dress(self) -> None:
-        """Before the style sheets are parsed: with another theme they are parsed again."""
-        for one in theme.THEMES:
-            self.register_theme(one)
-        wanted = (self.last_view.theme, self.config.theme, theme.FIREDECK.name)
-        self.set_reactive(Deck.theme, next(name for name in wanted if name in self.available_themes))
-        self.stylesheet = Sheet(variables=self.get_css_variables())
 
     @cached_property
     def executor(self) -> Executor:
         from tui.executor import Executor
 
         return Executor(self.at, self._journal, self.clock, self.is_locked)
+
+    async def on_event(self, event: events.Event) -> None:
+        if (
+            isinstance(event, events.Key | events.Paste)
+            and isinstance(self.screen, ModalScreen)
+            and isinstance(self.screen, screens.CarefulDialog)
+        ):
+            self.screen.expect(event)
+        await super().on_event(event)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.tones(self.current_theme)

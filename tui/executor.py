@@ -15,7 +15,8 @@ from client.types import DeploymentSpec
 from tui.core import adapter_plan
 from tui.core.journal import Entry, Journal, known_as
 from tui.core.placed import plain, short
-from tui.core.plan import Plan, Verb, delete, undo
+from tui.core.plan import Plan, Verb, delete
+from tui.core.way_back import undo
 from tui.sources.base import FleetSource
 
 LOCKED = "the dashboard is read-only"
@@ -130,13 +131,13 @@ class Executor:
             )
 
     async def _undo(self, plan: Plan, seen: DeploymentStatus | None) -> Plan | None:
-        if seen is None or plan.verb not in ("scale", "update", "delete"):
+        if seen is None or plan.verb not in ("scale", "update", "delete", "undelete"):
             return None
         try:
             now = await self._at(plan.context).get(plan.target)
         except FiredeckError:
             return None
-        return undo(plan, seen.model_copy(update={"deployment": now}))
+        return undo(plan, seen.model_copy(update={"deployment": now}), self._clock())
 
     async def _write(self, plan: Plan, outcome: str) -> str:
         """In a thread: a slow disk must not stop the screen."""

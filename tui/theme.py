@@ -7,8 +7,12 @@ deuteranopia parts its tones along blue and yellow and by brightness, that for t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from textual.app import App
 from textual.theme import BUILTIN_THEMES, Theme
+
+from tui.sheet import Sheet
 
 TONE_NAMES = (
     "healthy", "working", "attention", "failed", "idle", "neutral", "dim", "rule", "cursor", "head",
@@ -85,3 +89,13 @@ def tones(theme: Theme) -> dict[str, str]:
     ours = _SIXTEEN if theme.ansi else DARK.tones if theme.dark else LIGHT.tones
     found = _TONES.get(theme.name, ours)
     return {f"tone-{name}": colour for name, colour in zip(TONE_NAMES, found, strict=True)}
+
+
+def dress(app: App[Any], *wanted: str) -> None:
+    """In the first of these themes that there is, else in ours: before the style sheets are parsed, which they would be
+    again with another."""
+    for one in THEMES:
+        app.register_theme(one)
+    known = (name for name in (*wanted, FIREDECK.name) if name in app.available_themes)
+    app.set_reactive(App.theme, next(known))
+    app.stylesheet = Sheet(variables=app.get_css_variables())

@@ -181,7 +181,7 @@ async def main(*, rounds: int = ROUNDS) -> None:
     for run in runs["ours"]:
         run[PAINT] = statistics.median([await painted_s() for _ in range(STARTS)])
         run[HISTORY] = await painting.day_opened_s()
-        run[RECORDING], _, _ = await asyncio.to_thread(taped.opened_s)
+        run[RECORDING], *_ = await asyncio.to_thread(taped.opened_s)
     print(f"\nthe dashboard, 5,000 deployments, 10 pictures a second, a tenth changed, {COLUMNS}x{ROWS}")
     print(f"{'':<42} {'ours':>9} {'stock':>9} {'ratio':>6} {'wanted':>7}")
     for name, wanted in WANTED.items():

@@ -1,7 +1,8 @@
-"""How long a recording of a day takes to open: from its file to the first picture, and to one of twelve hours later.
+"""How long a recording of a day takes to open: from its file to the first picture, to one of twelve hours later, and to
+the curve of the day with its spikes.
 
-Of the rehearsal fleet, a picture a second, a whole one a minute. Between those every picture has all of the fleet's
-changes again: what is measured does not depend on what they say.
+Of the rehearsal fleet, a picture a second, a whole one a minute, and the peaks of each minute. Between whole ones every
+picture has all of the fleet's changes again: what is measured does not depend on what they say.
 """
 
 from __future__ import annotations
@@ -31,30 +32,41 @@ class _Clock:
         return self.now
 
 
-async def _pictures() -> tuple[str, list[dict[str, Any]]]:
-    """The first line, a whole picture, and the differences of a second later."""
+async def _pictures() -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """The first line, a whole picture, and the differences of a second later; the peaks of a minute."""
     clock, writer = _Clock(), Writer()
     source = RehearsalSource(clock)
     found = []
-    for _ in range(2):
+    for _ in range(60):
         found.append(json.loads(writer.frame(await source.snapshot(), clock.now)))
         clock.now += timedelta(seconds=1)
-    return writer.head(Context(name="rehearsal")), found
+    return writer.head(Context(name="rehearsal")), found[:2], json.loads(writer.peaks())
+
+
+def _later(peaks: dict[str, Any], seconds: float) -> str:
+    moved = {
+        name: {series: [[at + seconds, value] for at, value in found] for series, found in told.items()}
+        for name, told in peaks["peaks"].items()
+    }
+    return json.dumps({"peaks": moved}, separators=(",", ":")) + "\n"
 
 
 def _write(path: Path) -> None:
-    head, (whole, changed) = asyncio.run(_pictures())
+    head, (whole, changed), peaks = asyncio.run(_pictures())
     parts = [{name: value for name, value in one.items() if name != "at"} for one in (whole, changed)]
     rest = [json.dumps(part, separators=(",", ":"))[1:] for part in parts]
     with path.open("w") as file:
         file.write(head)
         for second in range(DAY_S):
+            if second and second % 60 == 0:
+                file.write(_later(peaks, second - 60))
             at = (START + timedelta(seconds=second)).isoformat()
             file.write(f'{{"at":"{at}",{rest[second % WHOLE_EVERY > 0]}\n')
 
 
-def opened_s() -> tuple[float, float, int]:
-    """Seconds to the first picture and from there to that of twelve hours later, and the file's size in MiB."""
+def opened_s() -> tuple[float, float, float, int]:
+    """Seconds to the first picture, from there to that of twelve hours later, and then to the curve of the day; and the
+    file's size in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "day.tape"
         _write(path)
@@ -63,9 +75,16 @@ def opened_s() -> tuple[float, float, int]:
         asyncio.run(source.snapshot())
         first = time.perf_counter()
         source.wind(DAY_S / 2 + WHOLE_EVERY - 1)  # type: ignore[attr-defined]
-        asyncio.run(source.snapshot())
-        return first - began, time.perf_counter() - first, path.stat().st_size // 2**20
+        name = asyncio.run(source.snapshot()).deployments[1].deployment.name
+        other = time.perf_counter()
+        source.wind(DAY_S)  # type: ignore[attr-defined]
+        asyncio.run(source.history(name, DAY_S))
+        curve = time.perf_counter()
+        return first - began, other - first, curve - other, path.stat().st_size // 2**20
 
 
 if __name__ == "__main__":
-    print("a day's recording: {:.3f} s to the first picture, {:.3f} s to another one; {} MiB".format(*opened_s()))
+    told = (
+        "a day's recording: {:.3f} s to the first picture, {:.3f} s to another one, {:.3f} s to the day's curve; {} MiB"
+    )
+    print(told.format(*opened_s()))

@@ -27,7 +27,7 @@ async def test_marked_deployments_are_scaled_together_and_each_is_journalled(tmp
         stage.app.screen.query_one("#replica_count").value = "1"
         await stage.settle()
         assert "base: replicas 0 → 1" in stage.text
-        await stage.press("tab", "tab", "enter")
+        await stage.press("tab", "enter")
         assert "scale" in stage.source.calls
         sent = {json.loads(line)["target"] for line in journal.read_text().splitlines()}
         assert BASE in sent
@@ -87,8 +87,10 @@ async def test_several_deletes_say_what_they_save_and_what_the_server_says_and_a
         assert "Bring back 2 deployments" in stage.text
         await stage.press("tab", "enter")
         assert {stage.source.fleet[name].deployment.state for name in (BASE, JUDGE)} == {"READY"}
+        await stage.later()
         await stage.press("U")
-        assert "nothing to undo" in stage.text
+        assert "Delete 2 deployments" in stage.text, "that is taken back as well, and asks first"
+        assert stage.app.focused.id == "cancel"
 
 
 async def test_a_scale_of_several_goes_back_to_the_count_that_each_had():
@@ -99,7 +101,7 @@ async def test_a_scale_of_several_goes_back_to_the_count_that_each_had():
         await stage.press("s")
         stage.app.screen.query_one("#replica_count").value = "0"
         await stage.settle()
-        await stage.press("tab", "tab", "enter")
+        await stage.press("tab", "enter")
         await stage.later()
         await stage.press("U")
         assert isinstance(stage.app.screen, BulkDialog)

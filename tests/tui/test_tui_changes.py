@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from textual import events
 
-from client.config import Context
 from client.errors import InvalidArgument, Unavailable
 from tests.tui.conftest import REST_S, SIZES, open_deck
 from tui.core.query import View
@@ -462,7 +461,7 @@ async def test_a_change_that_is_sent_ends_the_following_of_the_former_one():
         assert not stage.app.following
 
 
-async def test_an_undelete_is_offered_once():
+async def test_an_undelete_is_taken_back_by_a_delete_which_asks_first():
     async with open_deck() as stage:
         await stage.press("D")
         await stage.pilot.click("#confirm")
@@ -470,7 +469,12 @@ async def test_an_undelete_is_offered_once():
         await stage.press("U")
         await stage.pilot.click("#confirm")
         await stage.later()
-        assert not stage.app.undo
+        assert "U takes it back: firedeck deployment delete chat" in " ".join(stage.text.split())
+        await stage.press("U")
+        assert "Delete chat" in stage.text
+        assert stage.app.focused.id == "cancel"
+        await stage.press("enter")
+        assert stage.source.fleet[CHAT].deployment.state == "READY"
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -539,23 +543,6 @@ async def test_the_delete_dialog_takes_the_smallest_screen_for_its_plan_and_not_
         lines = stage.text.splitlines()
         assert "undelete brings all of it back" in stage.text
         assert "Cancel" in lines[21], "the last line of the dialog"
-
-
-async def test_in_production_a_delete_needs_the_name_typed_and_the_focus_is_on_cancel():
-    async with open_deck(context=Context(base_url="rehearsal:", name="prod-eu", prod=True)) as stage:
-        stage.app.locked = False
-        await stage.press("D")
-        assert stage.app.focused.id == "cancel"
-        assert stage.app.screen.query_one("#confirm").disabled
-        assert "type its name to go on" in stage.text
-        form(stage, name="cha")
-        await stage.settle()
-        assert stage.app.screen.query_one("#confirm").disabled
-        form(stage, name="chat")
-        await stage.settle()
-        await stage.pilot.click("#confirm")
-        await stage.settle()
-        assert stage.source.fleet[CHAT].deployment.state == "DELETED"
 
 
 async def test_an_edit_is_followed_in_the_bottom_line_and_its_former_settings_are_offered():

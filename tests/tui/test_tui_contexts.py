@@ -173,7 +173,7 @@ async def test_a_production_context_keeps_its_own_lock_and_wants_its_own_name():
         assert isinstance(stage.app.screen, UnlockDialog)
         stage.app.screen.query_one("#name").value = "prod-us"
         await stage.settle()
-        await stage.press("enter")
+        await stage.press("tab", "enter")
         assert not stage.app.is_locked("prod-us")
         await stage.press("D")
         assert "Delete chat on prod-us" in stage.text

@@ -21,6 +21,7 @@ from tui.screens.deployment import DeploymentScreen
 from tui.screens.unlock import UnlockDialog
 from tui.sources.rehearsal import RehearsalSource
 from tui.sources.simulation import SimDeployment, steady
+from tui.widgets.row_lines import DRAWN
 
 CHAT, SUMMARISE = (f"accounts/local/deployments/{name}" for name in ("chat", "summarise"))
 
@@ -161,6 +162,21 @@ async def test_a_thousand_rows_draw_only_what_is_seen():
         assert "summarise" in stage.text
 
 
+async def test_of_hundreds_that_were_scrolled_over_only_the_last_ones_are_kept_as_they_were_drawn():
+    async with open_deck((120, 60)) as stage:
+        for number in range(600):
+            name = f"accounts/local/deployments/d-{number:04}"
+            stage.source.add(SimDeployment(Deployment(name=name, state="READY", max_replica_count=1)))
+        await stage.later()
+        table = stage.app.screen.table
+        for _ in range(len(table.rows) // table.size.height):
+            await stage.press("pagedown")
+        assert table.size.height < table.rows_drawn <= DRAWN
+        assert "summarise" in stage.text
+        await stage.press("home")
+        assert table.rows[0].id in stage.text
+
+
 async def test_many_deployments_and_a_banner_leave_the_keys_on_the_smallest_screen():
     async with open_deck((80, 24)) as stage:
         for number in range(40):
@@ -219,7 +235,7 @@ async def test_a_production_context_is_locked_until_its_name_is_typed():
         assert stage.app.screen.query_one("#confirm").disabled
         stage.app.screen.query_one("#name").value = "prod-eu"
         await stage.settle()
-        await stage.press("enter")
+        await stage.press("tab", "enter")
         assert not stage.app.locked
 
 

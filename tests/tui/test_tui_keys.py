@@ -154,8 +154,9 @@ async def test_the_users_own_keys_work_and_are_the_ones_that_are_told():
         ((), "Each line is a deployment"),
         (("tab",), "What happened, newest first"),
         (("9",), "Who did what and how it ended"),
-        (("s",), "How many replicas are asked for now"),
-        (("e", "tab", "tab"), "How long the load must ask for more"),
+        (("s",), "What is typed here goes into the first field"),
+        (("s", "tab"), "How many replicas are asked for now"),
+        (("e", "tab", "tab", "tab"), "How long the load must ask for more"),
     ],
 )
 async def test_the_help_begins_with_what_has_the_focus(opened, told):
@@ -170,8 +171,9 @@ async def test_the_help_begins_with_what_has_the_focus(opened, told):
 async def test_the_unlock_dialog_and_the_command_line_have_help_for_their_fields_too():
     prod = Context(base_url="rehearsal:", name="prod-eu", prod=True)
     async with open_deck(context=prod) as stage:
-        for opened, told in (("L", "it shows that this place is meant"), ("colon", "the command line's own words")):
-            await stage.press(opened, "f1")
+        fields = ((("L", "tab"), "it shows that this place is meant"), (("colon",), "the command line's own words"))
+        for opened, told in fields:
+            await stage.press(*opened, "f1")
             assert isinstance(stage.app.screen, HelpDialog), opened
             assert told in " ".join(stage.text.split())
             await stage.press("f1", "escape")

@@ -181,8 +181,8 @@ async def test_a_page_opened_again_while_nobody_answers_has_the_last_known_rows_
         assert stage.app.screen.table.stale
 
 
-async def test_the_matrix_opened_again_while_nobody_answers_has_its_columns():
-    async with open_deck() as stage:
+async def test_the_matrix_opened_again_while_nobody_answers_has_its_columns_and_their_age_on_the_smallest_screen():
+    async with open_deck((80, 24)) as stage:
         await stage.press("M")
         before = [column.title for column in stage.app.screen.table.columns]
         await stage.press("escape")
@@ -191,6 +191,7 @@ async def test_the_matrix_opened_again_while_nobody_answers_has_its_columns():
         await stage.press("M")
         assert [column.title for column in stage.app.screen.table.columns] == before
         assert len(stage.app.screen.table.rows) > 0
+        assert "as of 12:00:00, 1s ago" in stage.text
 
 
 @pytest.mark.parametrize("key", ["enter", "t"])

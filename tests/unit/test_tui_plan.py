@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from client.errors import FailedPrecondition, InvalidArgument
 from client.fleet_types import Condition, DeploymentStats, DeploymentStatus
 from client.types import AutoscalingPolicy, Deployment, ReplicaStats
-from tui.core import plan, units
+from tui.core import plan, units, way_back
 from tui.core.form import Problem
 from tui.screens.verbs import fields
 
@@ -173,13 +173,14 @@ def test_undo_of_a_scale_is_the_former_count_and_of_an_edit_the_former_settings(
     planned = plan.scale(status(), {"replica_count": "3"})
     after = status()
     after.deployment.desired_replica_count = 3
-    assert plan.undo(planned, after).replica_count == 2
-    assert plan.undo(plan.delete(status(), NOW), status("DELETED")).verb == "undelete"
+    assert way_back.undo(planned, after, NOW).replica_count == 2
+    assert way_back.undo(plan.delete(status(), NOW), status("DELETED"), NOW).verb == "undelete"
+    assert way_back.undo(plan.undelete(status("DELETED")), status(), NOW).verb == "delete"
     edited = plan.update(status(), {"max_replica_count": "9"})
     after = status()
     after.deployment.max_replica_count = 9
-    assert [change.after for change in plan.undo(edited, after).changes] == ["3"]
-    assert plan.undo(edited, status()) is None, "somebody else has done so already"
+    assert [change.after for change in way_back.undo(edited, after, NOW).changes] == ["3"]
+    assert way_back.undo(edited, status(), NOW) is None, "somebody else has done so already"
 
 
 def test_the_servers_refusal_lands_on_the_forms_field():

@@ -13,7 +13,7 @@ import pytest
 from client.config import Context
 from client.errors import FailedPrecondition, InvalidArgument, Unavailable
 from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, FleetSnapshot
-from client.types import Deployment, DeploymentSpec
+from client.types import Deployment, DeploymentSpec, ReplicaStats
 from tui.core import units
 from tui.core.facts import Facts
 from tui.core.played import Tape
@@ -413,3 +413,102 @@ def test_a_context_that_never_answered_is_in_the_recording_without_a_picture():
 def test_a_recording_of_the_first_version_is_still_read():
     old = [line.replace('"tape":2', '"tape":1') for line in lines(snapshots(3))]
     assert read(old).last == START + timedelta(seconds=2)
+
+
+# Spikes.
+
+
+def told(values, every_s=1.0, name="d0"):
+    """A picture for each of these figures of one deployment: (queue, ready replicas)."""
+    info = EngineInfo(version="1", started_at=START, cores=2)
+    return [
+        FleetSnapshot(
+            time=START + timedelta(seconds=n * every_s), engine=info,
+            deployments=[
+                DeploymentStatus(
+                    deployment=Deployment(
+                        name=f"accounts/a/deployments/{name}", replica_stats=ReplicaStats(ready_replica_count=ready)
+                    ),
+                    stats=DeploymentStats(window_s=60, queue=queue),
+                )
+            ],
+        )
+        for n, (queue, ready) in enumerate(values)
+    ]  # fmt: skip
+
+
+def closed(found):
+    """The lines of a recording that was ended by its user."""
+    writer = Writer()
+    return [writer.head(Context(name="eu")), *(writer.frame(snapshot) for snapshot in found), writer.peaks()]
+
+
+def curve(tape, series, seconds, end=None):
+    history = tape.history("accounts/a/deployments/d0", tape.position(end or tape.last), seconds)
+    return history.series[series], history
+
+
+@pytest.mark.parametrize("spike", [7, 59, 60, 61, 1234, 3599])
+@pytest.mark.parametrize("seconds", [3600, 21_600, 86_400])
+def test_a_spike_of_one_second_is_in_the_curve_of_hours_where_it_was(spike, seconds):
+    values = [(900 if n == spike else 1, 2) for n in range(3600)]
+    tape = read(closed(told(values)))
+    queue, history = curve(tape, "queue", seconds)
+    assert queue.count(900) == 1
+    at = history.times[queue.index(900)]
+    assert abs(at - (START + timedelta(seconds=spike)).timestamp()) <= history.step_s / 2
+    assert {value for value in queue if value is not None} == {1, 900}
+
+
+def test_of_every_step_of_a_day_the_extreme_is_kept_and_of_ready_replicas_the_lowest():
+    chance = random.Random(11)
+    values = [(chance.randrange(1000), chance.randrange(1, 9)) for _ in range(14_400)]
+    tape = read(closed(told(values, every_s=6.0)))
+    for series, part, extreme in (("queue", 0, max), ("ready", 1, min)):
+        found, history = curve(tape, series, 86_400)
+        first = START.timestamp()
+        for slot, at in enumerate(history.times):
+            within = [
+                one[part]
+                for n, one in enumerate(values)
+                if at - history.step_s / 2 < first + n * 6.0 <= at + history.step_s / 2
+            ]
+            assert found[slot] == extreme(within, default=None)
+
+
+def test_a_spike_that_comes_later_is_not_in_the_curve_before_it():
+    tape = read(closed(told([(900 if n == 1800 else 1, 2) for n in range(3600)])))
+    assert 900 not in curve(tape, "queue", 3600, end=START + timedelta(seconds=1799))[0]
+    assert 900 in curve(tape, "queue", 3600, end=START + timedelta(seconds=1800 + 60))[0]
+
+
+def test_spikes_of_one_context_are_not_those_of_another_though_names_are_equal():
+    quiet, busy = told([(1, 2)] * 600), told([(900 if n == 333 else 1, 2) for n in range(600)])
+    tapes = tapes_of(together(eu=quiet, us=busy))
+    assert 900 not in curve(tapes["eu"], "queue", 3600)[0]
+    assert 900 in curve(tapes["us"], "queue", 3600)[0]
+
+
+@pytest.mark.parametrize("ended", ["torn", "of an older dashboard"])
+def test_without_the_lines_of_peaks_a_recording_still_has_its_curves(ended):
+    written = "".join(closed(told([(n, 2) for n in range(600)]))).splitlines(keepends=True)
+    assert any('"peaks"' in line for line in written)
+    rest = [line for line in written if '"peaks"' not in line] if ended != "torn" else [*written[:-2], written[-2][:30]]
+    queue, _ = curve(read(rest), "queue", 3600)
+    assert [value for value in queue if value is not None]
+
+
+async def test_what_rose_last_is_written_when_the_recording_is_closed(tmp_path):
+    file, clock = tmp_path / "tape", Clock()
+    recorder = recorded({"": RehearsalSource(clock, clock.second)}, file)[""]
+    pictures = recorder.watch()
+    for _ in range(20):
+        await anext(pictures)
+    await pictures.aclose()
+    await recorder.close()
+    assert file.read_text().splitlines()[-1].startswith('{"peaks":{')
+
+
+def test_what_stays_as_it_is_has_no_peaks_and_costs_nothing():
+    still = told([(5, 2)] * 300)
+    assert sum('"peaks"' in line for line in "".join(closed(still)).splitlines()) == 1, "it rose from nothing once"

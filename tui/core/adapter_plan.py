@@ -54,7 +54,10 @@ def unload(one: DeployedModel, rate: float | None) -> Plan:
     asked = "how often it is asked for now is not known" if rate is None else f"{units.rate(rate)} req/s ask for it now"
     blast = (asked, f"requests that name it will be refused; those for {place} itself go on")
     command = shlex.join(["firedeck", "unload-lora", one.id])
-    return Plan("unload", one.name, (change,), command, blast, model=one.model or "", seen_created=one.create_time)
+    return Plan(
+        "unload", one.name, (change,), command, blast, model=one.model or "", seen_created=one.create_time,
+        on=one.deployment or "",
+    )  # fmt: skip
 
 
 def back(plan: Plan, one: DeployedModel) -> Plan:

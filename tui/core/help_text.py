@@ -38,7 +38,8 @@ TEXTS: dict[str, str] = {
     "load_target": "What is measured to tell how many replicas the load needs; the largest want counts.",
     "load_target_value": "How much of that one replica shall carry.",
     "cold_policy": "What a request to zero replicas meets: hold it until one is ready, or answer 503 at once.",
-    "cancel": "Close the dialog: nothing is sent.",
+    "cancel": "Close the dialog: nothing is sent. What is typed here goes into the first field; tab goes to any of "
+    "them.",
     "confirm": "Send what the plan shows. It works once the plan is complete and the server would take it.",
     "name": "Type the name: it shows that this place is meant.",
     "NameInput": "Type the name: it shows that this place is meant, of several each one's.",

@@ -6,7 +6,7 @@ Pure: made from the form's texts and the snapshot, shown by the dialogs, carried
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +53,7 @@ class Plan:
     ignore_checks: bool = False
     model: str = ""  # the adapter that is loaded or taken off
     place: str = ""  # of several contexts that in which something is made, which has no name yet
+    on: str = ""  # the deployment of an adapter that is taken off
 
     @property
     def context(self) -> str:
@@ -62,6 +63,12 @@ class Plan:
     @property
     def id(self) -> str:
         return self.target.rpartition("/")[2]
+
+    @property
+    def named(self) -> str:
+        """What is typed in production to show that it is meant: the id of the deployment that changes, of a router its
+        own; empty where none is meant yet."""
+        return (self.on or self.target).rpartition("/")[2]
 
     @property
     def sent(self) -> tuple[object, ...]:
@@ -182,31 +189,6 @@ def undelete(status: DeploymentStatus) -> Plan:
     command = _command(["firedeck", "deployment", "undelete", deployment.id])
     changes = (Change("state", deployment.state, "READY"),)
     return replace(_pinned(status, Plan("undelete", deployment.name, changes, command, (), problems)), seen_state=None)
-
-
-def undo(plan: Plan, after: DeploymentStatus) -> Plan | None:
-    """The change that takes `plan` back, or None when there is none worth offering."""
-    if plan.verb == "delete":
-        return undelete(after)
-    former = {change.field: change.before for change in plan.changes if change.before not in ("", UNSET)}
-    found: Plan | None = None
-    if plan.verb == "scale" and former.get("replicas", "").isdigit():
-        found = scale(after, _form(former))
-    elif plan.verb == "update" and former:
-        found = update(after, _form(former))
-    return found if found is not None and found.changes else None
-
-
-def form_of(plan: Plan) -> dict[str, str]:
-    """What the dialog of `plan` starts with: the values that it would set."""
-    return _form({change.field: change.after for change in plan.changes}) if plan.verb in ("scale", "update") else {}
-
-
-def _form(values: Mapping[str, str]) -> dict[str, str]:
-    """The form's fields out of a plan's; it has the first load target alone."""
-    found = {"replica_count" if name == "replicas" else name.replace(" ", "_"): text for name, text in values.items()}
-    name, _, target = found.pop("load_targets", "").partition(", ")[0].partition("=")
-    return {**found, "load_target": name, "load_target_value": target} if name else found
 
 
 def traffic(status: DeploymentStatus) -> tuple[str, ...]:

@@ -8,24 +8,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from mmap import mmap
 from typing import Any
 
 from client.errors import InvalidArgument
 from client.fleet_types import HISTORY_SERIES, DeploymentStatus, Event, FleetSnapshot, History, NodeView
 from tui.core.lines import Lines
+from tui.core.peaks import TOLD_EVERY_S, lift, sample
 from tui.core.tape import READABLE, Wire
 
 MOST_SAMPLES = 720
 LATE = timedelta(seconds=60)  # a recorder asks for events after they happened: at most so long after
+TICK = timedelta(microseconds=1)
 INSTANT = 40  # bytes of a time at most
 USUAL = 16_384  # bytes of one deployment's state: seldom more
-_STATS = {
-    "ttft_p50_ms": "ttftP50Ms", "ttft_p95_ms": "ttftP95Ms", "ttft_p99_ms": "ttftP99Ms",
-    "tokens_per_second": "tokensPerSecond", "requests_per_second": "requestsPerSecond", "queue": "queue",
-    "concurrency": "running",
-}  # fmt: skip
 
 
 class Tape:
@@ -51,6 +48,7 @@ class Tape:
         self._known: tuple[int, Wire, dict[str, Wire]] | None = None  # the frame that was looked at last
         self._events: list[Event] = []
         self._nodes: list[tuple[int, list[NodeView]]] = []
+        self._minutes: dict[int, int] = {}  # since 1970: where their peaks are told
         self._noted_to = 0
         self._noting = threading.Lock()
 
@@ -181,7 +179,8 @@ class Tape:
     # Curves.
 
     def history(self, deployment: str, position: int, seconds: int) -> History:
-        """The series over the last `seconds` before this frame, in equal steps; a gap where nothing was recorded."""
+        """The series over the last `seconds` before this frame, in equal steps; a gap where nothing was recorded. Where
+        pictures lie between the steps, their spikes are in the steps."""
         end = self.time(position)
         step = max(1.0, seconds / MOST_SAMPLES)
         samples = max(1, round(seconds / step))
@@ -195,9 +194,32 @@ class Tape:
                 continue
             state = self._state(deployment, at, frame, state)
             frame = at
-            for name, value in _sample(state).items() if state is not None else ():
+            for name, value in sample(state).items() if state is not None else ():
                 series[name][slot] = value
+        if step > self.every.total_seconds():
+            first, last = moments[0].timestamp(), end.timestamp()
+            for told in self._peaks(deployment, first - step / 2, last):
+                lift(series, told, first, step, last)
         return History(deployment=deployment, step_s=step, times=[one.timestamp() for one in moments], series=series)
+
+    def _peaks(self, deployment: str, first: float, last: float) -> Iterator[Wire]:
+        """What was told of its peaks between these instants, minute by minute."""
+        named = json.dumps(deployment, ensure_ascii=False).encode() + b":{"
+        places = [self._told_at(n) for n in range(int(first // TOLD_EVERY_S), int(last // TOLD_EVERY_S) + 1)]
+        for at in sorted({place for place in places if place >= 0}):
+            _, known, rest = self._lines.line(at).partition(named)
+            if known and (told := _object(b"{" + rest)) is not None:
+                yield told
+
+    def _told_at(self, minute: int) -> int:
+        """Where the line of this minute's peaks begins, which stands between its last frame and the next one; -1 for
+        none."""
+        if minute not in self._minutes:
+            end = datetime.fromtimestamp((minute + 1) * TOLD_EVERY_S, UTC)
+            frame = self.position(end - TICK)
+            found = self._lines.find(b"\n" + self._begins + b'"peaks":{', frame, self._next(frame))
+            self._minutes[minute] = found + 1 if found >= 0 else -1
+        return self._minutes[minute]
 
     def _state(self, deployment: str, position: int, before: int, then: Wire | None) -> Wire | None:
         """One deployment as it was in this frame; `then`: as it was in the frame `before`, which is below zero for
@@ -251,11 +273,3 @@ def _changed(before: dict[str, Wire], frame: Wire) -> dict[str, Wire]:
         return dict(frame["deployments"])
     kept = {name: one for name, one in before.items() if name not in frame.get("gone", ())}
     return {**kept, **frame["deployments"]}
-
-
-def _sample(one: Wire) -> dict[str, float | None]:
-    stats, deployment = one["stats"], one["deployment"]
-    found: dict[str, float | None] = {name: stats.get(key) for name, key in _STATS.items()}
-    found["ready"] = (deployment.get("replicaStats") or {}).get("readyReplicaCount", deployment.get("replicaCount"))
-    found["desired"] = deployment.get("desiredReplicaCount")
-    return found

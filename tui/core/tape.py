@@ -3,11 +3,11 @@
     {"tape": 2, "context": {...}, "hidden": [figures], "every_s": S}   the first line
     {"at": T, "whole": true, "heard": T, "engine": {...}, "deployments": {name: status}, "alerts": [...]}
     {"at": T, "engine": {...}, "deployments": {only those that differ}, "gone": [names], "alerts": [...]}
-    {"events": [...]}  {"nodes": [...]}
+    {"events": [...]}  {"nodes": [...]}  {"peaks": {...}}
 
 Of several contexts each has a first line, and every line says whose it is: {"of": "eu", ...}. `at` is the engine's
 clock, `heard` the recorder's, by which contexts are laid beside each other. A torn last line, as a killed recorder
-leaves it, is left out. Instants are RFC 3339. `tui.core.played` reads it.
+leaves it, is left out. Instants are RFC 3339. `tui.core.peaks` says what peaks are, `tui.core.played` reads all of it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from client.config import Context
+from tui.core.peaks import TOLD_EVERY_S, Peaks
 
 if TYPE_CHECKING:
     from client.fleet_types import DeploymentStatus, Event, FleetSnapshot, NodeView
@@ -37,6 +38,8 @@ class Writer:
         self._since_whole = WHOLE_EVERY
         self._last_event = 0
         self._nodes: list[Wire] = []
+        self._peaks = Peaks()
+        self._seen_at = 0.0
 
     def head(self, context: Context, hidden: Iterable[str] = (), every_s: float = 1.0) -> str:
         """The first line; `hidden` are the figures that are not exposed by what is recorded, `every_s` how long after a
@@ -45,17 +48,33 @@ class Writer:
         return self._line({"tape": VERSION, "context": named, "hidden": sorted(hidden), "every_s": every_s})
 
     def frame(self, snapshot: FleetSnapshot, heard: datetime | None = None) -> str:
-        """The line of one picture, which came at the instant `heard` by the clock of this machine."""
+        """The line of one picture, which came at the instant `heard` by the clock of this machine; before the first
+        of a minute that of the peaks since the last."""
         wire = snapshot.to_wire()
         now = {status.deployment.name: _status(status) for status in snapshot.deployments}
         whole = self._since_whole >= WHOLE_EVERY
         self._since_whole = 1 if whole else self._since_whole + 1
-        changed = now if whole else {name: one for name, one in now.items() if self._before.get(name) != one}
+        changed = {name: one for name, one in now.items() if self._before.get(name) != one}
+        peaks = self._seen(snapshot.time.timestamp(), changed)
         gone = [] if whole else [name for name in self._before if name not in now]
         self._before = now
-        frame = {"at": wire["time"], "engine": wire["engine"], "deployments": changed, "alerts": wire.get("alerts", [])}
+        told = now if whole else changed
+        frame = {"at": wire["time"], "engine": wire["engine"], "deployments": told, "alerts": wire.get("alerts", [])}
         of_whole = {"whole": True} | ({"heard": heard.isoformat()} if heard else {})
-        return self._line(frame | (of_whole if whole else {}) | ({"gone": gone} if gone else {}))
+        return peaks + self._line(frame | (of_whole if whole else {}) | ({"gone": gone} if gone else {}))
+
+    def _seen(self, at: float, changed: dict[str, Wire]) -> str:
+        """Look for peaks in what has changed; in the first picture of a minute the line of those of the last one."""
+        line = self.peaks() if at // TOLD_EVERY_S != self._seen_at // TOLD_EVERY_S else ""
+        for name, one in changed.items():
+            self._peaks.see(name, self._seen_at, self._before.get(name), at, one)
+        self._seen_at = at
+        return line
+
+    def peaks(self) -> str:
+        """The line of those that were not written yet; empty for none."""
+        found = self._peaks.taken()
+        return self._line({"peaks": found}) if found else ""
 
     def events(self, found: list[Event]) -> str:
         """The line of those that were not written yet; empty for none."""

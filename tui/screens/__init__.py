@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tui.screens.adapters import AdapterDialog as AdapterDialog
     from tui.screens.alerts import AlertsScreen as AlertsScreen
     from tui.screens.bulk import BulkDialog as BulkDialog
+    from tui.screens.careful import CarefulDialog as CarefulDialog
     from tui.screens.change import ChangeDialog as ChangeDialog
     from tui.screens.columns import ColumnsDialog as ColumnsDialog
     from tui.screens.contexts import ContextDialog as ContextDialog
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 
 MODULES = frozenset({"aftermath", "obey", "verbs"})
 HOMES = {
-    "AdapterDialog": "adapters", "AlertsScreen": "alerts", "BulkDialog": "bulk", "ChangeDialog": "change",
-    "ColumnsDialog": "columns", "CompareDialog": "equivalents", "ContextDialog": "contexts", "CostsScreen": "costs",
-    "CreateDialog": "create", "DeploymentScreen": "deployment", "EquivalentsDialog": "equivalents",
+    "AdapterDialog": "adapters", "AlertsScreen": "alerts", "BulkDialog": "bulk", "CarefulDialog": "careful",
+    "ChangeDialog": "change", "ColumnsDialog": "columns", "CompareDialog": "equivalents", "ContextDialog": "contexts",
+    "CostsScreen": "costs", "CreateDialog": "create", "DeploymentScreen": "deployment", "EquivalentsDialog": "equivalents",
     "HelpDialog": "help", "ListScreen": "listing", "MatrixScreen": "matrix", "Palette": "palette",
     "PlaygroundScreen": "playground", "PrefixCommands": "palette", "RequestsScreen": "requests",
     "RoutersScreen": "routers", "TimelineScreen": "timeline", "UnlockDialog": "unlock",

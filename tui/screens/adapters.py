@@ -20,9 +20,8 @@ from tui.widgets.plan_view import PlanView
 
 
 class AdapterDialog(PlanDialog):
-    """Of a plan that is made already. What takes an adapter away in production needs its name typed."""
+    """Of a plan that is made already."""
 
-    AUTO_FOCUS = "#deployment, #cancel"
     no_dry_run = "no dry run: checked when it is sent"
 
     def __init__(self, plan: Plan, context: str = "") -> None:
@@ -36,22 +35,10 @@ class AdapterDialog(PlanDialog):
             with VerticalScroll(id="content", can_focus=False):
                 yield from self.compose_fields()
                 yield PlanView(id="plan")
-            if self._wants_name:
-                with Horizontal(classes="field"):
-                    yield Label("type its name", classes="label")
-                    yield LineInput(id="name", placeholder=short(self._plan.model), compact=True)
             yield from self.compose_foot(verb)
 
     def compose_fields(self) -> ComposeResult:
         yield from ()
-
-    @property
-    def _wants_name(self) -> bool:
-        return self._plan.verb == "unload" and self.is_prod
-
-    @property
-    def named(self) -> bool:
-        return not self._wants_name or self.query_one("#name", Input).value == short(self._plan.model)
 
     def planned(self) -> Plan:
         return self._plan
@@ -70,7 +57,7 @@ class _PlacedDialog(AdapterDialog):
     def compose_fields(self) -> ComposeResult:
         with Horizontal(classes="field"):
             yield Label("deployment", classes="label")
-            yield LineInput(self._wanted, id="deployment", classes="-value", compact=True)
+            yield LineInput(self._wanted, id="deployment", compact=True)
 
     @property
     def typed(self) -> str:

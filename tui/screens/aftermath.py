@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.core import keys, plan
+from tui.core import keys, way_back
 from tui.core.plan import Plan
 from tui.executor import DONE, Outcome
 from tui.screens import verbs
@@ -52,7 +52,7 @@ def begin_undo(deck: Deck) -> None:
         deck.notify("nothing to undo", severity="warning")
     elif len(found) == 1:
         undo, status = found[0]
-        verbs.begin(deck, undo.verb, status, plan.form_of(undo))
+        verbs.begin(deck, undo.verb, status, way_back.form_of(undo))
     else:
-        former = {undo.target: plan.form_of(undo).get("replica_count", "") for undo, _ in found}
+        former = {undo.target: way_back.form_of(undo).get("replica_count", "") for undo, _ in found}
         deck.push_screen(BulkDialog(found[0][0].verb, [status for _, status in found], former))

@@ -10,7 +10,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from client.errors import FiredeckError
@@ -19,6 +18,7 @@ from tui.core import cost, plan
 from tui.core.form import Problem
 from tui.core.placed import context_of, short
 from tui.core.plan import Plan, Verb
+from tui.screens.careful import CarefulDialog
 from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED, addressed
 from tui.widgets.line_input import LineInput, NameInput
 from tui.widgets.paint import Piece, Text, tone
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tui.executor import Outcome
 
 
-class BulkDialog(ModalScreen[bool]):
+class BulkDialog(CarefulDialog):
     """Dismissed with True once it is sent. What cannot be sent of one deployment is told and does not stop the rest.
 
     `former`: the counts that a scale goes back to, by the deployments' names. In a production context its name must be
@@ -41,7 +41,6 @@ class BulkDialog(ModalScreen[bool]):
         Binding("pageup", "scroll_plans(-1)", show=False, id="bulk.up", tooltip="Scroll the plans up"),
         Binding("pagedown", "scroll_plans(1)", show=False, id="bulk.down", tooltip="Scroll the plans down"),
     ]
-    AUTO_FOCUS = "#replica_count, #cancel"
 
     def __init__(self, verb: Verb, seen: Sequence[DeploymentStatus], former: Mapping[str, str] | None = None) -> None:
         super().__init__()

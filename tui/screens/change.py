@@ -1,8 +1,7 @@
 """One dialog for every change of a deployment that exists: scale, edit, delete, undelete.
 
-It shows what will differ, whom that touches and the same as a command; the focus is in the first field, and without one
-on Cancel. The target is held by name: what is sent is what was shown, and the executor checks that the deployment is
-still the one that was seen.
+It shows what will differ, whom that touches and the same as a command. The target is held by name: what is sent is what
+was shown, and the executor checks that the deployment is still the one that was seen.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from client.types import DeploymentSpec
 from tui.core import plan
 from tui.core.form import Problem
 from tui.core.plan import Plan, Verb
-from tui.screens.dialog import NO_DRY_RUN, TITLES, UNASKED, PlanDialog, Verdict
+from tui.screens.dialog import TITLES, UNASKED, PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
 from tui.widgets.plan_view import PlanView
 
@@ -35,15 +34,12 @@ class Field:
 
 
 class ChangeDialog(PlanDialog):
-    AUTO_FOCUS = "Input.-value, #cancel"  # where a value is to be typed, there; else nothing happens by a slip
-
     def __init__(self, verb: Verb, seen: DeploymentStatus, fields: tuple[Field, ...] = ()) -> None:
         super().__init__(seen)
         self.verb: Verb = verb
         self.shown = seen
         self.fields = fields
         self.asks_first = verb in ("update", "delete")
-        self.no_dry_run = "" if self.asks_first else NO_DRY_RUN
         self._in_use: Problem | None = None
         self._adapters: tuple[str, ...] | None = None
         self._ignore_checks = False  # set once the server has said what stands against it, and the user has read it
@@ -55,22 +51,9 @@ class ChangeDialog(PlanDialog):
                 for field in self.fields:
                     with Horizontal(classes="field"):
                         yield Label(field.label, classes="label")
-                        yield LineInput(field.value, id=field.key, classes="-value", compact=True)
+                        yield LineInput(field.value, id=field.key, compact=True)
                 yield PlanView(id="plan")
-            if self._wants_name:
-                with Horizontal(classes="field"):
-                    yield Label("type its name", classes="label")
-                    yield LineInput(id="name", compact=True)
             yield from self.compose_foot(self.verb)
-
-    @property
-    def _wants_name(self) -> bool:
-        """In production what ends a deployment needs its name, typed."""
-        return self.verb == "delete" and self.is_prod
-
-    @property
-    def named(self) -> bool:
-        return not self._wants_name or self.query_one("#name", Input).value == self.shown.deployment.id
 
     def problems(self, planned: Plan) -> tuple[Problem, ...]:
         return (*planned.problems, *((self._in_use,) if self._in_use else ()))

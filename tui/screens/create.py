@@ -25,8 +25,8 @@ COLD = (("hold requests until ready", "hold"), ("reject with 503", "reject"))
 
 class CreateDialog(PlanDialog):
     CSS_PATH = "create.tcss"
-    AUTO_FOCUS = "#base_model"
     asks_first = True
+    begin_hint = "○ tab to the model, or type the id"
 
     def __init__(self, given: Mapping[str, str] | None = None, context: str = "") -> None:
         """`given`: what the form starts with, by the fields' names."""

@@ -15,9 +15,8 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Button, Input, Select
+from textual.widgets import Button, Input, Label, Select
 
 from client.errors import FiredeckError
 from client.fleet_types import DeploymentStatus, NodeView
@@ -26,7 +25,9 @@ from tui.core import cost, plan
 from tui.core.form import Problem
 from tui.core.placed import context_of
 from tui.core.plan import Change, Plan, Verb
+from tui.screens.careful import CarefulDialog
 from tui.sources.base import FleetSource
+from tui.widgets.line_input import NameInput
 from tui.widgets.paint import Text, tone
 from tui.widgets.plan_view import PlanView, label_of
 
@@ -50,9 +51,9 @@ class Verdict:
     unasked: str = ""
 
 
-class PlanDialog(ModalScreen[bool]):
+class PlanDialog(CarefulDialog):
     """Dismissed with True once the change was made. `asks_first`: the button works only after a dry run went well;
-    `no_dry_run` says why nobody is asked where it does not."""
+    `no_dry_run` says why nobody is asked where it does not; `begin_hint` what to do while nothing can be sent."""
 
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Close the dialog"),
@@ -62,7 +63,8 @@ class PlanDialog(ModalScreen[bool]):
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium")]
     asks_first = False
-    no_dry_run = ""
+    no_dry_run = NO_DRY_RUN
+    begin_hint = "○ nothing to send yet: just type, or tab"
 
     def __init__(self, seen: DeploymentStatus | None = None, context: str = "") -> None:
         """`context`: of several the one that is meant; that of `seen` where there is one."""
@@ -89,10 +91,12 @@ class PlanDialog(ModalScreen[bool]):
         """What the server would make of the plan as it stands, as far as it has said so."""
         return self.verdict.answer if self.verdict is not None else None
 
-    @property
-    def named(self) -> bool:
-        """Whatever must be typed to show that this place is meant has been typed."""
-        return True
+    def wanted_name(self, planned: Plan) -> str:
+        """What must be typed in production: the name of what changes, of what is only made now the context's."""
+        return self.deck.fleets.context(self.context).name if planned.verb == "create" else planned.named
+
+    def named(self, planned: Plan) -> bool:
+        return not self.is_prod or self.query_one(NameInput).value == self.wanted_name(planned)
 
     def problems(self, planned: Plan) -> tuple[Problem, ...]:
         return planned.problems
@@ -123,7 +127,11 @@ class PlanDialog(ModalScreen[bool]):
         return self.query_one("#confirm", Button)
 
     def compose_foot(self, verb: Verb) -> ComposeResult:
-        """The errors, the verdict and the buttons: they keep their lines however long the plan is."""
+        """The name to type, the errors, the verdict and the buttons: they keep their lines however long the plan is."""
+        if self.is_prod:
+            with Horizontal(classes="field -name"):
+                yield Label("type the name", classes="label")
+                yield NameInput(id="name", compact=True)
         with VerticalScroll(id="errors", can_focus=False):
             yield Text(id="error")
         with Horizontal(id="buttons"):
@@ -158,7 +166,9 @@ class PlanDialog(ModalScreen[bool]):
         self.query_one(PlanView).show_plan(shown, self.filled_in(planned), self.cost(planned))
         self.query_one("#verdict", Text).show([self._verdict(planned)])
         unasked = self.asks_first and self.verdict is None
-        self.confirm.disabled = not planned.ready or unasked or self._sending or not self.named
+        self.confirm.disabled = not planned.ready or unasked or self._sending or not self.named(planned)
+        for box in self.query(NameInput):
+            box.placeholder = self.wanted_name(planned)
         marked = {problem.field for problem in problems}
         for control in self.query(".field > Input, .field > Select"):
             control.set_class(control.id in marked, "-wrong")
@@ -174,23 +184,21 @@ class PlanDialog(ModalScreen[bool]):
     def _verdict(self, planned: Plan) -> str:
         if self._sending:
             return "◐ sending…"
-        if not self.asks_first:
-            return f"○ {self.no_dry_run}" if self.no_dry_run and planned.ready else ""
-        if self.problem is not None:
+        if self.asks_first and self.problem is not None:
             return "✖ the server refuses this"
-        if self.verdict is not None:
-            accepted = f"○ {self.verdict.unasked}" if self.verdict.unasked else "✔ the server would accept this"
-            return accepted if self.named else "○ type its name to go on"
-        if planned.ready:
+        if not planned.ready:
+            return "" if self.problems(planned) else self.begin_hint  # those are told above
+        if self.asks_first and self.verdict is None:
             return "◐ asking the server…"
-        if planned.problems:
-            return ""  # they are told above
-        return "○ nothing to send" if not planned.changes else "○ not complete yet"
+        if not self.named(planned):
+            return "○ type the name to go on"
+        unasked = self.verdict.unasked if self.verdict is not None else self.no_dry_run
+        return f"○ {unasked}" if unasked else "✔ the server would accept this"
 
     @on(Input.Changed)
     @on(Select.Changed)
     def _edited(self, event: Input.Changed | Select.Changed) -> None:
-        if event.control.id == "name":
+        if isinstance(event.control, NameInput):
             self.review()
             return
         self.problem = self.verdict = self._entered = None
@@ -219,15 +227,20 @@ class PlanDialog(ModalScreen[bool]):
             return
         self.review()
         if self._entered is not None and self._entered is self.focused:
-            self.confirm.focus()
+            self._go_on(planned)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
-        if not self.confirm.disabled:
-            self.confirm.focus()
+        planned = self.planned()
+        if planned.ready and not (self.asks_first and self.verdict is None):
+            self._go_on(planned)
         else:
             self._entered = event.input
             self.check()
+
+    def _go_on(self, planned: Plan) -> None:
+        """To the name while it is not typed, then to the button."""
+        (self.confirm if self.named(planned) else self.query_one(NameInput)).focus()
 
     def action_scroll_plan(self, direction: int) -> None:
         parent = self.query_one(PlanView).parent

@@ -66,10 +66,6 @@ class ListScreen(Page):
         return str(self.side.listing.id)
 
     @property
-    def topic(self) -> str:
-        return self.listed
-
-    @property
     def table(self) -> KeyedTable[Entry[Any]]:
         return self.query_one(KeyedTable)
 
@@ -137,7 +133,9 @@ class ListScreen(Page):
 
     def _summary(self, shown: int, now: datetime) -> list[Piece]:
         listing = self.side.listing
-        pieces: list[Piece] = [(f" {listing.title} ", "bold $background on $tone-working"), " ", *self._whose()]
+        age = as_of(self._answered_at, self._age(now))  # first: on a narrow screen the rest of the line is cut
+        title: Piece = (f" {listing.title} ", "bold $background on $tone-working")
+        pieces: list[Piece] = [title, *age, "  " if age else " ", *self._whose()]
         found = self.found(now)
         if found is None:
             lost = self.picture.link.lost_at is not None and self.side.local is None
@@ -149,7 +147,6 @@ class ListScreen(Page):
             key = keys.shown(self.deck.actions, "show_reads")
             pieces.append((f"  without reads ({key} shows them)", tone("dim")))
         pieces += self.filter_box.told(shown)
-        pieces += as_of(self._answered_at, self._age(now))
         if self._note:
             pieces.append((f"  {self._note}", tone("attention")))
         return pieces

@@ -35,7 +35,7 @@ class Page(Screen[None]):
     @property
     def topic(self) -> str:
         """What the help calls it."""
-        return self.place
+        return self.listed or self.place
 
     @property
     def listed(self) -> str:

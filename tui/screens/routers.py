@@ -15,7 +15,7 @@ from tui.core.lists import Entry
 from tui.core.placed import context_of
 from tui.core.plan import Plan
 from tui.keymap import bindings
-from tui.screens.dialog import NO_DRY_RUN, TITLES, PlanDialog
+from tui.screens.dialog import TITLES, PlanDialog
 from tui.screens.listing import ListScreen
 from tui.widgets.plan_view import PlanView
 
@@ -45,9 +45,6 @@ class RoutersScreen(ListScreen):
 
 class RollBackDialog(PlanDialog):
     """What a shift's abort does; sent only while it is still the shift that was looked at."""
-
-    AUTO_FOCUS = "#cancel"
-    no_dry_run = NO_DRY_RUN
 
     def __init__(self, router: Router) -> None:
         super().__init__(context=context_of(router.name))

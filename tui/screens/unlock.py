@@ -6,20 +6,19 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
+from tui.screens.careful import CarefulDialog
 from tui.widgets.line_input import LineInput
 
 
-class UnlockDialog(ModalScreen[bool]):
+class UnlockDialog(CarefulDialog):
     """Dismissed with True if the name was typed."""
 
     BINDINGS = [
         Binding("escape", "cancel", "cancel", id="unlock.cancel", tooltip="Stay read-only"),
         Binding("f1", "app.help", show=False, id="unlock.help", tooltip="What the field is"),
     ]
-    AUTO_FOCUS = "#name"
 
     def __init__(self, context: str) -> None:
         super().__init__()

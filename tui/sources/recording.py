@@ -94,5 +94,6 @@ class Recorder:
                 self._file.write(self._writer.nodes(await self._source.nodes()))
 
     async def close(self) -> None:
+        self._file.write(self._writer.peaks())
         self._file.let_go()
         await self._source.close()

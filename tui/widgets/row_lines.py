@@ -15,6 +15,7 @@ from tui.core import columns, units
 from tui.core.columns import GAP, Column, Placed, R
 from tui.widgets.paint import TONE_CLASSES, drawn, tone_style, within
 
+DRAWN = 256  # rows that are kept as they were drawn: several screens, for scrolling back and forth
 MEASURED = 200  # rows: of more only those on the screen are measured
 MARGIN = 2  # the cursor's mark and a blank
 
@@ -93,7 +94,7 @@ class RowLines(ScrollView, Generic[R], can_focus=True, inherit_bindings=False):
 
     @property
     def rows_drawn(self) -> int:
-        """How many rows are kept as they were drawn: only what is seen is drawn."""
+        """How many rows are kept as they were drawn: of those that were seen the last ones."""
         return len(self._drawn)
 
     def notify_style_update(self) -> None:
@@ -127,7 +128,10 @@ class RowLines(ScrollView, Generic[R], can_focus=True, inherit_bindings=False):
             segments.append(Segment(drawn(self, text), base + self.style_of(placed.column, row, chosen)))
             segments.append(Segment(" " * GAP, base))
         strip = within(segments, self.size.width).adjust_cell_length(self.size.width, base)
+        self._drawn.pop(row.name, None)
         self._drawn[row.name] = _Drawn(row, chosen, marked, strip)
+        if len(self._drawn) > DRAWN:
+            del self._drawn[next(iter(self._drawn))]
         return strip
 
     def style_of(self, column: Column[R], row: R, chosen: bool) -> Style:
