@@ -9,6 +9,7 @@ import click
 
 from client.cli import finding
 from client.cli import output as out
+from client.cli.constants import CONSTANT
 from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
 from client.enums import AUTO
@@ -22,7 +23,13 @@ HEADER = (
 
 @click.command()
 @click.argument("name")
-@click.option("--precision", required=True, help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.")
+@click.option(
+    "--precision",
+    type=CONSTANT,
+    default=AUTO,
+    show_default=True,
+    help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.",
+)
 @dry_run_option
 @wait_options("when it is prepared")
 @quiet_option("Nothing but errors.")
@@ -79,7 +86,8 @@ def _row(one: PreparedPrecision) -> Sequence[str]:
         return (one.precision, one.quantization, one.state, "-", "-", "-", "-", "-", why)
     made, source = report.made, report.source
     times = made.decode_speed / source.decode_speed
-    note = f"{times:.2f} x its own in decoding, {report.threads} threads, {report.device}"
+    threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
+    note = f"{times:.2f} x its own in decoding, {threads}, {report.device}"
     return (
         one.precision, one.quantization, one.state, out.size(made.size_bytes), f"{report.agreement:.3f}",
         f"{made.perplexity:.2f}", f"{made.prefill_speed:.0f}", f"{made.decode_speed:.0f}", why or note,
