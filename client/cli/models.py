@@ -80,8 +80,8 @@ def create(
 ) -> None:  # fmt: skip
     """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is.
 
-    PATH may be the folder of an adapter that PEFT has saved, or of a model of the llama family that transformers have
-    saved (config, safetensors, tokenizer): the engine makes a GGUF file of it.
+    PATH may be the folder of an adapter that PEFT has saved, or of a model that transformers have saved (config,
+    safetensors, tokenizer): the engine makes a GGUF file of it. `firedeck docs models` has the families.
     """
     given = [one for one in (path, file) if one is not None]
     if len(given) != 1:
