@@ -22,8 +22,8 @@ REASON_CHARS = 900  # of how a replica ended and what it logged last, in a statu
 
 
 class Obituaries:
-    """`starts`: how those with each settings went, where their ends are written. `restarts`: replicas that died after they
-    had been ready."""
+    """`starts`: how those with each settings went, where their ends are written. `restarts`: replicas that died after
+    they had been ready."""
 
     def __init__(self, rooms: Rooms, announce: Announce, starts: Starts) -> None:
         self.restarts = 0
