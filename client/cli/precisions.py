@@ -48,8 +48,7 @@ def prepare(
         asked = (await finding.model(client, name)).name
         await client.models.prepare(asked, precision)
         if patience is not None:
-            wanted = None if precision == AUTO else precision
-            await client.wait.prepared(asked, wanted, patience, teller(quiet=output != "text"))
+            await client.wait.prepared(asked, precision, patience, teller(quiet=output != "text"))
         found = await client.models.get(asked)
         if output == "json":
             out.say(out.as_json(found))
