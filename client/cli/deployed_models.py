@@ -8,6 +8,7 @@ from datetime import timedelta
 import click
 
 from client.addon_types import DeployedModel, DeployedModelSpec
+from client.cli import completing
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
@@ -73,9 +74,11 @@ def update(
 
 
 @click.command(name="load-lora")
-@click.argument("model")
+@click.argument("model", shell_complete=completing.ADAPTERS)
 @click.option(
-    "--deployment", help="One of the adapter's base, with --enable-addons.  [default: the serverless one of its base]"
+    "--deployment",
+    shell_complete=completing.DEPLOYMENTS,
+    help="One of the adapter's base, with --enable-addons.  [default: the serverless one of its base]",
 )
 @click.option("--replace-merged-addon", is_flag=True, help="In place of the one on a hot-reload deployment.")
 @dry_run_option
@@ -100,8 +103,8 @@ def load_lora(
 
 
 @click.command(name="unload-lora")
-@click.argument("model")
-@click.option("--deployment", help="Where from, when it is on several.")
+@click.argument("model", shell_complete=completing.ADAPTERS)
+@click.option("--deployment", shell_complete=completing.DEPLOYMENTS, help="Where from, when it is on several.")
 @dry_run_option
 @wait_options("when no request uses it and no replica has it", "30m")
 @quiet_option("Nothing but errors.")

@@ -8,10 +8,11 @@ from typing import Any
 import click
 from pydantic.alias_generators import to_camel
 
-from client.cli.constants import CONSTANT
+from client.cli import completing
+from client.cli.constants import CONSTANT, Constant
 from client.cli.durations import DURATION
 from client.cli.instants import INSTANT
-from client.enums import PRECISION_LABEL, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
+from client.enums import AUTO, PRECISION_LABEL, PRECISIONS, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
 from client.types import (
     MULTI_REGIONS,
     AutoscalingPolicy,
@@ -62,7 +63,7 @@ _SERVED = (  # in which form the model is served
     ),
     click.option(
         "--precision",
-        type=CONSTANT,
+        type=Constant((*PRECISIONS[1:], AUTO)),
         help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.",
     ),
 )
@@ -79,7 +80,11 @@ _SCALE = (  # how it is called, and how many replicas it has
 _MODEL = (  # what each replica holds
     click.option("--max-context-length", type=int, help="Tokens a sequence."),
     click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
-    click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
+    click.option(
+        "--draft-model",
+        shell_complete=completing.MODELS,
+        help="A smaller model with the same vocabulary, that drafts for this one.",
+    ),
     click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
     click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
     click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),

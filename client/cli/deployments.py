@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from client.cli import deployment_text
+from client.cli import completing, deployment_text
 from client.cli import output as out
 from client.cli.constants import CONSTANT
 from client.cli.deployment_file import below, file_option
@@ -33,7 +33,7 @@ def deployment() -> None:
 
 
 @deployment.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completing.MODELS)
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
 @dry_run_option
 @click.option("--accelerator-type", type=CONSTANT, help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
@@ -97,7 +97,7 @@ def list_all(
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
@@ -114,7 +114,7 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @dry_run_option
 @skip_shape_validation
 @wait_options("when it is READY, with as many replicas as wanted, all of them as declared")
@@ -140,7 +140,7 @@ def update(
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @click.option("--replica-count", type=int, required=True)
 @dry_run_option
 @wait_options("when so many are ready")
@@ -162,7 +162,7 @@ def scale(
 
 
 @deployment.command()
-@names_argument()
+@names_argument(complete=completing.DEPLOYMENTS)
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
 @dry_run_option

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import click
 
-from client.cli import finding
+from client.cli import completing, finding
 from client.cli import output as out
-from client.cli.constants import CONSTANT
+from client.cli.constants import Constant
 from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
-from client.enums import AUTO
+from client.enums import AUTO, PRECISIONS
 from client.resources import Client
 from client.types import Model, PreparedPrecision
 
@@ -22,10 +22,10 @@ HEADER = (
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.MODELS)
 @click.option(
     "--precision",
-    type=CONSTANT,
+    type=Constant((*PRECISIONS[1:], AUTO)),
     default=AUTO,
     show_default=True,
     help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.",
