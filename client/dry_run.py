@@ -48,7 +48,7 @@ CHECKED = tuple(
 )
 _NO_CHANGE = re.compile(r"/inference/v1/.*|/v1/validateModelConfig|.*/deploymentShapeVersions:match")
 _CHANGE_BY_GET = re.compile(r".*:validateUpload")  # makes the model READY, unless it checks the configs alone
-PREPARED = "prepared"
+PREPARED, LOADED = "prepared", "loaded"
 _DONE = {
     "POST": "created", "PATCH": "changed", "DELETE": "deleted", "scale": "scaled", "undelete": "brought back",
     "prepare": PREPARED, "delete": "deleted", "release": "changed", "getUploadEndpoint": "given files",
@@ -83,7 +83,8 @@ class Change:
         return not self.doubt
 
     def __str__(self) -> str:
-        return f"{self.name} would be {self.done}"
+        what = self.after.get("model") if self.done == LOADED and self.after else None  # its record has no name yet
+        return f"{what or self.name} would be {self.done}"
 
 
 class NotMade(Exception):
@@ -172,7 +173,7 @@ class DryRun(Transport):
             await self._check_free(name)
         inner = body.get(_INNER.get(collection, ""))
         given = inner if isinstance(inner, dict) else {key: body[key] for key in body if key != own}
-        done = "loaded" if collection == "deployedModels" else "created"
+        done = LOADED if collection == "deployedModels" else "created"
         fields = ({"name": name} if chosen else {}) | _placed(collection, _shown(given, path))
         return Change(done, name, None, fields, self._doubt)
 

@@ -49,6 +49,7 @@ PRECISIONS = (
     "FP8_MM_KV_ATTN_V2", "NF4", "FP4", "BF16", "FP4_BLOCKSCALED_MM", "FP4_MX_MOE",
 )  # fmt: skip
 AUTO = "AUTO"  # our own, where a precision is asked for: the engine chooses, and says why in this annotation
+AUTO_PRECISIONS = ("FP16", "BF16", "FP8", "FP4")  # what is prepared of a model where AUTO is asked for
 PRECISION_LABEL = "firedeck.precision"
 SIMULATED_LABEL = "firedeck.simulated"  # annotation of what stands on virtual nodes
 SERVERLESS_UNTIL_LABEL = "firedeck.serverless-until"  # of a serverless deployment: the day on which it goes

@@ -5,33 +5,48 @@
            Portal.awaited   the same coroutine for callers who have an event loop themselves
            Portal.items     likewise an asynchronous iterator
 
-The loop's thread ends with `close`, at the latest with the process.
+The loop's thread ends with `close`, at the latest with the process, which does not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from threading import Lock, Thread
 from typing import TypeVar, cast
-
-from anyio.from_thread import start_blocking_portal
+from weakref import WeakSet
 
 T = TypeVar("T")
 _END = object()  # what is after the last item
 
 
 class Portal:
+    """`closed`: nothing can be asked of it any more."""
+
     def __init__(self, name: str) -> None:
-        self._opened = start_blocking_portal(name=name)
-        self._loop = self._opened.__enter__()
-        self._closed = False
+        opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        # A daemon that nothing waits for but `close`: a program that never closes its client ends all the same.
+        self._thread = Thread(target=asyncio.run, args=(_until_closed(opened),), name=name, daemon=True)
+        self._thread.start()
+        self._loop, self._closing = opened.result()
+        self.closed, self._starting = False, Lock()
+        _open.add(self)
 
     def close(self) -> None:
-        """What still runs in it is cancelled."""
-        self._closed = True
-        self._opened.__exit__(None, None, None)
+        """What still runs in it is cancelled. Once is enough."""
+        with self._starting:  # what was started before is in the loop before it is told to end
+            if self.closed:
+                return
+            self.closed = True
+            self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    def leave(self) -> None:
+        """The process ends, and the loop's thread with it without a word: nothing is asked of it any more."""
+        self.closed = True
 
     def run(self, work: Awaitable[T]) -> T:
         future = self._started(work)
@@ -46,7 +61,7 @@ class Portal:
             while (item := self.run(anext(items, _END))) is not _END:
                 yield cast("T", item)
         finally:
-            if not self._closed:  # nothing of it is left then
+            if not self.closed:  # nothing of it is left then
                 self.run(_ended(items))
 
     async def awaited(self, work: Awaitable[T]) -> T:
@@ -57,16 +72,22 @@ class Portal:
             while (item := await self.awaited(anext(items, _END))) is not _END:
                 yield cast("T", item)
         finally:
-            if not self._closed:
+            if not self.closed:
                 await self.awaited(_ended(items))
 
     def _started(self, work: Awaitable[T]) -> Future[T]:
-        try:
-            return self._loop.start_task_soon(_result, work)
-        except RuntimeError:
-            if isinstance(work, Coroutine):
-                work.close()
-            raise RuntimeError("the client is closed") from None
+        with self._starting:
+            if not self.closed:
+                return asyncio.run_coroutine_threadsafe(_result(work), self._loop)
+        if isinstance(work, Coroutine):
+            work.close()
+        raise RuntimeError("the client is closed")
+
+
+async def _until_closed(opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    closing = asyncio.Event()
+    opened.set_result((asyncio.get_running_loop(), closing))
+    await closing.wait()
 
 
 async def _result(work: Awaitable[T]) -> T:
@@ -76,3 +97,12 @@ async def _result(work: Awaitable[T]) -> T:
 async def _ended(items: AsyncIterator[T]) -> None:
     with suppress(AttributeError):  # iterators that are no generators have nothing to close
         await items.aclose()  # type: ignore[attr-defined]
+
+
+_open: WeakSet[Portal] = WeakSet()
+
+
+@atexit.register
+def _leave_all() -> None:
+    for portal in list(_open):
+        portal.leave()

@@ -33,5 +33,7 @@ class SyncClient(SyncResources):
         self.close()
 
     def close(self) -> None:
-        self.portal.run(self.asynchronous.transport.close())
-        self.portal.close()
+        """Once is enough; a program that ends without it just drops its connections."""
+        if not self.portal.closed:
+            self.portal.run(self.asynchronous.transport.close())
+            self.portal.close()

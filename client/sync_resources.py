@@ -714,7 +714,8 @@ class SyncWaits:
     def prepared(
         self, model: str, precision: str | None = None, patience: timedelta = PATIENCE, tell: Tell = untold
     ) -> Model:
-        """The model is there in this precision, or in all that were asked for. Unavailable when one FAILED."""
+        """The model is there in this precision, in all that AUTO stands for, or unless one is named in all that were
+        ever asked for. Unavailable when one FAILED."""
         return self._portal.run(self._origin.prepared(model, precision, patience, tell))
 
     def shifted(self, begun: Router, patience: timedelta = PATIENCE, tell: Tell = untold) -> Router:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from client import durations, stages
 from client.addon_types import DeployedModel
 from client.conditions import ROLLOUT_STOPPED
+from client.enums import AUTO, AUTO_PRECISIONS
 from client.errors import FailedPrecondition, NotFound, Unavailable, WaitedTooLong
 from client.fleet_types import DeploymentStatus
 from client.router_types import ABORTED, COMPLETED, ROLLED_BACK, Router
@@ -176,14 +177,16 @@ class Waits:
     async def prepared(
         self, model: str, precision: str | None = None, patience: timedelta = PATIENCE, tell: Tell = untold
     ) -> Model:
-        """The model is there in this precision, or in all that were asked for. Unavailable when one FAILED."""
+        """The model is there in this precision, in all that AUTO stands for, or unless one is named in all that were
+        ever asked for. Unavailable when one FAILED."""
         found = Model()
+        wanted = AUTO_PRECISIONS if precision == AUTO else (precision,)
 
         async def look() -> tuple[str, bool]:
             nonlocal found
             found = await self._client.models.get(model)
             asked = (found.firedeck.prepared if found.firedeck else None) or []
-            mine = [one for one in asked if precision in (None, one.precision)]
+            mine = [one for one in asked if precision is None or one.precision in wanted]
             if failed := next((one for one in mine if one.state == FAILED), None):
                 why = failed.status.message if failed.status else ""
                 raise Unavailable(f"{found.name} was not prepared in {failed.precision}: {why}", hint="ask again")

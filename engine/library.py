@@ -13,7 +13,7 @@ from client.names import LIBRARY_ACCOUNT, Name
 from client.types import Model
 from engine import deprecation
 from engine.deployed_rules import check_owner
-from engine.model_facts import completed, lacks_facts, listed, with_file_state, with_prepared
+from engine.model_facts import completed, lacks_facts, listed, with_file_state, with_prepared, without_prepared
 from engine.model_files import ModelFiles, Nominal
 from engine.models import catalogue
 from engine.models.catalogue import Entry
@@ -43,7 +43,7 @@ class Library:
         self._being_made: set[str] = set()  # files are hashed for minutes: nobody else may take the name meanwhile
 
     async def load(self) -> None:
-        self._own = {model.name: model for model in await self._store.models()}
+        self._own = {model.name: without_prepared(model) for model in await self._store.models()}
         lacking = [model for model in self._own.values() if lacks_facts(model)]
         for model in await asyncio.to_thread(lambda: [completed(one) for one in lacking]):
             self._own[model.name] = model
@@ -131,10 +131,11 @@ class Library:
                 raise
 
     async def put(self, model: Model) -> Model:
-        """Keep a new or changed model of a user."""
-        await self._store.put_model(model)
-        self._own[model.name] = model
-        return model
+        """Keep a new or changed model of a user; the model as it is seen then."""
+        kept = without_prepared(model)
+        await self._store.put_model(kept)
+        self._own[kept.name] = kept
+        return self.get(kept.name)
 
     async def delete(self, name: str) -> None:
         """Forget a user's model; its file stays where it is."""

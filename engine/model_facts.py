@@ -64,6 +64,17 @@ def with_prepared(model: Model, made: list[PreparedPrecision]) -> Model:
     return model.model_copy(update={"supported_precisions": supported, "firedeck": file})
 
 
+def without_prepared(model: Model) -> Model:
+    """The model without what was prepared of it: that has records of its own, and may be gone one day."""
+    file = model.firedeck
+    if file is None or file.prepared is None:
+        return model
+    own = own_precisions(file.quantization)
+    return model.model_copy(
+        update={"supported_precisions": own, "firedeck": file.model_copy(update={"prepared": None})}
+    )
+
+
 def of_base(declared: Model, checked: own_models.OwnModel, now: datetime) -> Model:
     """`declared` with what its checked file says."""
     info, kept = checked.info, origin.of(checked.path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from client.enums import AUTO, PRECISION_LABEL, PRECISIONS
+from client.enums import AUTO, AUTO_PRECISIONS, PRECISION_LABEL, PRECISIONS
 from client.errors import FailedPrecondition, InvalidArgument
 from client.names import LIBRARY_ACCOUNT
 from client.types import Deployment, MeasuredFile, Model, PreparedPrecision
@@ -19,7 +19,6 @@ ANALOGUES = {
     "FP16": "F16", "BF16": "BF16", "FP8": "Q8_0", "FP4": "Q4_0", "NF4": "IQ4_NL", "FP4_MX_MOE": "MXFP4_MOE",
 }  # fmt: skip
 _QUANTIZER_OF = {"MXFP4": "MXFP4_MOE"}  # the quantizer's name of a type, where a file says another
-ALL = ("FP16", "BF16", "FP8", "FP4")  # what AUTO prepares
 PREPARING, READY, FAILED = "PREPARING", "READY", "FAILED"
 AGREEMENT_MIN = 0.95  # of all places of the test text: below that AUTO takes no precision
 PERPLEXITY_MAX = 1.05  # times that of the model's own file
@@ -53,13 +52,13 @@ def to_prepare(model: Model, precision: Any) -> list[str]:
     if precision not in (*PRECISIONS, AUTO) or precision == _UNSPECIFIED:
         raise InvalidArgument(
             f"precision {str(precision)[:60]!r} is not known", field="precision",
-            hint=f"can be prepared: {', '.join(ANALOGUES)}, or {AUTO} for {', '.join(ALL)}",
+            hint=f"can be prepared: {', '.join(ANALOGUES)}, or {AUTO} for {', '.join(AUTO_PRECISIONS)}",
         )  # fmt: skip
     if model.is_adapter:
         raise _cannot(model, precision, "it is a LoRA adapter", "prepare its base model")
     if model.state != READY:
         raise _cannot(model, precision, f"it is {model.state}", "upload and validate it")
-    asked = ALL if precision == AUTO else (str(precision),)
+    asked = AUTO_PRECISIONS if precision == AUTO else (str(precision),)
     wanted = [one for one in asked if one not in (model.supported_precisions or ())]
     if wanted and (model.firedeck is None or not model.firedeck.file):
         raise _cannot(model, precision, "it has no file", f"it has {_there(model)}")

@@ -8,6 +8,7 @@ from datetime import timedelta
 import click
 
 from client.addon_types import DeployedModel, DeployedModelSpec
+from client.cli import completing
 from client.cli import output as out
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
@@ -15,6 +16,7 @@ from client.cli.options import check_given, dry_run_option, quiet_option, run, s
 from client.cli.waiting import teller, wait_options
 from client.errors import FailedPrecondition, NotFound
 from client.listing import ListOptions
+from client.names import LIBRARY_ACCOUNT
 from client.resources import Client
 
 HEADER = ("NAME", "MODEL", "DEPLOYMENT ID", "STATE", "DEFAULT", "PUBLIC", "CREATE TIME", "STATUS")
@@ -55,14 +57,13 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option("--default", "default", is_flag=True, default=None, help="Where the model's bare name goes.")
 @click.option("--public/--no-public", default=None, help="Reachable by other accounts.")
 @click.option("--display-name")
+@click.option("--description")
 @dry_run_option
 @shared
 def update(
-    name: str, default: bool | None, public: bool | None, display_name: str | None, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
-) -> None:  # fmt: skip
+    name: str, output: str, base_url: str | None, api_key: str | None, account: str | None, **given: bool | str | None
+) -> None:
     """Change what is given, nothing else."""
-    given = {"default": default, "public": public, "display_name": display_name}
     check_given(given.values())
     changes = DeployedModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
 
@@ -73,32 +74,37 @@ def update(
 
 
 @click.command(name="load-lora")
-@click.argument("model")
-@click.option("--deployment", required=True, help="A deployment of the adapter's base, with --enable-addons.")
+@click.argument("model", shell_complete=completing.ADAPTERS)
+@click.option(
+    "--deployment",
+    shell_complete=completing.DEPLOYMENTS,
+    help="One of the adapter's base, with --enable-addons.  [default: the serverless one of its base]",
+)
 @click.option("--replace-merged-addon", is_flag=True, help="In place of the one on a hot-reload deployment.")
 @dry_run_option
 @wait_options("when every replica has it", "30m")
 @quiet_option("The deployed model's id alone.")
 @shared
 def load_lora(
-    model: str, deployment: str, replace_merged_addon: bool, patience: timedelta | None, output: str,
+    model: str, deployment: str | None, replace_merged_addon: bool, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None,
 ) -> None:  # fmt: skip
     """Load the LoRA adapter MODEL onto a deployment of its base."""
 
     async def work(client: Client) -> None:
-        made = await client.deployed_models.load(model, deployment, replace_merged=replace_merged_addon)
+        where = deployment or await _serverless(client, model)
+        made = await client.deployed_models.load(model, where, replace_merged=replace_merged_addon)
         if patience is not None:
             telling = teller(quiet=output == out.QUIET)
-            made = await client.wait.loaded(made.name, made.deployment or deployment, patience, telling)
+            made = await client.wait.loaded(made.name, made.deployment or where, patience, telling)
         _show(made, output)
 
     run(work, base_url, api_key, account)
 
 
 @click.command(name="unload-lora")
-@click.argument("model")
-@click.option("--deployment", help="Where from, when it is on several.")
+@click.argument("model", shell_complete=completing.ADAPTERS)
+@click.option("--deployment", shell_complete=completing.DEPLOYMENTS, help="Where from, when it is on several.")
 @dry_run_option
 @wait_options("when no request uses it and no replica has it", "30m")
 @quiet_option("Nothing but errors.")
@@ -112,7 +118,10 @@ def unload_lora(
     async def work(client: Client) -> None:
         found = await client.deployed_models.of_model(model, deployment)
         if not found:
-            raise NotFound(f"{model} is not deployed{f' on {deployment}' if deployment else ''}", field="model")
+            raise NotFound(
+                f"{model} is not deployed{f' on {deployment}' if deployment else ''}", field="model",
+                hint="`firedeck deployed-model list` shows what is",
+            )  # fmt: skip
         if len(found) > 1:
             places = ", ".join(str(one.deployment) for one in found)
             raise FailedPrecondition(f"{model} is on {places}", field="deployment", hint="say which with --deployment")
@@ -122,6 +131,18 @@ def unload_lora(
             await client.wait.unloaded(found[0].name, patience, teller(quiet=output == out.QUIET))
 
     run(work, base_url, api_key, account)
+
+
+async def _serverless(client: Client, model: str) -> str:
+    """The deployment that all accounts share of the model that the adapter was trained on."""
+    adapter = await client.models.get(model)
+    base = await client.models.get(adapter.peft_details.base_model if adapter.peft_details else adapter.name)
+    if not base.supports_serverless:
+        raise FailedPrecondition(
+            f"{base.name} is not served serverless here", field="deployment",
+            hint="say where to load it with --deployment",
+        )  # fmt: skip
+    return f"accounts/{LIBRARY_ACCOUNT}/deployments/{base.id}"
 
 
 def _show(found: DeployedModel, output: str) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import click
 from pydantic.alias_generators import to_camel
 
+from client.cli import completing
+from client.cli.constants import CONSTANT, Constant
 from client.cli.durations import DURATION
-from client.enums import PRECISION_LABEL, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
+from client.cli.instants import INSTANT
+from client.enums import AUTO, PRECISION_LABEL, PRECISIONS, SERVERLESS_UNTIL_LABEL, SIMULATED_LABEL
 from client.types import (
     MULTI_REGIONS,
     AutoscalingPolicy,
@@ -50,6 +53,20 @@ def _labels(ctx: click.Context, param: click.Parameter, value: str | None) -> di
     return {name: text for name, _, text in parts}
 
 
+def _keys(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+    return list(value) or None
+
+
+_SERVED = (  # in which form the model is served
+    click.option(
+        "--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'."
+    ),
+    click.option(
+        "--precision",
+        type=Constant((*PRECISIONS[1:], AUTO)),
+        help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.",
+    ),
+)
 _SCALE = (  # how it is called, and how many replicas it has
     click.option("--display-name"),
     click.option("--description"),
@@ -63,7 +80,11 @@ _SCALE = (  # how it is called, and how many replicas it has
 _MODEL = (  # what each replica holds
     click.option("--max-context-length", type=int, help="Tokens a sequence."),
     click.option("--max-batch-size", type=int, help="Sequences that one replica runs at once."),
-    click.option("--draft-model", help="A smaller model with the same vocabulary, that drafts for this one."),
+    click.option(
+        "--draft-model",
+        shell_complete=completing.MODELS,
+        help="A smaller model with the same vocabulary, that drafts for this one.",
+    ),
     click.option("--draft-token-count", type=int, help="Tokens drafted a step, 1 to 31; 0 drafts none."),
     click.option("--ngram-speculation-length", type=int, help="Draft what followed n tokens before, 1 to 16."),
     click.option("--enable-addons/--no-enable-addons", default=None, help="LoRA adapters beside the model."),
@@ -106,11 +127,19 @@ _OWN_SETTINGS = (  # firedeck's own
     click.option("--response-cache/--no-response-cache", default=None, help="Answer equal requests once."),
     click.option("--response-cache-ttl", help="How long an answer is kept, e.g. 5m", type=DURATION),
 )
+_WITHOUT_USE = (  # firectl's, for which an engine of one's own has nothing: it says so, as its API does
+    click.option("--expire-time", type=INSTANT, help="No effect here: nothing is deleted then."),
+    click.option("--direct-route-type", type=CONSTANT, help="No effect here: the gateway leads to all."),
+    click.option("--direct-route-api-keys", multiple=True, callback=_keys, help="Refused here: keys are users'."),
+    click.option("--enable-mtp/--no-enable-mtp", default=None, help="Refused here: llama.cpp has none."),
+    click.option("--deployment-template", help="No effect here: there are none."),
+    click.option("--max-with-revocable-replica-count", type=int, help="No effect here: no capacity is revocable."),
+)
 
 
 def settings(command: Any) -> Any:
     """What `create` and `update` can set."""
-    for option in reversed((*_SCALE, *_MODEL, *_MACHINE, *_OWN_SETTINGS)):
+    for option in reversed((*_SERVED, *_SCALE, *_MODEL, *_MACHINE, *_OWN_SETTINGS, *_WITHOUT_USE)):
         command = option(command)
     return command
 

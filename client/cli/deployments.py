@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from client.cli import deployment_text
+from client.cli import completing, deployment_text
 from client.cli import output as out
+from client.cli.constants import CONSTANT
+from client.cli.deployment_file import below, file_option
 from client.cli.deployment_settings import settings, spec, without_effect
 from client.cli.lists import list_options, show
 from client.cli.nouns import Noun
@@ -31,32 +33,35 @@ def deployment() -> None:
 
 
 @deployment.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completing.MODELS)
 @click.option("--deployment-id", help="Your own id.  [default: a random one]")
-@click.option("--deployment-shape", help="Settings known to work for the model: a shape, a preset (fast) or 'default'.")
 @dry_run_option
-@click.option("--accelerator-type", help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
-@click.option("--precision", help="FP16, BF16, FP8, FP4 once prepared; AUTO: the fastest that is true enough.")
+@click.option("--accelerator-type", type=CONSTANT, help="e.g. NVIDIA_H100_80GB; cannot be changed later.")
 @click.option("--preemptible/--no-preemptible", default=None, help="Give places to others that find none; for good.")
-@click.option("--region", help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.")
+@click.option(
+    "--region",
+    type=CONSTANT,
+    help="GLOBAL, US, EUROPE, APAC, or regions (US_IOWA_1,EU_PARIS_1); cannot be changed later.",
+)
 @click.option("--accept-shapeless-risk", is_flag=True, help="Say that there is to be no shape.")
 @click.option("--disable-auto-deploy", is_flag=True, help="The model's bare name does not lead here by default.")
 @click.option("--disable-speculative-decoding", is_flag=True, help="Draft nothing, whatever the model has for that.")
 @skip_shape_validation
 @wait_options("when the deployment is READY")
 @quiet_option("The new deployment's id alone.")
+@file_option
 @settings
 @shared
 def create(
-    model: str, deployment_id: str | None, deployment_shape: str | None, accept_shapeless_risk: bool,
-    disable_auto_deploy: bool, disable_speculative_decoding: bool, skip_shape_validation: bool,
+    model: str, deployment_id: str | None, accept_shapeless_risk: bool, disable_auto_deploy: bool,
+    disable_speculative_decoding: bool, skip_shape_validation: bool, file: DeploymentSpec | None,
     patience: timedelta | None, output: str, base_url: str | None, api_key: str | None, account: str | None,
     **given: Any,
 ) -> None:  # fmt: skip
     """Deploy MODEL: a full name (`accounts/fireworks/models/ID`), or the bare id of the library's or your own."""
 
     async def work(client: Client) -> None:
-        declared = spec({"base_model": model, "deployment_shape": deployment_shape, **given})
+        declared = below(file, spec({"base_model": model, **given}))
         _tell_kept(client, declared, output)
         try:
             made = await client.deployments.create(
@@ -92,7 +97,7 @@ def list_all(
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
@@ -109,22 +114,23 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @dry_run_option
 @skip_shape_validation
 @wait_options("when it is READY, with as many replicas as wanted, all of them as declared")
+@file_option
 @settings
 @shared
 def update(
-    name: str, skip_shape_validation: bool, patience: timedelta | None, output: str,
+    name: str, skip_shape_validation: bool, file: DeploymentSpec | None, patience: timedelta | None, output: str,
     base_url: str | None, api_key: str | None, account: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given, nothing else. --dry-run says what that is, and whether replicas are replaced."""
 
-    check_given(given.values())
+    check_given((file, *given.values()))
 
     async def work(client: Client) -> None:
-        declared = spec(given)
+        declared = below(file, spec(given))
         _tell_kept(client, declared, output)
         changed = await client.deployments.update(name, declared, skip_shape_validation=skip_shape_validation)
         settled = await _settled(client, changed, patience)
@@ -134,7 +140,7 @@ def update(
 
 
 @deployment.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.DEPLOYMENTS)
 @click.option("--replica-count", type=int, required=True)
 @dry_run_option
 @wait_options("when so many are ready")
@@ -156,7 +162,7 @@ def scale(
 
 
 @deployment.command()
-@names_argument()
+@names_argument(complete=completing.DEPLOYMENTS)
 @click.option("--hard", is_flag=True, help="For good: no undelete.")
 @click.option("--ignore-checks", is_flag=True, help="Although it is in use.")
 @dry_run_option

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from client import files
-from client.cli import finding, model_text, precisions, rehearsal
+from client.cli import completing, finding, model_text, precisions, rehearsal
 from client.cli import output as out
 from client.cli.grammar import Announced
 from client.cli.instants import DATE
@@ -49,7 +49,7 @@ def list_all(asked: ListOptions, output: str, base_url: str | None, api_key: str
 
 
 @model.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.MODELS)
 @quiet_option("Its name alone.")
 @shared
 def get(name: str, output: str, base_url: str | None, api_key: str | None, account: str | None) -> None:
@@ -80,8 +80,8 @@ def create(
 ) -> None:  # fmt: skip
     """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is.
 
-    PATH may be the folder of an adapter that PEFT has saved, or of a model of the llama family that transformers have
-    saved (config, safetensors, tokenizer): the engine makes a GGUF file of it.
+    PATH may be the folder of an adapter that PEFT has saved, or of a model that transformers have saved (config,
+    safetensors, tokenizer): the engine makes a GGUF file of it. `firedeck docs models` has the families.
     """
     given = [one for one in (path, file) if one is not None]
     if len(given) != 1:
@@ -96,7 +96,7 @@ def create(
 
 
 @model.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.OWN_MODELS)
 @click.option("--display-name")
 @click.option("--description")
 @click.option("--public/--no-public", default=None, help="Whether other accounts may use it.")
@@ -123,7 +123,7 @@ def update(
 
 
 @model.command()
-@click.argument("model_id")
+@click.argument("model_id", shell_complete=completing.OWN_MODELS)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
 @click.option("--display-name")
@@ -165,7 +165,7 @@ def upload(
 
 
 @model.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.MODELS)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 @quiet_option("Nothing but the files' paths.")
 @shared
@@ -204,7 +204,7 @@ def _watched(output: str) -> Progress:
 
 
 @model.command()
-@names_argument()
+@names_argument(complete=completing.OWN_MODELS)
 @dry_run_option
 @quiet_option("Nothing but errors.")
 @shared

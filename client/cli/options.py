@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from client.cli import exits, rehearsal
+from client.cli.completing import Complete
 from client.cli.connection import context_of, profile_option
 from client.cli.output import QUIET, note_simulated, tell
 from client.cli.rehearsal import dry_run_option as dry_run_option
@@ -62,9 +63,9 @@ def shared(command: F) -> F:
     return command
 
 
-def names_argument(metavar: str = "NAME...") -> Callable[[F], F]:
+def names_argument(metavar: str = "NAME...", complete: Complete | None = None) -> Callable[[F], F]:
     """One thing or several of a kind; the command gets them as `names`."""
-    return click.argument("names", nargs=-1, required=True, metavar=metavar)
+    return click.argument("names", nargs=-1, required=True, metavar=metavar, shell_complete=complete)
 
 
 def quiet_option(text: str) -> Callable[[F], F]:

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import click
 
-from client.cli import finding
+from client.cli import completing, finding
 from client.cli import output as out
+from client.cli.constants import Constant
 from client.cli.options import dry_run_option, quiet_option, run, shared
 from client.cli.waiting import teller, wait_options
-from client.enums import AUTO
+from client.enums import AUTO, PRECISIONS
 from client.resources import Client
 from client.types import Model, PreparedPrecision
 
@@ -21,8 +22,14 @@ HEADER = (
 
 
 @click.command()
-@click.argument("name")
-@click.option("--precision", required=True, help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.")
+@click.argument("name", shell_complete=completing.MODELS)
+@click.option(
+    "--precision",
+    type=Constant((*PRECISIONS[1:], AUTO)),
+    default=AUTO,
+    show_default=True,
+    help="FP16, BF16, FP8, FP4, NF4 or FP4_MX_MOE; AUTO: the first four.",
+)
 @dry_run_option
 @wait_options("when it is prepared")
 @quiet_option("Nothing but errors.")
@@ -41,8 +48,7 @@ def prepare(
         asked = (await finding.model(client, name)).name
         await client.models.prepare(asked, precision)
         if patience is not None:
-            wanted = None if precision == AUTO else precision
-            await client.wait.prepared(asked, wanted, patience, teller(quiet=output != "text"))
+            await client.wait.prepared(asked, precision, patience, teller(quiet=output != "text"))
         found = await client.models.get(asked)
         if output == "json":
             out.say(out.as_json(found))
@@ -79,7 +85,8 @@ def _row(one: PreparedPrecision) -> Sequence[str]:
         return (one.precision, one.quantization, one.state, "-", "-", "-", "-", "-", why)
     made, source = report.made, report.source
     times = made.decode_speed / source.decode_speed
-    note = f"{times:.2f} x its own in decoding, {report.threads} threads, {report.device}"
+    threads = f"{report.threads} thread{'' if report.threads == 1 else 's'}"
+    note = f"{times:.2f} x its own in decoding, {threads}, {report.device}"
     return (
         one.precision, one.quantization, one.state, out.size(made.size_bytes), f"{report.agreement:.3f}",
         f"{made.perplexity:.2f}", f"{made.prefill_speed:.0f}", f"{made.decode_speed:.0f}", why or note,

@@ -34,6 +34,7 @@ _GROUPS = frozenset(
         "weighted",
     }
 )  # fmt: skip
+_BRIEF = {"prepared": ("precision", "state")}  # lists of long messages, and what of each is told
 
 
 def dry_run_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,6 +123,8 @@ def _words(name: str, between: str = " ") -> str:
 
 def _value(path: Path, value: Any) -> str:
     """A length of time as everywhere in text: `10m0s`."""
+    if path[-1] in _BRIEF and isinstance(value, list):
+        return _told([" ".join(str(one.get(name, "")) for name in _BRIEF[path[-1]]) for one in value])
     if isinstance(value, str) and _SECONDS.fullmatch(value) and path[-1].lower().endswith(_LENGTHS):
         return durations.to_go(durations.parse(value))
     return _told(value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 ERROR_RATE = 0.001
 MIN_REQUESTS = 1_000
-WATCHED_S = 86_400.0  # a version that has served for so long stays, whatever happens to its deployment then
+WATCHED_S = 86_400.0  # after its first request: one that has served for so long stays, whatever happens then
 
 
 @dataclass(frozen=True, slots=True)

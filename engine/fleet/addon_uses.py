@@ -17,7 +17,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from client.addon_types import DeployedModel
 from client.errors import FiredeckError
@@ -31,7 +31,8 @@ WRITE_AFTER_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """As it was loaded, what had come of its requests, and since when another one has its place."""
+    """As it was loaded, what had come of its requests, and since when the other one, which has its place, is watched:
+    since that one was loaded, and again since the first of its requests."""
 
     spec: DeployedModel
     outcomes: Outcomes
@@ -106,6 +107,8 @@ class AddonUses:
         use.running -= 1
         self._used(use)
         if failed is not None:
+            if use.former is not None and not use.outcomes.requests:
+                use.former = replace(use.former, since=self._clock.monotonic())
             use.outcomes = use.outcomes.and_one(failed=failed)
         if self._why_back(use):
             self.stirred.set()
@@ -137,7 +140,7 @@ class AddonUses:
             if why := self._why_back(use) or refused(use.name):
                 found.append((use, use.former, why))
                 use.returning = True
-            elif self._clock.monotonic() - use.former.since > WATCHED_S:
+            elif use.outcomes.requests and self._clock.monotonic() - use.former.since > WATCHED_S:
                 use.former = None
         return found
 

@@ -47,7 +47,7 @@ class Faults:
         except (AttributeError, KeyError, TypeError, ValueError):
             log.warning("%s: what went wrong with its replicas before cannot be read any more", self._name)
             return
-        self._replicas.restarts = known.restarts
+        self._replicas.obituaries.restarts = known.restarts
         self._replicas.starts.restore(known.starts)
         self._suspects.quarantine.restore(known.marks)
         self._written = known
@@ -56,7 +56,7 @@ class Faults:
         """What is not on disk yet."""
         now = self._clock.monotonic()
         known = _Known(
-            self._replicas.restarts, self._replicas.starts.all(), self._suspects.quarantine.all(now)
+            self._replicas.obituaries.restarts, self._replicas.starts.all(), self._suspects.quarantine.all(now)
         )  # fmt: skip
         if known == self._written or (self.unwritten and now - self._tried_at < RETRY_S):
             return

@@ -6,14 +6,12 @@ A verb validates, writes the declaration, wakes the keeper, and returns; keepers
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 
 from client.errors import AlreadyExists, FailedPrecondition, NotFound
 from client.names import LIBRARY_ACCOUNT, LOCAL_ACCOUNT, Name, check_id, random_id
 from client.types import SIMULATED_CLUSTER, UNDELETE_WITHIN, Deployment, ReplicaStats
 from engine.control.alerts import Alerts
-from engine.control.idle import DELETE_AFTER
 from engine.control.lifecycle import UPDATING
 from engine.deprecation import check_deployable
 from engine.fleet import ending
@@ -27,7 +25,6 @@ from engine.fleet.checks import (
 from engine.fleet.deployed import DeployedModels
 from engine.fleet.difference import counted, counts, difference
 from engine.fleet.directory import Deployed, Directory
-from engine.fleet.expiry import auto_delete_in_s, is_gone
 from engine.fleet.hardware import Hardware, cores_each, hardware_of
 from engine.fleet.keeper import Keeper
 from engine.fleet.plans import Plans
@@ -36,15 +33,11 @@ from engine.fleet.rooms import Rooms
 from engine.fleet.routers import Routers
 from engine.fleet.scaling import first_count
 from engine.fleet.settings import Settings
+from engine.fleet.sweep import Sweep
 from engine.fleet.takeover import restore, take_over
 from engine.published_shapes import PublishedShapes
-from engine.serverless import until
 from engine.shape_files import ShapeFiles
 from engine.shapes import NO_OPTIONS, WriteOptions
-
-log = logging.getLogger(__name__)
-
-SWEEP_EVERY_S = 60.0
 
 
 class Fleet:
@@ -62,7 +55,7 @@ class Fleet:
         self.deployed = DeployedModels(rooms, self.get, self.directory, settings.unload_addons_after_s)
         self.routers = Routers(rooms, self.get)
         self._purge = Purge(rooms, self._keepers, self.directory, self.deployed)
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep = Sweep(rooms.clock, self._purge.drop, self.delete)
 
     async def open(self) -> None:
         """Bring back what was declared, take over replicas that still live, clean up the rest."""
@@ -80,13 +73,11 @@ class Fleet:
         await take_over(self.rooms, self._keepers, await self.rooms.store.replicas())
         for keeper in self._keepers.values():
             keeper.start()
-        self._sweeping = asyncio.create_task(self._sweep(), name="purge what was deleted long ago")
+        self._sweep.start(self.sweep)
 
     async def close(self) -> None:
         """Stop keeping and end every replica: a clean shutdown leaves no process behind."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self._sweep.close()
         await self.routers.close()
         await self.deployed.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()))
@@ -295,37 +286,9 @@ class Fleet:
         check_living(keeper.deployment)
         return keeper
 
-    async def _sweep(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("sweeping met an error and goes on")
-            await asyncio.sleep(SWEEP_EVERY_S)
-
     async def sweep(self) -> None:
-        """Look at the nodes; purge what has been deleted for longer than it can be undeleted; delete what nobody has
-        used for a week, and unload adapters that nobody uses.
-
-        None of these goes because a clock was set: so much time has to have gone by as well. What is served serverless
-        goes on the day of the calendar that its users were told.
-        """
+        """Look at the nodes, let go what goes by itself (`engine.fleet.sweep`), unload adapters that nobody uses."""
         self.hardware = hardware_of(self.rooms.driver.nodes())
         await self.rooms.lived.beat()
-        for keeper in self.keepers():
-            try:
-                await self._sweep_one(keeper)
-            except Exception:
-                log.exception("%s: sweeping it met an error, and is tried again", keeper.name)
+        await self._sweep.all(self.keepers())
         await self.deployed.care.sweep()
-
-    async def _sweep_one(self, keeper: Keeper) -> None:
-        if keeper.deleted:
-            if is_gone(keeper, self.rooms.clock.wall()):
-                await self._purge.drop(keeper)
-        elif (day := until(keeper.deployment)) is not None and day <= self.rooms.clock.wall().date():
-            why = f"its notice, which ended on {day}"
-            await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)
-        elif auto_delete_in_s(keeper) == 0:
-            why = f"nobody, after {DELETE_AFTER.days} days without a request"
-            await self.delete(keeper.name, by=why, hard=False, ignore_checks=True)

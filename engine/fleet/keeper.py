@@ -22,6 +22,7 @@ from engine.fleet.autoscaler import TICK_S, Autoscaler
 from engine.fleet.balancer import Balancer
 from engine.fleet.chronicle import Chronicle, Work
 from engine.fleet.faults import Faults
+from engine.fleet.herald import Herald
 from engine.fleet.lobby import Lobby
 from engine.fleet.record import Record, Seen
 from engine.fleet.replica import Replica
@@ -47,6 +48,8 @@ class Keeper:
 
     def __init__(self, deployment: Deployment, rooms: Rooms, cores: Callable[[], int]) -> None:
         self.record = Record(deployment, rooms.store)
+        self.herald = Herald(deployment.name, rooms.notes)
+        self.announce = self.herald.announce
         self.addons = Addons(self.announce, self.look_soon)
         self.figures = metrics.REPLICA_FIGURES.of(deployment.name)
         self.replicas = ReplicaSet(
@@ -65,11 +68,9 @@ class Keeper:
         self._awake = asyncio.Event()
         self._template: tuple[Deployment, Template] | None = None  # of the declaration that it was made for
         self._loop: asyncio.Task[None] | None = None
-        self._telling: set[asyncio.Task[None]] = set()
         self._looked_at = rooms.clock.monotonic()
         self.observed_update_time: datetime | None = None  # of the declaration that the last whole look was at
         self._unwritten = ""
-        self.forgotten = False  # it is gone for good: one of the same name must not be taken for it
 
     @property
     def deployment(self) -> Deployment:
@@ -151,7 +152,7 @@ class Keeper:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        await asyncio.gather(*self._telling)
+        await self.herald.close()
         await self.addons.close()
         await self.replicas.close()
 
@@ -186,18 +187,6 @@ class Keeper:
         """Somebody has changed something: do not wait for the back-off of failed starts."""
         self.replicas.retry_now()
         self.look_soon()
-
-    async def announce(self, kind: str, reason: str, message: str, replica: str | None = None) -> None:
-        """An event; a disk that does not take it now stops nothing."""
-        log.info("%s: %s: %s", self.name, reason, message, extra={"action": reason, "replica": replica})
-        if not self.forgotten:
-            await self._rooms.notes.event(self.name, kind, reason, message, replica)
-
-    def announce_soon(self, kind: str, reason: str, message: str, replica: str) -> None:
-        """The same for requests: with its answer one ends, and with it whatever waits there."""
-        telling = asyncio.create_task(self.announce(kind, reason, message, replica))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
 
     async def tick(self) -> None:
         """Observe, decide, step."""

@@ -60,11 +60,11 @@ class Purge:
                 self._rooms.line.freed()
         for replica in keeper.replicas:
             await self._rooms.notes.replica_gone(replica.id)
-        keeper.forgotten = True  # before it is: what is announced from now on would outlive it
+        keeper.herald.forgotten = True  # before it is: what is announced from now on would outlive it
         try:
             await self._rooms.store.drop_deployment(keeper.name)
         except BaseException:
-            keeper.forgotten = False
+            keeper.herald.forgotten = False
             raise
         del self._keepers[keeper.name]
         self._directory.forget(keeper.name)

@@ -1,4 +1,5 @@
-"""The replicas of one deployment: which there are, and how they are watched, drained, ended and buried.
+"""The replicas of one deployment: which there are, and how they are watched, drained, ended and buried. What is
+told of those that ended is in `engine.fleet.obituaries`.
 
 Does what it is told, step by step; what to do is decided by `engine.control.reconcile`. Whatever happens to a process
 ends here as an event and a changed stage, and wakes the keeper.
@@ -15,18 +16,13 @@ from client.names import random_id
 from engine.control.backoff import Backoff, Starts
 from engine.control.reconcile import STARTING, Do, Observed, Stage, Step
 from engine.fleet.arrival import Arrival
-from engine.fleet.last_words import without_folders
+from engine.fleet.obituaries import PREEMPTED, Obituaries
 from engine.fleet.replica import Prepare, Replica, as_it_is, failure_text
 from engine.fleet.rooms import Announce, Rooms
 from engine.fleet.template import Template
-from engine.placement.port import REGION_UNSPECIFIED, Need, Placed, Taken
+from engine.placement.port import REGION_UNSPECIFIED, Need, Placed
 from engine.store.store import ReplicaRecord
-from engine.telemetry.deaths import DEATHS
 from engine.telemetry.replica_figures import ReplicaFigures
-
-LAST_WORDS_LINES = 20
-PREEMPTED = "it gave its place to a replica that is not preemptible, and is placed again when there is room"
-REASON_CHARS = 900  # of how a replica ended and what it logged last, in a status or an event
 
 
 class ReplicaSet:
@@ -46,8 +42,8 @@ class ReplicaSet:
         preemptible: bool = False,
     ) -> None:
         self.replicas: dict[str, Replica] = {}
-        self.restarts = 0
         self.starts = Starts()
+        self.obituaries = Obituaries(rooms, announce, self.starts)
         self._rooms = rooms
         self._arrival = Arrival(rooms, announce, wake, cores)
         self._announce, self._wake, self._prepare = announce, wake, prepare
@@ -81,7 +77,7 @@ class ReplicaSet:
         """Count the failures of those that end for one now: until the last is gone, a new one would start too soon."""
         for replica in list(self):
             if replica.stage == Stage.STOPPING and (replica.wedged or replica.broken):
-                await self._died(replica, replica.reason, told=True)
+                await self.obituaries.died(replica, replica.reason, told=True)
 
     def backoff(self, generation: str) -> Backoff:
         """How starts with these settings went lately."""
@@ -173,7 +169,7 @@ class ReplicaSet:
         try:
             await self._arrival.of(replica, template)
         except Exception as error:
-            await self._failed(replica, failure_text(error))
+            await self.obituaries.failed(replica, failure_text(error))
             await self._drop(replica, own_task=True)
             return
         await self._serve(replica)
@@ -233,57 +229,9 @@ class ReplicaSet:
         replica.stage_since = self._rooms.clock.monotonic()  # SIGKILL takes a moment to be seen
 
     async def _bury(self, replica: Replica) -> None:
-        """The process is gone: as it should be when it was told to end, else a failure with its last words."""
         self.crashed(replica)  # asked while the driver still knows
-        told = replica.stage == Stage.STOPPING
-        if told and not replica.wedged and not replica.broken:
-            how = ("Warning", "Preempted") if replica.reason == PREEMPTED else ("Normal", "ReplicaStopped")
-            await self._announce(*how, replica.reason or "stopped", replica.id)
-        elif not replica.counted and (taken := self._taken(replica)) is not None:
-            await self._taken_away(replica, taken)
-        else:
-            serving = replica.stage in (Stage.READY, Stage.DRAINING)  # then its reason is not that of a failure
-            reason = "" if serving else replica.reason
-            await self._died(replica, reason or self._ending(replica), told=told)
+        await self.obituaries.tell(replica)
         await self._drop(replica)
-
-    def _taken(self, replica: Replica) -> Taken | None:
-        return self._rooms.driver.taken(replica.placed) if replica.placed else None
-
-    async def _taken_away(self, replica: Replica, taken: Taken) -> None:
-        """That says nothing of its settings: it is no failure, and the next one starts at once."""
-        ending = self._ending(replica)
-        DEATHS.tell(replica.id, ending)
-        await self._announce("Warning", taken.value, f"its place was taken, it is replaced: {ending}", replica.id)
-
-    async def _died(self, replica: Replica, why: str, *, told: bool) -> None:
-        if replica.counted:
-            return
-        replica.counted = True
-        if replica.ready_at is None:
-            await self._failed(replica, why)
-            return
-        self.restarts += 1
-        DEATHS.tell(replica.id, why)
-        own_fault = replica.crashed or replica.wedged or replica.broken
-        now = self._rooms.clock.monotonic()
-        self.starts.died(replica.generation, replica.ready_at, now, why, own_fault=own_fault)
-        what = "it was ended and is replaced" if told else "the process died and is replaced"
-        await self._announce("Warning", "ReplicaDied", f"{what}: {why}", replica.id)
-
-    def _ending(self, replica: Replica) -> str:
-        """How its process ended, and the end of its log where there is one."""
-        driver = self._rooms.driver
-        ending = driver.ending(replica.placed) if replica.placed else "it never had a process"
-        lines = without_folders(driver.last_words(replica.id)).splitlines()[-LAST_WORDS_LINES:]
-        intro = f"{ending}; log: "
-        return intro + " | ".join(lines)[len(intro) - REASON_CHARS :] if lines else ending
-
-    async def _failed(self, replica: Replica, why: str) -> None:
-        self.starts.failed(replica.generation, self._rooms.clock.monotonic(), why)
-        backoff = self.backoff(replica.generation)
-        message = f"start {backoff.failures} failed, the next not before {backoff.wait_s:.0f}s from now: {why}"
-        await self._announce("Warning", "ReplicaFailed", message, replica.id)
 
     def forgive(self) -> None:
         """Failures are over where replicas have served steadily since."""

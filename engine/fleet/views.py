@@ -53,7 +53,7 @@ def status(fleet: Fleet, keeper: Keeper, quotas_of: QuotasOf, *, whole: bool = T
         deployment=keeper.deployment,
         stats=keeper.meter.stats(queue=keeper.queued(), running=in_replicas, serving=keeper.serves()),
         autoscaler=_autoscaler(fleet, keeper),
-        replicas=[replica.view(keeper.replicas.restarts, whole=whole) for replica in keeper.replicas],
+        replicas=[replica.view(keeper.replicas.obituaries.restarts, whole=whole) for replica in keeper.replicas],
         quarantined=keeper.suspects.quarantined(),
         conditions=conditions(keeper, fleet.rooms.clock, quotas_of),
         observed_update_time=keeper.observed_update_time,

@@ -55,4 +55,4 @@ def answered(keeper: Keeper, replica: Replica, status: int, prompt: Prompt, bega
 def _tell(keeper: Keeper, replica: Replica, why: str | None) -> None:
     if why is not None:
         message = f"it gets no request for a while, but where there is no other: {why}"
-        keeper.announce_soon("Warning", "ReplicaEjected", message, replica.id)
+        keeper.herald.announce_soon("Warning", "ReplicaEjected", message, replica.id)

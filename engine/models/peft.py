@@ -128,7 +128,7 @@ def _config(path: Path) -> dict[str, Any]:
         )
     rank = config.get("r")
     if type(rank) is not int or not RANK_MIN <= rank <= RANK_MAX:
-        raise _unfit(f"its rank r is {str(rank)[:40]} ({RANK_MIN} to {RANK_MAX} are accepted)", _TRAIN)
+        raise _unfit(f"its rank r is {str(rank)[:40]}", f"train one of rank {RANK_MIN} to {RANK_MAX}")
     return config
 
 

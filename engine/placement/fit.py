@@ -98,11 +98,11 @@ def short_now(node: Node, need: Need) -> str:
         return node.closed
     free = sum(room > 0 and room >= need.device_bytes for room in node.free_device_bytes)
     if need.accelerators > free:
-        return f"{need.accelerators} accelerators wanted, {free} free"
+        return f"accelerators: {need.accelerators} wanted, {free} free"
     if need.memory_bytes > node.free_memory_bytes:
         return f"{gib(need.memory_bytes)} of memory wanted, {gib(max(0, node.free_memory_bytes))} free"
     if need.threads > node.free_threads:
-        return f"{need.threads} threads wanted, {max(0, node.free_threads)} free"
+        return f"threads: {need.threads} wanted, {max(0, node.free_threads)} free"
     return ""
 
 

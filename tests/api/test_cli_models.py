@@ -112,3 +112,30 @@ async def test_a_model_whose_day_has_come_is_not_deployed_and_before_that_answer
         with pytest.raises(FailedPrecondition, match="deprecated since 2020-01-02"):
             await client.deployments.create(off, "after")
         assert (await client.deployments.get("before")).state == "READY"
+
+
+async def offered(typed: str, url: str, key: str) -> set[str]:
+    """What a shell is offered for the last word."""
+    words = f"firedeck {typed}"
+    asked = {"_FIREDECK_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(typed.count(" ") + 1)}
+    asked |= {"FIREWORKS_BASE_URL": url, "FIREDECK_API_KEY": key}
+    shown = await asyncio.to_thread(CliRunner().invoke, main, env=asked, prog_name="firedeck")
+    assert shown.exit_code == 0, shown.output
+    return {line.partition(",")[2] for line in shown.output.splitlines()} - {""}
+
+
+async def test_a_shell_is_offered_the_names_that_the_engine_has(tmp_path: Path, file: Path) -> None:
+    async with served(tmp_path / "data") as (url, home):
+        key = home.admin_key
+        async with Client(context(url, home)) as client:
+            await client.models.create_from_file("mine", str(file))
+            await client.deployments.create(DeploymentSpec(base_model="mine", max_replica_count=0), "quiet")
+        assert await offered("deployment get q", url, key) == await offered("delete deployment ", url, key) == {"quiet"}
+        assert await offered("load-lora x --deployment ", url, key) == {"quiet"}
+        assert await offered("deployment create mi", url, key) == {"mine", "mistral-7b-instruct-v0p3"}
+        assert await offered("model delete m", url, key) == {"mine"}
+        assert await offered("load-lora ", url, key) == set(), "there is no adapter"
+        assert await offered("model prepare mine --precision fp8_", url, key) >= {"FP8_MM", "FP8_KV"}
+        assert await offered(f"deployment get --api-key {key} q", url, "no-key") == {"quiet"}
+        assert await offered("deployment get ", url, "no-key") == set()
+    assert await offered("deployment get ", url, key) == set(), "nobody answers any more"

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from client.cli.main import main
 from client.llm import LLM
 from client.resources import Client
 from client.sync import SyncClient
@@ -84,6 +86,24 @@ async def test_a_model_and_an_adapter_of_ones_own_are_asked_without_a_deployment
         usage = (await client.usage.tokens(group_by=["deployment", "adapter"])).rows
         assert {(row.deployment, row.adapter): row.requests for row in usage} == {(SHARED, None): 2, (SHARED, lora): 1}
         await client.deployed_models.unload(record.name)
+
+
+async def test_an_adapter_is_loaded_there_where_no_deployment_is_named(offering: EngineProcess, tmp_path: Path) -> None:
+    connection = ("--base-url", offering.context.base_url, "--api-key", offering.key)
+
+    def run(*words: str) -> str:
+        return CliRunner().invoke(main, [*words, *connection]).output
+
+    async with Client(offering.context) as client:
+        await made(client, tmp_path, "unplaced")
+        try:
+            told = await asyncio.to_thread(run, "load-lora", "unplaced", "--wait", "-q")
+            [record] = await client.deployed_models.of_model("unplaced")
+            assert (told.strip(), record.deployment, record.state) == (record.id, SHARED, "DEPLOYED")
+        finally:
+            await asyncio.to_thread(run, "unload-lora", "unplaced", "--wait")
+    refused = await asyncio.to_thread(run, "load-lora", "fireworks/gemma-3-270m")
+    assert "gemma-3-270m is not served serverless here (say where to load it with --deployment)" in refused
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="fireworks-ai 0.19 is not there: make sdk")

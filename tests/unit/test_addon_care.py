@@ -229,6 +229,22 @@ async def test_a_version_that_fails_is_told_once_also_after_a_restart_and_for_a_
     assert uses.failing() == []
 
 
+async def test_the_day_begins_with_the_first_request_so_that_one_at_zero_replicas_may_still_go_back(house, host):
+    now = await put(house, "new")
+    want(house, "new")
+    uses = house.fleet.deployed.uses
+    house.fleet.deployed.care._loop.cancel()
+    uses.add(now, Former(DeployedModel(model=ADAPTER.format("old"), deployment=HOST), Outcomes(), 0.0))
+    house.clock.advance(3 * WATCHED_S)
+    assert uses.failing() == []
+    ask(house, "new", failed=True)
+    house.clock.advance(WATCHED_S)
+    for _ in range(MIN_REQUESTS - 1):
+        ask(house, "new", failed=True)
+    [(use, former, _)] = uses.failing()
+    assert (use.name, former.spec.model) == (now.name, ADAPTER.format("old"))
+
+
 async def test_a_version_that_no_replica_could_load_gives_its_place_back_at_the_next_sweep(house, host):
     record = await put(house, "new")  # no model of this name is there: its state is FAILED
     deployed, asked = house.fleet.deployed, []

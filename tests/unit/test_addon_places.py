@@ -178,6 +178,14 @@ async def test_nor_after_a_kill_before_it_was_written_that_there_is_none_to_come
     assert deployed.book.records[newest.name].model == ADAPTER.format("newest")
 
 
+async def test_who_loads_the_former_version_again_is_not_told_that_failures_did_it(house, failing, loadable):
+    await load(house, "old")
+    await house.fleet.deployed.care._look()
+    await settled(house)
+    assert (served_by(house), standing(house)) == ("old", ["old"])
+    assert "AddonRolledBack" not in [e.reason for e in await house.store.events_of(HOST, 0, 50)]
+
+
 async def test_one_that_never_left_is_not_told_to_have_its_place_back(house, states, loadable):
     house.fleet.deployed.care._loop.cancel()
     keeper = house.fleet.get(HOST)

@@ -14,7 +14,7 @@ from client.cli.waiting import teller
 from client.errors import DeadlineExceeded, FailedPrecondition, FiredeckError, NotFound, Unavailable
 from client.fleet_types import AutoscalerView, DeploymentStats, DeploymentStatus, Reason
 from client.router_types import Router, RouterShift
-from client.types import Deployment, ReplicaStats, Status
+from client.types import Deployment, Model, ModelFile, PreparedPrecision, ReplicaStats, Status
 from client.waiting import Waits
 
 NAME, ADAPTER = "accounts/local/deployments/d", "accounts/local/deployedModels/a-1"
@@ -266,3 +266,24 @@ async def test_a_shift_that_went_back_or_was_replaced_ends_the_wait_with_the_rea
         await wait_for_shift(BEGUN, shifting("SHIFTING", begun=NOW + timedelta(seconds=1)))
     with pytest.raises(DeadlineExceeded, match="the shift of r was not COMPLETED within 0s: SHIFTING to d at 10 %"):
         await wait_for_shift(BEGUN, patience=timedelta(0))
+
+
+def prepared_in(**states: str) -> Model:
+    made = [PreparedPrecision(precision=name, quantization="x", state=state) for name, state in states.items()]
+    return Model(name="accounts/local/models/m", firedeck=ModelFile(prepared=made))
+
+
+async def wait_for_precision(precision: str | None, *found: Any) -> Model:
+    looks: Any = SimpleNamespace(models=SimpleNamespace(get=Looks(*found)))
+    return await Waits(looks).prepared("m", precision, LONG, teller())
+
+
+async def test_whoever_waits_for_a_precision_is_not_told_that_another_one_failed_before() -> None:
+    at_work = prepared_in(NF4="FAILED", FP8="PREPARING", FP4="PREPARING")
+    assert await wait_for_precision("FP8", at_work, over := prepared_in(NF4="FAILED", FP8="READY")) == over
+    assert (
+        await wait_for_precision("AUTO", at_work, over := prepared_in(NF4="FAILED", FP8="READY", FP4="READY")) == over
+    )
+    broken = prepared_in(FP8="READY", FP4="FAILED")
+    await refusal_of(wait_for_precision("AUTO", at_work, broken), Unavailable, "was not prepared in FP4")
+    await refusal_of(wait_for_precision(None, at_work), Unavailable, "was not prepared in NF4")

@@ -100,7 +100,7 @@ def test_a_stockout_says_what_each_node_lacks_region_by_region_the_cheapest_firs
         fit.choose(
             [replace(paris, free_device_bytes=(0, 0, 0, 0)), gone, replace(gone, name="b")], Need(accelerators=1)
         )
-    said = "US_IOWA_1 (gpu: out of stock; b: out of stock), EU_PARIS_1 (p: 1 accelerators wanted, 0 free)"
+    said = "US_IOWA_1 (gpu: out of stock; b: out of stock), EU_PARIS_1 (p: accelerators: 1 wanted, 0 free)"
     assert str(short.value) == said
     with pytest.raises(Stockout, match=r"^cpu: 9.00 GiB of memory wanted, 8.00 GiB free$"):
         fit.choose([CPU], Need(model_bytes=9 * GIB))

@@ -147,8 +147,7 @@ async def restarted(house, jump: timedelta = timedelta(0), boot: str | None = No
     finally:
         for keeper in again.keepers():
             await keeper.stop()
-        if again._sweeping is not None:
-            again._sweeping.cancel()
+        await again._sweep.close()
 
 
 async def written(house) -> None:

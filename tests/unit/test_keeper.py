@@ -116,7 +116,7 @@ async def test_each_wait_is_kept_by_replicas_that_break_right_after_they_were_re
     for replica in house.keeper.replicas:
         house.driver.dead.add(replica.id)
     await house.look()
-    assert house.keeper.replicas.restarts == len(starts), "each is counted once"
+    assert house.keeper.replicas.obituaries.restarts == len(starts), "each is counted once"
     assert (await house.reasons()).count("ReplicaDied") == len(starts)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from client.errors import InvalidArgument
-from client.types import Model
+from client.types import Model, PreparedPrecision
 from engine.library import Library
+from engine.model_facts import with_prepared
 from engine.model_files import Nominal
 from engine.models.dimensions import Dimensions
+from engine.preparing.records import Records
 from engine.store.store import Store
 from tests.processes import SMOLLM2
 from tests.unit.test_models_gguf import build, keys, u32
@@ -95,4 +98,32 @@ async def test_of_an_older_model_whose_file_is_another_one_now_nothing_is_said(t
     found = library.get(name).base_model_details
     assert found is not None
     assert found.moe is None
+    await store.close()
+
+
+class Made:
+    """Records of what was prepared, of any model the same."""
+
+    def __init__(self, *precisions: str) -> None:
+        self.precisions = precisions
+
+    def of(self, name: str, digest: str | None) -> list[PreparedPrecision]:
+        return [PreparedPrecision(precision=one, quantization="Q8_0", state="READY") for one in self.precisions]
+
+
+async def test_what_was_prepared_is_no_part_of_what_is_kept_however_often_a_model_changes(tmp_path: Path) -> None:
+    store, made = await Store.open(tmp_path / "db"), Made("FP8")
+    library = Library(store, prepared=cast("Records", made))
+    (tmp_path / "own.gguf").write_bytes(build())
+    model = await library.create("local", "own", str(tmp_path / "own.gguf"), None, None, tmp_path / "converted.gguf")
+    for text in ("once", "twice"):
+        model = await library.put(library.get(model.name).model_copy(update={"description": text}))
+        assert (model.description, (model.supported_precisions or []).count("FP8")) == (text, 1)
+    made.precisions = ()  # its file is gone
+    assert "FP8" not in (library.get(model.name).supported_precisions or [])
+    former = with_prepared(library.get(model.name), Made("FP8").of("", ""))
+    await store.put_model(former)  # as it was once kept
+    again = Library(store, prepared=cast("Records", made))
+    await again.load()
+    assert "FP8" not in (again.get(model.name).supported_precisions or [])
     await store.close()

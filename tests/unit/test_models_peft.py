@@ -106,7 +106,7 @@ def test_what_stands_before_the_layers_does_not_matter(tmp_path: Path, prefix: s
     [
         ({"use_dora": True}, "DoRA"), ({"bias": "all"}, "biases"), ({"bias": ["x"]}, "biases"),
         ({"lora_bias": True}, "lora_bias"), ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-        ({"r": 2}, "4 to 64"), ({"r": 65}, "4 to 64"), ({"r": "8"}, "4 to 64"), ({"r": True}, "4 to 64"),
+        ({"r": 2}, "rank r is"), ({"r": 65}, "rank r is"), ({"r": "8"}, "rank r is"), ({"r": True}, "rank r is"),
         ({"peft_type": "IA3"}, "IA3"), ({"init_lora_weights": "pissa_niter_4"}, "changes the base"),
         ({"init_lora_weights": "olora"}, "changes the base"), ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
         ({"lora_alpha": 0}, "lora_alpha"), ({"lora_alpha": None}, "lora_alpha"), ({"lora_alpha": 1e9}, "lora_alpha"),
@@ -121,6 +121,7 @@ def test_what_a_gguf_adapter_cannot_hold_is_refused_with_the_reason(
     with pytest.raises(FiredeckError, match=why) as caught:
         converted(peft_files.folder(tmp_path, tensors(), **changes))
     assert caught.value.status == 400
+    assert (caught.value.hint == "train one of rank 4 to 64") == ("r" in changes)
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -123,7 +123,7 @@ async def test_failures_in_a_row_and_the_count_of_deaths_go_on_and_no_wait_ends_
         after = later.keeper.replicas.backoff(generation)
         assert (after.failures, after.reason) == (before.failures, before.reason) == (n + 2, before.reason)
         assert after.holds_until() == pytest.approx(before.holds_until())
-        assert later.keeper.replicas.restarts == n + 2
+        assert later.keeper.replicas.obituaries.restarts == n + 2
     await later.look()
     assert later.keeper.deployment.state == "FAILED"
 
@@ -214,7 +214,7 @@ async def test_scaling_by_hand_begins_a_whole_window(chain):
 async def test_what_another_firedeck_wrote_is_forgotten(chain, doc, caplog):
     await chain.now.store.put_faults(NAME, doc)
     later = await chain.next_engine()
-    assert (later.keeper.replicas.restarts, later.keeper.replicas.starts.all()) == (0, {})
+    assert (later.keeper.replicas.obituaries.restarts, later.keeper.replicas.starts.all()) == (0, {})
     assert "cannot be read any more" in caplog.text
 
 
@@ -233,4 +233,4 @@ async def test_what_a_full_disk_did_not_take_is_written_once_it_does(chain, monk
     await chain.rest(15)
     assert chain.now.keeper.faults.unwritten == ""
     later = await chain.next_engine()
-    assert later.keeper.replicas.restarts == 1
+    assert later.keeper.replicas.obituaries.restarts == 1

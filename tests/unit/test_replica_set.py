@@ -13,8 +13,9 @@ from engine.clock import FakeClock
 from engine.control.backoff import STANDING_AFTER_S, STEADY_AFTER_S
 from engine.control.reconcile import Do, Stage, Step
 from engine.fleet.hop import Hop
+from engine.fleet.obituaries import PREEMPTED, REASON_CHARS
 from engine.fleet.replica import Replica
-from engine.fleet.replica_set import PREEMPTED, REASON_CHARS, ReplicaSet
+from engine.fleet.replica_set import ReplicaSet
 from engine.fleet.rooms import Rooms
 from engine.fleet.template import Template
 from engine.library import Library
@@ -149,7 +150,7 @@ async def test_dying_right_after_every_start_is_a_crash_loop_and_dying_late_is_n
     house.clock.advance(STEADY_AFTER_S)
     await bury(house, "long-lived")
     assert house.set.backoff(NEW).failures == 1
-    assert house.set.restarts == 2
+    assert house.set.obituaries.restarts == 2
 
 
 async def test_one_that_was_ended_from_outside_after_a_minute_has_not_failed(house, monkeypatch):
@@ -157,7 +158,7 @@ async def test_one_that_was_ended_from_outside_after_a_minute_has_not_failed(hou
     add(house, "taken", Stage.READY)
     house.clock.advance(STANDING_AFTER_S)
     await bury(house, "taken")
-    assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 1)
+    assert (house.set.backoff(NEW).failures, house.set.obituaries.restarts) == (0, 1)
 
 
 @pytest.mark.parametrize("stage", [Stage.INITIALIZING, Stage.READY])
@@ -167,7 +168,7 @@ async def test_one_whose_place_was_taken_is_replaced_at_once_and_has_not_failed(
     for _ in range(9):
         add(house, "taken", stage).given_up = stage == Stage.INITIALIZING
         await bury(house, "taken")
-    assert (house.set.backoff(NEW).failures, house.set.restarts) == (0, 0)
+    assert (house.set.backoff(NEW).failures, house.set.obituaries.restarts) == (0, 0)
     assert {reason for reason, _ in house.told} == {how.value}
 
 
@@ -182,7 +183,7 @@ async def test_a_wedge_soon_after_every_start_is_a_crash_loop_too(house):
     await house.set.do(Step(Do.TERMINATE, "wedged", "made no token", fault=True), TEMPLATE)
     assert wedged.stage == Stage.STOPPING
     await bury(house, "wedged")
-    assert house.set.backoff(NEW).failures == house.set.restarts == 1
+    assert house.set.backoff(NEW).failures == house.set.obituaries.restarts == 1
     assert ("ReplicaDied", "it was ended and is replaced: made no token") in house.told
 
 
@@ -220,7 +221,7 @@ async def test_what_killed_a_replica_is_told_with_the_end_of_its_log_and_not_why
 async def test_an_end_that_was_wanted_is_no_failure(house):
     add(house, "leaving", Stage.STOPPING)
     await bury(house, "leaving")
-    assert house.set.backoff(NEW).failures == house.set.restarts == 0
+    assert house.set.backoff(NEW).failures == house.set.obituaries.restarts == 0
     assert [reason for reason, _ in house.told] == ["ReplicaStopped"]
 
 

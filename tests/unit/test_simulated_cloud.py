@@ -86,7 +86,7 @@ def test_a_replica_is_ready_after_its_delay_and_keeps_its_place_until_it_is_rele
     assert not sky.ready("r", spot.ready_at - 0.01)
     assert sky.ready("r", spot.ready_at)
     sky.place("s", NEED, 100.0)
-    with pytest.raises(Stockout, match="1 accelerators wanted, 0 free"):
+    with pytest.raises(Stockout, match="accelerators: 1 wanted, 0 free"):
         sky.place("t", NEED, 100.0)
     sky.release("r")
     sky.release("r")

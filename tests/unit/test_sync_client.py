@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from client.http import Transport
 from client.resources import Client
 from client.sync import SyncClient
 from tests import sync_client
+from tests.processes import PATIENCE_S
 
 Answer = Callable[[httpx.Request], httpx.Response]
 CONTEXT = Context("http://engine", "k")
@@ -104,3 +107,25 @@ def test_a_closed_client_is_closed_in_its_loop() -> None:
     fleet.close()
     with pytest.raises(RuntimeError, match="the client is closed"):
         fleet.deployments.scale("chat", 1)
+    fleet.close()  # it is closed already
+
+
+NEVER_CLOSED = r"""
+import httpx
+from client.config import Context
+from client.http import Transport
+from client.sync import SyncClient
+
+events = b'data: {"choices": []}\n\ndata: {"choices": []}\n\n'
+answer = httpx.MockTransport(lambda request: httpx.Response(200, content=events))
+fleet = SyncClient(Context("http://engine", "k"), Transport("http://engine", "k", transport=answer))
+stream = fleet.inference.stream_chat({})
+print(next(stream))
+"""
+
+
+def test_a_program_ends_that_closes_neither_its_client_nor_its_stream() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", NEVER_CLOSED], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{'choices': []}\n", "")

@@ -42,11 +42,12 @@ if TYPE_CHECKING:
 MODULES = frozenset({"aftermath", "obey", "verbs"})
 HOMES = {
     "AdapterDialog": "adapters", "AlertsScreen": "alerts", "BulkDialog": "bulk", "CarefulDialog": "careful",
-    "ChangeDialog": "change", "ColumnsDialog": "columns", "CompareDialog": "equivalents", "ContextDialog": "contexts",
-    "CostsScreen": "costs", "CreateDialog": "create", "DeploymentScreen": "deployment", "EquivalentsDialog": "equivalents",
-    "HelpDialog": "help", "ListScreen": "listing", "MatrixScreen": "matrix", "Palette": "palette",
-    "PlaygroundScreen": "playground", "PrefixCommands": "palette", "RequestsScreen": "requests",
-    "RoutersScreen": "routers", "TimelineScreen": "timeline", "UnlockDialog": "unlock",
+    "ChangeDialog": "change", "ColumnsDialog": "columns", "CompareDialog": "equivalents",
+    "ContextDialog": "contexts", "CostsScreen": "costs", "CreateDialog": "create", "DeploymentScreen": "deployment",
+    "EquivalentsDialog": "equivalents", "HelpDialog": "help", "ListScreen": "listing", "MatrixScreen": "matrix",
+    "Palette": "palette", "PlaygroundScreen": "playground", "PrefixCommands": "palette",
+    "RequestsScreen": "requests", "RoutersScreen": "routers", "TimelineScreen": "timeline",
+    "UnlockDialog": "unlock",
 }  # fmt: skip
 
 
