@@ -73,6 +73,7 @@ def test_a_shift_that_was_rolled_back_is_begun_again_with_its_own_limits():
     assert planned.ready
     assert planned.shift.to == "accounts/local/deployments/summarise"
     assert (planned.shift.max_error_rate, planned.shift.min_requests) == (0.05, 20)
+    assert planned.blast[1] == "it goes back by itself beyond 5% failed in a step"
     assert planned.seen_created == router().shift.start_time
     assert shift_plan.again(router("SHIFTING")) is None
     assert shift_plan.again(split(0.2)) is None

@@ -26,7 +26,7 @@ TEXTS: dict[str, str] = {
     "deployment": "The id of a deployment that has the adapter's base model and takes adapters.",
     "to": "The id of the deployment that all of the router's traffic goes to in the end; it need not be a target yet.",
     "over": "How long that takes, from the first step to the end of the last, such as 10m.",
-    "step_percent": "How much of all traffic moves at a time. It goes back by itself when requests fail or are slow.",
+    "step_percent": "How much of all traffic moves at a time. It goes back by itself when too many fail.",
     "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
     "base_model": "The model that every replica loads. It cannot be changed afterwards.",
     "precision": "In which precision the model is loaded: those that it is there in. Others are prepared first, with "

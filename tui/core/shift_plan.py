@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from client import durations
 from client.names import check_id
-from client.router_types import OVER, SHIFTING, STEP_PERCENT, Router, RouterShiftSpec
+from client.router_types import MAX_ERROR_RATE, OVER, SHIFTING, STEP_PERCENT, Router, RouterShiftSpec
 from tui.core import units
 from tui.core.form import Fields, Form, positive
 from tui.core.placed import plain
@@ -68,13 +68,19 @@ def _planned(router: Router, given: dict[str, object], fields: Fields) -> Plan:
     changes = (Change(f"share of {to}", units.percent(now), "100%"),) if spec.to and now < 1 else ()
     blast = (
         f"{steps} step{'s' * (steps != 1)} of {units.exact(percent)}% of new requests, over {_written(over)}",
-        "it goes back by itself when they fail or are slow beyond its limits",
+        _goes_back(spec),
         "requests under way are not moved",
     )
     return Plan(
         "shift", router.name, changes, _command(router, to, spec), blast, tuple(fields.problems), shift=spec,
         seen_created=last.start_time if last is not None else None,
     )  # fmt: skip
+
+
+def _goes_back(spec: RouterShiftSpec) -> str:
+    rate = MAX_ERROR_RATE if spec.max_error_rate is None else spec.max_error_rate
+    slow = f" or TTFT p95 {_written(spec.max_ttft_p95)}" if spec.max_ttft_p95 is not None else ""
+    return f"it goes back by itself beyond {units.percent(rate)} failed{slow} in a step"
 
 
 def _command(router: Router, to: str, spec: RouterShiftSpec) -> str:
