@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from datetime import datetime
 
 from client.errors import FailedPrecondition, FiredeckError, PermissionDenied
 from client.fleet_types import DeploymentStats, DeploymentStatus
-from client.router_types import SHIFTING
+from client.router_types import SHIFTING, RouterShiftSpec
 from client.types import DeploymentSpec
-from tui.core import adapter_plan
+from tui.core import adapter_plan, router_page, shift_plan
 from tui.core.journal import Entry, Journal, known_as
 from tui.core.placed import plain, short
 from tui.core.plan import Plan, Verb, delete
@@ -23,7 +24,7 @@ LOCKED = "the dashboard is read-only"
 CUT_OFF = "outcome unknown: the dashboard ended before the answer came"
 DONE: dict[Verb, str] = {
     "create": "created", "scale": "scaled", "update": "changed", "delete": "deleted", "undelete": "brought back",
-    "roll_back": "rolled back", "load": "loaded", "unload": "taken off",
+    "shift": "set shifting", "roll_back": "rolled back", "load": "loaded", "unload": "taken off",
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ class Executor:
             raise
         warning = await self._write(plan, "ok")
         text = f"{short(name)} was {DONE[plan.verb]}"
-        follow = plan.verb not in ("delete", "roll_back", "load", "unload")
+        follow = plan.verb in ("create", "scale", "update", "undelete")
         return Outcome(plan.verb, text, name, back or await self._undo(plan, seen), warning, follow=follow)
 
     async def _send(self, plan: Plan) -> tuple[str, Plan | None]:
@@ -85,9 +86,8 @@ class Executor:
             made = await source.create(plan.spec or DeploymentSpec(), plan.id or None)
             unheard = DeploymentStatus(deployment=made, stats=DeploymentStats(window_s=0))
             return made.name, delete(unheard, self._clock(), None)
-        if plan.verb == "roll_back":
-            await self._roll_back(source, plan)
-            return plan.target, None
+        if plan.verb in ("shift", "roll_back"):
+            return plan.target, await self._shift(source, plan)
         if plan.verb == "unload":
             return await self._unload(source, plan)
         await self._recheck(source, plan)
@@ -113,12 +113,22 @@ class Executor:
         await source.unload_adapter(plan.target)
         return plan.target, adapter_plan.back(plan, found[0])
 
-    async def _roll_back(self, source: FleetSource, plan: Plan) -> None:
-        """Of a router: the shift must still be the one that the user saw."""
-        shift = (await source.router(plan.target)).shift
-        if shift is None or shift.state != SHIFTING or shift.start_time != plan.seen_created:
+    async def _shift(self, source: FleetSource, plan: Plan) -> Plan | None:
+        """Of a router: its last shift must still be the one that the user saw, and going on just where that is meant.
+        The way back is told by what has become of it."""
+        last = (await source.router(plan.target)).shift
+        seen = plan.seen_created == (last.start_time if last is not None else None)
+        shifts = last is not None and last.state == SHIFTING
+        if plan.verb == "shift":
+            if not seen or shifts:
+                raise FailedPrecondition(f"{plan.id} was shifted by somebody else meanwhile", hint="look again")
+            return router_page.roll_back(await source.shift(plan.target, plan.shift or RouterShiftSpec()))
+        if not seen or not shifts:
             raise FailedPrecondition(f"that shift of {plan.id} is over", hint="look again")
         await source.abort_shift(plan.target)
+        with contextlib.suppress(FiredeckError):  # it is rolled back, whether its way back can be told or not
+            return shift_plan.again(await source.router(plan.target))
+        return None
 
     async def _recheck(self, source: FleetSource, plan: Plan) -> None:
         """The deployment of this name must still be the one, and in the state, that the user saw."""

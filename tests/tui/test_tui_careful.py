@@ -12,13 +12,14 @@ from tui.screens.careful import CarefulDialog
 CHANGES = {
     "scale": ("s",), "update": ("e",), "create": ("c",), "delete": ("D",),
     "undelete": ("x", "slash", *"old-chat", "enter", "u"), "scale of several": ("space", "s"),
-    "delete of several": ("space", "D"), "roll_back": ("w", "b"), "load": ("M", "end", "a"), "unload": ("M", "X"),
+    "delete of several": ("space", "D"), "roll_back": ("w", "b"),
+    "shift": ("w", "s"), "load": ("M", "end", "a"), "unload": ("M", "X"),
 }  # fmt: skip
 FIELDS = {
     "scale": "replica_count", "update": "min_replica_count", "create": "deployment_id",
-    "scale of several": "replica_count", "load": "deployment",
+    "scale of several": "replica_count", "load": "deployment", "shift": "to",
 }  # fmt: skip
-VERBS = {"scale", "update", "create", "delete", "undelete", "abort_shift", "load_adapter", "unload_adapter"}
+VERBS = {"scale", "update", "create", "delete", "undelete", "shift", "abort_shift", "load_adapter", "unload_adapter"}
 
 
 def burst(stage, *keys):

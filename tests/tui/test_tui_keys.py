@@ -31,7 +31,8 @@ OPENED_BY = {
     "matrix": ("M",), "playground": ("A", "escape"),
 }  # fmt: skip
 DIALOGS = (
-    ("s",), ("e",), ("c",), ("D",), ("h",), ("V",), ("i",), ("space", "s"), ("w", "b"), ("r", "slash"), ("slash",),
+    ("s",), ("e",), ("c",), ("D",), ("h",), ("V",), ("i",), ("space", "s"), ("w", "b"), ("w", "s"),
+    ("r", "slash"), ("slash",),
     ("M", "a"), ("A", "escape", "o"),
 )  # fmt: skip
 

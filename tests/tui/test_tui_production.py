@@ -82,6 +82,21 @@ async def test_the_way_back_in_production_needs_the_name_too():
         assert not stage.app.screen.confirm.disabled
 
 
+async def test_a_shift_and_its_way_back_in_production_need_the_routers_name():
+    async with open_deck(context=PROD) as stage:
+        stage.source._shift = "ABORTED"
+        await opened(stage, ("w", "s"), {})
+        for call in ("shift", "abort_shift"):
+            dialog = stage.app.screen
+            assert dialog.confirm.disabled
+            dialog.query_one("#name").value = "canary"
+            await stage.settle()
+            dialog.confirm.press()
+            await stage.settle()
+            assert stage.source.calls.count(call) == 1
+            await stage.press("U")
+
+
 async def test_enter_goes_from_a_field_to_the_name_and_from_the_name_to_the_button():
     async with open_deck(context=PROD) as stage:
         await opened(stage, ("s",), {})

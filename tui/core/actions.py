@@ -105,6 +105,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("acknowledge", ("a",), "seen", "Mark the alert as seen, until it ends", "View", ("alerts",), footer=2),
     Action("snooze", ("z",), "snooze", "Quiet the alert for an hour", "View", ("alerts",), footer=2),
     Action("copy_id", ("y",), "copy id", "Copy the request's id, for firedeck explain", "View", _REQUESTS, footer=9),
+    Action("shift", ("s",), "shift", "Move the router's traffic to one deployment", "Change", _ROUTERS, True, 3),
     Action("roll_back", ("b",), "roll back", "End the router's shift: the former weights", "Change", _ROUTERS, True, 2),
     Action("by", ("b",), "by", "Costs by deployment, tag, user, model, hour, day, ...", "View", _COSTS, footer=2),
     Action("load", ("a",), "load", "Load the adapter onto a deployment", "Change", _MATRIX, True, 2),
@@ -171,6 +172,7 @@ _CLI = {
     "delete": "deployment delete", "undelete": "deployment undelete", "fleet": "deployment list", "nodes": "node list",
     "events": "event list", "users": "user list", "keys": "api-key list", "quotas": "quota list",
     "audit": "audit-logs list", "alerts": "alerts", "requests": "requests", "routers": "router list", "costs": "usage",
+    "shift": "router shift",
     "load": "load-lora", "unload": "unload-lora", "models": "model list", "adapters": "deployed-model list",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(seconds=15), timedelta(minutes=5)
-CHANGES = ("create", "scale", "update", "delete", "undelete", "undo", "roll_back", "load", "unload")
+CHANGES = ("create", "scale", "update", "delete", "undelete", "undo", "shift", "roll_back", "load", "unload")
 TAPE = ("rewind", "forward", "far_back", "far_on", "pause")
 _NO_TAPE = dict.fromkeys(TAPE, "only a recording can be wound")
 

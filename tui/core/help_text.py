@@ -24,6 +24,9 @@ TEXTS: dict[str, str] = {
     "seat-talk": "What was said. Scroll with the arrows and the page keys.",
     "choices": "Everything that can be asked: deployments, and adapters that are loaded on one. Enter takes it.",
     "deployment": "The id of a deployment that has the adapter's base model and takes adapters.",
+    "to": "The id of the deployment that all of the router's traffic goes to in the end; it need not be a target yet.",
+    "over": "How long that takes, from the first step to the end of the last, such as 10m.",
+    "step_percent": "How much of all traffic moves at a time. It goes back by itself when too many fail.",
     "replica_count": "How many replicas are asked for now. Autoscaling goes on from there, within minimum and maximum.",
     "base_model": "The model that every replica loads. It cannot be changed afterwards.",
     "precision": "In which precision the model is loaded: those that it is there in. Others are prepared first, with "
@@ -58,7 +61,7 @@ PAGES: dict[str, str] = {
     "audit": "Who did what and how it ended; what only read is left out until it is asked for.",
     "journal": "What was changed from dashboards of yours, and how it ended; kept on this machine.",
     "requests": "The newest requests; Enter tells what happened to one.",
-    "routers": "One name for several deployments: what share each wants, and gets. A shift can be rolled back.",
+    "routers": "One name for several deployments: what share each wants, and gets. A shift is begun, and rolled back.",
     "costs": "What replicas or requests cost in the last hour, today and this month, beside the week before.",
     "spending": "What was used and what it cost, by hours or days of UTC; the newest is not over yet.",
     "matrix": "Where each adapter is loaded and how often it is asked; + where it could be. It is loaded from here.",

@@ -15,6 +15,7 @@ from client import durations
 from client.conditions import CAPACITY_LIMITED
 from client.errors import FiredeckError
 from client.names import check_id
+from client.router_types import RouterShiftSpec
 from client.types import UNDELETE_WITHIN, AutoscalingPolicy, Deployment, DeploymentSpec
 from tui.core import units
 from tui.core.form import MAX_REPLICAS, Fields, Form, Problem, read_spec, whole
@@ -24,8 +25,8 @@ from tui.core.row import ready_count
 if TYPE_CHECKING:
     from client.fleet_types import DeploymentStatus
 
-# Of a deployment; the last three of a router and of an adapter.
-Verb = Literal["create", "scale", "update", "delete", "undelete", "roll_back", "load", "unload"]
+# Of a deployment; the last four of a router and of an adapter.
+Verb = Literal["create", "scale", "update", "delete", "undelete", "shift", "roll_back", "load", "unload"]
 UNSET = "(default)"
 
 
@@ -54,6 +55,7 @@ class Plan:
     model: str = ""  # the adapter that is loaded or taken off
     place: str = ""  # of several contexts that in which something is made, which has no name yet
     on: str = ""  # the deployment of an adapter that is taken off
+    shift: RouterShiftSpec | None = None
 
     @property
     def context(self) -> str:
@@ -73,7 +75,8 @@ class Plan:
     @property
     def sent(self) -> tuple[object, ...]:
         """What the server gets of it: two plans that agree in this get the same answer."""
-        return self.verb, self.context, self.target, self.spec, self.replica_count, self.ignore_checks, self.problems
+        asked = self.spec, self.replica_count, self.ignore_checks, self.shift
+        return self.verb, self.context, self.target, *asked, self.problems
 
     @property
     def ready(self) -> bool:

@@ -11,9 +11,12 @@ from tui.executor import DONE, Outcome
 from tui.screens import verbs
 from tui.screens.adapters import AdapterDialog
 from tui.screens.bulk import BulkDialog
+from tui.screens.shifts import RouterDialog
 
 if TYPE_CHECKING:
     from tui.app import Deck
+
+MADE = ("shift", "roll_back", "load", "unload")  # their ways back are plans that need no picture of a deployment
 
 
 def ways_back(former: Sequence[Plan], outcomes: Sequence[Outcome]) -> tuple[Plan, ...]:
@@ -44,8 +47,9 @@ def begin_undo(deck: Deck) -> None:
     where = list(dict.fromkeys(one.context for one in deck.undo)) or [deck.focus]
     if any(deck.refuses("undo", context) for context in where):
         return
-    if deck.undo and deck.undo[0].model:
-        deck.push_screen(AdapterDialog(deck.undo[0]))
+    if deck.undo and deck.undo[0].verb in MADE:
+        kind = AdapterDialog if deck.undo[0].model else RouterDialog
+        deck.push_screen(kind(deck.undo[0]))
         return
     found = [(undo, status) for undo in deck.undo if (status := deck.picture.status(undo.target)) is not None]
     if not found:

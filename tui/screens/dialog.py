@@ -39,7 +39,7 @@ UNASKED = "this server has no dry run of it"
 DRY_RUN_AFTER_S = 0.4  # of quiet: the server is not asked at every key
 TITLES: dict[Verb, str] = {
     "scale": "Scale", "update": "Edit", "delete": "Delete", "undelete": "Bring back", "create": "Create",
-    "roll_back": "Roll back", "load": "Load", "unload": "Unload",
+    "shift": "Shift", "roll_back": "Roll back", "load": "Load", "unload": "Unload",
 }  # fmt: skip
 
 

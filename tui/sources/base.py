@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what pages that are not open yet ask for
     from client.addon_types import DeployedModel
     from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
     from client.listing import Listed
-    from client.router_types import Router
+    from client.router_types import Router, RouterShiftSpec
     from client.trace_types import RequestPage, RequestTrace
     from client.types import Account, Deployment, DeploymentSpec, Model
     from client.usage_tokens_types import TokenUsage
@@ -93,6 +93,10 @@ class FleetSource(HistorySource, Protocol):
     async def routers(self) -> list[Router]: ...
 
     async def router(self, name: str) -> Router: ...
+
+    async def shift(self, router: str, spec: RouterShiftSpec, *, validate_only: bool = False) -> Router:
+        """Begin to move its traffic to one deployment; with `validate_only` what that would make of it."""
+        ...
 
     async def abort_shift(self, router: str) -> None:
         """Back to the weights before the shift that goes on."""

@@ -165,6 +165,10 @@ class EngineSource:
         with self._readable():
             return await self._client.routers.get(name)
 
+    async def shift(self, router: str, spec: RouterShiftSpec, *, validate_only: bool = False) -> Router:
+        with self._readable():
+            return await self._client.routers.shift(router, spec, validate_only=validate_only)
+
     async def abort_shift(self, router: str) -> None:
         from client.router_types import RouterShiftSpec
 

@@ -47,6 +47,7 @@ LACKS = {
     "alerts": "Fireworks has no alerts",
     "requests": "Fireworks keeps no record of single requests",
     "routers": "Fireworks has no routers",
+    "shift": "Fireworks has no routers",
     "roll_back": "Fireworks has no routers",
     "costs": "Fireworks' API tells no costs",
 }

@@ -24,7 +24,7 @@ EVENTS_WITHIN_S = 3.0  # who is slower is left out: one context that hangs must 
 _BY_NAME = frozenset(
     {
         "history", "get", "validate_update", "validate_delete", "update", "scale", "delete", "undelete", "router",
-        "abort_shift", "unload_adapter",
+        "shift", "abort_shift", "unload_adapter",
     }
 )  # fmt: skip
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from tui.core.placing import placed, placed_snapshot
 if TYPE_CHECKING:
     from client.addon_types import DeployedModel
     from client.fleet_types import AlertPage, Event, FleetSnapshot, History
-    from client.router_types import Router
+    from client.router_types import Router, RouterShiftSpec
     from client.trace_types import RequestPage, RequestTrace
     from client.types import Deployment, DeploymentSpec
     from client.usage_tokens_types import TokenUsage
@@ -99,6 +99,9 @@ class PlacedSource:
 
     async def router(self, name: str) -> Router:
         return placed(await self._source.router(plain(name)), self._name)
+
+    async def shift(self, router: str, spec: RouterShiftSpec, *, validate_only: bool = False) -> Router:
+        return placed(await self._source.shift(plain(router), spec, validate_only=validate_only), self._name)
 
     async def abort_shift(self, router: str) -> None:
         await self._source.abort_shift(plain(router))

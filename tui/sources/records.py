@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from client.config import Context
-from client.errors import FailedPrecondition, NotFound
+from client.errors import FailedPrecondition, InvalidArgument, NotFound
 from client.router_types import (
     ABORTED,
     SHIFTING,
@@ -15,6 +15,7 @@ from client.router_types import (
     RouterEvent,
     RouterShare,
     RouterShift,
+    RouterShiftSpec,
     RouterTarget,
     ShiftFigures,
     WeightedRoutes,
@@ -144,6 +145,18 @@ class RehearsalRecords:
         if name not in (found.name, found.id):
             raise NotFound(f"router {name} does not exist")
         return found
+
+    async def shift(self, router: str, spec: RouterShiftSpec, *, validate_only: bool = False) -> Router:
+        """To `summarise` alone, the one deployment that is rehearsed as a canary."""
+        found = await self.router(router)
+        self._begin("validate_shift" if validate_only else "shift")
+        if self._shift == SHIFTING:
+            raise FailedPrecondition(f"router {found.id!r} is shifting already")
+        if spec.to is None or spec.to.rpartition("/")[2] != "summarise":
+            raise InvalidArgument(f"deployment {spec.to!r} is no canary here", field="to")
+        if not validate_only:
+            self._shift = SHIFTING
+        return canary(self.context.account, self._moment, SHIFTING)
 
     async def abort_shift(self, router: str) -> None:
         found = await self.router(router)
