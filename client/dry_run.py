@@ -171,8 +171,8 @@ class DryRun(Transport):
         if chosen:
             name = f"{name}/{_canonical(collection, str(chosen))}"
             await self._check_free(name)
-        inner = body.get(_INNER.get(collection, ""))
-        given = inner if isinstance(inner, dict) else {key: body[key] for key in body if key != own}
+        inner = body.get(holder := _INNER.get(collection, ""))
+        given = {key: body[key] for key in body if key not in (own, holder)} | (inner or {})
         done = LOADED if collection == "deployedModels" else "created"
         fields = ({"name": name} if chosen else {}) | _placed(collection, _shown(given, path))
         return Change(done, name, None, fields, self._doubt)

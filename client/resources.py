@@ -185,11 +185,14 @@ class Models(_Resource):
         return await listed(self._transport, path, ModelPage, lambda page: page.models, options)
 
     async def create_from_file(
-        self, model_id: str, file: str, display_name: str | None = None, base_model: str | None = None
-    ) -> Model:
+        self, model_id: str, file: str, display_name: str | None = None, base_model: str | None = None,
+        described: ModelSpec | None = None,
+    ) -> Model:  # fmt: skip
         """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole. A LoRA
-        adapter's needs the model that it was trained on."""
-        body = {"modelId": model_id, "file": file, "displayName": display_name, "baseModel": base_model}
+        adapter's needs the model that it was trained on. `described`: what the file does not say."""
+        body: dict[str, Any] = {"modelId": model_id, "file": file, "displayName": display_name, "baseModel": base_model}
+        if described is not None and described.model_fields_set:
+            body["model"] = _spec_body(described)
         path = f"/firedeck{self._collection()}"
         raw = await self._transport.send("POST", path, body=body, read_timeout_s=HASHING_TIMEOUT_S)
         return Model.model_validate(raw)

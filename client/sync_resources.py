@@ -124,11 +124,16 @@ class SyncModels:
         return self._portal.run(self._origin.list(account, **options))
 
     def create_from_file(
-        self, model_id: str, file: str, display_name: str | None = None, base_model: str | None = None
+        self,
+        model_id: str,
+        file: str,
+        display_name: str | None = None,
+        base_model: str | None = None,
+        described: ModelSpec | None = None,
     ) -> Model:
         """Register a GGUF file that lies on the engine's machine (firedeck's own verb): it is read whole. A LoRA
-        adapter's needs the model that it was trained on."""
-        return self._portal.run(self._origin.create_from_file(model_id, file, display_name, base_model))
+        adapter's needs the model that it was trained on. `described`: what the file does not say."""
+        return self._portal.run(self._origin.create_from_file(model_id, file, display_name, base_model, described))
 
     def prepare(self, model: str, precision: str) -> None:
         """Ask for the model in another precision, or in all of them with `AUTO`: `get` shows what came of it."""

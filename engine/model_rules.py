@@ -40,6 +40,13 @@ def check_new(spec: Model) -> None:
         )
 
 
+def check_described(spec: Model) -> None:
+    """What may be said of a model whose file is here already: nothing that the file says."""
+    if told := sorted(FIXED & spec.model_fields_set):
+        field = _wire(told[0])
+        raise InvalidArgument(f"{field} is what the file says", field=f"model.{field}", hint="leave it out")
+
+
 def updated(current: Model, changes: Model, paths: frozenset[str] | None) -> Model:
     """`current` with the fields of the mask `paths`, or else those that `changes` sets."""
     taken: dict[str, Any] = {}

@@ -30,6 +30,29 @@ def model() -> None:
     """Models: the library's and your own GGUF files."""
 
 
+def _described(command: Any) -> Any:
+    """What can be said of a model that no file says."""
+    for option in reversed(_DESCRIPTION):
+        command = option(command)
+    return command
+
+
+_DESCRIPTION = (
+    click.option("--display-name"),
+    click.option("--description"),
+    click.option("--public/--no-public", default=None, help="Whether other accounts may use it."),
+    click.option(
+        "--default-draft-model",
+        shell_complete=completing.MODELS,
+        help="What drafts for it where a deployment says nothing.",
+    ),
+    click.option("--default-draft-token-count", type=click.IntRange(0, 31)),
+    click.option("--github-url"),
+    click.option("--hugging-face-url"),
+    click.option("--supports-tools/--no-supports-tools", default=None),
+)
+
+
 @model.command(name="list")
 @list_options('displayName="chat"', "createTime desc")
 @shared
@@ -69,14 +92,14 @@ def get(name: str, output: str, base_url: str | None, api_key: str | None, accou
 @click.option(
     "--file", help="PATH: a GGUF file, or a folder as transformers or PEFT save one, on the engine's machine."
 )
-@click.option("--display-name")
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
+@_described
 @dry_run_option
 @quiet_option("The new model's full name alone.")
 @shared
 def create(
-    model_id: str, path: str | None, file: str | None, display_name: str | None, base_model: str | None, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
+    model_id: str, path: str | None, file: str | None, base_model: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None, **described: Any,
 ) -> None:  # fmt: skip
     """Make a GGUF file of your own a model, or a LoRA adapter of one. The file stays where it is.
 
@@ -87,9 +110,10 @@ def create(
     if len(given) != 1:
         raise click.UsageError("give the file once: firedeck model create MODEL_ID PATH")
     whole = os.path.abspath(os.path.expanduser(given[0]))  # the engine's own folder is another one
+    spec = _spec(described)
 
     async def work(client: Client) -> None:
-        made = await client.models.create_from_file(model_id, whole, display_name, base_model)
+        made = await client.models.create_from_file(model_id, whole, base_model=base_model, described=spec)
         model_text.show(made, output)
 
     run(work, base_url, api_key, account)
@@ -97,15 +121,8 @@ def create(
 
 @model.command()
 @click.argument("name", shell_complete=completing.OWN_MODELS)
-@click.option("--display-name")
-@click.option("--description")
-@click.option("--public/--no-public", default=None, help="Whether other accounts may use it.")
 @click.option("--deprecation-date", type=DATE, help="From this day on nobody deploys it anew, e.g. 2027-12-31.")
-@click.option("--default-draft-model", help="What drafts for it where a deployment says nothing.")
-@click.option("--default-draft-token-count", type=click.IntRange(0, 31))
-@click.option("--github-url")
-@click.option("--hugging-face-url")
-@click.option("--supports-tools/--no-supports-tools", default=None)
+@_described
 @dry_run_option
 @quiet_option("Its name alone.")
 @shared
@@ -114,7 +131,7 @@ def update(
 ) -> None:
     """Change what is given, nothing else."""
     check_given(given.values())
-    changes = ModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
+    changes = _spec(given)
 
     async def work(client: Client) -> None:
         model_text.show(await client.models.update(name, changes), output)
@@ -126,13 +143,13 @@ def update(
 @click.argument("model_id", shell_complete=completing.OWN_MODELS)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--base-model", help="What a LoRA adapter was trained on; for adapters alone.")
-@click.option("--display-name")
+@_described
 @dry_run_option
 @quiet_option("The model's full name alone.")
 @shared
 def upload(
-    model_id: str, path: Path, base_model: str | None, display_name: str | None, output: str,
-    base_url: str | None, api_key: str | None, account: str | None,
+    model_id: str, path: Path, base_model: str | None, output: str,
+    base_url: str | None, api_key: str | None, account: str | None, **described: Any,
 ) -> None:  # fmt: skip
     """Send PATH, a GGUF file or a folder of files, to the engine and make it a model; the engine may be elsewhere.
 
@@ -142,7 +159,7 @@ def upload(
         "kind": "HF_PEFT_ADDON",
         "peft_details": PeftDetails(base_model=base_model or "", r=0, target_modules=[]),
     }
-    spec = ModelSpec(**{"display_name": display_name} if display_name else {}, **adapter if base_model else {})
+    spec = _spec(described | (adapter if base_model else {}))
 
     if not path.exists():
         raise click.BadParameter(f"there is no {path}", param_hint="PATH")
@@ -181,6 +198,10 @@ def download(
             out.say(str(file))
 
     run(work, base_url, api_key, account)
+
+
+def _spec(given: dict[str, Any]) -> ModelSpec:
+    return ModelSpec.model_validate({key: value for key, value in given.items() if value is not None})
 
 
 def _tell_deprecated(models: Sequence[Model], output: str) -> None:

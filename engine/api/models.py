@@ -143,7 +143,8 @@ async def import_model(account: str, model_id: str, body: Body, caller: Caller) 
 
 @router.post("/firedeck" + _MODELS, response_model=Model, openapi_extra=documented_body("ModelFileBody"))
 async def create_from_file(account: str, body: Body, house: HouseDep, caller: Caller) -> Response:
-    """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?}`.
+    """Register a GGUF file that lies on the engine's machine: `{"modelId", "file", "displayName"?, "baseModel"?,
+    "model"?}`, the last of it with what the file does not say.
 
     A LoRA adapter needs `baseModel`, the model that it was trained on. `file` may be a folder, of which the engine
     makes a GGUF file: an adapter's that PEFT has saved (`adapter_config.json` and `adapter_model.safetensors`), or that
@@ -151,17 +152,23 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
     Admins may register any file, others those of the engine's model folders: of other files they learn nothing, not
     even whether there are such.
     """
-    fields = object_body(body, "modelId", "file", "displayName", "baseModel")
+    fields = object_body(body, "modelId", "file", "displayName", "baseModel", "model")
     model_id, file = _text(fields.get("modelId"), "modelId"), _text(fields.get("file"), "file")
     display_name, base_model = fields.get("displayName"), fields.get("baseModel")
     if display_name is not None and (not isinstance(display_name, str) or len(display_name) > 63):
         raise InvalidArgument("displayName must be a text of at most 63 characters", field="displayName")
     if base_model is not None:
         base_model = _text(base_model, "baseModel")
+    described = model_rules.read(fields.get("model") or {})
+    model_rules.check_described(described)
+    if described.default_draft_model:
+        house.library.get(described.default_draft_model, "model.defaultDraftModel")
     if caller.role != ADMIN:
         file = _in_model_folders(Path(file), [models_dir(), *house.fleet.settings.model_folders])
     place = house.uploads.converted(str(Name.of(model_id, "models", account, "modelId")))
     made = await house.library.create(account, model_id, file, display_name, base_model, place)
+    if described.model_fields_set:
+        made = await house.library.put(model_rules.updated(made, described, None))
     return shown(_as_seen_by(caller, made))
 
 

@@ -75,7 +75,8 @@ _SMALL_BODIES: dict[str, Any] = {
     "ModelFileBody": {
         "type": "object", "required": ["modelId", "file"], "additionalProperties": False,
         "properties": {
-            "modelId": _TEXT, "file": _TEXT, "baseModel": _TEXT, "displayName": {"type": "string", "maxLength": 63}
+            "modelId": _TEXT, "file": _TEXT, "baseModel": _TEXT, "displayName": {"type": "string", "maxLength": 63},
+            "model": {"$ref": "#/components/schemas/ModelSpec"},
         },
     },
     "ModelCreateBody": {

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from client.cli.main import main
 from client.config import Context
-from client.errors import FailedPrecondition
+from client.errors import FailedPrecondition, InvalidArgument
 from client.model_types import ModelSpec, TypeDate
 from client.resources import Client
 from client.types import DeploymentSpec
@@ -66,6 +66,28 @@ async def test_a_file_is_sent_changed_and_fetched_back(tmp_path: Path, file: Pat
         assert (await firedeck("model", "download", "mine", str(tmp_path / "there"), *to)).exit_code == 1
         again = await firedeck("model", "upload", "mine", str(file), *to)
         assert (again.exit_code, "READY" in again.output) == (1, True)
+
+
+async def test_what_no_file_says_is_said_when_a_model_is_made(tmp_path: Path, file: Path) -> None:
+    said = ("--display-name", "Mine", "--description", "for the shop", "--public", "--github-url", "https://x.org/y")
+    async with served(tmp_path / "data") as (url, home):
+        to = ("--base-url", url, "--api-key", home.admin_key)
+        rehearsed = await firedeck("model", "create", "mine", str(file), *said, "--dry-run", *to)
+        assert "Description: for the shop" in rehearsed.output, rehearsed.output
+        assert f"File: {file}" in rehearsed.output
+        for words in (("model", "create", "mine"), ("model", "upload", "sent")):
+            made = await firedeck(*words, str(file), *said, *to)
+            assert made.exit_code == 0, made.output
+        wrong = await firedeck("model", "create", "other", str(file), "--default-draft-model", "local/none", *to)
+        assert "model 'local/none' does not exist" in wrong.output or "local/models/none" in wrong.output
+        async with Client(context(url, home)) as client:
+            for name in ("mine", "sent"):
+                found = await client.models.get(name)
+                assert (found.display_name, found.description, found.public) == ("Mine", "for the shop", True)
+                assert found.github_url == "https://x.org/y"
+            with pytest.raises(InvalidArgument, match="contextLength is what the file says"):
+                await client.models.create_from_file("other", str(file), described=ModelSpec(context_length=5))
+            assert [one.id for one in await client.models.list()] == ["mine", "sent"]
 
 
 async def test_a_download_that_was_interrupted_goes_on(tmp_path: Path, file: Path) -> None:
