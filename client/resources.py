@@ -6,7 +6,7 @@ Ids may be bare (`chat`, in the client's account) or full names (`accounts/local
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +16,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from client import durations, files
 from client.config import Context
 from client.files import Progress
-from client.fleet_types import (
-    AlertPage,
-    DeploymentStatus,
-    Event,
-    EventPage,
-    FleetChanges,
-    FleetSnapshot,
-    History,
-    NodePage,
-    NodeView,
-)
 from client.http import Transport
 from client.inference import Inference
 from client.listing import Listed, ListOptions, listed
@@ -38,6 +27,7 @@ from client.wire import Wire
 if TYPE_CHECKING:
     from client.access_resources import Accounts, ApiKeys, AuditLogs, Quotas, Secrets, Users
     from client.addon_resources import DeployedModels, Shapes
+    from client.fleet_resources import Fleet
     from client.guard_resources import Guards
     from client.inference_resources import Chat, Completions, Embeddings, Messages
     from client.router_resources import Routers
@@ -65,6 +55,7 @@ def _from(place: str, of: Callable[[Client], tuple[object, ...]] = _account) -> 
 class Client:
     """An engine, seen with one key. Use as `async with Client(context) as fleet:`."""
 
+    fleet: Fleet = _from("client.fleet_resources:Fleet")
     accounts: Accounts = _from("client.access_resources:Accounts")
     users: Users = _from("client.access_resources:Users")
     api_keys: ApiKeys = _from("client.access_resources:ApiKeys")
@@ -90,7 +81,6 @@ class Client:
         )
         self.deployments = Deployments(self.transport, context.account)
         self.models = Models(self.transport, context.account)
-        self.fleet = Fleet(self.transport, context.account)
         self.inference = Inference(self.transport)
 
     async def __aenter__(self) -> Client:
@@ -248,60 +238,6 @@ class Models(_Resource):
 
     def _one(self, model: str, verb: str = "") -> str:
         return f"/v1/{Name.of(model, 'models', self._account, 'model')}{verb}"
-
-
-class Fleet(_Resource):
-    """firedeck's own additions: everything the dashboard watches."""
-
-    async def snapshot(self) -> FleetSnapshot:
-        return FleetSnapshot.model_validate(await self._transport.get("/firedeck/v1/fleet"))
-
-    async def watch(self, interval_s: float = 1.0) -> AsyncIterator[FleetSnapshot]:
-        """A snapshot now and one every `interval_s` seconds; ends with the connection.
-
-        A deployment that has not changed is the same object as before: only changes travel.
-        """
-        last: FleetSnapshot | None = None
-        query = {"interval": str(interval_s), "changes": "true"}
-        async for event in self._transport.events("GET", "/firedeck/v1/fleet:watch", query=query):
-            if last is not None and "changed" in event:
-                last = FleetChanges.model_validate(event).on(last)
-            else:
-                last = FleetSnapshot.model_validate(event)
-            yield last
-
-    async def status(self, deployment: str) -> DeploymentStatus:
-        return DeploymentStatus.model_validate(await self._transport.get(self._own(deployment)))
-
-    async def nodes(self, **options: Unpack[ListOptions]) -> Listed[NodeView]:
-        """The machines that replicas are placed on, with what is free on them now."""
-        return await listed(self._transport, "/firedeck/v1/nodes", NodePage, lambda page: page.nodes, options)
-
-    async def history(self, deployment: str, seconds: int = 300) -> History:
-        raw = await self._transport.get(self._own(deployment, "/history"), {"seconds": seconds})
-        return History.model_validate(raw)
-
-    async def events(
-        self, deployment: str | None = None, *, after: int = 0, limit: int = 100, filter_text: str | None = None
-    ) -> list[Event]:
-        """The newest `limit` events after sequence number `after` that the filter takes, oldest first."""
-        query = {"after": after, "limit": limit, "filter": filter_text}
-        return EventPage.model_validate(await self._transport.get(self._events(deployment), query)).events
-
-    async def list_events(self, deployment: str | None = None, **options: Unpack[ListOptions]) -> Listed[Event]:
-        """All that there still are, or one page of them, by `seq` unless `order_by` says otherwise."""
-        return await listed(self._transport, self._events(deployment), EventPage, lambda page: page.events, options)
-
-    def _events(self, deployment: str | None) -> str:
-        return self._own(deployment, "/events") if deployment else "/firedeck/v1/events"
-
-    async def alerts(self) -> AlertPage:
-        """What is wrong with the account's deployments now, and the rules that say so."""
-        return AlertPage.model_validate(await self._transport.get(f"/firedeck/v1/accounts/{self._account}/alerts"))
-
-    def _own(self, deployment: str, below: str = "") -> str:
-        name = Name.of(deployment, "deployments", self._account, "deployment")
-        return f"/firedeck/v1/{name}{below}"
 
 
 def _spec_body(spec: Wire) -> dict[str, Any]:

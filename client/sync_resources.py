@@ -14,6 +14,7 @@ from client.addon_resources import DeployedModels, Shapes
 from client.addon_types import DeployedModel, DeployedModelSpec, DeploymentShape, DeploymentShapeVersion
 from client.chat_types import ChatCompletion, ChatCompletionChunk
 from client.files import Progress
+from client.fleet_resources import Fleet
 from client.fleet_types import AlertPage, DeploymentStatus, Event, FleetSnapshot, History, NodeView
 from client.guard_resources import Guards
 from client.guard_types import Guard, GuardSpec
@@ -23,7 +24,7 @@ from client.inference_types import Completion, CompletionChunk, EmbeddingList, M
 from client.listing import PAGE_SIZE_MAX, Listed, ListOptions
 from client.model_types import DownloadEndpoint, ModelSpec, UploadEndpoint, UploadValidation
 from client.portal import Portal
-from client.resources import Client, Deployments, Fleet, Models
+from client.resources import Client, Deployments, Models
 from client.retries import Retry
 from client.router_resources import Routers
 from client.router_types import Router, RouterShiftSpec, RouterSpec
@@ -167,46 +168,6 @@ class SyncModels:
         self._portal.run(self._origin.delete(model))
 
 
-class SyncFleet:
-    """firedeck's own additions: everything the dashboard watches."""
-
-    def __init__(self, origin: Fleet, portal: Portal) -> None:
-        self._origin, self._portal = origin, portal
-
-    def snapshot(self) -> FleetSnapshot:
-        return self._portal.run(self._origin.snapshot())
-
-    def watch(self, interval_s: float = 1.0) -> Iterator[FleetSnapshot]:
-        """A snapshot now and one every `interval_s` seconds; ends with the connection.
-
-        A deployment that has not changed is the same object as before: only changes travel."""
-        return self._portal.each(self._origin.watch(interval_s))
-
-    def status(self, deployment: str) -> DeploymentStatus:
-        return self._portal.run(self._origin.status(deployment))
-
-    def nodes(self, **options: Unpack[ListOptions]) -> Listed[NodeView]:
-        """The machines that replicas are placed on, with what is free on them now."""
-        return self._portal.run(self._origin.nodes(**options))
-
-    def history(self, deployment: str, seconds: int = 300) -> History:
-        return self._portal.run(self._origin.history(deployment, seconds))
-
-    def events(
-        self, deployment: str | None = None, *, after: int = 0, limit: int = 100, filter_text: str | None = None
-    ) -> list[Event]:
-        """The newest `limit` events after sequence number `after` that the filter takes, oldest first."""
-        return self._portal.run(self._origin.events(deployment, after=after, limit=limit, filter_text=filter_text))
-
-    def list_events(self, deployment: str | None = None, **options: Unpack[ListOptions]) -> Listed[Event]:
-        """All that there still are, or one page of them, by `seq` unless `order_by` says otherwise."""
-        return self._portal.run(self._origin.list_events(deployment, **options))
-
-    def alerts(self) -> AlertPage:
-        """What is wrong with the account's deployments now, and the rules that say so."""
-        return self._portal.run(self._origin.alerts())
-
-
 class SyncInference:
     def __init__(self, origin: Inference, portal: Portal) -> None:
         self._origin, self._portal = origin, portal
@@ -254,6 +215,46 @@ class SyncInference:
     ) -> Iterator[dict[str, Any]]:
         """Events in the shape of Anthropic's Messages API."""
         return self._portal.each(self._origin.stream_message(body, headers))
+
+
+class SyncFleet:
+    """firedeck's own additions: everything the dashboard watches."""
+
+    def __init__(self, origin: Fleet, portal: Portal) -> None:
+        self._origin, self._portal = origin, portal
+
+    def snapshot(self) -> FleetSnapshot:
+        return self._portal.run(self._origin.snapshot())
+
+    def watch(self, interval_s: float = 1.0) -> Iterator[FleetSnapshot]:
+        """A snapshot now and one every `interval_s` seconds; ends with the connection.
+
+        A deployment that has not changed is the same object as before: only changes travel."""
+        return self._portal.each(self._origin.watch(interval_s))
+
+    def status(self, deployment: str) -> DeploymentStatus:
+        return self._portal.run(self._origin.status(deployment))
+
+    def nodes(self, **options: Unpack[ListOptions]) -> Listed[NodeView]:
+        """The machines that replicas are placed on, with what is free on them now."""
+        return self._portal.run(self._origin.nodes(**options))
+
+    def history(self, deployment: str, seconds: int = 300) -> History:
+        return self._portal.run(self._origin.history(deployment, seconds))
+
+    def events(
+        self, deployment: str | None = None, *, after: int = 0, limit: int = 100, filter_text: str | None = None
+    ) -> list[Event]:
+        """The newest `limit` events after sequence number `after` that the filter takes, oldest first."""
+        return self._portal.run(self._origin.events(deployment, after=after, limit=limit, filter_text=filter_text))
+
+    def list_events(self, deployment: str | None = None, **options: Unpack[ListOptions]) -> Listed[Event]:
+        """All that there still are, or one page of them, by `seq` unless `order_by` says otherwise."""
+        return self._portal.run(self._origin.list_events(deployment, **options))
+
+    def alerts(self) -> AlertPage:
+        """What is wrong with the account's deployments now, and the rules that say so."""
+        return self._portal.run(self._origin.alerts())
 
 
 class SyncAccounts:
@@ -735,8 +736,8 @@ class SyncResources:
     def __init__(self, client: Client, portal: Portal) -> None:
         self.deployments = SyncDeployments(client.deployments, portal)
         self.models = SyncModels(client.models, portal)
-        self.fleet = SyncFleet(client.fleet, portal)
         self.inference = SyncInference(client.inference, portal)
+        self.fleet = SyncFleet(client.fleet, portal)
         self.accounts = SyncAccounts(client.accounts, portal)
         self.users = SyncUsers(client.users, portal)
         self.api_keys = SyncApiKeys(client.api_keys, portal)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from client.config import Context
     from client.fleet_types import AlertPage, Event, FleetSnapshot, History, NodeView
     from client.resources import Client
-    from client.router_types import Router
+    from client.router_types import Router, RouterShiftSpec
     from client.trace_types import RequestPage, RequestTrace
     from client.types import Account, Deployment, DeploymentSpec, Model
     from client.usage_tokens_types import TokenUsage
