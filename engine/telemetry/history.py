@@ -1,10 +1,10 @@
 """The last day of a deployment, for charts: every second for 15 minutes, every ten seconds for 24 hours.
 
 Bounded: 900 + 8640 rows of a time and a number for each series, in typed arrays that grow as they fill: 0.60 MB a
-deployment once a day is over, as measured. Values have seven digits, more than any chart shows. Averages fill the
-coarse ring, so that a spike of one second still shows a tenth of itself; None stays None unless some sample of the ten
-was known. Where nobody looked (a restart, a laptop that slept) there are rows of None: nothing is drawn across what is
-not known.
+deployment once a day is over, as measured. Values have seven digits, more than any chart shows. Of ten seconds the
+coarse ring has the worst: the longest latency, the longest queue, the fewest ready replicas; of rates and shares, which
+are averages already, the average. None stays None unless some sample of the ten was known. Where nobody looked (a
+restart, a laptop that slept) there are rows of None: nothing is drawn across what is not known.
 
     Recorder.add() every second -> coarse records -> telemetry.archive, on disk
     Recorder.restore()  <- what an earlier engine left there
@@ -30,6 +30,8 @@ FINE_GAP_S, COARSE_GAP_S = 5.0, 20.0  # between two rows: less is a loop that wa
 Values = Sequence[float | None]  # in the order of HISTORY_SERIES
 SERIES = tuple(HISTORY_SERIES)
 RECORD = struct.Struct(f"<d{len(SERIES)}f")  # a coarse row: epoch seconds, values; NaN is None
+_RATES = frozenset({"tokens_per_second", "requests_per_second", "draft_acceptance"})
+_LOWEST = frozenset({"ready"})
 _WIDTH = len(SERIES)  # values of a row, NaN where it is not known
 
 
@@ -104,7 +106,7 @@ class Recorder:
 
     def add(self, at: float, values: dict[str, float | None]) -> None:
         if self._pending and not 0 <= at - self._pending_at <= FINE_GAP_S:
-            self._close()  # no average over a time that nobody saw
+            self._close()  # nothing is told of a time that nobody saw
         row = [values.get(name) for name in SERIES]
         self._fine.add(at, row)
         self._pending.append(row)
@@ -163,14 +165,14 @@ class Recorder:
             return times, columns
         since = self._pending_at - seconds
         kept = [i for i, at in enumerate(times) if at >= since]
-        now = _mean(self._pending)
+        now = _worst(self._pending)
         return (
             [*(times[i] for i in kept), self._pending_at],
             [[*(column[i] for i in kept), value] for column, value in zip(columns, now, strict=True)],
         )
 
     def _close(self) -> None:
-        self._coarse.add(self._pending_at, _mean(self._pending))
+        self._coarse.add(self._pending_at, _worst(self._pending))
         self.coarse_made += 1
         self._pending = []
 
@@ -198,5 +200,12 @@ def _known(values: Iterable[float]) -> list[float | None]:
     return [None if value != value else value for value in values]  # NaN alone is not itself
 
 
-def _mean(rows: Sequence[Values]) -> Values:
-    return [mean([v for v in column if v is not None]) for column in zip(*rows, strict=True)]
+def _worst(rows: Sequence[Values]) -> Values:
+    columns = zip(SERIES, zip(*rows, strict=True), strict=True)
+    return [_one(name, [value for value in column if value is not None]) for name, column in columns]
+
+
+def _one(series: str, known: Sequence[float]) -> float | None:
+    if series in _RATES:
+        return mean(known)
+    return (min if series in _LOWEST else max)(known, default=None)

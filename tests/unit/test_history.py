@@ -1,4 +1,4 @@
-"""The last day for charts: bounded, averaged, gaps stay gaps."""
+"""The last day for charts: bounded, the worst of ten seconds, gaps stay gaps."""
 
 from __future__ import annotations
 
@@ -40,12 +40,18 @@ def test_the_last_seconds_come_back_as_they_were_and_unknown_stays_unknown(queue
 
 @settings(deadline=None)
 @given(st.lists(st.none() | st.integers(0, 9), min_size=COARSE_EVERY, max_size=45))
-def test_the_coarse_ring_has_the_mean_of_what_was_known_of_each_ten(queue):
-    history = recorded(queue).read(NAME, FINE_POINTS + 1)
+def test_the_coarse_ring_has_the_worst_of_what_was_known_of_each_ten_of_rates_the_mean(queue):
+    recorder = Recorder()
+    for second, value in enumerate(queue):
+        recorder.add(float(second), dict.fromkeys(("queue", "ready", "requests_per_second"), value))
+    history = recorder.read(NAME, FINE_POINTS + 1)
     tens = [queue[i : i + COARSE_EVERY] for i in range(0, len(queue) - COARSE_EVERY + 1, COARSE_EVERY)]
     known = [[v for v in ten if v is not None] for ten in tens]
     assert history.step_s == 10.0
-    assert history.series["queue"] == [pytest.approx(sum(k) / len(k)) if k else None for k in known]
+    assert history.series["queue"] == [max(k, default=None) for k in known]
+    assert history.series["ready"] == [min(k, default=None) for k in known]
+    means = [pytest.approx(sum(k) / len(k)) if k else None for k in known]
+    assert history.series["requests_per_second"] == means
     assert history.times == [float(COARSE_EVERY * (i + 1) - 1) for i in range(len(tens))]
 
 
@@ -113,7 +119,7 @@ def test_a_late_loop_is_no_gap():
     assert recorder.read(NAME, 300).times == [0, 3, 6, 7]
 
 
-def test_no_average_is_taken_over_a_time_that_nobody_saw():
+def test_no_row_is_made_over_a_time_that_nobody_saw():
     recorder = Recorder()
     for second in [*range(5), *range(1000, 1010)]:
         recorder.add(float(second), {"queue": 1.0 if second < 5 else 9.0})
@@ -123,7 +129,7 @@ def test_no_average_is_taken_over_a_time_that_nobody_saw():
     assert history.times[:2] == [4.0, 14.0]
 
 
-def test_a_clock_that_is_set_back_ends_an_average_too():
+def test_a_clock_that_is_set_back_ends_a_row_too():
     recorder = Recorder()
     for second in [1000, 1001, 500, 501]:
         recorder.add(float(second), {"queue": float(second)})

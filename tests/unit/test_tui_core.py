@@ -198,15 +198,19 @@ def test_a_short_history_starts_with_a_gap_so_that_the_chart_scrolls():
     assert series.chart(series.CHARTS[0], history, 10).empty, "a series that is not exposed is empty, not zero"
 
 
-def highest(values):
-    return max((value for value in values if value is not None), default=None)
-
-
-@given(st.lists(st.one_of(st.none(), st.floats(0, 1e9)), max_size=400), st.integers(1, 120))
-def test_folding_keeps_the_highest_spike(values, wide):
-    folded = series.fold(values, wide)
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1e9)), max_size=400), st.integers(1, 120), st.booleans())
+def test_folding_keeps_the_highest_spike_and_of_ready_replicas_the_deepest_dip(values, wide, lowest):
+    folded = series.fold(series.Line("ready", tuple(values), lowest=lowest), wide)
     assert len(folded) <= max(wide, 0) or len(values) <= wide
-    assert highest(folded) == highest(values)
+    before, after = ([one for one in found if one is not None] for found in (values, folded))
+    extreme = min if lowest else max
+    assert extreme(after, default=None) == extreme(before, default=None)
+
+
+def test_of_ready_replicas_a_chart_shows_the_dips():
+    history = History(deployment="x", step_s=1, times=list(range(9)), series={"ready": [1.0] * 9, "desired": [1.0] * 9})
+    (chart,) = (series.chart(kind, history, 10) for kind in series.CHARTS if kind.key == "replicas")
+    assert [line.lowest for line in chart.lines] == [True, False]
 
 
 @given(st.floats(0, 1e12))

@@ -21,7 +21,7 @@ _STATS = {
     "tokens_per_second": "tokensPerSecond", "requests_per_second": "requestsPerSecond", "queue": "queue",
     "concurrency": "running",
 }  # fmt: skip
-_LOWEST = frozenset({"ready"})  # where the dips are what matters
+LOWEST = frozenset({"ready"})  # where the dips are what matters
 Series = dict[str, list[float | None]]
 Told = dict[str, list[list[float]]]
 
@@ -36,7 +36,7 @@ def sample(status: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _beyond(series: str, value: float, other: float | None) -> bool:
-    return other is None or (value < other if series in _LOWEST else value > other)
+    return other is None or (value < other if series in LOWEST else value > other)
 
 
 def _keep(kept: dict[float, tuple[float, float]], series: str, at: float, value: float | None) -> None:

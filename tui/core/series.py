@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from tui.core import units
+from tui.core.peaks import LOWEST
 from tui.core.states import Tone
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Line:
     label: str
     values: Values
     exposed: bool = True
+    lowest: bool = False  # it is the dips that matter
 
     @property
     def latest(self) -> float | None:
@@ -142,7 +144,7 @@ def chart(
     step = _step(history)
     samples = max(2, round(span_s / step))
     lines = [
-        Line(label, _window(history, name, samples, step, back_s), _exposed(history, name))
+        Line(label, _window(history, name, samples, step, back_s), _exposed(history, name), name in LOWEST)
         for label, name in kind.lines
     ]
     if compared is not None:
@@ -159,7 +161,7 @@ def _beside(kind: ChartKind, compared: Compared, span_s: int, samples: int) -> L
     label, name = kind.lines[MATTERS.get(kind.key, 0)]
     step = _step(compared.history)
     values = _window(compared.history, name, max(2, round(span_s / step)), step, compared.back_s)
-    return Line(f"{label} {compared.label}", _resampled(values, samples))
+    return Line(f"{label} {compared.label}", _resampled(values, samples), lowest=name in LOWEST)
 
 
 def _exposed(history: History | None, name: str) -> bool:
@@ -228,10 +230,11 @@ def short_span(seconds: float) -> str:
     return f"{seconds:.0f}s" if seconds < 60 else units.age(seconds)
 
 
-def fold(values: Sequence[float | None], columns: int) -> Values:
-    """At most `columns` samples, the highest of each bin: spikes survive; a bin of gaps is a gap."""
+def fold(line: Line, columns: int) -> Values:
+    """At most `columns` samples, the highest of each bin, or the lowest: spikes survive; a bin of gaps is a gap."""
+    values, extreme = line.values, min if line.lowest else max
     if len(values) <= columns or columns < 1:
         return tuple(values)
     edges = [round(k * len(values) / columns) for k in range(columns + 1)]
     bins = (values[a:b] for a, b in pairwise(edges))
-    return tuple(max((v for v in part if v is not None), default=None) for part in bins)
+    return tuple(extreme((v for v in part if v is not None), default=None) for part in bins)

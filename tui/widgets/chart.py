@@ -174,7 +174,7 @@ class ChartView(Widget):
     def _spark_row(self, row: int, chart: Chart, base: Style) -> list[Segment]:
         if row >= len(chart.lines):
             return []
-        values = list(fold(chart.lines[row].values, self.size.width))
+        values = list(fold(chart.lines[row], self.size.width))
         return [Segment(drawn(self, units.spark(values, self.size.width)), self._line_style(row, base))]
 
 

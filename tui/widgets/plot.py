@@ -45,7 +45,7 @@ def draw(chart: Chart, width: int, height: int, *, symbols: str = "block") -> Pi
     figure = _blank_figure(width, height)
     columns = max(8, width - GUTTER)
     for index, line in reversed(list(enumerate(chart.lines))):  # the first line lies on top
-        _add_line(figure, fold(line.values, 2 * columns), chart.samples, index, curve(symbols, index))
+        _add_line(figure, fold(line, 2 * columns), chart.samples, index, curve(symbols, index))
     if chart.threshold is not None:
         level = (chart.threshold,) * min(chart.samples, 2 * columns)
         _add_line(figure, level, chart.samples, len(chart.lines), curve(symbols, len(chart.lines)))
