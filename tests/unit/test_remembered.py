@@ -13,9 +13,9 @@ from engine.control.backoff import FAILURES_UNTIL_FAILED
 from engine.control.quarantine import KEPT_S, digest_of
 from engine.control.reconcile import Stage
 from engine.fleet.chronicle import TOUCH_INTERVAL_S
-from engine.fleet.fleet import SWEEP_EVERY_S
 from engine.fleet.keeper import Keeper
 from engine.fleet.rooms import Rooms
+from engine.fleet.sweep import EVERY_S as SWEEP_EVERY_S
 from engine.fleet.takeover import restore
 from tests.unit.keeper_house import NAME, POLICY, House, JumpingClock, house, started
 
