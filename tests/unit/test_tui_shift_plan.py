@@ -8,7 +8,7 @@ import pytest
 
 from client.router_types import ComplexityRule, Router, RouterShare, RouterTarget, WeightedRoutes
 from tui.core import shift_plan
-from tui.core.placed import placed
+from tui.core.placing import placed
 from tui.sources.records import canary
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
