@@ -6,7 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
 
@@ -36,6 +36,27 @@ def is_fireworks(base_url: str) -> bool:
         return urlsplit(base_url).hostname == FIREWORKS_HOST
     except ValueError:
         return False  # no URL at all: whoever connects says so
+
+
+def check_url(base_url: str) -> None:
+    """Raises InvalidArgument where nobody can be reached by it."""
+    try:
+        fault = _fault_of(urlsplit(base_url))
+    except ValueError as error:  # of a bracket that nothing closes
+        fault = str(error)
+    if fault:
+        raise InvalidArgument(f"{base_url!r} is not a URL: {fault}", hint="write http://HOST:PORT")
+
+
+def _fault_of(parts: SplitResult) -> str:
+    if parts.scheme not in ("http", "https"):
+        return "it begins with neither http:// nor https://"
+    if not parts.hostname:
+        return "it names no host"
+    try:
+        return "there is no such port" if parts.port == 0 else ""
+    except ValueError:
+        return "there is no such port"
 
 
 @dataclass(frozen=True, slots=True)

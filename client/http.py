@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from client.config import check_url
 from client.errors import (
     DeadlineExceeded,
     FiredeckError,
@@ -30,7 +31,6 @@ from client.tls import Later
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
-PORT_MAX = 65535
 RETRIES = 2
 RETRY_FIRST_WAIT_S = 0.2
 _RETRIED = (Unavailable, DeadlineExceeded)  # connection errors and 502, 503, 504
@@ -58,6 +58,7 @@ class Transport:
         self.simulated = False  # whether an answer said that nothing real is behind it
         self._key_note, self._absent_note = key_note, absent_note
         identity = {"Authorization": f"Bearer {api_key}"} if api_key else {}  # the server says what a key is for
+        check_url(self.base_url)
         try:
             local = _is_loopback(self.base_url)
             plain = local and transport is None and self.base_url.startswith("http:")
@@ -73,8 +74,6 @@ class Transport:
                 # A company's proxy has no business between us and this machine.
                 trust_env=not local,
             )
-            if fault := _fault_of(self._http.base_url):
-                raise httpx.InvalidURL(fault)
         except httpx.InvalidURL as error:
             raise InvalidArgument(f"{self.base_url!r} is not a URL: {error}", hint="write http://HOST:PORT") from None
         except UnicodeEncodeError:
@@ -243,15 +242,6 @@ def _error_of(response: httpx.Response, content: bytes) -> FiredeckError:
         body = None
     retry_after = response.headers.get("retry-after", "")
     return from_response(response.status_code, body, float(retry_after) if retry_after.isdecimal() else None)
-
-
-def _fault_of(url: httpx.URL) -> str:
-    """Why nobody can be reached by it, though it may be written so; "" where nothing is wrong."""
-    if url.scheme not in ("http", "https"):
-        return "it begins with neither http:// nor https://"
-    if url.host in ("", "%5B"):  # of a bracket that nothing closes
-        return "it names no host"
-    return "there is no such port" if (url.port or 0) > PORT_MAX else ""
 
 
 def _is_loopback(url: str) -> bool:

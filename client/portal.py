@@ -29,7 +29,7 @@ class Portal:
     def __init__(self, name: str) -> None:
         opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         # A daemon that nothing waits for but `close`: a program that never closes its client ends all the same.
-        self._thread = Thread(target=asyncio.run, args=(_until_closed(opened),), name=name, daemon=True)
+        self._thread = Thread(target=_run, args=(opened,), name=name, daemon=True)
         self._thread.start()
         self._loop, self._closing = opened.result()
         self.closed, self._starting = False, Lock()
@@ -82,6 +82,15 @@ class Portal:
         if isinstance(work, Coroutine):
             work.close()
         raise RuntimeError("the client is closed")
+
+
+def _run(opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    try:
+        asyncio.run(_until_closed(opened))
+    except BaseException as error:  # no loop could be made, of files there are too many: who waits for one is told
+        if opened.done():
+            raise
+        opened.set_exception(error)
 
 
 async def _until_closed(opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,6 +21,10 @@ from engine.preparing import sources
 from engine.preparing.merged import Merged
 from engine.preparing.records import Records
 from engine.store.store import Store
+
+
+def _as_it_is(model: Model) -> Model:
+    return model
 
 
 class Library:
@@ -107,11 +111,12 @@ class Library:
             return await self.put(spec.model_copy(update={**shown, "create_time": now, "update_time": now}))
 
     async def create(
-        self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path
-    ) -> Model:
+        self, account: str, model_id: str, file: str, display_name: str | None, base_model: str | None, converted: Path,
+        described: Callable[[Model], Model] = _as_it_is,
+    ) -> Model:  # fmt: skip
         """Make a GGUF file on this machine a model, or an adapter of `base_model`; of a folder that PEFT or
-        transformers have saved, the GGUF file `converted` is made. InvalidArgument and FailedPrecondition say why a
-        file cannot be served."""
+        transformers have saved, the GGUF file `converted` is made. `described` adds what no file says before it is
+        kept. InvalidArgument and FailedPrecondition say why a file cannot be served."""
         name = self._free_name(account, model_id)
         if not Path(file).is_absolute():
             raise InvalidArgument(f"file {file[:200]!r} must be an absolute path", field="file")
@@ -121,11 +126,11 @@ class Library:
                 name=name, display_name=display_name, kind="CUSTOM_MODEL", create_time=now, update_time=now
             )
             if not await asyncio.to_thread(Path(file).is_dir):
-                return await self.put(await self.files.checked(declared, Path(file), base_model))
+                return await self.put(described(await self.files.checked(declared, Path(file), base_model)))
             try:
                 files = await asyncio.to_thread(sources.files_in, Path(file))
                 await self.files.converted(declared, files, base_model, converted)
-                return await self.put(await self.files.checked(declared, converted, base_model))
+                return await self.put(described(await self.files.checked(declared, converted, base_model)))
             except FiredeckError:
                 await asyncio.to_thread(converted.unlink, missing_ok=True)
                 raise

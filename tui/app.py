@@ -141,8 +141,8 @@ class Deck(Watched, inherit_bindings=False):
         )
 
     def exit(self, *args: Any, **options: Any) -> None:
-        """The view is kept while the screens still stand."""
-        if self._last_views is not None:
+        """The view is kept while the screens still stand: of who has answered, not of a slip in an address."""
+        if self._last_views is not None and self.answered:
             self._last_views.keep(self.fleets.view_key, self.now_shown())
         super().exit(*args, **options)
 

@@ -142,7 +142,7 @@ def _run(source: FleetSource, settings: Config, *, readonly: bool, page: str | N
         patient=False,
     )
     if (error := deck.run(mouse=settings.mouse)) is not None:
-        _end(error, asked=False)
+        _end(error)
 
 
 def sentence(error: FiredeckError) -> str:

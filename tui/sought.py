@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from client.cli.connection import context_of, profile_named, profile_option
-from client.config import PROFILE_VARIABLE, Context
+from client.config import PROFILE_VARIABLE, Context, check_url
 from client.errors import InvalidArgument
 from client.names import Name
 from client.profiles import DEFAULT
@@ -105,12 +105,14 @@ class Sought:
     rehearse: bool = False
 
     def made(self) -> Made:
-        """Raises InvalidArgument where the recording is none."""
+        """Raises InvalidArgument where the recording is none, or an address."""
         if self.replay is not None:
             from tui.sources.replay import replayed
 
             return {name: partial(_same, source) for name, source in replayed(self.replay).items()}
         several = len(self.places) > 1
+        for one in self.places if not self.rehearse else ():
+            check_url(one.context.base_url)
         make = [one.rehearsal(several) if self.rehearse else one.source for one in self.places]
         return dict(zip(self.contexts(), make, strict=True))
 

@@ -67,7 +67,7 @@ class Watched(Sparing[FiredeckError], inherit_bindings=False):
         """`inbox`: the file that alerts are kept in, None for none. `patient`: False ends the run with the error where
         nobody answers from the start on."""
         super().__init__()
-        self._patient = patient
+        self._patient, self.answered = patient, False  # whether there was a picture
         self._refused: dict[str, FiredeckError] = {}  # who has not answered yet, by contexts
         self.source, self.clock, self.readonly = source, clock, readonly
         self.fleets = Fleets(source, readonly=readonly)
@@ -129,7 +129,7 @@ class Watched(Sparing[FiredeckError], inherit_bindings=False):
 
     def on_fleet_seen(self, message: FleetSeen) -> None:
         now, before = self.clock(), self.picture_of(message.context)
-        self._patient = True
+        self.answered = True
         self.inbox, unheard = self.inbox.taken(message.snapshot, now, message.context)
         part = before.seen(message.snapshot, now, self.at(message.context).facts.hidden)
         picture = self.fleets.whole(message.context, part, now)
@@ -177,7 +177,7 @@ class Watched(Sparing[FiredeckError], inherit_bindings=False):
         part = self.picture_of(message.context)
         self._show(message.context, part.lost(message.error.text, self.clock(), message.retry_at, message.attempt))
         self._refused[message.context] = message.error
-        if not self._patient and len(self._refused) == len(self.fleets.members):
+        if not (self._patient or self.answered) and len(self._refused) == len(self.fleets.members):
             self.exit(contexts.refusal(self._refused))
 
     def on_account_seen(self, message: AccountSeen) -> None:

@@ -25,7 +25,7 @@ Look = Callable[[Client], Awaitable[list[str]]]
 
 def _offer(look: Look) -> Complete:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        with suppress(FiredeckError, TimeoutError, OSError), ctx.scope(cleanup=False):
+        with suppress(FiredeckError, ValueError, TimeoutError, OSError), ctx.scope(cleanup=False):
             asked = context_of(*(ctx.params.get(name) for name in ("base_url", "api_key", "account")))
             return [name for name in asyncio.run(_found(asked, look)) if name.startswith(incomplete)]
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,8 @@ async def create(account: str, body: Body, house: HouseDep, caller: Caller) -> R
     model_id = _text(fields.get("modelId"), "modelId")
     spec = model_rules.read(fields.get("model") or {})
     model_rules.check_new(spec)
+    if spec.default_draft_model:
+        house.library.get(spec.default_draft_model, "model.defaultDraftModel")
     return shown(await house.library.declare(account, model_id, spec))
 
 
@@ -166,9 +169,8 @@ async def create_from_file(account: str, body: Body, house: HouseDep, caller: Ca
     if caller.role != ADMIN:
         file = _in_model_folders(Path(file), [models_dir(), *house.fleet.settings.model_folders])
     place = house.uploads.converted(str(Name.of(model_id, "models", account, "modelId")))
-    made = await house.library.create(account, model_id, file, display_name, base_model, place)
-    if described.model_fields_set:
-        made = await house.library.put(model_rules.updated(made, described, None))
+    tell = partial(model_rules.updated, changes=described, paths=None)
+    made = await house.library.create(account, model_id, file, display_name, base_model, place, tell)
     return shown(_as_seen_by(caller, made))
 
 

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner, Result
 
 from client.cli.main import main
@@ -161,3 +163,24 @@ async def test_a_shell_is_offered_the_names_that_the_engine_has(tmp_path: Path, 
         assert await offered(f"deployment get --api-key {key} q", url, "no-key") == {"quiet"}
         assert await offered("deployment get ", url, "no-key") == set()
     assert await offered("deployment get ", url, key) == set(), "nobody answers any more"
+
+
+async def test_a_shell_is_offered_nothing_by_another_program_on_the_port() -> None:
+    async def other(request: web.Request) -> web.Response:
+        return web.json_response({"deployments": "none of yours"})
+
+    application = web.Application()
+    application.add_routes([web.get("/{path:.*}", other)])
+    async with TestServer(application, host="127.0.0.1") as server:
+        assert await offered("deployment get ", f"http://127.0.0.1:{server.port}", "k") == set()
+
+
+async def test_a_draft_model_that_is_not_there_is_refused_before_a_file_is_sent(tmp_path: Path, file: Path) -> None:
+    async with served(tmp_path / "data") as (url, home):
+        to = ("--base-url", url, "--api-key", home.admin_key)
+        for verb in ("create", "upload"):
+            refused = await firedeck("model", verb, "mine", str(file), "--default-draft-model", "nobody", *to)
+            assert refused.exit_code == 1, refused.output
+            assert "nobody" in refused.output
+        async with Client(context(url, home)) as client:
+            assert await client.models.list() == []

@@ -18,7 +18,7 @@ from tui.sources.engine import EngineSource
 
 async def test_a_shift_is_begun_rolled_back_and_begun_again_as_its_plans_say(tmp_path: Path) -> None:
     async with acting(tmp_path, "blue", "green") as stage:
-        source = EngineSource(stage.client)
+        source = EngineSource.of(stage.client)
         executor = Executor(lambda _: source, Journal(None), lambda: datetime.now(UTC), lambda _: False)
         await stage.client.routers.create(NINE_TO_ONE, "r")
         router = await source.router(NAME)
@@ -53,4 +53,4 @@ async def test_the_engine_refuses_a_shift_to_what_is_not_there_in_the_dry_run(tm
         planned = shift_plan.shift(router, {"to": "nobody"})
         assert planned.shift is not None
         with pytest.raises(FiredeckError, match="nobody"):
-            await EngineSource(stage.client).shift(NAME, planned.shift, validate_only=True)
+            await EngineSource.of(stage.client).shift(NAME, planned.shift, validate_only=True)

@@ -28,6 +28,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench import painting, taped
+from tests.processes import environment
 
 # As `firedeck` starts it.
 START = """
@@ -73,7 +74,7 @@ class Seen:
 class Terminal:
     """A dashboard on a pseudo terminal of its own: what Python is started with."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, **env: str) -> None:
         self.seen = Seen()
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
@@ -81,7 +82,7 @@ class Terminal:
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, *words], stdin=slave, stdout=slave, stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            env=environment({"TERM": "xterm-256color", "COLORTERM": "truecolor", **env}),
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -151,12 +152,13 @@ async def measured(which: str) -> dict[str, float]:
 
 async def painted_s() -> float:
     """Seconds from typing `firedeck` to its page, which says what it waits for."""
-    terminal = Terminal("-m", "client.cli", "--base-url", NOBODY, "--api-key", "none")
-    try:
-        await terminal.until(lambda: PAGE in terminal.seen.text)
-        return time.perf_counter() - terminal.began
-    finally:
-        await terminal.end()
+    with tempfile.TemporaryDirectory() as home:
+        terminal = Terminal("-m", "client.cli", "--base-url", NOBODY, "--api-key", "none", HOME=home)
+        try:
+            await terminal.until(lambda: PAGE in terminal.seen.text)
+            return time.perf_counter() - terminal.began
+        finally:
+            await terminal.end()
 
 
 async def _watched(terminal: Terminal, process: psutil.Process) -> dict[str, float]:

@@ -10,7 +10,7 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ import pytest
 
 pytest.importorskip("textual_serve")
 pytest.importorskip("playwright")
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, WebSocket, async_playwright
 
@@ -146,24 +148,41 @@ async def test_who_has_no_token_sees_nothing(browser: Browser, reach: Callable[[
         assert not server.children()
 
 
+@asynccontextmanager
+async def another_site() -> AsyncIterator[str]:
+    """A page on this machine, of another port: near enough for the browser to send the cookie with what it asks."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<p>mine</p>", content_type="text/html")
+
+    application = web.Application()
+    application.add_routes([web.get("/", page)])
+    async with TestServer(application, host="127.0.0.1") as running:
+        yield f"http://127.0.0.1:{running.port}/"
+
+
+async def socket_from(page: Page, url: str) -> str:
+    """What comes of a websocket that a script of this page opens."""
+    outcome: str = await page.evaluate(
+        """url => new Promise(done => {
+            const socket = new WebSocket(url);
+            socket.onopen = () => { socket.close(); done("opened"); };
+            socket.onerror = () => done("refused");
+        })""",
+        url,
+    )
+    return outcome
+
+
 async def test_a_page_of_another_site_cannot_look_over_the_shoulder(browser: Browser) -> None:
-    """The browser has the cookie by then; what the other site's script opens is refused all the same."""
-    async with served() as (address, server):
+    async with served() as (address, server), another_site() as elsewhere:
         context = await browser.new_context()
         tab = await opened(context, address)
         await tab.shows("summarise")
-        seats = len(server.children())
-        other = await context.new_page()
-        await other.route("**/*", lambda route: route.fulfill(body="<p>mine</p>", content_type="text/html"))
-        await other.goto("http://other.example/")
         socket = address.partition("/?")[0].replace("http:", "ws:") + "/ws?width=80&height=24"
-        outcome: Awaitable[str] = other.evaluate(
-            """url => new Promise(done => {
-                const socket = new WebSocket(url);
-                socket.onopen = () => done("opened");
-                socket.onerror = () => done("refused");
-            })""",
-            socket,
-        )
-        assert await outcome == "refused"
-        assert len(server.children()) == seats
+        assert await socket_from(tab.page, socket) == "opened"
+        await until(lambda: len(server.children()) == 1)
+        other = await context.new_page()
+        await other.goto(elsewhere)
+        assert await socket_from(other, socket) == "refused"
+        assert len(server.children()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from client.config import Context
 from client.errors import NotFound, Unavailable
 from client.http import Transport
+from client.portal import Portal
 from client.resources import Client
 from client.sync import SyncClient
 from tests import sync_client
@@ -129,3 +131,15 @@ def test_a_program_ends_that_closes_neither_its_client_nor_its_stream() -> None:
         [sys.executable, "-c", NEVER_CLOSED], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{'choices': []}\n", "")
+
+
+def test_a_client_that_gets_no_loop_of_its_own_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more files may be open, say: a loop takes three."""
+
+    def refuse() -> asyncio.AbstractEventLoop:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(asyncio, "new_event_loop", refuse)
+    monkeypatch.setattr(asyncio.events, "new_event_loop", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        Portal("client")

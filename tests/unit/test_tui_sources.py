@@ -82,7 +82,7 @@ async def test_another_program_on_the_port_is_an_error_with_a_sentence():
 
 
 async def test_a_silent_stream_is_taken_for_dead(monkeypatch):
-    monkeypatch.setattr("tui.sources.engine.SILENCE_S", 0.01)
+    monkeypatch.setattr("tui.sources.engine.FIRST_ANSWER_S", 0.01)
 
     async def silence():
         await asyncio.sleep(60)
@@ -197,6 +197,13 @@ def test_an_engine_that_is_not_there_is_one_sentence_and_exit_code_1():
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert "firedeck serve" in result.stderr
+
+
+@pytest.mark.parametrize("how", ["--once", "--watch", "--json"])
+def test_a_slip_in_an_address_ends_with_the_status_of_a_slip(how):
+    result = CliRunner().invoke(cli.dashboard, ["--base-url", "http://127.0.0.1:99999", "--api-key", "k", how])
+    assert result.exit_code == 2
+    assert "there is no such port (write http://HOST:PORT)" in result.stderr
 
 
 def test_a_bad_deployment_name_is_refused_before_anything_is_asked():
@@ -327,3 +334,18 @@ async def test_a_whole_engine_is_asked_for_them_in_words_that_it_knows(tmp_path)
         made = await client.deployments.create(DeploymentSpec(base_model=SMOLLM2, max_replica_count=0), "chat")
         assert [one.model for one in await client.deployed_models.list()] == [SMOLLM2]
         assert await EngineSource.of(client).adapters(made) == []
+
+
+async def test_the_first_answer_may_take_longer_than_any_silence_after_it(monkeypatch):
+    monkeypatch.setattr("tui.sources.engine.SILENCE_S", 0.05)
+
+    async def late():
+        await asyncio.sleep(0.3)
+        yield f"data: {json.dumps(SNAPSHOT)}\n\n".encode()
+        await asyncio.sleep(60)
+
+    source = engine(lambda _: httpx.Response(200, content=late()))
+    watching = source.watch()
+    assert (await anext(watching)).engine.version
+    with pytest.raises(Unavailable, match="silent for 0s"):
+        await anext(watching)

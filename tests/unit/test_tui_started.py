@@ -12,15 +12,17 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from textual.css.stylesheet import Stylesheet
+from textual.pilot import Pilot
 
-from client.errors import Unauthenticated, Unavailable
+from client.errors import FiredeckError, Unauthenticated, Unavailable
 from client.fleet_types import FleetSnapshot
+from tests.processes import environment
 from tui import screens
 from tui.app import Deck
 from tui.core.journal import Journal
@@ -48,11 +50,22 @@ def deck(source: FleetSource, *, patient: bool) -> Deck:
     return Deck(source, journal=Journal(None), patient=patient)
 
 
+def lost(app: Deck, context: str = "") -> bool:
+    return app.picture_of(context).link.lost_at is not None
+
+
+async def until(pilot: Pilot[FiredeckError], holds: Callable[[], bool]) -> None:
+    for _ in range(500):
+        await pilot.pause()
+        if holds():
+            return
+
+
 async def test_where_nobody_answers_from_the_start_on_the_run_ends_with_the_error() -> None:
     error = Unavailable("no answer from http://a")
     app = deck(Silent("a", error), patient=False)
     async with app.run_test() as pilot:
-        await pilot.pause()
+        await until(pilot, lambda: app.return_value is not None)
     assert app.return_value is error
 
 
@@ -60,10 +73,7 @@ async def test_of_several_contexts_the_run_ends_where_none_answers_and_names_the
     silent = {name: Silent(name, Unauthenticated(f"not known to {name}")) for name in ("eu", "us")}
     app = deck(joined(silent), patient=False)
     async with app.run_test() as pilot:
-        for _ in range(100):
-            await pilot.pause()
-            if app.return_value is not None:
-                break
+        await until(pilot, lambda: app.return_value is not None)
     assert app.return_value is not None
     assert app.return_value.text == "eu: not known to eu; us: not known to us"
 
@@ -72,33 +82,27 @@ async def test_one_context_that_answers_keeps_the_others_company() -> None:
     source = joined({"eu": Silent("eu", Unavailable("gone")), "us": RehearsalSource()})
     app = deck(source, patient=False)
     async with app.run_test() as pilot:
-        for _ in range(200):
-            await pilot.pause()
-            if app.picture.snapshot is not None and app.picture_of("eu").link.lost_at is not None:
-                break
+        await until(pilot, lambda: app.picture.snapshot is not None and lost(app, "eu"))
         assert app.picture.rows
-        assert app.picture_of("eu").link.lost_at is not None
+        assert lost(app, "eu")
         assert app.return_value is None
 
 
 async def test_who_is_patient_waits_for_the_engine() -> None:
     app = deck(Silent("a", Unavailable("gone")), patient=True)
     async with app.run_test() as pilot:
-        for _ in range(100):
-            await pilot.pause()
-            if app.picture.link.lost_at is not None:
-                break
-        assert app.picture.link.lost_at is not None
+        await until(pilot, lambda: lost(app))
+        assert lost(app)
         assert app.return_value is None
 
 
-def on_a_terminal(*words: str) -> tuple[int, str]:
+def on_a_terminal(home: Path, *words: str) -> tuple[int, str]:
     """The exit status of `firedeck` with these words, and all that it has written, escape sequences left out."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-m", "client.cli", *words], stdin=slave, stdout=slave, stderr=slave,
-        env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True,
+        env=environment({"TERM": "xterm-256color", "HOME": str(home)}), start_new_session=True,
     )  # fmt: skip
     os.close(slave)
     written = b"".join(_read(master))
@@ -118,11 +122,12 @@ def _read(terminal: int) -> Iterator[bytes]:
     ("url", "status", "told"),
     [("http://127.0.0.1:9", 1, "is the engine running? `firedeck serve`"), ("http://127.0.0.1:99999", 2, "no such")],
 )
-def test_the_terminal_is_given_back_before_the_reason_is_told(url: str, status: int, told: str) -> None:
-    ended, text = on_a_terminal("--base-url", url, "--api-key", "k")
+def test_the_terminal_is_given_back_before_the_reason_is_told(url: str, status: int, told: str, tmp_path: Path) -> None:
+    ended, text = on_a_terminal(tmp_path, "--base-url", url, "--api-key", "k")
     assert ended == status
     assert len(text.strip().splitlines()) == 1
     assert told in text
+    assert not list(tmp_path.rglob("views.json")), "who has not answered has no last view"
 
 
 def test_the_first_page_needs_no_other_page_no_dialog_no_charts_and_no_wire() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.core import keys, way_back
+from client.errors import FiredeckError
+from tui.core import keys, router_page, shift_plan, way_back
 from tui.core.plan import Plan
 from tui.executor import DONE, Outcome
 from tui.screens import verbs
@@ -16,7 +17,7 @@ from tui.screens.shifts import RouterDialog
 if TYPE_CHECKING:
     from tui.app import Deck
 
-MADE = ("shift", "roll_back", "load", "unload")  # their ways back are plans that need no picture of a deployment
+OF_ROUTERS = ("shift", "roll_back")
 
 
 def ways_back(former: Sequence[Plan], outcomes: Sequence[Outcome]) -> tuple[Plan, ...]:
@@ -47,9 +48,11 @@ def begin_undo(deck: Deck) -> None:
     where = list(dict.fromkeys(one.context for one in deck.undo)) or [deck.focus]
     if any(deck.refuses("undo", context) for context in where):
         return
-    if deck.undo and deck.undo[0].verb in MADE:
-        kind = AdapterDialog if deck.undo[0].model else RouterDialog
-        deck.push_screen(kind(deck.undo[0]))
+    if deck.undo and deck.undo[0].model:
+        deck.push_screen(AdapterDialog(deck.undo[0]))
+        return
+    if deck.undo and deck.undo[0].verb in OF_ROUTERS:
+        deck.run_worker(_begin_undo_of_shift(deck, deck.undo[0]), group="undo", exclusive=True)
         return
     found = [(undo, status) for undo in deck.undo if (status := deck.picture.status(undo.target)) is not None]
     if not found:
@@ -60,3 +63,15 @@ def begin_undo(deck: Deck) -> None:
     else:
         former = {undo.target: way_back.form_of(undo).get("replica_count", "") for undo, _ in found}
         deck.push_screen(BulkDialog(found[0][0].verb, [status for _, status in found], former))
+
+
+async def _begin_undo_of_shift(deck: Deck, undo: Plan) -> None:
+    """With the shares and requests of now, as far as it is still the same shift: the executor refuses any other."""
+    try:
+        router = await deck.at(undo.context).router(undo.target)
+    except FiredeckError as error:
+        deck.notify(error.text, title="nothing to undo", severity="warning", markup=False)
+        return
+    anew = router_page.roll_back(router) if undo.verb == "roll_back" else shift_plan.again(router)
+    same = anew is not None and anew.seen_created == undo.seen_created
+    deck.push_screen(RouterDialog(anew if anew is not None and same else undo))

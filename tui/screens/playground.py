@@ -37,10 +37,10 @@ ALONE = Choice("", "(nothing beside)")
 
 
 class PlaygroundScreen(Page):
-    CSS_PATH = "playground.tcss"
     """`first`: the full name of the deployment to begin with. Two sides that share replicas are asked in turn, so that
     neither slows the other."""
 
+    CSS_PATH = "playground.tcss"
     place: Place = "playground"
     BINDINGS = bindings("playground")
     AUTO_FOCUS = "#prompt"

@@ -44,9 +44,9 @@ class RequestsScreen(ListScreen):
 
 
 class ExplainScreen(Page):
-    CSS_PATH = "listing.tcss"
     """One request: what `firedeck explain` tells, asked again until the request has ended."""
 
+    CSS_PATH = "listing.tcss"
     place: Place = "request"
     BINDINGS = bindings("request")
     AUTO_FOCUS = "#told"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tui.sources.base import HistorySource
 
 INTERVAL_S = 1.0
+FIRST_ANSWER_S = 60.0  # an engine that has just been started, or has thousands to tell of, may take long over the first
 SILENCE_S = 6.0  # a stream that says nothing for this long is taken for dead: the laptop slept, a proxy hangs
 # A read that was refused tells who tried; one that found nothing or made no sense tells no more than any other.
 _REFUSED_READS = 'method="GET" AND status.code!="OK" AND status.code!="NOT_FOUND" AND status.code!="INVALID_ARGUMENT"'
@@ -39,7 +40,7 @@ class EngineSource:
     def __init__(self, context: Context, history: HistorySource | None = None) -> None:
         self.context = context
         self._history = history
-        self._streams = True
+        self._streams, self._answered = True, False
 
     @classmethod
     def of(cls, client: Client) -> EngineSource:
@@ -80,14 +81,16 @@ class EngineSource:
         where = self.context.base_url
         async with aclosing(stream):  # type: ignore[type-var]  # an async generator, typed as its iterator
             while True:
+                patience_s = SILENCE_S if self._answered else FIRST_ANSWER_S
                 try:
                     with self._readable():
-                        async with asyncio.timeout(SILENCE_S):
+                        async with asyncio.timeout(patience_s):
                             snapshot = await anext(stream)
                 except StopAsyncIteration:
                     raise Unavailable(f"{where} closed the stream", hint="is the engine stopping?") from None
                 except TimeoutError:
-                    raise Unavailable(f"{where} has been silent for {SILENCE_S:.0f}s") from None
+                    raise Unavailable(f"{where} has been silent for {patience_s:.0f}s") from None
+                self._answered = True
                 yield snapshot
 
     @contextmanager
