@@ -86,7 +86,9 @@ class Portal:
 
 def _run(opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
     try:
-        asyncio.run(_until_closed(opened))
+        with asyncio.Runner() as runner:
+            runner.get_loop()  # before there is something that would have to be awaited
+            runner.run(_until_closed(opened))
     except BaseException as error:  # no loop could be made, of files there are too many: who waits for one is told
         if opened.done():
             raise
