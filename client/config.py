@@ -23,6 +23,8 @@ URL_FILE = "engine.url"  # where the engine of this folder serves, while it runs
 SIMULATED_FOLDER = "simulated"  # below the default folder: a simulated fleet's state
 PROFILE_VARIABLE = "FIREDECK_PROFILE"
 KEY_VARIABLES = ("FIREDECK_API_KEY", "FIREWORKS_API_KEY")  # the first one that is set is taken
+OTHER_KEY = "an engine started with FIREDECK_API_KEY has that"
+WITHOUT_KEY = "give one with --api-key or FIREDECK_API_KEY, or keep one: firedeck signin --base-url URL"
 
 
 def default_data_dir() -> Path:
@@ -139,7 +141,7 @@ def _key_of(given: str | None, local: Path | None) -> tuple[str, str]:
         return given, "the key is that of --api-key"
     named = _given_keys()
     if not named:
-        return own, f"the key is that of {local}; an engine started with FIREDECK_API_KEY has that" if own else ""
+        return own, f"the key is that of {local}; {OTHER_KEY}" if own else WITHOUT_KEY
     without = " ".join(f"-u {name}" for name in named)
     file = shlex.quote(str(local))
     remedy = f"; for the local engine's own: env {without} firedeck ..., or FIREDECK_API_KEY=$(cat {file})"

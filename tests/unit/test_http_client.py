@@ -390,6 +390,12 @@ def test_a_key_that_is_for_elsewhere_is_told_no_way_to_the_local_engines(monkeyp
 def test_the_local_engines_key_goes_to_it_alone(local):
     assert Context.resolve().api_key == "from-file"
     assert Context.resolve("http://elsewhere").api_key == ""
+
+
+def test_who_has_no_key_at_all_is_told_how_a_command_is_given_one(local):
+    told = Context.resolve("http://elsewhere").key_note
+    assert "--api-key" in told
+    assert "firedeck signin --base-url" in told
     assert Context.resolve("http://127.0.0.1:8700/inference/v1").api_key == "from-file"
 
 
