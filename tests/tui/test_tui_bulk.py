@@ -34,6 +34,13 @@ async def test_marked_deployments_are_scaled_together_and_each_is_journalled(tmp
         assert not stage.app.screen.table.marked
 
 
+async def test_a_single_marked_one_is_spoken_of_as_one():
+    async with open_deck() as stage:
+        await mark(stage, CHAT)
+        await stage.press("D")
+        assert "Delete 1 deployment " in stage.text
+
+
 async def test_marks_belong_to_names_and_cancel_changes_nothing():
     async with open_deck() as stage:
         await mark(stage, CHAT, JUDGE)

@@ -56,7 +56,7 @@ class BulkDialog(CarefulDialog):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes=f"-{self._verb}"):
-            yield Label(f"{TITLES[self._verb]} {len(self._seen)} deployments", id="title")
+            yield Label(f"{TITLES[self._verb]} {self._counted}", id="title")
             if self._verb == "scale" and not self._former:
                 with Horizontal(classes="field"):
                     yield Label("replicas of each", classes="label")
@@ -74,6 +74,10 @@ class BulkDialog(CarefulDialog):
                     TITLES[self._verb], id="confirm", compact=True, disabled=True,
                     variant="error" if self._verb == "delete" else "primary",
                 )  # fmt: skip
+
+    @property
+    def _counted(self) -> str:
+        return f"{len(self._seen)} deployments" if len(self._seen) != 1 else "1 deployment"
 
     @property
     def _contexts(self) -> list[str]:
