@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.fleet_types import Event, History
+from client.fleet_types import DeploymentStats, DeploymentStatus, EngineInfo, Event, FleetSnapshot, History
+from client.types import Deployment
 from tui.core import incident, series, svg
 from tui.core.inbox import Inbox
 from tui.core.incident import Moment, Report
 from tui.core.series import CHARTS, SLOW, Compared, Line, Mark
-from tui.core.window import KEPT_S, SPANS_S, Window
+from tui.core.window import KEPT_S, SPANS_S, Window, is_young
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NAME = "accounts/local/deployments/chat"
@@ -128,3 +129,19 @@ def test_a_picture_has_a_line_a_stretch_its_marks_and_its_limit_and_is_xml():
     assert "limit 200ms" in text
     ElementTree.fromstring(text)
     ElementTree.fromstring(svg.draw(series.Chart("<a>", "&", (Line("<b>", (1.0, 2.0)),))))
+
+
+@pytest.mark.parametrize(("made_s", "young"), [((), True), ((60,), True), ((None, 60), True), ((60, 240), False)])
+def test_an_engine_that_was_started_again_is_as_old_as_its_deployments(made_s, young):
+    deployments = [
+        DeploymentStatus(
+            deployment=Deployment(
+                name=f"accounts/local/deployments/d{number}",
+                create_time=None if ago is None else NOW - timedelta(seconds=ago),
+            ),
+            stats=DeploymentStats(window_s=60),
+        )
+        for number, ago in enumerate(made_s)
+    ]
+    engine = EngineInfo(version="1", started_at=NOW - timedelta(seconds=10), cores=2)
+    assert is_young(FleetSnapshot(time=NOW, engine=engine, deployments=deployments)) is young

@@ -15,14 +15,13 @@ from tui import screens
 from tui.core import incident, keys, series, units
 from tui.core.placed import context_of, short
 from tui.core.series import Chart, ChartKind, Compared, Mark
-from tui.core.window import FIRST, SPANS_S, Window
+from tui.core.window import FIRST, SPANS_S, Window, is_young
 from tui.screens.page import Page
 from tui.widgets.chart import ChartView
 
 if TYPE_CHECKING:
     from client.fleet_types import Event, History
 
-YOUNG_S = 240
 EVENTS = 200
 RULES_EVERY_S = 60.0
 
@@ -92,12 +91,10 @@ class ChartedPage(Page):
 
     @property
     def span_s(self) -> int:
-        """What the charts cover: the user's choice, or 5 minutes; 2 while the engine is too young to fill those."""
+        """What the charts cover: the user's choice, or 5 minutes; 2 while there is nothing that could fill those."""
         if self.window.span_s is not None:
             return self.window.span_s
-        snapshot = self.part.snapshot
-        young = snapshot is not None and (snapshot.time - snapshot.engine.started_at).total_seconds() < YOUNG_S
-        return SPANS_S[0] if young else SPANS_S[1]
+        return SPANS_S[0] if self.part.snapshot is not None and is_young(self.part.snapshot) else SPANS_S[1]
 
     @property
     def target_name(self) -> str | None:
