@@ -121,3 +121,20 @@ async def test_the_name_that_unlocks_is_typed_at_once_and_enter_on_cancel_keeps_
         burst(stage, *"prod-eu", "enter")
         await stage.settle()
         assert not stage.app.locked
+
+
+@pytest.mark.parametrize("change", ["delete", "delete of several"])
+async def test_arrows_go_from_button_to_button_and_stay_at_the_ends(change):
+    async with open_deck() as stage:
+        await stage.press(*CHANGES[change])
+        for key, reached in (("left", "cancel"), ("left", "cancel"), ("right", "confirm"), ("right", "confirm")):
+            await stage.press(key)
+            assert stage.app.focused.id == reached
+
+
+async def test_arrows_move_within_a_field_and_past_no_button_that_cannot_be_pressed():
+    async with open_deck() as stage:
+        await stage.press("s", "right")
+        assert stage.app.focused.id == "cancel", "nothing can be sent yet"
+        await stage.press("2", "left")
+        assert stage.app.focused.id == "replica_count"
