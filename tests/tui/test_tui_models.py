@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.tui.conftest import open_deck
 from tui.screens.deployment import DeploymentScreen
+from tui.sources.rehearsal_models import RehearsalModels
 
 CHAT = "accounts/local/deployments/chat"
 
@@ -75,3 +76,26 @@ async def test_what_is_under_way_is_on_a_page_of_its_own_and_leads_to_its_deploy
         stage.app.screen.table.choose(loading[0].name, by_user=True)
         await stage.press("enter")
         assert isinstance(stage.app.screen, DeploymentScreen)
+
+
+async def test_who_chooses_a_model_that_is_not_here_is_told_that_a_replica_fetches_it_first(monkeypatch):
+    listed, absent = RehearsalModels.models, "accounts/fireworks/models/smollm2-135m-instruct"
+
+    async def without_its_file(self):
+        found = await listed(self)
+        return [
+            one.model_copy(update={"firedeck": one.firedeck.model_copy(update={"on_disk": False})})
+            if one.name == absent else one for one in found
+        ]  # fmt: skip
+
+    monkeypatch.setattr(RehearsalModels, "models", without_its_file)
+    async with open_deck((120, 40)) as stage:
+        await stage.press("c")
+        form = stage.app.screen
+        form.query_one("#base_model").value = absent
+        await stage.settle()
+        assert "the file is not here yet" in stage.text
+        assert "model pull" in stage.text
+        form.query_one("#base_model").value = "accounts/fireworks/models/gemma-3-270m"
+        await stage.settle()
+        assert "not here yet" not in stage.text

@@ -168,15 +168,19 @@ def _here(model: Model) -> str:
     return "not here yet" if standing(model) is _NOT_FETCHED else "not on disk"
 
 
+def fetched_first(model: Model) -> str:
+    """What a replica of the model waits for where its file is not here yet; nothing of others."""
+    return f"a replica fetches it first, or: firedeck model pull {model.id}" if standing(model) is _NOT_FETCHED else ""
+
+
 def _model_detail(row: Entry[Used]) -> tuple[str, ...]:
     model = row.what.model
     file = model.firedeck
     where = "" if file is None else f"{_path(file.file)}, {_here(model)}"
     licence = f", licence {file.licence}" if file is not None and file.licence else ""
     deploy = f"firedeck deployment create {model.id}" if not model.is_adapter else f"firedeck load-lora {model.id}"
-    fetch = f"a replica fetches it first, or: firedeck model pull {model.id}" if standing(model) is _NOT_FETCHED else ""
     lines = (
-        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), fetch,
+        f"{model.name}  {model.display_name or ''}".rstrip(), f"{where}{licence}".lstrip(), fetched_first(model),
         precisions.told(model),
         precisions.end_told(precisions.ends(model), row.what.today, serverless=bool(model.supports_serverless)), deploy,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from client.errors import FiredeckError
 from client.types import LOAD_TARGETS, DeploymentSpec, Model
 from tui.core import plan, precisions
 from tui.core.form import Problem
+from tui.core.model_page import fetched_first
 from tui.core.plan import Change, Plan
 from tui.screens.dialog import PlanDialog, Verdict
 from tui.widgets.line_input import LineInput
@@ -90,16 +91,18 @@ class CreateDialog(PlanDialog):
 
     @on(Select.Changed, "#base_model")
     def _model_chosen(self, event: Select.Changed) -> None:
-        """The precisions that this model is there in, and how others are made."""
+        """The precisions that this model is there in, how others are made, and whether its file is here at all."""
         model = self._models.get(str(event.value))
         offered = precisions.choices(model)
         self.query_one("#precision", Select).set_options(offered)
         if (wanted := self._given.get("precision")) in [value for _, value in offered]:
             self._fill("precision", str(wanted))
-        note = precisions.how(model)
+        fetch = fetched_first(model) if model is not None else ""
+        missing = (f"the file is not here yet: {fetch}", tone("attention")) if fetch else None
+        notes = [note for note in (missing, (precisions.how(model), tone("dim"))) if note and note[0]]
         line = self.query_one("#precision-note", Text)
-        line.display = bool(note)
-        line.show([(note, tone("dim"))])
+        line.display = bool(notes)
+        line.show(*([note] for note in notes))
 
     def form(self) -> dict[str, str]:
         found = {str(box.id): box.value for box in self.query(".field > Input").results(Input)}
