@@ -183,7 +183,9 @@ class Fireworks(Announced):
             ) from None
         except NoSuchCommand as error:
             if meant := SYNONYMS.get(error.command_name):  # nothing like it by its letters, which click goes by
-                raise click.UsageError(f"{error.message} Did you mean {meant!r}?", error.ctx) from None
+                raise click.UsageError(
+                    f"{error.message} Did you mean {_from(error.ctx, meant)!r}?", error.ctx
+                ) from None
             known = {*(error.possibilities or ()), *(VERBS if error.ctx is ctx else ())}
             raise NoSuchCommand(
                 error.command_name, possibilities=near(error.command_name, known), ctx=error.ctx
@@ -194,6 +196,13 @@ class Fireworks(Announced):
             if not isinstance(error, ValidationError):
                 raise
             raise _told(error, ctx) from None
+
+
+def _from(at: click.Context | None, meant: str) -> str:
+    """The word for what is meant, as it can be typed here: below a noun that has none such, with the command's own."""
+    if at is None or at.parent is None or not isinstance(at.command, click.Group):
+        return meant
+    return meant if meant in at.command.commands else f"firedeck {meant}"
 
 
 def _told(error: ValidationError, ctx: click.Context) -> click.ClickException:

@@ -163,6 +163,8 @@ def test_every_command_has_its_section_and_what_it_does_is_not_cut_off():
         ("rm deployment x", "delete"),
         ("deployment show x", "get"),
         ("login", "signin"),
+        ("logs x", "event"),
+        ("deployment logs x", "firedeck event"),
     ],
 )
 def test_the_words_of_other_tools_are_answered_with_ours(words, meant):
