@@ -101,3 +101,14 @@ async def test_while_a_prompt_is_typed_the_bottom_line_has_the_keys_that_are_no_
         assert "o left side" in stage.text.splitlines()[-1]
         await stage.press("enter")
         assert stage.text.splitlines()[-1] == " enter send  esc to the keys  f1 help"
+
+
+async def test_until_something_was_said_it_is_with_whom_the_cursor_is_on():
+    async with open_deck((120, 40)) as stage:
+        await stage.press("A")
+        assert stage.app.screen.seats[0].choice.label == "chat"
+        await stage.press("escape", "escape", "end", "A")
+        assert stage.app.screen.seats[0].choice.label == "summarise"
+        await asked(stage, "Hello")
+        await stage.press("escape", "escape", "home", "down", "A")
+        assert stage.app.screen.seats[0].choice.label == "summarise", "the conversation goes on"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from client.fleet_types import FleetSnapshot
+if TYPE_CHECKING:
+    from client.fleet_types import FleetSnapshot
 
 SPANS_S = (120, 300, 900, 3600, 21_600)
 KEPT_S = 86_400  # what an engine answers at most
-YOUNG_S = 240
+YOUNG = timedelta(seconds=240)
 COMPARISONS_S = (0, 3600, 86_400)  # none, an hour ago, a day ago
 
 
@@ -49,5 +52,8 @@ FIRST = Window()
 def is_young(seen: FleetSnapshot) -> bool:
     """Neither the engine nor any deployment is old enough for charts of five minutes. A deployment that is older than
     its engine, which was started again, has the minutes before that, and they are what is looked for then."""
-    made = [created for one in seen.deployments if (created := one.deployment.create_time) is not None]
-    return (seen.time - min([seen.engine.started_at, *made])).total_seconds() < YOUNG_S
+    since = seen.time - YOUNG
+    if seen.engine.started_at <= since:
+        return False
+    made = (one.deployment.create_time for one in seen.deployments)
+    return not any(created is not None and created <= since for created in made)

@@ -48,6 +48,8 @@ class PlaygroundScreen(Page):
     def __init__(self, first: str, seats: list[Seat]) -> None:
         """`seats` are changed: what was said is there again when the page is opened the next time."""
         super().__init__()
+        if seats and first not in ("", seats[0].deployment) and not any(seat.asked or seat.said for seat in seats):
+            seats.clear()  # nothing was said yet: whom the cursor is on is meant
         self.seats = seats
         self._first = first
         self._loaded: list[DeployedModel] = []
