@@ -37,6 +37,7 @@ LISTS = {  # those that do more than list
     "alerts": "AlertsScreen", "requests": "RequestsScreen", "routers": "RoutersScreen", "costs": "CostsScreen",
     "matrix": "MatrixScreen",
 }  # fmt: skip
+ALWAYS_LOCKED = "started read-only: start again without --readonly, a browser's with --writable"
 PAGE_NAMES = {action.name for action in keys.TABLE if action.group == "Pages"}
 _now = partial(datetime.now, UTC)
 
@@ -195,8 +196,8 @@ class Deck(Watched, inherit_bindings=False):
             return True
         if self.is_locked(context):
             where = f" on {context}" if context else ""
-            told = f"changes are locked{where}; unlock them with {keys.shown(self.actions, 'read_only')}"
-            self.notify(told, title="read-only", severity="warning")
+            way = ALWAYS_LOCKED if self.readonly else f"unlock them with {keys.shown(self.actions, 'read_only')}"
+            self.notify(f"changes are locked{where}; {way}", title="read-only", severity="warning")
         return self.is_locked(context)
 
     def action_wind(self, seconds: int) -> None:
@@ -227,7 +228,7 @@ class Deck(Watched, inherit_bindings=False):
         if not self.locked:
             self.locked = True
         elif self.readonly:
-            self.notify("started with --readonly: start again without it to make changes", severity="warning")
+            self.notify(ALWAYS_LOCKED, severity="warning")
         elif self.context.prod:
             self.push_screen(screens.UnlockDialog(self.context.name), partial(self._unlocked, self.focus))
         else:

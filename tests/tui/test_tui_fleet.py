@@ -214,13 +214,15 @@ async def test_only_rows_that_changed_are_drawn_again(monkeypatch):
         assert [region.y for region in regions] == [3]
 
 
-async def test_read_only_refuses_every_change_and_says_how_to_unlock():
-    async with open_deck(readonly=True) as stage:
+@pytest.mark.parametrize(("readonly", "told"), [(True, "started read-only"), (False, "unlock them with L")])
+async def test_read_only_refuses_every_change_and_says_how_to_unlock(readonly, told):
+    async with open_deck(readonly=readonly) as stage:
+        await stage.press("L")  # it locks; what was started read-only stays so
         assert "READ-ONLY" in stage.text
         for key in ("s", "e", "D", "c", "u", "U"):
             await stage.press(key)
             assert not stage.app.screen.is_modal
-        assert "unlock them with L" in stage.text
+        assert told in stage.text
         assert stage.source.calls.count("scale") == 0
 
 
